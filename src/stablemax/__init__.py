@@ -1,0 +1,1 @@
+"""Softmax, cross-entropy and their gradients: where they break, proved against exact arithmetic."""
