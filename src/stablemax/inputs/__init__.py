@@ -1,0 +1,1 @@
+"""Files of logits and labels, read under bounds and brought into one form: rows of classes."""

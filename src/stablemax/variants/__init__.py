@@ -1,0 +1,1 @@
+"""The variants, a file for each operation; nothing but declared functions."""

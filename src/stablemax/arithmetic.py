@@ -1,0 +1,320 @@
+"""The `xp` a variant computes in: one number format, one way of adding, every operation rounded."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from stablemax.formats import FLOAT32, FLOAT64, Array, Format
+
+
+class Accumulation(enum.StrEnum):
+    """How a sum is added up.
+
+    ``sequential`` rounds to the format after every addition, left to right; ``pairwise`` adds in
+    the format, in a tree; ``float32`` and ``float64`` add pairwise in that format and round once.
+    """
+
+    SEQUENTIAL = "sequential"
+    PAIRWISE = "pairwise"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+def default_accumulation(fmt: Format) -> Accumulation:
+    """Return what an ordinary kernel of that format does.
+
+    Examples
+    --------
+    >>> from stablemax.formats import BFLOAT16, FLOAT32
+    >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
+    ('float32', 'pairwise')
+    """
+    return Accumulation.FLOAT32 if fmt.precision < FLOAT32.precision else Accumulation.PAIRWISE
+
+
+class Namespace(Protocol):
+    """What a variant may ask of its arithmetic; :class:`Arithmetic` and `exact.Balls` provide it.
+
+    Arrays add, subtract, multiply and divide with their own operators, rounding each operation.
+    Reductions run over the last axis and keep it. Python numbers enter through `number` only:
+    a bfloat16 array plus a bare ``1.0`` would silently become float32.
+    """
+
+    @property
+    def wider(self) -> Namespace:
+        """The arithmetic that `wide` variants compute in."""
+
+    def number(self, value: float) -> Any:
+        """Return `value` rounded to the format."""
+
+    def exp(self, x: Array) -> Array:
+        """``e**x``."""
+
+    def exp2(self, x: Array) -> Array:
+        """``2**x``."""
+
+    def log(self, x: Array) -> Array:
+        """Natural logarithm."""
+
+    def log1p(self, x: Array) -> Array:
+        """``log(1 + x)``, accurate near 0."""
+
+    @property
+    def log2e(self) -> Any:
+        """``log2(e)``, rounded to the format."""
+
+    def max(self, x: Array) -> Array:
+        """Maximum of each row."""
+
+    def sum(self, x: Array, *, axis: int | None = -1) -> Array:
+        """Sum of each row (or of everything, for ``axis=None``), added as the policy says."""
+
+    def compensated_sum(self, x: Array) -> Array:
+        """Sum of each row of non-negative numbers, the rounding errors of the additions kept."""
+
+    def shift(self, x: Array) -> tuple[Array, Array]:
+        """Return ``(d, r)``: d + r is x minus (nearly) its row maximum, without rounding error."""
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """Choose elementwise."""
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Larger of two, elementwise; NaN wins."""
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Smaller of two, elementwise; NaN wins."""
+
+    def isfinite(self, x: Array) -> Array:
+        """Mark the finite cells."""
+
+    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
+        """Split `values` at the first maximum of x: its value as a column, and the rest with 0 there."""
+
+    def divided(self, x: Array, divisor: float) -> Array:
+        """Divide by a number that need not exist in the format, rounding once."""
+
+    def widen(self, x: Array) -> Array:
+        """Take an array of this arithmetic to :attr:`wider`, exactly."""
+
+    def narrow(self, x: Array) -> Array:
+        """Round an array of :attr:`wider` to this format."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """NumPy arithmetic in one format, with one accumulation policy.
+
+    Parameters
+    ----------
+    format : Format
+        Every operation rounds to it.
+    accumulation : Accumulation, optional
+        How sums are added; what an ordinary kernel of the format does when not given.
+
+    Examples
+    --------
+    >>> from stablemax.formats import BFLOAT16
+    >>> ones = BFLOAT16.cast(np.ones((1, 4096)))
+    >>> float(Arithmetic(BFLOAT16, Accumulation.SEQUENTIAL).sum(ones)[0, 0])
+    256.0
+    >>> float(Arithmetic(BFLOAT16).sum(ones)[0, 0])
+    4096.0
+    """
+
+    format: Format
+    accumulation: Accumulation | None = None
+
+    @cached_property
+    def policy(self) -> Accumulation:
+        """The accumulation in force."""
+        return self.accumulation or default_accumulation(self.format)
+
+    @cached_property
+    def wider(self) -> Arithmetic:
+        """Float64, whose sums no policy may narrow."""
+        return Arithmetic(FLOAT64)
+
+    def array(self, values: Any) -> Array:
+        """Round values to the format."""
+        return self.format.cast(values)
+
+    def number(self, value: float) -> Any:
+        """Round one number to the format (in float16, 1e-9 is 0)."""
+        return self.format.cast(np.float64(value))[()]
+
+    @property
+    def log2e(self) -> Any:
+        """``log2(e)``, rounded to the format."""
+        return self.number(math.log2(math.e))
+
+    def exp(self, x: Array) -> Array:
+        """``e**x``, rounded to the format."""
+        return np.asarray(np.exp(x))
+
+    def exp2(self, x: Array) -> Array:
+        """``2**x``, rounded to the format."""
+        return np.asarray(np.exp2(x))
+
+    def log(self, x: Array) -> Array:
+        """Natural logarithm, rounded to the format."""
+        return np.asarray(np.log(x))
+
+    def log1p(self, x: Array) -> Array:
+        """``log(1 + x)``, rounded to the format."""
+        return np.asarray(np.log1p(x))
+
+    def max(self, x: Array) -> Array:
+        """Maximum of each row, kept as a column."""
+        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
+
+    def sum(self, x: Array, *, axis: int | None = -1) -> Array:
+        """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
+        if axis is None:
+            return self.sum(x.reshape(1, -1))
+        if self.policy is Accumulation.SEQUENTIAL:
+            return np.asarray(np.add.accumulate(x, axis=-1)[..., -1:])
+        if self.policy is Accumulation.PAIRWISE:
+            return _pairwise(x)
+        wide = x.astype(np.dtype(self.policy.value))
+        return self.array(_pairwise(wide))
+
+    def mean(self, x: Array) -> Any:
+        """Mean of a vector: the policy's sum, divided before it is rounded to the format.
+
+        A float16 sum of 100,000 losses of 6.9 is inf though their mean is not (pytorch 85791), and
+        so is a float64 sum of three losses of 1e308: where the sum could leave its accumulator, the
+        terms are scaled by a power of two, which is exact.
+
+        Examples
+        --------
+        >>> Arithmetic(FLOAT64).mean(np.array([1e308, 1e308, 1e308]))
+        np.float64(1e+308)
+        """
+        inner = self
+        if self.policy in (Accumulation.FLOAT32, Accumulation.FLOAT64):
+            inner = Arithmetic({"float32": FLOAT32, "float64": FLOAT64}[self.policy.value], Accumulation.PAIRWISE)
+        wide = inner.array(x)
+        largest = float(np.max(np.abs(wide.astype(np.float64)), initial=0.0))
+        room = math.frexp(largest)[1] + math.ceil(math.log2(max(x.size, 1))) - inner.format.emax
+        scale = inner.number(2.0 ** max(room, 0)) if math.isfinite(largest) else inner.number(1.0)
+        total = inner.sum((wide / scale).reshape(1, -1))[0, 0]
+        return self.array(total / inner.number(float(x.size)) * scale)[()]
+
+    def compensated_sum(self, x: Array) -> Array:
+        """Sum of each row of non-negative numbers, as if in twice the precision.
+
+        Each term is cut at a common bit (an error-free transformation: Rump, Ogita, Oishi, SIAM J.
+        Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
+        and the low parts are too small for the rounding of their sum to matter.
+        """
+        room = self.format.max / 2
+        cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
+        high = x + cut
+        high -= cut
+        low = np.subtract(x, high, out=np.empty_like(high))
+        return _pairwise(high) + _pairwise(low)
+
+    def shift(self, x: Array) -> tuple[Array, Array]:
+        """Subtract the row maximum and keep the rounding error of the subtraction.
+
+        Returns
+        -------
+        d, r : ndarray (..., K)
+            ``d`` is the rounded difference, ``r`` its error: ``d + r = x - c`` exactly, wherever
+            exp(d) is not 0. c is constant along a row: the row maximum in the formats of fewer
+            than 24 bits, and about p log 2 below it in the others, which lifts the exponentials of
+            all probabilities that the format can hold out of the subnormal range.
+
+        Notes
+        -----
+        Dekker's Fast2Sum takes three operations but needs the exponent of c to be no smaller than
+        that of x; Knuth's 2Sum takes six. A c cut to a coarse grid, of which every x that counts
+        is a multiple or larger, satisfies Fast2Sum whatever the signs. In the formats with too few
+        bits for such a grid, 2Sum is used.
+        """
+        m = self.max(x)
+        # A row of -inf, or with +inf: no shift (as in SciPy), so that exp gives 0 or inf, not NaN.
+        m = np.where(np.isfinite(m), m, np.zeros_like(m))
+        grid = self._coarse_grid
+        if grid is None:
+            d = x - m
+            t = d - x
+            r = (x - (d - t)) - (m + t)
+        else:
+            offset, reach, lift = grid
+            # Above the reach, every x that counts is so close to c that the difference is exact.
+            c = np.where(np.abs(m) < reach, (m + offset) - offset, m) - lift
+            d = x - c
+            r = d + c
+            np.subtract(x, r, out=r)
+        # -inf - -inf and a difference that overflows leave NaN or inf; exp(d) is 0 there.
+        return d, np.fmin(r, np.ones((), dtype=r.dtype), out=r)
+
+    @cached_property
+    def _coarse_grid(self) -> tuple[Any, Any, Any] | None:
+        if self.format.precision < FLOAT32.precision:
+            return None
+        lift = math.ceil(self.format.precision * math.log(2))
+        reach = 2.0 ** math.ceil(math.log2(3 * (lift - self.format.exp_underflow.real)))
+        return self.number(3 * reach), self.number(reach), self.number(lift)
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """Choose elementwise."""
+        return np.where(condition, x, y)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Larger of two; NaN wins."""
+        return np.asarray(np.maximum(x, y))
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Smaller of two; NaN wins."""
+        return np.asarray(np.minimum(x, y))
+
+    def isfinite(self, x: Array) -> Array:
+        """Mark the finite cells."""
+        return np.asarray(np.isfinite(x))
+
+    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
+        """Split `values` at the first maximum of x."""
+        return split_at_max(values, x, self.number(0.0))
+
+    def divided(self, x: Array, divisor: float) -> Array:
+        """Divide by a number that need not exist in the format: 100,000 rows are inf in float16."""
+        return self.array(x.astype(np.float64) / divisor)
+
+    def widen(self, x: Array) -> Array:
+        """Convert to float64, exactly."""
+        return x.astype(np.float64)
+
+    def narrow(self, x: Array) -> Array:
+        """Round float64 to the format."""
+        return self.format.cast(x)
+
+
+def split_at_max(values: Array, x: Array, zero: Any) -> tuple[Array, Array]:
+    """Return the value at the first maximum of each row of x, and `values` with `zero` there."""
+    at = np.argmax(x, axis=-1)[..., None]
+    rest = values.copy()
+    np.put_along_axis(rest, at, zero, axis=-1)
+    return np.take_along_axis(values, at, axis=-1), rest
+
+
+def _pairwise(x: Array) -> Array:
+    """Add a tree over the last axis, whatever the memory layout.
+
+    NumPy adds float32 and float64 pairwise only along a contiguous axis, and the other formats
+    one by one in a layout-dependent width: ones(3000) in float16 gives 3000 or 2048.
+    """
+    if x.dtype in (np.float32, np.float64):
+        return np.asarray(np.add.reduce(np.ascontiguousarray(x), axis=-1, keepdims=True))
+    while x.shape[-1] > 1:
+        half = x.shape[-1] // 2
+        odd = x[..., 2 * half :]
+        x = np.concatenate([x[..., :half] + x[..., half : 2 * half], odd], axis=-1)
+    return x

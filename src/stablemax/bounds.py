@@ -1,0 +1,84 @@
+"""A-priori error bounds: the leading term, as a multiple of the unit roundoff, row by row.
+
+All are from Blanchard, Higham and Higham (IMA J. Numer. Anal. 41(4), 2021), for a sequential sum and
+no overflow; any other order of addition does better. x is (N, K), y = logsumexp(x) is (N, 1), K the
+number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stablemax.formats import Array
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An error bound with its place in the paper.
+
+    Parameters
+    ----------
+    text : str
+        The bound in words, as `explain` prints it.
+    theorem : str
+        Where it is proved.
+    in_u : callable
+        ``(x, y)`` in float64 to the bound of each row's relative error, (N,), in units of u. The
+        error of a row of probabilities is max |error| / max |p|.
+    """
+
+    text: str
+    theorem: str
+    in_u: Callable[[Array, Array], Array]
+
+
+_PAPER = "Blanchard, Higham, Higham 2021"
+
+
+def _k(x: Array) -> int:
+    return int(x.shape[-1])
+
+
+def _lowest(x: Array) -> Array:
+    """Return the row minimum of what was not masked."""
+    return np.min(np.where(np.isneginf(x), np.inf, x), axis=-1)
+
+
+def _furthest(x: Array, y: Array) -> Array:
+    """max_j |x_j - y|, over what was not masked."""
+    return np.max(np.where(np.isneginf(x), 0.0, np.abs(x - y)), axis=-1)
+
+
+def _shifted_lse(x: Array, y: Array) -> Array:
+    return np.abs(y[:, 0] + _k(x) - _lowest(x))
+
+
+logsumexp_naive = Bound(
+    "|error| / |y| <= (1 + (K + 1) / |y|) u", f"{_PAPER}, section 4", lambda x, y: 1 + (_k(x) + 1) / np.abs(y[:, 0])
+)
+logsumexp_log1p = Bound(
+    "|error| / |y| <= |y + K - xmin| / |y| u",
+    f"{_PAPER}, algorithm 4.1",
+    lambda x, y: _shifted_lse(x, y) / np.abs(y[:, 0]),
+)
+softmax_naive = Bound(
+    "max|error| / max|p| <= (K + 3) u", f"{_PAPER}, section 3", lambda x, y: np.full(len(y), _k(x) + 3.0)
+)
+softmax_shifted = Bound(
+    "max|error| / max|p| <= (K + 2 + 2 (xmax - xmin)) u",
+    f"{_PAPER}, section 4",
+    lambda x, _y: _k(x) + 2 + 2 * (np.max(x, axis=-1) - _lowest(x)),
+)
+softmax_division_free_naive = Bound(
+    "max|error| / max|p| <= (|y| + max|x - y| + K + 2) u",
+    f"{_PAPER}, section 3",
+    lambda x, y: np.abs(y[:, 0]) + _furthest(x, y) + _k(x) + 2,
+)
+softmax_division_free = Bound(
+    "max|error| / max|p| <= (1 + max|x - y| + |y + K - xmin|) u",
+    f"{_PAPER}, section 4",
+    lambda x, y: 1 + _furthest(x, y) + _shifted_lse(x, y),
+)

@@ -1,0 +1,259 @@
+"""The truth, in balls: midpoint and radius from python-flint, precision raised until it is certain."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flint
+import numpy as np
+
+from stablemax.arithmetic import split_at_max
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array, Format
+
+FIRST_PRECISION = 128
+LAST_PRECISION = 1 << 17
+# A cell closer to a rounding boundary than this part of an ulp is decided in balls, not in float64.
+_MARGIN = 2.0**-40
+
+_maximum = np.frompyfunc(lambda a, b: a.max(b), 2, 1)
+_minimum = np.frompyfunc(lambda a, b: a.min(b), 2, 1)
+
+
+class Balls:
+    """The arithmetic of exact numbers: what a variant gets as `xp` to compute the truth.
+
+    Arrays are NumPy object arrays of ``flint.arb``; every operation encloses the exact result.
+    Infinities are not IEEE here (``arb("inf") + 1`` is a ball of infinite radius, log 0 is NaN), so
+    -inf logits have to leave a row before it comes here.
+
+    Examples
+    --------
+    >>> xp = Balls()
+    >>> p = xp.exp(xp.array([[0.0, -40.0]]))
+    >>> bool(p[0, 1].contains(flint.arb(-40).exp()))
+    True
+    """
+
+    @property
+    def wider(self) -> Balls:
+        """Exact numbers need nothing wider."""
+        return self
+
+    @property
+    def log2e(self) -> Any:
+        """``log2(e)``."""
+        return 1 / flint.arb.const_log2()
+
+    def array(self, values: Any) -> Array:
+        """Turn floats into exact balls, as an object array of the same shape."""
+        values = np.asarray(values)
+        if values.dtype == object:
+            return values
+        # arb takes Python floats only; tolist gives them, exactly, from every format.
+        flat = [flint.arb(v) for v in values.astype(np.float64).ravel().tolist()]
+        out = np.empty(len(flat), dtype=object)
+        out[:] = flat
+        return out.reshape(values.shape)
+
+    def number(self, value: float) -> Any:
+        """Return the exact number."""
+        return flint.arb(float(value))
+
+    def exp(self, x: Array) -> Array:
+        """``e**x``."""
+        return np.asarray(np.exp(x))
+
+    def exp2(self, x: Array) -> Array:
+        """``2**x``; object arrays have no loop for it."""
+        return np.asarray(np.exp(x * flint.arb.const_log2()))
+
+    def log(self, x: Array) -> Array:
+        """Natural logarithm."""
+        return np.asarray(np.log(x))
+
+    def log1p(self, x: Array) -> Array:
+        """``log(1 + x)``."""
+        return np.asarray(np.log1p(x))
+
+    def max(self, x: Array) -> Array:
+        """Maximum of each row, of exact values: two overlapping balls have no order."""
+        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
+
+    def sum(self, x: Array, *, axis: int | None = -1) -> Array:
+        """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
+        if axis is None:
+            x = x.reshape(1, -1)
+        return np.asarray(np.add.reduce(x, axis=-1, keepdims=True))
+
+    def compensated_sum(self, x: Array) -> Array:
+        """Sum of each row: exact numbers leave nothing to compensate."""
+        return self.sum(x)
+
+    def mean(self, x: Array) -> Any:
+        """Mean of a vector."""
+        return np.add.reduce(x) / len(x)
+
+    def shift(self, x: Array) -> tuple[Array, Array]:
+        """Return x minus its row maximum, and an error of 0."""
+        d = x - self.max(x)
+        return d, np.full(d.shape, flint.arb(0), dtype=object)
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """Choose elementwise."""
+        return np.where(condition, x, y)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Larger of two balls, an enclosure where they overlap."""
+        return np.asarray(_maximum(x, y))
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Smaller of two balls, an enclosure where they overlap."""
+        return np.asarray(_minimum(x, y))
+
+    def isfinite(self, x: Array) -> Array:
+        """Everything that comes here is finite."""
+        return np.ones(x.shape, dtype=bool)
+
+    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
+        """Split `values` at the first maximum of x (exact values)."""
+        return split_at_max(values, x, flint.arb(0))
+
+    def divided(self, x: Array, divisor: float) -> Array:
+        """Divide by a number."""
+        return np.asarray(x / flint.arb(divisor))
+
+    def widen(self, x: Array) -> Array:
+        """Return x: nothing is wider."""
+        return x
+
+    def narrow(self, x: Array) -> Array:
+        """Return x: nothing is rounded."""
+        return x
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Exact results, written down so that an error of a millionth of an ulp can still be told.
+
+    Parameters
+    ----------
+    nearest : ndarray of float64
+        The exact value rounded to float64; infinite where it lies beyond.
+    residual_ulp : ndarray of float64
+        Exact value minus `nearest`, in ulps of the format.
+    rounded : ndarray of float64
+        The exact value rounded once to the format, ties to even: proved, not estimated.
+    """
+
+    nearest: Array
+    residual_ulp: Array
+    rounded: Array
+
+    def error_ulp(self, output: Array, fmt: Format) -> Array:
+        """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
+        exponent = fmt.ulp_exponent(self.nearest)
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = np.ldexp(output - self.nearest, -np.maximum(exponent, -1000))
+            distance = np.ldexp(distance, -np.minimum(exponent + 1000, 0))
+            error = np.abs(distance - self.residual_ulp)
+        both_infinite = np.isinf(self.nearest) & (output == self.nearest)
+        return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
+
+
+def truth(compute: Callable[[Balls], Array], fmt: Format, *, first_precision: int = FIRST_PRECISION) -> Truth:
+    """Run a computation in balls until each cell's rounding to the format is certain.
+
+    Parameters
+    ----------
+    compute : callable
+        Gets a :class:`Balls` and returns an object array; called again with more precision as long
+        as a cell is undecided.
+    fmt : Format
+        The format to round to.
+
+    Returns
+    -------
+    Truth
+        Arrays of the computation's shape.
+
+    Raises
+    ------
+    ArithmeticError
+        If 131,072 bits do not decide a cell: the computation is not one whose balls shrink.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT32
+    >>> third = truth(lambda xp: xp.array([1.0]) / xp.array([3.0]), FLOAT32)
+    >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
+    (0.3333333432674408, 0.3333333333333333, 3.1e-10)
+    """
+    precision = first_precision
+    pending: Array | None = None
+    while precision <= LAST_PRECISION:
+        with flint.ctx.workprec(precision):
+            balls = np.asarray(compute(Balls()), dtype=object)
+            flat = balls.ravel()
+            if pending is None:
+                nearest = np.empty(flat.size)
+                residual = np.empty(flat.size)
+                rounded = np.empty(flat.size)
+                pending = np.arange(flat.size)
+            decided = _decide(flat[pending], fmt, nearest, residual, rounded, pending)
+        pending = pending[~decided]
+        if pending.size == 0:
+            shape = balls.shape
+            return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
+        precision *= 4
+    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
+
+
+def _decide(balls: Array, fmt: Format, nearest: Array, residual: Array, rounded: Array, at: Array) -> Array:
+    """Fill in the cells `at` whose rounding is certain; return which are."""
+    cells = balls.tolist()
+    mid = np.array([float(b.mid()) for b in cells])
+    # A midpoint beyond float64 becomes inf, from which nothing can be subtracted.
+    beyond = np.isinf(mid)
+    base = np.where(beyond, 0.0, mid)
+    exponent = fmt.ulp_exponent(base)
+    # Each ball, minus its nearest float64, in ulps of the format.
+    rest = [(b - m) * _power(-e) for b, m, e in zip(cells, base.tolist(), exponent.tolist(), strict=True)]
+    remainder = np.array([float(r.mid()) for r in rest])
+    radius = np.array([float(r.rad()) for r in rest])
+    units = np.ldexp(np.ldexp(base, -np.maximum(exponent, -1000)), -np.minimum(exponent + 1000, 0))
+    below = np.floor(units)
+    fraction = (units - below) + remainder
+    borrow = np.floor(np.where(np.isfinite(fraction), fraction, 0.0))
+    below, fraction = below + borrow, fraction - borrow
+    offset = fraction - 0.5  # positive: the upper neighbour is nearer
+    certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
+    # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
+    tie = (radius == 0) & (remainder == 0) & (offset == 0)
+    certain |= tie
+    for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
+        side = rest[i] + flint.arb(float(units[i] - below[i])) - 0.5
+        if side > 0 or side < 0:
+            offset[i], certain[i] = (1.0 if side > 0 else -1.0), True
+    up = (offset > 0) | (tie & (below % 2 == 1))
+    with np.errstate(over="ignore"):
+        value = fmt.round(np.ldexp(below + up, exponent))
+    # What is too small for the format keeps its sign.
+    value = np.where(value == 0, np.copysign(value, base), value)
+    value = np.where(beyond, fmt.round(mid), value)
+    certain |= beyond & np.array([b.is_finite() for b in cells])
+    done = at[certain]
+    nearest[done] = mid[certain]
+    residual[done] = np.where(beyond, 0.0, remainder)[certain]
+    rounded[done] = value[certain]
+    return certain
+
+
+@functools.cache
+def _power(exponent: int) -> Any:
+    return flint.arb(2) ** exponent

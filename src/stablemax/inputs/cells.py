@@ -1,0 +1,287 @@
+"""Lines to numbers: NumPy's parser for whole blocks, an exact pass to name the place of a mistake."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.wording import brief
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CELL_LIMIT = 1_000
+"""Longest number, in characters, that the exact pass reads."""
+COLUMN_LIMIT = 2**20
+"""Most columns; bounds what splitting one line costs."""
+
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_BLANKS = re.compile(r'"[^"]*"|\S+')
+_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?", "missing", "."})
+_MEANT = tuple(
+    (re.compile(pattern, re.ASCII | re.IGNORECASE), hint)
+    for pattern, hint in (
+        (r"[+-]?\d*,\d+(e[+-]?\d+)?", "write decimal points instead of commas: sed 's/,/./g' FILE"),
+        (r"[+-]?[\d.]+(_[\d.]+)+(e[+-]?\d+)?", "write numbers without underscores"),
+        (r"[+-]?0x.*", "write hexadecimal numbers in decimal"),
+        (r"true|false", "write 1 and 0"),
+        (r"\(?[+-]?[\d.]+([+-][\d.]*)?[ij]\)?", "complex numbers have no softmax; write the real part"),
+        (r"\S+\s.*", "are the cells separated by blanks? --delimiter space"),
+    )
+)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number as this program reads them.
+
+    Plain decimal notation, `nan`, `inf` and `infinity` in any case: not what Python reads as well,
+    such as `1_000`.
+
+    Examples
+    --------
+    >>> [is_number(cell) for cell in ("1e-3", "-inf", "1_000", "0x10", "")]
+    [True, True, False, False, False]
+    """
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def is_missing_word(cell: str) -> bool:
+    """Whether a cell is a word for a missing value.
+
+    Examples
+    --------
+    >>> is_missing_word("N/A")
+    True
+    """
+    return cell.lower() in _MISSING
+
+
+def split(line: str, delimiter: str, place: str) -> list[str]:
+    """Split a line into cells, without quotes and blanks around them.
+
+    Parameters
+    ----------
+    line : str
+        One line.
+    delimiter : str
+        One character; a space stands for any run of blanks.
+    place : str
+        File and line, for messages.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    StablemaxError
+        When there are too many columns, or a quote is not closed.
+
+    Examples
+    --------
+    >>> split('1, "2.5",x', ",", "a.csv: line 1")
+    ['1', '2.5', 'x']
+    >>> split("  1   2 ", " ", "a.txt: line 1")
+    ['1', '2']
+    """
+    if delimiter == " ":
+        cells = _BLANKS.findall(line) if '"' in line else line.split(None, COLUMN_LIMIT)
+        cells = [cell[1:-1] if cell[0] == cell[-1] == '"' and len(cell) > 1 else cell for cell in cells]
+    elif line.count(delimiter) >= COLUMN_LIMIT:
+        cells = [""] * (COLUMN_LIMIT + 1)
+    elif '"' in line:
+        try:
+            cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
+        except csv.Error:
+            raise StablemaxError(
+                f"{place}: the quotes do not match: {brief(line)}", 'quote a whole cell ("1.5") or none of it'
+            ) from None
+    else:
+        cells = line.split(delimiter)
+    if len(cells) > COLUMN_LIMIT:
+        raise StablemaxError(
+            f"{place}: more than {COLUMN_LIMIT:,} columns",
+            "is the table transposed? convert it to .npy: numpy.save('logits.npy', x)",
+        )
+    return [cell.strip() for cell in cells]
+
+
+def parse_block(
+    text: str, lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool
+) -> np.ndarray | None:
+    """Parse lines in C, or decline.
+
+    Parameters
+    ----------
+    text : str
+        The text that the lines come from; it may hold more.
+    lines : sequence of str
+        At least one.
+    delimiter : str
+        As for `split`.
+    width : int
+        Cells in each line.
+    skip_first : bool
+        Whether the first column may hold text, and is left out.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        float64 of shape (lines, cells), or None where only `parse_lines` can tell what is right.
+
+    Examples
+    --------
+    >>> parse_block("1,2", ["1,2"], ",", 2, skip_first=False)
+    array([[1., 2.]])
+    >>> parse_block("1,1e400", ["1,1e400"], ",", 2, skip_first=False) is None
+    True
+    """
+    if '"' in text:
+        unquoted = _unquoted("\n".join(lines), delimiter)
+        if unquoted is None:
+            return None
+        lines = unquoted.split("\n")
+    if skip_first:
+        # Not by `usecols`, under which NumPy does not notice ragged rows.
+        lines = [_after_first(line, delimiter) for line in lines]
+    try:
+        values: np.ndarray = np.loadtxt(
+            lines, dtype=np.float64, delimiter=None if delimiter == " " else delimiter, comments=None, ndmin=2
+        )
+    except (ValueError, OverflowError):
+        return None
+    # NumPy passes over blank lines, and reads 1e400 as inf.
+    if values.shape != (len(lines), width - skip_first):
+        return None
+    infinite = int(np.count_nonzero(np.isinf(values)))
+    if infinite and "\n".join(lines).lower().count("inf") != infinite:
+        return None
+    return values
+
+
+def _after_first(line: str, delimiter: str) -> str:
+    return line.partition(delimiter)[2] if delimiter != " " else "".join(line.split(None, 1)[1:])
+
+
+def _unquoted(text: str, delimiter: str) -> str | None:
+    """Take quotes off that enclose whole cells; decline any others, as NumPy reads '"1"2' as 12."""
+    ends = " \t\n" if delimiter == " " else f"{delimiter}\n"
+    pieces = text.split('"')
+    between = set(pieces[2:-1:2])
+    first, last = pieces[0].strip(" ")[-1:], pieces[-1].strip(" ")[:1]
+    if delimiter == " ":
+        first, last = pieces[0][-1:], pieces[-1][:1]
+    else:
+        between = {piece.strip(" ") for piece in between}
+    inside = "".join(pieces[1::2])
+    fits = (
+        len(pieces) % 2 == 1
+        and first in ends
+        and last in ends
+        and all(piece and piece[0] in ends and piece[-1] in ends for piece in between)
+        and not any(sign in inside for sign in ends)
+    )
+    return "".join(pieces) if fits else None
+
+
+def parse_lines(
+    lines: Sequence[str],
+    numbers: Sequence[int],
+    delimiter: str,
+    width: int,
+    *,
+    skip_first: bool,
+    name: str,
+    header: Sequence[str],
+) -> np.ndarray:
+    """Parse lines cell by cell and refuse the first mistake with its place.
+
+    Parameters
+    ----------
+    lines, delimiter, width, skip_first
+        As for `parse_block`.
+    numbers : sequence of int
+        The number of each line in the file, counted from 1.
+    name : str
+        For messages, already fit for one.
+    header : sequence of str
+        Names of the columns; may be empty.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 of shape (lines, cells).
+
+    Raises
+    ------
+    StablemaxError
+        At the first ragged row, missing cell or cell that is not a number.
+
+    Examples
+    --------
+    >>> parse_lines(["1,two"], [7], ",", 2, skip_first=False, name="a.csv", header=("x", "y"))
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: a.csv: line 7, column 2 (y): 'two' is not a number
+    """
+    result = np.empty((len(lines), width - skip_first))
+    for row, (line, number) in enumerate(zip(lines, numbers, strict=True)):
+        place = f"{name}: line {number:,}"
+        cells = split(line, delimiter, place)
+        if len(cells) != width:
+            _refuse_ragged(place, cells, width, delimiter)
+        for column in range(int(skip_first), width):
+            cell = cells[column]
+            value = float(cell) if len(cell) <= CELL_LIMIT and is_number(cell) else None
+            if value is None or (math.isinf(value) and "n" not in cell.lower()):  # 1e400, not inf
+                title = f" ({brief(header[column], 120)})" if header and header[column] else ""
+                default = "write a decimal number, nan, inf or -inf"
+                if number == 1:
+                    default = "if line 1 names the columns: --header"
+                elif column == 0 and width > 1:
+                    default = "if the column names the rows: --index-column"
+                if not cell and column == width - 1 and delimiter != " ":
+                    default = (
+                        f"does every line end in {delimiter!r}? remove it; write nan for an unknown value"
+                    )
+                _refuse_cell(f"{place}, column {column + 1:,}{title}", cell, value, default)
+            result[row, column - skip_first] = value
+    return result
+
+
+def _refuse_ragged(place: str, cells: list[str], width: int, delimiter: str) -> NoReturn:
+    count = "1 cell" if len(cells) == 1 else f"{len(cells):,} cells"
+    hint = "give every row as many cells, or name the delimiter: --delimiter ';'"
+    if delimiter == "," and any(";" in cell for cell in cells):
+        hint = "is the delimiter a semicolon? --delimiter ';'"
+    elif len(cells) == width + 1 and not cells[-1] and delimiter != " ":
+        hint = f"the line ends in {delimiter!r}; remove it, or end every line in it"
+    elif len(cells) == width + 1:
+        hint = "does the header leave out the name of the first column? add one"
+    shown_cells = brief((delimiter if delimiter == " " else f"{delimiter} ").join(cells[:8]), 160)
+    raise StablemaxError(f"{place} has {count}, but the first line has {width:,}: '{shown_cells}'", hint)
+
+
+def _refuse_cell(place: str, cell: str, value: float | None, default: str) -> NoReturn:
+    if not cell:
+        hint = (
+            default if default.startswith("does") else "fill it in; write nan for a value that is not known"
+        )
+        raise StablemaxError(f"{place}: the cell is empty", hint)
+    text = f"'{brief(cell)}'"
+    if value is not None:
+        raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
+    raise StablemaxError(f"{place}: {text} is not a number", _hint(cell) or default)
+
+
+def _hint(cell: str) -> str:
+    """Say how to write what a cell probably means; empty where nobody can tell."""
+    if len(cell) > CELL_LIMIT:
+        return "is the delimiter right? --delimiter ';'"
+    if is_missing_word(cell):
+        return "write nan for a value that is not known"
+    return next((hint for pattern, hint in _MEANT if pattern.fullmatch(cell)), "")

@@ -1,0 +1,121 @@
+"""Opening what a user named: regular files only, so that nothing hangs and sizes mean something."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.wording import brief, file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# O_NONBLOCK: a FIFO without a writer must not hang; O_NOCTTY: a terminal must not become ours.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory", "name a file inside it"),
+    (
+        stat.S_ISFIFO,
+        "a pipe (FIFO)",
+        "pipe into standard input instead: `... | stablemax ... - --input-format csv`",
+    ),
+    (stat.S_ISSOCK, "a socket", "save its data to a file first"),
+    (stat.S_ISCHR, "a device", "copy its data to a file first, or use `-` for standard input"),
+    (stat.S_ISBLK, "a device", "copy its data to a file first"),
+)
+
+
+def _refuse_irregular(mode: int, shown_name: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    for test, kind, hint in _KINDS:
+        if test(mode):
+            raise StablemaxError(f"{shown_name}: is {kind}, not a file", hint)
+    raise StablemaxError(f"{shown_name}: is not a regular file", "copy its data to a file first")
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading bytes.
+
+    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of
+    them can hang the program.
+
+    Parameters
+    ----------
+    path : str
+        The path as the user typed it.
+
+    Returns
+    -------
+    BinaryIO
+        The open file; the caller closes it.
+
+    Raises
+    ------
+    StablemaxError
+        When there is no readable regular file of that name.
+
+    Examples
+    --------
+    >>> open_regular("no-such-file.npy")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: no-such-file.npy: no such file
+    """
+    name = file_name(path)
+    try:
+        # Asked before opening, because opening some devices already has an effect; asked again
+        # of the open file, because the name may mean another file by then.
+        _refuse_irregular(os.stat(path).st_mode, name)  # noqa: PTH116 - a path typed by a user stays text
+        descriptor = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        raise StablemaxError(
+            f"{name}: no such file", "check the path; it is taken from the current directory"
+        ) from None
+    except PermissionError:
+        raise StablemaxError(f"{name}: permission denied", "make the file readable: chmod u+r FILE") from None
+    except OSError as error:
+        reason = brief(error.strerror or type(error).__name__, 120)
+        raise StablemaxError(f"{name}: cannot be opened ({reason})", "check the path") from None
+    except ValueError:  # a NUL or a lone surrogate in the path
+        raise StablemaxError(f"{name}: is not a possible file name", "check the path") from None
+    try:
+        _refuse_irregular(os.fstat(descriptor).st_mode, name)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what the operating system reports while reading into a StablemaxError.
+
+    Parameters
+    ----------
+    name : str
+        The file's name, already fit for a message.
+
+    Examples
+    --------
+    >>> with reading("logits.csv"):
+    ...     raise OSError(5, "Input/output error")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: logits.csv: cannot be read (Input/output error)
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = brief(error.strerror or type(error).__name__, 120)
+        raise StablemaxError(
+            f"{name}: cannot be read ({reason})", "copy the file to a local disk and try again"
+        ) from None

@@ -1,0 +1,242 @@
+"""Operations and the variants that compute them: declared once, read by everything else."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import fnmatch
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Arithmetic, Namespace
+    from stablemax.bounds import Bound
+    from stablemax.exact import Balls
+    from stablemax.formats import Array
+    from stablemax.results import Outcome
+    from stablemax.targets import Targets
+
+
+class Operation(enum.StrEnum):
+    """What is computed; each has a module of variants."""
+
+    SOFTMAX = "softmax"
+    LOG_SOFTMAX = "log_softmax"
+    LOGSUMEXP = "logsumexp"
+    CROSS_ENTROPY = "cross_entropy"
+    CROSS_ENTROPY_GRAD = "cross_entropy_grad"
+    SOFTMAX_VJP = "softmax_vjp"
+
+    @property
+    def needs_targets(self) -> bool:
+        """True where the second argument is labels or soft targets."""
+        return self in (Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
+
+    @property
+    def needs_upstream(self) -> bool:
+        """True where the second argument is an upstream gradient."""
+        return self is Operation.SOFTMAX_VJP
+
+    @property
+    def per_row(self) -> bool:
+        """True where a row of logits gives one number."""
+        return self in (Operation.LOGSUMEXP, Operation.CROSS_ENTROPY)
+
+    @property
+    def accurate_variant(self) -> str:
+        """Id of the variant that is right to a few ulps in float64."""
+        return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of computing an operation.
+
+    Parameters
+    ----------
+    operation : Operation
+        What it computes.
+    name : str
+        Its technique; with the operation it is the id, ``softmax/shifted``.
+    formula : str
+        The formula in one line.
+    function : callable
+        ``f(x, xp)``, ``f(x, targets, xp)`` or ``f(x, g, xp)``: x is (N, K), the result (N, K) or
+        (N, 1), computed by nothing but `xp` and the operators of its arrays.
+    cites : tuple of str
+        Keys of `citations.CITATIONS`.
+    promises : mapping of str to Outcome
+        What becomes of it on a named condition, in float32; tested for equality, so that a page
+        that says "NaN" cannot go stale when it gets better.
+    bound : Bound, optional
+        A-priori error bound.
+    cure : str
+        Id of the variant to use instead; empty where there is no reason to.
+    weakness : str
+        What makes it inaccurate where it stays finite, in words.
+    max_classes : int, optional
+        Rows beyond this are refused: the Jacobian is K x K.
+    exact : bool
+        True where exact arithmetic gives the operation's own value; False for a formula that is
+        wrong in itself (it clips, it adds an epsilon, it sums over the wrong axis).
+    rowwise : bool
+        False where a row's result depends on the other rows, so that it cannot be computed in blocks.
+    """
+
+    operation: Operation
+    name: str
+    formula: str
+    function: Callable[..., Array]
+    cites: tuple[str, ...] = ()
+    promises: Mapping[str, Outcome] = field(default_factory=lambda: MappingProxyType({}))
+    bound: Bound | None = None
+    cure: str = ""
+    weakness: str = "rounding errors add up"
+    max_classes: int | None = None
+    exact: bool = True
+    rowwise: bool = True
+
+    @property
+    def id(self) -> str:
+        """``operation/name``: one spelling everywhere."""
+        return f"{self.operation}/{self.name}"
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def reasoning(self) -> dict[str, str]:
+        """The docstring's "Why it holds:" and "Where it breaks:" paragraphs."""
+        sections: dict[str, str] = {}
+        for paragraph in (inspect.getdoc(self.function) or "").split("\n\n")[1:]:
+            heading, colon, text = paragraph.partition(":")
+            if colon:
+                sections[heading.strip()] = " ".join(text.split())
+        return sections
+
+
+_MODULES = {operation: f"stablemax.variants.{operation.value}" for operation in Operation}
+
+
+def variant(operation: Operation, name: str, **declaration: Any) -> Callable[[Callable[..., Array]], Variant]:
+    """Declare the decorated function as a variant; its module then holds a `Variant` of that name."""
+
+    def declare(function: Callable[..., Array]) -> Variant:
+        return Variant(operation, name, function=function, **declaration)
+
+    return declare
+
+
+def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
+    """All variants, or those of one operation, in the order of their declaration.
+
+    Examples
+    --------
+    >>> [v.name for v in variants(Operation.SOFTMAX)][:3]
+    ['naive', 'whole-array', 'shifted']
+    """
+    chosen = Operation if operation is None else (operation,)
+    return tuple(
+        value
+        for op in chosen
+        for value in vars(importlib.import_module(_MODULES[op])).values()
+        if isinstance(value, Variant) and value.operation is op
+    )
+
+
+def get(variant_id: str) -> Variant:
+    """Look a variant up by its id.
+
+    Raises
+    ------
+    StablemaxError
+        If there is none; the hint names the nearest.
+
+    Examples
+    --------
+    >>> get("softmax/shifted").formula
+    'exp(x - m) / sum(exp(x - m)),  m = max(x)'
+    """
+    known = {v.id: v for v in variants()}
+    if variant_id in known:
+        return known[variant_id]
+    near = difflib.get_close_matches(variant_id, known, n=1, cutoff=0.4)
+    raise StablemaxError(
+        f"there is no variant {shown(variant_id)!r}",
+        (f"did you mean {near[0]}? " if near else "") + "stablemax list variants",
+    )
+
+
+def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, ...]:
+    """Variants of an operation whose name or id matches one of the glob patterns; all without a pattern."""
+    return tuple(
+        v
+        for v in variants(operation)
+        if not patterns or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
+    )
+
+
+CELLS_PER_BLOCK = 1 << 16
+"""Rows are computed in blocks of about this many cells, so that the temporaries stay in the cache."""
+
+
+def evaluate(
+    variant: Variant,  # noqa: A002 - shadows the decorator only here
+    x: Array,
+    xp: Arithmetic | Balls | Namespace,
+    second: Targets | Array | None = None,
+) -> Array:
+    """Run a variant on logits (N, K) in an arithmetic.
+
+    Parameters
+    ----------
+    variant : Variant
+        What to run.
+    x : ndarray (N, K)
+        In the arithmetic's own dtype (balls: an object array).
+    xp : Arithmetic or Balls
+        What to compute in.
+    second : LabelTargets, SoftTargets or ndarray (N, K), optional
+        Targets of the cross-entropies, upstream gradient of the vector-Jacobian product.
+
+    Returns
+    -------
+    ndarray
+        (N, K), or (N,) for the operations that give one number per row.
+
+    Raises
+    ------
+    StablemaxError
+        If the rows are longer than the variant's `max_classes`.
+    """
+    rows, classes = x.shape
+    if variant.max_classes is not None and classes > variant.max_classes:
+        raise StablemaxError(
+            f"{variant.id} builds a {classes:,} x {classes:,} matrix for each row",
+            f"it takes at most {variant.max_classes:,} classes; {variant.cure} needs no matrix",
+        )
+    cells = classes * classes if variant.max_classes is not None else classes
+    size = max(1, CELLS_PER_BLOCK // cells) if variant.rowwise else max(1, rows)
+    parts = []
+    # A float operation that overflows is what we are here to look at, not something to warn of.
+    with np.errstate(all="ignore"):
+        for start in range(0, rows, size):
+            block = slice(start, start + size)
+            if second is None:
+                part = variant.function(x[block], xp)
+            elif isinstance(second, np.ndarray):
+                part = variant.function(x[block], second[block], xp)
+            else:
+                part = variant.function(x[block], second.rows(block), xp)
+            parts.append(part[:, 0] if variant.operation.per_row else part)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

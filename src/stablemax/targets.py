@@ -1,0 +1,139 @@
+"""What a cross-entropy is taken against: class labels or a weight for every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+
+
+@dataclass(frozen=True)
+class LabelTargets:
+    """One class per row.
+
+    Parameters
+    ----------
+    labels : ndarray of int64 (N,)
+        Classes from 0 to K - 1.
+    weights : ndarray (N, 1), optional
+        Weight of each row's loss, in the dtype of the arithmetic it is used in.
+    divisor : float
+        What the gradient is divided by: the number of rows for a mean.
+    """
+
+    labels: Array
+    weights: Array | None = None
+    divisor: float = 1.0
+
+    def pick(self, values: Array, xp: Namespace) -> Array:  # noqa: ARG002 - nothing is added here
+        """Return the values at the labels, (N, 1)."""
+        return np.take_along_axis(values, self.labels[:, None], axis=-1)
+
+    def total(self, xp: Namespace) -> Any:
+        """Return what the weights of a row sum to: 1."""
+        return xp.number(1.0)
+
+    def weigh(self, loss: Array) -> Array:
+        """Multiply per-row losses (N, 1) by the rows' weights."""
+        return loss if self.weights is None else loss * self.weights
+
+    def matrix(self, classes: int, xp: Namespace) -> Array:
+        """Return the one-hot matrix, (N, K)."""
+        hot = np.arange(classes) == self.labels[:, None]
+        return xp.where(hot, xp.number(1.0), xp.number(0.0))
+
+    def residual(self, e: Array, x: Array, s: Array, xp: Namespace) -> Array:  # noqa: ARG002 - as SoftTargets
+        """Return p - onehot for p = e / s, without cancellation.
+
+        At the label, p_y - 1 is minus the sum of the other probabilities: at [20, 0] in float32 it
+        is -2.06e-9, where the subtraction gives 0.
+        """
+        hot = np.arange(e.shape[-1]) == self.labels[:, None]
+        others = xp.compensated_sum(xp.where(hot, xp.number(0.0), e))
+        return xp.where(hot, -(others / s), e / s)
+
+    def scaled(self, gradient: Array, xp: Namespace) -> Array:
+        """Multiply a gradient (N, K) by the rows' weights, then divide it by the divisor."""
+        return _scaled(gradient, self.weights, self.divisor, xp)
+
+    def rows(self, index: Any) -> LabelTargets:
+        """Return the targets of some rows."""
+        weights = None if self.weights is None else self.weights[index]
+        return LabelTargets(self.labels[index], weights, self.divisor)
+
+    def to(self, xp: Any) -> LabelTargets:
+        """Return the targets with their weights as arrays of that arithmetic."""
+        weights = None if self.weights is None else xp.array(self.weights)
+        return LabelTargets(self.labels, weights, self.divisor)
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """A weight for every class of every row: soft labels, smoothed labels, class weights.
+
+    Parameters
+    ----------
+    weights : ndarray (N, K)
+        Non-negative, in the dtype of the arithmetic it is used in.
+    divisor : float
+        What the gradient is divided by.
+    """
+
+    weights: Array
+    divisor: float = 1.0
+
+    def pick(self, values: Array, xp: Namespace) -> Array:
+        """Return the weighted sum of each row, (N, 1); a weight of 0 ignores even an infinite value."""
+        # 0 * inf is NaN: a masked class with soft label 0 must not poison the row (optax 896).
+        zero = xp.number(0.0)
+        return xp.sum(xp.where(self.weights == zero, zero, self.weights * values))
+
+    def total(self, xp: Namespace) -> Array:
+        """Return what the weights of each row sum to, (N, 1)."""
+        return xp.sum(self.weights)
+
+    def weigh(self, loss: Array) -> Array:
+        """Return the losses as they are: the weights are inside."""
+        return loss
+
+    def matrix(self, classes: int, xp: Namespace) -> Array:  # noqa: ARG002 - the matrix is at hand
+        """Return the weights themselves, (N, K)."""
+        return self.weights
+
+    def residual(self, e: Array, x: Array, s: Array, xp: Namespace) -> Array:
+        """Return total p - t for p = e / s, as p (total - t) - t (1 - p), both differences as sums of the others."""
+        p = e / s
+        _, e_rest = xp.take_max(e, x)
+        _, t_rest = xp.take_max(self.weights, self.weights)
+        p_rest = xp.compensated_sum(e_rest) / s
+        t_total = xp.compensated_sum(self.weights)
+        one, zero = xp.number(1.0), xp.number(0.0)
+        q = xp.where(e_rest == e, one - p, p_rest)
+        t_others = xp.where(t_rest == self.weights, t_total - self.weights, xp.compensated_sum(t_rest))
+        return p * t_others - xp.where(self.weights == zero, zero, self.weights * q)
+
+    def scaled(self, gradient: Array, xp: Namespace) -> Array:
+        """Divide a gradient (N, K) by the divisor."""
+        return _scaled(gradient, None, self.divisor, xp)
+
+    def rows(self, index: Any) -> SoftTargets:
+        """Return the targets of some rows."""
+        return SoftTargets(self.weights[index], self.divisor)
+
+    def to(self, xp: Any) -> SoftTargets:
+        """Return the targets with their weights as an array of that arithmetic."""
+        return SoftTargets(xp.array(self.weights), self.divisor)
+
+
+Targets = LabelTargets | SoftTargets
+
+
+def _scaled(gradient: Array, weights: Array | None, divisor: float, xp: Namespace) -> Array:
+    if weights is not None:
+        gradient = gradient * weights
+    return gradient if divisor == 1.0 else xp.divided(gradient, divisor)

@@ -1,0 +1,128 @@
+"""Gradient of the cross-entropy with respect to the logits: p - onehot, times what the reduction gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax.registry import Operation, variant
+from stablemax.variants import kernels
+from stablemax.variants import softmax as _softmax
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+    from stablemax.targets import Targets
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "naive",
+    formula="(exp(x) / sum(exp(x)) - onehot) / N",
+    cites=("goodfellow-2016",),
+    cure="cross_entropy_grad/shifted",
+    weakness="p_y - 1 cancels where the label is nearly certain",
+)
+def naive(x: Array, t: Targets, xp: Namespace) -> Array:
+    """The naive softmax minus the one-hot label.
+
+    Why it holds: the derivative of log sum exp(x) is softmax(x).
+
+    Where it breaks: where the naive softmax does: exp overflows and inf / inf is NaN.
+    """
+    p = _softmax.naive.function(x, xp)
+    return t.scaled(p * t.total(xp) - t.matrix(x.shape[-1], xp), xp)
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "shifted",
+    formula="(softmax(x) - onehot) / N,  softmax shifted",
+    cites=("goodfellow-2016", "prieto-2025"),
+    cure="cross_entropy_grad/compensated",
+    weakness="p_y - 1 cancels where the label is nearly certain",
+)
+def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
+    """The formula of every textbook.
+
+    Why it holds: nothing overflows.
+
+    Where it breaks: p_y - 1 cancels: at [20, 0] in float32 with label 0 it is 0 instead of -2.06e-9.
+    """
+    p = _softmax.shifted.function(x, xp)
+    return t.scaled(p * t.total(xp) - t.matrix(x.shape[-1], xp), xp)
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "chained",
+    formula="g - softmax(x) sum(g),  g = -onehot / N: NLL backward, then log-softmax backward",
+    cites=("pytorch-31829",),
+    cure="cross_entropy_grad/compensated",
+    weakness="g - p sum(g) cancels where the label is nearly certain",
+)
+def chained(x: Array, t: Targets, xp: Namespace) -> Array:
+    """What autograd computes, layer by layer.
+
+    Why it holds: the chain rule, through log-softmax instead of through 1 / p.
+
+    Where it breaks: as `shifted`, and -1/N is rounded before it is used.
+    """
+    g = t.scaled(-t.matrix(x.shape[-1], xp), xp)
+    return g - _softmax.shifted.function(x, xp) * xp.sum(g)
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "jacobian",
+    formula="J^T (-onehot / p) / N,  J = diag(p) - p p^T",
+    cure="cross_entropy_grad/compensated",
+    weakness="1 / p amplifies what p lost, and the products cancel",
+    max_classes=2048,
+)
+def jacobian(x: Array, t: Targets, xp: Namespace) -> Array:
+    """The full Jacobian of softmax times the gradient of -log p: the chain rule taken literally.
+
+    Why it holds: it is the definition, and agrees with autograd on gentle logits.
+
+    Where it breaks: p_y that underflows gives 1 / 0 and 0 * inf = NaN; it costs K^2 memory per row.
+    """
+    p = _softmax.shifted.function(x, xp)
+    weights = t.matrix(x.shape[-1], xp)
+    zero = xp.number(0.0)
+    upstream = xp.where(weights == zero, zero, -(weights / p))
+    return t.scaled(xp.sum(kernels.softmax_jacobian(p, xp) * upstream[..., None, :])[..., 0], xp)
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "compensated",
+    formula="p_j / N;  at the label -(sum of the other p) / N",
+    cites=("rump-2008", "prieto-2025"),
+)
+def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
+    """The gradient without its cancellation.
+
+    Why it holds: p_y - 1 is minus the sum of the other probabilities, which are all positive; they keep
+    the rounding errors of x - m and of their sum.
+
+    Where it breaks: a row of all -inf, or with a +inf or NaN, has no gradient: NaN.
+    """
+    e = kernels.exponentials(x, xp)
+    return t.scaled(t.residual(e, x, xp.compensated_sum(e), xp), xp)
+
+
+@variant(
+    Operation.CROSS_ENTROPY_GRAD,
+    "wide",
+    formula="cross_entropy_grad/compensated in float64, rounded once to the format",
+    cites=("rump-2008",),
+)
+def wide(x: Array, t: Targets, xp: Namespace) -> Array:
+    """`compensated` in float64, rounded once.
+
+    Why it holds: a few ulp of float64 do not show in a narrower format. In float64 this is
+    `compensated`.
+
+    Where it breaks: where the gradient has no value.
+    """
+    return xp.narrow(compensated.function(xp.widen(x), t.to(xp.wider), xp.wider))

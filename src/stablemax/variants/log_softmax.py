@@ -1,0 +1,125 @@
+"""Log-softmax: log-probabilities from logits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax.registry import Operation, variant
+from stablemax.variants import kernels
+from stablemax.variants import softmax as _softmax
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "naive",
+    formula="x - log(sum(exp(x)))",
+    cites=("blanchard-2021",),
+    cure="log_softmax/shifted",
+    weakness="the subtraction cancels where a class is nearly certain",
+)
+def naive(x: Array, xp: Namespace) -> Array:
+    """The definition, word for word.
+
+    Why it holds: log(exp(x) / s) = x - log s.
+
+    Where it breaks: exp overflows above the log of the largest number, and x - inf is -inf; a row far
+    below 0 has sum 0, and x - log 0 is +inf.
+    """
+    return x - xp.log(xp.sum(xp.exp(x)))
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "log-of-softmax",
+    formula="log(softmax(x)),  softmax shifted",
+    cites=("goodfellow-2016",),
+    cure="log_softmax/shifted",
+    weakness="p is rounded before its log is taken: log p loses everything where p is near 1",
+)
+def log_of_softmax(x: Array, xp: Namespace) -> Array:
+    """The logarithm of a stable softmax: a hidden instability.
+
+    Why it holds: it is what the name says, and right while no probability underflows.
+
+    Where it breaks: a probability below the smallest number is 0, and log 0 is -inf: 104 below the
+    maximum in float32, 18 in float16.
+    """
+    return xp.log(_softmax.shifted.function(x, xp))
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "lse-minus",
+    formula="x - (m + log(sum(exp(x - m)))),  m = max(x)",
+    cites=("blanchard-2021", "pytorch-11752", "optax-1792"),
+    cure="log_softmax/shifted",
+    weakness="x - lse cancels: the digits of log s below those of m are gone",
+)
+def lse_minus(x: Array, xp: Namespace) -> Array:
+    """The logits minus a stable log-sum-exp.
+
+    Why it holds: nothing overflows.
+
+    Where it breaks: m + log s is rounded to the digits of m, and the subtraction of x then leaves only
+    that rounding error: [1e8, 1e8, 1e8] in float32 gives 0 instead of -log 3.
+    """
+    m = xp.max(x)
+    return x - (m + xp.log(xp.sum(xp.exp(x - m))))
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "shifted",
+    formula="(x - m) - log(sum(exp(x - m))),  m = max(x)",
+    cites=("blanchard-2021", "scipy-19521"),
+    cure="log_softmax/compensated",
+    weakness="log of a sum that is 1 plus a little: the little is lost where a class is nearly certain",
+)
+def shifted(x: Array, xp: Namespace) -> Array:
+    """What the frameworks compute.
+
+    Why it holds: both terms are at most 0 and keep their own digits, so nothing cancels.
+
+    Where it breaks: the entry of a nearly certain class is -log(1 + q) with a tiny q, and 1 + q rounds
+    to 1: [0, -40] gives 0 instead of -4.25e-18.
+    """
+    d = x - xp.max(x)
+    return d - xp.log(xp.sum(xp.exp(d)))
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "compensated",
+    formula="(x - m) - log1p(q),  q = sum of the other exp(x - m)",
+    cites=("blanchard-2021", "rump-2008", "scipy-19521"),
+)
+def compensated(x: Array, xp: Namespace) -> Array:
+    """`shifted` with the maximum left out of the sum.
+
+    Why it holds: at the maximum x - m is 0 and the entry is -log1p(q), accurate for every q; elsewhere
+    two terms of one sign are added. q keeps the rounding errors of x - m and of its sum.
+
+    Where it breaks: a row of all -inf, or with a +inf or NaN.
+    """
+    return (x - xp.max(x)) - xp.log1p(kernels.ratio_to_max(x, xp))
+
+
+@variant(
+    Operation.LOG_SOFTMAX,
+    "wide",
+    formula="log_softmax/compensated in float64, rounded once to the format",
+    cites=("rump-2008",),
+)
+def wide(x: Array, xp: Namespace) -> Array:
+    """`compensated` in float64, rounded once.
+
+    Why it holds: a few ulp of float64 do not show in a narrower format. In float64 this is
+    `compensated`.
+
+    Where it breaks: where log-softmax has no value.
+    """
+    return xp.narrow(compensated.function(xp.widen(x), xp.wider))

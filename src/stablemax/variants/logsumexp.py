@@ -1,0 +1,130 @@
+"""Log-sum-exp: the logarithm of the sum of the exponentials of a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax import bounds
+from stablemax.registry import Operation, variant
+from stablemax.variants import kernels
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "naive",
+    formula="log(sum(exp(x)))",
+    cites=("blanchard-2021",),
+    bound=bounds.logsumexp_naive,
+    cure="logsumexp/shifted",
+    weakness="the sum is near 1, and its log keeps few digits",
+)
+def naive(x: Array, xp: Namespace) -> Array:
+    """The definition, word for word.
+
+    Why it holds: while no exponential leaves the format it is backward stable.
+
+    Where it breaks: exp overflows above the log of the largest number; a row far below 0 gives log 0.
+    """
+    return xp.log(xp.sum(xp.exp(x)))
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "shifted",
+    formula="m + log(sum(exp(x - m))),  m = max(x)",
+    cites=("blanchard-2021", "scipy-21597"),
+    cure="logsumexp/compensated",
+    weakness="1 + q rounds to 1 before its log is taken",
+)
+def shifted(x: Array, xp: Namespace) -> Array:
+    """The log-sum-exp that everybody writes.
+
+    Why it holds: every exponent is <= 0 and one is 0, so the sum lies in [1, K].
+
+    Where it breaks: where the maximum is near 0 and nearly certain, the result is log(1 + q) with a
+    tiny q, and 1 + q rounds to 1: [0, -40] gives 0 instead of 4.25e-18. A row of -inf, or with +inf, is NaN.
+    """
+    m = xp.max(x)
+    return m + xp.log(xp.sum(xp.exp(x - m)))
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "log1p",
+    formula="m + log1p(sum of the other exp(x - m)),  m = max(x)",
+    cites=("blanchard-2021", "scipy-21597"),
+    bound=bounds.logsumexp_log1p,
+    cure="logsumexp/compensated",
+    weakness="m + log1p(q) cancels where the result is near 0",
+)
+def log1p(x: Array, xp: Namespace) -> Array:
+    """Algorithm 4.1 of Blanchard, Higham and Higham: the maximum leaves the sum.
+
+    Why it holds: log1p(q) is accurate for every q, however small.
+
+    Where it breaks: a row of -inf, or with +inf, is NaN; for m near -log1p(q) the addition cancels,
+    which no formula in this precision avoids: the condition number is max|x| / |y|.
+    """
+    m = xp.max(x)
+    _, others = xp.take_max(xp.exp(x - m), x)
+    return m + xp.log1p(xp.sum(others))
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "online",
+    formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then m + log(s)",
+    cites=("milakov-2018",),
+    cure="logsumexp/log1p",
+    weakness="1 + q rounds to 1 before its log is taken",
+)
+def online(x: Array, xp: Namespace) -> Array:
+    """Maximum and sum in a single pass over the logits.
+
+    Why it holds: whenever the maximum grows, the sum so far is scaled by exp(old - new) <= 1.
+
+    Where it breaks: a row that begins with -inf (-inf - -inf is NaN); as `shifted` near 0.
+    """
+    m, s = kernels.online_normaliser(x, xp)
+    return m + xp.log(s)
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "compensated",
+    formula="m + log1p(q),  q = sum of the other exp(x - m), rounding errors kept",
+    cites=("blanchard-2021", "rump-2008"),
+)
+def compensated(x: Array, xp: Namespace) -> Array:
+    """`log1p` with the rounding errors of x - m and of the sum put back.
+
+    Why it holds: q is right to a few ulp, so log1p(q) is, and so is the sum unless it cancels.
+
+    Where it breaks: a row of -inf gives -inf and a row with +inf gives +inf, the limits, as in SciPy;
+    NaN gives NaN. Where the result is near 0 beside a large maximum it is as ill-conditioned as the
+    problem, max|x| / |y|.
+    """
+    m = xp.max(x)
+    y = m + xp.log1p(kernels.ratio_to_max(x, xp))
+    return xp.where(xp.isfinite(m), y, m)
+
+
+@variant(
+    Operation.LOGSUMEXP,
+    "wide",
+    formula="logsumexp/compensated in float64, rounded once to the format",
+    cites=("rump-2008",),
+)
+def wide(x: Array, xp: Namespace) -> Array:
+    """`compensated` in float64, rounded once.
+
+    Why it holds: a few ulp of float64 do not show in a narrower format, even after some cancellation.
+    In float64 this is `compensated`.
+
+    Where it breaks: as `compensated`, 2^29 times later in float32.
+    """
+    return xp.narrow(compensated.function(xp.widen(x), xp.wider))

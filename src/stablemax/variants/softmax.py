@@ -1,0 +1,214 @@
+"""Softmax: probabilities from logits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax import bounds
+from stablemax.registry import Operation, variant
+from stablemax.variants import kernels
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+
+
+@variant(
+    Operation.SOFTMAX,
+    "naive",
+    formula="exp(x) / sum(exp(x))",
+    cites=("blanchard-2021", "goodfellow-2016"),
+    bound=bounds.softmax_naive,
+    cure="softmax/shifted",
+)
+def naive(x: Array, xp: Namespace) -> Array:
+    """The definition, word for word.
+
+    Why it holds: while no exponential leaves the format, this is the most accurate of the simple
+    formulas: (K + 3) u, whatever the spread of the logits.
+
+    Where it breaks: exp overflows above the log of the largest number (88.7 in float32), and inf / inf
+    is NaN; a row far below 0 underflows to 0 / 0.
+    """
+    e = xp.exp(x)
+    return e / xp.sum(e)
+
+
+@variant(
+    Operation.SOFTMAX,
+    "whole-array",
+    formula="exp(x) / sum of exp(x) over the whole array",
+    cure="softmax/shifted",
+    weakness="the sum runs over all rows: a wrong axis",
+    exact=False,
+    rowwise=False,
+)
+def whole_array(x: Array, xp: Namespace) -> Array:
+    """The naive formula with its sum over the whole array instead of along the classes.
+
+    Why it holds: for one row the whole array is the row.
+
+    Where it breaks: from two rows on it is wrong in exact arithmetic too: the probabilities of all
+    rows together sum to 1.
+    """
+    e = xp.exp(x)
+    return e / xp.sum(e, axis=None)
+
+
+@variant(
+    Operation.SOFTMAX,
+    "shifted",
+    formula="exp(x - m) / sum(exp(x - m)),  m = max(x)",
+    cites=("blanchard-2021", "goodfellow-2016"),
+    bound=bounds.softmax_shifted,
+    cure="softmax/compensated",
+    weakness="x - m rounds: a probability p is off by up to |log p| u",
+)
+def shifted(x: Array, xp: Namespace) -> Array:
+    """Probabilities that survive logits of any finite size.
+
+    Why it holds: every exponent is <= 0 and one is 0, so the sum lies in [1, K].
+
+    Where it breaks: a row of all -inf or with a +inf (inf - inf is NaN); the subtraction rounds, so a
+    probability p carries a relative error of about |log p| u.
+    """
+    e = xp.exp(x - xp.max(x))
+    return e / xp.sum(e)
+
+
+@variant(
+    Operation.SOFTMAX,
+    "division-free-naive",
+    formula="exp(x - y),  y = log(sum(exp(x)))",
+    cites=("blanchard-2021",),
+    bound=bounds.softmax_division_free_naive,
+    cure="softmax/shifted",
+    weakness="an absolute error of y, |y| u, becomes a relative error of every probability",
+)
+def division_free_naive(x: Array, xp: Namespace) -> Array:
+    """A subtraction of the naive log-sum-exp instead of a division.
+
+    Why it holds: exp(x) / s = exp(x - log s).
+
+    Where it breaks: where the naive log-sum-exp does; and the rounding of y, |y| u, is an absolute
+    error of the exponent, so a relative error of the result.
+    """
+    return xp.exp(x - xp.log(xp.sum(xp.exp(x))))
+
+
+@variant(
+    Operation.SOFTMAX,
+    "division-free",
+    formula="exp(x - y),  y = m + log(sum(exp(x - m)))",
+    cites=("blanchard-2021",),
+    bound=bounds.softmax_division_free,
+    cure="softmax/shifted",
+    weakness="an absolute error of y, |y| u, becomes a relative error of every probability",
+)
+def division_free(x: Array, xp: Namespace) -> Array:
+    """A subtraction of the shifted log-sum-exp instead of a division.
+
+    Why it holds: nothing overflows, and no row is divided.
+
+    Where it breaks: y is rounded to |y| u, which is an absolute error of the exponent and so a
+    relative error of the result: 3.7e-4 for 1000 normals at offset 1e4 in float32, where `shifted`
+    has 1.6e-7.
+    """
+    m = xp.max(x)
+    return xp.exp(x - (m + xp.log(xp.sum(xp.exp(x - m)))))
+
+
+@variant(
+    Operation.SOFTMAX,
+    "online",
+    formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then exp(x - m) / s",
+    cites=("milakov-2018",),
+    cure="softmax/tiled",
+    weakness="x - m rounds, and s is rounded again at each new class",
+)
+def online(x: Array, xp: Namespace) -> Array:
+    """Maximum and sum in a single pass over the logits.
+
+    Why it holds: whenever the maximum grows, the sum so far is scaled by exp(old - new) <= 1.
+
+    Where it breaks: a row that begins with -inf (-inf - -inf is NaN); the sum is a sequential one.
+    """
+    m, s = kernels.online_normaliser(x, xp)
+    return xp.exp(x - m) / s
+
+
+@variant(
+    Operation.SOFTMAX,
+    "tiled",
+    formula="(m, s) of each tile, merged: s = s1 exp(m1 - m) + s2 exp(m2 - m);  then exp(x - m) / s",
+    cites=("dao-2022", "milakov-2018", "flash-attention-1930"),
+    cure="softmax/compensated",
+    weakness="x - m rounds: a probability p is off by up to |log p| u",
+)
+def tiled(x: Array, xp: Namespace) -> Array:
+    """The merge of flash-attention: tiles of 32 classes, each with its own maximum and sum.
+
+    Why it holds: merging two (maximum, sum) pairs is associative, and a tile of nothing but -inf adds 0.
+
+    Where it breaks: a row of all -inf or with a +inf; the subtraction rounds as in `shifted`.
+    """
+    m, s = kernels.tiled_normaliser(x, xp)
+    return xp.exp(x - m) / s
+
+
+@variant(
+    Operation.SOFTMAX,
+    "base-2",
+    formula="2^((x - m) log2 e) / sum(2^((x - m) log2 e))",
+    cites=("dao-2022",),
+    cure="softmax/compensated",
+    weakness="x - m and its product with log2 e round: a probability p is off by up to 2 |log p| u",
+)
+def base_2(x: Array, xp: Namespace) -> Array:
+    """exp2 in place of exp, as GPU kernels do, whose hardware has only 2^x.
+
+    Why it holds: e^d = 2^(d log2 e).
+
+    Where it breaks: as `shifted`; and the product with log2 e (itself rounded) adds its own rounding
+    to the exponent. Taken before the subtraction of the maximum it would be far worse.
+    """
+    e = xp.exp2((x - xp.max(x)) * xp.log2e)
+    return e / xp.sum(e)
+
+
+@variant(
+    Operation.SOFTMAX,
+    "compensated",
+    formula="e / sum(e),  e = exp(d) + exp(d) r,  d + r = x - c exactly, c near max(x)",
+    cites=("dekker-1971", "knuth-1997", "rump-2008"),
+    cure="",
+)
+def compensated(x: Array, xp: Namespace) -> Array:
+    """`shifted` with the two rounding errors that matter put back.
+
+    Why it holds: d + r is x - c without error (Fast2Sum), exp(d + r) = exp(d) (1 + r) to first order
+    in a tiny r, and the sum keeps its rounding errors: what is left is exp's own error, one
+    multiplication, one addition and one division, at most 4 ulp whatever the logits.
+
+    Where it breaks: a row of all -inf, or with a +inf or NaN, has no softmax: NaN.
+    """
+    e = kernels.exponentials(x, xp)
+    return e / xp.compensated_sum(e)
+
+
+@variant(
+    Operation.SOFTMAX,
+    "wide",
+    formula="softmax/compensated in float64, rounded once to the format",
+    cites=("rump-2008",),
+)
+def wide(x: Array, xp: Namespace) -> Array:
+    """`compensated` in float64, rounded once.
+
+    Why it holds: 4 ulp of float64 are a 1e-8 of an ulp of float32, so the result is the correctly
+    rounded one but for near-ties: at most 0.51 ulp in every format of 32 bits or fewer. In float64
+    there is nothing wider, and this is `compensated`.
+
+    Where it breaks: where softmax has no value.
+    """
+    return xp.narrow(compensated.function(xp.widen(x), xp.wider))

@@ -1,0 +1,90 @@
+"""Vector-Jacobian product of softmax: the gradient of sum(g * softmax(x)) with respect to x."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax.registry import Operation, variant
+from stablemax.variants import kernels
+from stablemax.variants import softmax as _softmax
+
+if TYPE_CHECKING:
+    from stablemax.arithmetic import Namespace
+    from stablemax.formats import Array
+
+
+@variant(
+    Operation.SOFTMAX_VJP,
+    "jacobian",
+    formula="J^T g,  J_kk = p_k (1 - p_k),  J_kl = -p_k p_l",
+    cure="softmax_vjp/centred",
+    weakness="K products of either sign cancel, each rounded to the size of g",
+    max_classes=2048,
+)
+def jacobian(x: Array, g: Array, xp: Namespace) -> Array:
+    """The full Jacobian, row by row, times the upstream gradient.
+
+    Why it holds: it is the definition.
+
+    Where it breaks: 1 - p_k cancels where a class is nearly certain; it costs K^2 memory per row.
+    """
+    p = _softmax.shifted.function(x, xp)
+    return xp.sum(kernels.softmax_jacobian(p, xp) * g[..., None, :])[..., 0]
+
+
+@variant(
+    Operation.SOFTMAX_VJP,
+    "closed-form",
+    formula="p (g - sum(p g))",
+    cites=("goodfellow-2016",),
+    cure="softmax_vjp/centred",
+    weakness="g - sum(p g) cancels where g is nearly constant beside its own size",
+)
+def closed_form(x: Array, g: Array, xp: Namespace) -> Array:
+    """What the frameworks compute.
+
+    Why it holds: the Jacobian is diag(p) - p p^T, so no matrix is needed.
+
+    Where it breaks: g = [1000.0001, 1000, 1000] in float32: the rounding of sum(p g) is larger than the
+    difference, and the sign comes out wrong.
+    """
+    p = _softmax.shifted.function(x, xp)
+    return p * (g - xp.sum(p * g))
+
+
+@variant(
+    Operation.SOFTMAX_VJP,
+    "centred",
+    formula="p (h - sum(p h)),  h = g - g_m,  m the most probable class",
+    cites=("rump-2008",),
+    weakness="h - sum(p h) cancels where g_j is close to its mean under p",
+)
+def centred(x: Array, g: Array, xp: Namespace) -> Array:
+    """The closed form, after a constant is taken from g, which changes nothing in exact arithmetic.
+
+    Why it holds: the product depends on the differences of g only; taken first, they are as small as
+    they should be. p is that of `softmax/compensated`.
+
+    Where it breaks: an entry whose g_j is close to the mean of g under p is ill-conditioned.
+    """
+    p = _softmax.compensated.function(x, xp)
+    pivot, _ = xp.take_max(g, x)
+    h = g - pivot
+    return p * (h - xp.sum(p * h))
+
+
+@variant(
+    Operation.SOFTMAX_VJP,
+    "wide",
+    formula="softmax_vjp/centred in float64, rounded once to the format",
+    cites=("rump-2008",),
+)
+def wide(x: Array, g: Array, xp: Namespace) -> Array:
+    """`centred` in float64, rounded once.
+
+    Why it holds: float64 has 29 bits more than float32, which pays for most of the cancellation. In
+    float64 this is `centred`.
+
+    Where it breaks: entries that cancel by more than those bits.
+    """
+    return xp.narrow(centred.function(xp.widen(x), xp.widen(g), xp.wider))
