@@ -95,6 +95,10 @@ class Balls:
         """Sum of each row: exact numbers leave nothing to compensate."""
         return self.sum(x)
 
+    def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
+        """``x / (sum(e) * divisor)``."""
+        return np.asarray(x / (self.sum(e) * flint.arb(divisor)))
+
     def mean(self, x: Array) -> Any:
         """Mean of a vector."""
         return np.add.reduce(x) / len(x)

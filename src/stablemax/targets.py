@@ -47,15 +47,18 @@ class LabelTargets:
         hot = np.arange(classes) == self.labels[:, None]
         return xp.where(hot, xp.number(1.0), xp.number(0.0))
 
-    def residual(self, e: Array, x: Array, s: Array, xp: Namespace) -> Array:  # noqa: ARG002 - as SoftTargets
-        """Return p - onehot for p = e / s, without cancellation.
+    def gradient(self, e: Array, x: Array, xp: Namespace) -> Array:  # noqa: ARG002 - as SoftTargets
+        """Return (p - onehot) / divisor for p = e / sum(e), without cancellation.
 
         At the label, p_y - 1 is minus the sum of the other probabilities: at [20, 0] in float32 it
         is -2.06e-9, where the subtraction gives 0.
         """
         hot = np.arange(e.shape[-1]) == self.labels[:, None]
         others = xp.compensated_sum(xp.where(hot, xp.number(0.0), e))
-        return xp.where(hot, -(others / s), e / s)
+        numerator = xp.where(hot, -others, e)
+        if self.weights is not None:
+            numerator = numerator * self.weights
+        return xp.over_sum(numerator, e, self.divisor)
 
     def scaled(self, gradient: Array, xp: Namespace) -> Array:
         """Multiply a gradient (N, K) by the rows' weights, then divide it by the divisor."""
@@ -105,17 +108,18 @@ class SoftTargets:
         """Return the weights themselves, (N, K)."""
         return self.weights
 
-    def residual(self, e: Array, x: Array, s: Array, xp: Namespace) -> Array:
-        """Return total p - t for p = e / s, as p (total - t) - t (1 - p), both differences as sums of the others."""
+    def gradient(self, e: Array, x: Array, xp: Namespace) -> Array:
+        """Return (total p - t) / divisor for p = e / sum(e), where t are the weights.
+
+        It is p (total - t) - t (1 - p), and both differences are taken as sums of the others.
+        """
+        s, t, one = xp.compensated_sum(e), self.weights, xp.number(1.0)
         p = e / s
         _, e_rest = xp.take_max(e, x)
-        _, t_rest = xp.take_max(self.weights, self.weights)
-        p_rest = xp.compensated_sum(e_rest) / s
-        t_total = xp.compensated_sum(self.weights)
-        one, zero = xp.number(1.0), xp.number(0.0)
-        q = xp.where(e_rest == e, one - p, p_rest)
-        t_others = xp.where(t_rest == self.weights, t_total - self.weights, xp.compensated_sum(t_rest))
-        return p * t_others - xp.where(self.weights == zero, zero, self.weights * q)
+        _, t_rest = xp.take_max(t, t)
+        p_others = xp.where(e_rest == e, one - p, xp.compensated_sum(e_rest) / s)
+        t_others = xp.where(t_rest == t, xp.compensated_sum(t) - t, xp.compensated_sum(t_rest))
+        return self.scaled(p * t_others - t * p_others, xp)
 
     def scaled(self, gradient: Array, xp: Namespace) -> Array:
         """Divide a gradient (N, K) by the divisor."""
