@@ -1,0 +1,256 @@
+"""Output against truth: an outcome and an error for every cell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.exact import Balls, Truth, truth
+from stablemax.registry import Operation, evaluate, get
+from stablemax.results import Outcome
+from stablemax.targets import LabelTargets, SoftTargets, Targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stablemax.formats import Array, Format
+
+CODES: tuple[Outcome, ...] = tuple(Outcome)
+"""Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
+
+
+def default_max_ulp(fmt: Format) -> float:
+    """Return the error at which more than half of the format's p bits are lost: ``2**(p/2)`` ulp.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT32
+    >>> default_max_ulp(FLOAT32)
+    4096.0
+    """
+    return 2.0 ** (fmt.precision / 2)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every cell of an output, judged.
+
+    Parameters
+    ----------
+    codes : ndarray of int8 (N, C)
+        Positions in `CODES`; C is 1 for an operation with one number per row.
+    error_ulp : ndarray of float64 (N, C)
+        Distance from the exact value in ulps of the format; NaN where there is none to compare.
+    error_u : ndarray of float64 (N, C)
+        The same relative to the exact value, in units of u; NaN where that is 0 or not finite.
+    """
+
+    codes: Array
+    error_ulp: Array
+    error_u: Array
+
+
+@dataclass(frozen=True)
+class ExactResult:
+    """The truth about one operation on one input in one format.
+
+    Parameters
+    ----------
+    truth : Truth
+        Arrays (N, C).
+    undefined : ndarray of bool (N,)
+        Rows on which the operation has no value: a +inf or NaN logit, or nothing but -inf.
+    """
+
+    truth: Truth
+    undefined: Array
+
+
+def undefined_rows(x: Array) -> Array:
+    """Mark the rows on which the formula itself has no value: +inf or NaN in it, or nothing but -inf."""
+    return np.asarray((np.isnan(x) | np.isposinf(x)).any(axis=-1) | np.isneginf(x).all(axis=-1))
+
+
+def exact_result(operation: Operation, x: Array, second: Targets | Array | None, fmt: Format) -> ExactResult:
+    """Compute an operation in balls, correctly rounded to the format.
+
+    Parameters
+    ----------
+    operation : Operation
+        What to compute.
+    x : ndarray (N, K)
+        Logits, already rounded to the format.
+    second : Targets or ndarray (N, K) or None
+        Targets or upstream gradient, already rounded too.
+    fmt : Format
+        What the results are rounded to.
+    """
+    x = x.astype(np.float64)
+    undefined = undefined_rows(x)
+    rows, classes = x.shape
+    shape = (rows, 1 if operation.per_row else classes)
+    parts = Truth(*(np.full(shape, np.nan) for _ in range(3)))
+    for index, kept in _by_mask(x, undefined):
+        found = _unmasked(operation, x[index], kept, second, index, fmt)
+        for part, value in zip(_arrays(parts), _arrays(found), strict=True):
+            part[index] = value
+    return ExactResult(parts, undefined)
+
+
+def _arrays(t: Truth) -> tuple[Array, Array, Array]:
+    return t.nearest, t.residual_ulp, t.rounded
+
+
+def _by_mask(x: Array, undefined: Array) -> Iterator[tuple[Array, Array]]:
+    """Group the defined rows by which of their classes are not -inf."""
+    masked = np.isneginf(x)
+    whole = ~undefined & ~masked.any(axis=-1)
+    if whole.any():
+        yield np.flatnonzero(whole), np.arange(x.shape[-1])
+    partly = np.flatnonzero(~undefined & ~whole)
+    if partly.size:
+        patterns, which = np.unique(masked[partly], axis=0, return_inverse=True)
+        for i, pattern in enumerate(patterns):
+            yield partly[which.ravel() == i], np.flatnonzero(~pattern)
+
+
+def _unmasked(
+    operation: Operation, x: Array, kept: Array, second: Targets | Array | None, index: Array, fmt: Format
+) -> Truth:
+    """Truth of rows that share a mask: exact on the kept classes, the limit on the others."""
+    best = get(operation.accurate_variant)
+    classes = x.shape[-1]
+    if kept.size == classes and not isinstance(second, (LabelTargets, SoftTargets)):
+        return _column(truth(lambda xp: evaluate(best, xp.array(x), xp, _rows(second, index, kept, xp)), fmt))
+    if isinstance(second, (LabelTargets, SoftTargets)):
+        targets = second.rows(index).to(Balls())
+        if kept.size == classes:
+            return _column(truth(lambda xp: evaluate(best, xp.array(x), xp, targets), fmt))
+        weights = second.rows(index).to(Balls()).matrix(classes, Balls())
+        hidden = np.ones(classes, dtype=bool)
+        hidden[kept] = False
+        if operation is Operation.CROSS_ENTROPY:
+            found = truth(lambda xp: _masked_loss(xp, x[:, kept], weights[:, kept], targets), fmt)
+            infinite = (weights[:, hidden] > 0).any(axis=-1)
+            return _column(_replaced(found, infinite, np.inf))
+        return truth(lambda xp: _masked_gradient(xp, x, kept, weights, targets), fmt)
+    found = truth(lambda xp: evaluate(best, xp.array(x[:, kept]), xp, _rows(second, index, kept, xp)), fmt)
+    if operation.per_row:
+        return _column(found)
+    limit = -np.inf if operation is Operation.LOG_SOFTMAX else 0.0
+    spread = Truth(*(np.full(x.shape, fill) for fill in (limit, 0.0, limit)))
+    for part, value in zip(_arrays(spread), _arrays(found), strict=True):
+        part[:, kept] = value
+    return spread
+
+
+def _rows(second: Any, index: Array, kept: Array, xp: Balls) -> Any:
+    return None if second is None else xp.array(second[index][:, kept])
+
+
+def _column(t: Truth) -> Truth:
+    return t if t.nearest.ndim == 2 else Truth(*(a[:, None] for a in _arrays(t)))
+
+
+def _replaced(t: Truth, where: Array, value: float) -> Truth:
+    nearest, residual, rounded = (a.copy() for a in _arrays(t))
+    nearest[where], residual[where], rounded[where] = value, 0.0, value
+    return Truth(nearest, residual, rounded)
+
+
+def _masked_loss(xp: Balls, x: Array, weights: Array, targets: Targets) -> Array:
+    balls = xp.array(x)
+    y = evaluate(get("logsumexp/compensated"), balls, xp)
+    return np.asarray(targets.weigh(xp.sum(weights * (y[:, None] - balls)))[:, 0])
+
+
+def _masked_gradient(xp: Balls, x: Array, kept: Array, weights: Array, targets: Targets) -> Array:
+    p = np.full(x.shape, xp.number(0.0), dtype=object)
+    p[:, kept] = evaluate(get("softmax/compensated"), xp.array(x[:, kept]), xp)
+    return targets.scaled(p * xp.sum(weights) - weights, xp)
+
+
+def judge(
+    output: Array, exact: ExactResult, fmt: Format, *, max_ulp: float | None = None, input_overflow: Array | None = None
+) -> Judgement:
+    """Judge an output cell by cell.
+
+    Parameters
+    ----------
+    output : ndarray (N,) or (N, K)
+        In the format's dtype, or float64 holding numbers of the format.
+    exact : ExactResult
+        The truth.
+    fmt : Format
+        The format of the output.
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    input_overflow : ndarray of bool (N,), optional
+        Rows with a finite logit that the format cannot hold.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT32
+    >>> x = np.float32([[0.0, 1.0, -np.inf]])
+    >>> exact = exact_result(Operation.SOFTMAX, x, None, FLOAT32)
+    >>> judged = judge(np.float32([[0.26894143, np.nan, 0.0]]), exact, FLOAT32)
+    >>> [CODES[c].value for c in judged.codes[0]]
+    ['ok', 'nan', 'ok']
+    """
+    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
+    right = exact.truth.rounded
+    out = output.astype(np.float64).reshape(right.shape)
+    error = exact.truth.error_ulp(out, fmt)
+    as_rounded = (out == right) | (np.isnan(out) & np.isnan(right))
+    codes = np.zeros(out.shape, dtype=np.int8)
+
+    def mark(where: Array, outcome: Outcome) -> None:
+        codes[where] = CODES.index(outcome)
+
+    mark(error > limit, Outcome.INACCURATE)
+    mark((out == 0) & (right != 0), Outcome.LOST)
+    mark(np.isinf(out) & np.isfinite(right), Outcome.OVERFLOW)
+    # In a format without infinities overflow shows as NaN, also that of a right result.
+    mark(np.isnan(out), Outcome.NAN)
+    mark(as_rounded, Outcome.OK)
+    mark(np.broadcast_to(exact.undefined[:, None], out.shape), Outcome.UNDEFINED)
+    compared = ~exact.undefined
+    if input_overflow is not None:
+        mark(np.broadcast_to(input_overflow[:, None], out.shape), Outcome.INPUT_OVERFLOW)
+        compared = compared & ~input_overflow
+    finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared[:, None]
+    error = np.where(finite, error, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        spacing_u = fmt.ulp(exact.truth.nearest) / np.abs(exact.truth.nearest) / fmt.u
+        error_u = np.where(exact.truth.nearest != 0, error * spacing_u, np.nan)
+    return Judgement(codes, error, error_u)
+
+
+def largest(values: Array) -> float | None:
+    """Return the largest number that is not NaN, or None."""
+    values = values[~np.isnan(values)]
+    return float(values.max()) if values.size else None
+
+
+def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:
+    """Error of each row in the maximum norm, relative to it, in units of u: what the bounds speak of.
+
+    Rows without a finite truth or with an output that is not finite give NaN.
+    """
+    out = output.astype(np.float64).reshape(exact.truth.nearest.shape)
+    right = exact.truth.nearest
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        size = np.abs(right).max(axis=-1)
+        absolute = exact.truth.error_ulp(out, fmt) * fmt.ulp(right)
+        error = absolute.max(axis=-1) / size / fmt.u
+    return np.where(np.isfinite(out).all(axis=-1) & np.isfinite(right).all(axis=-1), error, np.nan)
+
+
+def largest_sum_error(p: Array) -> float | None:
+    """Largest |sum p - 1| over the rows of finite probabilities, the sum taken exactly."""
+    rows = p.astype(np.float64)
+    errors = [abs(math.fsum([*row, -1.0])) for row in rows[np.isfinite(rows).all(axis=-1)].tolist()]
+    return max(errors, default=None)
