@@ -98,8 +98,8 @@ class Verdict:
     ----------
     variant, format, accumulation : str
         What ran, and in what arithmetic.
-    worst : Outcome
-        The worst of all cells.
+    worst : Outcome or None
+        The worst of all cells; None where the variant was not run.
     shares : mapping of Outcome to float
         Share of the judged cells, from 0 to 1; outcomes that do not occur are left out.
     error_ulp, error_u : float or None
@@ -124,7 +124,7 @@ class Verdict:
     variant: str
     format: str
     accumulation: str
-    worst: Outcome
+    worst: Outcome | None
     shares: Mapping[Outcome, float]
     error_ulp: float | None = None
     error_u: float | None = None

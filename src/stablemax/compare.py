@@ -1,0 +1,415 @@
+"""Run variants over an input in several formats and judge every one against the truth."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.arithmetic import Accumulation, Arithmetic
+from stablemax.causes import Witness, describe
+from stablemax.errors import StablemaxError
+from stablemax.exact import Truth
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, Format
+from stablemax.loss import Reduction, TargetOptions, kept_rows, targets_of
+from stablemax.measure import (
+    CODES,
+    ExactResult,
+    Judgement,
+    exact_result,
+    judge,
+    largest,
+    largest_sum_error,
+    row_error_u,
+)
+from stablemax.reduction import exact_sum, rounded
+from stablemax.registry import Operation, Variant, evaluate, matching
+from stablemax.results import Comparison, InputSummary, OperationReport, Outcome, Place, ShownRow, Verdict
+from stablemax.sampling import judged_rows
+from stablemax.targets import LabelTargets, Targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.inputs.problem import Problem
+
+DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
+
+Progress = "Callable[[int, int, str], None]"
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to run and how to judge it.
+
+    Parameters
+    ----------
+    formats : tuple of Format
+        Columns of the tables.
+    operations : tuple of Operation
+        Empty for all that the input allows.
+    patterns : tuple of str
+        Globs of variant names or ids; empty for all.
+    accumulation : Accumulation, optional
+        How sums are added; each format's ordinary kernel when not given.
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    judge : int, optional
+        How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
+    reduction : Reduction
+        Mean or sum: what the gradient is the gradient of.
+    show_values : int
+        How many rows of each output to keep.
+    ignore_index : int or None
+        Rows with this label are left out of the cross-entropies.
+    upstream_seed : int
+        Of the upstream gradient of the vector-Jacobian product, N(0, 1).
+    """
+
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    operations: tuple[Operation, ...] = ()
+    patterns: tuple[str, ...] = ()
+    accumulation: Accumulation | None = None
+    max_ulp: float | None = None
+    judge: int | None = None
+    reduction: Reduction = Reduction.MEAN
+    show_values: int = 0
+    ignore_index: int | None = -100
+    upstream_seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One operation's input, in float64 or as stored, before any format rounds it."""
+
+    operation: Operation
+    rows: Array
+    logits: Array
+    labels: Array | None = None
+    upstream: Array | None = None
+    divisor: float = 1.0
+
+    def second(self, xp: Arithmetic) -> Targets | Array | None:
+        if self.labels is not None:
+            return targets_of(self.labels, self.logits.shape[-1], TargetOptions(), xp, self.divisor)
+        return None if self.upstream is None else xp.array(self.upstream)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One operation in one format: the rounded input and the truth about it."""
+
+    case: _Case
+    xp: Arithmetic
+    x: Array
+    second: Targets | Array | None
+    exact: ExactResult
+    input_overflow: Array
+    lse: Array | None = field(default=None)
+
+
+def compare_problem(
+    problem: Problem,
+    options: CompareOptions | None = None,
+    *,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Judge variants on a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        Logits, with labels for the cross-entropies.
+    options : CompareOptions, optional
+        What to run.
+    command : tuple of str
+        The arguments that name the input, for the line that reproduces the run.
+    progress : callable, optional
+        Called with (steps done, steps in all, what runs now).
+
+    Raises
+    ------
+    StablemaxError
+        If no variant matches, or an operation needs labels that are not there.
+    """
+    options = options or CompareOptions()
+    rows = judged_rows(problem.logits, options.judge)
+    notes = list(problem.notes)
+    total = problem.logits.shape[0]
+    if rows.size < total:
+        notes.append(f"errors judged on {rows.size:,} of {total:,} rows")
+    cases, skipped = _cases(problem, rows, options)
+    notes += skipped
+    plan = [(case, matching(case.operation, options.patterns)) for case in cases]
+    plan = [(case, chosen) for case, chosen in plan if chosen]
+    if not plan:
+        raise StablemaxError(
+            f"no variant of {', '.join(c.operation for c in cases)} matches {', '.join(options.patterns)}",
+            "stablemax list variants",
+        )
+    steps = sum(len(chosen) + 2 for _, chosen in plan) * len(options.formats)
+    done = 0
+
+    def advance(count: int, text: str) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, steps, text)
+
+    reports = []
+    for case, chosen in plan:
+        verdicts: dict[tuple[str, str], Verdict] = {}
+        for fmt in options.formats:
+            advance(0, f"{case.operation} in {fmt.name}: the truth")
+            setting = _setting(case, fmt, options)
+            advance(2, f"{case.operation} in {fmt.name}")
+            for variant in chosen:
+                verdicts[variant.id, fmt.name] = _verdict(variant, setting, options)
+                advance(1, f"{variant.id} in {fmt.name}")
+        ordered = tuple(verdicts[v.id, f.name] for v in chosen for f in options.formats)
+        reports.append(OperationReport(case.operation.value, ordered))
+    return Comparison(
+        input=_summary(problem, rows, command),
+        formats=tuple(f.name for f in options.formats),
+        accumulation={f.name: Arithmetic(f, options.accumulation).policy.value for f in options.formats},
+        max_ulp=options.max_ulp,
+        reduction=options.reduction.value,
+        reports=tuple(reports),
+        finding=finding(tuple(reports)),
+        command=command,
+        notes=tuple(notes),
+    )
+
+
+def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[_Case], list[str]]:
+    logits = np.ascontiguousarray(problem.logits[rows])
+    wanted = options.operations or tuple(Operation)
+    cases: list[_Case] = []
+    notes: list[str] = []
+    for operation in wanted:
+        case = _Case(operation, rows, logits)
+        if operation.needs_targets:
+            if problem.labels is None:
+                if options.operations:
+                    raise StablemaxError(
+                        f"{operation} needs labels", "give a file of labels, or name a column with --label-column"
+                    )
+                continue
+            kept = kept_rows(problem.labels, options.ignore_index)
+            here = kept[rows]
+            if not here.any():
+                notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
+                continue
+            divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
+            case = replace(case, rows=rows[here], logits=logits[here], labels=problem.labels[rows[here]], divisor=divisor)
+        if operation.needs_upstream:
+            rng = np.random.default_rng(options.upstream_seed)
+            case = replace(case, upstream=rng.standard_normal(logits.shape))
+        cases.append(case)
+    if problem.labels is None and not options.operations:
+        notes.append("no labels: cross_entropy and its gradient are not run")
+    return cases, notes
+
+
+def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:
+    xp = Arithmetic(fmt, options.accumulation)
+    x = xp.array(case.logits)
+    second = case.second(xp)
+    rounded_x = x.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        overflow = (np.isfinite(case.logits) & ~np.isfinite(rounded_x)).any(axis=-1)
+    exact = exact_result(case.operation, x, second, fmt)
+    lse = None
+    if case.operation in (Operation.SOFTMAX, Operation.LOGSUMEXP):
+        lse = exact.truth.nearest
+        if case.operation is Operation.SOFTMAX:
+            # Only the size of y enters a bound: float64 is plenty.
+            lse = evaluate(_LSE(), rounded_x, Arithmetic(FLOAT64))[:, None]
+    return _Setting(case, xp, x, second, exact, overflow, lse)
+
+
+@functools.cache
+def _LSE() -> Variant:  # noqa: N802 - stands for a constant that must not be looked up at import
+    return matching(Operation.LOGSUMEXP, ("compensated",))[0]
+
+
+def _verdict(variant: Variant, setting: _Setting, options: CompareOptions) -> Verdict:
+    fmt, case = setting.xp.format, setting.case
+    named = {"variant": variant.id, "format": fmt.name, "accumulation": setting.xp.policy.value}
+    if variant.max_classes is not None and case.logits.shape[-1] > variant.max_classes:
+        return Verdict(
+            **named,
+            worst=None,
+            shares={},
+            skipped=f"needs a K x K matrix for each row: at most {variant.max_classes:,} classes",
+        )
+    output = evaluate(variant, setting.x, setting.xp, setting.second)
+    judged = judge(output, setting.exact, fmt, max_ulp=options.max_ulp, input_overflow=setting.input_overflow)
+    counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
+    worst = CODES[int(np.flatnonzero(counts)[-1])]
+    mean, mean_error = _mean(output, setting) if case.operation is Operation.CROSS_ENTROPY else (None, None)
+    place, cause = _first_bad(variant, setting, judged, output)
+    return Verdict(
+        **named,
+        worst=worst,
+        shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
+        error_ulp=largest(judged.error_ulp),
+        error_u=largest(judged.error_u),
+        error_over_bound=_over_bound(variant, setting, output),
+        sum_error=largest_sum_error(output) if case.operation is Operation.SOFTMAX else None,
+        mean=mean,
+        mean_error_ulp=mean_error,
+        first_bad=place,
+        cause=cause,
+        values=_shown(output, judged, case, options.show_values),
+    )
+
+
+def _over_bound(variant: Variant, setting: _Setting, output: Array) -> float | None:
+    if variant.bound is None or setting.lse is None:
+        return None
+    x = setting.x.astype(np.float64)
+    usable = ~setting.exact.undefined & ~setting.input_overflow
+    if not usable.any():
+        return None
+    error = row_error_u(output, setting.exact, setting.xp.format)[usable]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return largest(error / variant.bound.in_u(x[usable], setting.lse[usable]))
+
+
+def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]:
+    """Mean of the losses as the arithmetic takes it, and its distance from the exact one."""
+    exact, fmt = setting.exact, setting.xp.format
+    with np.errstate(all="ignore"):
+        mean = float(setting.xp.mean(output))
+    if exact.undefined.any() or setting.input_overflow.any() or not np.isfinite(exact.truth.nearest).all():
+        return mean, None
+    nearest = exact.truth.nearest.ravel()
+    rest = np.ldexp(exact.truth.residual_ulp.ravel(), fmt.ulp_exponent(nearest))
+    right = (exact_sum(nearest) + exact_sum(rest)) / nearest.size
+    near = np.float64(rounded(right))
+    remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
+    truth = Truth(np.asarray(near), np.asarray(remainder), fmt.round(near))
+    return mean, float(truth.error_ulp(np.asarray(mean), fmt))
+
+
+def _first_bad(variant: Variant, setting: _Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:
+    """Find the first cell of the worst outcome, and why it came out so."""
+    worst = int(judged.codes.max())
+    if worst == 0:
+        return None, ""
+    case, fmt = setting.case, setting.xp.format
+    row, cell = (int(i) for i in np.argwhere(judged.codes == worst)[0])
+    column: int | None = cell
+    if case.operation.per_row:
+        column = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
+    right = float(setting.exact.truth.rounded[row, cell])
+    tiny = abs(float(setting.exact.truth.nearest[row, cell])) < fmt.smallest_normal
+    logits = case.logits[row].astype(np.float64)
+    events: list[Any] = []
+    if CODES[worst].is_failure and CODES[worst] is not Outcome.INACCURATE:
+        witness = Witness(fmt, setting.xp.accumulation)
+        where = slice(row, row + 1) if variant.rowwise else slice(None)
+        second = setting.second
+        if second is not None:
+            second = second[where] if isinstance(second, np.ndarray) else second.rows(where)
+        evaluate(variant, setting.x[where], witness, second)
+        events = witness.events
+    words, at = describe(CODES[worst], events, fmt, column, logits, variant.weakness, tiny=tiny)
+    at = int(np.argmax(logits)) if at is None else at
+    place = Place(
+        row=int(case.rows[row]),
+        column=at,
+        logit=float(logits[at]),
+        output=float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64)),
+        truth=right,
+    )
+    return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+
+
+def _shown(output: Array, judged: Judgement, case: _Case, count: int) -> tuple[ShownRow, ...]:
+    values = output.reshape(judged.codes.shape).astype(np.float64)
+    return tuple(
+        ShownRow(int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist()))
+        for i in range(min(count, len(values)))
+    )
+
+
+def _summary(problem: Problem, rows: Array, command: tuple[str, ...]) -> InputSummary:
+    judged = np.asarray(problem.logits[rows], dtype=np.float64)
+    finite = judged[np.isfinite(judged)]
+    sources = problem.sources
+    return InputSummary(
+        source=sources[0].name,
+        command=command,
+        dtype=problem.logits.dtype.name,
+        rows=problem.logits.shape[0],
+        classes=problem.logits.shape[1],
+        judged_rows=int(rows.size),
+        smallest=float(finite.min()) if finite.size else math.nan,
+        largest=float(finite.max()) if finite.size else math.nan,
+        labels=sources[1].name if len(sources) > 1 else "",
+    )
+
+
+def finding(reports: tuple[OperationReport, ...]) -> str:
+    """Put the result into a sentence or two: how much breaks, what first, and what holds.
+
+    Parameters
+    ----------
+    reports : tuple of OperationReport
+        All verdicts.
+    """
+    verdicts = [v for r in reports for v in r.verdicts if v.worst is not None]
+    ran = dict.fromkeys(v.variant for v in verdicts)
+    broken = [v for v in verdicts if v.worst is not None and v.worst.is_failure]
+    sentences = []
+    if broken:
+        names = dict.fromkeys(v.variant for v in broken)
+        first = max(
+            (v for v in broken if v.variant == next(iter(names))), key=lambda v: _precision(v.format)
+        )
+        formats = [v.format for v in broken if v.variant == first.variant]
+        assert first.worst is not None
+        sentences.append(
+            f"{len(names)} of {len(ran)} variants break. {first.variant} is {_word(first.worst)} in "
+            f"{_listed(formats)}: {first.cause}."
+        )
+    safe = [v for v in ran if v not in {b.variant for b in broken}]
+    errors = [v.error_ulp for v in verdicts if v.variant in safe and v.error_ulp is not None]
+    if safe and errors:
+        who = "No variant breaks" if not broken else f"{_listed(_recommended(safe))} hold{'s' if len(_recommended(safe)) == 1 else ''}"
+        chosen = set(safe if not broken else _recommended(safe))
+        worst = max(v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None)
+        sentences.append(f"{who}: at most {worst:.3g} ulp.")
+    lost = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
+    full = [f for f, share in lost.items() if share > 0]
+    if full:
+        sentences.append(f"{_listed(full)} cannot hold these logits.")
+    if not sentences:
+        sentences.append("No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf.")
+    return " ".join(sentences)
+
+
+def _recommended(safe: list[str]) -> list[str]:
+    """The accurate variants among those that hold, or the first that do."""
+    accurate = [v for v in safe if v.endswith(("/compensated", "/centred"))]
+    return accurate[:3] or safe[:3]
+
+
+def _word(outcome: Outcome) -> str:
+    return {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite", Outcome.LOST: "0 where it should not be"}.get(
+        outcome, outcome.value
+    )
+
+
+def _precision(name: str) -> int:
+    return {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}.get(name, 0)
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
