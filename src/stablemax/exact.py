@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_PRECISION = 128
 LAST_PRECISION = 1 << 17
+# Sums and differences of two float64 numbers are exact with this many bits.
+_EXACT = 2200
 # A cell closer to a rounding boundary than this part of an ulp is decided in balls, not in float64.
 _MARGIN = 2.0**-40
 
@@ -170,14 +172,22 @@ class Truth:
         return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
 
 
-def truth(compute: Callable[[Balls], Array], fmt: Format, *, first_precision: int = FIRST_PRECISION) -> Truth:
+def exact_difference(a: Array, b: Array) -> Array:
+    """a - b for arrays of balls that hold float64 numbers, without any rounding."""
+    with flint.ctx.workprec(_EXACT):
+        return np.asarray(a - b)
+
+
+def truth(compute: Callable[[Balls], Array | tuple[Array, Array]], fmt: Format, *, first_precision: int = FIRST_PRECISION) -> Truth:
     """Run a computation in balls until each cell's rounding to the format is certain.
 
     Parameters
     ----------
     compute : callable
         Gets a :class:`Balls` and returns an object array; called again with more precision as long
-        as a cell is undecided.
+        as a cell is undecided. It may return a pair of arrays, a sum left open: a head that is a
+        sum or difference of float64 numbers, taken by :func:`exact_difference`, and a tail. A tail
+        of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen.
     fmt : Format
         The format to round to.
 
@@ -202,32 +212,38 @@ def truth(compute: Callable[[Balls], Array], fmt: Format, *, first_precision: in
     pending: Array | None = None
     while precision <= LAST_PRECISION:
         with flint.ctx.workprec(precision):
-            balls = np.asarray(compute(Balls()), dtype=object)
-            flat = balls.ravel()
+            computed = compute(Balls())
+            balls, tail = computed if isinstance(computed, tuple) else (computed, None)
+            shape = np.broadcast_shapes(balls.shape, () if tail is None else tail.shape)
+            flat = np.broadcast_to(balls, shape).ravel()
+            tails = None if tail is None else np.broadcast_to(tail, shape).ravel()
             if pending is None:
                 nearest = np.empty(flat.size)
                 residual = np.empty(flat.size)
                 rounded = np.empty(flat.size)
                 pending = np.arange(flat.size)
-            decided = _decide(flat[pending], fmt, nearest, residual, rounded, pending)
+            tail_cells = None if tails is None else tails[pending]
+            decided = _decide(flat[pending], tail_cells, fmt, nearest, residual, rounded, pending)
         pending = pending[~decided]
         if pending.size == 0:
-            shape = balls.shape
             return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
         precision *= 4
     raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
 
 
-def _decide(balls: Array, fmt: Format, nearest: Array, residual: Array, rounded: Array, at: Array) -> Array:
+def _decide(
+    balls: Array, tails: Array | None, fmt: Format, nearest: Array, residual: Array, rounded: Array, at: Array
+) -> Array:
     """Fill in the cells `at` whose rounding is certain; return which are."""
     cells = balls.tolist()
-    mid = np.array([float(b.mid()) for b in cells])
+    whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
+    mid = np.array([float(b.mid()) for b in whole])
     # A midpoint beyond float64 becomes inf, from which nothing can be subtracted.
     beyond = np.isinf(mid)
     base = np.where(beyond, 0.0, mid)
     exponent = fmt.ulp_exponent(base)
     # Each ball, minus its nearest float64, in ulps of the format.
-    rest = [(b - m) * _power(-e) for b, m, e in zip(cells, base.tolist(), exponent.tolist(), strict=True)]
+    rest = _scaled_rest(cells, tails, base, exponent)
     remainder = np.array([float(r.mid()) for r in rest])
     radius = np.array([float(r.rad()) for r in rest])
     units = np.ldexp(np.ldexp(base, -np.maximum(exponent, -1000)), -np.minimum(exponent + 1000, 0))
@@ -241,21 +257,40 @@ def _decide(balls: Array, fmt: Format, nearest: Array, residual: Array, rounded:
     tie = (radius == 0) & (remainder == 0) & (offset == 0)
     certain |= tie
     for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
-        side = rest[i] + flint.arb(float(units[i] - below[i])) - 0.5
+        side = _side_of_tie(cells[i], tails[i] if tails is not None else None, base[i], exponent[i], units[i] - below[i])
         if side > 0 or side < 0:
             offset[i], certain[i] = (1.0 if side > 0 else -1.0), True
+        elif side.is_zero():
+            offset[i], certain[i], tie[i] = 0.0, True, True
     up = (offset > 0) | (tie & (below % 2 == 1))
     with np.errstate(over="ignore"):
         value = fmt.round(np.ldexp(below + up, exponent))
     # What is too small for the format keeps its sign.
     value = np.where(value == 0, np.copysign(value, base), value)
     value = np.where(beyond, fmt.round(mid), value)
-    certain |= beyond & np.array([b.is_finite() for b in cells])
+    certain |= beyond & np.array([b.is_finite() for b in whole])
     done = at[certain]
     nearest[done] = mid[certain]
     residual[done] = np.where(beyond, 0.0, remainder)[certain]
     rounded[done] = value[certain]
     return certain
+
+
+def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: Array) -> list[Any]:
+    """Each ball minus `base`, in units of ``2**exponent``."""
+    units = [_power(-e) for e in exponent.tolist()]
+    if tails is None:
+        return [(b - m) * unit for b, m, unit in zip(cells, base.tolist(), units, strict=True)]
+    with flint.ctx.workprec(_EXACT):
+        heads = [b - m for b, m in zip(cells, base.tolist(), strict=True)]
+    return [(h + t) * unit for h, t, unit in zip(heads, tails.tolist(), units, strict=True)]
+
+
+def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
+    """Return the ball's distance from the tie it cannot be told from in float64."""
+    with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
+        head = (cell - float(base)) * _power(-int(exponent)) + float(units) - 0.5
+    return head if tail is None else head + tail * _power(-int(exponent))
 
 
 @functools.cache

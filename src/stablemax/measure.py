@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.exact import Balls, Truth, truth
+from stablemax.exact import Balls, Truth, exact_difference, truth
 from stablemax.registry import Operation, evaluate, get
 from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets, Targets
+from stablemax.variants.kernels import ratio_to_max
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array, Format
 
@@ -123,6 +124,8 @@ def _unmasked(
     """Truth of rows that share a mask: exact on the kept classes, the limit on the others."""
     best = get(operation.accurate_variant)
     classes = x.shape[-1]
+    if kept.size == classes and operation in _HEADS and not _is_weighted(second):
+        return _column(truth(lambda xp: _open_sum(operation, xp.array(x), _targets(second, index), xp), fmt))
     if kept.size == classes and not isinstance(second, (LabelTargets, SoftTargets)):
         return _column(truth(lambda xp: evaluate(best, xp.array(x), xp, _rows(second, index, kept, xp)), fmt))
     if isinstance(second, (LabelTargets, SoftTargets)):
@@ -145,6 +148,28 @@ def _unmasked(
     for part, value in zip(_arrays(spread), _arrays(found), strict=True):
         part[:, kept] = value
     return spread
+
+
+# Three operations are an exact difference of logits plus log1p(q), with every digit of a tiny q.
+_HEADS: dict[Operation, Callable[[Array, Array, LabelTargets | None, Balls], Array]] = {
+    Operation.LOG_SOFTMAX: lambda x, m, _t, _xp: exact_difference(x, m),
+    Operation.LOGSUMEXP: lambda _x, m, _t, _xp: m,
+    Operation.CROSS_ENTROPY: lambda x, m, t, xp: exact_difference(m, x if t is None else t.pick(x, xp)),
+}
+
+
+def _open_sum(operation: Operation, x: Array, t: LabelTargets | None, xp: Balls) -> tuple[Array, Array]:
+    head = _HEADS[operation](x, xp.max(x), t, xp)
+    tail = xp.log1p(ratio_to_max(x, xp))
+    return head, -tail if operation is Operation.LOG_SOFTMAX else tail
+
+
+def _is_weighted(second: Targets | Array | None) -> bool:
+    return isinstance(second, SoftTargets) or (isinstance(second, LabelTargets) and second.weights is not None)
+
+
+def _targets(second: Any, index: Array) -> LabelTargets | None:
+    return second.rows(index) if isinstance(second, LabelTargets) else None
 
 
 def _rows(second: Any, index: Array, kept: Array, xp: Balls) -> Any:
