@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,19 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, Array, Format
-
-
-class Accumulation(enum.StrEnum):
-    """How a sum is added up.
-
-    ``sequential`` rounds to the format after every addition, left to right; ``pairwise`` adds in
-    the format, in a tree; ``float32`` and ``float64`` add pairwise in that format and round once.
-    """
-
-    SEQUENTIAL = "sequential"
-    PAIRWISE = "pairwise"
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
+from stablemax.vocabulary import Accumulation
 
 
 def default_accumulation(fmt: Format) -> Accumulation:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Accumulation, Arithmetic
+from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import FLOAT64, Array, Format, format_of
 from stablemax.reduction import exact_sum, reduced_mean, reduced_sum, rounded
-from stablemax.registry import Operation, Variant, evaluate, get
+from stablemax.registry import Variant, evaluate, get
 from stablemax.results import LossResult
 from stablemax.targets import LabelTargets, SoftTargets, Targets
+from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
     from stablemax.inputs.problem import Problem
 
 CELLS_PER_READ = 1 << 20
 """Rows are read and computed in pieces of about this many cells, so that a mapped file may be larger than memory."""
-
-
-class Reduction(enum.StrEnum):
-    """What becomes of the losses of the rows."""
-
-    MEAN = "mean"
-    SUM = "sum"
-    NONE = "none"
 
 
 @dataclass(frozen=True)

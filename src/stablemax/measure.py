@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.exact import Balls, Truth, exact_difference, truth
-from stablemax.registry import Operation, evaluate, get
+from stablemax.registry import evaluate, get
 from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets, Targets
 from stablemax.variants.kernels import ratio_to_max
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

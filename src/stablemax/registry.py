@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import enum
 import fnmatch
 import importlib
 import inspect
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Arithmetic, Namespace
@@ -23,37 +23,6 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.results import Outcome
     from stablemax.targets import Targets
-
-
-class Operation(enum.StrEnum):
-    """What is computed; each has a module of variants."""
-
-    SOFTMAX = "softmax"
-    LOG_SOFTMAX = "log_softmax"
-    LOGSUMEXP = "logsumexp"
-    CROSS_ENTROPY = "cross_entropy"
-    CROSS_ENTROPY_GRAD = "cross_entropy_grad"
-    SOFTMAX_VJP = "softmax_vjp"
-
-    @property
-    def needs_targets(self) -> bool:
-        """True where the second argument is labels or soft targets."""
-        return self in (Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
-
-    @property
-    def needs_upstream(self) -> bool:
-        """True where the second argument is an upstream gradient."""
-        return self is Operation.SOFTMAX_VJP
-
-    @property
-    def per_row(self) -> bool:
-        """True where a row of logits gives one number."""
-        return self in (Operation.LOGSUMEXP, Operation.CROSS_ENTROPY)
-
-    @property
-    def accurate_variant(self) -> str:
-        """Id of the variant that is right to a few ulps in float64."""
-        return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablemax.registry import Operation, variant
+from stablemax.registry import variant
 from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace

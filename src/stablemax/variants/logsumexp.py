@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax import bounds
-from stablemax.registry import Operation, variant
+from stablemax.registry import variant
 from stablemax.variants import kernels
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Accumulation, Arithmetic
+from stablemax.arithmetic import Arithmetic
 from stablemax.causes import Witness, describe
 from stablemax.errors import StablemaxError
 from stablemax.exact import Truth
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, Format
-from stablemax.loss import Reduction, TargetOptions, kept_rows, targets_of
+from stablemax.loss import TargetOptions, kept_rows, targets_of
 from stablemax.measure import (
     CODES,
     ExactResult,
@@ -26,10 +26,11 @@ from stablemax.measure import (
     row_error_u,
 )
 from stablemax.reduction import exact_sum, rounded
-from stablemax.registry import Operation, Variant, evaluate, matching
+from stablemax.registry import Variant, evaluate, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Outcome, Place, ShownRow, Verdict
 from stablemax.sampling import judged_rows
-from stablemax.targets import LabelTargets, Targets
+from stablemax.targets import Targets
+from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

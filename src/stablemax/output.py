@@ -1,0 +1,66 @@
+"""Files that are whole or not there: written beside, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def whole_file(path: str, *, force: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name only when the block ends well.
+
+    Parameters
+    ----------
+    path : str
+        Where it goes.
+    force : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    StablemaxError
+        If the file is there and `force` is false, or it cannot be written.
+    """
+    target = Path(path)
+    name = shown(path)
+    if target.is_dir():
+        raise StablemaxError(f"{name}: is a folder", "name a file in it")
+    if target.exists() and not target.is_file():
+        raise StablemaxError(f"{name}: is not a regular file", "leave -o out to write to standard output")
+    if target.exists() and not force:
+        raise StablemaxError(f"{name}: exists", "add --force to replace it")
+    try:
+        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    except OSError as error:
+        raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another folder with -o") from None
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        _as_if_created(beside, target)
+        Path(beside).replace(target)
+    except OSError as error:
+        raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another place with -o") from None
+    finally:
+        with contextlib.suppress(OSError):
+            Path(beside).unlink()
+
+
+def _as_if_created(beside: str, target: Path) -> None:
+    """Give the file the mode it would have had: mkstemp makes it readable to its owner only."""
+    if target.exists():
+        mode = target.stat().st_mode & 0o777
+    else:
+        mask = os.umask(0)
+        os.umask(mask)
+        mode = 0o666 & ~mask
+    with contextlib.suppress(OSError):
+        Path(beside).chmod(mode)

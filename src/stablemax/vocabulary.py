@@ -1,0 +1,95 @@
+"""The words of the command line, as enumerations: importable without NumPy."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Operation(enum.StrEnum):
+    """What is computed; each has a module of variants."""
+
+    SOFTMAX = "softmax"
+    LOG_SOFTMAX = "log_softmax"
+    LOGSUMEXP = "logsumexp"
+    CROSS_ENTROPY = "cross_entropy"
+    CROSS_ENTROPY_GRAD = "cross_entropy_grad"
+    SOFTMAX_VJP = "softmax_vjp"
+
+    @property
+    def needs_targets(self) -> bool:
+        """True where the second argument is labels or soft targets."""
+        return self in (Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
+
+    @property
+    def needs_upstream(self) -> bool:
+        """True where the second argument is an upstream gradient."""
+        return self is Operation.SOFTMAX_VJP
+
+    @property
+    def per_row(self) -> bool:
+        """True where a row of logits gives one number."""
+        return self in (Operation.LOGSUMEXP, Operation.CROSS_ENTROPY)
+
+    @property
+    def accurate_variant(self) -> str:
+        """Id of the variant that is right to a few ulps in float64."""
+        return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"
+
+
+class Accumulation(enum.StrEnum):
+    """How a sum is added up.
+
+    ``sequential`` rounds to the format after every addition, left to right; ``pairwise`` adds in
+    the format, in a tree; ``float32`` and ``float64`` add pairwise in that format and round once.
+    """
+
+    SEQUENTIAL = "sequential"
+    PAIRWISE = "pairwise"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class Reduction(enum.StrEnum):
+    """What becomes of the losses of the rows."""
+
+    MEAN = "mean"
+    SUM = "sum"
+    NONE = "none"
+
+
+class Distribution(enum.StrEnum):
+    """Shape of generated logits: uniform and ramp on [-scale, scale], normal with that deviation."""
+
+    UNIFORM = "uniform"
+    NORMAL = "normal"
+    RAMP = "ramp"
+
+
+class FormatName(enum.StrEnum):
+    """Number formats, spelled as in ml_dtypes and NumPy."""
+
+    FLOAT8_E4M3FN = "float8_e4m3fn"
+    FLOAT8_E5M2 = "float8_e5m2"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class OutputFormat(enum.StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    PLAIN = "plain"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+class ColorMode(enum.StrEnum):
+    """When to colour: ``auto`` for a terminal, as NO_COLOR, FORCE_COLOR and CLICOLOR have it."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
