@@ -1,0 +1,1 @@
+"""The command line: parse, run, render; each command in a file of its own."""

@@ -196,7 +196,7 @@ def _from_table(source: str | Readable, options: TableOptions, name: str, kind: 
 def _check_member(member: str | None, kind: str, name: str) -> None:
     if member is not None and kind != "npz":
         raise StablemaxError(
-            f"{name}: is a {kind} file, which has no member '{brief(member, 120)}'",
+            f"{name}: holds {kind} data, which has no member '{brief(member, 120)}'",
             "only .npz files have members",
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -95,8 +96,11 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
     elif line.count(delimiter) >= COLUMN_LIMIT:
         cells = [""] * (COLUMN_LIMIT + 1)
     elif '"' in line:
+        closed = re.sub(
+            rf'" +(?={re.escape(delimiter)}|$)', '"', line
+        )  # csv allows blanks before a quote only
         try:
-            cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
+            cells = next(csv.reader([closed], delimiter=delimiter, skipinitialspace=True, strict=True))
         except csv.Error:
             raise StablemaxError(
                 f"{place}: the quotes do not match: {brief(line)}", 'quote a whole cell ("1.5") or none of it'
@@ -108,7 +112,7 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
             f"{place}: more than {COLUMN_LIMIT:,} columns",
             "is the table transposed? convert it to .npy: numpy.save('logits.npy', x)",
         )
-    return [cell.strip() for cell in cells]
+    return [cell.strip() for cell in cells] or [""]
 
 
 def parse_block(
@@ -150,9 +154,15 @@ def parse_block(
         # Not by `usecols`, under which NumPy does not notice ragged rows.
         lines = [_after_first(line, delimiter) for line in lines]
     try:
-        values: np.ndarray = np.loadtxt(
-            lines, dtype=np.float64, delimiter=None if delimiter == " " else delimiter, comments=None, ndmin=2
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lines without any data, which are refused below
+            values: np.ndarray = np.loadtxt(
+                lines,
+                dtype=np.float64,
+                delimiter=None if delimiter == " " else delimiter,
+                comments=None,
+                ndmin=2,
+            )
     except (ValueError, OverflowError):
         return None
     # NumPy passes over blank lines, and reads 1e400 as inf.

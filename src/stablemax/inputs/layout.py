@@ -199,19 +199,18 @@ def find_layout(
 
 
 def _delimiter(lines: Sequence[str], plain: str) -> str:
-    # The line most likely to mislead is the first, because names may hold any sign.
-    sample = [_without_quoted(line) for line in (lines[1:] or lines)]
-    counts = {sign: sum(sign in line for line in sample) for sign in _CANDIDATES}
+    sample = [_without_quoted(line) for line in lines]
+    counts = {sign: (sum(sign in line for line in sample), sign in sample[0]) for sign in _CANDIDATES}
     best = max(_CANDIDATES, key=lambda sign: counts[sign])
-    if counts[best]:
+    if counts[best][0]:
         return best
-    if any(len(line.split()) > 1 for line in sample):
+    if any(len(line.split()) > 1 for line in sample[1:] or sample):
         return " "
     return plain
 
 
 def _without_quoted(line: str) -> str:
-    return "".join(line[:65536].split('"')[::2]) if '"' in line else line[:65536]
+    return "x".join(line[:65536].split('"')[::2]) if '"' in line else line[:65536]
 
 
 def _is_header(cells: Sequence[str]) -> bool:

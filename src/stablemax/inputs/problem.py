@@ -200,7 +200,8 @@ def check_swapped(logits: Sequence[int], labels: Sequence[int], logits_name: str
     stablemax.errors.StablemaxError: labels.npy: has shape (4,), logits.npy (4, 10):
     logits and labels are swapped
     """
-    if len(labels) == len(logits) + 1 and _fitting(tuple(labels), tuple(logits), None):
+    axes = _fitting(tuple(labels), tuple(logits), None) if len(labels) == len(logits) + 1 else []
+    if any(labels[axis] > 1 for axis in axes):
         raise StablemaxError(
             f"{logits_name}: has shape {shape_of(logits)}, {labels_name} {shape_of(labels)}: "
             "logits and labels are swapped",

@@ -1,0 +1,6 @@
+"""``python -m stablemax``."""
+
+from stablemax.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The entry point: exceptions become exit codes here and nowhere else.
+
+0: done; 1: the check that was asked for failed; 2: a mistake of the user's; 3: a mistake of ours;
+130: interrupted; 141: nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CHECK_FAILED = 1
+USER_ERROR = 2
+INTERNAL_ERROR = 3
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+MESSAGE_LIMIT = 1800
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.excepthook = _interrupt_during_imports
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    _leave(code)
+
+
+def _run() -> int:
+    _check_streams()
+    try:
+        from stablemax.cli.app import app  # noqa: PLC0415 - an interrupt during this import must be caught
+
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except StablemaxError as error:
+        return _report(error.message, error.hint, USER_ERROR)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except MemoryError:
+        return _report("out of memory", "give fewer rows, or judge fewer with --judge N", USER_ERROR)
+    except Exception as error:  # noqa: BLE001 - the last stop: nothing may reach the user as a traceback
+        return _other(error)
+    return code if isinstance(code, int) else 0
+
+
+def _other(error: Exception) -> int:
+    """Typer's own errors carry a message and an exit code; anything else is a bug of ours."""
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "stablemax"
+        return _report(_lowered(message()), f"{command} --help", USER_ERROR)
+    if type(error).__name__ == "Abort":
+        return INTERRUPTED
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{shown(error.filename)}: " if error.filename else ""
+        return _report(f"{where}{error.strerror}", "", USER_ERROR)
+    if os.environ.get("STABLEMAX_DEBUG"):
+        raise error
+    _report(
+        f"a bug in stablemax: {type(error).__name__}: {shown(error, 300)}",
+        "please report it; STABLEMAX_DEBUG=1 shows where it happened",
+        INTERNAL_ERROR,
+    )
+    return INTERNAL_ERROR
+
+
+def _lowered(message: str) -> str:
+    """Fit a message of Typer's to ours: one line, no capital, no full stop."""
+    text = " ".join(message.split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _report(message: str, hint: str, code: int) -> int:
+    lines = [f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])
+    try:
+        print("\n".join(lines), file=sys.stderr)  # noqa: T201 - before any console exists
+    except (OSError, ValueError):
+        pass
+    return code
+
+
+def _bounded(text: str) -> str:
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}..."
+
+
+def _check_streams() -> None:
+    """Refuse a closed standard output: printing nothing and exiting 0 is a false pass in CI."""
+    if sys.stdout is None or sys.stdout.closed:
+        raise SystemExit(_report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR))
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit without Python's own complaint about a pipe that broke while flushing."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except (OSError, ValueError) as error:
+        code = _report(f"standard output cannot be written ({error})", "", USER_ERROR) if code == 0 else code
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
+    # Threads and buffers are gone or flushed; a normal exit would flush the broken pipe again.
+    os._exit(code) if code == BROKEN_PIPE else sys.exit(code)
+
+
+def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(INTERRUPTED)
+    sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,127 @@
+"""Every shared option, once. Commands take the groups; `expand.expanded` unfolds them for Typer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from stablemax.vocabulary import Accumulation, ColorMode, Distribution, FormatName, OutputFormat
+
+LogitsArgument = Annotated[
+    str, typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input.")
+]
+OptionalLogits = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LOGITS]",
+        help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input; generated when left out.",
+        show_default=False,
+    ),
+]
+LabelsArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LABELS]",
+        help="Labels or soft targets, in a file of the same kinds; or --label-column.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How files are read."""
+
+    axis: Annotated[
+        int | None,
+        typer.Option(help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False),
+    ] = None
+    input_format: Annotated[
+        str | None,
+        typer.Option(metavar="npy|npz|csv|tsv", help="What the file is, where its name does not say.", show_default=False),
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the cells of a table. Found out.", show_default=False)
+    ] = None
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="The first line of a table is a header. Found out.", show_default=False),
+    ] = None
+    index_column: Annotated[
+        bool | None,
+        typer.Option(
+            "--index-column/--no-index-column", help="The first column is a row number. Found out.", show_default=False
+        ),
+    ] = None
+    comment: Annotated[str, typer.Option(help="What begins a comment line in a table.")] = "#"
+    label_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|N", help="Column of a table that holds the labels (N counts from 0).", show_default=False),
+    ] = None
+    ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = -100
+
+
+@dataclass(frozen=True)
+class GeneratedOptions:
+    """Which logits are generated."""
+
+    seed: Annotated[int, typer.Option(help="Seed of the generated logits and labels.")] = 0
+    scale: Annotated[float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")] = 10.0
+    rows: Annotated[int, typer.Option(help="Generated rows.")] = 16
+    classes: Annotated[int, typer.Option(help="Generated classes.")] = 64
+    distribution: Annotated[Distribution, typer.Option(help="Distribution of the generated logits.")] = (
+        Distribution.UNIFORM
+    )
+    offset: Annotated[float, typer.Option(help="Added to every generated logit.")] = 0.0
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ArithmeticOptions:
+    """What one result is computed with."""
+
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
+    ] = None
+    number_format: Annotated[
+        FormatName | None,
+        typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
+    ] = None
+    accumulate: Annotated[
+        Accumulation | None,
+        typer.Option(help="How sums are added. What an ordinary kernel of the format does.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """How rows become one loss; as torch.nn.functional.cross_entropy."""
+
+    weight: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weight of each class.", show_default=False)
+    ] = None
+    label_smoothing: Annotated[
+        float, typer.Option(help="Share of every target that is spread evenly over the classes.")
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """Where and how results are printed."""
+
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
+    ] = None
+    color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
+        ColorMode.AUTO
+    )
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
+
+
+OutputFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]

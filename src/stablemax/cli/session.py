@@ -1,0 +1,152 @@
+"""What commands share when they run: reading inputs, notes and progress on standard error, output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+
+    from stablemax.cli.options import ArithmeticOptions, GeneratedOptions, InputOptions, LossOptions, PrintOptions
+    from stablemax.inputs.problem import Problem
+    from stablemax.loss import TargetOptions
+    from stablemax.registry import Variant
+    from stablemax.vocabulary import Operation
+
+PROGRESS_DELAY_S = 1.0
+
+
+def read_problem(logits: str, labels: str | None, options: InputOptions) -> Problem:
+    """Read logits and labels from files."""
+    from stablemax.inputs.array_file import read_array
+    from stablemax.inputs.layout import TableOptions
+    from stablemax.inputs.problem import as_problem
+
+    if logits == "-" and labels == "-":
+        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
+    table = TableOptions(
+        delimiter=options.delimiter,
+        header=options.header,
+        index_column=options.index_column,
+        comment=options.comment,
+        label_column=options.label_column,
+    )
+    if labels is not None and options.label_column is not None:
+        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
+    read = read_array(logits, input_format=options.input_format, table=table)
+    if labels is None:
+        return as_problem(read, None, axis=options.axis, ignore_index=options.ignore_index)
+    targets = read_array(labels, table=TableOptions(delimiter=options.delimiter, comment=options.comment))
+    return as_problem(read, targets, axis=options.axis, ignore_index=options.ignore_index)
+
+
+def generated_problem(options: GeneratedOptions) -> Problem:
+    """Draw logits, or take a preset."""
+    from stablemax.inputs.generated import generate, preset
+
+    if options.preset is not None:
+        return preset(options.preset)
+    return generate(
+        seed=options.seed,
+        scale=options.scale,
+        rows=options.rows,
+        classes=options.classes,
+        distribution=options.distribution,
+        offset=options.offset,
+    )
+
+
+def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant | None:
+    """Look up --variant, with or without its operation in front."""
+    from stablemax.registry import get
+
+    if options.variant is None:
+        return None
+    name = options.variant
+    found = get(name if "/" in name else f"{operation}/{name}")
+    if found.operation is not operation:
+        raise StablemaxError(f"{found.id} does not compute {operation}", f"stablemax list variants {operation}")
+    return found
+
+
+def target_options(loss: LossOptions, inputs: InputOptions) -> TargetOptions:
+    """Read the class weights and bring the options together."""
+    from stablemax.loss import TargetOptions
+
+    weight = None if loss.weight is None else _vector(loss.weight)
+    return TargetOptions(weight, loss.label_smoothing, inputs.ignore_index)
+
+
+def _vector(path: str) -> np.ndarray:
+    import numpy as np
+
+    from stablemax.inputs.array_file import read_array
+
+    read = read_array(path)
+    if read.array.dtype.kind not in "iuf":
+        raise StablemaxError(f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64")
+    if max(read.array.shape, default=0) != read.array.size:
+        raise StablemaxError(
+            f"{read.name}: shape {read.array.shape} is not a vector of weights", "give one weight for each class"
+        )
+    return np.asarray(read.array, dtype=np.float64).ravel()
+
+
+def say(notes: Iterable[str], options: PrintOptions) -> None:
+    """Print notes on standard error."""
+    if not options.quiet:
+        for note in notes:
+            warn(f"note: {note}")
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error, whatever its encoding can show."""
+    stream = sys.stderr
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+@contextlib.contextmanager
+def progress(options: PrintOptions) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a line on standard error once a job takes longer than a second, if that is a terminal."""
+    if options.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    started = time.monotonic()
+    shown_at = 0.0
+
+    def step(done: int, total: int, text: str) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - started > PROGRESS_DELAY_S and now - shown_at > 0.1:
+            shown_at = now
+            line = f"{100 * done // max(total, 1):3d}% {text}"
+            sys.stderr.write(f"\r\x1b[K{line[:78]}")
+            sys.stderr.flush()
+
+    try:
+        yield step
+    finally:
+        if shown_at:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def emit(text: str, options: PrintOptions) -> None:
+    """Write a finished text to standard output, or whole to the file of -o."""
+    if options.output is None:
+        sys.stdout.write(text)
+        return
+    from stablemax.output import whole_file
+
+    with whole_file(options.output) as stream:
+        stream.write(text.encode("utf-8"))

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import tracemalloc
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.npz import read_npz
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Peak, Refusal
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def archive(path: Path, method: int = zipfile.ZIP_STORED, /, **members: bytes) -> str:
+    with zipfile.ZipFile(path, "w", method) as target:
+        for name, content in members.items():
+            target.writestr(f"{name}.npy", content)
+    return str(path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_members_are_read_bit_for_bit(path: Path, save: object) -> None:
+    arrays = {"logits": np.arange(6.0).reshape(2, 3), "labels": np.array([1, 0], ">u2")}
+    save(path, **arrays)  # type: ignore[operator]
+    for name, array in arrays.items():
+        for spelled in (name, f"{name}.npy"):
+            result = read_npz(str(path), spelled)
+            assert result.dtype == array.dtype
+            assert result.tobytes() == array.tobytes()
+            assert result.shape == array.shape
+            assert not result.flags.writeable
+
+
+def test_the_only_array_needs_no_name(path: Path) -> None:
+    np.savez(path, logits=np.ones(3))
+    assert read_npz(str(path)).tolist() == [1, 1, 1]
+
+
+def test_several_arrays_are_listed(path: Path, refusal: Refusal) -> None:
+    np.savez(path, logits=np.ones(3), labels=np.ones(3))
+    error = refusal(read_npz, str(path), name="x.npz")
+    assert error.message == "x.npz: holds 2 arrays: logits, labels"
+    error = refusal(read_npz, str(path), "targets", name="x.npz")
+    assert error.message == "x.npz: holds no array named targets"
+    assert error.hint == "it holds: logits, labels"
+
+
+def test_a_list_of_thousands_of_hostile_names_is_bounded(path: Path, refusal: Refusal) -> None:
+    archive(path, zipfile.ZIP_STORED, **{f"\x1b[31m[bold]{n}{chr(0xE0001) * 90}": b"" for n in range(2000)})
+    assert "(2,000 in all)" in refusal(read_npz, str(path)).message
+    refusal(read_npz, str(path), "\x1b[2J" * 100)
+
+
+def test_a_stored_member_is_mapped(path: Path) -> None:
+    archive(path, a=npy(np.zeros(2**22)), b=npy(np.arange(4)))
+    tracemalloc.start()
+    assert read_npz(str(path), "a")[-1] == 0
+    assert read_npz(str(path), "b").tolist() == [0, 1, 2, 3]
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_member_of_another_size_than_declared_is_refused(
+    path: Path, refusal: Refusal, method: int, change: int
+) -> None:
+    content = npy(np.arange(10))
+    archive(path, method, a=content[:-1] if change < 0 else content + b"x")
+    error = refusal(read_npz, str(path), name="x.npz")
+    assert error.message == f"x.npz:a: header and data make 208 bytes, but the file has {208 + change} bytes"
+
+
+def test_a_wrong_checksum_is_refused(path: Path, refusal: Refusal) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        archive(path, method, a=npy(np.arange(10_000)))
+        with zipfile.ZipFile(path) as source:
+            crc = struct.pack("<I", source.getinfo("a.npy").CRC)
+        path.write_bytes(path.read_bytes().replace(crc, b"\1\2\3\4"))
+        assert "CRC" in refusal(read_npz, str(path)).message
+
+
+def test_a_zip_bomb_is_refused_before_it_grows(path: Path, peak: Peak) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("a.npy", "w") as member:
+        header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(536870912,), }  ")
+        member.write(header)
+        for _ in range(512):
+            member.write(bytes(2**20))
+    memory, output = peak("refused(sys.argv[1])", str(path))
+    assert "536,871,040 bytes when decompressed; at most 268,435,456" in output
+    assert memory < 150
+
+
+def test_a_bomb_that_lies_about_its_size_is_cut_off(path: Path, peak: Peak) -> None:
+    archive(path, zipfile.ZIP_DEFLATED, a=npy(np.zeros(10)) + bytes(2**28))
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(struct.pack("<I", 208 + 2**28), struct.pack("<I", 208)))
+    memory, output = peak("refused(sys.argv[1])", str(path))
+    assert "accepted" not in output
+    assert memory < 150
+
+
+def test_a_table_of_contents_that_claims_gigabytes_costs_nothing(path: Path, peak: Peak) -> None:
+    size = 2**31
+    with path.open("wb") as target:
+        target.truncate(size)
+        target.seek(0, os.SEEK_END)
+        target.write(struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 9, 9, size, 0, 0))
+    memory, output = peak("refused(sys.argv[1], input_format='npz')", str(path))
+    assert "table of contents claims 2,147,483,648 bytes" in output
+    assert memory < 150
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused(path: Path, refusal: Refusal, method: int) -> None:
+    archive(path, method, a=npy(np.ones(3)))
+    assert f"compression method {method} is not read" in refusal(read_npz, str(path)).message
+
+
+def test_an_encrypted_member_is_refused(path: Path, refusal: Refusal) -> None:
+    archive(path, a=npy(np.ones(3)))
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(raw)
+    assert refusal(read_npz, str(path), name="x.npz").message == "x.npz:a: is encrypted"
+
+
+def test_a_stored_member_of_two_sizes_is_refused(path: Path, refusal: Refusal) -> None:
+    archive(path, a=npy(np.ones(3)))
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 20] += 1
+    path.write_bytes(raw)
+    assert "declares two sizes" in refusal(read_npz, str(path)).message
+
+
+def test_a_stored_member_that_claims_more_than_the_archive_holds_is_refused(
+    path: Path, refusal: Refusal
+) -> None:
+    size = 2**29
+    content = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(536870912,), }  ")
+    archive(path, a=content)
+    claimed = struct.pack("<II", len(content) + size, len(content) + size)
+    raw = path.read_bytes().replace(struct.pack("<II", len(content), len(content)), claimed)
+    path.write_bytes(raw)
+    assert "archive" in refusal(read_npz, str(path)).message
+
+
+def test_an_archive_without_arrays_is_refused(path: Path, refusal: Refusal) -> None:
+    with zipfile.ZipFile(path, "w") as target:
+        target.writestr("archive/data.pkl", b"\x80\x02")
+    error = refusal(read_npz, str(path))
+    assert "holds no .npy arrays" in error.message
+    assert "PyTorch" in error.hint
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_stands_twice_is_refused(path: Path, refusal: Refusal) -> None:
+    with zipfile.ZipFile(path, "w") as target:
+        target.writestr("a.npy", npy(np.ones(1)))
+        target.writestr("a.npy", npy(np.ones(2)))
+    assert "2 times" in refusal(read_npz, str(path), "a").message
+
+
+def test_a_pickled_member_is_refused(path: Path, refusal: Refusal) -> None:
+    np.savez(path, a=np.array([{}], dtype=object), allow_pickle=True)
+    assert "pickled Python code" in refusal(read_npz, str(path), "a").hint
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(st.data(), st.booleans())
+def test_changed_bytes_are_read_as_before_or_refused_in_words(
+    path: Path, data: st.DataObject, compressed: bool
+) -> None:
+    array = np.arange(4.0)
+    (np.savez_compressed if compressed else np.savez)(path, a=array)
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
+    with contextlib.suppress(StablemaxError):
+        assert read_npz(str(path)).tolist() == array.tolist()
