@@ -68,7 +68,11 @@ def array_of(operation: Operation, problem: Problem, how: How | None = None) -> 
 
 
 def gradient_of(
-    problem: Problem, how: How | None = None, *, reduction: Reduction = Reduction.MEAN, options: TargetOptions | None = None
+    problem: Problem,
+    how: How | None = None,
+    *,
+    reduction: Reduction = Reduction.MEAN,
+    options: TargetOptions | None = None,
 ) -> Array:
     """Compute the gradient of the cross-entropy with respect to the logits, in their layout.
 
@@ -77,7 +81,9 @@ def gradient_of(
     """
     how, options = how or How(), options or TargetOptions()
     if problem.labels is None:
-        raise StablemaxError("a gradient needs labels", "give a file of labels, or name a column with --label-column")
+        raise StablemaxError(
+            "a gradient needs labels", "give a file of labels, or name a column with --label-column"
+        )
     classes = problem.logits.shape[1]
     check_options(options, classes)
     xp = how.arithmetic(problem)
@@ -306,7 +312,8 @@ def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
     upstream = _problem(g, axis)
     if upstream.shape != problem.shape:
         raise StablemaxError(
-            f"the upstream gradient has shape {upstream.shape}, the logits {problem.shape}", "they need one shape"
+            f"the upstream gradient has shape {upstream.shape}, the logits {problem.shape}",
+            "they need one shape",
         )
     xp = Arithmetic(format_of_problem(problem))
     formula = default_variant(Operation.SOFTMAX_VJP, xp.format)
@@ -364,7 +371,9 @@ def compare(
     >>> [(v.variant, v.worst.value) for v in result.verdicts][0]
     ('softmax/naive', 'nan')
     """
-    problem = as_problem(_array(logits), None if labels is None else _array(labels), axis=axis, ignore_index=ignore_index)
+    problem = as_problem(
+        _array(logits), None if labels is None else _array(labels), axis=axis, ignore_index=ignore_index
+    )
     options = CompareOptions(
         formats=tuple(get_format(f) for f in formats),
         operations=tuple(_named(Operation, "operation", o) for o in operations),

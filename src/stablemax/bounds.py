@@ -57,7 +57,9 @@ def _shifted_lse(x: Array, y: Array) -> Array:
 
 
 logsumexp_naive = Bound(
-    "|error| / |y| <= (1 + (K + 1) / |y|) u", f"{_PAPER}, section 4", lambda x, y: 1 + (_k(x) + 1) / np.abs(y[:, 0])
+    "|error| / |y| <= (1 + (K + 1) / |y|) u",
+    f"{_PAPER}, section 4",
+    lambda x, y: 1 + (_k(x) + 1) / np.abs(y[:, 0]),
 )
 logsumexp_log1p = Bound(
     "|error| / |y| <= |y + K - xmin| / |y| u",

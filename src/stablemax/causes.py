@@ -73,7 +73,14 @@ class Witness(Arithmetic):
 
 
 def describe(
-    outcome: Outcome, events: list[Event], fmt: Format, column: int | None, logits: Array, weakness: str, *, tiny: bool
+    outcome: Outcome,
+    events: list[Event],
+    fmt: Format,
+    column: int | None,
+    logits: Array,
+    weakness: str,
+    *,
+    tiny: bool,
 ) -> tuple[str, int | None]:
     """Put the cause of a bad cell into words.
 
@@ -107,15 +114,22 @@ def describe(
         if np.isnan(logits).any():
             return "a logit is NaN", int(np.flatnonzero(np.isnan(logits))[0])
         if np.isposinf(logits).any():
-            return "a logit is +inf: the formula has no value there", int(np.flatnonzero(np.isposinf(logits))[0])
+            return "a logit is +inf: the formula has no value there", int(
+                np.flatnonzero(np.isposinf(logits))[0]
+            )
         return "every logit of the row is -inf: the formula has no value there", 0
     if outcome is not Outcome.INACCURATE:
         overflowed = any(e.kind.endswith("overflows") for e in events)
-        told = [e for e in events if not (e.kind in _VANISHING and (overflowed or not _concerns(e, column, events)))]
+        told = [
+            e
+            for e in events
+            if not (e.kind in _VANISHING and (overflowed or not _concerns(e, column, events)))
+        ]
         if told:
             kinds = list(dict.fromkeys(e.kind for e in told))
             words = " and ".join(
-                _PHRASES[k].format(overflow=fmt.exp_overflow.real, underflow=fmt.exp_underflow.real) for k in kinds
+                _PHRASES[k].format(overflow=fmt.exp_overflow.real, underflow=fmt.exp_underflow.real)
+                for k in kinds
             )
             first = told[0].columns
             # A zero is told of the cell itself, an overflow of the first class that has one.
@@ -124,7 +138,10 @@ def describe(
         if outcome is Outcome.NAN and np.isneginf(logits).any():
             return "-inf - -inf is NaN", int(np.flatnonzero(np.isneginf(logits))[0])
         if tiny:
-            return f"the result is below {fmt.smallest_normal:.5g}, where digits go missing one by one", column
+            return (
+                f"the result is below {fmt.smallest_normal:.5g}, where digits go missing one by one",
+                column,
+            )
     return weakness, column
 
 

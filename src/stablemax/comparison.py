@@ -197,16 +197,21 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
             if problem.labels is None:
                 if options.operations:
                     raise StablemaxError(
-                        f"{operation} needs labels", "give a file of labels, or name a column with --label-column"
+                        f"{operation} needs labels",
+                        "give a file of labels, or name a column with --label-column",
                     )
                 continue
             kept = kept_rows(problem.labels, options.ignore_index)
             here = kept[rows]
             if not here.any():
-                notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
+                notes.append(
+                    f"{operation}: not run, every judged row is ignored (label {options.ignore_index})"
+                )
                 continue
             divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
-            case = replace(case, rows=rows[here], logits=logits[here], labels=problem.labels[rows[here]], divisor=divisor)
+            case = replace(
+                case, rows=rows[here], logits=logits[here], labels=problem.labels[rows[here]], divisor=divisor
+            )
         if operation.needs_upstream:
             rng = np.random.default_rng(options.upstream_seed)
             case = replace(case, upstream=rng.standard_normal(logits.shape))
@@ -298,7 +303,9 @@ def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]
     return mean, float(truth.error_ulp(np.asarray(mean), fmt))
 
 
-def _first_bad(variant: Variant, setting: _Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:
+def _first_bad(
+    variant: Variant, setting: _Setting, judged: Judgement, output: Array
+) -> tuple[Place | None, str]:
     """Find the first cell of the worst outcome, and why it came out so."""
     worst = int(judged.codes.max())
     if worst == 0:
@@ -335,7 +342,9 @@ def _first_bad(variant: Variant, setting: _Setting, judged: Judgement, output: A
 def _shown(output: Array, judged: Judgement, case: _Case, count: int) -> tuple[ShownRow, ...]:
     values = output.reshape(judged.codes.shape).astype(np.float64)
     return tuple(
-        ShownRow(int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist()))
+        ShownRow(
+            int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist())
+        )
         for i in range(min(count, len(values)))
     )
 
@@ -371,9 +380,7 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     sentences = []
     if broken:
         names = dict.fromkeys(v.variant for v in broken)
-        first = max(
-            (v for v in broken if v.variant == next(iter(names))), key=lambda v: _precision(v.format)
-        )
+        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: _precision(v.format))
         formats = [v.format for v in broken if v.variant == first.variant]
         assert first.worst is not None
         sentences.append(
@@ -383,7 +390,11 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     safe = [v for v in ran if v not in {b.variant for b in broken}]
     errors = [v.error_ulp for v in verdicts if v.variant in safe and v.error_ulp is not None]
     if safe and errors:
-        who = "No variant breaks" if not broken else f"{_listed(_recommended(safe))} hold{'s' if len(_recommended(safe)) == 1 else ''}"
+        who = (
+            "No variant breaks"
+            if not broken
+            else f"{_listed(_recommended(safe))} hold{'s' if len(_recommended(safe)) == 1 else ''}"
+        )
         chosen = set(safe if not broken else _recommended(safe))
         worst = max(v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None)
         sentences.append(f"{who}: at most {worst:.3g} ulp.")
@@ -392,7 +403,9 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     if full:
         sentences.append(f"{_listed(full)} cannot hold these logits.")
     if not sentences:
-        sentences.append("No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf.")
+        sentences.append(
+            "No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf."
+        )
     return " ".join(sentences)
 
 

@@ -43,5 +43,9 @@ def shown(value: object, limit: int = VALUE_LIMIT) -> str:
     'xxxxx... (100 characters)'
     """
     text = str(value)
-    head = text[:limit].encode("unicode_escape", "backslashreplace").decode("ascii") if not text[:limit].isprintable() else text[:limit]
+    head = (
+        text[:limit].encode("unicode_escape", "backslashreplace").decode("ascii")
+        if not text[:limit].isprintable()
+        else text[:limit]
+    )
     return head if len(text) <= limit else f"{head}... ({len(text):,} characters)"

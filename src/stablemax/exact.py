@@ -178,7 +178,12 @@ def exact_difference(a: Array, b: Array) -> Array:
         return np.asarray(a - b)
 
 
-def truth(compute: Callable[[Balls], Array | tuple[Array, Array]], fmt: Format, *, first_precision: int = FIRST_PRECISION) -> Truth:
+def truth(
+    compute: Callable[[Balls], Array | tuple[Array, Array]],
+    fmt: Format,
+    *,
+    first_precision: int = FIRST_PRECISION,
+) -> Truth:
     """Run a computation in balls until each cell's rounding to the format is certain.
 
     Parameters
@@ -228,7 +233,9 @@ def truth(compute: Callable[[Balls], Array | tuple[Array, Array]], fmt: Format, 
         if pending.size == 0:
             return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
         precision *= 4
-    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
+    raise ArithmeticError(
+        f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits"
+    )
 
 
 def _decide(
@@ -236,7 +243,9 @@ def _decide(
 ) -> Array:
     """Fill in the cells `at` whose rounding is certain; return which are."""
     cells = balls.tolist()
-    whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
+    whole = (
+        cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
+    )
     mid = np.array([float(b.mid()) for b in whole])
     # A midpoint beyond float64 becomes inf, from which nothing can be subtracted.
     beyond = np.isinf(mid)
@@ -257,7 +266,9 @@ def _decide(
     tie = (radius == 0) & (remainder == 0) & (offset == 0)
     certain |= tie
     for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
-        side = _side_of_tie(cells[i], tails[i] if tails is not None else None, base[i], exponent[i], units[i] - below[i])
+        side = _side_of_tie(
+            cells[i], tails[i] if tails is not None else None, base[i], exponent[i], units[i] - below[i]
+        )
         if side > 0 or side < 0:
             offset[i], certain[i] = (1.0 if side > 0 else -1.0), True
         elif side.is_zero():

@@ -240,4 +240,6 @@ def format_of(dtype: np.dtype[Any]) -> Format:
         return FLOAT64
     if dtype.name in FORMATS:
         return FORMATS[dtype.name]
-    raise StablemaxError(f"logits of dtype {shown(dtype)} are not real numbers", "use float16, float32 or float64")
+    raise StablemaxError(
+        f"logits of dtype {shown(dtype)} are not real numbers", "use float16, float32 or float64"
+    )

@@ -53,13 +53,16 @@ def check_options(options: TargetOptions, classes: int, *, weight_name: str = "t
     """
     smoothing = options.label_smoothing
     if not 0.0 <= smoothing <= 1.0:
-        raise StablemaxError(f"--label-smoothing {shown(smoothing)} is out of range", "it is a share, from 0 to 1")
+        raise StablemaxError(
+            f"--label-smoothing {shown(smoothing)} is out of range", "it is a share, from 0 to 1"
+        )
     weight = options.weight
     if weight is None:
         return
     if weight.shape != (classes,):
         raise StablemaxError(
-            f"{weight_name}: shape {weight.shape} does not fit {classes:,} classes", "give one weight for each class"
+            f"{weight_name}: shape {weight.shape} does not fit {classes:,} classes",
+            "give one weight for each class",
         )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if bad.size:
@@ -160,7 +163,9 @@ def cross_entropy_of(
     """
     options = options or TargetOptions()
     if problem.labels is None:
-        raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
+        raise StablemaxError(
+            "a loss needs labels", "give a file of labels, or name a column with --label-column"
+        )
     rows, classes = problem.logits.shape
     check_options(options, classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
@@ -188,7 +193,9 @@ def cross_entropy_of(
     )
 
 
-def _reduce(losses: Array, weights: Array | None, reduction: Reduction, xp: Arithmetic, *, exact: bool) -> float:
+def _reduce(
+    losses: Array, weights: Array | None, reduction: Reduction, xp: Arithmetic, *, exact: bool
+) -> float:
     if reduction is Reduction.NONE:
         return math.nan
     if exact:

@@ -166,7 +166,9 @@ def _open_sum(operation: Operation, x: Array, t: LabelTargets | None, xp: Balls)
 
 
 def _is_weighted(second: Targets | Array | None) -> bool:
-    return isinstance(second, SoftTargets) or (isinstance(second, LabelTargets) and second.weights is not None)
+    return isinstance(second, SoftTargets) or (
+        isinstance(second, LabelTargets) and second.weights is not None
+    )
 
 
 def _targets(second: Any, index: Array) -> LabelTargets | None:
@@ -200,7 +202,12 @@ def _masked_gradient(xp: Balls, x: Array, kept: Array, weights: Array, targets: 
 
 
 def judge(
-    output: Array, exact: ExactResult, fmt: Format, *, max_ulp: float | None = None, input_overflow: Array | None = None
+    output: Array,
+    exact: ExactResult,
+    fmt: Format,
+    *,
+    max_ulp: float | None = None,
+    input_overflow: Array | None = None,
 ) -> Judgement:
     """Judge an output cell by cell.
 

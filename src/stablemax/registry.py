@@ -151,7 +151,8 @@ def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, 
     return tuple(
         v
         for v in variants(operation)
-        if not patterns or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
+        if not patterns
+        or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
     )
 
 

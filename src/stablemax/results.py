@@ -240,3 +240,68 @@ class LossResult:
     kept_rows: int
     total_rows: int
     first_bad: tuple[int, str] | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A variant on a small input in float32.
+
+    Parameters
+    ----------
+    condition, reason : str
+        The condition's name, and why it matters.
+    logits : tuple of tuple of float
+        The input.
+    labels : tuple of int
+        One for each row, for the cross-entropies.
+    upstream : tuple of float
+        For the vector-Jacobian product.
+    output, truth : tuple of tuple of float
+        What comes out, and the exact values rounded to float32.
+    outcome : Outcome
+        The worst of all cells.
+    """
+
+    condition: str
+    reason: str
+    logits: tuple[tuple[float, ...], ...]
+    labels: tuple[int, ...]
+    upstream: tuple[float, ...]
+    output: tuple[tuple[float, ...], ...]
+    truth: tuple[tuple[float, ...], ...]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` returns: a variant's declaration in words, with a live example.
+
+    Parameters
+    ----------
+    variant, summary, formula, why_it_holds, where_it_breaks : str
+        From the declaration.
+    exact : bool
+        False for a formula that is wrong in exact arithmetic too.
+    cure : str
+        Id of the variant to use instead; empty without one.
+    bound : str
+        A-priori error bound with its theorem; empty without one.
+    sources : tuple of str
+        Papers and issues.
+    promises : mapping of str to Outcome
+        What becomes of it under each condition, in float32.
+    example : Example
+        Computed when asked for.
+    """
+
+    variant: str
+    summary: str
+    formula: str
+    why_it_holds: str
+    where_it_breaks: str
+    exact: bool
+    cure: str
+    bound: str
+    sources: tuple[str, ...]
+    promises: Mapping[str, Outcome]
+    example: Example

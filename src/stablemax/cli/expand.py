@@ -32,7 +32,9 @@ def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
                 for f in dataclasses.fields(kind)
             ]
         else:
-            flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
+            flat.append(
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+            )
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:

@@ -99,7 +99,9 @@ def _bounded(text: str) -> str:
 def _check_streams() -> None:
     """Refuse a closed standard output: printing nothing and exiting 0 is a false pass in CI."""
     if sys.stdout is None or sys.stdout.closed:
-        raise SystemExit(_report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR))
+        raise SystemExit(
+            _report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR)
+        )
 
 
 def _leave(code: int) -> NoReturn:
@@ -118,7 +120,9 @@ def _leave(code: int) -> NoReturn:
     os._exit(code) if code == BROKEN_PIPE else sys.exit(code)
 
 
-def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _interrupt_during_imports(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     if issubclass(kind, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__excepthook__(kind, error, trace)

@@ -10,7 +10,10 @@ import typer
 from stablemax.vocabulary import Accumulation, ColorMode, Distribution, FormatName, OutputFormat
 
 LogitsArgument = Annotated[
-    str, typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input.")
+    str,
+    typer.Argument(
+        metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input."
+    ),
 ]
 OptionalLogits = Annotated[
     str | None,
@@ -36,29 +39,45 @@ class InputOptions:
 
     axis: Annotated[
         int | None,
-        typer.Option(help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False),
+        typer.Option(
+            help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False
+        ),
     ] = None
     input_format: Annotated[
         str | None,
-        typer.Option(metavar="npy|npz|csv|tsv", help="What the file is, where its name does not say.", show_default=False),
+        typer.Option(
+            metavar="npy|npz|csv|tsv",
+            help="What the file is, where its name does not say.",
+            show_default=False,
+        ),
     ] = None
     delimiter: Annotated[
         str | None, typer.Option(help="Between the cells of a table. Found out.", show_default=False)
     ] = None
     header: Annotated[
         bool | None,
-        typer.Option("--header/--no-header", help="The first line of a table is a header. Found out.", show_default=False),
+        typer.Option(
+            "--header/--no-header",
+            help="The first line of a table is a header. Found out.",
+            show_default=False,
+        ),
     ] = None
     index_column: Annotated[
         bool | None,
         typer.Option(
-            "--index-column/--no-index-column", help="The first column is a row number. Found out.", show_default=False
+            "--index-column/--no-index-column",
+            help="The first column is a row number. Found out.",
+            show_default=False,
         ),
     ] = None
     comment: Annotated[str, typer.Option(help="What begins a comment line in a table.")] = "#"
     label_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME|N", help="Column of a table that holds the labels (N counts from 0).", show_default=False),
+        typer.Option(
+            metavar="NAME|N",
+            help="Column of a table that holds the labels (N counts from 0).",
+            show_default=False,
+        ),
     ] = None
     ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = -100
 
@@ -68,7 +87,9 @@ class GeneratedOptions:
     """Which logits are generated."""
 
     seed: Annotated[int, typer.Option(help="Seed of the generated logits and labels.")] = 0
-    scale: Annotated[float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")] = 10.0
+    scale: Annotated[
+        float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")
+    ] = 10.0
     rows: Annotated[int, typer.Option(help="Generated rows.")] = 16
     classes: Annotated[int, typer.Option(help="Generated classes.")] = 64
     distribution: Annotated[Distribution, typer.Option(help="Distribution of the generated logits.")] = (
@@ -77,7 +98,9 @@ class GeneratedOptions:
     offset: Annotated[float, typer.Option(help="Added to every generated logit.")] = 0.0
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False
+        ),
     ] = None
 
 
@@ -87,7 +110,9 @@ class ArithmeticOptions:
 
     variant: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False
+        ),
     ] = None
     number_format: Annotated[
         FormatName | None,
@@ -95,7 +120,9 @@ class ArithmeticOptions:
     ] = None
     accumulate: Annotated[
         Accumulation | None,
-        typer.Option(help="How sums are added. What an ordinary kernel of the format does.", show_default=False),
+        typer.Option(
+            help="How sums are added. What an ordinary kernel of the format does.", show_default=False
+        ),
     ] = None
 
 
@@ -116,12 +143,15 @@ class PrintOptions:
     """Where and how results are printed."""
 
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False),
     ] = None
-    color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
-        ColorMode.AUTO
-    )
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
+    color: Annotated[
+        ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")
+    ] = ColorMode.AUTO
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")
+    ] = False
 
 
 OutputFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]

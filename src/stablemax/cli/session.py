@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from stablemax.cli.options import ArithmeticOptions, GeneratedOptions, InputOptions, LossOptions, PrintOptions
+    from stablemax.cli.options import (
+        ArithmeticOptions,
+        GeneratedOptions,
+        InputOptions,
+        LossOptions,
+        PrintOptions,
+    )
     from stablemax.inputs.problem import Problem
     from stablemax.loss import TargetOptions
     from stablemax.registry import Variant
@@ -30,7 +36,9 @@ def read_problem(logits: str, labels: str | None, options: InputOptions) -> Prob
     from stablemax.inputs.problem import as_problem
 
     if logits == "-" and labels == "-":
-        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
+        raise StablemaxError(
+            "logits and labels cannot both come from standard input", "put one of them into a file"
+        )
     table = TableOptions(
         delimiter=options.delimiter,
         header=options.header,
@@ -39,7 +47,9 @@ def read_problem(logits: str, labels: str | None, options: InputOptions) -> Prob
         label_column=options.label_column,
     )
     if labels is not None and options.label_column is not None:
-        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
+        raise StablemaxError(
+            "labels are given twice: in a file and with --label-column", "leave one of them out"
+        )
     read = read_array(logits, input_format=options.input_format, table=table)
     if labels is None:
         return as_problem(read, None, axis=options.axis, ignore_index=options.ignore_index)
@@ -72,7 +82,9 @@ def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant 
     name = options.variant
     found = get(name if "/" in name else f"{operation}/{name}")
     if found.operation is not operation:
-        raise StablemaxError(f"{found.id} does not compute {operation}", f"stablemax list variants {operation}")
+        raise StablemaxError(
+            f"{found.id} does not compute {operation}", f"stablemax list variants {operation}"
+        )
     return found
 
 
@@ -91,10 +103,13 @@ def _vector(path: str) -> np.ndarray:
 
     read = read_array(path)
     if read.array.dtype.kind not in "iuf":
-        raise StablemaxError(f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64")
+        raise StablemaxError(
+            f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64"
+        )
     if max(read.array.shape, default=0) != read.array.size:
         raise StablemaxError(
-            f"{read.name}: shape {read.array.shape} is not a vector of weights", "give one weight for each class"
+            f"{read.name}: shape {read.array.shape} is not a vector of weights",
+            "give one weight for each class",
         )
     return np.asarray(read.array, dtype=np.float64).ravel()
 

@@ -1,0 +1,1 @@
+"""Results to text: a renderer sees results only, and decides nothing."""

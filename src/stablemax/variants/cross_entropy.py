@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
@@ -22,6 +23,16 @@ CLIP = 1e-7
     Operation.CROSS_ENTROPY,
     "naive",
     formula="log(sum(exp(x))) - x_y",
+    promises={
+        "large-logits": Outcome.OVERFLOW,
+        "far-below-zero": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.OVERFLOW,
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.UNDEFINED,
+    },
     cites=("goodfellow-2016",),
     cure="cross_entropy/shifted",
     weakness="lse - x_y cancels where the label is nearly certain",
@@ -40,6 +51,13 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "log-of-softmax",
     formula="-log(softmax(x)_y),  softmax shifted",
+    promises={
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("goodfellow-2016",),
     cure="cross_entropy/shifted",
     weakness="p_y is rounded before its log is taken: a loss below u is lost",
@@ -59,6 +77,13 @@ def log_of_softmax(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "epsilon",
     formula="-log(softmax(x)_y + 1e-9)",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cure="cross_entropy/shifted",
     weakness="the epsilon, not the label's probability, decides a loss near 20.7",
     exact=False,
@@ -78,6 +103,13 @@ def epsilon(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "clipped",
     formula="-log(clip(softmax(x)_y, 1e-7, 1 - 1e-7))",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("keras-17634", "scikit-learn-24315"),
     cure="cross_entropy/shifted",
     weakness="the clip, not the label's probability, decides a loss above 16.1 or below 1e-7",
@@ -98,6 +130,13 @@ def clipped(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "lse-minus",
     formula="(m + log(sum(exp(x - m)))) - x_y,  m = max(x)",
+    promises={
+        "large-offset-tie": Outcome.LOST,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "pytorch-11752", "optax-1792"),
     cure="cross_entropy/shifted",
     weakness="lse - x_y cancels: the digits of log s below those of m are gone",
@@ -118,6 +157,12 @@ def lse_minus(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "shifted",
     formula="log(sum(exp(x - m))) - (x_y - m),  m = max(x)",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "prieto-2025"),
     cure="cross_entropy/compensated",
     weakness="log of a sum that is 1 plus a little: the loss of a nearly certain label is lost",
@@ -139,6 +184,7 @@ def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "compensated",
     formula="(m - x_y) + log1p(q),  q = sum of the other exp(x - m)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},
     cites=("blanchard-2021", "rump-2008", "optax-1792"),
 )
 def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
@@ -158,6 +204,7 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY,
     "wide",
     formula="cross_entropy/compensated in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},
     cites=("rump-2008",),
 )
 def wide(x: Array, t: Targets, xp: Namespace) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     Operation.CROSS_ENTROPY_GRAD,
     "naive",
     formula="(exp(x) / sum(exp(x)) - onehot) / N",
+    promises={
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("goodfellow-2016",),
     cure="cross_entropy_grad/shifted",
     weakness="p_y - 1 cancels where the label is nearly certain",
@@ -38,6 +49,12 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY_GRAD,
     "shifted",
     formula="(softmax(x) - onehot) / N,  softmax shifted",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("goodfellow-2016", "prieto-2025"),
     cure="cross_entropy_grad/compensated",
     weakness="p_y - 1 cancels where the label is nearly certain",
@@ -57,6 +74,12 @@ def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY_GRAD,
     "chained",
     formula="g - softmax(x) sum(g),  g = -onehot / N: NLL backward, then log-softmax backward",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("pytorch-31829",),
     cure="cross_entropy_grad/compensated",
     weakness="g - p sum(g) cancels where the label is nearly certain",
@@ -76,6 +99,13 @@ def chained(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY_GRAD,
     "jacobian",
     formula="J^T (-onehot / p) / N,  J = diag(p) - p p^T",
+    promises={
+        "wide-spread": Outcome.NAN,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cure="cross_entropy_grad/compensated",
     weakness="1 / p amplifies what p lost, and the products cancel",
     max_classes=2048,
@@ -98,6 +128,7 @@ def jacobian(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY_GRAD,
     "compensated",
     formula="p_j / N;  at the label -(sum of the other p) / N",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008", "prieto-2025"),
 )
 def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
@@ -115,6 +146,7 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     Operation.CROSS_ENTROPY_GRAD,
     "wide",
     formula="cross_entropy_grad/compensated in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
 )
 def wide(x: Array, t: Targets, xp: Namespace) -> Array:

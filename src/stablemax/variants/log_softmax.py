@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     Operation.LOG_SOFTMAX,
     "naive",
     formula="x - log(sum(exp(x)))",
+    promises={
+        "large-logits": Outcome.OVERFLOW,
+        "far-below-zero": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.OVERFLOW,
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021",),
     cure="log_softmax/shifted",
     weakness="the subtraction cancels where a class is nearly certain",
@@ -37,6 +48,13 @@ def naive(x: Array, xp: Namespace) -> Array:
     Operation.LOG_SOFTMAX,
     "log-of-softmax",
     formula="log(softmax(x)),  softmax shifted",
+    promises={
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("goodfellow-2016",),
     cure="log_softmax/shifted",
     weakness="p is rounded before its log is taken: log p loses everything where p is near 1",
@@ -56,6 +74,14 @@ def log_of_softmax(x: Array, xp: Namespace) -> Array:
     Operation.LOG_SOFTMAX,
     "lse-minus",
     formula="x - (m + log(sum(exp(x - m)))),  m = max(x)",
+    promises={
+        "large-offset-tie": Outcome.LOST,
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "pytorch-11752", "optax-1792"),
     cure="log_softmax/shifted",
     weakness="x - lse cancels: the digits of log s below those of m are gone",
@@ -76,6 +102,13 @@ def lse_minus(x: Array, xp: Namespace) -> Array:
     Operation.LOG_SOFTMAX,
     "shifted",
     formula="(x - m) - log(sum(exp(x - m))),  m = max(x)",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "scipy-19521"),
     cure="log_softmax/compensated",
     weakness="log of a sum that is 1 plus a little: the little is lost where a class is nearly certain",
@@ -96,6 +129,7 @@ def shifted(x: Array, xp: Namespace) -> Array:
     Operation.LOG_SOFTMAX,
     "compensated",
     formula="(x - m) - log1p(q),  q = sum of the other exp(x - m)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("blanchard-2021", "rump-2008", "scipy-19521"),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -113,6 +147,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
     Operation.LOG_SOFTMAX,
     "wide",
     formula="log_softmax/compensated in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

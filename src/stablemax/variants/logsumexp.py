@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stablemax import bounds
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.vocabulary import Operation
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     Operation.LOGSUMEXP,
     "naive",
     formula="log(sum(exp(x)))",
+    promises={
+        "large-logits": Outcome.OVERFLOW,
+        "far-below-zero": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.OVERFLOW,
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "row-all-neg-inf": Outcome.UNDEFINED,
+        "positive-infinity": Outcome.UNDEFINED,
+    },
     cites=("blanchard-2021",),
     bound=bounds.logsumexp_naive,
     cure="logsumexp/shifted",
@@ -37,6 +47,11 @@ def naive(x: Array, xp: Namespace) -> Array:
     Operation.LOGSUMEXP,
     "shifted",
     formula="m + log(sum(exp(x - m))),  m = max(x)",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "scipy-21597"),
     cure="logsumexp/compensated",
     weakness="1 + q rounds to 1 before its log is taken",
@@ -57,6 +72,7 @@ def shifted(x: Array, xp: Namespace) -> Array:
     Operation.LOGSUMEXP,
     "log1p",
     formula="m + log1p(sum of the other exp(x - m)),  m = max(x)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},
     cites=("blanchard-2021", "scipy-21597"),
     bound=bounds.logsumexp_log1p,
     cure="logsumexp/compensated",
@@ -79,6 +95,12 @@ def log1p(x: Array, xp: Namespace) -> Array:
     Operation.LOGSUMEXP,
     "online",
     formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then m + log(s)",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("milakov-2018",),
     cure="logsumexp/log1p",
     weakness="1 + q rounds to 1 before its log is taken",
@@ -98,6 +120,7 @@ def online(x: Array, xp: Namespace) -> Array:
     Operation.LOGSUMEXP,
     "compensated",
     formula="m + log1p(q),  q = sum of the other exp(x - m), rounding errors kept",
+    promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
     cites=("blanchard-2021", "rump-2008"),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -118,6 +141,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
     Operation.LOGSUMEXP,
     "wide",
     formula="logsumexp/compensated in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
     cites=("rump-2008",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

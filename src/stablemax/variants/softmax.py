@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stablemax import bounds
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.vocabulary import Operation
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     Operation.SOFTMAX,
     "naive",
     formula="exp(x) / sum(exp(x))",
+    promises={
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "goodfellow-2016"),
     bound=bounds.softmax_naive,
     cure="softmax/shifted",
@@ -39,6 +48,15 @@ def naive(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "whole-array",
     formula="exp(x) / sum of exp(x) over the whole array",
+    promises={
+        "two-rows": Outcome.INACCURATE,
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cure="softmax/shifted",
     weakness="the sum runs over all rows: a wrong axis",
     exact=False,
@@ -60,6 +78,7 @@ def whole_array(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "shifted",
     formula="exp(x - m) / sum(exp(x - m)),  m = max(x)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("blanchard-2021", "goodfellow-2016"),
     bound=bounds.softmax_shifted,
     cure="softmax/compensated",
@@ -81,6 +100,14 @@ def shifted(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "division-free-naive",
     formula="exp(x - y),  y = log(sum(exp(x)))",
+    promises={
+        "large-logits": Outcome.LOST,
+        "far-below-zero": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.LOST,
+        "wide-spread": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021",),
     bound=bounds.softmax_division_free_naive,
     cure="softmax/shifted",
@@ -101,6 +128,11 @@ def division_free_naive(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "division-free",
     formula="exp(x - y),  y = m + log(sum(exp(x - m)))",
+    promises={
+        "large-offset-tie": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021",),
     bound=bounds.softmax_division_free,
     cure="softmax/shifted",
@@ -123,6 +155,7 @@ def division_free(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "online",
     formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then exp(x - m) / s",
+    promises={"leading-mask": Outcome.NAN, "row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("milakov-2018",),
     cure="softmax/tiled",
     weakness="x - m rounds, and s is rounded again at each new class",
@@ -142,6 +175,7 @@ def online(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "tiled",
     formula="(m, s) of each tile, merged: s = s1 exp(m1 - m) + s2 exp(m2 - m);  then exp(x - m) / s",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("dao-2022", "milakov-2018", "flash-attention-1930"),
     cure="softmax/compensated",
     weakness="x - m rounds: a probability p is off by up to |log p| u",
@@ -161,6 +195,7 @@ def tiled(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "base-2",
     formula="2^((x - m) log2 e) / sum(2^((x - m) log2 e))",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("dao-2022",),
     cure="softmax/compensated",
     weakness="x - m and its product with log2 e round: a probability p is off by up to 2 |log p| u",
@@ -181,6 +216,7 @@ def base_2(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "compensated",
     formula="e / sum(e),  e = exp(d) + exp(d) r,  d + r = x - c exactly, c near max(x)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("dekker-1971", "knuth-1997", "rump-2008"),
     cure="",
 )
@@ -201,6 +237,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX,
     "wide",
     formula="softmax/compensated in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

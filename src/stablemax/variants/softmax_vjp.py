@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
+from stablemax.results import Outcome
 from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     Operation.SOFTMAX_VJP,
     "jacobian",
     formula="J^T g,  J_kk = p_k (1 - p_k),  J_kl = -p_k p_l",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "constant-upstream": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cure="softmax_vjp/centred",
     weakness="K products of either sign cancel, each rounded to the size of g",
     max_classes=2048,
@@ -37,6 +46,14 @@ def jacobian(x: Array, g: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX_VJP,
     "closed-form",
     formula="p (g - sum(p g))",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "constant-upstream": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("goodfellow-2016",),
     cure="softmax_vjp/centred",
     weakness="g - sum(p g) cancels where g is nearly constant beside its own size",
@@ -57,6 +74,7 @@ def closed_form(x: Array, g: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX_VJP,
     "centred",
     formula="p (h - sum(p h)),  h = g - g_m,  m the most probable class",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
     weakness="h - sum(p h) cancels where g_j is close to its mean under p",
 )
@@ -78,6 +96,7 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
     Operation.SOFTMAX_VJP,
     "wide",
     formula="softmax_vjp/centred in float64, rounded once to the format",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
 )
 def wide(x: Array, g: Array, xp: Namespace) -> Array:

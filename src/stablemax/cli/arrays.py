@@ -1,0 +1,92 @@
+"""``stablemax softmax``, ``log-softmax`` and ``logsumexp``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stablemax.cli import session
+from stablemax.cli.options import ArithmeticOptions, InputOptions, LogitsArgument, PrintOptions
+from stablemax.vocabulary import Operation, OutputFormat
+
+if TYPE_CHECKING:
+    from stablemax.arrays import How
+
+ArrayFormatOption = Annotated[
+    OutputFormat, typer.Option(help="On standard output: csv, plain, json or ndjson.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
+
+
+def softmax(
+    inputs: InputOptions,
+    arithmetic: ArithmeticOptions,
+    printing: PrintOptions,
+    logits: LogitsArgument,
+    force: ForceOption = False,
+    output_format: ArrayFormatOption = OutputFormat.CSV,
+) -> int:
+    """Compute probabilities, to -o FILE.npy or .csv or to standard output."""
+    return _write(Operation.SOFTMAX, inputs, arithmetic, printing, logits, output_format, force=force)
+
+
+def log_softmax(
+    inputs: InputOptions,
+    arithmetic: ArithmeticOptions,
+    printing: PrintOptions,
+    logits: LogitsArgument,
+    force: ForceOption = False,
+    output_format: ArrayFormatOption = OutputFormat.CSV,
+) -> int:
+    """Compute log-probabilities, to -o FILE.npy or .csv or to standard output."""
+    return _write(Operation.LOG_SOFTMAX, inputs, arithmetic, printing, logits, output_format, force=force)
+
+
+def logsumexp(
+    inputs: InputOptions,
+    arithmetic: ArithmeticOptions,
+    printing: PrintOptions,
+    logits: LogitsArgument,
+    force: ForceOption = False,
+    output_format: ArrayFormatOption = OutputFormat.CSV,
+) -> int:
+    """Compute the log-sum-exp of every row, to -o FILE.npy or .csv or to standard output."""
+    return _write(Operation.LOGSUMEXP, inputs, arithmetic, printing, logits, output_format, force=force)
+
+
+def how_to(operation: Operation, options: ArithmeticOptions) -> How:
+    """Turn the options into a way to compute."""
+    from stablemax.arrays import How
+    from stablemax.formats import get_format
+
+    return How(
+        session.chosen_variant(operation, options),
+        None if options.number_format is None else get_format(options.number_format),
+        options.accumulate,
+    )
+
+
+def _write(
+    operation: Operation,
+    inputs: InputOptions,
+    arithmetic: ArithmeticOptions,
+    printing: PrintOptions,
+    logits: str,
+    output_format: OutputFormat,
+    *,
+    force: bool,
+) -> int:
+    from stablemax.arrays import array_of
+    from stablemax.render.arrays import check_target, write
+
+    check_target(printing.output, force=force)
+    problem = session.read_problem(logits, None, inputs)
+    session.say(problem.notes, printing)
+    write(
+        array_of(operation, problem, how_to(operation, arithmetic)),
+        output_format,
+        printing.output,
+        force=force,
+    )
+    return 0

@@ -1,0 +1,37 @@
+"""``stablemax generate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stablemax.cli import session
+from stablemax.cli.arrays import ForceOption
+from stablemax.cli.options import GeneratedOptions, PrintOptions
+from stablemax.errors import StablemaxError
+from stablemax.vocabulary import OutputFormat
+
+
+def generate(
+    generated: GeneratedOptions,
+    printing: PrintOptions,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the labels too.", show_default=False)
+    ] = None,
+    force: ForceOption = False,
+) -> int:
+    """Write generated logits, or a notebook's, to -o FILE.npy or FILE.csv."""
+    from stablemax.render.arrays import check_target, write
+
+    if printing.output is None:
+        raise StablemaxError("generate writes a file, and none is named", "stablemax generate -o logits.npy")
+    for path in (printing.output, labels):
+        check_target(path, force=force)
+    problem = session.generated_problem(generated)
+    write(problem.logits, OutputFormat.CSV, printing.output, force=force)
+    if labels is not None and problem.labels is not None:
+        write(problem.labels, OutputFormat.CSV, labels, force=force)
+    rows, classes = problem.logits.shape
+    session.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
+    return 0

@@ -1,0 +1,76 @@
+"""``stablemax loss``."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from stablemax.cli import session
+from stablemax.cli.options import (
+    ArithmeticOptions,
+    InputOptions,
+    LabelsArgument,
+    LogitsArgument,
+    LossOptions,
+    PrintOptions,
+)
+from stablemax.errors import StablemaxError, shown
+from stablemax.vocabulary import Operation, OutputFormat, Reduction
+
+
+def loss(
+    inputs: InputOptions,
+    losses: LossOptions,
+    arithmetic: ArithmeticOptions,
+    printing: PrintOptions,
+    logits: LogitsArgument,
+    labels: LabelsArgument = None,
+    reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
+    max_loss: Annotated[
+        float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
+    ] = None,
+    output_format: Annotated[
+        OutputFormat, typer.Option(help="plain: the number alone. Or json, ndjson, csv, markdown.")
+    ] = OutputFormat.PLAIN,
+) -> int:
+    """Print the cross-entropy: one number, the shortest decimal of the float64 result.
+
+    Defined as torch.nn.functional.cross_entropy, computed in float64 whatever the input's format, the
+    sum over the rows exact and rounded once. --variant and --format show what another formula gives.
+    A result that is not finite is printed, and the exit code is 1.
+    """
+    from stablemax.formats import get_format
+    from stablemax.loss import cross_entropy_of
+    from stablemax.render.losses import render
+
+    if max_loss is not None and math.isnan(max_loss):
+        raise StablemaxError(
+            f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit"
+        )
+    problem = session.read_problem(logits, labels, inputs)
+    session.say(problem.notes, printing)
+    result = cross_entropy_of(
+        problem,
+        reduction=reduction,
+        options=session.target_options(losses, inputs),
+        variant=session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic),
+        fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
+        accumulation=arithmetic.accumulate,
+    )
+    session.emit(render(result, output_format), printing)
+    if result.first_bad is not None:
+        session.warn(f"not finite: {result.first_bad[1]}")
+        return 1
+    if result.rows is None and not math.isfinite(result.value):
+        reason = "every row is ignored, and the mean of no rows is 0/0"
+        session.warn(
+            f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}"
+        )
+        return 1
+    worst = result.value if result.rows is None else float(result.rows.max(initial=-math.inf))
+    if max_loss is not None and worst > max_loss:
+        session.warn(f"failed: the loss {worst!r} is above --max-loss {max_loss!r}")
+        return 1
+    return 0

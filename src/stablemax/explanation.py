@@ -1,0 +1,89 @@
+"""A variant explained from its declaration, with an example computed on the spot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.citations import CITATIONS
+from stablemax.formats import FLOAT32, Array
+from stablemax.inputs.conditions import CONDITIONS, Condition
+from stablemax.measure import CODES, exact_result, judge
+from stablemax.registry import Variant, evaluate
+from stablemax.results import Example, Explanation, Outcome
+from stablemax.targets import LabelTargets, Targets
+
+if TYPE_CHECKING:
+    from stablemax.vocabulary import Operation
+
+
+def explanation_of(variant: Variant) -> Explanation:
+    """Explain a variant.
+
+    Parameters
+    ----------
+    variant : Variant
+        What to explain.
+
+    Returns
+    -------
+    Explanation
+        Everything its declaration says, with an example in float32 on the first condition that it
+        does not survive, or on large logits if it survives all.
+    """
+    reasoning = variant.reasoning
+    telling = next(iter(variant.promises), "large-logits")
+    return Explanation(
+        variant=variant.id,
+        summary=variant.summary,
+        formula=variant.formula,
+        why_it_holds=reasoning.get("Why it holds", ""),
+        where_it_breaks=reasoning.get("Where it breaks", ""),
+        exact=variant.exact,
+        cure=variant.cure,
+        bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
+        sources=tuple(str(CITATIONS[key]) for key in variant.cites),
+        promises={name: variant.promises.get(name, Outcome.OK) for name in CONDITIONS},
+        example=example(variant, CONDITIONS[telling]),
+    )
+
+
+def example(variant: Variant, condition: Condition) -> Example:
+    """Run a variant on a condition in float32, beside the truth.
+
+    Where the operation has no value, the outcome is what came out all the same: `nan`, or
+    `undefined` for a number or an infinity.
+    """
+    xp = Arithmetic(FLOAT32)
+    x = xp.array(np.array(condition.logits))
+    second = _second(variant.operation, condition, xp)
+    output = evaluate(variant, x, xp, second)
+    exact = exact_result(variant.operation, x, second, FLOAT32)
+    judged = judge(output, exact, FLOAT32)
+    worst = CODES[int(judged.codes.max())]
+    if worst is Outcome.UNDEFINED and np.isnan(output.astype(np.float64)).any():
+        worst = Outcome.NAN
+    return Example(
+        condition=condition.name,
+        reason=condition.reason,
+        logits=condition.logits,
+        labels=condition.labels if variant.operation.needs_targets else (),
+        upstream=condition.upstream if variant.operation.needs_upstream else (),
+        output=_rows(output.astype(np.float64).reshape(exact.truth.rounded.shape)),
+        truth=_rows(exact.truth.rounded),
+        outcome=worst,
+    )
+
+
+def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())
+
+
+def _second(operation: Operation, condition: Condition, xp: Arithmetic) -> Targets | Array | None:
+    if operation.needs_targets:
+        return LabelTargets(np.array(condition.labels), None, float(len(condition.labels)))
+    if operation.needs_upstream:
+        return xp.array(np.array([condition.upstream] * len(condition.logits)))
+    return None

@@ -1,0 +1,90 @@
+"""Numbers and outcomes as short words that are never cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stablemax.results import Outcome
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an outcome appears: a word, a glyph with an ASCII stand-in, a colour."""
+
+    word: str
+    glyph: str
+    ascii_glyph: str
+    style: str
+
+
+LOOKS: dict[Outcome, Look] = {
+    Outcome.OK: Look("ok", "✓", "+", "green"),
+    Outcome.UNDEFINED: Look("undefined", "○", "o", "dim"),
+    Outcome.INPUT_OVERFLOW: Look("input overflow", "–", "-", "magenta"),
+    Outcome.INACCURATE: Look("inaccurate", "≈", "~", "yellow"),
+    Outcome.LOST: Look("lost", "∅", "0", "dark_orange"),
+    Outcome.OVERFLOW: Look("overflow", "▲", "^", "red"),
+    Outcome.NAN: Look("NaN", "✗", "x", "bold red"),
+}
+
+
+def glyph(outcome: Outcome, *, ascii_only: bool) -> str:
+    """Return the sign of an outcome."""
+    look = LOOKS[outcome]
+    return look.ascii_glyph if ascii_only else look.glyph
+
+
+def error(value: float | None, unit: str = "ulp") -> str:
+    """Write an error to three digits.
+
+    Examples
+    --------
+    >>> error(0.4987), error(1.6e15), error(1e-190), error(0.0), error(None)
+    ('0.499 ulp', '1.6e+15 ulp', '<0.001 ulp', '0 ulp', '')
+    """
+    if value is None:
+        return ""
+    if 0 < value < 1e-3:
+        return f"<0.001 {unit}"
+    if 1000 <= value < 1e4:
+        return f"{value:.0f} {unit}"
+    return f"{value:.3g} {unit}"
+
+
+def share(value: float) -> str:
+    """Write a share as a percentage that says 0 or 100 only where it is.
+
+    Examples
+    --------
+    >>> share(1.0), share(0.524), share(0.0001), share(0.99999)
+    ('100%', '52%', '<1%', '>99%')
+    """
+    percent = 100 * value
+    if 0 < percent < 1:
+        return "<1%"
+    if 99 < percent < 100:
+        return ">99%"
+    return f"{percent:.0f}%"
+
+
+def number(value: float) -> str:
+    """Write an output value to twelve digits, as the notebooks show them and a little more.
+
+    Examples
+    --------
+    >>> number(1803.6252505010002), number(float("nan")), number(-0.0)
+    ('1803.6252505', 'nan', '-0')
+    """
+    return f"{value:.12g}"
+
+
+def exact(value: float) -> str:
+    """Write a float64 as its shortest decimal that reads back the same.
+
+    Examples
+    --------
+    >>> exact(0.1), exact(float("inf"))
+    ('0.1', 'inf')
+    """
+    return repr(float(value)) if math.isfinite(value) else str(value)

@@ -1,0 +1,138 @@
+"""Lists of variants, formats and presets in each output format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stablemax.formats import FORMATS
+from stablemax.inputs.generated import PRESETS
+from stablemax.registry import variants as _variants
+from stablemax.render import data
+from stablemax.vocabulary import OutputFormat
+
+if TYPE_CHECKING:
+    from stablemax.vocabulary import Operation
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of like things.
+
+    Parameters
+    ----------
+    kind : str
+        What they are.
+    headers : tuple of str
+        Columns of the tables.
+    rows : tuple of tuple of str
+        Cells of the tables.
+    records : tuple of dict
+        The same and more, for JSON.
+    """
+
+    kind: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    records: tuple[dict[str, Any], ...]
+
+
+def variants(operation: Operation | None) -> Listing:
+    """List the variants with their formulas."""
+    found = _variants(operation)
+    return Listing(
+        "variants",
+        ("variant", "formula"),
+        tuple((v.id, v.formula) for v in found),
+        tuple(
+            {"id": v.id, "operation": v.operation, "formula": v.formula, "summary": v.summary, "cure": v.cure}
+            for v in found
+        ),
+    )
+
+
+def formats() -> Listing:
+    """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
+    found = list(FORMATS.values())
+    return Listing(
+        "formats",
+        (
+            "format",
+            "p",
+            "u",
+            "max",
+            "smallest normal",
+            "smallest",
+            "exp overflows",
+            "from",
+            "exp is 0",
+            "from",
+        ),
+        tuple(
+            (
+                f.name,
+                str(f.precision),
+                f"2^-{f.precision}",
+                f"{f.max:.6g}",
+                f"{f.smallest_normal:.6g}",
+                f"{f.smallest_subnormal:.6g}",
+                f"above {f.exp_overflow.real:.5g}",
+                repr(f.exp_overflow.first_bad),
+                f"below {f.exp_underflow.real:.5g}",
+                repr(f.exp_underflow.first_bad),
+            )
+            for f in found
+        ),
+        tuple(
+            {
+                "name": f.name,
+                "precision": f.precision,
+                "u": f.u,
+                "max": f.max,
+                "smallest_normal": f.smallest_normal,
+                "smallest_subnormal": f.smallest_subnormal,
+                "exp_overflow": {
+                    "log_max": f.exp_overflow.real,
+                    "last_finite_logit": f.exp_overflow.last_good,
+                    "first_overflowing_logit": f.exp_overflow.first_bad,
+                },
+                "exp_underflow": {
+                    "log_half_smallest": f.exp_underflow.real,
+                    "last_nonzero_logit": f.exp_underflow.last_good,
+                    "first_zero_logit": f.exp_underflow.first_bad,
+                },
+            }
+            for f in found
+        ),
+    )
+
+
+def presets() -> Listing:
+    """List the notebooks' inputs."""
+    found = list(PRESETS.values())
+    return Listing(
+        "presets",
+        ("preset", "what it shows"),
+        tuple((p.name, p.about) for p in found),
+        tuple({"name": p.name, "about": p.about} for p in found),
+    )
+
+
+def render(listing: Listing, how: OutputFormat, *, color: str, to_file: bool) -> str:
+    """Write a listing."""
+    headers, rows = list(listing.headers), [list(r) for r in listing.rows]
+    if how is OutputFormat.TABLE:
+        from stablemax.render import console, tables  # noqa: PLC0415 - Rich is loaded only for tables
+
+        on = console.surface(color, to_file=to_file)
+        return console.printed(tables.grid(headers, rows, on), on)
+    if how is OutputFormat.JSON:
+        return data.document(listing.kind, {listing.kind: listing.records})
+    if how is OutputFormat.NDJSON:
+        return data.lines(list(listing.records))
+    write = {
+        OutputFormat.CSV: data.table_csv,
+        OutputFormat.PLAIN: data.table_plain,
+        OutputFormat.MARKDOWN: data.table_markdown,
+    }[how]
+    return write(headers, rows)

@@ -1,0 +1,193 @@
+"""Results as coloured tables for a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stablemax.render import figures
+from stablemax.render.figures import LOOKS
+from stablemax.results import Outcome
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from stablemax.render.console import Surface
+    from stablemax.results import Comparison, OperationReport, Verdict
+
+_CELL = 14  # "≈ inaccurate" and the padding
+_ONE_LINE = 27  # "≈ inaccurate 1.23e+15 ulp" and the padding
+
+
+def comparison(result: Comparison, on: Surface, *, details: bool, show_values: bool) -> list[RenderableType]:
+    """Lay a comparison out: the finding, a table for each operation, what reproduces it."""
+    parts: list[RenderableType] = [Text(result.finding, style="bold"), Text("")]
+    parts += [Text(line, style="dim") for line in facts(result)]
+    for report in result.reports:
+        parts.append(Text(""))
+        parts += _operation(report, result, on)
+        if details:
+            parts += _details(report, on)
+        if show_values:
+            parts += _values(report, on)
+    parts += [Text(""), Text(legend(result, on), style="dim")]
+    parts.append(Text(f"reproduce: {shlex.join(result.command)}", style="dim"))
+    return parts
+
+
+def facts(result: Comparison) -> list[str]:
+    """Say what was compared, and how."""
+    given = result.input
+    labels = f"; labels: {given.labels}" if given.labels else ""
+    rows = (
+        f"{given.rows:,} rows"
+        if given.judged_rows == given.rows
+        else f"{given.rows:,} rows (errors judged on {given.judged_rows:,})"
+    )
+    added = ", ".join(f"{f}: {how}" for f, how in result.accumulation.items())
+    limit = "half of the format's bits" if result.max_ulp is None else f"{result.max_ulp:g} ulp"
+    return [
+        f"input: {given.source}; {rows} x {given.classes:,} classes, {given.dtype}, "
+        f"from {given.smallest:g} to {given.largest:g}{labels}",
+        f"sums: {added}; inaccurate: off by more than {limit}",
+    ]
+
+
+def legend(result: Comparison, on: Surface) -> str:
+    """Explain the words that occur."""
+    meanings = {
+        Outcome.INACCURATE: "finite and wrong",
+        Outcome.LOST: "0 where the truth is not",
+        Outcome.OVERFLOW: "infinite where the truth is not",
+        Outcome.NAN: "not a number where there is one",
+        Outcome.INPUT_OVERFLOW: "the format cannot hold the logits",
+        Outcome.UNDEFINED: "the formula has no value there",
+    }
+    seen = {o for v in result.verdicts for o in v.shares}
+    told = [
+        f"{figures.glyph(o, ascii_only=on.ascii_only)} {LOOKS[o].word}: {text}"
+        for o, text in meanings.items()
+        if o in seen
+    ]
+    return "; ".join(["worst outcome of all cells, with its share or the largest error", *told])
+
+
+def _operation(report: OperationReport, result: Comparison, on: Surface) -> list[RenderableType]:
+    names = list(dict.fromkeys(v.variant for v in report.verdicts))
+    first = max(len(n.partition("/")[2]) for n in [*names, f"/{report.operation}"]) + 2
+    room = on.width - first
+    one_line = room >= _ONE_LINE * len(result.formats)
+    width = _ONE_LINE if one_line else _CELL
+    each = max(1, room // width)
+    tables: list[RenderableType] = []
+    by_place = {(v.variant, v.format): v for v in report.verdicts}
+    for start in range(0, len(result.formats), each):
+        formats = result.formats[start : start + each]
+        table = Table(
+            box=box.ASCII if on.ascii_only else box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1),
+        )
+        table.add_column(Text(report.operation, style="bold"), no_wrap=True, min_width=first - 2)
+        for name in formats:
+            table.add_column(name, min_width=len("inaccurate") + 2)
+        for variant in names:
+            cells = [_cell(by_place[variant, f], on, one_line=one_line) for f in formats]
+            table.add_row(Text(variant.partition("/")[2]), *cells)
+        tables.append(table)
+    return tables
+
+
+def _cell(verdict: Verdict, on: Surface, *, one_line: bool) -> Text:
+    if verdict.worst is None:
+        return Text("not run", style="dim")
+    look = LOOKS[verdict.worst]
+    words = f"{figures.glyph(verdict.worst, ascii_only=on.ascii_only)} {look.word}"
+    figure = figure_of(verdict)
+    between = " " if one_line or verdict.worst is Outcome.OK or not figure else "\n"
+    if verdict.worst is Outcome.OK and len(words) + len(figure) >= _CELL and not one_line:
+        between = "\n"
+    return Text(f"{words}{between}{figure}".rstrip(), style=look.style)
+
+
+def figure_of(verdict: Verdict) -> str:
+    """The one figure of a cell: the largest error where all is finite, else the share of the worst."""
+    assert verdict.worst is not None
+    if verdict.worst in (Outcome.OK, Outcome.INACCURATE):
+        return figures.error(verdict.error_ulp)
+    return figures.share(verdict.shares[verdict.worst])
+
+
+def _details(report: OperationReport, on: Surface) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for verdict in report.verdicts:
+        parts += [Text(""), Text.assemble((f"{verdict.variant} in {verdict.format}", "bold"))]
+        if verdict.worst is None:
+            parts.append(Text(f"  not run: {verdict.skipped}", style="dim"))
+            continue
+        shares = Text("  ")
+        for outcome, part in verdict.shares.items():
+            look = LOOKS[outcome]
+            shares.append(
+                f"{figures.glyph(outcome, ascii_only=on.ascii_only)} {look.word} {figures.share(part)}  ",
+                style=look.style,
+            )
+        parts.append(shares)
+        parts += [Text(f"  {line}") for line in detail_lines(verdict)]
+    return parts
+
+
+def detail_lines(verdict: Verdict) -> list[str]:
+    """All the figures of a verdict, in words."""
+    measured = [
+        ("largest error", figures.error(verdict.error_ulp)),
+        ("relative", figures.error(verdict.error_u, "u")),
+        ("over its bound", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
+        ("largest |sum p - 1|", "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}"),
+        ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean)),
+        ("off by", figures.error(verdict.mean_error_ulp)),
+    ]
+    lines = ["; ".join(f"{name} {value}" for name, value in measured if value)]
+    if verdict.first_bad is not None:
+        bad = verdict.first_bad
+        lines.append(f"gives {figures.number(bad.output)}, should give {figures.number(bad.truth)}")
+    if verdict.cause:
+        lines.append(f"cause: {verdict.cause}")
+    return [line for line in lines if line]
+
+
+def _values(report: OperationReport, on: Surface) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for verdict in report.verdicts:
+        if not verdict.values:
+            continue
+        parts += [Text(""), Text(f"{verdict.variant} in {verdict.format}", style="bold")]
+        for row in verdict.values:
+            line = Text(f"  row {row.row}:")
+            for value, outcome in zip(row.values, row.outcomes, strict=True):
+                line.append(" ")
+                if outcome is not Outcome.OK:
+                    line.append(figures.glyph(outcome, ascii_only=on.ascii_only), style=LOOKS[outcome].style)
+                line.append(
+                    figures.number(value), style="" if outcome is Outcome.OK else LOOKS[outcome].style
+                )
+            parts.append(line)
+    return parts
+
+
+def grid(headers: list[str], rows: list[list[str]], on: Surface) -> list[RenderableType]:
+    """Lay a plain list out as a table whose words wrap and whose numbers don't."""
+    table = Table(
+        box=box.ASCII if on.ascii_only else box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1)
+    )
+    for i, header in enumerate(headers):
+        longest = max((len(word) for row in rows for word in row[i].split()), default=0)
+        table.add_column(header, overflow="fold", min_width=max(longest, *(len(w) for w in header.split())))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return [table]
