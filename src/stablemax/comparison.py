@@ -387,17 +387,13 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
             f"{len(names)} of {len(ran)} variants break. {first.variant} is {_word(first.worst)} in "
             f"{_listed(formats)}: {first.cause}."
         )
-    safe = [v for v in ran if v not in {b.variant for b in broken}]
-    errors = [v.error_ulp for v in verdicts if v.variant in safe and v.error_ulp is not None]
-    if safe and errors:
-        who = (
-            "No variant breaks"
-            if not broken
-            else f"{_listed(_recommended(safe))} hold{'s' if len(_recommended(safe)) == 1 else ''}"
-        )
-        chosen = set(safe if not broken else _recommended(safe))
-        worst = max(v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None)
-        sentences.append(f"{who}: at most {worst:.3g} ulp.")
+    failing = {v.variant for v in broken}
+    safe = [name for name in ran if name not in failing]
+    if safe:
+        who, chosen = _holding(safe, list(ran)) if broken else ("No variant breaks", safe)
+        errors = [v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None]
+        if errors:
+            sentences.append(f"{who}: at most {max(errors):.2f} ulp.")
     lost = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
     full = [f for f, share in lost.items() if share > 0]
     if full:
@@ -409,10 +405,13 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     return " ".join(sentences)
 
 
-def _recommended(safe: list[str]) -> list[str]:
-    """The accurate variants among those that hold, or the first that do."""
-    accurate = [v for v in safe if v.endswith(("/compensated", "/centred"))]
-    return accurate[:3] or safe[:3]
+def _holding(safe: list[str], ran: list[str]) -> tuple[str, list[str]]:
+    """Name the variants to turn to: the compensated ones, or else the first that hold."""
+    compensated = [name for name in ran if name.endswith("/compensated")]
+    if len(compensated) > 1 and set(compensated) <= set(safe):
+        return "The compensated variants hold", compensated
+    chosen = [name for name in compensated if name in safe] or safe[:3]
+    return f"{_listed(chosen)} hold{'s' if len(chosen) == 1 else ''}", chosen
 
 
 def _word(outcome: Outcome) -> str:

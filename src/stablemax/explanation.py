@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stablemax.vocabulary import Operation
 
 
+_WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
+
+
 def explanation_of(variant: Variant) -> Explanation:
     """Explain a variant.
 
@@ -34,7 +37,8 @@ def explanation_of(variant: Variant) -> Explanation:
         does not survive, or on large logits if it survives all.
     """
     reasoning = variant.reasoning
-    telling = next(iter(variant.promises), "large-logits")
+    survivable = (name for name in variant.promises if name not in _WITHOUT_VALUE)
+    telling = next(survivable, "large-logits")
     return Explanation(
         variant=variant.id,
         summary=variant.summary,

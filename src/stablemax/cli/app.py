@@ -40,12 +40,14 @@ def _common(
     pass
 
 
-app.command("compare")(expanded(compare.compare))
-app.command("loss")(expanded(loss.loss))
-app.command("softmax")(expanded(arrays.softmax))
-app.command("log-softmax")(expanded(arrays.log_softmax))
-app.command("logsumexp")(expanded(arrays.logsumexp))
-app.command("grad")(expanded(grad.grad))
-app.command("generate")(expanded(generate.generate))
-app.command("explain")(expanded(explain.explain))
-app.command("list")(expanded(listing.list_))
+app.command("compare", short_help="Compare formulas in every format against the truth.")(
+    expanded(compare.compare)
+)
+app.command("loss", short_help="Print the cross-entropy, a single number.")(expanded(loss.loss))
+app.command("softmax", short_help="Compute probabilities.")(expanded(arrays.softmax))
+app.command("log-softmax", short_help="Compute log-probabilities.")(expanded(arrays.log_softmax))
+app.command("logsumexp", short_help="Compute the log-sum-exp of every row.")(expanded(arrays.logsumexp))
+app.command("grad", short_help="Compute the gradient of the cross-entropy.")(expanded(grad.grad))
+app.command("generate", short_help="Write generated logits to a file.")(expanded(generate.generate))
+app.command("explain", short_help="Explain a variant and show it at work.")(expanded(explain.explain))
+app.command("list", short_help="List variants, formats or presets.")(expanded(listing.list_))

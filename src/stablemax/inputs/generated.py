@@ -101,7 +101,7 @@ def _problem(logits: Array, labels: Any, name: str) -> Problem:
     labels = np.asarray(labels, dtype=np.int64)
     sources = (
         Source(name, logits.dtype.name, logits.shape),
-        Source("labels of the same", labels.dtype.name, labels.shape),
+        Source("drawn with them", labels.dtype.name, labels.shape),
     )
     return Problem(logits, labels, logits.shape, 1, (), sources)
 

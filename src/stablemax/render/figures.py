@@ -52,6 +52,26 @@ def error(value: float | None, unit: str = "ulp") -> str:
     return f"{value:.3g} {unit}"
 
 
+def short_error(value: float | None) -> str:
+    """Write an error in ulps to two digits, for a narrow cell.
+
+    Examples
+    --------
+    >>> short_error(0.4987), short_error(1.6e15), short_error(1e-190), short_error(0.0), short_error(159.3)
+    ('0.50 ulp', '1.6e15 ulp', '0.00 ulp', '0 ulp', '159 ulp')
+    """
+    if value is None:
+        return ""
+    if value == 0:
+        return "0 ulp"
+    if value < 9.995:
+        return f"{value:.2f} ulp"
+    if value < 99999.5:
+        return f"{value:.0f} ulp"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)} ulp"
+
+
 def share(value: float) -> str:
     """Write a share as a percentage that says 0 or 100 only where it is.
 

@@ -64,9 +64,9 @@ def formats() -> Listing:
             "smallest normal",
             "smallest",
             "exp overflows",
-            "from",
-            "exp is 0",
-            "from",
+            "first at",
+            "exp gives 0",
+            "first 0 at",
         ),
         tuple(
             (

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from stablemax.render.console import Surface
     from stablemax.results import Comparison, OperationReport, Verdict
 
-_CELL = 14  # "≈ inaccurate" and the padding
-_ONE_LINE = 27  # "≈ inaccurate 1.23e+15 ulp" and the padding
+_CELL = 15  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%" and two spaces
+_ONE_LINE = 26  # "≈ inaccurate 1.6e15 ulp" and two spaces
 
 
 def comparison(result: Comparison, on: Surface, *, details: bool, show_values: bool) -> list[RenderableType]:
@@ -35,8 +35,19 @@ def comparison(result: Comparison, on: Surface, *, details: bool, show_values: b
         if show_values:
             parts += _values(report, on)
     parts += [Text(""), Text(legend(result, on), style="dim")]
-    parts.append(Text(f"reproduce: {shlex.join(result.command)}", style="dim"))
+    if result.command:
+        # A command is one line, however long: a copy of it must run.
+        command = f"reproduce: {shlex.join(result.command)}"
+        parts.append(Text(command, style="dim", no_wrap=True, overflow="ignore"))
     return parts
+
+
+_ADDED = {
+    "sequential": "one by one in their own format",
+    "pairwise": "pairwise in their own format",
+    "float32": "in float32",
+    "float64": "in float64",
+}
 
 
 def facts(result: Comparison) -> list[str]:
@@ -48,12 +59,15 @@ def facts(result: Comparison) -> list[str]:
         if given.judged_rows == given.rows
         else f"{given.rows:,} rows (errors judged on {given.judged_rows:,})"
     )
-    added = ", ".join(f"{f}: {how}" for f, how in result.accumulation.items())
+    ways: dict[str, list[str]] = {}
+    for name, how in result.accumulation.items():
+        ways.setdefault(how, []).append(name)
+    added = "; ".join(f"{' and '.join(names)} {_ADDED[how]}" for how, names in ways.items())
     limit = "half of the format's bits" if result.max_ulp is None else f"{result.max_ulp:g} ulp"
     return [
         f"input: {given.source}; {rows} x {given.classes:,} classes, {given.dtype}, "
         f"from {given.smallest:g} to {given.largest:g}{labels}",
-        f"sums: {added}; inaccurate: off by more than {limit}",
+        f"sums: {added}. Inaccurate: off by more than {limit}",
     ]
 
 
@@ -79,28 +93,27 @@ def legend(result: Comparison, on: Surface) -> str:
 def _operation(report: OperationReport, result: Comparison, on: Surface) -> list[RenderableType]:
     names = list(dict.fromkeys(v.variant for v in report.verdicts))
     first = max(len(n.partition("/")[2]) for n in [*names, f"/{report.operation}"]) + 2
-    room = on.width - first
+    room = on.width - first + 2  # the last column needs no space behind it
     one_line = room >= _ONE_LINE * len(result.formats)
-    width = _ONE_LINE if one_line else _CELL
-    each = max(1, room // width)
+    each = max(1, room // (_ONE_LINE if one_line else _CELL))
     tables: list[RenderableType] = []
     by_place = {(v.variant, v.format): v for v in report.verdicts}
     for start in range(0, len(result.formats), each):
         formats = result.formats[start : start + each]
-        table = Table(
-            box=box.ASCII if on.ascii_only else box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 1),
-        )
+        table = _table(on)
         table.add_column(Text(report.operation, style="bold"), no_wrap=True, min_width=first - 2)
         for name in formats:
-            table.add_column(name, min_width=len("inaccurate") + 2)
+            table.add_column(name, no_wrap=True, min_width=_CELL - 2)
         for variant in names:
             cells = [_cell(by_place[variant, f], on, one_line=one_line) for f in formats]
             table.add_row(Text(variant.partition("/")[2]), *cells)
         tables.append(table)
     return tables
+
+
+def _table(on: Surface) -> Table:
+    style = box.ASCII if on.ascii_only else box.SIMPLE_HEAD
+    return Table(box=style, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def _cell(verdict: Verdict, on: Surface, *, one_line: bool) -> Text:
@@ -109,17 +122,19 @@ def _cell(verdict: Verdict, on: Surface, *, one_line: bool) -> Text:
     look = LOOKS[verdict.worst]
     words = f"{figures.glyph(verdict.worst, ascii_only=on.ascii_only)} {look.word}"
     figure = figure_of(verdict)
-    between = " " if one_line or verdict.worst is Outcome.OK or not figure else "\n"
-    if verdict.worst is Outcome.OK and len(words) + len(figure) >= _CELL and not one_line:
-        between = "\n"
-    return Text(f"{words}{between}{figure}".rstrip(), style=look.style)
+    text = f"{words} {figure}".rstrip()
+    if not one_line and len(text) > _CELL - 2:
+        # Two lines, broken between words: "≈ inaccurate" and its figure, "– input" and "overflow 100%".
+        head, _, tail = words.rpartition(" ") if " " in look.word else (words, "", "")
+        text = f"{head}\n{tail} {figure}" if tail else f"{head}\n{figure}"
+    return Text(text, style=look.style)
 
 
 def figure_of(verdict: Verdict) -> str:
     """The one figure of a cell: the largest error where all is finite, else the share of the worst."""
     assert verdict.worst is not None
     if verdict.worst in (Outcome.OK, Outcome.INACCURATE):
-        return figures.error(verdict.error_ulp)
+        return figures.short_error(verdict.error_ulp)
     return figures.share(verdict.shares[verdict.worst])
 
 
@@ -181,13 +196,20 @@ def _values(report: OperationReport, on: Surface) -> list[RenderableType]:
 
 
 def grid(headers: list[str], rows: list[list[str]], on: Surface) -> list[RenderableType]:
-    """Lay a plain list out as a table whose words wrap and whose numbers don't."""
-    table = Table(
-        box=box.ASCII if on.ascii_only else box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1)
-    )
-    for i, header in enumerate(headers):
-        longest = max((len(word) for row in rows for word in row[i].split()), default=0)
-        table.add_column(header, overflow="fold", min_width=max(longest, *(len(w) for w in header.split())))
+    """Lay a list out as a table whose words wrap and whose numbers don't; too wide, as blocks."""
+    needed = [
+        max(len(word) for cell in (header, *(row[i] for row in rows)) for word in cell.split())
+        for i, header in enumerate(headers)
+    ]
+    if sum(needed) + 2 * len(headers) > on.width:
+        blocks: list[RenderableType] = []
+        for row in rows:
+            blocks.append(Text(row[0], style="bold"))
+            blocks += [Text(f"  {h}: {c}") for h, c in zip(headers[1:], row[1:], strict=True)]
+        return blocks
+    table = _table(on)
+    for header, width in zip(headers, needed, strict=True):
+        table.add_column(header, min_width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return [table]
