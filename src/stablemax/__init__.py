@@ -43,7 +43,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: the import itself loads neither NumPy nor Rich."""
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - takes longer than the rest of the import
+        from importlib.metadata import version
 
         return version("stablemax")
     if name in __all__:

@@ -7,12 +7,15 @@ number of classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.formats import Array
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
 
 
 @dataclass(frozen=True)

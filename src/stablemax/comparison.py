@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
-Progress = "Callable[[int, int, str], None]"
-
 
 @dataclass(frozen=True)
 class CompareOptions:
@@ -227,7 +225,7 @@ def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:
     second = case.second(xp)
     rounded_x = x.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        overflow = (np.isfinite(case.logits) & ~np.isfinite(rounded_x)).any(axis=-1)
+        overflow = np.asarray((np.isfinite(case.logits) & ~np.isfinite(rounded_x)).any(axis=-1))
     exact = exact_result(case.operation, x, second, fmt)
     lse = None
     if case.operation in (Operation.SOFTMAX, Operation.LOGSUMEXP):
@@ -245,7 +243,11 @@ def _LSE() -> Variant:  # noqa: N802 - stands for a constant that must not be lo
 
 def _verdict(variant: Variant, setting: _Setting, options: CompareOptions) -> Verdict:
     fmt, case = setting.xp.format, setting.case
-    named = {"variant": variant.id, "format": fmt.name, "accumulation": setting.xp.policy.value}
+    named: dict[str, Any] = {
+        "variant": variant.id,
+        "format": fmt.name,
+        "accumulation": setting.xp.policy.value,
+    }
     if variant.max_classes is not None and case.logits.shape[-1] > variant.max_classes:
         return Verdict(
             **named,
@@ -297,7 +299,7 @@ def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]
     nearest = exact.truth.nearest.ravel()
     rest = np.ldexp(exact.truth.residual_ulp.ravel(), fmt.ulp_exponent(nearest))
     right = (exact_sum(nearest) + exact_sum(rest)) / nearest.size
-    near = np.float64(rounded(right))
+    near = np.asarray(rounded(right))
     remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
     truth = Truth(np.asarray(near), np.asarray(remainder), fmt.round(near))
     return mean, float(truth.error_ulp(np.asarray(mean), fmt))

@@ -173,7 +173,7 @@ class Truth:
 
 
 def exact_difference(a: Array, b: Array) -> Array:
-    """a - b for arrays of balls that hold float64 numbers, without any rounding."""
+    """A - b for arrays of balls that hold float64 numbers, without any rounding."""
     with flint.ctx.workprec(_EXACT):
         return np.asarray(a - b)
 

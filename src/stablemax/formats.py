@@ -79,7 +79,7 @@ class Format:
         """The NumPy dtype; formats NumPy lacks come from ml_dtypes."""
         if self.name in ("float16", "float32", "float64"):
             return np.dtype(self.name)
-        import ml_dtypes  # noqa: PLC0415 - loaded only when such a format is used
+        import ml_dtypes
 
         return np.dtype(getattr(ml_dtypes, self.name))
 

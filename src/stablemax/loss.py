@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stablemax.inputs.problem import Problem
 
 CELLS_PER_READ = 1 << 20
-"""Rows are read and computed in pieces of about this many cells, so that a mapped file may be larger than memory."""
+"""Rows are computed in pieces of about this many cells: a mapped file may be larger than memory."""
 
 
 @dataclass(frozen=True)

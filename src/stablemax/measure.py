@@ -138,7 +138,7 @@ def _unmasked(
         hidden[kept] = False
         if operation is Operation.CROSS_ENTROPY:
             found = truth(lambda xp: _masked_loss(xp, x[:, kept], weights[:, kept], targets), fmt)
-            infinite = (weights[:, hidden] > 0).any(axis=-1)
+            infinite = np.asarray((weights[:, hidden] > 0).any(axis=-1))
             return _column(_replaced(found, infinite, np.inf))
         return truth(lambda xp: _masked_gradient(xp, x, kept, weights, targets), fmt)
     found = truth(lambda xp: evaluate(best, xp.array(x[:, kept]), xp, _rows(second, index, kept, xp)), fmt)

@@ -48,8 +48,8 @@ def exact_sum(values: Array) -> Fraction:
     low = np.add.reduceat(significand & ((1 << _SPLIT) - 1), starts).tolist()
     lowest = int(exponent[0])
     total = 0
-    for h, l, e in zip(high, low, exponent[starts].tolist(), strict=True):
-        total += ((h << _SPLIT) + l) << (e - lowest)
+    for upper, lower, e in zip(high, low, exponent[starts].tolist(), strict=True):
+        total += ((upper << _SPLIT) + lower) << (e - lowest)
     return Fraction(total) * Fraction(2) ** (lowest - 53)
 
 

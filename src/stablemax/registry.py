@@ -6,7 +6,6 @@ import difflib
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from stablemax.arithmetic import Arithmetic, Namespace
     from stablemax.bounds import Bound
     from stablemax.exact import Balls
@@ -161,7 +162,7 @@ CELLS_PER_BLOCK = 1 << 16
 
 
 def evaluate(
-    variant: Variant,  # noqa: A002 - shadows the decorator only here
+    variant: Variant,
     x: Array,
     xp: Arithmetic | Balls | Namespace,
     second: Targets | Array | None = None,

@@ -18,13 +18,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Shows where softmax, cross-entropy and their gradients overflow, turn NaN or go quietly wrong, "
     "and proves every error against exact arithmetic.",
-    epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. Start with: stablemax compare --scale 1e5",
+    epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. "
+    "Start with: stablemax compare --scale 1e5",
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer callback
+def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - only here
+        from importlib.metadata import version
 
         typer.echo(f"stablemax {version('stablemax')}")
         raise typer.Exit
@@ -32,7 +33,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer
 
 @app.callback()
 def _common(
-    version: Annotated[  # noqa: ARG001 - the callback has printed it
+    version: Annotated[
         bool,
         typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,

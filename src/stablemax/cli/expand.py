@@ -46,7 +46,7 @@ def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
 
     call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in flat}
-    del call.__wrapped__  # type: ignore[attr-defined]
+    del call.__wrapped__
     return call
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -37,7 +38,7 @@ def main() -> NoReturn:
 def _run() -> int:
     _check_streams()
     try:
-        from stablemax.cli.app import app  # noqa: PLC0415 - an interrupt during this import must be caught
+        from stablemax.cli.app import app
 
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -47,7 +48,7 @@ def _run() -> int:
         return BROKEN_PIPE
     except MemoryError:
         return _report("out of memory", "give fewer rows, or judge fewer with --judge N", USER_ERROR)
-    except Exception as error:  # noqa: BLE001 - the last stop: nothing may reach the user as a traceback
+    except Exception as error:
         return _other(error)
     return code if isinstance(code, int) else 0
 
@@ -82,10 +83,8 @@ def _lowered(message: str) -> str:
 
 def _report(message: str, hint: str, code: int) -> int:
     lines = [f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print("\n".join(lines), file=sys.stderr)  # noqa: T201 - before any console exists
-    except (OSError, ValueError):
-        pass
     return code
 
 
@@ -112,12 +111,12 @@ def _leave(code: int) -> NoReturn:
         code = BROKEN_PIPE
     except (OSError, ValueError) as error:
         code = _report(f"standard output cannot be written ({error})", "", USER_ERROR) if code == 0 else code
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass
     # Threads and buffers are gone or flushed; a normal exit would flush the broken pipe again.
-    os._exit(code) if code == BROKEN_PIPE else sys.exit(code)
+    if code == BROKEN_PIPE:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _interrupt_during_imports(

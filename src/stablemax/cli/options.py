@@ -11,9 +11,7 @@ from stablemax.vocabulary import Accumulation, ColorMode, Distribution, FormatNa
 
 LogitsArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input."
-    ),
+    typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin."),
 ]
 OptionalLogits = Annotated[
     str | None,

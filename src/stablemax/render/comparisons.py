@@ -32,7 +32,7 @@ def render(
         The text goes to a file.
     """
     if how is OutputFormat.TABLE:
-        from stablemax.render import console, tables  # noqa: PLC0415 - Rich is loaded only for tables
+        from stablemax.render import console, tables
 
         on = console.surface(color, to_file=to_file)
         return console.printed(tables.comparison(result, on, details=details, show_values=show_values), on)
@@ -48,7 +48,7 @@ def render(
 
 
 def _markdown(result: Comparison) -> str:
-    from stablemax.render.tables import facts, figure_of  # noqa: PLC0415 - Rich is loaded only for tables
+    from stablemax.render.tables import facts, figure_of
 
     def cell(report: OperationReport, variant: str, fmt: str) -> str:
         verdict = next(v for v in report.verdicts if v.variant == variant and v.format == fmt)

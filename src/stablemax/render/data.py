@@ -17,10 +17,32 @@ if TYPE_CHECKING:
     from stablemax.results import Comparison, Verdict
 
 VERDICT_COLUMNS = (
-    "operation", "variant", "format", "accumulation", "worst", "ok", "undefined", "input overflow", "inaccurate",
-    "lost", "overflow", "nan", "error_ulp", "error_u", "error_over_bound", "sum_error", "mean", "mean_error_ulp",
-    "first_bad_row", "first_bad_column", "first_bad_logit", "first_bad_output", "first_bad_truth", "cause", "skipped",
-)  # fmt: skip
+    "operation",
+    "variant",
+    "format",
+    "accumulation",
+    "worst",
+    "ok",
+    "undefined",
+    "input overflow",
+    "inaccurate",
+    "lost",
+    "overflow",
+    "nan",
+    "error_ulp",
+    "error_u",
+    "error_over_bound",
+    "sum_error",
+    "mean",
+    "mean_error_ulp",
+    "first_bad_row",
+    "first_bad_column",
+    "first_bad_logit",
+    "first_bad_output",
+    "first_bad_truth",
+    "cause",
+    "skipped",
+)
 
 
 def jsonable(value: Any) -> Any:
@@ -48,7 +70,7 @@ def jsonable(value: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    from importlib.metadata import version  # noqa: PLC0415 - not needed by tables
+    from importlib.metadata import version
 
     names = ("stablemax", "numpy", "ml-dtypes", "python-flint")
     return {"python": platform.python_version(), **{n: version(n) for n in names}}

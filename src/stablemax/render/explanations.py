@@ -22,10 +22,10 @@ def render(found: Explanation, how: OutputFormat, *, color: str, to_file: bool) 
         for title, lines in sections(found):
             body += [f"## {title}", "", *(f"- {line}" if len(lines) > 1 else line for line in lines), ""]
         return "\n".join(body).rstrip() + "\n"
-    from rich.padding import Padding  # noqa: PLC0415 - Rich is loaded only for tables
-    from rich.text import Text  # noqa: PLC0415
+    from rich.padding import Padding
+    from rich.text import Text
 
-    from stablemax.render import console  # noqa: PLC0415
+    from stablemax.render import console
 
     on = console.surface("never" if how is OutputFormat.PLAIN else color, to_file=to_file)
     parts: list[Text | Padding] = [Text.assemble((found.variant, "bold cyan")), Text(found.summary), Text("")]

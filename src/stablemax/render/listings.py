@@ -122,7 +122,7 @@ def render(listing: Listing, how: OutputFormat, *, color: str, to_file: bool) ->
     """Write a listing."""
     headers, rows = list(listing.headers), [list(r) for r in listing.rows]
     if how is OutputFormat.TABLE:
-        from stablemax.render import console, tables  # noqa: PLC0415 - Rich is loaded only for tables
+        from stablemax.render import console, tables
 
         on = console.surface(color, to_file=to_file)
         return console.printed(tables.grid(headers, rows, on), on)
