@@ -62,14 +62,17 @@ class Namespace(Protocol):
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum of each row (or of everything, for ``axis=None``), added as the policy says."""
 
+    def odds(self, x: Array) -> Array:
+        """Sum of the other exponentials of each row over the largest, rounding errors kept."""
+
     def compensated_sum(self, x: Array) -> Array:
         """Sum of each row of non-negative numbers, the rounding errors of the additions kept."""
 
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
         """``x / (sum(e) * divisor)``, the denominator a compensated sum, rounded once."""
 
-    def shift(self, x: Array) -> tuple[Array, Array]:
-        """Return ``(d, r)``: d + r is x minus (nearly) its row maximum, without rounding error."""
+    def shifted_exp(self, x: Array) -> Array:
+        """``exp(x - c)``, the rounding error of the subtraction kept; c is constant along a row."""
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -213,7 +216,7 @@ class Arithmetic:
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
         and the low parts are too small for the rounding of their sum to matter.
         """
-        high, low = self._sum_in_two(x)
+        high, low = self._sum_in_two(x, np.empty_like(x))
         return high + low
 
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
@@ -223,23 +226,27 @@ class Arithmetic:
         bits (67 million rows in float64, 4,096 in float32; one rounding more beyond). The formats of
         fewer than 24 bits cannot hold such a divisor: there the quotient is divided.
         """
-        high, low = self._sum_in_two(e)
+        out = np.empty_like(e)
+        high, low = self._sum_in_two(e, out)
         if divisor == 1.0:
-            return np.asarray(x / (high + low))
+            return np.divide(x, high + low, out=out)
         if self.format.precision < FLOAT32.precision:
             return self.divided(x / (high + low), divisor)
         times = self.number(divisor)
         shifted = high * self.number(2.0 ** math.ceil(self.format.precision / 2) + 1)
         upper = shifted - (shifted - high)
-        return np.asarray(x / (upper * times + ((high - upper) * times + low * times)))
+        return np.divide(x, upper * times + ((high - upper) * times + low * times), out=out)
 
-    def _sum_in_two(self, x: Array) -> tuple[Array, Array]:
+    def _sum_in_two(self, x: Array, work: Array) -> tuple[Array, Array]:
         room = self.format.max / 2
         cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
-        high = x + cut
+        if np.ptp(cut) <= cut.max() / 2:
+            # Rows of one size need no cut of their own, and a scalar is added twice as fast.
+            cut = cut.max()
+        high = np.add(x, cut, out=work)
         high -= cut
-        low = np.subtract(x, high, out=np.empty_like(high))
-        return _pairwise(high), _pairwise(low)
+        total = _pairwise(high)
+        return total, _pairwise(np.subtract(x, high, out=work))
 
     def shift(self, x: Array) -> tuple[Array, Array]:
         """Subtract the row maximum and keep the rounding error of the subtraction.
@@ -274,8 +281,23 @@ class Arithmetic:
             d = x - c
             r = d + c
             np.subtract(x, r, out=r)
-        # -inf - -inf and a difference that overflows leave NaN or inf; exp(d) is 0 there.
-        return d, np.fmin(r, np.ones((), dtype=r.dtype), out=r)
+        # -inf - -inf and a difference that overflows leave NaN or inf; exp(d) is 0 there. One sum
+        # over everything tells whether there is any, at a third of the price of mending all.
+        if not np.isfinite(np.add.reduce(r, axis=None)):
+            np.fmin(r, np.ones((), dtype=r.dtype), out=r)
+        return d, r
+
+    def shifted_exp(self, x: Array) -> Array:
+        """``exp(x - c)`` with the rounding error of x - c kept: exp(d + r) is exp(d) (1 + r).
+
+        Worked in place on its own temporaries: fresh memory for each step would take half as long
+        again as the arithmetic.
+        """
+        d, r = self.shift(x)
+        e = np.exp(d, out=d) if d.dtype == np.float64 else self.exp(d)
+        r *= e
+        e += r
+        return e
 
     @cached_property
     def _coarse_grid(self) -> tuple[Any, Any, Any] | None:
@@ -284,6 +306,14 @@ class Arithmetic:
         lift = math.ceil(self.format.precision * math.log(2))
         reach = 2.0 ** math.ceil(math.log2(3 * (lift - self.format.exp_underflow.real)))
         return self.number(3 * reach), self.number(reach), self.number(lift)
+
+    def odds(self, x: Array) -> Array:
+        """Sum of the other exponentials of each row over the largest, (N, 1): (1 - p) / p of the maximum."""
+        e = self.shifted_exp(x)
+        at = (np.arange(len(x)), np.argmax(x, axis=-1))
+        top = e[at][:, None]
+        e[at] = self.number(0.0)
+        return np.asarray(self.compensated_sum(e) / top)
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -320,10 +350,10 @@ class Arithmetic:
 
 def split_at_max(values: Array, x: Array, zero: Any) -> tuple[Array, Array]:
     """Return the value at the first maximum of each row of x, and `values` with `zero` there."""
-    at = np.argmax(x, axis=-1)[..., None]
+    at = (np.arange(len(x)), np.argmax(x, axis=-1))
     rest = values.copy()
-    np.put_along_axis(rest, at, zero, axis=-1)
-    return np.take_along_axis(values, at, axis=-1), rest
+    rest[at] = zero
+    return values[at][:, None], rest
 
 
 def _pairwise(x: Array) -> Array:

@@ -273,7 +273,7 @@ def cross_entropy_grad(
     Examples
     --------
     >>> cross_entropy_grad(np.float32([[20.0, 0.0]]), [0]).tolist()
-    [[-2.0611536921570064e-09, 2.0611536921570064e-09]]
+    [[-2.06115369216775e-09, 2.06115369216775e-09]]
     """
     problem = as_problem(_array(logits), _array(labels), axis=axis, ignore_index=ignore_index)
     options = TargetOptions(_weight(weight), label_smoothing, ignore_index)

@@ -29,13 +29,13 @@ from stablemax.reduction import exact_sum, rounded
 from stablemax.registry import Variant, evaluate, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Outcome, Place, ShownRow, Verdict
 from stablemax.sampling import judged_rows
-from stablemax.targets import Targets
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.inputs.problem import Problem
+    from stablemax.targets import Targets
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 

@@ -97,6 +97,11 @@ class Balls:
         """Sum of each row: exact numbers leave nothing to compensate."""
         return self.sum(x)
 
+    def odds(self, x: Array) -> Array:
+        """Sum of the other exponentials of each row over the largest."""
+        top, others = self.take_max(self.shifted_exp(x), x)
+        return np.asarray(self.sum(others) / top)
+
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
         """``x / (sum(e) * divisor)``."""
         return np.asarray(x / (self.sum(e) * flint.arb(divisor)))
@@ -105,10 +110,9 @@ class Balls:
         """Mean of a vector."""
         return np.add.reduce(x) / len(x)
 
-    def shift(self, x: Array) -> tuple[Array, Array]:
-        """Return x minus its row maximum, and an error of 0."""
-        d = x - self.max(x)
-        return d, np.full(d.shape, flint.arb(0), dtype=object)
+    def shifted_exp(self, x: Array) -> Array:
+        """``exp(x - max(x))``."""
+        return self.exp(x - self.max(x))
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -211,7 +215,7 @@ def truth(
     >>> from stablemax.formats import FLOAT32
     >>> third = truth(lambda xp: xp.array([1.0]) / xp.array([3.0]), FLOAT32)
     >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
-    (0.3333333432674408, 0.3333333333333333, 3.1e-10)
+    (0.3333333432674408, 0.3333333333333333, 6.21e-10)
     """
     precision = first_precision
     pending: Array | None = None

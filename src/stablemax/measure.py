@@ -12,7 +12,6 @@ from stablemax.exact import Balls, Truth, exact_difference, truth
 from stablemax.registry import evaluate, get
 from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets, Targets
-from stablemax.variants.kernels import ratio_to_max
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ _HEADS: dict[Operation, Callable[[Array, Array, LabelTargets | None, Balls], Arr
 
 def _open_sum(operation: Operation, x: Array, t: LabelTargets | None, xp: Balls) -> tuple[Array, Array]:
     head = _HEADS[operation](x, xp.max(x), t, xp)
-    tail = xp.log1p(ratio_to_max(x, xp))
+    tail = xp.log1p(xp.odds(x))
     return head, -tail if operation is Operation.LOG_SOFTMAX else tail
 
 

@@ -157,7 +157,7 @@ def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, 
     )
 
 
-CELLS_PER_BLOCK = 1 << 16
+CELLS_PER_BLOCK = 1 << 15
 """Rows are computed in blocks of about this many cells, so that the temporaries stay in the cache."""
 
 
@@ -198,7 +198,7 @@ def evaluate(
         )
     cells = classes * classes if variant.max_classes is not None else classes
     size = max(1, CELLS_PER_BLOCK // cells) if variant.rowwise else max(1, rows)
-    parts = []
+    out: Array | None = None
     # A float operation that overflows is what we are here to look at, not something to warn of.
     with np.errstate(all="ignore"):
         for start in range(0, rows, size):
@@ -209,5 +209,10 @@ def evaluate(
                 part = variant.function(x[block], second[block], xp)
             else:
                 part = variant.function(x[block], second.rows(block), xp)
-            parts.append(part[:, 0] if variant.operation.per_row else part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            part = part[:, 0] if variant.operation.per_row else part
+            if len(part) == rows:
+                return part
+            if out is None:
+                out = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
+            out[block] = part
+    return np.empty((0, classes), dtype=x.dtype) if out is None else out

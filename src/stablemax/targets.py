@@ -32,7 +32,11 @@ class LabelTargets:
 
     def pick(self, values: Array, xp: Namespace) -> Array:  # noqa: ARG002 - nothing is added here
         """Return the values at the labels, (N, 1)."""
-        return np.take_along_axis(values, self.labels[:, None], axis=-1)
+        return values[np.arange(len(values)), self.labels][:, None]
+
+    def below(self, m: Array, x: Array, xp: Namespace) -> Array:
+        """Return how far the labels' logits are below the column m, (N, 1)."""
+        return m - self.pick(x, xp)
 
     def total(self, xp: Namespace) -> Any:
         """Return what the weights of a row sum to: 1."""
@@ -95,6 +99,10 @@ class SoftTargets:
         # 0 * inf is NaN: a masked class with soft label 0 must not poison the row (optax 896).
         zero = xp.number(0.0)
         return xp.sum(xp.where(self.weights == zero, zero, self.weights * values))
+
+    def below(self, m: Array, x: Array, xp: Namespace) -> Array:
+        """Return the weighted sum of how far each logit is below the column m, (N, 1)."""
+        return self.pick(m - x, xp)
 
     def total(self, xp: Namespace) -> Array:
         """Return what the weights of each row sum to, (N, 1)."""

@@ -17,7 +17,7 @@ OptionalLogits = Annotated[
     str | None,
     typer.Argument(
         metavar="[LOGITS]",
-        help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for standard input; generated when left out.",
+        help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin; generated when left out.",
         show_default=False,
     ),
 ]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
 
@@ -197,7 +196,7 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     an infinite loss, which is right.
     """
     m = xp.max(x)
-    return t.weigh(t.pick(m - x, xp) + xp.log1p(kernels.ratio_to_max(x, xp)) * t.total(xp))
+    return t.weigh(t.below(m, x, xp) + xp.log1p(xp.odds(x)) * t.total(xp))
 
 
 @variant(

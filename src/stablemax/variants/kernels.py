@@ -14,19 +14,6 @@ TILE = 32
 """Classes per tile of the tiled variants; flash-attention takes 64 or 128 of them."""
 
 
-def exponentials(x: Array, xp: Namespace) -> Array:
-    """exp(x - c) with the rounding error of x - c kept: exp(d + r) is exp(d) (1 + r)."""
-    d, r = xp.shift(x)
-    e = xp.exp(d)
-    return e + e * r
-
-
-def ratio_to_max(x: Array, xp: Namespace) -> Array:
-    """Sum of the other exponentials over the largest, (N, 1): softmax's odds against the maximum."""
-    top, others = xp.take_max(exponentials(x, xp), x)
-    return xp.compensated_sum(others) / top
-
-
 def online_normaliser(x: Array, xp: Namespace) -> tuple[Array, Array]:
     """Maximum and sum of exp(x - maximum) in one pass: algorithm 3 of Milakov and Gimelshein."""
     m = x[..., :1]

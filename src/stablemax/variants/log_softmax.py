@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from stablemax.registry import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
 from stablemax.variants import softmax as _softmax
 from stablemax.vocabulary import Operation
 
@@ -140,7 +139,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
 
     Where it breaks: a row of all -inf, or with a +inf or NaN.
     """
-    return (x - xp.max(x)) - xp.log1p(kernels.ratio_to_max(x, xp))
+    return (x - xp.max(x)) - xp.log1p(xp.odds(x))
 
 
 @variant(

@@ -133,7 +133,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
     problem, max|x| / |y|.
     """
     m = xp.max(x)
-    y = m + xp.log1p(kernels.ratio_to_max(x, xp))
+    y = m + xp.log1p(xp.odds(x))
     return xp.where(xp.isfinite(m), y, m)
 
 
