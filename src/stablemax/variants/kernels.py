@@ -55,5 +55,5 @@ def _finite(m: Array, xp: Namespace) -> Array:
 def softmax_jacobian(p: Array, xp: Namespace) -> Array:
     """J[k, l] = p_k (1 - p_k) on the diagonal, -p_k p_l elsewhere; (N, K, K)."""
     diagonal = np.eye(p.shape[-1], dtype=bool)
-    column, row = p[..., :, None], p[..., None, :]
-    return xp.where(diagonal, column * (xp.number(1.0) - row), -(column * row))
+    own = p * (xp.number(1.0) - p)
+    return xp.where(diagonal, own[..., None], -p[..., :, None] * p[..., None, :])
