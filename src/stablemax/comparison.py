@@ -267,7 +267,7 @@ def _verdict(variant: Variant, setting: _Setting, options: CompareOptions) -> Ve
         shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
         error_ulp=largest(judged.error_ulp),
         error_u=largest(judged.error_u),
-        error_over_bound=_over_bound(variant, setting, output),
+        error_over_bound=_over_bound(variant, setting, judged, output),
         sum_error=largest_sum_error(output) if case.operation is Operation.SOFTMAX else None,
         mean=mean,
         mean_error_ulp=mean_error,
@@ -277,11 +277,13 @@ def _verdict(variant: Variant, setting: _Setting, options: CompareOptions) -> Ve
     )
 
 
-def _over_bound(variant: Variant, setting: _Setting, output: Array) -> float | None:
+def _over_bound(variant: Variant, setting: _Setting, judged: Judgement, output: Array) -> float | None:
+    """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
     if variant.bound is None or setting.lse is None:
         return None
     x = setting.x.astype(np.float64)
-    usable = ~setting.exact.undefined & ~setting.input_overflow
+    finite = (Outcome.OK, Outcome.INACCURATE)
+    usable = np.isin(judged.codes, [CODES.index(o) for o in finite]).all(axis=-1)
     if not usable.any():
         return None
     error = row_error_u(output, setting.exact, setting.xp.format)[usable]
