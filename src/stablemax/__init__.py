@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from stablemax.errors import StablemaxError
 
+__version__ = "0.1.0"
+
 _HOMES = {"StablemaxError": "stablemax.errors"}
 
 __all__ = [
@@ -42,14 +44,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: the import itself loads neither NumPy nor Rich."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("stablemax")
     if name in __all__:
         return getattr(importlib.import_module(_HOMES.get(name, "stablemax.arrays")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -385,11 +385,12 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     if broken:
         names = dict.fromkeys(v.variant for v in broken)
         first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: _precision(v.format))
-        formats = [v.format for v in broken if v.variant == first.variant]
         assert first.worst is not None
+        formats = [v.format for v in broken if v.variant == first.variant and v.worst is first.worst]
+        where = ":" if len(formats) == 1 else f"; in {first.format},"
         sentences.append(
             f"{len(names)} of {len(ran)} variants break. {first.variant} is {_word(first.worst)} in "
-            f"{_listed(formats)}: {first.cause}."
+            f"{_listed(formats)}{where} {first.cause}."
         )
     failing = {v.variant for v in broken}
     safe = [name for name in ran if name not in failing]

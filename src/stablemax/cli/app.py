@@ -8,6 +8,7 @@ import typer
 
 from stablemax.cli import arrays, compare, explain, generate, grad, listing, loss
 from stablemax.cli.expand import expanded
+from stablemax.cli.main import version_line
 
 app = typer.Typer(
     name="stablemax",
@@ -25,9 +26,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"stablemax {version('stablemax')}")
+        typer.echo(version_line())
         raise typer.Exit
 
 

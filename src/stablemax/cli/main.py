@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from stablemax import __version__
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
@@ -35,8 +36,17 @@ def main() -> NoReturn:
     _leave(code)
 
 
+def version_line() -> str:
+    """Return what --version prints."""
+    return f"stablemax {__version__}"
+
+
 def _run() -> int:
     _check_streams()
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        # Building the commands takes longer than everything else that a version needs.
+        sys.stdout.write(version_line() + "\n")
+        return 0
     try:
         from stablemax.cli.app import app
 

@@ -7,18 +7,17 @@ import os
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.files import open_regular, reading
+from stablemax.inputs.layout import TableOptions
 from stablemax.inputs.npy import CHUNK, MAGIC, MEMORY_LIMIT, read_exactly, read_npy, read_npy_stream
-from stablemax.inputs.npz import read_npz, read_npz_file
-from stablemax.inputs.table import TableOptions, read_table
+from stablemax.inputs.source import ArrayFile
 from stablemax.inputs.wording import brief, file_name
 
 if TYPE_CHECKING:
-    import numpy as np
+    from types import ModuleType
 
     from stablemax.inputs.npy import Readable
 
@@ -36,36 +35,6 @@ _OTHERS = (
     (b"\x80\x04", "a Python pickle", "pickles hold Python code and are never loaded; use numpy.save"),
     (b"\x80\x05", "a Python pickle", "pickles hold Python code and are never loaded; use numpy.save"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayFile:
-    """An array, and where it comes from.
-
-    Attributes
-    ----------
-    array : numpy.ndarray
-        As stored; memory-mapped where that is possible, and read-only.
-    labels : numpy.ndarray or None
-        The label column of a table, float64.
-    name : str
-        The file's name, fit for a message; "standard input" for "-".
-    notes : tuple of str
-        What was found out while reading, a sentence each.
-    format : str
-        npy, npz, csv or tsv.
-    """
-
-    array: np.ndarray
-    labels: np.ndarray | None = None
-    name: str = "the array"
-    notes: tuple[str, ...] = ()
-    format: str = "npy"
-
-    @property
-    def size_bytes(self) -> int:
-        """The bytes of the array's data."""
-        return int(self.array.nbytes)
 
 
 class _Rejoined:
@@ -184,11 +153,20 @@ def read_array(
         return ArrayFile(read_npy(path, name=name), name=name, format=kind)
     if kind == "npz":
         called = name if member is None else f"{name}:{brief(member, 120)}"
-        return ArrayFile(read_npz(path, member, name=name), name=called, format=kind)
+        return ArrayFile(_npz().read_npz(path, member, name=name), name=called, format=kind)
     return _from_table(path, options, name, kind)
 
 
+def _npz() -> ModuleType:
+    """Load what zip archives need only for them: zipfile alone takes longer than reading a small array."""
+    from stablemax.inputs import npz
+
+    return npz
+
+
 def _from_table(source: str | Readable, options: TableOptions, name: str, kind: str) -> ArrayFile:
+    from stablemax.inputs.table import read_table
+
     table = read_table(source, options, name, plain=_PLAIN[kind])
     return ArrayFile(table.array, table.labels, name, table.notes, kind)
 
@@ -257,7 +235,7 @@ def _from_stdin(
     if kind == "npz":
         with contextlib.closing(_spooled(source, name)) as spool:
             called = name if member is None else f"{name}:{brief(member, 120)}"
-            return ArrayFile(read_npz_file(spool, member, name), name=called, format=kind)
+            return ArrayFile(_npz().read_npz_file(spool, member, name), name=called, format=kind)
     return _from_table(source, options, name, kind)
 
 

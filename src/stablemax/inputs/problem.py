@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.array_file import ArrayFile
 from stablemax.inputs.labels import (
     BLOCK_CELLS,
     IGNORED,
@@ -17,6 +16,7 @@ from stablemax.inputs.labels import (
     shape_error,
     soft_target_notes,
 )
+from stablemax.inputs.source import ArrayFile
 from stablemax.inputs.wording import shape_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import math
-import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +69,7 @@ def jsonable(value: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
+    import platform
     from importlib.metadata import version
 
     names = ("stablemax", "numpy", "ml-dtypes", "python-flint")
