@@ -35,7 +35,9 @@ def render(
         from stablemax.render import console, tables
 
         on = console.surface(color, to_file=to_file)
-        return console.printed(tables.comparison(result, on, details=details, show_values=show_values), on)
+        text = console.printed(tables.comparison(result, on, details=details, show_values=show_values), on)
+        # A command is one line, however long: a copy of it must run.
+        return f"{text}reproduce: {shlex.join(result.command)}\n" if result.command else text
     if how is OutputFormat.JSON:
         return data.document("comparison", result)
     if how is OutputFormat.NDJSON:

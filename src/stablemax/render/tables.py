@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -24,7 +23,7 @@ _ONE_LINE = 26  # "≈ inaccurate 1.6e15 ulp" and two spaces
 
 
 def comparison(result: Comparison, on: Surface, *, details: bool, show_values: bool) -> list[RenderableType]:
-    """Lay a comparison out: the finding, a table for each operation, what reproduces it."""
+    """Lay a comparison out: the finding, a table for each operation, what the words mean."""
     parts: list[RenderableType] = [Text(result.finding, style="bold"), Text("")]
     parts += [Text(line, style="dim") for line in facts(result)]
     for report in result.reports:
@@ -35,10 +34,6 @@ def comparison(result: Comparison, on: Surface, *, details: bool, show_values: b
         if show_values:
             parts += _values(report, on)
     parts += [Text(""), Text(legend(result, on), style="dim")]
-    if result.command:
-        # A command is one line, however long: a copy of it must run.
-        command = f"reproduce: {shlex.join(result.command)}"
-        parts.append(Text(command, style="dim", no_wrap=True, overflow="ignore"))
     return parts
 
 
