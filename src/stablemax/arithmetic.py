@@ -207,7 +207,8 @@ class Arithmetic:
         room = math.frexp(largest)[1] + math.ceil(math.log2(max(x.size, 1))) - inner.format.emax
         scale = inner.number(2.0 ** max(room, 0)) if math.isfinite(largest) else inner.number(1.0)
         total = inner.sum((wide / scale).reshape(1, -1))[0, 0]
-        return self.array(total / inner.number(float(x.size)) * scale)[()]
+        # The number of rows need not exist in the format: 100,000 is inf in float16.
+        return self.array(np.float64(total) / x.size * np.float64(scale))[()]
 
     def compensated_sum(self, x: Array) -> Array:
         """Sum of each row of non-negative numbers, as if in twice the precision.
@@ -216,18 +217,24 @@ class Arithmetic:
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
         and the low parts are too small for the rounding of their sum to matter.
         """
-        high, low = self._sum_in_two(x, np.empty_like(x))
+        room = self.format.max / 2
+        cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
+        high, low = self._sum_in_two(x, cut, np.empty_like(x))
         return high + low
 
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
-        """``x / (sum(e) * divisor)``, the denominator a compensated sum, rounded once.
+        """``x / (sum(e) * divisor)`` for e of `shifted_exp`, the denominator rounded once.
 
         The product is that of Veltkamp's halves of the sum, exact for a divisor of fewer than p / 2
         bits (67 million rows in float64, 4,096 in float32; one rounding more beyond). The formats of
         fewer than 24 bits cannot hold such a divisor: there the quotient is divided.
         """
         out = np.empty_like(e)
-        high, low = self._sum_in_two(e, out)
+        # The largest exponential of a row is about 2**p (see `shift`), or 1 in the narrow formats: one
+        # cut serves all rows, and a scalar is added twice as fast as a column.
+        top = 2.0 ** (self.format.precision + 1) if self._coarse_grid else 1.0
+        cut = self.number(min(top * e.shape[-1], self.format.max / 2))
+        high, low = self._sum_in_two(e, cut, out)
         if divisor == 1.0:
             return np.divide(x, high + low, out=out)
         if self.format.precision < FLOAT32.precision:
@@ -237,12 +244,8 @@ class Arithmetic:
         upper = shifted - (shifted - high)
         return np.divide(x, upper * times + ((high - upper) * times + low * times), out=out)
 
-    def _sum_in_two(self, x: Array, work: Array) -> tuple[Array, Array]:
-        room = self.format.max / 2
-        cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
-        if np.ptp(cut) <= cut.max() / 2:
-            # Rows of one size need no cut of their own, and a scalar is added twice as fast.
-            cut = cut.max()
+    def _sum_in_two(self, x: Array, cut: Any, work: Array) -> tuple[Array, Array]:
+        """Add the parts of x above and below the last bit of `cut`, in the memory of `work`."""
         high = np.add(x, cut, out=work)
         high -= cut
         total = _pairwise(high)
@@ -271,7 +274,7 @@ class Arithmetic:
         m = np.where(np.isfinite(m), m, np.zeros_like(m))
         grid = self._coarse_grid
         if grid is None:
-            d = x - m
+            d = self._not_below_range(x - m, x)
             t = d - x
             r = (x - (d - t)) - (m + t)
         else:
@@ -298,6 +301,12 @@ class Arithmetic:
         r *= e
         e += r
         return e
+
+    def _not_below_range(self, d: Array, x: Array) -> Array:
+        """Bring differences that a format without infinities answers with NaN to its lowest number."""
+        if self.format.has_inf:
+            return d
+        return np.where(np.isnan(d) & np.isfinite(x), self.number(-self.format.max), d)
 
     @cached_property
     def _coarse_grid(self) -> tuple[Any, Any, Any] | None:
@@ -364,6 +373,7 @@ def _pairwise(x: Array) -> Array:
     """
     if x.dtype in (np.float32, np.float64):
         return np.asarray(np.add.reduce(np.ascontiguousarray(x), axis=-1, keepdims=True))
+    x = x.copy() if x.shape[-1] == 1 else x
     while x.shape[-1] > 1:
         half = x.shape[-1] // 2
         odd = x[..., 2 * half :]

@@ -27,7 +27,7 @@ from stablemax.registry import Variant, evaluate, get
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stablemax.results import Comparison
 
@@ -59,12 +59,18 @@ class How:
         return self.variant or default_variant(operation, fmt)
 
 
-def array_of(operation: Operation, problem: Problem, how: How | None = None) -> Array:
+def array_of(
+    operation: Operation,
+    problem: Problem,
+    how: How | None = None,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Array:
     """Compute softmax, log-softmax or log-sum-exp of a problem, in the layout of its logits."""
     how = how or How()
     xp = how.arithmetic(problem)
     x = xp.array(problem.logits)
-    return restore(evaluate(how.formula(operation, xp.format), x, xp), problem)
+    return restore(evaluate(how.formula(operation, xp.format), x, xp, progress=progress), problem)
 
 
 def gradient_of(
@@ -73,6 +79,7 @@ def gradient_of(
     *,
     reduction: Reduction = Reduction.MEAN,
     options: TargetOptions | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Array:
     """Compute the gradient of the cross-entropy with respect to the logits, in their layout.
 
@@ -97,7 +104,7 @@ def gradient_of(
     if keep.any():
         targets = targets_of(labels, classes, options, xp, divisor)
         formula = how.formula(Operation.CROSS_ENTROPY_GRAD, xp.format)
-        out[keep] = evaluate(formula, xp.array(problem.logits[keep]), xp, targets)
+        out[keep] = evaluate(formula, xp.array(problem.logits[keep]), xp, targets, progress)
     return restore(out, problem)
 
 

@@ -267,7 +267,8 @@ def _decide(
     offset = fraction - 0.5  # positive: the upper neighbour is nearer
     certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
-    tie = (radius == 0) & (remainder == 0) & (offset == 0)
+    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself can tell.)
+    tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
     certain |= tie
     for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
         side = _side_of_tie(
@@ -304,7 +305,7 @@ def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: A
 def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
     """Return the ball's distance from the tie it cannot be told from in float64."""
     with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
-        head = (cell - float(base)) * _power(-int(exponent)) + float(units) - 0.5
+        head = (cell - float(base)) * _power(-int(exponent)) + (float(units) - 0.5)
     return head if tail is None else head + tail * _power(-int(exponent))
 
 

@@ -74,10 +74,15 @@ class Format:
         """Smallest positive number."""
         return math.ldexp(1.0, self.emin - self.precision + 1)
 
+    @property
+    def is_native(self) -> bool:
+        """True for NumPy's own formats; ml_dtypes gives float8_e5m2 the kind "f" as well."""
+        return self.name in ("float16", "float32", "float64")
+
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype; formats NumPy lacks come from ml_dtypes."""
-        if self.name in ("float16", "float32", "float64"):
+        if self.is_native:
             return np.dtype(self.name)
         import ml_dtypes
 
@@ -144,7 +149,7 @@ class Format:
         value = np.asarray(value, dtype=np.float64)
         if self.precision == FLOAT64_PRECISION:
             return value
-        if self.dtype.kind == "f":
+        if self.is_native:
             with np.errstate(over="ignore", invalid="ignore"):
                 return value.astype(self.dtype).astype(np.float64)
         exponent = self.ulp_exponent(value)
@@ -165,7 +170,7 @@ class Format:
         if value.dtype == self.dtype:
             return value
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.dtype.kind == "f":
+            if self.is_native:
                 return value.astype(self.dtype)
             return self.round(value).astype(self.dtype)
 

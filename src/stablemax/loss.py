@@ -18,6 +18,8 @@ from stablemax.targets import LabelTargets, SoftTargets, Targets
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.inputs.problem import Problem
 
 CELLS_PER_READ = 1 << 20
@@ -132,6 +134,7 @@ def cross_entropy_of(
     variant: Variant | None = None,
     fmt: Format | None = None,
     accumulation: Accumulation | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> LossResult:
     """Compute the loss of a problem.
 
@@ -150,6 +153,8 @@ def cross_entropy_of(
         float64, and the sum over the rows is exact and rounded once.
     accumulation : Accumulation, optional
         How sums are added; the format's ordinary kernel when not given.
+    progress : callable, optional
+        Called with (rows done, rows in all, what runs).
 
     Returns
     -------
@@ -174,6 +179,8 @@ def cross_entropy_of(
     losses = np.zeros(rows, dtype=xp.format.dtype)
     step = max(1, CELLS_PER_READ // classes)
     for start in range(0, rows, step):
+        if progress is not None:
+            progress(start, rows, formula.id)
         at = start + np.flatnonzero(keep[start : start + step])
         if at.size:
             labels = problem.labels[at]

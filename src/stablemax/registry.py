@@ -166,6 +166,7 @@ def evaluate(
     x: Array,
     xp: Arithmetic | Balls | Namespace,
     second: Targets | Array | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Array:
     """Run a variant on logits (N, K) in an arithmetic.
 
@@ -179,6 +180,8 @@ def evaluate(
         What to compute in.
     second : LabelTargets, SoftTargets or ndarray (N, K), optional
         Targets of the cross-entropies, upstream gradient of the vector-Jacobian product.
+    progress : callable, optional
+        Called with (rows done, rows in all, what runs).
 
     Returns
     -------
@@ -215,4 +218,6 @@ def evaluate(
             if out is None:
                 out = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
             out[block] = part
+            if progress is not None:
+                progress(start, rows, variant.id)
     return np.empty((0, classes), dtype=x.dtype) if out is None else out

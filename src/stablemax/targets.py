@@ -123,10 +123,8 @@ class SoftTargets:
         """
         s, t, one = xp.compensated_sum(e), self.weights, xp.number(1.0)
         p = e / s
-        _, e_rest = xp.take_max(e, x)
-        _, t_rest = xp.take_max(t, t)
-        p_others = xp.where(e_rest == e, one - p, xp.compensated_sum(e_rest) / s)
-        t_others = xp.where(t_rest == t, xp.compensated_sum(t) - t, xp.compensated_sum(t_rest))
+        p_others = xp.where(first_max(x), _sum_of_others(e, x, xp) / s, one - p)
+        t_others = xp.where(first_max(t), _sum_of_others(t, t, xp), xp.compensated_sum(t) - t)
         return self.scaled(p * t_others - t * p_others, xp)
 
     def scaled(self, gradient: Array, xp: Namespace) -> Array:
@@ -143,6 +141,15 @@ class SoftTargets:
 
 
 Targets = LabelTargets | SoftTargets
+
+
+def first_max(x: Array) -> Array:
+    """Mark the first maximum of each row."""
+    return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
+
+
+def _sum_of_others(values: Array, x: Array, xp: Namespace) -> Array:
+    return xp.compensated_sum(xp.where(first_max(x), xp.number(0.0), values))
 
 
 def _scaled(gradient: Array, weights: Array | None, divisor: float, xp: Namespace) -> Array:

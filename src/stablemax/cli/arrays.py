@@ -81,12 +81,10 @@ def _write(
     from stablemax.render.arrays import check_target, write
 
     check_target(printing.output, force=force)
-    problem = session.read_problem(logits, None, inputs)
+    how = how_to(operation, arithmetic)
+    with session.progress(printing, f"reading {logits}") as progress:
+        problem = session.read_problem(logits, None, inputs)
+        result = array_of(operation, problem, how, progress=progress)
     session.say(problem.notes, printing)
-    write(
-        array_of(operation, problem, how_to(operation, arithmetic)),
-        output_format,
-        printing.output,
-        force=force,
-    )
+    write(result, output_format, printing.output, force=force)
     return 0

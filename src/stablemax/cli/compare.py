@@ -108,11 +108,8 @@ def compare(
         show_values=show_values,
         ignore_index=inputs.ignore_index,
     )
-    if logits is None:
-        problem = session.generated_problem(generated)
-    else:
+    if logits is not None:
         _refuse_generated(generated)
-        problem = session.read_problem(logits, labels, inputs)
     command = (
         *("stablemax", "compare"),
         *_input_command(logits, labels, inputs, generated),
@@ -124,7 +121,11 @@ def compare(
         *_option("--judge", judge),
         *_option("--reduction", None if reduction is Reduction.MEAN else reduction),
     )
-    with session.progress(printing) as progress:
+    with session.progress(printing, "generating" if logits is None else f"reading {logits}") as progress:
+        if logits is None:
+            problem = session.generated_problem(generated)
+        else:
+            problem = session.read_problem(logits, labels, inputs)
         result = compare_problem(problem, options, command=command, progress=progress)
     session.say(result.notes, printing)
     text = render(

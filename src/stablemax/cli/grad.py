@@ -40,14 +40,11 @@ def grad(
     from stablemax.render.arrays import check_target, write
 
     check_target(printing.output, force=force)
-    problem = session.read_problem(logits, labels, inputs)
-    session.say(problem.notes, printing)
     how = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic)
     options = session.target_options(losses, inputs)
-    write(
-        gradient_of(problem, how, reduction=reduction, options=options),
-        output_format,
-        printing.output,
-        force=force,
-    )
+    with session.progress(printing, f"reading {logits}") as progress:
+        problem = session.read_problem(logits, labels, inputs)
+        result = gradient_of(problem, how, reduction=reduction, options=options, progress=progress)
+    session.say(problem.notes, printing)
+    write(result, output_format, printing.output, force=force)
     return 0

@@ -49,16 +49,20 @@ def loss(
         raise StablemaxError(
             f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit"
         )
-    problem = session.read_problem(logits, labels, inputs)
+    variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
+    options = session.target_options(losses, inputs)
+    with session.progress(printing, f"reading {logits}") as progress:
+        problem = session.read_problem(logits, labels, inputs)
+        result = cross_entropy_of(
+            problem,
+            reduction=reduction,
+            options=options,
+            variant=variant,
+            fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
+            accumulation=arithmetic.accumulate,
+            progress=progress,
+        )
     session.say(problem.notes, printing)
-    result = cross_entropy_of(
-        problem,
-        reduction=reduction,
-        options=session.target_options(losses, inputs),
-        variant=session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic),
-        fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
-        accumulation=arithmetic.accumulate,
-    )
     session.emit(render(result, output_format), printing)
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -131,29 +133,45 @@ def warn(line: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(options: PrintOptions) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Show a line on standard error once a job takes longer than a second, if that is a terminal."""
+def progress(options: PrintOptions, text: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show what runs and for how long, once it takes longer than a second and stderr is a terminal.
+
+    Yields
+    ------
+    callable
+        Called with (steps done, steps in all, what runs now); a job that cannot tell need not call it.
+    """
+    state = {"text": text, "share": ""}
+
+    def step(done: int, total: int, now: str) -> None:
+        state["text"] = now
+        state["share"] = f"{100 * done // max(total, 1)}% "
+
     if options.quiet or not sys.stderr.isatty():
-        yield None
+        yield step
         return
-    started = time.monotonic()
-    shown_at = 0.0
-
-    def step(done: int, total: int, text: str) -> None:
-        nonlocal shown_at
-        now = time.monotonic()
-        if now - started > PROGRESS_DELAY_S and now - shown_at > 0.1:
-            shown_at = now
-            line = f"{100 * done // max(total, 1):3d}% {text}"
-            sys.stderr.write(f"\r\x1b[K{line[:78]}")
-            sys.stderr.flush()
-
+    finished = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(state, finished), daemon=True)
+    watcher.start()
     try:
         yield step
     finally:
-        if shown_at:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        finished.set()
+        watcher.join()
+
+
+def _watch(state: dict[str, str], finished: threading.Event) -> None:
+    """Rewrite one line of the terminal every tenth of a second, and wipe it in the end."""
+    started = time.monotonic()
+    if finished.wait(PROGRESS_DELAY_S):
+        return
+    while not finished.wait(0.1):
+        line = f"{state['share']}{state['text']} ({time.monotonic() - started:.0f} s)"
+        width = shutil.get_terminal_size((80, 24)).columns
+        sys.stderr.write(f"\r\x1b[K{line[: width - 1]}")
+        sys.stderr.flush()
+    sys.stderr.write("\r\x1b[K")
+    sys.stderr.flush()
 
 
 def emit(text: str, options: PrintOptions) -> None:

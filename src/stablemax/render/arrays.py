@@ -53,7 +53,7 @@ def write(array: Array, how: OutputFormat, path: str | None, *, force: bool) -> 
     force : bool
         Replace a file that is there.
     """
-    if array.dtype.kind not in "iuf":
+    if array.dtype.isbuiltin != 1:
         array = array.astype(np.float32)
     if path is None:
         _to_stdout(array, how)

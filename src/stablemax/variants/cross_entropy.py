@@ -192,8 +192,8 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     Why it holds: m - x_y is one rounding, log1p(q) is accurate for every q, q keeps the rounding errors
     of x - m and of its sum, and the addition cannot cancel.
 
-    Where it breaks: a row of all -inf, or with a +inf or NaN, has no loss: NaN. A -inf at the label is
-    an infinite loss, which is right.
+    Where it breaks: a row of all -inf, or with a +inf or NaN, has no loss: NaN, or inf where only
+    another class is +inf. A -inf at the label is an infinite loss, which is right.
     """
     m = xp.max(x)
     return t.weigh(t.below(m, x, xp) + xp.log1p(xp.odds(x)) * t.total(xp))

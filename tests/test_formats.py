@@ -1,0 +1,196 @@
+"""Number formats: constants, the thresholds of exp, rounding."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import flint
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stablemax.errors import StablemaxError
+from stablemax.formats import (
+    BFLOAT16,
+    FLOAT8_E4M3FN,
+    FLOAT8_E5M2,
+    FLOAT16,
+    FORMATS,
+    format_of,
+    get_format,
+)
+
+from .numbers import exponent_of, nearest_number, ulp_of
+
+if TYPE_CHECKING:
+    from stablemax.formats import (
+        Format,
+    )
+
+ALL = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+# A name, u, where exp overflows and gives 0, as printed in the hazard table.
+TABLE = [
+    ("float8_e4m3fn", 2**-4, "6.10", "-6.93"),
+    ("float8_e5m2", 2**-3, "10.96", "-11.78"),
+    ("float16", 2**-11, "11.09", "-17.33"),
+    ("bfloat16", 2**-8, "88.719", "-92.88"),
+    ("float32", 2**-24, "88.723", "-103.97"),
+    ("float64", 2**-53, "709.78", "-745.13"),
+]
+
+
+def magnitudes(fmt: Format) -> st.SearchStrategy[float]:
+    """Float64 numbers around everything that happens in a format: ties, subnormals, both ends."""
+    tie = st.builds(
+        lambda n, e, nudge: math.ldexp(n + 0.5, e) * (1 + nudge * 2.0**-52),
+        st.integers(0, 2**fmt.precision),
+        st.integers(fmt.emin - fmt.precision, fmt.emax - fmt.precision + 1),
+        st.integers(-2, 2),
+    )
+    top = st.floats(fmt.max / 2, min(fmt.max * 1.5, np.finfo(float).max))
+    bottom = st.floats(0, fmt.smallest_normal * 2)
+    return st.one_of(tie, top, bottom, st.floats(0, allow_infinity=False))
+
+
+@ALL
+def test_every_derived_constant_is_that_of_ml_dtypes(fmt: Format) -> None:
+    info = ml_dtypes.finfo(fmt.dtype)  # type: ignore[no-untyped-call]
+    assert fmt.max == float(info.max)
+    assert fmt.smallest_normal == float(info.smallest_normal)
+    assert fmt.smallest_subnormal == float(info.smallest_subnormal)
+    assert fmt.u == float(info.eps) / 2
+    assert fmt.precision == info.nmant + 1
+    assert fmt.bits == info.bits
+
+
+@pytest.mark.parametrize("name", ["float16", "float32", "float64"])
+def test_the_ieee_formats_agree_with_numpy(name: str) -> None:
+    fmt, info = FORMATS[name], np.finfo(name)
+    assert (fmt.max, fmt.smallest_normal, fmt.smallest_subnormal, 2 * fmt.u) == (
+        float(info.max),
+        float(info.smallest_normal),
+        float(info.smallest_subnormal),
+        float(info.eps),
+    )
+    assert (fmt.emin, fmt.emax + 1) == (info.minexp, info.maxexp)
+
+
+@pytest.mark.parametrize(("name", "u", "overflow", "zero"), TABLE)
+def test_exp_leaves_each_format_where_the_hazard_table_says(
+    name: str, u: float, overflow: str, zero: str
+) -> None:
+    fmt = FORMATS[name]
+    digits = len(overflow.partition(".")[2])
+    assert fmt.u == u
+    assert f"{fmt.exp_overflow.real:.{digits}f}" == overflow
+    assert f"{fmt.exp_underflow.real:.2f}" == zero
+
+
+@ALL
+def test_the_thresholds_are_adjacent_numbers_of_the_format(fmt: Format) -> None:
+    for threshold in (fmt.exp_overflow, fmt.exp_underflow):
+        good, bad = Fraction(threshold.last_good), Fraction(threshold.first_bad)
+        assert nearest_number(good, fmt) == threshold.last_good
+        assert nearest_number(bad, fmt) == threshold.first_bad
+        between = (good + bad) / 2
+        assert nearest_number(between, fmt) in (threshold.last_good, threshold.first_bad)
+        assert abs(bad) > abs(good), "the bad one lies further out"
+        assert abs(bad - good) in (ulp_of(good, fmt), ulp_of(bad, fmt))
+
+
+@ALL
+def test_exp_of_the_last_good_logit_is_finite_and_of_the_first_bad_one_overflows(fmt: Format) -> None:
+    # Beyond max + ulp / 2 everything rounds away (for e4m3fn: to NaN).
+    with flint.ctx.workprec(300):
+        edge = flint.arb(fmt.max) + flint.arb(2) ** (fmt.emax - fmt.precision)
+        assert flint.arb(fmt.exp_overflow.last_good).exp() < edge
+        assert flint.arb(fmt.exp_overflow.first_bad).exp() > edge
+        assert flint.arb(fmt.exp_overflow.real).exp() < edge
+        assert abs(flint.arb(fmt.exp_overflow.real).exp() / flint.arb(fmt.max) - 1) < 2.0**-40
+
+
+@ALL
+def test_exp_of_the_last_good_logit_is_not_zero_and_of_the_first_bad_one_is(fmt: Format) -> None:
+    with flint.ctx.workprec(300):
+        edge = flint.arb(2) ** (fmt.emin - fmt.precision)  # half the smallest number
+        assert flint.arb(fmt.exp_underflow.last_good).exp() > edge
+        assert flint.arb(fmt.exp_underflow.first_bad).exp() < edge
+
+
+@ALL
+@settings(max_examples=100)
+@given(data=st.data())
+def test_rounding_is_to_nearest_with_ties_to_even(fmt: Format, data: st.DataObject) -> None:
+    value = data.draw(magnitudes(fmt)) * data.draw(st.sampled_from([1.0, -1.0]))
+    got, expected = float(fmt.round(value)), nearest_number(Fraction(value), fmt)
+    assert got == expected or (math.isnan(got) and math.isnan(expected))
+    if got == 0:
+        assert math.copysign(1.0, got) == math.copysign(1.0, value), "a zero keeps its sign"
+
+
+@ALL
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_cast_from_float64_rounds_once(fmt: Format, data: st.DataObject) -> None:
+    value = data.draw(magnitudes(fmt))
+    held = fmt.cast(np.array([value, -value]))
+    expected = nearest_number(Fraction(value), fmt)
+    assert held.dtype == fmt.dtype
+    np.testing.assert_array_equal(held.astype(np.float64), [expected, -expected])
+
+
+def test_numpy_casts_float64_to_float16_without_a_stop_at_float32() -> None:
+    # 1 + 2**-11 is a tie in float16; the 2**-40 above it is gone in float32.
+    value = 1 + 2**-11 + 2**-40
+    assert np.float64(value).astype(np.float16) == 1 + 2**-10
+    assert np.float64(value).astype(np.float32).astype(np.float16) == 1
+    assert FLOAT16.cast(value) == 1 + 2**-10
+
+
+def test_bfloat16_is_not_rounded_through_float32() -> None:
+    value = 1 + 2**-8 + 2**-40
+    assert float(BFLOAT16.cast(value)) == 1 + 2**-7
+    assert float(np.float32(value).astype(BFLOAT16.dtype)) == 1, "through float32 the tie falls the other way"
+
+
+def test_float8_e4m3fn_answers_overflow_with_nan_and_the_others_with_inf() -> None:
+    assert math.isnan(float(FLOAT8_E4M3FN.round(465.0)))
+    assert float(FLOAT8_E4M3FN.round(464.0)) == 448, "the tie belongs to the even neighbour, which is finite"
+    assert math.isnan(float(FLOAT8_E4M3FN.round(-math.inf)))
+    assert float(FLOAT8_E5M2.round(61440.0)) == math.inf
+    assert float(FLOAT16.round(65519.99)) == 65504
+    assert float(FLOAT16.round(65520.0)) == math.inf
+
+
+@ALL
+def test_rounding_keeps_nan_and_every_number_of_the_format(fmt: Format) -> None:
+    assert math.isnan(float(fmt.round(math.nan)))
+    for value in (0.0, fmt.max, -fmt.max, fmt.smallest_normal, fmt.smallest_subnormal, 1 + 2 * fmt.u):
+        assert float(fmt.round(value)) == value
+
+
+@ALL
+@given(data=st.data())
+def test_the_spacing_is_that_of_the_binade_or_of_the_subnormals(fmt: Format, data: st.DataObject) -> None:
+    value = nearest_number(Fraction(data.draw(st.floats(-fmt.max, fmt.max))), fmt)
+    assert Fraction(float(fmt.ulp(value))) == ulp_of(Fraction(value), fmt)
+    if value:
+        assert int(fmt.ulp_exponent(value)) == max(exponent_of(Fraction(value)), fmt.emin) - fmt.precision + 1
+
+
+def test_integers_are_computed_in_float64_and_booleans_and_text_not_at_all() -> None:
+    assert format_of(np.dtype("uint8")).name == "float64"
+    assert format_of(np.dtype(">f2")).name == "float16"
+    for dtype in ("bool", "U3", "complex64", "object"):
+        with pytest.raises(StablemaxError):
+            format_of(np.dtype(dtype))
+
+
+def test_an_unknown_format_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(StablemaxError, match="fp16") as caught:
+        get_format("fp16")
+    assert all(name in caught.value.hint for name in FORMATS)

@@ -1,0 +1,162 @@
+"""The rooms of the package: what may import what, and what an import may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stablemax
+
+PACKAGE = Path(stablemax.__file__).parent
+# Lowest first: a module imports only from its own room and from rooms before it.
+ROOMS = (
+    ("errors",),
+    ("vocabulary",),
+    ("results",),
+    ("citations",),
+    ("formats",),
+    ("arithmetic",),
+    ("targets",),
+    ("exact",),
+    ("bounds",),
+    ("registry",),
+    ("variants",),
+    ("measure",),
+    ("causes",),
+    ("reduction",),
+    ("sampling",),
+    ("files", "output"),
+    ("inputs",),
+    ("peers",),
+    ("loss",),
+    ("comparison", "compare", "explanation", "check", "trace", "sweep", "bench"),
+    ("arrays",),
+    ("render",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
+# A foreign package and the rooms that may know it.
+CONFINED = {
+    "typer": {"cli"},
+    "click": set[str](),
+    "rich": {"render", "cli"},
+    "torch": {"peers"},
+    "jax": {"peers"},
+    "scipy": {"peers"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def names_in(tree: ast.Module, package: tuple[str, ...]) -> list[str]:
+    """Dotted names of every import in a module of a package, wherever it stands."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            # `from stablemax import bounds` names a module; `from stablemax.bounds import Bound` does not.
+            names += [f"{stem}.{alias.name}" for alias in node.names] if stem == "stablemax" else [stem]
+    return names
+
+
+def imports_of(path: Path) -> list[str]:
+    """Dotted names of every import in a file."""
+    package = ("stablemax", *path.relative_to(PACKAGE).parent.parts)
+    return names_in(ast.parse(path.read_text(encoding="utf-8"), str(path)), package)
+
+
+def ids(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_module_imports_only_from_its_own_room_and_the_rooms_before_it(path: Path) -> None:
+    own = room_of(path)
+    assert own in RANK, f"{own} has no place in the order of rooms"
+    for name in imports_of(path):
+        top, _, rest = name.partition(".")
+        if top == "stablemax" and rest != "__version__":
+            other = rest.partition(".")[0] or "__init__"
+            target = other if other in RANK else "__init__"
+            assert RANK[target] <= RANK[own], f"{own} imports {name}, which comes after it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_foreign_package_is_imported_only_in_its_rooms(path: Path) -> None:
+    for name in imports_of(path):
+        top = name.partition(".")[0]
+        assert room_of(path) in CONFINED.get(top, {room_of(path)}), f"{name} in {ids(path)}"
+
+
+def test_every_room_is_listed_once() -> None:
+    names = [name for room in ROOMS for name in room]
+    assert len(names) == len(set(names))
+    assert len(MODULES) > 15, "the package was not found"
+
+
+def test_the_import_reader_sees_every_way_of_importing() -> None:
+    source = (
+        "import rich.table\nfrom stablemax import bounds\nfrom stablemax.registry import get\n"
+        "def f():\n    from .exact import truth\n    from . import sampling\n    import typer as t\n"
+    )
+    assert names_in(ast.parse(source), ("stablemax",)) == [
+        "rich.table",
+        "stablemax.bounds",
+        "stablemax.registry",
+        "stablemax.exact",
+        "stablemax.sampling",
+        "typer",
+    ]
+    assert names_in(ast.parse("from ..formats import Format"), ("stablemax", "inputs")) == [
+        "stablemax.formats"
+    ]
+
+
+def test_importing_the_package_loads_neither_numpy_nor_rich() -> None:
+    heavy = {"numpy", "rich", "typer", "flint", "ml_dtypes"}
+    done = run(f"import sys, stablemax; print(sorted({heavy!r} & set(sys.modules)))")
+    assert done.stderr == ""
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_every_module_prints_nothing() -> None:
+    names = [
+        ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        for path in MODULES
+        # Peers need packages that need not be here, and __main__ is the program.
+        if room_of(path) not in ("peers", "__main__")
+    ]
+    done = run(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_variants_hold_nothing_but_declared_functions() -> None:
+    from stablemax.registry import Variant
+    from stablemax.vocabulary import Operation
+
+    for operation in Operation:
+        tree = ast.parse((PACKAGE / "variants" / f"{operation}.py").read_text(encoding="utf-8"))
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        assert functions
+        assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        assert all(
+            f.decorator_list and ast.unparse(f.decorator_list[0]).startswith("variant(") for f in functions
+        )
+    assert Variant.__dataclass_params__.frozen  # type: ignore[attr-defined]
