@@ -205,10 +205,11 @@ class Arithmetic:
         wide = inner.array(x)
         largest = float(np.max(np.abs(wide.astype(np.float64)), initial=0.0))
         room = math.frexp(largest)[1] + math.ceil(math.log2(max(x.size, 1))) - inner.format.emax
-        scale = inner.number(2.0 ** max(room, 0)) if math.isfinite(largest) else inner.number(1.0)
-        total = inner.sum((wide / scale).reshape(1, -1))[0, 0]
+        down = max(room, 0) if math.isfinite(largest) else 0
+        terms = inner.array(np.ldexp(wide.astype(np.float64), -down))
+        total = np.float64(inner.sum(terms.reshape(1, -1))[0, 0])
         # The number of rows need not exist in the format: 100,000 is inf in float16.
-        return self.array(np.float64(total) / x.size * np.float64(scale))[()]
+        return self.array(np.ldexp(total / x.size, down))[()]
 
     def compensated_sum(self, x: Array) -> Array:
         """Sum of each row of non-negative numbers, as if in twice the precision.
@@ -274,9 +275,14 @@ class Arithmetic:
         m = np.where(np.isfinite(m), m, np.zeros_like(m))
         grid = self._coarse_grid
         if grid is None:
-            d = self._not_below_range(x - m, x)
+            d = x - m
             t = d - x
             r = (x - (d - t)) - (m + t)
+            if not self.format.has_inf:
+                # Here a difference beyond the range is NaN instead of -inf; exp of either is 0.
+                beyond = np.isnan(d) & np.isfinite(x)
+                d = np.where(beyond, self.number(-self.format.max), d)
+                r = np.where(beyond, np.zeros_like(r), r)
         else:
             offset, reach, lift = grid
             # Above the reach, every x that counts is so close to c that the difference is exact.
@@ -301,12 +307,6 @@ class Arithmetic:
         r *= e
         e += r
         return e
-
-    def _not_below_range(self, d: Array, x: Array) -> Array:
-        """Bring differences that a format without infinities answers with NaN to its lowest number."""
-        if self.format.has_inf:
-            return d
-        return np.where(np.isnan(d) & np.isfinite(x), self.number(-self.format.max), d)
 
     @cached_property
     def _coarse_grid(self) -> tuple[Any, Any, Any] | None:

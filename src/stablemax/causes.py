@@ -21,13 +21,14 @@ _PHRASES = {
     "log of 0": "log of 0 is -inf",
     "sum overflows": "the sum overflows",
     "sum is 0": "the sum of the exponentials is 0",
+    "sum loses digits": "the sum loses more than half of its digits",
 }
 _VANISHING = ("exp gives 0", "exp2 gives 0")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that an operation did to its first class: overflow, a zero, an infinity."""
+    """Something that an operation did: an overflow, a zero, an infinity, and to which classes."""
 
     kind: str
     columns: tuple[int, ...]
@@ -56,6 +57,11 @@ class Witness(Arithmetic):
         """Sum, watched."""
         total = super().sum(x, axis=axis)
         if np.isfinite(x).all():
+            terms = x.astype(np.float64)
+            right = np.add.reduce(terms, axis=axis, keepdims=True)
+            size = np.add.reduce(np.abs(terms), axis=axis, keepdims=True)
+            limit = self.format.u * 2.0 ** (self.format.precision / 2)
+            self._note("sum loses digits", np.abs(total.astype(np.float64) - right) > limit * size)
             self._note("sum overflows", ~np.isfinite(total))
             self._note("sum is 0", (total == self.number(0.0)) & (x >= self.number(0.0)).all())
         return total
@@ -72,79 +78,88 @@ class Witness(Arithmetic):
             self.events.append(Event(kind, tuple(columns.tolist())))
 
 
-def describe(
-    outcome: Outcome,
-    events: list[Event],
-    fmt: Format,
-    column: int | None,
-    logits: Array,
-    weakness: str,
-    *,
-    tiny: bool,
-) -> tuple[str, int | None]:
-    """Put the cause of a bad cell into words.
+@dataclass(frozen=True)
+class BadCell:
+    """A cell that went bad, and what a `Witness` saw on its row.
 
     Parameters
     ----------
     outcome : Outcome
-        What became of the cell.
-    events : list of Event
-        What a `Witness` saw on the cell's row, in order.
-    fmt : Format
+        What became of it.
+    events : tuple of Event
+        In order.
+    format : Format
         For the thresholds of exp.
-    column : int or None
-        The cell's class or its row's label, or None where the whole row is meant.
+    columns : tuple of int
+        The cell's class and its row's label, as far as there are such.
     logits : ndarray (K,)
-        The row.
+        The row, in float64, before it was rounded to the format.
     weakness : str
         The variant's own reason for a finite but wrong result.
     tiny : bool
         True where the right result lies below the smallest normal number.
+    """
+
+    outcome: Outcome
+    events: tuple[Event, ...]
+    format: Format
+    columns: tuple[int, ...]
+    logits: Array
+    weakness: str
+    tiny: bool
+
+
+def describe(cell: BadCell) -> tuple[str, int]:
+    """Put the cause of a bad cell into words.
 
     Returns
     -------
     words : str
         The cause.
-    column : int or None
-        The first class at which it happened.
+    column : int
+        The first class at which it happened; where it happened to the whole row, the largest logit's.
     """
-    if outcome is Outcome.INPUT_OVERFLOW:
-        return f"logits beyond {fmt.max:.5g} do not exist in {fmt.name}", column
-    if outcome is Outcome.UNDEFINED:
-        if np.isnan(logits).any():
-            return "a logit is NaN", int(np.flatnonzero(np.isnan(logits))[0])
-        if np.isposinf(logits).any():
-            return "a logit is +inf: the formula has no value there", int(
-                np.flatnonzero(np.isposinf(logits))[0]
-            )
-        return "every logit of the row is -inf: the formula has no value there", 0
-    if outcome is not Outcome.INACCURATE:
-        overflowed = any(e.kind.endswith("overflows") for e in events)
-        told = [
-            e
-            for e in events
-            if not (e.kind in _VANISHING and (overflowed or not _concerns(e, column, events)))
-        ]
-        if told:
-            kinds = list(dict.fromkeys(e.kind for e in told))
-            words = " and ".join(
-                _PHRASES[k].format(overflow=fmt.exp_overflow.real, underflow=fmt.exp_underflow.real)
-                for k in kinds
-            )
-            first = told[0].columns
-            # A zero is told of the cell itself, an overflow of the first class that has one.
-            at = column if column in first and told[0].kind in _VANISHING else first[0]
-            return words, at
-        if outcome is Outcome.NAN and np.isneginf(logits).any():
-            return "-inf - -inf is NaN", int(np.flatnonzero(np.isneginf(logits))[0])
-        if tiny:
-            return (
-                f"the result is below {fmt.smallest_normal:.5g}, where digits go missing one by one",
-                column,
-            )
-    return weakness, column
+    row = np.where(np.isnan(cell.logits), -np.inf, cell.logits)
+    at = cell.columns[0] if cell.columns else int(np.argmax(row))
+    if cell.outcome is Outcome.UNDEFINED:
+        return _undefined(cell.logits)
+    if cell.outcome is Outcome.INPUT_OVERFLOW:
+        beyond = np.isfinite(cell.logits) & ~np.isfinite(cell.format.round(cell.logits))
+        return f"logits beyond {cell.format.max:.5g} do not exist in {cell.format.name}", _first(beyond)
+    told = [e for e in cell.events if _matters(e, cell)]
+    if told:
+        thresholds = {"overflow": cell.format.exp_overflow.real, "underflow": cell.format.exp_underflow.real}
+        words = " and ".join(dict.fromkeys(_PHRASES[e.kind].format(**thresholds) for e in told))
+        # A zero is told of the cell itself, an overflow of the first class that has one.
+        own = [c for c in cell.columns if c in told[0].columns and told[0].kind in _VANISHING]
+        return words, own[0] if own else told[0].columns[0]
+    if cell.outcome is Outcome.NAN and np.isneginf(cell.logits).any():
+        return "-inf - -inf is NaN", _first(np.isneginf(cell.logits))
+    if cell.tiny and cell.outcome is not Outcome.INACCURATE:
+        smallest = f"{cell.format.smallest_normal:.5g}"
+        return f"the result is below {smallest}, where digits go missing one by one", at
+    return cell.weakness, at
 
 
-def _concerns(event: Event, column: int | None, events: list[Event]) -> bool:
-    """Exponentials of 0 are harmless, unless it is this cell's or the whole sum's."""
-    return column in event.columns or any(e.kind == "sum is 0" for e in events)
+def _undefined(logits: Array) -> tuple[str, int]:
+    if np.isnan(logits).any():
+        return "a logit is NaN", _first(np.isnan(logits))
+    if np.isposinf(logits).any():
+        return "a logit is +inf: the formula has no value there", _first(np.isposinf(logits))
+    return "every logit of the row is -inf: the formula has no value there", 0
+
+
+def _first(where: Array) -> int:
+    return int(np.argmax(where))
+
+
+def _matters(event: Event, cell: BadCell) -> bool:
+    """Tell the events that made this cell bad from the harmless ones of its row."""
+    if cell.outcome is Outcome.INACCURATE:
+        return event.kind == "sum loses digits"
+    if event.kind in _VANISHING:
+        # Exponentials of 0 are harmless, unless it is this cell's, the label's or the whole sum's.
+        overflowed = any(e.kind.endswith("overflows") for e in cell.events)
+        own = any(c in event.columns for c in cell.columns) or any(e.kind == "sum is 0" for e in cell.events)
+        return own and not overflowed
+    return event.kind != "sum loses digits"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.causes import Witness, describe
-from stablemax.errors import StablemaxError
+from stablemax.causes import BadCell, Event, Witness, describe
+from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Truth
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, Format
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.loss import TargetOptions, kept_rows, targets_of
 from stablemax.measure import (
     CODES,
@@ -78,6 +78,20 @@ class CompareOptions:
     show_values: int = 0
     ignore_index: int | None = -100
     upstream_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.formats:
+            raise StablemaxError("no number format is given", f"one or more of: {', '.join(FORMATS)}")
+        if self.max_ulp is not None and not self.max_ulp >= 0:
+            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
+        if self.judge is not None and self.judge < 1:
+            raise StablemaxError(
+                f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500"
+            )
+        if self.reduction is Reduction.NONE:
+            raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
+        if self.show_values < 0:
+            raise StablemaxError(f"--show-values {shown(self.show_values)} is out of range", "0 or more")
 
 
 @dataclass(frozen=True)
@@ -316,31 +330,39 @@ def _first_bad(
         return None, ""
     case, fmt = setting.case, setting.xp.format
     row, cell = (int(i) for i in np.argwhere(judged.codes == worst)[0])
-    column: int | None = cell
-    if case.operation.per_row:
-        column = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
-    right = float(setting.exact.truth.rounded[row, cell])
-    tiny = abs(float(setting.exact.truth.nearest[row, cell])) < fmt.smallest_normal
+    label = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
+    columns = (label,) if case.operation.per_row else (cell, label)
+    nearest = float(setting.exact.truth.nearest[row, cell])
     logits = case.logits[row].astype(np.float64)
-    events: list[Any] = []
-    if CODES[worst].is_failure and CODES[worst] is not Outcome.INACCURATE:
-        witness = Witness(fmt, setting.xp.accumulation)
-        where = slice(row, row + 1) if variant.rowwise else slice(None)
-        second = setting.second
-        if second is not None:
-            second = second[where] if isinstance(second, np.ndarray) else second.rows(where)
-        evaluate(variant, setting.x[where], witness, second)
-        events = witness.events
-    words, at = describe(CODES[worst], events, fmt, column, logits, variant.weakness, tiny=tiny)
-    at = int(np.argmax(logits)) if at is None else at
+    bad = BadCell(
+        outcome=CODES[worst],
+        events=_witnessed(variant, setting, row) if CODES[worst].is_failure else (),
+        format=fmt,
+        columns=tuple(c for c in columns if c is not None),
+        logits=logits,
+        weakness=variant.weakness,
+        tiny=abs(nearest) < fmt.smallest_normal,
+    )
+    words, at = describe(bad)
     place = Place(
         row=int(case.rows[row]),
         column=at,
         logit=float(logits[at]),
         output=float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64)),
-        truth=right,
+        truth=float(setting.exact.truth.rounded[row, cell]),
     )
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+
+
+def _witnessed(variant: Variant, setting: _Setting, row: int) -> tuple[Event, ...]:
+    """Run the variant once more on one row, watched; on all rows if it mixes them."""
+    witness = Witness(setting.xp.format, setting.xp.accumulation)
+    where = slice(row, row + 1) if variant.rowwise else slice(None)
+    second = setting.second
+    if second is not None:
+        second = second[where] if isinstance(second, np.ndarray) else second.rows(where)
+    evaluate(variant, setting.x[where], witness, second)
+    return tuple(witness.events)
 
 
 def _shown(output: Array, judged: Judgement, case: _Case, count: int) -> tuple[ShownRow, ...]:
@@ -394,11 +416,16 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
         )
     failing = {v.variant for v in broken}
     safe = [name for name in ran if name not in failing]
-    if safe:
-        who, chosen = _holding(safe, list(ran)) if broken else ("No variant breaks", safe)
+    if broken and safe:
+        who, chosen = _holding(safe, list(ran))
         errors = [v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None]
         if errors:
             sentences.append(f"{who}: at most {max(errors):.2f} ulp.")
+    compared = [v for v in verdicts if v.error_ulp is not None]
+    if compared and not broken:
+        worst = max(compared, key=lambda v: v.error_ulp or 0.0)
+        where = f"{worst.variant} in {worst.format}"
+        sentences.append(f"No variant breaks: the largest error is {worst.error_ulp:.3g} ulp, of {where}.")
     lost = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
     full = [f for f, share in lost.items() if share > 0]
     if full:

@@ -30,7 +30,8 @@ def whole_file(path: str, *, force: bool = True) -> Iterator[IO[bytes]]:
     StablemaxError
         If the file is there and `force` is false, or it cannot be written.
     """
-    target = Path(path)
+    # A link keeps pointing where it points: what it points to is replaced.
+    target = Path(path).resolve()
     name = shown(path)
     if target.is_dir():
         raise StablemaxError(f"{name}: is a folder", "name a file in it")

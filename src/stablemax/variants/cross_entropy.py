@@ -83,7 +83,7 @@ def log_of_softmax(x: Array, t: Targets, xp: Namespace) -> Array:
         "row-all-neg-inf": Outcome.NAN,
         "positive-infinity": Outcome.NAN,
     },
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="the epsilon, not the label's probability, decides a loss near 20.7",
     exact=False,
 )
@@ -110,7 +110,7 @@ def epsilon(x: Array, t: Targets, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("keras-17634", "scikit-learn-24315"),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="the clip, not the label's probability, decides a loss above 16.1 or below 1e-7",
     exact=False,
 )
