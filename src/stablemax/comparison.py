@@ -426,10 +426,11 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
         worst = max(compared, key=lambda v: v.error_ulp or 0.0)
         where = f"{worst.variant} in {worst.format}"
         sentences.append(f"No variant breaks: the largest error is {worst.error_ulp:.3g} ulp, of {where}.")
-    lost = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
-    full = [f for f, share in lost.items() if share > 0]
-    if full:
-        sentences.append(f"{_listed(full)} cannot hold these logits.")
+    for how, some in (("these logits", False), ("some of these logits", True)):
+        shares = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
+        full = [name for name, share in shares.items() if share > 0 and (share < 1) is some]
+        if full:
+            sentences.append(f"{_listed(full)} cannot hold {how}.")
     if not sentences:
         sentences.append(
             "No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf."
