@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stablemax.arrays import (
+    from stablemax.api import (
         compare,
         cross_entropy,
         cross_entropy_grad,
@@ -45,7 +45,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: the import itself loads neither NumPy nor Rich."""
     if name in __all__:
-        return getattr(importlib.import_module(_HOMES.get(name, "stablemax.arrays")), name)
+        return getattr(importlib.import_module(_HOMES.get(name, "stablemax.api")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,6 +13,7 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Truth
+from stablemax.finding import finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.loss import TargetOptions, kept_rows, targets_of
 from stablemax.measure import (
@@ -390,72 +391,3 @@ def _summary(problem: Problem, rows: Array, command: tuple[str, ...]) -> InputSu
         largest=float(finite.max()) if finite.size else math.nan,
         labels=sources[1].name if len(sources) > 1 else "",
     )
-
-
-def finding(reports: tuple[OperationReport, ...]) -> str:
-    """Put the result into a sentence or two: how much breaks, what first, and what holds.
-
-    Parameters
-    ----------
-    reports : tuple of OperationReport
-        All verdicts.
-    """
-    verdicts = [v for r in reports for v in r.verdicts if v.worst is not None]
-    ran = dict.fromkeys(v.variant for v in verdicts)
-    broken = [v for v in verdicts if v.worst is not None and v.worst.is_failure]
-    sentences = []
-    if broken:
-        names = dict.fromkeys(v.variant for v in broken)
-        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: _precision(v.format))
-        assert first.worst is not None
-        formats = [v.format for v in broken if v.variant == first.variant and v.worst is first.worst]
-        where = ":" if len(formats) == 1 else f"; in {first.format},"
-        sentences.append(
-            f"{len(names)} of {len(ran)} variants break. {first.variant} is {_word(first.worst)} in "
-            f"{_listed(formats)}{where} {first.cause}."
-        )
-    failing = {v.variant for v in broken}
-    safe = [name for name in ran if name not in failing]
-    if broken and safe:
-        who, chosen = _holding(safe, list(ran))
-        errors = [v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None]
-        if errors:
-            sentences.append(f"{who}: at most {max(errors):.2f} ulp.")
-    compared = [v for v in verdicts if v.error_ulp is not None]
-    if compared and not broken:
-        worst = max(compared, key=lambda v: v.error_ulp or 0.0)
-        where = f"{worst.variant} in {worst.format}"
-        sentences.append(f"No variant breaks: the largest error is {worst.error_ulp:.3g} ulp, of {where}.")
-    for how, some in (("these logits", False), ("some of these logits", True)):
-        shares = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
-        full = [name for name, share in shares.items() if share > 0 and (share < 1) is some]
-        if full:
-            sentences.append(f"{_listed(full)} cannot hold {how}.")
-    if not sentences:
-        sentences.append(
-            "No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf."
-        )
-    return " ".join(sentences)
-
-
-def _holding(safe: list[str], ran: list[str]) -> tuple[str, list[str]]:
-    """Name the variants to turn to: the compensated ones, or else the first that hold."""
-    compensated = [name for name in ran if name.endswith("/compensated")]
-    if len(compensated) > 1 and set(compensated) <= set(safe):
-        return "The compensated variants hold", compensated
-    chosen = [name for name in compensated if name in safe] or safe[:3]
-    return f"{_listed(chosen)} hold{'s' if len(chosen) == 1 else ''}", chosen
-
-
-def _word(outcome: Outcome) -> str:
-    return {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite", Outcome.LOST: "0 where it should not be"}.get(
-        outcome, outcome.value
-    )
-
-
-def _precision(name: str) -> int:
-    return {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}.get(name, 0)
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import arrays, compare, explain, generate, grad, listing, loss
+from stablemax.cli import arrays, compare, explain, generate, grad, listing, loss, version_line
 from stablemax.cli.expand import expanded
-from stablemax.cli.main import version_line
+from stablemax.vocabulary import Operation
 
 app = typer.Typer(
     name="stablemax",
@@ -40,14 +40,16 @@ def _common(
     pass
 
 
-app.command("compare", short_help="Compare formulas in every format against the truth.")(
-    expanded(compare.compare)
+_COMMANDS = (
+    ("compare", "Compare formulas in every format against the truth.", compare.compare),
+    ("loss", "Print the cross-entropy, a single number.", loss.loss),
+    ("softmax", "Compute probabilities.", arrays.command(Operation.SOFTMAX)),
+    ("log-softmax", "Compute log-probabilities.", arrays.command(Operation.LOG_SOFTMAX)),
+    ("logsumexp", "Compute the log-sum-exp of every row.", arrays.command(Operation.LOGSUMEXP)),
+    ("grad", "Compute the gradient of the cross-entropy.", grad.grad),
+    ("generate", "Write generated logits to a file.", generate.generate),
+    ("explain", "Explain a variant and show it at work.", explain.explain),
+    ("list", "List variants, formats or presets.", listing.list_),
 )
-app.command("loss", short_help="Print the cross-entropy, a single number.")(expanded(loss.loss))
-app.command("softmax", short_help="Compute probabilities.")(expanded(arrays.softmax))
-app.command("log-softmax", short_help="Compute log-probabilities.")(expanded(arrays.log_softmax))
-app.command("logsumexp", short_help="Compute the log-sum-exp of every row.")(expanded(arrays.logsumexp))
-app.command("grad", short_help="Compute the gradient of the cross-entropy.")(expanded(grad.grad))
-app.command("generate", short_help="Write generated logits to a file.")(expanded(generate.generate))
-app.command("explain", short_help="Explain a variant and show it at work.")(expanded(explain.explain))
-app.command("list", short_help="List variants, formats or presets.")(expanded(listing.list_))
+for _name, _short, _function in _COMMANDS:
+    app.command(_name, short_help=_short)(expanded(_function))

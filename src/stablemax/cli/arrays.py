@@ -11,6 +11,8 @@ from stablemax.cli.options import ArithmeticOptions, InputOptions, LogitsArgumen
 from stablemax.vocabulary import Operation, OutputFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.arrays import How
 
 ArrayFormatOption = Annotated[
@@ -19,40 +21,38 @@ ArrayFormatOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
 
-def softmax(
-    inputs: InputOptions,
-    arithmetic: ArithmeticOptions,
-    printing: PrintOptions,
-    logits: LogitsArgument,
-    force: ForceOption = False,
-    output_format: ArrayFormatOption = OutputFormat.CSV,
-) -> int:
-    """Compute probabilities, to -o FILE.npy or .csv or to standard output."""
-    return _write(Operation.SOFTMAX, inputs, arithmetic, printing, logits, output_format, force=force)
+_DOES = {
+    Operation.SOFTMAX: "Compute probabilities",
+    Operation.LOG_SOFTMAX: "Compute log-probabilities",
+    Operation.LOGSUMEXP: "Compute the log-sum-exp of every row",
+}
 
 
-def log_softmax(
-    inputs: InputOptions,
-    arithmetic: ArithmeticOptions,
-    printing: PrintOptions,
-    logits: LogitsArgument,
-    force: ForceOption = False,
-    output_format: ArrayFormatOption = OutputFormat.CSV,
-) -> int:
-    """Compute log-probabilities, to -o FILE.npy or .csv or to standard output."""
-    return _write(Operation.LOG_SOFTMAX, inputs, arithmetic, printing, logits, output_format, force=force)
+def command(operation: Operation) -> Callable[..., int]:
+    """Return the command of an operation that takes logits alone."""
 
+    def run(
+        inputs: InputOptions,
+        arithmetic: ArithmeticOptions,
+        printing: PrintOptions,
+        logits: LogitsArgument,
+        force: ForceOption = False,
+        output_format: ArrayFormatOption = OutputFormat.CSV,
+    ) -> int:
+        from stablemax.arrays import array_of
+        from stablemax.render.arrays import check_target, write
 
-def logsumexp(
-    inputs: InputOptions,
-    arithmetic: ArithmeticOptions,
-    printing: PrintOptions,
-    logits: LogitsArgument,
-    force: ForceOption = False,
-    output_format: ArrayFormatOption = OutputFormat.CSV,
-) -> int:
-    """Compute the log-sum-exp of every row, to -o FILE.npy or .csv or to standard output."""
-    return _write(Operation.LOGSUMEXP, inputs, arithmetic, printing, logits, output_format, force=force)
+        check_target(printing.output, force=force)
+        how = how_to(operation, arithmetic)
+        with session.progress(printing, f"reading {logits}") as progress:
+            problem = session.read_problem(logits, None, inputs)
+            result = array_of(operation, problem, how, progress=progress)
+        session.say(problem.notes, printing)
+        write(result, output_format, printing.output, force=force)
+        return 0
+
+    run.__doc__ = f"{_DOES[operation]}, to -o FILE.npy or .csv or to standard output."
+    return run
 
 
 def how_to(operation: Operation, options: ArithmeticOptions) -> How:
@@ -65,26 +65,3 @@ def how_to(operation: Operation, options: ArithmeticOptions) -> How:
         None if options.number_format is None else get_format(options.number_format),
         options.accumulate,
     )
-
-
-def _write(
-    operation: Operation,
-    inputs: InputOptions,
-    arithmetic: ArithmeticOptions,
-    printing: PrintOptions,
-    logits: str,
-    output_format: OutputFormat,
-    *,
-    force: bool,
-) -> int:
-    from stablemax.arrays import array_of
-    from stablemax.render.arrays import check_target, write
-
-    check_target(printing.output, force=force)
-    how = how_to(operation, arithmetic)
-    with session.progress(printing, f"reading {logits}") as progress:
-        problem = session.read_problem(logits, None, inputs)
-        result = array_of(operation, problem, how, progress=progress)
-    session.say(problem.notes, printing)
-    write(result, output_format, printing.output, force=force)
-    return 0

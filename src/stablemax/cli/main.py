@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from stablemax import __version__
+from stablemax.cli import version_line
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
@@ -34,11 +34,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     _leave(code)
-
-
-def version_line() -> str:
-    """Return what --version prints."""
-    return f"stablemax {__version__}"
 
 
 def _run() -> int:

@@ -1,0 +1,337 @@
+"""The public functions: arrays in, arrays out, as accurate as the format allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.arrays import array_of, gradient_of
+from stablemax.comparison import CompareOptions, compare_problem
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import Array, format_of, get_format
+from stablemax.inputs.problem import Problem, as_problem, restore
+from stablemax.loss import TargetOptions, cross_entropy_of, default_variant, format_of_problem
+from stablemax.registry import evaluate
+from stablemax.vocabulary import Accumulation, Operation, Reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.results import Comparison
+
+
+def softmax(x: Any, axis: int = -1) -> Array:
+    """Probabilities from logits.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits of one or more dimensions: float16, bfloat16, 8-bit, float32, float64 or integers.
+    axis : int
+        The axis of the classes.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape and dtype, float64 for integers. At most 0.51 ulp from the exact
+        probability in every format of 32 bits or fewer, 4 ulp in float64. NaN in rows with a +inf
+        or NaN, or of nothing but -inf.
+
+    Raises
+    ------
+    StablemaxError
+        If x has no elements, is not real, or has no such axis.
+
+    References
+    ----------
+    `stablemax explain softmax/compensated`.
+
+    Examples
+    --------
+    >>> softmax([1000.0, 1001.0, 1002.0]).round(8).tolist()
+    [0.09003057, 0.24472847, 0.66524096]
+    """
+    return array_of(Operation.SOFTMAX, _problem(x, axis))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Array:
+    """Log-probabilities from logits; accurate also where a class is nearly certain.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, as for `softmax`.
+    axis : int
+        The axis of the classes.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape and dtype, float64 for integers.
+
+    Raises
+    ------
+    StablemaxError
+        If x has no elements, is not real, or has no such axis.
+
+    Examples
+    --------
+    >>> log_softmax([0.0, -40.0]).tolist()
+    [-4.248354255291589e-18, -40.0]
+    """
+    return array_of(Operation.LOG_SOFTMAX, _problem(x, axis))
+
+
+def logsumexp(x: Any, axis: int = -1) -> Any:
+    """Logarithm of the sum of exponentials along an axis.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, as for `softmax`.
+    axis : int
+        The axis to sum over.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the input's shape without that axis. -inf for nothing but -inf, inf where +inf occurs.
+
+    Raises
+    ------
+    StablemaxError
+        If x has no elements, is not real, or has no such axis.
+
+    Examples
+    --------
+    >>> float(logsumexp([0.0, -40.0]))
+    4.248354255291589e-18
+    """
+    return array_of(Operation.LOGSUMEXP, _problem(x, axis))[()]
+
+
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    *,
+    axis: int | None = None,
+    weight: Any = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """Cross-entropy, as torch.nn.functional.cross_entropy defines it, computed in float64.
+
+    Parameters
+    ----------
+    logits : array_like
+        One or more dimensions.
+    labels : array_like
+        Classes, in the shape of the logits without the class axis, or soft targets in the shape of
+        the logits.
+    axis : int, optional
+        The axis of the classes; found out from the shapes when not given.
+    weight : array_like (K,), optional
+        Weight of each class.
+    ignore_index : int or None
+        Rows with this label do not count.
+    label_smoothing : float
+        From 0 to 1.
+    reduction : str
+        "mean", "sum" or "none".
+
+    Returns
+    -------
+    float or ndarray of float64
+        The sum over the rows is exact and rounded once. With "none" every row's loss, 0 where
+        ignored. NaN for the mean of no rows.
+
+    Raises
+    ------
+    StablemaxError
+        If labels and logits do not fit, or an option is out of range.
+
+    Examples
+    --------
+    >>> cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0])
+    1.0986122886681098
+    """
+    problem = as_problem(_array(logits), _array(labels), axis=axis, ignore_index=ignore_index)
+    options = TargetOptions(_weight(weight), label_smoothing, ignore_index)
+    result = cross_entropy_of(problem, reduction=_reduction(reduction), options=options)
+    return result.value if result.rows is None else restore(result.rows, problem)[()]
+
+
+def cross_entropy_grad(
+    logits: Any,
+    labels: Any,
+    *,
+    axis: int | None = None,
+    weight: Any = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Array:
+    """Gradient of `cross_entropy` with respect to the logits.
+
+    Parameters
+    ----------
+    logits, labels, axis, weight, ignore_index, label_smoothing, reduction
+        As for `cross_entropy`; with "none" each row holds the gradient of its own loss.
+
+    Returns
+    -------
+    ndarray
+        Of the logits' shape and dtype, float64 for integers; 0 in ignored rows.
+
+    Raises
+    ------
+    StablemaxError
+        If labels and logits do not fit, or an option is out of range.
+
+    Examples
+    --------
+    >>> cross_entropy_grad(np.float32([[20.0, 0.0]]), [0]).tolist()
+    [[-2.06115369216775e-09, 2.06115369216775e-09]]
+    """
+    problem = as_problem(_array(logits), _array(labels), axis=axis, ignore_index=ignore_index)
+    options = TargetOptions(_weight(weight), label_smoothing, ignore_index)
+    return gradient_of(problem, reduction=_reduction(reduction), options=options)
+
+
+def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
+    """Gradient of ``sum(g * softmax(x))`` with respect to x.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, as for `softmax`.
+    g : array_like
+        Upstream gradient, of the same shape; rounded to the dtype of x.
+    axis : int
+        The axis of the classes.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape and dtype, float64 for integers. An entry whose g is close to the mean
+        of g under the probabilities is ill-conditioned, and keeps fewer digits in float64.
+
+    Raises
+    ------
+    StablemaxError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> bool(softmax_vjp(np.float32([0, 0, 0]), np.float32([1000.0001, 1000, 1000]))[0] > 0)
+    True
+    """
+    problem = _problem(x, axis)
+    upstream = _problem(g, axis)
+    if upstream.shape != problem.shape:
+        raise StablemaxError(
+            f"the upstream gradient has shape {upstream.shape}, the logits {problem.shape}",
+            "they need one shape",
+        )
+    xp = Arithmetic(format_of_problem(problem))
+    formula = default_variant(Operation.SOFTMAX_VJP, xp.format)
+    return restore(evaluate(formula, xp.array(problem.logits), xp, xp.array(upstream.logits)), problem)
+
+
+def compare(
+    logits: Any,
+    labels: Any = None,
+    *,
+    axis: int | None = None,
+    formats: Sequence[str] = ("float16", "bfloat16", "float32", "float64"),
+    operations: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    accumulate: str | None = None,
+    max_ulp: float | None = None,
+    judge: int | None = None,
+    ignore_index: int | None = -100,
+    reduction: str = "mean",
+) -> Comparison:
+    """Judge every variant on an input against the truth; what `stablemax compare` prints.
+
+    Parameters
+    ----------
+    logits, labels, axis, ignore_index
+        As for `cross_entropy`; without labels the cross-entropies are not run.
+    formats : sequence of str
+        Number formats to run in.
+    operations : sequence of str
+        By default all.
+    variants : sequence of str
+        Globs of names or ids; by default all.
+    accumulate : str, optional
+        "sequential", "pairwise", "float32" or "float64".
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    judge : int, optional
+        How many rows to judge; by default as many as 2**18 cells hold.
+    reduction : str
+        "mean" or "sum": what the gradient is the gradient of.
+
+    Returns
+    -------
+    Comparison
+        Verdicts by operation, variant and format, and the finding in a sentence.
+
+    Raises
+    ------
+    StablemaxError
+        If something has no such name, or labels and logits do not fit.
+
+    Examples
+    --------
+    >>> result = compare([[1000.0, 1001.0, 1002.0]], operations=["softmax"], formats=["float32"])
+    >>> [(v.variant, v.worst.value) for v in result.verdicts][0]
+    ('softmax/naive', 'nan')
+    """
+    problem = as_problem(
+        _array(logits), None if labels is None else _array(labels), axis=axis, ignore_index=ignore_index
+    )
+    options = CompareOptions(
+        formats=tuple(get_format(f) for f in formats),
+        operations=tuple(_named(Operation, "operation", o) for o in operations),
+        patterns=tuple(variants),
+        accumulation=None if accumulate is None else _named(Accumulation, "accumulation", accumulate),
+        max_ulp=max_ulp,
+        judge=judge,
+        reduction=_reduction(reduction),
+        ignore_index=ignore_index,
+    )
+    return compare_problem(problem, options)
+
+
+def _array(values: Any) -> Array:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise StablemaxError(f"not an array: {shown(error)}", "rows need one length") from None
+    if array.dtype.kind not in "iub":
+        format_of(array.dtype)
+    return array
+
+
+def _problem(x: Any, axis: int) -> Problem:
+    return as_problem(_array(x), axis=axis)
+
+
+def _weight(weight: Any) -> Array | None:
+    return None if weight is None else np.asarray(weight, dtype=np.float64)
+
+
+def _reduction(name: str) -> Reduction:
+    return _named(Reduction, "reduction", name)
+
+
+def _named(kind: Any, what: str, name: str) -> Any:
+    try:
+        return kind(name)
+    except ValueError:
+        raise StablemaxError(f"there is no {what} {shown(name)!r}", f"one of: {', '.join(kind)}") from None
