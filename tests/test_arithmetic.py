@@ -22,7 +22,7 @@ from stablemax.formats import (
 )
 from stablemax.vocabulary import Accumulation
 
-from .numbers import fractions_of, in_format, nearest_number, rows_of, sum_of, ulp_of, values_of
+from .exactly import fractions_of, in_format, nearest_number, rows_of, sum_of, ulp_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,12 +14,12 @@ from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.registry import get, variants
 from stablemax.vocabulary import Accumulation, Operation
 
-from .numbers import judge, truth_of
+from .exactly import judge, truth_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
 
-    from .numbers import Judged
+    from .exactly import Judged
 
 BOUNDED = [v.id for v in variants() if v.bound is not None]
 EVERY = pytest.mark.parametrize("variant_id", BOUNDED)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stablemax.exact import Balls, truth
 from stablemax.formats import BFLOAT16, FLOAT8_E4M3FN, FLOAT16, FLOAT32, FLOAT64, FORMATS
 
-from .numbers import nearest_number, ulp_of
+from .exactly import nearest_number, ulp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from stablemax.formats import (
     get_format,
 )
 
-from .numbers import exponent_of, nearest_number, ulp_of
+from .exactly import exponent_of, nearest_number, ulp_of
 
 if TYPE_CHECKING:
     from stablemax.formats import (

@@ -17,7 +17,7 @@ from stablemax.registry import CELLS_PER_BLOCK, evaluate, variants
 from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Operation
 
-from .numbers import fractions_of, in_balls, in_format, output, second_for, sum_of, values_of
+from .exactly import fractions_of, in_balls, in_format, output, second_for, sum_of, values_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format

@@ -22,7 +22,7 @@ from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Operation
 
-from .numbers import NARROW, in_balls, in_format, judge, output, second_for, truth_of
+from .exactly import NARROW, in_balls, in_format, judge, output, second_for, truth_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.inputs.array_file import ArrayFile, read_array
+from stablemax.inputs.array_file import read_array
+from stablemax.inputs.source import ArrayFile
 from stablemax.inputs.layout import TableOptions
 from stablemax.inputs.problem import Source, as_problem, restore
 

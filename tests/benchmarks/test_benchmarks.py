@@ -1,0 +1,69 @@
+"""The benchmarks run and say what they are read for; how long things take is nobody's test."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from stablemax.vocabulary import Operation
+
+HERE = Path(__file__).parent
+FIGURE = r"(broken|\d+\.\d\d|\d\.\de\+\d\d)"
+
+
+def output_of(script: str, *arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_operation() -> None:
+    lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
+    for operation in Operation:
+        for fmt in ("float32", "float64"):
+            start = rf"{fmt}  {operation}/\S+"
+            rows = [
+                line for line in lines if re.fullmatch(rf"{start}( +{FIGURE}){{4}}  (ok|over|no limit)", line)
+            ]
+            assert len(rows) == 3, f"{operation} in {fmt}"
+            assert "/wide" in rows[2]
+        pattern = rf"{operation}/\S+ +\d+\.\d\d x \S+ +(ok|over|no limit) +\d+\.\d\d x textbook NumPy"
+        assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, operation
+
+
+def test_the_wide_variants_are_within_their_limit_in_the_accuracy_benchmark() -> None:
+    lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
+    verdicts = {
+        line.split()[1]: line.split()[-1] for line in lines if line.startswith("float32") and "/wide" in line
+    }
+    assert verdicts == {f"{operation}/wide": "ok" for operation in Operation}
+
+
+def test_the_startup_benchmark_prints_a_ratio_and_a_verdict_for_every_command() -> None:
+    lines = output_of("startup.py", "--runs", "1")
+    rows = [
+        re.fullmatch(r"(stablemax .+?) +\d+ ms +(\d+\.\d\d) x python -c '(.+)'  limit (\S+): (ok|over)", line)
+        for line in lines[1:]
+    ]
+    assert all(rows), lines
+    found = [(row[1], row[3], row[4]) for row in rows if row]
+    libraries = "import numpy, typer, rich.table, flint"
+    assert found == [
+        ("stablemax --version", "import typer", "1.5"),
+        ("stablemax compare --scale 1e5", libraries, "3"),
+        ("stablemax loss, 16 x 64 .npy", libraries, "2"),
+    ]
+    for row in rows:
+        assert row is not None
+        # The printed ratio is rounded: on the limit itself both words are possible.
+        ratio, limit = float(row[2]), float(row[4])
+        assert ratio == limit or (row[5] == "ok") == (ratio < limit), row[0]

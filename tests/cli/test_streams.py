@@ -1,0 +1,206 @@
+"""Standard output is the result, standard error the rest; pipes, signals and closed streams in real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .running import Done, process, run, start
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptors of POSIX")
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+def shell(line: str, cwd: Path) -> Done:
+    """Run a line of bash in which $S is the program."""
+    done = subprocess.run(
+        ["bash", "-c", f'S="{sys.executable} -m stablemax"; {line}'],
+        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "STABLEMAX"))},
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("--version", 0), ("--help", 0), ("compare -h", 0), ("loss x.npy y.npy", 0), ("compare --preset notebook-b", 0),
+        ("compare --preset notebook-b --operation softmax --fail-on nan -q", 1), ("loss x.npy y.npy --max-loss 0.01", 1),
+        ("loss x.npy ignored.npy", 1), ("loss x.npy missing.npy", 2), ("nope", 2),
+    ],
+)  # fmt: skip
+def test_the_exit_code_says_what_happened(command: str, code: int, samples: Path) -> None:
+    done = process(*command.split(), cwd=samples)
+    assert done.code == code
+    assert "Traceback" not in done.err
+    assert bool(done.out) is (code != 2)
+    assert bool(done.err) is (code != 0)
+
+
+def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the wheel\ncame off")
+
+    monkeypatch.setattr("stablemax.loss.cross_entropy_of", broken)
+    done = run("loss", "x.npy", "y.npy")
+    assert (done.code, done.out) == (3, "")
+    error, hint = done.err.splitlines()
+    assert error.startswith("error: a bug in stablemax: RuntimeError: the wheel")
+    assert "STABLEMAX_DEBUG=1" in hint
+    with pytest.raises(RuntimeError):
+        run("loss", "x.npy", "y.npy", STABLEMAX_DEBUG="1")
+
+
+def test_running_out_of_memory_is_told_in_words(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("stablemax.loss.cross_entropy_of", hungry)
+    done = run("loss", "x.npy", "y.npy")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: out of memory\nhint: ")
+
+
+# --- what goes where ----------------------------------------------------------------------------
+
+
+def test_notes_go_to_standard_error_and_q_silences_them(here: Path) -> None:
+    loud, quiet = (
+        run("compare", "long.npy", "--operation", "logsumexp", "--format", "float32", "--judge", "20", *q)
+        for q in ((), ("-q",))
+    )
+    assert loud.err == "note: errors judged on 20 of 20,000 rows\n"
+    assert quiet.err == ""
+    assert quiet.out == loud.out
+
+
+def test_q_does_not_silence_why_a_check_failed(here: Path) -> None:
+    done = run("loss", "x.npy", "y.npy", "--max-loss", "0.01", "-q")
+    assert done.code == 1
+    assert done.err.startswith("failed: the loss ")
+    refused = run("loss", "x.npy", "missing.npy", "-q")
+    assert (refused.code, refused.err.startswith("error: ")) == (2, True)
+
+
+def test_a_pipe_carries_logits(samples: Path) -> None:
+    given = (samples / "x.npy").read_bytes()
+    child = start("softmax", "-", "--input-format", "npy", stdin=subprocess.PIPE, cwd=samples)
+    out, err = child.communicate(given, timeout=60)
+    assert (child.returncode, err) == (0, b"")
+    assert out.decode() == run("softmax", str(samples / "x.npy")).out
+
+
+# --- streams that are not there -----------------------------------------------------------------
+
+
+@POSIX
+@pytest.mark.parametrize("command", ["loss x.npy y.npy", "--version", "--help", "compare --preset notebook-c", "softmax x.npy", "list formats"])
+def test_a_closed_standard_output_is_not_a_success(command: str, samples: Path) -> None:
+    done = shell(f"$S {command} >&-", samples)
+    assert done.code == 2
+    assert done.err == "error: standard output is closed\nhint: redirect it to a file or to /dev/null\n"
+
+
+@POSIX
+@pytest.mark.parametrize(("labels", "code"), [("y", 0), ("ignored", 1), ("missing", 2)])
+def test_a_closed_standard_error_changes_no_exit_code(labels: str, code: int, samples: Path) -> None:
+    done = shell(f"$S loss x.npy {labels}.npy 2>&-", samples)
+    assert done.code == code
+    assert "bug" not in done.out
+
+
+@POSIX
+@pytest.mark.parametrize("command", ["softmax long.npy", "softmax long.npy --output-format ndjson"])
+def test_a_reader_that_leaves_ends_the_program_quietly_with_141(command: str, samples: Path) -> None:
+    done = shell(f"set -o pipefail; $S {command} | head -1", samples)
+    assert done.err == ""
+    assert done.out.count("\n") == 1
+    assert done.code == 141
+
+
+@POSIX
+def test_a_reader_that_never_reads_ends_a_short_output_with_141_too(samples: Path) -> None:
+    # The output fits into the pipe's buffer, and breaks when it is flushed at the end.
+    done = shell("set -o pipefail; $S compare --preset notebook-c | (exec <&-; sleep 3)", samples)
+    assert (done.code, done.err) == (141, "")
+
+
+@FULL
+@pytest.mark.parametrize("command", ["loss x.npy y.npy", "softmax long.npy", "--help", "--version"])
+def test_a_full_disk_is_an_error(command: str, samples: Path) -> None:
+    done = shell(f"$S {command} > /dev/full", samples)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert "No space left" in done.err
+    assert "Traceback" not in done.err
+
+
+# --- interrupts ---------------------------------------------------------------------------------
+
+
+LONG = ("compare", "--rows", "4000", "--classes", "1000", "--judge", "all")
+
+
+@POSIX
+def test_an_interrupt_ends_a_long_comparison_with_130_and_nothing_on_standard_output() -> None:
+    # During the start, the imports, and the work; all at once, so that the test takes no longer than one.
+    began = time.monotonic()
+    children = [(delay, start(*LONG)) for delay in (0.2, 0.5, 1.0, 2.0)]
+    ended = []
+    try:
+        for delay, child in children:
+            time.sleep(max(0.0, began + delay - time.monotonic()))
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=30)
+            ended.append((child.returncode, out, err))
+    finally:
+        for _, child in children:
+            child.kill()
+            child.communicate()
+    # Before the first line of ours runs, Python itself answers, with its own traceback.
+    ours = [e for e in ended if e[0] != -signal.SIGINT and b"init_import_site" not in e[2]]
+    assert ours == [(130, b"", b"")] * len(ours)
+    assert ours, "not even after two seconds"
+
+
+@POSIX
+@pytest.mark.parametrize("module", ["typer", "numpy", "stablemax.cli.app", "flint", "rich.console"])
+def test_an_interrupt_during_an_import_shows_no_traceback(module: str, tmp_path: Path) -> None:
+    # The module interrupts itself the moment that it is imported.
+    hook = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['stablemax', 'compare', '--preset', 'notebook-c']\n"
+        "import runpy; runpy.run_module('stablemax', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", hook], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@POSIX
+def test_an_interrupt_while_a_file_is_written_leaves_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "big.npy", np.zeros((20000, 50)))
+    child = start("softmax", "big.npy", "-o", "p.csv", cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) == 1 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(list(tmp_path.iterdir())) == 2, "the temporary file never came"
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.communicate()
+    assert (child.returncode, err) == (130, b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["big.npy"]

@@ -1,0 +1,162 @@
+"""Outputs judged against the truth: every outcome on a case made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.measure import (
+    CODES,
+    default_max_ulp,
+    exact_result,
+    judge,
+    largest_sum_error,
+    row_error_u,
+    undefined_rows,
+)
+from stablemax.results import Outcome
+from stablemax.targets import LabelTargets, SoftTargets
+from stablemax.vocabulary import Operation
+
+INF, NAN = math.inf, math.nan
+
+
+def outcomes(output: list[float], x: list[float], fmt=FLOAT32, operation=Operation.SOFTMAX, **options):  # type: ignore[no-untyped-def]
+    """Judge one row and return the outcomes by name."""
+    given = fmt.cast(np.array([x]))
+    judged = judge(
+        fmt.cast(np.array([output])), exact_result(operation, given, None, fmt), fmt, **options
+    )
+    return [CODES[c].value for c in judged.codes[0]]
+
+
+def after(value: float, steps: int, dtype: type = np.float32) -> float:
+    """The number that lies some steps of the format above."""
+    for _ in range(steps):
+        value = np.nextafter(dtype(value), dtype(INF))
+    return float(value)
+
+
+HALVES = [0.0, 0.0]  # softmax is exactly 1/2 and 1/2, its log -log 2
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ([0.5, 0.5], ["ok", "ok"]),
+        ([0.5, after(0.5, 4096)], ["ok", "ok"]),
+        ([0.5, after(0.5, 4097)], ["ok", "inaccurate"]),
+        ([0.0, 0.5], ["lost", "ok"]),
+        ([-0.0, 0.5], ["lost", "ok"]),
+        ([INF, 0.5], ["overflow", "ok"]),
+        ([0.5, -INF], ["ok", "overflow"]),
+        ([NAN, 1.5], ["nan", "inaccurate"]),
+    ],
+)
+def test_a_cell_is_judged_by_what_became_of_it(output: list[float], expected: list[str]) -> None:
+    assert outcomes(output, HALVES) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.0, "inaccurate"), (0.999, "inaccurate"), (1.0, "ok"), (INF, "ok")])
+def test_another_limit_can_be_set(limit: float, expected: str) -> None:
+    assert outcomes([0.5, after(0.5, 1)], HALVES, max_ulp=limit) == ["ok", expected]
+
+
+@pytest.mark.parametrize(("fmt", "ulp"), [(FLOAT64, 2**26.5), (FLOAT32, 4096), (FLOAT16, 2**5.5), (BFLOAT16, 16)])
+def test_inaccurate_means_that_more_than_half_of_the_bits_are_gone(fmt, ulp: float) -> None:  # type: ignore[no-untyped-def]
+    assert default_max_ulp(fmt) == ulp
+
+
+def test_a_zero_is_right_where_the_format_has_no_smaller_number() -> None:
+    # softmax of [0, -200] in float32: e**-200 is below half of the smallest subnormal.
+    assert outcomes([1.0, 0.0], [0.0, -200.0]) == ["ok", "ok"]
+    # e**-103 is not: 1.4e-45 is nearer.
+    assert outcomes([1.0, 0.0], [0.0, -103.0]) == ["ok", "lost"]
+
+
+def test_an_infinity_is_right_where_the_truth_is_one() -> None:
+    assert outcomes([0.0, -INF], [0.0, -INF], operation=Operation.LOG_SOFTMAX) == ["ok", "ok"]
+    assert outcomes([0.0, -1e30], [0.0, -INF], operation=Operation.LOG_SOFTMAX) == ["ok", "inaccurate"]
+    # A logsumexp that rounds to infinity: log(2) more than the largest number of float16 does not.
+    assert outcomes([INF], [65504.0, 65504.0], FLOAT16, Operation.LOGSUMEXP) == ["overflow"]
+
+
+@pytest.mark.parametrize("x", [[0.0, INF], [NAN, 0.0], [-INF, -INF]])
+@pytest.mark.parametrize("output", [[NAN, NAN], [0.0, 1.0]])
+def test_where_the_formula_has_no_value_every_output_is_undefined(x: list[float], output: list[float]) -> None:
+    assert outcomes(output, x) == ["undefined", "undefined"]
+    assert undefined_rows(np.array([x, [0.0, -INF]])).tolist() == [True, False]
+
+
+def test_a_row_that_the_cast_made_infinite_is_blamed_on_the_input() -> None:
+    x = FLOAT16.cast(np.array([[1e5, 0.0], [1.0, 1.0]]))
+    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT16)
+    output = FLOAT16.cast(np.array([[NAN, NAN], [0.5, 0.5]]))
+    judged = judge(output, exact, FLOAT16, input_overflow=np.array([True, False]))
+    assert [[CODES[c].value for c in row] for row in judged.codes] == [["input overflow"] * 2, ["ok"] * 2]
+    assert np.isnan(judged.error_ulp[0]).all()
+
+
+def test_a_format_without_infinities_shows_overflow_as_nan() -> None:
+    fmt = FORMATS["float8_e4m3fn"]
+    assert outcomes([NAN, 0.5], HALVES, fmt) == ["nan", "ok"]
+
+
+@given(st.integers(1, 2000))
+def test_an_error_is_counted_in_ulps_and_in_u(steps: int) -> None:
+    x = np.zeros((1, 2))
+    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT64)
+    judged = judge(np.array([[0.5, after(0.5, steps, np.float64)]]), exact, FLOAT64)
+    assert judged.error_ulp[0].tolist() == [0.0, float(steps)]
+    # At a power of two an ulp is 2 u of the value.
+    assert judged.error_u[0].tolist() == [0.0, 2.0 * steps]
+    assert row_error_u(np.array([[0.5, after(0.5, steps, np.float64)]]), exact, FLOAT64).tolist() == [2.0 * steps]
+
+
+def test_the_error_of_a_right_tiny_loss_is_not_hidden_by_its_size() -> None:
+    # [0, -40]: the loss at the larger logit is 4.248354255291589e-18 (scipy 19521); 0 is not near it.
+    x = np.array([[0.0, -40.0]])
+    exact = exact_result(Operation.CROSS_ENTROPY, x, LabelTargets(np.array([0])), FLOAT64)
+    assert exact.truth.rounded[0, 0] == 4.248354255291589e-18
+    lost = judge(np.array([0.0]), exact, FLOAT64)
+    assert CODES[lost.codes[0, 0]] is Outcome.LOST
+    assert lost.error_ulp[0, 0] > 2**52 - 1
+
+
+def test_a_masked_class_is_0_and_its_neighbours_are_judged_without_it() -> None:
+    x = np.array([[0.0, -INF, 0.0], [0.0, 0.0, -INF]])
+    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT64)
+    assert exact.truth.rounded.tolist() == [[0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
+    logs = exact_result(Operation.LOG_SOFTMAX, x, None, FLOAT64).truth.rounded
+    assert logs.tolist() == [[-math.log(2), -INF, -math.log(2)], [-math.log(2), -math.log(2), -INF]]
+    assert not exact.undefined.any()
+
+
+def test_a_soft_target_of_0_ignores_a_masked_class_and_one_above_0_makes_the_loss_infinite() -> None:
+    # optax 896
+    x = np.array([[0.0, -INF, 0.0]] * 2)
+    targets = SoftTargets(np.array([[0.5, 0.0, 0.5], [0.5, 0.25, 0.25]]))
+    exact = exact_result(Operation.CROSS_ENTROPY, x, targets, FLOAT64)
+    assert exact.truth.rounded.ravel().tolist() == [math.log(2), INF]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_sum_of_probabilities_is_taken_exactly(p: list[float]) -> None:
+    assert largest_sum_error(np.array([p])) == abs(math.fsum([*p, -1.0]))
+
+
+def test_rows_that_are_not_finite_have_no_sum() -> None:
+    assert largest_sum_error(np.array([[NAN, 1.0], [0.5, 0.75]])) == 0.25
+    assert largest_sum_error(np.array([[NAN, 1.0]])) is None
+
+
+def test_outcomes_are_ordered_from_harmless_to_worst() -> None:
+    assert [o.value for o in CODES] == [
+        *("ok", "undefined", "input overflow", "inaccurate", "lost", "overflow", "nan"),
+    ]
+    assert [o.value for o in CODES if o.is_failure] == ["inaccurate", "lost", "overflow", "nan"]

@@ -1,0 +1,110 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stablemax.errors import StablemaxError
+from stablemax.output import whole_file
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and devices of POSIX")
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_appears_with_everything_that_was_written(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with whole_file(str(target)) as stream:
+        stream.write(b"one\n")
+        assert not target.exists()
+        stream.write(b"two\n")
+    assert target.read_bytes() == b"one\ntwo\n"
+    assert listed(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(
+    tmp_path: Path, error: BaseException
+) -> None:
+    old = tmp_path / "old.txt"
+    old.write_text("old")
+    for target in (old, tmp_path / "new.txt"):
+        expected = StablemaxError if isinstance(error, OSError) else type(error)
+        with pytest.raises(expected), whole_file(str(target)) as stream:
+            stream.write(b"half of it")
+            raise error
+    assert listed(tmp_path) == ["old.txt"]
+    assert old.read_text() == "old"
+
+
+def test_without_force_a_file_that_is_there_is_refused_and_kept(tmp_path: Path) -> None:
+    old = tmp_path / "old.txt"
+    old.write_text("old")
+    with pytest.raises(StablemaxError, match=r"old\.txt: exists") as caught, whole_file(str(old), force=False):
+        pytest.fail("the block must not run")
+    assert caught.value.hint == "add --force to replace it"
+    assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [(".", "is a folder"), ("none/a.txt", "cannot be written"), ("old.txt/a.txt", "cannot be written")],
+)
+def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    with pytest.raises(StablemaxError, match=words), whole_file(str(tmp_path / name)):
+        pytest.fail("the block must not run")
+    assert listed(tmp_path) == ["old.txt"]
+
+
+@POSIX
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    with pytest.raises(StablemaxError, match="is not a regular file"), whole_file("/dev/null"):
+        pytest.fail("the block must not run")
+
+
+@POSIX
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_file_has_the_mode_of_any_other_new_file(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with whole_file(str(tmp_path / "ours")) as stream:
+            stream.write(b"")
+        (tmp_path / "theirs").write_bytes(b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+@POSIX
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    target.chmod(0o640)
+    with whole_file(str(target)) as stream:
+        stream.write(b"new")
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+@POSIX
+def test_a_link_still_points_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "a.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    with whole_file(str(link)) as stream:
+        stream.write(b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_long_name_fits(tmp_path: Path) -> None:
+    name = "n" * 240
+    with whole_file(str(tmp_path / name)) as stream:
+        stream.write(b"x")
+    assert listed(tmp_path) == [name]

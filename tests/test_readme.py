@@ -1,0 +1,217 @@
+"""The README: every command in it runs, and gives what the page shows.
+
+`python -P tests/test_readme.py` writes what the commands print now into the page.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stablemax.vocabulary import Operation
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGE = README.read_text(encoding="utf-8")
+ELLIPSIS = "..."
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the page's commands are for a POSIX shell")
+
+
+def fenced(language: str, page: str = PAGE) -> list[str]:
+    """The code blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands_in(block: str) -> list[tuple[str, str]]:
+    """Commands of a console block, each with the output that is shown under it."""
+    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
+    assert parts[0] == "", "a console block begins with a command"
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def inline_commands(page: str = PAGE) -> list[str]:
+    """Commands in the running text, left out those in tables."""
+    prose = re.sub(r"^```.*?^```$|^\|.*?$", "", page, flags=re.DOTALL | re.MULTILINE)
+    return [code for code in re.findall(r"`([^`]+)`", prose) if code.startswith(("stablemax ", "python "))]
+
+
+def notebook_rows(page: str = PAGE) -> list[tuple[str, list[str]]]:
+    """Commands of the table of notebooks, each with the pieces of output that it promises."""
+    rows = re.findall(r"^\| [A-E], .* \| `(stablemax .*)` \| (.*) \|$", page, flags=re.MULTILINE)
+    return [(command, re.findall(r"`([^`]+)`", result)) for command, result in rows]
+
+
+def workplace(folder: Path) -> Path:
+    """A directory as a reader has it after cloning, as far as the page's commands can tell."""
+    shutil.copytree(ROOT / "samples", folder / "samples")
+    (folder / "tests").mkdir()
+    shutil.copytree(
+        ROOT / "tests" / "benchmarks",
+        folder / "tests" / "benchmarks",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a shell as a reader would: 80 columns, no colour, standard error with the rest."""
+    foreign = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS")
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**kept, "PATH": path, "COLUMNS": "80", "PYTHONUTF8": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+
+
+def fits(shown: str, printed: str) -> bool:
+    """True where the output is what is shown, a line of three dots standing for any lines."""
+    pieces = ["(?:.*\n)*" if line == ELLIPSIS else re.escape(line + "\n") for line in shown.splitlines()]
+    return re.fullmatch("".join(pieces), printed) is not None
+
+
+BLOCKS = fenced("console")
+NOTEBOOKS = notebook_rows()
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(b, id=commands_in(b)[0][0], marks=[needs_jq] if "jq " in b else []) for b in BLOCKS],
+)
+def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Path) -> None:
+    folder = workplace(tmp_path)
+    for command, shown in commands_in(block):
+        done = run(command, folder)
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        assert fits(shown, done.stdout), f"{command}\nprints\n{done.stdout}\nand the page shows\n{shown}"
+
+
+@pytest.mark.parametrize(("command", "pieces"), NOTEBOOKS, ids=[c for c, _ in NOTEBOOKS])
+def test_a_notebook_command_gives_the_notebooks_numbers(
+    command: str, pieces: list[str], tmp_path: Path
+) -> None:
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert pieces
+    for piece in pieces:
+        assert piece in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in inline_commands() if c.startswith("stablemax ")])
+def test_a_command_in_the_text_runs(command: str, tmp_path: Path) -> None:
+    done = run(command, workplace(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in inline_commands() if c.startswith("python ")])
+def test_a_script_that_the_text_names_is_there(command: str) -> None:
+    assert (ROOT / command.split()[1]).is_file()
+
+
+def test_the_python_session_gives_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace(tmp_path))
+    sessions = fenced("pycon")
+    assert sessions
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    for number, session in enumerate(sessions):
+        assert runner.run(parser.get_doctest(session, {}, f"README {number}", str(README), 0)).failed == 0
+
+
+def test_the_page_is_found_and_has_blocks_of_every_kind() -> None:
+    assert len(BLOCKS) >= 6
+    assert len(NOTEBOOKS) >= 8
+    assert {row[0] for row in re.findall(r"^\| ([A-E]), ", PAGE, flags=re.MULTILINE)} == set("ABCDE")
+    assert len(fenced("sh")) == 3
+    assert len(inline_commands()) >= 4
+
+
+def test_the_first_line_tells_the_two_names_apart() -> None:
+    first = PAGE.partition("\n")[0]
+    assert "stablemax" in first
+    assert "StableMax" in first
+    assert "2501.04697" in first
+
+
+def test_the_page_stays_short() -> None:
+    assert len(PAGE.splitlines()) <= 270
+
+
+def test_the_errors_in_the_page_are_what_the_benchmark_measures() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", PAGE, flags=re.MULTILINE)
+    assert [row[0] for row in rows] == [o.value for o in Operation if o is not Operation.SOFTMAX_VJP]
+    errors = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "accuracy.py"))["errors"]
+    for name, *quoted in rows:
+        operation = Operation(name)
+        shifted, compensated, _ = errors(operation, "float64", 100, 1000)
+        wide = errors(operation, "float32", 100, 1000)[2]
+        for text, values in zip(quoted, (shifted, compensated, wide), strict=True):
+            measured = None if None in values else max(values)
+            if text == "lost" or measured is None:
+                assert (text == "lost") is (measured is None), f"{name}: {text}, measured {measured}"
+            else:
+                # NumPy's exp differs by CPU, and the errors with it.
+                assert measured / 1.3 <= float(text) <= 1.3 * measured, f"{name}: {text}, measured {measured}"
+
+
+def test_every_file_that_the_page_links_or_names_is_there() -> None:
+    named = [
+        *re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE),
+        *re.findall(r"`((?:samples|tests)/[^` ]*)`", PAGE),
+    ]
+    assert named
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("a\nb\n", "a\nb\n", True),
+        ("a\nb\n", "a\nc\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a\n...\n", "a\nb\nc\n", True),
+        ("a\n...\nc\n", "a\nb\nc\nd\n", False),
+        ("...\nc\n", "c\n", True),
+        ("a.c\n", "abc\n", False),
+    ],
+)
+def test_shown_output_fits_only_what_it_shows(*, shown: str, printed: str, expected: bool) -> None:
+    assert fits(shown, printed) is expected
+
+
+def rewritten(page: str) -> str:
+    """The page with the output of every console block as it is now; a block with dots stays."""
+    for block in fenced("console", page):
+        with tempfile.TemporaryDirectory() as folder:
+            place = workplace(Path(folder))
+            parts = [(command, shown, run(command, place)) for command, shown in commands_in(block)]
+        fresh = "".join(
+            f"$ {command}\n{shown if ELLIPSIS in shown.splitlines() else done.stdout}"
+            for command, shown, done in parts
+        )
+        page = page.replace(block, fresh)
+    return page
+
+
+if __name__ == "__main__":
+    README.write_text(rewritten(PAGE), encoding="utf-8")
