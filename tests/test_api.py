@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
 
 INF, NAN = math.inf, math.nan
-ELEMENTWISE = {"softmax": stablemax.softmax, "log-softmax": stablemax.log_softmax, "logsumexp": stablemax.logsumexp}
+ELEMENTWISE = {
+    "softmax": stablemax.softmax,
+    "log-softmax": stablemax.log_softmax,
+    "logsumexp": stablemax.logsumexp,
+}
 DTYPES = ["float16", "float32", "float64", "int32", ">f4", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]
 
 
@@ -167,7 +171,9 @@ def test_a_gradient_is_the_slope_of_the_loss() -> None:
     for place in np.ndindex(x.shape):
         step = np.zeros_like(x)
         step[place] = h
-        slope = (stablemax.cross_entropy(x + step, y, **options) - stablemax.cross_entropy(x - step, y, **options)) / (2 * h)
+        slope = (
+            stablemax.cross_entropy(x + step, y, **options) - stablemax.cross_entropy(x - step, y, **options)
+        ) / (2 * h)
         # The central difference errs by h**2 / 6 times a third derivative below 1, and by rounding over h.
         assert abs(slope - grad[place]) <= h**2 + 8 * 2.0**-53 / h
 
@@ -175,7 +181,9 @@ def test_a_gradient_is_the_slope_of_the_loss() -> None:
 def test_one_hot_targets_give_what_labels_give() -> None:
     x, y = logits(), np.array([0, 1, 2, 3, 0])
     hot = np.eye(4)[y]
-    assert float(stablemax.cross_entropy(x, hot)) == pytest.approx(float(stablemax.cross_entropy(x, y)), rel=2**-50)
+    assert float(stablemax.cross_entropy(x, hot)) == pytest.approx(
+        float(stablemax.cross_entropy(x, y)), rel=2**-50
+    )
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -244,7 +252,9 @@ def test_compare_returns_what_its_command_prints(tmp_path: Path, monkeypatch: py
         *("compare", "x.npy", "y.npy", "--format", "float16", "--format", "float32"),
         *("--variant", "naive", "--variant", "shifted", "--output-format", "json"),
     ).json
-    told = [(v["variant"], v["format"], v["worst"], v["cause"]) for r in printed["reports"] for v in r["verdicts"]]
+    told = [
+        (v["variant"], v["format"], v["worst"], v["cause"]) for r in printed["reports"] for v in r["verdicts"]
+    ]
     assert told == [(v.variant, v.format, v.worst.value, v.cause) for v in result.verdicts if v.worst]
     assert printed["finding"] == result.finding
 
@@ -281,7 +291,11 @@ def test_a_mistake_is_told_with_a_remedy(call: Any, words: str) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("wrong", [{"judge": 0}, {"judge": -3}, {"max_ulp": NAN}, {"max_ulp": -1.0}, {"reduction": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"judge": 0}, {"judge": -3}, {"max_ulp": NAN}, {"max_ulp": -1.0}, {"reduction": "none"}],
+    ids=str,
+)
 def test_compare_refuses_in_python_what_its_command_refuses(wrong: dict[str, Any]) -> None:
     with pytest.raises(StablemaxError):
         stablemax.compare([[0.0, 1.0]], [0], **wrong)

@@ -133,10 +133,18 @@ def test_the_cases_above_have_every_outcome() -> None:
 
 @pytest.mark.parametrize(
     ("x", "y"),
-    [([[1e8, 1e8, 1e8]], [0]), ([[0.0, -40.0]], [0]), ([[0.0, 17.0]], [1]), ([[0.0, -INF, 1.0]], [1]), ([[5.0]], [0])],
+    [
+        ([[1e8, 1e8, 1e8]], [0]),
+        ([[0.0, -40.0]], [0]),
+        ([[0.0, 17.0]], [1]),
+        ([[0.0, -INF, 1.0]], [1]),
+        ([[5.0]], [0]),
+    ],
 )
 def test_the_accurate_variants_hold_where_others_break(x: Any, y: Any) -> None:
-    result = stablemax.compare(x, y, variants=["compensated", "centred", "wide"], formats=["float32", "float64"])
+    result = stablemax.compare(
+        x, y, variants=["compensated", "centred", "wide"], formats=["float32", "float64"]
+    )
     assert {v.worst for v in result.verdicts} == {Outcome.OK}
     assert all(v.cause == "" and v.first_bad is None for v in result.verdicts)
 
@@ -163,7 +171,9 @@ def test_rows_that_are_ignored_are_neither_run_nor_counted() -> None:
     result = stablemax.compare(x, [-100, 0, 0], formats=["float64"], variants=["naive"])
     by_id = {v.variant: v for v in result.verdicts}
     assert by_id["cross_entropy/naive"].worst is Outcome.OK
-    assert by_id["cross_entropy/naive"].mean == pytest.approx((math.log1p(math.e) + math.log1p(math.e**2)) / 2, rel=1e-15)
+    assert by_id["cross_entropy/naive"].mean == pytest.approx(
+        (math.log1p(math.e) + math.log1p(math.e**2)) / 2, rel=1e-15
+    )
     assert by_id["cross_entropy_grad/naive"].worst is Outcome.OK
     # softmax has no labels, and sees every row.
     assert by_id["softmax/naive"].worst is Outcome.NAN
@@ -177,7 +187,12 @@ def test_a_bad_row_keeps_its_number_when_rows_before_it_are_ignored() -> None:
 
 def test_where_every_row_is_ignored_the_losses_are_not_run_and_that_is_said() -> None:
     result = stablemax.compare([[0.0, 1.0]], [-100], formats=["float32"])
-    assert {v.variant.partition("/")[0] for v in result.verdicts} == {"softmax", "log_softmax", "logsumexp", "softmax_vjp"}
+    assert {v.variant.partition("/")[0] for v in result.verdicts} == {
+        "softmax",
+        "log_softmax",
+        "logsumexp",
+        "softmax_vjp",
+    }
     assert "cross_entropy: not run, every judged row is ignored (label -100)" in result.notes
 
 
@@ -202,15 +217,33 @@ def test_a_soft_target_above_0_at_a_masked_class_is_an_infinite_loss_which_is_ri
 def test_the_gradient_is_of_the_mean_or_of_the_sum() -> None:
     problem = as_problem(np.zeros((4, 2)), np.zeros(4, dtype=np.int64))
     for reduction, entry in (("mean", 0.125), ("sum", 0.5)):
-        result = stablemax.compare(np.zeros((4, 2)), np.zeros(4, dtype=np.int64), reduction=reduction, variants=["compensated"], operations=["cross_entropy_grad"], formats=["float64"])
+        result = stablemax.compare(
+            np.zeros((4, 2)),
+            np.zeros(4, dtype=np.int64),
+            reduction=reduction,
+            variants=["compensated"],
+            operations=["cross_entropy_grad"],
+            formats=["float64"],
+        )
         assert result.reduction == reduction
-        options = CompareOptions((FLOAT64,), (Operation.CROSS_ENTROPY_GRAD,), ("compensated",), show_values=1, reduction=type(CompareOptions().reduction)(reduction))
+        options = CompareOptions(
+            (FLOAT64,),
+            (Operation.CROSS_ENTROPY_GRAD,),
+            ("compensated",),
+            show_values=1,
+            reduction=type(CompareOptions().reduction)(reduction),
+        )
         (row,) = compare_problem(problem, options).verdicts[0].values
         assert row.values == (-entry, entry)  # fmt: skip
 
 
 def test_a_row_that_a_small_format_cannot_hold_is_fine_in_a_larger_one() -> None:
-    result = stablemax.compare([[0.0, 1e5], [0.0, 1.0]], operations=["softmax"], variants=["shifted"], formats=["float16", "bfloat16"])
+    result = stablemax.compare(
+        [[0.0, 1e5], [0.0, 1.0]],
+        operations=["softmax"],
+        variants=["shifted"],
+        formats=["float16", "bfloat16"],
+    )
     half, brain = result.verdicts
     assert half.shares == {Outcome.OK: 0.5, Outcome.INPUT_OVERFLOW: 0.5}
     assert brain.shares == {Outcome.OK: 1.0}
@@ -222,7 +255,12 @@ def test_a_row_that_a_small_format_cannot_hold_is_fine_in_a_larger_one() -> None
 
 def test_the_default_is_what_an_ordinary_kernel_does_and_is_stated() -> None:
     result = stablemax.compare([[0.0]], operations=["logsumexp"])
-    assert result.accumulation == {"float16": "float32", "bfloat16": "float32", "float32": "pairwise", "float64": "pairwise"}
+    assert result.accumulation == {
+        "float16": "float32",
+        "bfloat16": "float32",
+        "float32": "pairwise",
+        "float64": "pairwise",
+    }
     assert [v.accumulation for v in result.verdicts[:4]] == ["float32", "float32", "pairwise", "pairwise"]
 
 
@@ -244,8 +282,12 @@ def test_another_way_is_taken_in_every_format_and_stated(how: Accumulation) -> N
 def test_no_bound_is_exceeded_where_nothing_overflows() -> None:
     # With sums added one by one, which the theorems are about.
     x = np.random.default_rng(0).uniform(-8, 8, (40, 20))
-    result = stablemax.compare(x, accumulate="sequential", formats=["float16", "bfloat16", "float32", "float64"])
-    ratios = {(v.variant, v.format): v.error_over_bound for v in result.verdicts if v.error_over_bound is not None}
+    result = stablemax.compare(
+        x, accumulate="sequential", formats=["float16", "bfloat16", "float32", "float64"]
+    )
+    ratios = {
+        (v.variant, v.format): v.error_over_bound for v in result.verdicts if v.error_over_bound is not None
+    }
     assert {name for name, _ in ratios} == {v.id for v in variants() if v.bound is not None}
     assert max(ratios.values()) <= 1
 
@@ -284,7 +326,10 @@ def test_a_mean_that_is_added_up_one_by_one_in_float16_loses_its_digits() -> Non
 
 def test_another_limit_of_accuracy_is_used_and_kept() -> None:
     x = np.random.default_rng(0).normal(size=(20, 50)) * 100
-    strict, lax = (stablemax.compare(x, operations=["softmax"], variants=["shifted"], formats=["float64"], max_ulp=m) for m in (4.0, 1e6))
+    strict, lax = (
+        stablemax.compare(x, operations=["softmax"], variants=["shifted"], formats=["float64"], max_ulp=m)
+        for m in (4.0, 1e6)
+    )
     assert (strict.max_ulp, strict.verdicts[0].worst) == (4.0, Outcome.INACCURATE)
     assert (lax.max_ulp, lax.verdicts[0].worst) == (1e6, Outcome.OK)
     assert strict.verdicts[0].error_ulp == lax.verdicts[0].error_ulp  # fmt: skip
@@ -311,7 +356,9 @@ def test_up_to_2_to_the_18_cells_all_rows_are_judged() -> None:
 
 def test_the_mean_gradient_divides_by_all_rows_not_by_those_judged() -> None:
     x, y = np.zeros((1000, 2)), np.zeros(1000, dtype=np.int64)
-    options = CompareOptions((FLOAT64,), (Operation.CROSS_ENTROPY_GRAD,), ("shifted",), judge=4, show_values=1)
+    options = CompareOptions(
+        (FLOAT64,), (Operation.CROSS_ENTROPY_GRAD,), ("shifted",), judge=4, show_values=1
+    )
     (found,) = compare_problem(as_problem(x, y), options).verdicts
     assert found.values[0].values == (-0.0005, 0.0005)
 
@@ -324,7 +371,12 @@ def finding(x: Any, y: Any = None, **options: Any) -> str:
 
 
 def test_the_finding_where_some_variants_break_names_the_first_its_cause_and_what_holds() -> None:
-    found = finding([[1000.0, 1001.0, 1002.0]], operations=["softmax"], variants=["naive", "compensated"], formats=["float64"])
+    found = finding(
+        [[1000.0, 1001.0, 1002.0]],
+        operations=["softmax"],
+        variants=["naive", "compensated"],
+        formats=["float64"],
+    )
     assert found.startswith("1 of 2 variants break. softmax/naive is NaN in float64")
     assert "exp overflows above 709.78; first at row 0, class 0, logit 1000." in found
     assert " softmax/compensated holds: at most 0." in found  # fmt: skip
@@ -349,13 +401,22 @@ def test_the_finding_where_no_row_has_a_value_says_so() -> None:
 
 
 def test_the_finding_where_all_variants_break_praises_none() -> None:
-    found = finding([[0.0, -40.0]], [0], operations=["cross_entropy"], variants=["shifted", "lse-minus"], formats=["float64"])
+    found = finding(
+        [[0.0, -40.0]],
+        [0],
+        operations=["cross_entropy"],
+        variants=["shifted", "lse-minus"],
+        formats=["float64"],
+    )
     assert found.startswith("2 of 2 variants break. ")
     assert "hold" not in found  # fmt: skip
 
 
 def test_the_finding_names_a_format_that_cannot_hold_the_input() -> None:
-    assert finding([[0.0, 1e5]], operations=["softmax"], formats=["float16"]) == "float16 cannot hold these logits."
+    assert (
+        finding([[0.0, 1e5]], operations=["softmax"], formats=["float16"])
+        == "float16 cannot hold these logits."
+    )
 
 
 # --- what is run --------------------------------------------------------------------------------
@@ -390,14 +451,18 @@ def test_a_pattern_that_matches_nothing_is_an_error() -> None:
 
 
 def test_a_variant_that_would_build_a_huge_matrix_is_left_out_and_says_why() -> None:
-    result = stablemax.compare(np.zeros((1, 2049)), operations=["softmax_vjp"], variants=["jacobian", "centred"], formats=["float32"])
+    result = stablemax.compare(
+        np.zeros((1, 2049)), operations=["softmax_vjp"], variants=["jacobian", "centred"], formats=["float32"]
+    )
     jacobian, centred = result.verdicts
     assert (jacobian.worst, jacobian.shares) == (None, {})
     assert "at most 2,048 classes" in jacobian.skipped
     assert centred.worst is Outcome.OK  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [{"max_ulp": NAN}, {"max_ulp": -1.0}, {"judge": 0}, {"formats": ()}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"max_ulp": NAN}, {"max_ulp": -1.0}, {"judge": 0}, {"formats": ()}], ids=str
+)
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     # With NaN as limit nothing is ever inaccurate: a check that cannot fail.
     with pytest.raises(StablemaxError):
@@ -408,7 +473,9 @@ def test_progress_counts_up_to_the_number_it_promised() -> None:
     calls: list[tuple[int, int]] = []
     options = CompareOptions((FLOAT16, FLOAT32), (Operation.SOFTMAX,))
     result: Comparison = compare_problem(
-        as_problem(np.zeros((2, 2))), options, progress=lambda done, total, text: calls.append((done, total)) if text else None
+        as_problem(np.zeros((2, 2))),
+        options,
+        progress=lambda done, total, text: calls.append((done, total)) if text else None,
     )
     assert len(result.verdicts) == 2 * len(variants(Operation.SOFTMAX))
     counts = [done for done, _ in calls]

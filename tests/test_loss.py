@@ -39,7 +39,11 @@ def exact_rows(x: Array, labels: Array, options: TargetOptions) -> tuple[list[fl
     """
     classes = x.shape[1]
     eps = flint.arb(options.label_smoothing)
-    weight = [flint.arb(1)] * classes if options.weight is None else [flint.arb(w) for w in options.weight.tolist()]
+    weight = (
+        [flint.arb(1)] * classes
+        if options.weight is None
+        else [flint.arb(w) for w in options.weight.tolist()]
+    )
     losses, counts = [], []
     for logits, target in zip(x.tolist(), labels.tolist(), strict=True):
         if labels.ndim == 1 and target == options.ignore_index:
@@ -48,8 +52,17 @@ def exact_rows(x: Array, labels: Array, options: TargetOptions) -> tuple[list[fl
         top = max(logits)
         y = top + sum(((b - top).exp() for b in balls), flint.arb(0)).log()
         nll = [y - b for b in balls]
-        t = [flint.arb(int(c == target)) for c in range(classes)] if labels.ndim == 1 else [flint.arb(v) for v in target]
-        losses.append(sum((w * ((1 - eps) * s + eps / classes) * n for w, s, n in zip(weight, t, nll, strict=True)), flint.arb(0)))
+        t = (
+            [flint.arb(int(c == target)) for c in range(classes)]
+            if labels.ndim == 1
+            else [flint.arb(v) for v in target]
+        )
+        losses.append(
+            sum(
+                (w * ((1 - eps) * s + eps / classes) * n for w, s, n in zip(weight, t, nll, strict=True)),
+                flint.arb(0),
+            )
+        )
         counts.append(weight[target] if labels.ndim == 1 else flint.arb(1))
     return losses, counts  # fmt: skip
 
@@ -222,7 +235,9 @@ def test_the_mean_of_no_rows_is_nan_and_their_sum_0() -> None:
     problem = as_problem(np.zeros((3, 2)), np.full(3, -100))
     assert math.isnan(cross_entropy_of(problem).value)
     assert cross_entropy_of(problem, reduction=Reduction.SUM).value == 0.0
-    weighted = cross_entropy_of(as_problem(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2)))
+    weighted = cross_entropy_of(
+        as_problem(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2))
+    )
     assert math.isnan(weighted.value)
 
 

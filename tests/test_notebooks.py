@@ -196,4 +196,6 @@ def test_e_the_full_jacobian_agrees_with_the_closed_form() -> None:
     assert {found[n]["worst"] for n in ("jacobian", "closed-form", "centred", "wide")} == {"ok"}
     jacobian, closed = row(found["jacobian"], 0), row(found["closed-form"], 0)
     # Both cancel from the size of p g, about 1/20, in float32.
-    assert max(abs(a - b) for a, b in zip(jacobian, closed, strict=True)) <= 20 * 2**-24 * max(map(abs, closed))
+    assert max(abs(a - b) for a, b in zip(jacobian, closed, strict=True)) <= 20 * 2**-24 * max(
+        map(abs, closed)
+    )

@@ -46,7 +46,10 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(
 def test_without_force_a_file_that_is_there_is_refused_and_kept(tmp_path: Path) -> None:
     old = tmp_path / "old.txt"
     old.write_text("old")
-    with pytest.raises(StablemaxError, match=r"old\.txt: exists") as caught, whole_file(str(old), force=False):
+    with (
+        pytest.raises(StablemaxError, match=r"old\.txt: exists") as caught,
+        whole_file(str(old), force=False),
+    ):
         pytest.fail("the block must not run")
     assert caught.value.hint == "add --force to replace it"
     assert old.read_text() == "old"

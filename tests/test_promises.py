@@ -48,9 +48,7 @@ def test_a_cure_is_nowhere_worse_than_what_it_replaces(variant: Variant) -> None
         return
     cure = next(v for v in variants(variant.operation) if v.id == variant.cure)
     names = [n for n in CONDITIONS if n not in WITHOUT_VALUE]
-    before, after = (
-        [v.promises.get(n, Outcome.OK).severity for n in names] for v in (variant, cure)
-    )
+    before, after = ([v.promises.get(n, Outcome.OK).severity for n in names] for v in (variant, cure))
     assert all(a <= b for a, b in zip(after, before, strict=True))
 
 

@@ -199,9 +199,7 @@ class Arithmetic:
         """
         inner = self
         if self.policy in (Accumulation.FLOAT32, Accumulation.FLOAT64):
-            inner = Arithmetic(
-                {"float32": FLOAT32, "float64": FLOAT64}[self.policy.value], Accumulation.PAIRWISE
-            )
+            inner = Arithmetic({"float32": FLOAT32, "float64": FLOAT64}[self.policy.value], Accumulation.PAIRWISE)
         wide = inner.array(x)
         largest = float(np.max(np.abs(wide.astype(np.float64)), initial=0.0))
         room = math.frexp(largest)[1] + math.ceil(math.log2(max(x.size, 1))) - inner.format.emax

@@ -85,9 +85,7 @@ def gradient_of(
     """
     how, options = how or How(), options or TargetOptions()
     if problem.labels is None:
-        raise StablemaxError(
-            "a gradient needs labels", "give a file of labels, or name a column with --label-column"
-        )
+        raise StablemaxError("a gradient needs labels", "give a file of labels, or name a column with --label-column")
     classes = problem.logits.shape[1]
     check_options(options, classes)
     xp = how.arithmetic(problem)

@@ -124,7 +124,8 @@ def describe(cell: BadCell) -> tuple[str, int]:
     if cell.outcome is Outcome.UNDEFINED:
         return _undefined(cell.logits)
     if cell.outcome is Outcome.INPUT_OVERFLOW:
-        beyond = np.isfinite(cell.logits) & ~np.isfinite(cell.format.round(cell.logits))
+        rounded = cell.format.round(cell.logits)
+        beyond = (np.isfinite(cell.logits) & ~np.isfinite(rounded)) | (~np.isnan(cell.logits) & np.isnan(rounded))
         return f"logits beyond {cell.format.max:.5g} do not exist in {cell.format.name}", _first(beyond)
     told = [e for e in cell.events if _matters(e, cell)]
     if told:

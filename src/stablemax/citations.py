@@ -96,15 +96,9 @@ CITATIONS: dict[str, Citation] = {
     "optax-1792": Citation(
         "optax", 2026, "Pull request 1792", "GitHub", "https://github.com/google-deepmind/optax/pull/1792"
     ),
-    "scipy-19521": Citation(
-        "scipy", 2023, "Issue 19521", "GitHub", "https://github.com/scipy/scipy/issues/19521"
-    ),
-    "scipy-21597": Citation(
-        "scipy", 2024, "Pull request 21597", "GitHub", "https://github.com/scipy/scipy/pull/21597"
-    ),
-    "keras-17634": Citation(
-        "keras", 2023, "Issue 17634", "GitHub", "https://github.com/keras-team/keras/issues/17634"
-    ),
+    "scipy-19521": Citation("scipy", 2023, "Issue 19521", "GitHub", "https://github.com/scipy/scipy/issues/19521"),
+    "scipy-21597": Citation("scipy", 2024, "Pull request 21597", "GitHub", "https://github.com/scipy/scipy/pull/21597"),
+    "keras-17634": Citation("keras", 2023, "Issue 17634", "GitHub", "https://github.com/keras-team/keras/issues/17634"),
     "flash-attention-1930": Citation(
         "flash-attention",
         2025,

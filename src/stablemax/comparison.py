@@ -86,9 +86,7 @@ class CompareOptions:
         if self.max_ulp is not None and not self.max_ulp >= 0:
             raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
         if self.judge is not None and self.judge < 1:
-            raise StablemaxError(
-                f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500"
-            )
+            raise StablemaxError(f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500")
         if self.reduction is Reduction.NONE:
             raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
         if self.show_values < 0:
@@ -160,6 +158,8 @@ def compare_problem(
     notes += skipped
     plan = [(case, matching(case.operation, options.patterns)) for case in cases]
     plan = [(case, chosen) for case, chosen in plan if chosen]
+    if not cases:
+        raise StablemaxError("; ".join(skipped), "give other labels, or another --ignore-index")
     if not plan:
         raise StablemaxError(
             f"no variant of {', '.join(c.operation for c in cases)} matches {', '.join(options.patterns)}",
@@ -186,8 +186,10 @@ def compare_problem(
                 advance(1, f"{variant.id} in {fmt.name}")
         ordered = tuple(verdicts[v.id, f.name] for v in chosen for f in options.formats)
         reports.append(OperationReport(case.operation.value, ordered))
+    for name, why in {v.variant: v.skipped for r in reports for v in r.verdicts if v.skipped}.items():
+        notes.append(f"{name} was not run: it {why}")
     return Comparison(
-        input=_summary(problem, rows, command),
+        input=_summary(problem, rows),
         formats=tuple(f.name for f in options.formats),
         accumulation={f.name: Arithmetic(f, options.accumulation).policy.value for f in options.formats},
         max_ulp=options.max_ulp,
@@ -217,9 +219,7 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
             kept = kept_rows(problem.labels, options.ignore_index)
             here = kept[rows]
             if not here.any():
-                notes.append(
-                    f"{operation}: not run, every judged row is ignored (label {options.ignore_index})"
-                )
+                notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
                 continue
             divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
             case = replace(
@@ -240,7 +240,10 @@ def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:
     second = case.second(xp)
     rounded_x = x.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        overflow = np.asarray((np.isfinite(case.logits) & ~np.isfinite(rounded_x)).any(axis=-1))
+        beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
+        # A format without infinities has no -inf either.
+        beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
+        overflow = np.asarray(beyond.any(axis=-1))
     exact = exact_result(case.operation, x, second, fmt)
     lse = None
     if case.operation in (Operation.SOFTMAX, Operation.LOGSUMEXP):
@@ -322,9 +325,7 @@ def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]
     return mean, float(truth.error_ulp(np.asarray(mean), fmt))
 
 
-def _first_bad(
-    variant: Variant, setting: _Setting, judged: Judgement, output: Array
-) -> tuple[Place | None, str]:
+def _first_bad(variant: Variant, setting: _Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:
     """Find the first cell of the worst outcome, and why it came out so."""
     worst = int(judged.codes.max())
     if worst == 0:
@@ -369,20 +370,17 @@ def _witnessed(variant: Variant, setting: _Setting, row: int) -> tuple[Event, ..
 def _shown(output: Array, judged: Judgement, case: _Case, count: int) -> tuple[ShownRow, ...]:
     values = output.reshape(judged.codes.shape).astype(np.float64)
     return tuple(
-        ShownRow(
-            int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist())
-        )
+        ShownRow(int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist()))
         for i in range(min(count, len(values)))
     )
 
 
-def _summary(problem: Problem, rows: Array, command: tuple[str, ...]) -> InputSummary:
+def _summary(problem: Problem, rows: Array) -> InputSummary:
     judged = np.asarray(problem.logits[rows], dtype=np.float64)
     finite = judged[np.isfinite(judged)]
     sources = problem.sources
     return InputSummary(
         source=sources[0].name,
-        command=command,
         dtype=problem.logits.dtype.name,
         rows=problem.logits.shape[0],
         classes=problem.logits.shape[1],

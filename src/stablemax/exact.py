@@ -237,9 +237,7 @@ def truth(
         if pending.size == 0:
             return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
         precision *= 4
-    raise ArithmeticError(
-        f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits"
-    )
+    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
 
 
 def _decide(
@@ -247,9 +245,7 @@ def _decide(
 ) -> Array:
     """Fill in the cells `at` whose rounding is certain; return which are."""
     cells = balls.tolist()
-    whole = (
-        cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
-    )
+    whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
     mid = np.array([float(b.mid()) for b in whole])
     # A midpoint beyond float64 becomes inf, from which nothing can be subtracted.
     beyond = np.isinf(mid)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
 from stablemax.results import Outcome
+from stablemax.wording import listed
 
 if TYPE_CHECKING:
     from stablemax.results import OperationReport
@@ -25,15 +26,14 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     sentences = []
     if broken:
         names = dict.fromkeys(v.variant for v in broken)
-        first = max(
-            (v for v in broken if v.variant == next(iter(names))), key=lambda v: FORMATS[v.format].precision
-        )
+        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: FORMATS[v.format].precision)
         assert first.worst is not None
         formats = [v.format for v in broken if v.variant == first.variant and v.worst is first.worst]
         where = ":" if len(formats) == 1 else f"; in {first.format},"
         sentences.append(
-            f"{len(names)} of {len(ran)} variants break. {first.variant} is {_word(first.worst)} in "
-            f"{_listed(formats)}{where} {first.cause}."
+            f"{len(names)} of {len(ran)} variants {'breaks' if len(names) == 1 else 'break'}. "
+            f"{first.variant} is {_word(first.worst)} in "
+            f"{listed(formats)}{where} {first.cause}."
         )
     failing = {v.variant for v in broken}
     safe = [name for name in ran if name not in failing]
@@ -51,11 +51,12 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
         shares = {v.format: v.shares.get(Outcome.INPUT_OVERFLOW, 0.0) for v in verdicts}
         full = [name for name, share in shares.items() if share > 0 and (share < 1) is some]
         if full:
-            sentences.append(f"{_listed(full)} cannot hold {how}.")
+            sentences.append(f"{listed(full)} cannot hold {how}.")
+    if not verdicts:
+        skipped = {v.variant: v.skipped for r in reports for v in r.verdicts}
+        return " ".join(f"{name} was not run: it {why}." for name, why in skipped.items())
     if not sentences:
-        sentences.append(
-            "No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf."
-        )
+        sentences.append("No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf.")
     return " ".join(sentences)
 
 
@@ -65,14 +66,10 @@ def _holding(safe: list[str], ran: list[str]) -> tuple[str, list[str]]:
     if len(compensated) > 1 and set(compensated) <= set(safe):
         return "The compensated variants hold", compensated
     chosen = [name for name in compensated if name in safe] or safe[:3]
-    return f"{_listed(chosen)} hold{'s' if len(chosen) == 1 else ''}", chosen
+    return f"{listed(chosen)} hold{'s' if len(chosen) == 1 else ''}", chosen
 
 
 def _word(outcome: Outcome) -> str:
     return {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite", Outcome.LOST: "0 where it should not be"}.get(
         outcome, outcome.value
     )
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -207,9 +207,7 @@ BFLOAT16 = Format("bfloat16", 8, 127, -126)
 FLOAT32 = Format("float32", 24, 127, -126)
 FLOAT64 = Format("float64", FLOAT64_PRECISION, 1023, -1022)
 
-FORMATS: dict[str, Format] = {
-    f.name: f for f in (FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
-}
+FORMATS: dict[str, Format] = {f.name: f for f in (FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
 
 
 def get_format(name: str) -> Format:
@@ -223,9 +221,7 @@ def get_format(name: str) -> Format:
     try:
         return FORMATS[name]
     except KeyError:
-        raise StablemaxError(
-            f"there is no number format {shown(name)!r}", f"one of: {', '.join(FORMATS)}"
-        ) from None
+        raise StablemaxError(f"there is no number format {shown(name)!r}", f"one of: {', '.join(FORMATS)}") from None
 
 
 def format_of(dtype: np.dtype[Any]) -> Format:
@@ -245,6 +241,4 @@ def format_of(dtype: np.dtype[Any]) -> Format:
         return FLOAT64
     if dtype.name in FORMATS:
         return FORMATS[dtype.name]
-    raise StablemaxError(
-        f"logits of dtype {shown(dtype)} are not real numbers", "use float16, float32 or float64"
-    )
+    raise StablemaxError(f"logits of dtype {shown(dtype)} are not real numbers", "use float16, float32 or float64")

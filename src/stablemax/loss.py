@@ -38,14 +38,17 @@ class TargetOptions:
         From 0 to 1: the share of every target that is spread evenly over the classes.
     ignore_index : int or None
         Rows with this label do not count.
+    weight_name : str
+        What to call the weights in messages.
     """
 
     weight: Array | None = None
     label_smoothing: float = 0.0
     ignore_index: int | None = -100
+    weight_name: str = "the weights"
 
 
-def check_options(options: TargetOptions, classes: int, *, weight_name: str = "the weights") -> None:
+def check_options(options: TargetOptions, classes: int) -> None:
     """Refuse options that do not fit.
 
     Raises
@@ -55,21 +58,19 @@ def check_options(options: TargetOptions, classes: int, *, weight_name: str = "t
     """
     smoothing = options.label_smoothing
     if not 0.0 <= smoothing <= 1.0:
-        raise StablemaxError(
-            f"--label-smoothing {shown(smoothing)} is out of range", "it is a share, from 0 to 1"
-        )
+        raise StablemaxError(f"--label-smoothing {shown(smoothing)} is out of range", "it is a share, from 0 to 1")
     weight = options.weight
     if weight is None:
         return
     if weight.shape != (classes,):
         raise StablemaxError(
-            f"{weight_name}: shape {weight.shape} does not fit {classes:,} classes",
+            f"{options.weight_name}: shape {weight.shape} does not fit {classes:,} classes",
             "give one weight for each class",
         )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if bad.size:
         raise StablemaxError(
-            f"{weight_name}: weight {weight[bad[0]]!s} of class {bad[0]} is not a finite number of 0 or more",
+            f"{options.weight_name}: weight {weight[bad[0]]!s} of class {bad[0]} is not a finite number of 0 or more",
             "class weights are 0 or more",
         )
 
@@ -168,9 +169,7 @@ def cross_entropy_of(
     """
     options = options or TargetOptions()
     if problem.labels is None:
-        raise StablemaxError(
-            "a loss needs labels", "give a file of labels, or name a column with --label-column"
-        )
+        raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
     rows, classes = problem.logits.shape
     check_options(options, classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
@@ -196,13 +195,11 @@ def cross_entropy_of(
         format=xp.format.name,
         kept_rows=int(keep.sum()),
         total_rows=rows,
-        first_bad=_first_bad(problem, losses, bad),
+        first_bad=_first_bad(problem, losses, bad, xp.format),
     )
 
 
-def _reduce(
-    losses: Array, weights: Array | None, reduction: Reduction, xp: Arithmetic, *, exact: bool
-) -> float:
+def _reduce(losses: Array, weights: Array | None, reduction: Reduction, xp: Arithmetic, *, exact: bool) -> float:
     if reduction is Reduction.NONE:
         return math.nan
     if exact:
@@ -220,7 +217,7 @@ def _reduce(
         return float(xp.array(np.float64(mean) / share))
 
 
-def _first_bad(problem: Problem, losses: Array, bad: Array) -> tuple[int, str] | None:
+def _first_bad(problem: Problem, losses: Array, bad: Array, fmt: Format) -> tuple[int, str] | None:
     if not bad.size:
         return None
     row = int(bad[0])
@@ -231,6 +228,10 @@ def _first_bad(problem: Problem, losses: Array, bad: Array) -> tuple[int, str] |
     for what, where in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
         if where.any():
             return row, f"row {row} has loss {value}: its logit of class {int(np.argmax(where))} is {what}"
+    beyond = np.isfinite(x) & ~np.isfinite(fmt.round(x))
+    if beyond.any():
+        at = int(np.argmax(beyond))
+        return row, f"row {row} has loss {value}: its logit of class {at}, {x[at]:g}, is beyond {fmt.name}"
     if np.isneginf(x).all():
         return row, f"row {row} has loss {value}: all its logits are -inf"
     if labels.ndim == 1 and np.isneginf(x[labels[row]]):

@@ -165,9 +165,7 @@ def _open_sum(operation: Operation, x: Array, t: LabelTargets | None, xp: Balls)
 
 
 def _is_weighted(second: Targets | Array | None) -> bool:
-    return isinstance(second, SoftTargets) or (
-        isinstance(second, LabelTargets) and second.weights is not None
-    )
+    return isinstance(second, SoftTargets) or (isinstance(second, LabelTargets) and second.weights is not None)
 
 
 def _targets(second: Any, index: Array) -> LabelTargets | None:

@@ -42,18 +42,14 @@ def whole_file(path: str, *, force: bool = True) -> Iterator[IO[bytes]]:
     try:
         handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
     except OSError as error:
-        raise StablemaxError(
-            f"{name}: cannot be written ({error.strerror})", "choose another folder with -o"
-        ) from None
+        raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another folder with -o") from None
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
         _as_if_created(beside, target)
         Path(beside).replace(target)
     except OSError as error:
-        raise StablemaxError(
-            f"{name}: cannot be written ({error.strerror})", "choose another place with -o"
-        ) from None
+        raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another place with -o") from None
     finally:
         with contextlib.suppress(OSError):
             Path(beside).unlink()

@@ -140,7 +140,7 @@ def get(variant_id: str) -> Variant:
     known = {v.id: v for v in variants()}
     if variant_id in known:
         return known[variant_id]
-    near = difflib.get_close_matches(variant_id, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(variant_id, known, n=1, cutoff=0.75)
     raise StablemaxError(
         f"there is no variant {shown(variant_id)!r}",
         (f"did you mean {near[0]}? " if near else "") + "stablemax list variants",
@@ -152,8 +152,7 @@ def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, 
     return tuple(
         v
         for v in variants(operation)
-        if not patterns
-        or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
+        if not patterns or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
     )
 
 

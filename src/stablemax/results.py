@@ -15,7 +15,7 @@ class Outcome(enum.StrEnum):
 
     OK = "ok"
     UNDEFINED = "undefined"
-    INPUT_OVERFLOW = "input overflow"
+    INPUT_OVERFLOW = "input-overflow"
     INACCURATE = "inaccurate"
     LOST = "lost"
     OVERFLOW = "overflow"
@@ -44,8 +44,6 @@ class InputSummary:
     ----------
     source : str
         File name, or what generated them.
-    command : tuple of str
-        Arguments that name the same input again, for the line that reproduces the run.
     dtype : str
         As stored or generated.
     rows, classes : int
@@ -59,7 +57,6 @@ class InputSummary:
     """
 
     source: str
-    command: tuple[str, ...]
     dtype: str
     rows: int
     classes: int

@@ -79,12 +79,17 @@ def run(*arguments: str, encoding: str = "utf-8", stdin: bytes = b"", **changes:
     given, before = io.TextIOWrapper(io.BytesIO(stdin)), sys.stdin
     sys.stdin = given
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _as_started(arguments, changes):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _as_started(arguments, changes),
+        ):
             code = _run()
     finally:
         sys.stdin = before
     return Done(
-        code, *(s.buffer.getvalue().decode(encoding) for s in (out, err))  # type: ignore[attr-defined]
+        code,
+        *(s.buffer.getvalue().decode(encoding) for s in (out, err)),  # type: ignore[attr-defined]
     )
 
 

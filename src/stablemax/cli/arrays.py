@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from stablemax.arrays import How
 
 ArrayFormatOption = Annotated[
-    OutputFormat, typer.Option(help="On standard output: csv, plain, json or ndjson.")
+    OutputFormat | None,
+    typer.Option(help="On standard output: csv, plain, json or ndjson. csv.", show_default=False),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
@@ -37,18 +38,18 @@ def command(operation: Operation) -> Callable[..., int]:
         printing: PrintOptions,
         logits: LogitsArgument,
         force: ForceOption = False,
-        output_format: ArrayFormatOption = OutputFormat.CSV,
+        output_format: ArrayFormatOption = None,
     ) -> int:
         from stablemax.arrays import array_of
         from stablemax.render.arrays import check_target, write
 
-        check_target(printing.output, force=force)
+        check_target(printing.output, output_format, force=force)
         how = how_to(operation, arithmetic)
         with session.progress(printing, f"reading {logits}") as progress:
             problem = session.read_problem(logits, None, inputs)
             result = array_of(operation, problem, how, progress=progress)
         session.say(problem.notes, printing)
-        write(result, output_format, printing.output, force=force)
+        write(result, output_format, printing.output, force=force, problem=problem)
         return 0
 
     run.__doc__ = f"{_DOES[operation]}, to -o FILE.npy or .csv or to standard output."

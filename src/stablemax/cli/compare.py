@@ -19,11 +19,12 @@ from stablemax.cli.options import (
 from stablemax.errors import StablemaxError, shown
 from stablemax.results import Outcome
 from stablemax.vocabulary import Accumulation, FormatName, Operation, OutputFormat, Reduction
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from stablemax.results import Comparison
 
-FAILURES = ("nan", "overflow", "lost", "inaccurate", "undefined", "input-overflow")
+FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
 
 
 def compare(
@@ -51,9 +52,7 @@ def compare(
     ] = None,
     accumulate: Annotated[
         Accumulation | None,
-        typer.Option(
-            help="How sums are added. What an ordinary kernel of each format does.", show_default=False
-        ),
+        typer.Option(help="How sums are added. What an ordinary kernel of each format does.", show_default=False),
     ] = None,
     max_ulp: Annotated[
         float | None,
@@ -70,9 +69,7 @@ def compare(
         Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
     ] = Reduction.MEAN,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
-    show_values: Annotated[
-        int, typer.Option(metavar="N", help="Print the first N rows of every output.")
-    ] = 0,
+    show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0,
     fail_on: Annotated[
         str | None,
         typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
@@ -90,9 +87,7 @@ def compare(
 
     failures = _failures(fail_on)
     options = CompareOptions(
-        formats=tuple(dict.fromkeys(get_format(f) for f in number_format))
-        if number_format
-        else DEFAULT_FORMATS,
+        formats=tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS,
         operations=tuple(dict.fromkeys(operation or ())),
         patterns=tuple(variant or ()),
         accumulation=accumulate,
@@ -103,7 +98,11 @@ def compare(
         ignore_index=inputs.ignore_index,
     )
     if logits is not None:
-        _refuse_generated(generated)
+        _refuse(generated, "is for generated logits, and a file is given")
+    else:
+        _refuse(inputs, "is for files, and the logits are generated", allowed=("ignore_index",))
+        if generated.preset is not None:
+            _refuse(generated, f"does not go with --preset {shown(generated.preset)}", allowed=("preset",))
     command = (
         *("stablemax", "compare"),
         *_input_command(logits, labels, inputs, generated),
@@ -141,14 +140,13 @@ def _verdict(result: Comparison, failures: frozenset[Outcome]) -> int:
     if not hits:
         return 0
     session.warn(
-        f"failed: {len(hits)} of {len(result.verdicts)} results have cells that are {_either(failures)}"
+        f"failed: {len(hits)} of {counted(len(result.verdicts), 'result')} "
+        f"{'has' if len(hits) == 1 else 'have'} cells that are {_either(failures)}"
     )
     for v in hits[:10]:
         what = next(o for o in reversed(list(Outcome)) if o in failures and o in v.shares)
         cause = f": {v.cause}" if v.worst is what else ""
-        session.warn(
-            f"  {v.variant} in {v.format}: {what.value} in {100 * v.shares[what]:.3g}% of the cells{cause}"
-        )
+        session.warn(f"  {v.variant} in {v.format}: {what.value} in {100 * v.shares[what]:.3g}% of the cells{cause}")
     if len(hits) > 10:
         session.warn(f"  and {len(hits) - 10} more")
     return 1
@@ -167,7 +165,7 @@ def _failures(text: str | None) -> frozenset[Outcome]:
             raise StablemaxError(
                 f"--fail-on: there is no outcome {shown(name)!r}", f"one or more of: {', '.join(FAILURES)}"
             )
-    return frozenset(Outcome(name.replace("-", " ")) for name in names)
+    return frozenset(Outcome(name) for name in names)
 
 
 def _judged(text: str | None) -> int | None:
@@ -182,12 +180,11 @@ def _judged(text: str | None) -> int | None:
     return int(text)
 
 
-def _refuse_generated(generated: GeneratedOptions) -> None:
-    for field in dataclasses.fields(generated):
-        if getattr(generated, field.name) != field.default:
-            raise StablemaxError(
-                f"--{field.name} is for generated logits, and a file is given", "leave out one of the two"
-            )
+def _refuse(group: Any, reason: str, allowed: tuple[str, ...] = ()) -> None:
+    """Refuse the options of a group that were set."""
+    for field in dataclasses.fields(group):
+        if field.name not in allowed and getattr(group, field.name) != field.default:
+            raise StablemaxError(f"--{field.name.replace('_', '-')} {reason}", "leave out one of the two")
 
 
 def _input_command(
@@ -209,11 +206,7 @@ def _changed(group: Any) -> tuple[str, ...]:
         name = field.name.replace("_", "-")
         if value == field.default:
             continue
-        found += (
-            [f"--{name}" if value else f"--no-{name}"]
-            if isinstance(value, bool)
-            else _option(f"--{name}", value)
-        )
+        found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else _option(f"--{name}", value)
     return tuple(found)
 
 

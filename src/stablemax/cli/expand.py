@@ -7,6 +7,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from stablemax.cli import ReaderGoneError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,9 +34,7 @@ def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
                 for f in dataclasses.fields(kind)
             ]
         else:
-            flat.append(
-                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-            )
+            flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
@@ -42,7 +42,10 @@ def expanded(command: Callable[..., Any]) -> Callable[..., Any]:
             name: kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind)})
             for name, kind in groups.items()
         }
-        return command(**values, **built)
+        try:
+            return command(**values, **built)
+        except BrokenPipeError:
+            raise ReaderGoneError from None
 
     call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in flat}

@@ -25,9 +25,7 @@ def explain(
     from stablemax.render.explanations import render
 
     if output_format in (OutputFormat.CSV, OutputFormat.NDJSON):
-        raise StablemaxError(
-            f"an explanation is not written as {output_format}", "use table, plain, markdown or json"
-        )
+        raise StablemaxError(f"an explanation is not written as {output_format}", "use table, plain, markdown or json")
     text = render(
         explanation_of(get(variant)), output_format, color=printing.color, to_file=printing.output is not None
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +10,7 @@ import typer
 from stablemax.cli import session
 from stablemax.cli.arrays import ForceOption
 from stablemax.cli.options import GeneratedOptions, PrintOptions
-from stablemax.errors import StablemaxError
-from stablemax.vocabulary import OutputFormat
+from stablemax.errors import StablemaxError, shown
 
 
 def generate(
@@ -26,12 +26,14 @@ def generate(
 
     if printing.output is None:
         raise StablemaxError("generate writes a file, and none is named", "stablemax generate -o logits.npy")
+    if labels is not None and Path(labels).resolve() == Path(printing.output).resolve():
+        raise StablemaxError(f"{shown(labels)}: is named for the logits and for the labels", "name two files")
     for path in (printing.output, labels):
-        check_target(path, force=force)
+        check_target(path, None, force=force)
     problem = session.generated_problem(generated)
-    write(problem.logits, OutputFormat.CSV, printing.output, force=force)
+    write(problem.logits, None, printing.output, force=force)
     if labels is not None and problem.labels is not None:
-        write(problem.labels, OutputFormat.CSV, labels, force=force)
+        write(problem.labels, None, labels, force=force)
     rows, classes = problem.logits.shape
     session.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
     return 0

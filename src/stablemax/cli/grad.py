@@ -16,7 +16,7 @@ from stablemax.cli.options import (
     LossOptions,
     PrintOptions,
 )
-from stablemax.vocabulary import Operation, OutputFormat, Reduction
+from stablemax.vocabulary import Operation, Reduction
 
 
 def grad(
@@ -30,7 +30,7 @@ def grad(
         Reduction, typer.Option(help="What it is the gradient of; none: each row of its own loss.")
     ] = Reduction.MEAN,
     force: ForceOption = False,
-    output_format: ArrayFormatOption = OutputFormat.CSV,
+    output_format: ArrayFormatOption = None,
 ) -> int:
     """Compute the gradient of the cross-entropy with respect to the logits.
 
@@ -39,12 +39,12 @@ def grad(
     from stablemax.arrays import gradient_of
     from stablemax.render.arrays import check_target, write
 
-    check_target(printing.output, force=force)
+    check_target(printing.output, output_format, force=force)
     how = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic)
     options = session.target_options(losses, inputs)
     with session.progress(printing, f"reading {logits}") as progress:
         problem = session.read_problem(logits, labels, inputs)
         result = gradient_of(problem, how, reduction=reduction, options=options, progress=progress)
     session.say(problem.notes, printing)
-    write(result, output_format, printing.output, force=force)
+    write(result, output_format, printing.output, force=force, problem=problem)
     return 0

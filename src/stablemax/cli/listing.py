@@ -9,6 +9,7 @@ import typer
 
 from stablemax.cli import session
 from stablemax.cli.options import OutputFormatOption, PrintOptions
+from stablemax.errors import StablemaxError
 from stablemax.vocabulary import Operation, OutputFormat
 
 
@@ -32,6 +33,8 @@ def list_(
     """List the variants, the number formats with the logits at which exp breaks, or the presets."""
     from stablemax.render.listings import formats, presets, render, variants
 
+    if operation is not None and what is not Listed.VARIANTS:
+        raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
     listing = {
         Listed.VARIANTS: lambda: variants(operation),
         Listed.FORMATS: formats,

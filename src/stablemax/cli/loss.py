@@ -46,9 +46,7 @@ def loss(
     from stablemax.render.losses import render
 
     if max_loss is not None and math.isnan(max_loss):
-        raise StablemaxError(
-            f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit"
-        )
+        raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
     options = session.target_options(losses, inputs)
     with session.progress(printing, f"reading {logits}") as progress:
@@ -63,15 +61,13 @@ def loss(
             progress=progress,
         )
     session.say(problem.notes, printing)
-    session.emit(render(result, output_format), printing)
+    session.emit(render(result, output_format, problem), printing)
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")
         return 1
     if result.rows is None and not math.isfinite(result.value):
         reason = "every row is ignored, and the mean of no rows is 0/0"
-        session.warn(
-            f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}"
-        )
+        session.warn(f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}")
         return 1
     worst = result.value if result.rows is None else float(result.rows.max(initial=-math.inf))
     if max_loss is not None and worst > max_loss:

@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import itertools
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from stablemax.cli import version_line
+from stablemax.cli import ReaderGoneError, version_line
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
@@ -45,11 +48,11 @@ def _run() -> int:
     try:
         from stablemax.cli.app import app
 
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="stablemax")
         sys.stdout.flush()
     except StablemaxError as error:
         return _report(error.message, error.hint, USER_ERROR)
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGoneError):
         return BROKEN_PIPE
     except MemoryError:
         return _report("out of memory", "give fewer rows, or judge fewer with --judge N", USER_ERROR)
@@ -61,10 +64,14 @@ def _run() -> int:
 def _other(error: Exception) -> int:
     """Typer's own errors carry a message and an exit code; anything else is a bug of ours."""
     message = getattr(error, "format_message", None)
+    if message is not None and type(error).__name__ == "NoArgsIsHelpError":
+        if sys.stderr is not None:
+            sys.stderr.write(f"{message()}\n")
+        return USER_ERROR
     if message is not None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "stablemax"
-        return _report(_lowered(message()), f"{command} --help", USER_ERROR)
+        return _report(_plain(message(), _given(error)), f"{command} --help", USER_ERROR)
     if type(error).__name__ == "Abort":
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno is not None:
@@ -80,16 +87,41 @@ def _other(error: Exception) -> int:
     return INTERNAL_ERROR
 
 
-def _lowered(message: str) -> str:
-    """Fit a message of Typer's to ours: one line, no capital, no full stop."""
-    text = " ".join(message.split()).rstrip(".")
+# What pydantic says beneath Typer, and what a person would.
+_PLAIN_WORDS = (
+    (r"Input should be a valid integer.*", "{!r} is not a whole number"),
+    (r"Input should be a valid number.*", "{!r} is not a number"),
+)
+
+
+def _given(error: Exception) -> str:
+    """Find what was typed for the option that an error is about."""
+    names = getattr(getattr(error, "param", None), "opts", [])
+    for before, after in itertools.pairwise(sys.argv):
+        if before in names:
+            return shown(after)
+    attached = (a.partition("=")[2] for a in sys.argv if a.partition("=")[0] in names and "=" in a)
+    return shown(next(attached, ""))
+
+
+def _plain(message: str, given: str) -> str:
+    """Fit a message of Typer's to ours: one line, no capital, no full stop, no library's jargon."""
+    text = " ".join(message.split()).rstrip(".").replace("Value error, ", "")
+    for pattern, words in _PLAIN_WORDS:
+        if re.search(pattern, text):
+            text = re.sub(pattern, "", text) + words.format(given)
+    wrong = re.search(r"'([^']*)' is not one of (.+)$", text)
+    if wrong:
+        near = difflib.get_close_matches(wrong[1], re.findall(r"'([^']*)'", wrong[2]), n=1)
+        text += f". Did you mean '{near[0]}'?" if near else ""
     return text[:1].lower() + text[1:]
 
 
 def _report(message: str, hint: str, code: int) -> int:
     lines = [f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])
-    with contextlib.suppress(OSError, ValueError):
-        print("\n".join(lines), file=sys.stderr)  # noqa: T201 - before any console exists
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write("\n".join(lines) + "\n")
     return code
 
 
@@ -103,30 +135,28 @@ def _bounded(text: str) -> str:
 def _check_streams() -> None:
     """Refuse a closed standard output: printing nothing and exiting 0 is a false pass in CI."""
     if sys.stdout is None or sys.stdout.closed:
-        raise SystemExit(
-            _report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR)
-        )
+        raise SystemExit(_report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR))
 
 
 def _leave(code: int) -> NoReturn:
     """Exit without Python's own complaint about a pipe that broke while flushing."""
+    lost = False
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = BROKEN_PIPE
+        lost, code = True, BROKEN_PIPE
     except (OSError, ValueError) as error:
-        code = _report(f"standard output cannot be written ({error})", "", USER_ERROR) if code == 0 else code
+        lost = True
+        code = code or _report(f"standard output cannot be written ({error})", "make room, or write elsewhere", 2)
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
-    # Threads and buffers are gone or flushed; a normal exit would flush the broken pipe again.
-    if code == BROKEN_PIPE:
+    if lost:
+        # A normal exit would flush once more, complain, and exit with 120.
         os._exit(code)
     sys.exit(code)
 
 
-def _interrupt_during_imports(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__excepthook__(kind, error, trace)

@@ -16,7 +16,7 @@ LogitsArgument = Annotated[
 OptionalLogits = Annotated[
     str | None,
     typer.Argument(
-        metavar="[LOGITS]",
+        metavar="LOGITS",
         help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin; generated when left out.",
         show_default=False,
     ),
@@ -24,7 +24,7 @@ OptionalLogits = Annotated[
 LabelsArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[LABELS]",
+        metavar="LABELS",
         help="Labels or soft targets, in a file of the same kinds; or --label-column.",
         show_default=False,
     ),
@@ -37,9 +37,7 @@ class InputOptions:
 
     axis: Annotated[
         int | None,
-        typer.Option(
-            help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False
-        ),
+        typer.Option(help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False),
     ] = None
     input_format: Annotated[
         str | None,
@@ -85,9 +83,7 @@ class GeneratedOptions:
     """Which logits are generated."""
 
     seed: Annotated[int, typer.Option(help="Seed of the generated logits and labels.")] = 0
-    scale: Annotated[
-        float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")
-    ] = 10.0
+    scale: Annotated[float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")] = 10.0
     rows: Annotated[int, typer.Option(help="Generated rows.")] = 16
     classes: Annotated[int, typer.Option(help="Generated classes.")] = 64
     distribution: Annotated[Distribution, typer.Option(help="Distribution of the generated logits.")] = (
@@ -96,9 +92,7 @@ class GeneratedOptions:
     offset: Annotated[float, typer.Option(help="Added to every generated logit.")] = 0.0
     preset: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False
-        ),
+        typer.Option(metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False),
     ] = None
 
 
@@ -108,9 +102,7 @@ class ArithmeticOptions:
 
     variant: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False
-        ),
+        typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
     ] = None
     number_format: Annotated[
         FormatName | None,
@@ -118,9 +110,7 @@ class ArithmeticOptions:
     ] = None
     accumulate: Annotated[
         Accumulation | None,
-        typer.Option(
-            help="How sums are added. What an ordinary kernel of the format does.", show_default=False
-        ),
+        typer.Option(help="How sums are added. What an ordinary kernel of the format does.", show_default=False),
     ] = None
 
 
@@ -128,9 +118,7 @@ class ArithmeticOptions:
 class LossOptions:
     """How rows become one loss; as torch.nn.functional.cross_entropy."""
 
-    weight: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weight of each class.", show_default=False)
-    ] = None
+    weight: Annotated[str | None, typer.Option(metavar="FILE", help="Weight of each class.", show_default=False)] = None
     label_smoothing: Annotated[
         float, typer.Option(help="Share of every target that is spread evenly over the classes.")
     ] = 0.0
@@ -144,12 +132,10 @@ class PrintOptions:
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False),
     ] = None
-    color: Annotated[
-        ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")
-    ] = ColorMode.AUTO
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")
-    ] = False
+    color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
+        ColorMode.AUTO
+    )
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
 
 
 OutputFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
+from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,9 +38,7 @@ def read_problem(logits: str, labels: str | None, options: InputOptions) -> Prob
     from stablemax.inputs.problem import as_problem
 
     if logits == "-" and labels == "-":
-        raise StablemaxError(
-            "logits and labels cannot both come from standard input", "put one of them into a file"
-        )
+        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
     table = TableOptions(
         delimiter=options.delimiter,
         header=options.header,
@@ -49,9 +47,7 @@ def read_problem(logits: str, labels: str | None, options: InputOptions) -> Prob
         label_column=options.label_column,
     )
     if labels is not None and options.label_column is not None:
-        raise StablemaxError(
-            "labels are given twice: in a file and with --label-column", "leave one of them out"
-        )
+        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
     read = read_array(logits, input_format=options.input_format, table=table)
     if labels is None:
         return as_problem(read, None, axis=options.axis, ignore_index=options.ignore_index)
@@ -84,9 +80,7 @@ def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant 
     name = options.variant
     found = get(name if "/" in name else f"{operation}/{name}")
     if found.operation is not operation:
-        raise StablemaxError(
-            f"{found.id} does not compute {operation}", f"stablemax list variants {operation}"
-        )
+        raise StablemaxError(f"{found.id} does not compute {operation}", f"stablemax list variants {operation}")
     return found
 
 
@@ -94,8 +88,9 @@ def target_options(loss: LossOptions, inputs: InputOptions) -> TargetOptions:
     """Read the class weights and bring the options together."""
     from stablemax.loss import TargetOptions
 
-    weight = None if loss.weight is None else _vector(loss.weight)
-    return TargetOptions(weight, loss.label_smoothing, inputs.ignore_index)
+    if loss.weight is None:
+        return TargetOptions(None, loss.label_smoothing, inputs.ignore_index)
+    return TargetOptions(_vector(loss.weight), loss.label_smoothing, inputs.ignore_index, shown(loss.weight))
 
 
 def _vector(path: str) -> np.ndarray:
@@ -105,9 +100,7 @@ def _vector(path: str) -> np.ndarray:
 
     read = read_array(path)
     if read.array.dtype.kind not in "iuf":
-        raise StablemaxError(
-            f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64"
-        )
+        raise StablemaxError(f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64")
     if max(read.array.shape, default=0) != read.array.size:
         raise StablemaxError(
             f"{read.name}: shape {read.array.shape} is not a vector of weights",
@@ -126,6 +119,8 @@ def say(notes: Iterable[str], options: PrintOptions) -> None:
 def warn(line: str) -> None:
     """Print a line on standard error, whatever its encoding can show."""
     stream = sys.stderr
+    if stream is None:  # closed: 2>&-
+        return
     encoding = getattr(stream, "encoding", None) or "ascii"
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     with contextlib.suppress(OSError, ValueError):
@@ -147,7 +142,7 @@ def progress(options: PrintOptions, text: str) -> Iterator[Callable[[int, int, s
         state["text"] = now
         state["share"] = f"{100 * done // max(total, 1)}% "
 
-    if options.quiet or not sys.stderr.isatty():
+    if options.quiet or sys.stderr is None or not sys.stderr.isatty():
         yield step
         return
     finished = threading.Event()
@@ -177,7 +172,8 @@ def _watch(state: dict[str, str], finished: threading.Event) -> None:
 def emit(text: str, options: PrintOptions) -> None:
     """Write a finished text to standard output, or whole to the file of -o."""
     if options.output is None:
-        sys.stdout.write(text)
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         return
     from stablemax.output import whole_file
 

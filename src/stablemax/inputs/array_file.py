@@ -216,9 +216,7 @@ def _standard_input(given: BinaryIO | None) -> BinaryIO:
     return stream
 
 
-def _from_stdin(
-    stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str
-) -> ArrayFile:
+def _from_stdin(stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str) -> ArrayFile:
     start = read_exactly(stream, 8)
     content = _content(start)
     if asked is None and content != "npy":

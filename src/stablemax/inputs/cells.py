@@ -96,9 +96,7 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
     elif line.count(delimiter) >= COLUMN_LIMIT:
         cells = [""] * (COLUMN_LIMIT + 1)
     elif '"' in line:
-        closed = re.sub(
-            rf'" +(?={re.escape(delimiter)}|$)', '"', line
-        )  # csv allows blanks before a quote only
+        closed = re.sub(rf'" +(?={re.escape(delimiter)}|$)', '"', line)  # csv allows blanks before a quote only
         try:
             cells = next(csv.reader([closed], delimiter=delimiter, skipinitialspace=True, strict=True))
         except csv.Error:
@@ -115,9 +113,7 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
     return [cell.strip() for cell in cells] or [""]
 
 
-def parse_block(
-    text: str, lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool
-) -> np.ndarray | None:
+def parse_block(text: str, lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool) -> np.ndarray | None:
     """Parse lines in C, or decline.
 
     Parameters
@@ -255,9 +251,7 @@ def parse_lines(
                 elif column == 0 and width > 1:
                     default = "if the column names the rows: --index-column"
                 if not cell and column == width - 1 and delimiter != " ":
-                    default = (
-                        f"does every line end in {delimiter!r}? remove it; write nan for an unknown value"
-                    )
+                    default = f"does every line end in {delimiter!r}? remove it; write nan for an unknown value"
                 _refuse_cell(f"{place}, column {column + 1:,}{title}", cell, value, default)
             result[row, column - skip_first] = value
     return result
@@ -278,9 +272,7 @@ def _refuse_ragged(place: str, cells: list[str], width: int, delimiter: str) -> 
 
 def _refuse_cell(place: str, cell: str, value: float | None, default: str) -> NoReturn:
     if not cell:
-        hint = (
-            default if default.startswith("does") else "fill it in; write nan for a value that is not known"
-        )
+        hint = default if default.startswith("does") else "fill it in; write nan for a value that is not known"
         raise StablemaxError(f"{place}: the cell is empty", hint)
     text = f"'{brief(cell)}'"
     if value is not None:

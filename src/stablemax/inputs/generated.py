@@ -24,9 +24,7 @@ _DRAW: dict[Distribution, Callable[[np.random.Generator, float, tuple[int, int]]
     # The half-width is multiplied last: 2 * scale overflows for a scale of 1e308.
     Distribution.UNIFORM: lambda rng, scale, shape: rng.uniform(-1.0, 1.0, shape) * scale,
     Distribution.NORMAL: lambda rng, scale, shape: rng.standard_normal(shape) * scale,
-    Distribution.RAMP: lambda _rng, scale, shape: (
-        np.linspace(-1.0, 1.0, shape[0] * shape[1]).reshape(shape) * scale
-    ),
+    Distribution.RAMP: lambda _rng, scale, shape: np.linspace(-1.0, 1.0, shape[0] * shape[1]).reshape(shape) * scale,
 }
 
 
@@ -68,9 +66,7 @@ def generate(
     _check("--seed", seed, 0, 2**63 - 1, "a whole number, 0 or more")
     _check("--rows", rows, 1, MAX_CELLS, "at least 1")
     _check("--classes", classes, 1, MAX_CELLS, "at least 1")
-    _check(
-        "--rows times --classes", rows * classes, 1, MAX_CELLS, f"at most {MAX_CELLS:,} logits are generated"
-    )
+    _check("--rows times --classes", rows * classes, 1, MAX_CELLS, f"at most {MAX_CELLS:,} logits are generated")
     _check("--scale", scale, 0.0, np.finfo(np.float64).max, "a finite number, 0 or more")
     largest = float(np.finfo(np.float64).max)
     _check("--offset", offset, -largest, largest, "a finite number")
@@ -89,19 +85,20 @@ def generate(
     }[distribution]
     if offset:
         described += f", offset {offset:g}"
-    return _problem(logits, labels, f"{described}, seed {seed}")
+    return _problem(logits, labels, f"{described}, seed {seed}", "drawn with them")
 
 
 def _check(name: str, value: float, low: float, high: float, rule: str) -> None:
     if not low <= value <= high:
+        rule = f"at most {high:,}" if value > high and isinstance(high, int) else rule
         raise StablemaxError(f"{name} {shown(value)} is out of range", rule)
 
 
-def _problem(logits: Array, labels: Any, name: str) -> Problem:
+def _problem(logits: Array, labels: Any, name: str, labels_name: str) -> Problem:
     labels = np.asarray(labels, dtype=np.int64)
     sources = (
         Source(name, logits.dtype.name, logits.shape),
-        Source("drawn with them", labels.dtype.name, labels.shape),
+        Source(labels_name, labels.dtype.name, labels.shape),
     )
     return Problem(logits, labels, logits.shape, 1, (), sources)
 
@@ -153,9 +150,7 @@ PRESETS: dict[str, Preset] = {
     for p in (
         Preset("notebook-a", "U(-50, 50) in float32, 16 x 64: four losses that agree", _notebook_a),
         Preset("notebook-b-gentle", "linspace(-1, 1), 50 x 10: all formulas agree", _linspace(1)),
-        Preset(
-            "notebook-b-moderate", "linspace(-1, 500), 50 x 10: the naive softmax still holds", _linspace(500)
-        ),
+        Preset("notebook-b-moderate", "linspace(-1, 500), 50 x 10: the naive softmax still holds", _linspace(500)),
         Preset("notebook-b-loss", "linspace(-1, 1e5), 50 x 10: losses inf, inf and right", _linspace(1e5)),
         Preset("notebook-b", "linspace(-1, 5e5), 50 x 10: the naive softmax is 0 and NaN", _linspace(5e5)),
         Preset(
@@ -195,4 +190,4 @@ def preset(name: str) -> Problem:
     if name not in PRESETS:
         raise StablemaxError(f"there is no preset {shown(name)!r}", f"one of: {', '.join(PRESETS)}")
     logits, labels = PRESETS[name].make()
-    return _problem(logits, labels, f"preset {name}")
+    return _problem(logits, labels, f"preset {name}", "the preset's")

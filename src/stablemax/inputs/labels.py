@@ -82,9 +82,7 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
             "if they mean classes 0 and 1, or one-hot: y.astype(int)",
         )
     if dtype.kind not in "iuf":
-        raise StablemaxError(
-            f"{name}: labels are {dtype.name}, not numbers", "save class numbers: y.astype(np.int64)"
-        )
+        raise StablemaxError(f"{name}: labels are {dtype.name}, not numbers", "save class numbers: y.astype(np.int64)")
 
 
 def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> StablemaxError:
@@ -108,9 +106,7 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
     """
     rows, classes = (1, logits[0]) if len(logits) == 1 else (logits[0], logits[-1])
     flat = tuple(n for n in labels if n != 1)
-    hint = (
-        f"give a class number per row, shape ({rows},), or a soft target per row, shape ({rows}, {classes})"
-    )
+    hint = f"give a class number per row, shape ({rows},), or a soft target per row, shape ({rows}, {classes})"
     if len(labels) > 1 and flat in {(rows,), ()}:
         hint = "nothing is broadcast; flatten them: labels.reshape(-1)"
     elif len(logits) == 2 and labels == logits[::-1]:
@@ -155,9 +151,7 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None) 
 def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, name: str) -> StablemaxError:
     place = f"{name}: row {row:,}: label {value!r}"
     if not math.isfinite(value):
-        return StablemaxError(
-            f"{place} is not finite", "give every row a class, or -100 for rows that do not count"
-        )
+        return StablemaxError(f"{place} is not finite", "give every row a class, or -100 for rows that do not count")
     if value != int(value):
         return StablemaxError(
             f"{place} is not integral", "labels are class numbers; soft targets have one column per class"
@@ -223,6 +217,4 @@ def soft_target_notes(targets: np.ndarray, name: str) -> tuple[str, ...]:
     if not count:
         return ()
     rows = "1 row" if count == 1 else f"{count:,} rows"
-    return (
-        f"{name}: soft targets of {rows} do not sum to 1; the first is row {first:,} with {first_sum:.6g}",
-    )
+    return (f"{name}: soft targets of {rows} do not sum to 1; the first is row {first:,} with {first_sum:.6g}",)

@@ -102,9 +102,7 @@ def delimiter_named(word: str) -> str:
             "type one character, or comma, semicolon, tab, pipe or space",
         )
     if found.isalnum() or found in "+-.\"'_" or (not found.isprintable() and found != "\t"):
-        raise StablemaxError(
-            f"--delimiter: '{brief(word)}' cannot separate numbers", "for instance: --delimiter ';'"
-        )
+        raise StablemaxError(f"--delimiter: '{brief(word)}' cannot separate numbers", "for instance: --delimiter ';'")
     return found
 
 
@@ -169,9 +167,7 @@ def find_layout(
                 "--header takes it as names"
             )
     names = tuple(first) if header else ()
-    label = (
-        None if options.label_column is None else _label_column(options.label_column, names, len(first), name)
-    )
+    label = None if options.label_column is None else _label_column(options.label_column, names, len(first), name)
     guessed = (
         options.index_column is None
         and len(first) > 1
@@ -186,9 +182,7 @@ def find_layout(
             "leave out --index-column, or name another --label-column",
         )
     if len(first) - index - (label is not None) < 1:
-        raise StablemaxError(
-            f"{name}: no column is left for the logits", "leave out --index-column or --label-column"
-        )
+        raise StablemaxError(f"{name}: no column is left for the logits", "leave out --index-column or --label-column")
     if label is None and len(first) - index > 1:
         notes.extend(
             f"{name}: column {place} ({title}) is read as logits; --label-column {title} takes it as labels"
@@ -247,9 +241,5 @@ def _label_column(asked: str, names: Sequence[str], width: int, name: str) -> in
             f"{name}: --label-column {brief(asked, 60)}: columns are counted from 0",
             f"the last one is {width - 1:,}",
         )
-    hint = (
-        f"columns are named: {listed(names)}"
-        if names
-        else "there is no header; use its number, counted from 0"
-    )
+    hint = f"columns are named: {listed(names)}" if names else "there is no header; use its number, counted from 0"
     raise StablemaxError(f"{name}: no column is named {brief(asked, 120)}", hint)

@@ -180,9 +180,7 @@ def _check_magic(start: bytes, name: str) -> None:
             "pickles hold Python code and are never loaded; save the numbers with numpy.save",
         )
     begins = brief(repr(start.decode("latin-1"))[1:-1], 80)
-    raise StablemaxError(
-        f"{name}: is not a .npy file: it begins with '{begins}'", "is it text? --input-format csv"
-    )
+    raise StablemaxError(f"{name}: is not a .npy file: it begins with '{begins}'", "is it text? --input-format csv")
 
 
 def _declared(text: str, name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
@@ -192,13 +190,10 @@ def _declared(text: str, name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...
             warnings.simplefilter("ignore")  # an invalid escape in a hostile header warns on stderr
             declared: object = ast.literal_eval(text.strip())
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise StablemaxError(
-            f"{name}: the .npy header is damaged: {brief(text.strip(), 160)}", _RESAVE
-        ) from None
+        raise StablemaxError(f"{name}: the .npy header is damaged: {brief(text.strip(), 160)}", _RESAVE) from None
     if not isinstance(declared, dict) or set(declared) != {"descr", "fortran_order", "shape"}:
         raise StablemaxError(
-            f"{name}: the .npy header must have the keys descr, fortran_order and shape: "
-            f"{brief(text.strip(), 160)}",
+            f"{name}: the .npy header must have the keys descr, fortran_order and shape: {brief(text.strip(), 160)}",
             _RESAVE,
         )
     fortran_order, shape = declared["fortran_order"], declared["shape"]
@@ -304,9 +299,7 @@ def check_size(header: NpyHeader, size: int, name: str) -> None:
         raise StablemaxError(message, _TEXT_MODE)
     if size > expected:
         raise StablemaxError(message, f"either bytes were appended, or {_TEXT_MODE}")
-    raise StablemaxError(
-        message, "the file is truncated (copy it again), or it was converted in text mode (CRLF)"
-    )
+    raise StablemaxError(message, "the file is truncated (copy it again), or it was converted in text mode (CRLF)")
 
 
 def mapped(stream: BinaryIO, header: NpyHeader, start: int = 0) -> np.ndarray:
@@ -414,8 +407,7 @@ def read_npy_stream(stream: Readable, name: str, *, size: int | None = None) -> 
         check_size(header, size, name)
     if header.data_bytes > MEMORY_LIMIT:
         raise StablemaxError(
-            f"{name}: the header declares {size_of(header.data_bytes)}; "
-            f"at most {MEMORY_LIMIT:,} are held in memory",
+            f"{name}: the header declares {size_of(header.data_bytes)}; at most {MEMORY_LIMIT:,} are held in memory",
             MAP_HINT,
         )
     data = bytearray()
@@ -427,8 +419,7 @@ def read_npy_stream(stream: Readable, name: str, *, size: int | None = None) -> 
     check_size(header, header.offset + len(data), name)
     if stream.read(1):
         raise StablemaxError(
-            f"{name}: header and data make {size_of(header.offset + header.data_bytes)}, "
-            "but more bytes follow",
+            f"{name}: header and data make {size_of(header.offset + header.data_bytes)}, but more bytes follow",
             f"either bytes were appended, or {_TEXT_MODE}",
         )
     return _shaped(data, header)

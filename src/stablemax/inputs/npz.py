@@ -48,8 +48,7 @@ class _Bounded:
     def read(self, size: int = -1, /) -> bytes:
         if size > READ_LIMIT:
             raise StablemaxError(
-                f"{self._name}: the table of contents claims {size_of(size)}; "
-                f"at most {READ_LIMIT:,} are read",
+                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read",
                 _RESAVE,
             )
         return self._stream.read(READ_LIMIT if size < 0 else size)
@@ -156,8 +155,7 @@ def read_npz_file(stream: BinaryIO, member: str | None, name: str) -> np.ndarray
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         if info.file_size > MEMORY_LIMIT:
             raise StablemaxError(
-                f"{called}: {size_of(info.file_size)} when decompressed; "
-                f"at most {MEMORY_LIMIT:,} are held in memory",
+                f"{called}: {size_of(info.file_size)} when decompressed; at most {MEMORY_LIMIT:,} are held in memory",
                 MAP_HINT,
             )
         with archive.open(info) as data:
@@ -179,9 +177,7 @@ def _chosen(archive: zipfile.ZipFile, member: str | None, name: str) -> zipfile.
                 f"{name}: holds no .npy arrays",
                 "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())",
             )
-        raise StablemaxError(
-            f"{name}: holds {len(arrays):,} arrays: {listed(names)}", "say which: FILE.npz:NAME"
-        )
+        raise StablemaxError(f"{name}: holds {len(arrays):,} arrays: {listed(names)}", "say which: FILE.npz:NAME")
     found = [info for info in arrays if info.filename == member] or [
         info for info, plain in zip(arrays, names, strict=True) if plain == member
     ]
@@ -209,7 +205,5 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
     start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
     if signature != b"PK\x03\x04" or start + info.file_size > os.fstat(stream.fileno()).st_size:
-        raise StablemaxError(
-            f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE
-        )
+        raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
     return mapped(stream, header, start)

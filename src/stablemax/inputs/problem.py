@@ -215,11 +215,7 @@ def _file(given: ArrayFile | np.ndarray, name: str) -> ArrayFile:
 
 def _label_file(logits: ArrayFile, labels: ArrayFile | np.ndarray | None) -> ArrayFile | None:
     if labels is None:
-        return (
-            None
-            if logits.labels is None
-            else ArrayFile(logits.labels, name=logits.name, format=logits.format)
-        )
+        return None if logits.labels is None else ArrayFile(logits.labels, name=logits.name, format=logits.format)
     given = _file(labels, "the labels")
     if logits.labels is not None:
         raise StablemaxError(
@@ -227,9 +223,7 @@ def _label_file(logits: ArrayFile, labels: ArrayFile | np.ndarray | None) -> Arr
             "leave out --label-column or the file of labels",
         )
     if given.labels is not None:
-        raise StablemaxError(
-            f"{given.name}: --label-column is for the file of the logits", "leave out --label-column"
-        )
+        raise StablemaxError(f"{given.name}: --label-column is for the file of the logits", "leave out --label-column")
     # A table always has two dimensions; one column of labels is one label per row.
     if given.format in {"csv", "tsv"} and given.array.ndim == 2 and given.array.shape[1] == 1:
         return ArrayFile(given.array[:, 0], None, given.name, given.notes, given.format)
@@ -243,9 +237,7 @@ def _check_logits(array: np.ndarray, name: str, axis: int | None) -> None:
             "if 0 and 1 are meant as logits: x.astype(np.float32)",
         )
     if not _is_real(array.dtype):
-        raise StablemaxError(
-            f"{name}: holds {array.dtype.name}, not real numbers", "save x.astype(np.float32)"
-        )
+        raise StablemaxError(f"{name}: holds {array.dtype.name}, not real numbers", "save x.astype(np.float32)")
     if array.ndim == 0:
         raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
     if 0 in array.shape:
@@ -260,13 +252,9 @@ def _is_real(dtype: np.dtype[Any]) -> bool:
 
 def _check_not_empty(shape: tuple[int, ...], axis: int, name: str) -> None:
     if shape[axis] == 0:
-        raise StablemaxError(
-            f"{name}: has shape {shape_of(shape)}: no classes", "softmax needs at least one class"
-        )
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no classes", "softmax needs at least one class")
     if 0 in shape:
-        raise StablemaxError(
-            f"{name}: has shape {shape_of(shape)}: no rows", "save at least one row of logits"
-        )
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no rows", "save at least one row of logits")
 
 
 def _normalised(axis: int | None, shape: tuple[int, ...], name: str) -> int | None:

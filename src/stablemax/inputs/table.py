@@ -91,8 +91,7 @@ class _Rows:
             row = self.count + int(wrong[0])
             title = f"is named '{self.layout.header[0]}'" if self.layout.header[0] else "has no name"
             raise StablemaxError(
-                f"{self.name}: column 1 {title} like an index, "
-                f"but row {row:,} has {column[wrong[0]]:g} there",
+                f"{self.name}: column 1 {title} like an index, but row {row:,} has {column[wrong[0]]:g} there",
                 "--index-column leaves the column out, --no-index-column reads it as logits",
             )
 
@@ -143,9 +142,7 @@ def read_table(
     with open_regular(source) as stream, reading(called):
         size = os.fstat(stream.fileno()).st_size
         if size > TEXT_LIMIT:
-            raise StablemaxError(
-                f"{called}: {size_of(size)} of text; at most {TEXT_LIMIT:,} are read", TO_NPY
-            )
+            raise StablemaxError(f"{called}: {size_of(size)} of text; at most {TEXT_LIMIT:,} are read", TO_NPY)
         return _read(stream, chosen, called, plain)
 
 
@@ -159,9 +156,7 @@ def _read(stream: Readable, options: TableOptions, name: str, plain: str) -> Tab
         lines, numbers, blank, skipped = _data_lines(block, options.comment, blank, name)
         comments += skipped
         if comments > COMMENTS_LIMIT:
-            raise StablemaxError(
-                f"{name}: more than {COMMENTS_LIMIT:,} comment lines", "remove them, or set --comment"
-            )
+            raise StablemaxError(f"{name}: more than {COMMENTS_LIMIT:,} comment lines", "remove them, or set --comment")
         if not lines:
             continue
         if layout is None or rows is None:
@@ -172,9 +167,7 @@ def _read(stream: Readable, options: TableOptions, name: str, plain: str) -> Tab
         if lines:
             rows.add(_parsed(block, lines, numbers, layout, name))
     if layout is None or rows is None:
-        raise StablemaxError(
-            f"{name}: holds no rows", "write one row of numbers per line, for instance 1.5,2.5"
-        )
+        raise StablemaxError(f"{name}: holds no rows", "write one row of numbers per line, for instance 1.5,2.5")
     if not rows.count:
         raise StablemaxError(f"{name}: holds no rows but a header", "if its first line is data: --no-header")
     return _table(rows, layout, comments, options, notes)
@@ -224,9 +217,7 @@ def _data_lines(
         lines = [lines[at] for at in kept]
         numbers = [block.first + at for at in kept]
     if lines and blank is None and (not all(lines) or "\n " in body or body.startswith(" ")):
-        blank = next(
-            (number for line, number in zip(lines, numbers, strict=True) if not line.strip(" ")), None
-        )
+        blank = next((number for line, number in zip(lines, numbers, strict=True) if not line.strip(" ")), None)
     if lines and blank is not None:
         raise StablemaxError(
             f"{name}: line {blank:,} is blank, but rows follow it",

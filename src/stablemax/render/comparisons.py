@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from stablemax.render import data
-from stablemax.render.figures import LOOKS
+from stablemax.render.figures import LOOKS, glyph
 from stablemax.vocabulary import OutputFormat
 
 if TYPE_CHECKING:
@@ -37,31 +37,55 @@ def render(
         on = console.surface(color, to_file=to_file)
         text = console.printed(tables.comparison(result, on, details=details, show_values=show_values), on)
         # A command is one line, however long: a copy of it must run.
-        return f"{text}reproduce: {shlex.join(result.command)}\n" if result.command else text
+        return f"{text}reproduce: {quoted(result.command)}\n" if result.command else text
     if how is OutputFormat.JSON:
         return data.document("comparison", result)
     if how is OutputFormat.NDJSON:
         return data.lines(data.comparison_records(result))
     if how is OutputFormat.MARKDOWN:
-        return _markdown(result)
+        from stablemax.render.console import surface
+
+        return _markdown(result, ascii_only=surface(color, to_file=to_file).ascii_only)
     rows = [data.verdict_row(r.operation, v) for r in result.reports for v in r.verdicts]
     write = data.table_csv if how is OutputFormat.CSV else data.table_plain
     return write(list(data.VERDICT_COLUMNS), rows)
 
 
-def _markdown(result: Comparison) -> str:
+def _markdown(result: Comparison, *, ascii_only: bool) -> str:
     from stablemax.render.tables import facts, figure_of
 
     def cell(report: OperationReport, variant: str, fmt: str) -> str:
         verdict = next(v for v in report.verdicts if v.variant == variant and v.format == fmt)
         if verdict.worst is None:
             return "not run"
-        return f"{LOOKS[verdict.worst].glyph} {LOOKS[verdict.worst].word} {figure_of(verdict)}".strip()
+        return f"{glyph(verdict.worst, ascii_only=ascii_only)} {LOOKS[verdict.worst].word} {figure_of(verdict)}".strip()
 
     parts = [f"{result.finding}\n", *(f"- {line}" for line in facts(result)), ""]
     for report in result.reports:
         names = dict.fromkeys(v.variant for v in report.verdicts)
         rows = [[n.partition("/")[2], *(cell(report, n, f) for f in result.formats)] for n in names]
         parts.append(data.table_markdown([report.operation, *result.formats], rows))
-    parts.append(f"Reproduce: `{shlex.join(result.command)}`")
+    parts.append(f"Reproduce: `{quoted(result.command)}`")
     return "\n".join(parts) + "\n"
+
+
+def quoted(command: tuple[str, ...]) -> str:
+    r"""Join arguments so that a shell reads them back, with control characters as bash's ``$'\e'``.
+
+    Examples
+    --------
+    >>> print(quoted(("stablemax", "loss", "a b.npy", "red\x1b[31m.npy")))
+    stablemax loss 'a b.npy' $'red\x1b[31m.npy'
+    """
+    return " ".join(shlex.quote(a) if a.isprintable() else _ansi_c(a) for a in command)
+
+
+def _ansi_c(text: str) -> str:
+    escaped = "".join(c if c.isprintable() and c not in "\\'" else _escape(c) for c in text)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return f"\\x{ord(character):02x}" if ord(character) < 0x80 else f"\\U{ord(character):08x}"

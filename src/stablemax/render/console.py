@@ -112,4 +112,4 @@ def printed(renderables: list[RenderableType], on: Surface) -> str:
     text = capture.get()
     lines = [line.rstrip() for line in text.split("\n")] if not on.color else text.split("\n")
     text = "\n".join(lines)
-    return text.encode("ascii", "replace").decode("ascii") if on.ascii_only else text
+    return text.encode("ascii", "backslashreplace").decode("ascii") if on.ascii_only else text

@@ -23,7 +23,7 @@ VERDICT_COLUMNS = (
     "worst",
     "ok",
     "undefined",
-    "input overflow",
+    "input-overflow",
     "inaccurate",
     "lost",
     "overflow",
@@ -79,23 +79,18 @@ def versions() -> dict[str, str]:
 def document(kind: str, content: Any) -> str:
     """Write one JSON document with the schema's id and the versions in front."""
     body = {"schema": SCHEMA, "kind": kind, "versions": versions(), **jsonable(content)}
-    return json.dumps(body, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
 
 def lines(records: list[dict[str, Any]]) -> str:
     """Write records as NDJSON, one a line, each with the schema's id."""
-    return "".join(
-        json.dumps({"schema": SCHEMA, **jsonable(r)}, allow_nan=False, ensure_ascii=False) + "\n"
-        for r in records
-    )
+    return "".join(json.dumps({"schema": SCHEMA, **jsonable(r)}, allow_nan=False) + "\n" for r in records)
 
 
 def comparison_records(result: Comparison) -> list[dict[str, Any]]:
     """Flatten a comparison to a record for each verdict."""
     return [
-        {"operation": report.operation, **dataclasses.asdict(v)}
-        for report in result.reports
-        for v in report.verdicts
+        {"operation": report.operation, **dataclasses.asdict(v)} for report in result.reports for v in report.verdicts
     ]
 
 
@@ -104,9 +99,7 @@ def verdict_row(operation: str, verdict: Verdict) -> list[str]:
     bad = verdict.first_bad
     found = {
         "operation": operation,
-        **{
-            c: getattr(verdict, c) for c in ("variant", "format", "accumulation", "worst", "cause", "skipped")
-        },
+        **{c: getattr(verdict, c) for c in ("variant", "format", "accumulation", "worst", "cause", "skipped")},
         **{c: getattr(verdict, c) for c in VERDICT_COLUMNS[12:18]},
         **{outcome.value: share for outcome, share in verdict.shares.items()},
     }
@@ -135,9 +128,7 @@ def table_csv(headers: list[str], rows: list[list[str]]) -> str:
 
 def table_plain(headers: list[str], rows: list[list[str]]) -> str:
     """Write tab-separated lines with a header, for cut and awk."""
-    return "".join(
-        "\t".join(c.replace("\t", " ").replace("\n", " ") for c in r) + "\n" for r in [headers, *rows]
-    )
+    return "".join("\t".join(c.replace("\t", " ").replace("\n", " ") for c in r) + "\n" for r in [headers, *rows])
 
 
 def table_markdown(headers: list[str], rows: list[list[str]]) -> str:

@@ -69,4 +69,4 @@ def sections(found: Explanation) -> list[tuple[str, list[str]]]:
 
 
 def _row(values: tuple[float, ...]) -> str:
-    return ", ".join(figures.number(v) for v in values)
+    return ", ".join(figures.number(v, "float32") for v in values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stablemax.formats import FORMATS
 from stablemax.results import Outcome
 
 
@@ -45,6 +46,8 @@ def error(value: float | None, unit: str = "ulp") -> str:
     """
     if value is None:
         return ""
+    if value == math.inf:
+        return f">1e308 {unit}"
     if 0 < value < 1e-3:
         return f"<0.001 {unit}"
     if 1000 <= value < 1e4:
@@ -62,8 +65,8 @@ def short_error(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if value == 0:
-        return "0 ulp"
+    if value in (0, math.inf):
+        return "0 ulp" if value == 0 else ">1e308 ulp"
     if value < 9.995:
         return f"{value:.2f} ulp"
     if value < 99999.5:
@@ -88,15 +91,21 @@ def share(value: float) -> str:
     return f"{percent:.0f}%"
 
 
-def number(value: float) -> str:
-    """Write an output value to twelve digits, as the notebooks show them and a little more.
+def number(value: float, fmt: str = "float64") -> str:
+    """Write an output value: the shortest decimal that its format reads back the same.
+
+    float64 is written to twelve digits, a few more than the notebooks show.
 
     Examples
     --------
-    >>> number(1803.6252505010002), number(float("nan")), number(-0.0)
-    ('1803.6252505', 'nan', '-0')
+    >>> number(1803.6252505010002), number(0.09003057, "float32"), number(float("nan"))
+    ('1803.6252505', '0.09003057', 'nan')
     """
-    return f"{value:.12g}"
+    if fmt == "float64" or not math.isfinite(value):
+        return f"{value:.12g}"
+    # Every number of a format is a float64; the fewest digits that round to it there are enough.
+    convert = FORMATS[fmt].round
+    return next(t for t in (f"{value:.{digits}g}" for digits in range(1, 18)) if float(convert(float(t))) == value)
 
 
 def exact(value: float) -> str:

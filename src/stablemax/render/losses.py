@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.render import data, figures
+from stablemax.render.arrays import described_input
 from stablemax.vocabulary import OutputFormat
 
 if TYPE_CHECKING:
+    from stablemax.inputs.problem import Problem
     from stablemax.results import LossResult
 
 
-def render(result: LossResult, how: OutputFormat) -> str:
+def render(result: LossResult, how: OutputFormat, problem: Problem) -> str:
     """Write a loss: a number alone, or every row's."""
     values = [result.value] if result.rows is None else result.rows.tolist()
     body = {
@@ -23,7 +25,7 @@ def render(result: LossResult, how: OutputFormat) -> str:
     }
     if how is OutputFormat.JSON:
         found = {"loss": result.value} if result.rows is None else {"losses": values}
-        return data.document("loss", {**found, **body})
+        return data.document("loss", {"input": described_input(problem), **found, **body})
     if how is OutputFormat.NDJSON:
         if result.rows is None:
             return data.lines([{"kind": "loss", "loss": result.value, **body}])

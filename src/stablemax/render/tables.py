@@ -11,6 +11,7 @@ from rich.text import Text
 from stablemax.render import figures
 from stablemax.render.figures import LOOKS
 from stablemax.results import Outcome
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +34,7 @@ def comparison(result: Comparison, on: Surface, *, details: bool, show_values: b
             parts += _details(report, on)
         if show_values:
             parts += _values(report, on)
-    parts += [Text(""), Text(legend(result, on), style="dim")]
+    parts += [Text(""), Text(legend(result, on, every=details or show_values), style="dim")]
     return parts
 
 
@@ -49,24 +50,22 @@ def facts(result: Comparison) -> list[str]:
     """Say what was compared, and how."""
     given = result.input
     labels = f"; labels: {given.labels}" if given.labels else ""
-    rows = (
-        f"{given.rows:,} rows"
-        if given.judged_rows == given.rows
-        else f"{given.rows:,} rows (errors judged on {given.judged_rows:,})"
-    )
+    rows = counted(given.rows, "row")
+    if given.judged_rows != given.rows:
+        rows += f" (errors judged on {given.judged_rows:,})"
     ways: dict[str, list[str]] = {}
     for name, how in result.accumulation.items():
         ways.setdefault(how, []).append(name)
     added = "; ".join(f"{' and '.join(names)} {_ADDED[how]}" for how, names in ways.items())
     limit = "half of the format's bits" if result.max_ulp is None else f"{result.max_ulp:g} ulp"
     return [
-        f"input: {given.source}; {rows} x {given.classes:,} classes, {given.dtype}, "
+        f"input: {given.source}; {rows} x {counted(given.classes, 'class', 'classes')}, {given.dtype}, "
         f"from {given.smallest:g} to {given.largest:g}{labels}",
         f"sums: {added}. Inaccurate: off by more than {limit}",
     ]
 
 
-def legend(result: Comparison, on: Surface) -> str:
+def legend(result: Comparison, on: Surface, *, every: bool) -> str:
     """Explain the words that occur."""
     meanings = {
         Outcome.INACCURATE: "finite and wrong",
@@ -76,7 +75,7 @@ def legend(result: Comparison, on: Surface) -> str:
         Outcome.INPUT_OVERFLOW: "the format cannot hold the logits",
         Outcome.UNDEFINED: "the formula has no value there",
     }
-    seen = {o for v in result.verdicts for o in v.shares}
+    seen = {o for v in result.verdicts for o in (v.shares if every else (v.worst,))}
     told = [
         f"{figures.glyph(o, ascii_only=on.ascii_only)} {LOOKS[o].word}: {text}"
         for o, text in meanings.items()
@@ -159,13 +158,16 @@ def detail_lines(verdict: Verdict) -> list[str]:
         ("relative", figures.error(verdict.error_u, "u")),
         ("over its bound", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
         ("largest |sum p - 1|", "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}"),
-        ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean)),
+        ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean, verdict.format)),
         ("off by", figures.error(verdict.mean_error_ulp)),
     ]
     lines = ["; ".join(f"{name} {value}" for name, value in measured if value)]
     if verdict.first_bad is not None:
         bad = verdict.first_bad
-        lines.append(f"gives {figures.number(bad.output)}, should give {figures.number(bad.truth)}")
+        lines.append(
+            f"gives {figures.number(bad.output, verdict.format)}, "
+            f"should give {figures.number(bad.truth, verdict.format)}"
+        )
     if verdict.cause:
         lines.append(f"cause: {verdict.cause}")
     return [line for line in lines if line]
@@ -183,9 +185,7 @@ def _values(report: OperationReport, on: Surface) -> list[RenderableType]:
                 line.append(" ")
                 if outcome is not Outcome.OK:
                     line.append(figures.glyph(outcome, ascii_only=on.ascii_only), style=LOOKS[outcome].style)
-                line.append(
-                    figures.number(value), style="" if outcome is Outcome.OK else LOOKS[outcome].style
-                )
+                line.append(figures.number(value), style="" if outcome is Outcome.OK else LOOKS[outcome].style)
             parts.append(line)
     return parts
 

@@ -137,7 +137,7 @@ def clipped(x: Array, t: Targets, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("blanchard-2021", "pytorch-11752", "optax-1792"),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="lse - x_y cancels: the digits of log s below those of m are gone",
 )
 def lse_minus(x: Array, t: Targets, xp: Namespace) -> Array:

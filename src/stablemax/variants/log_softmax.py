@@ -82,7 +82,7 @@ def log_of_softmax(x: Array, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("blanchard-2021", "pytorch-11752", "optax-1792"),
-    cure="log_softmax/shifted",
+    cure="log_softmax/compensated",
     weakness="x - lse cancels: the digits of log s below those of m are gone",
 )
 def lse_minus(x: Array, xp: Namespace) -> Array:

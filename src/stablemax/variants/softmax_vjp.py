@@ -73,7 +73,7 @@ def closed_form(x: Array, g: Array, xp: Namespace) -> Array:
 @variant(
     Operation.SOFTMAX_VJP,
     "centred",
-    formula="p (h - sum(p h)),  h = g - g_m,  m the most probable class",
+    formula="e (h - sum(p h)) / sum(e),  h = g - g_m,  m the most probable class",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
     cites=("rump-2008",),
     weakness="h - sum(p h) cancels where g_j is close to its mean under p",
@@ -82,14 +82,15 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
     """The closed form, after a constant is taken from g, which changes nothing in exact arithmetic.
 
     Why it holds: the product depends on the differences of g only; taken first, they are as small as
-    they should be. p is that of `softmax/compensated`.
+    they should be. e and its sum are those of `softmax/compensated`.
 
     Where it breaks: an entry whose g_j is close to the mean of g under p is ill-conditioned.
     """
-    p = _softmax.compensated.function(x, xp)
+    e = xp.shifted_exp(x)
     pivot, _ = xp.take_max(g, x)
     h = g - pivot
-    return p * (h - xp.sum(p * h))
+    # The exponentials are divided last: a p below the smallest number may have a p h above it.
+    return xp.over_sum(e * (h - xp.sum(xp.over_sum(e * h, e, 1.0))), e, 1.0)
 
 
 @variant(
