@@ -98,14 +98,15 @@ def number(value: float, fmt: str = "float64") -> str:
 
     Examples
     --------
-    >>> number(1803.6252505010002), number(0.09003057, "float32"), number(float("nan"))
+    >>> number(1803.6252505010002), number(0.09003057330846786, "float32"), number(float("nan"))
     ('1803.6252505', '0.09003057', 'nan')
     """
     if fmt == "float64" or not math.isfinite(value):
         return f"{value:.12g}"
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
     convert = FORMATS[fmt].round
-    return next(t for t in (f"{value:.{digits}g}" for digits in range(1, 18)) if float(convert(float(t))) == value)
+    texts = (f"{value:.{digits}g}" for digits in range(1, 18))
+    return next((text for text in texts if float(convert(float(text))) == value), repr(value))
 
 
 def exact(value: float) -> str:
