@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from stablemax.errors import StablemaxError
 from stablemax.inputs.generated import MAX_CELLS, PRESETS, generate, preset
 from stablemax.vocabulary import Distribution
 
-SHAPE = {"rows": 400, "classes": 100}
+SHAPE: dict[str, Any] = {"rows": 400, "classes": 100}
 
 
 @pytest.mark.parametrize("distribution", Distribution)
@@ -97,7 +98,7 @@ def test_numbers_out_of_range_are_refused_by_the_name_of_their_option(wrong: dic
 
 
 # What NOTEBOOKS.md says of each input: shape, dtype, and a fact that only that input has.
-FACTS = {
+FACTS: dict[str, tuple[tuple[int, int], str, Any]] = {
     "notebook-a": ((16, 64), "float32", lambda x, y: (np.abs(x) <= 50).all() and np.abs(x).max() > 45),
     "notebook-b-gentle": ((50, 10), "float64", lambda x, y: x.ravel().tolist() == np.linspace(-1, 1, 500).tolist()),
     "notebook-b-moderate": ((50, 10), "float64", lambda x, y: (x.min(), x.max()) == (-1, 500)),
@@ -106,7 +107,8 @@ FACTS = {
     "notebook-c": ((2, 3), "float64", lambda x, y: x.tolist() == [[1, 2, 3], [1000, 1001, 1002]]),
     "notebook-c-loss": (
         (2, 3), "float32",
-        lambda x, y: (x == np.float32([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]])).all() and y.tolist() == [0, 2],
+        lambda x, y: x.tolist() == np.array([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]], dtype=np.float32).tolist()
+        and y.tolist() == [0, 2],
     ),
     "notebook-d": ((8, 3000), "float32", lambda x, y: abs(x.std() - 1) < 0.02 and abs(x.mean()) < 0.04),
     "notebook-d-gap": (

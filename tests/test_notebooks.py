@@ -27,7 +27,7 @@ def compared(preset: str, operation: str, fmt: str, *more: str) -> dict[str, Any
     """Verdicts by variant name of one `stablemax compare`."""
     done = run(
         *("compare", "--preset", preset, "--operation", operation, "--format", fmt),
-        *("--show-values", "4", "--output-format", "json", *more),
+        *("--show-values", "4", "--output-format", "json", "-q", *more),
     )
     assert (done.code, done.err) == (0, "")
     (report,) = json.loads(done.out)["reports"]
@@ -196,6 +196,4 @@ def test_e_the_full_jacobian_agrees_with_the_closed_form() -> None:
     assert {found[n]["worst"] for n in ("jacobian", "closed-form", "centred", "wide")} == {"ok"}
     jacobian, closed = row(found["jacobian"], 0), row(found["closed-form"], 0)
     # Both cancel from the size of p g, about 1/20, in float32.
-    assert max(abs(a - b) for a, b in zip(jacobian, closed, strict=True)) <= 20 * 2**-24 * max(
-        map(abs, closed)
-    )
+    assert max(abs(a - b) for a, b in zip(jacobian, closed, strict=True)) <= 20 * 2**-24 * max(map(abs, closed))

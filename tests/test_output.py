@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stablemax.errors import StablemaxError
 from stablemax.output import whole_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and devices of POSIX")
 
@@ -29,14 +32,12 @@ def test_a_file_appears_with_everything_that_was_written(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(
-    tmp_path: Path, error: BaseException
-) -> None:
+def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, error: BaseException) -> None:
     old = tmp_path / "old.txt"
     old.write_text("old")
     for target in (old, tmp_path / "new.txt"):
         expected = StablemaxError if isinstance(error, OSError) else type(error)
-        with pytest.raises(expected), whole_file(str(target)) as stream:
+        with pytest.raises(expected), whole_file(str(target)) as stream:  # noqa: PT012 - the block is the point
             stream.write(b"half of it")
             raise error
     assert listed(tmp_path) == ["old.txt"]

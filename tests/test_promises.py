@@ -1,4 +1,4 @@
-"""What the variants promise under each named condition: held for equality, so that a better result fails too."""
+"""What the variants promise under each condition: held for equality, so that a better result fails too."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ def test_the_first_the_last_and_the_extreme_rows_are_always_judged(x: np.ndarray
 
 
 @given(LOGITS, st.integers(1, 70))
-def test_rows_come_in_ascending_order_once_each_and_not_many_more_than_asked_for(
-    x: np.ndarray, limit: int
-) -> None:
+def test_rows_come_in_ascending_order_once_each_and_not_many_more_than_asked_for(x: np.ndarray, limit: int) -> None:
     rows = judged_rows(x, limit)
     assert (np.diff(rows) > 0).all()
     assert 0 <= rows[0] <= rows[-1] < len(x)

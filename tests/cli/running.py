@@ -73,9 +73,7 @@ def _as_started(arguments: tuple[str, ...], changes: Mapping[str, str]) -> Itera
 
 def run(*arguments: str, encoding: str = "utf-8", stdin: bytes = b"", **changes: str) -> Done:
     """Run a command in this process."""
-    out, err = (
-        io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n", write_through=True) for _ in range(2)
-    )
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n", write_through=True) for _ in range(2))
     given, before = io.TextIOWrapper(io.BytesIO(stdin)), sys.stdin
     sys.stdin = given
     try:
@@ -89,7 +87,7 @@ def run(*arguments: str, encoding: str = "utf-8", stdin: bytes = b"", **changes:
         sys.stdin = before
     return Done(
         code,
-        *(s.buffer.getvalue().decode(encoding) for s in (out, err)),  # type: ignore[attr-defined]
+        *(s.buffer.getvalue().decode(encoding) for s in (out, err)),
     )
 
 

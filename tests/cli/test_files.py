@@ -29,9 +29,7 @@ def files(folder: Path) -> set[str]:
     ],
     ids=" ".join,
 )
-def test_o_writes_a_report_to_a_file_and_nothing_to_standard_output(
-    command: tuple[str, ...], desk: Path
-) -> None:
+def test_o_writes_a_report_to_a_file_and_nothing_to_standard_output(command: tuple[str, ...], desk: Path) -> None:
     printed = run(*command)
     done = run(*command, "-o", "report.txt")
     assert (done.code, done.out, done.err) == (0, "", "")
@@ -93,9 +91,7 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    assert_refused(
-        run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left"
-    )
+    assert_refused(run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left")
     assert files(desk) == before
     if existing:
         assert Path("p.npy").read_bytes() == b"precious"
@@ -135,7 +131,7 @@ def test_generate_writes_logits_and_labels_that_the_other_commands_read(desk: Pa
     done = run("generate", "--preset", "notebook-c-loss", "-o", "g.npy", "--labels", "l.csv")
     assert (done.code, done.out) == (0, "")
     assert done.err == "note: g.npy: 2 x 3, preset notebook-c-loss\n"
-    assert np.load("g.npy").tolist() == np.float32([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]]).tolist()
+    assert np.load("g.npy").tolist() == np.array([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]], dtype=np.float32).tolist()
     loss = run("loss", "g.npy", "l.csv")
     assert (loss.code, loss.err) == (0, "")
     assert abs(float(loss.out) - 1.4185397624969482) < 2**-22
@@ -144,10 +140,7 @@ def test_generate_writes_logits_and_labels_that_the_other_commands_read(desk: Pa
 
 @pytest.mark.parametrize("suffix", ["npy", "csv"])
 def test_generated_files_compare_as_the_generated_input_does(suffix: str, desk: Path) -> None:
-    assert (
-        run("generate", "--seed", "3", "--scale", "1e3", "-o", f"g.{suffix}", "--labels", "l.npy", "-q").code
-        == 0
-    )
+    assert run("generate", "--seed", "3", "--scale", "1e3", "-o", f"g.{suffix}", "--labels", "l.npy", "-q").code == 0
     read = run("compare", f"g.{suffix}", "l.npy", "-q", "--output-format", "csv").out
     assert read == run("compare", "--seed", "3", "--scale", "1e3", "-q", "--output-format", "csv").out
 

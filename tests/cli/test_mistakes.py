@@ -37,9 +37,9 @@ MISTAKES = [
     ("compare --variant nope", "nope", "list variants"),
     ("compare --operation softmax --variant log_softmax/*", "log_softmax/*"),
     ("compare x.npy --operation cross_entropy", "cross_entropy needs labels"),
-    ("compare x.npy ignored.npy --operation cross_entropy", "every row is ignored"),
+    ("compare x.npy ignored.npy --operation cross_entropy", "every judged row is ignored"),
     # words
-    ("compare --fail-on bogus", "'bogus'", "nan, overflow, lost, inaccurate, undefined, input-overflow"),
+    ("compare --fail-on bogus", "'bogus'", "nan, overflow, lost, inaccurate"),
     ("compare --fail-on nan,,lost", "''"),
     ("compare --fail-on=", "''"),
     ("compare --format float33", "float33", "bfloat16"),
@@ -105,9 +105,7 @@ def test_a_mistake_is_told_in_two_lines(command: str, words: list[str], here: Pa
 def test_no_word_of_the_libraries_underneath_reaches_a_user(command: str) -> None:
     text = run(*command.split()).err.lower()
     assert not [
-        word
-        for word in ("value error", "pydantic", "traceback", "typer", "click", "input should be")
-        if word in text
+        word for word in ("value error", "pydantic", "traceback", "typer", "click", "input should be") if word in text
     ]
 
 
@@ -144,9 +142,7 @@ def test_a_missing_file_with_a_hostile_name_is_told_in_two_printable_lines(name:
 @pytest.mark.parametrize("what", ["truncated", "garbage", "empty"])
 def test_a_damaged_file_is_refused(what: str, desk: Path) -> None:
     whole = (desk / "x.npy").read_bytes()
-    (desk / "bad.npy").write_bytes(
-        {"truncated": whole[:-8], "garbage": b"\x00\xffgarbage", "empty": b""}[what]
-    )
+    (desk / "bad.npy").write_bytes({"truncated": whole[:-8], "garbage": b"\x00\xffgarbage", "empty": b""}[what])
     assert_refused(run("softmax", "bad.npy"), "bad.npy")
 
 

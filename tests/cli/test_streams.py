@@ -1,4 +1,4 @@
-"""Standard output is the result, standard error the rest; pipes, signals and closed streams in real processes."""
+"""Standard output is the result, standard error the rest; pipes, signals, closed streams: real processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shell(line: str, cwd: Path) -> Done:
     ("command", "code"),
     [
         ("--version", 0), ("--help", 0), ("compare -h", 0), ("loss x.npy y.npy", 0), ("compare --preset notebook-b", 0),
-        ("compare --preset notebook-b --operation softmax --fail-on nan -q", 1), ("loss x.npy y.npy --max-loss 0.01", 1),
+        ("compare --preset notebook-b --operation softmax --fail-on nan -q", 1), ("loss x.npy y.npy --max-loss 0.01", 1),  # noqa: E501
         ("loss x.npy ignored.npy", 1), ("loss x.npy missing.npy", 2), ("nope", 2),
     ],
 )  # fmt: skip
@@ -44,9 +44,7 @@ def test_the_exit_code_says_what_happened(command: str, code: int, samples: Path
     assert bool(done.err) is (code != 0)
 
 
-def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the wheel\ncame off")
 
