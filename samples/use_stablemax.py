@@ -30,9 +30,7 @@ def main() -> None:
     print("loss:", stablemax.cross_entropy(logits, labels))
     print("losses:", stablemax.cross_entropy(logits, labels, reduction="none").round(4))
     gradient = stablemax.cross_entropy_grad(logits, labels)
-    print(
-        "gradient:", gradient.dtype, gradient.shape, "finite" if np.isfinite(gradient).all() else "not finite"
-    )
+    print("gradient:", gradient.dtype, gradient.shape, "finite" if np.isfinite(gradient).all() else "not finite")
 
     result = stablemax.compare(logits, labels, operations=["cross_entropy"], formats=["float32"])
     print(result.finding)

@@ -27,9 +27,7 @@ NARROW = tuple(f for f in FORMATS.values() if f.name != "float64")
 FORMAT_NAMES = tuple(FORMATS)
 
 
-def values_of(
-    fmt: Format, *, limit: float | None = None, least: float | None = None
-) -> st.SearchStrategy[float]:
+def values_of(fmt: Format, *, limit: float | None = None, least: float | None = None) -> st.SearchStrategy[float]:
     """Finite numbers of a format, of every magnitude that it has (or up to `limit`)."""
     top = fmt.max if limit is None else min(limit, fmt.max)
     low = -top if least is None else least
@@ -114,9 +112,7 @@ def second_for(operation: Operation, x: Array, labels: Any = None, g: Any = None
         chosen = np.full(rows, classes - 1) if labels is None else np.asarray(labels, dtype=np.int64)
         return LabelTargets(chosen)
     if operation.needs_upstream:
-        return (
-            np.linspace(-1.0, 1.0, classes) + np.zeros((rows, 1)) if g is None else np.asarray(g, dtype=float)
-        )
+        return np.linspace(-1.0, 1.0, classes) + np.zeros((rows, 1)) if g is None else np.asarray(g, dtype=float)
     return None
 
 

@@ -125,9 +125,7 @@ def test_a_sum_of_non_negative_terms_is_within_the_bound_of_its_policy(
         budget = 0 if k == 1 else Fraction(1.01) * depth * Fraction(adder.u) * truth
         if adder is not fmt:
             # What float32 cannot hold of float64 is lost before the sum.
-            budget += (
-                Fraction(adder.u) * truth + k * Fraction(adder.smallest_subnormal) + ulp_of(truth, fmt) / 2
-            )
+            budget += Fraction(adder.u) * truth + k * Fraction(adder.smallest_subnormal) + ulp_of(truth, fmt) / 2
         assert abs(Fraction(got) - truth) <= budget
 
 
@@ -170,9 +168,7 @@ def test_the_mean_of_three_losses_of_1e308_is_1e308() -> None:
 @POLICIES
 @pytest.mark.parametrize("rows", [3, 1000])
 @ALL
-def test_the_mean_of_rows_at_the_largest_number_does_not_overflow(
-    fmt: Format, rows: int, policy: Accumulation
-) -> None:
+def test_the_mean_of_rows_at_the_largest_number_does_not_overflow(fmt: Format, rows: int, policy: Accumulation) -> None:
     if policy is Accumulation.FLOAT32 and fmt is FLOAT64:
         pytest.skip("float32 cannot hold the terms")
     if policy is Accumulation.SEQUENTIAL and rows > 1 / fmt.u / 8:
@@ -187,12 +183,8 @@ def test_the_mean_of_rows_at_the_largest_number_does_not_overflow(
 
 
 @pytest.mark.parametrize("policy", [Accumulation.PAIRWISE, Accumulation.FLOAT32, Accumulation.FLOAT64])
-@pytest.mark.parametrize(
-    ("name", "rows"), [("float16", 100_000), ("float8_e4m3fn", 500), ("float8_e5m2", 100_000)]
-)
-def test_a_mean_over_more_rows_than_the_format_can_count_is_right(
-    name: str, rows: int, policy: Accumulation
-) -> None:
+@pytest.mark.parametrize(("name", "rows"), [("float16", 100_000), ("float8_e4m3fn", 500), ("float8_e5m2", 100_000)])
+def test_a_mean_over_more_rows_than_the_format_can_count_is_right(name: str, rows: int, policy: Accumulation) -> None:
     fmt = FORMATS[name]
     losses = in_format(np.full(rows, 6.9), fmt)
     assert rows > fmt.max
@@ -347,9 +339,7 @@ def test_the_shift_is_exact_at_every_offset(fmt: Format, data: st.DataObject) ->
 
 @ALL
 @given(data=st.data())
-def test_the_shift_of_a_row_with_masked_classes_is_that_of_the_others(
-    fmt: Format, data: st.DataObject
-) -> None:
+def test_the_shift_of_a_row_with_masked_classes_is_that_of_the_others(fmt: Format, data: st.DataObject) -> None:
     if not fmt.has_inf:
         return
     x = in_format(data.draw(rows_of(fmt)), fmt)
@@ -390,9 +380,7 @@ def test_elementary_functions_are_right_to_an_ulp(fmt: Format, name: str) -> Non
     x = in_format(np.linspace(0.25, 5.0, 40), fmt)
     got = getattr(Arithmetic(fmt), name)(x)
     assert got.dtype == fmt.dtype
-    exact: Callable[[Any], Any] = (
-        (lambda v: flint.arb(2) ** v) if name == "exp2" else getattr(flint.arb, name)
-    )
+    exact: Callable[[Any], Any] = (lambda v: flint.arb(2) ** v) if name == "exp2" else getattr(flint.arb, name)
     with flint.ctx.workprec(200):
         for v, y in zip(x.tolist(), got.astype(np.float64).tolist(), strict=True):
             truth = exact(flint.arb(float(v)))

@@ -163,9 +163,7 @@ def test_a_hair_beside_a_tie_is_no_tie(fmt: Format) -> None:
 
 def test_a_hair_of_a_tail_class_decides_a_tie_in_float16() -> None:
     # log_softmax of [1, -2048] in float16: -2049 is a tie, and the truth lies e**-2049 beyond it.
-    got = truth(
-        lambda xp: -(xp.number(2049.0) + xp.log(xp.exp(xp.array([-2049.0])) + xp.number(1.0))), FLOAT16
-    )
+    got = truth(lambda xp: -(xp.number(2049.0) + xp.log(xp.exp(xp.array([-2049.0])) + xp.number(1.0))), FLOAT16)
     assert got.rounded.tolist() == [-2050.0]
 
 

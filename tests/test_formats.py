@@ -80,9 +80,7 @@ def test_the_ieee_formats_agree_with_numpy(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "u", "overflow", "zero"), TABLE)
-def test_exp_leaves_each_format_where_the_hazard_table_says(
-    name: str, u: float, overflow: str, zero: str
-) -> None:
+def test_exp_leaves_each_format_where_the_hazard_table_says(name: str, u: float, overflow: str, zero: str) -> None:
     fmt = FORMATS[name]
     digits = len(overflow.partition(".")[2])
     assert fmt.u == u

@@ -45,9 +45,7 @@ def rows(limit: float = 8.0, max_classes: int = 6) -> st.SearchStrategy[Array]:
 def seconds(variant: Variant, x: Array, data: st.DataObject) -> Any:
     n, k = x.shape
     chosen = data.draw(st.lists(st.integers(0, k - 1), min_size=n, max_size=n))
-    g = data.draw(
-        st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).integers(-8, 9, x.shape) / 4.0)
-    )
+    g = data.draw(st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).integers(-8, 9, x.shape) / 4.0))
     return second_for(variant.operation, x, chosen, g)
 
 
@@ -116,9 +114,7 @@ def test_probabilities_sum_to_1_up_to_rounding(variant: Variant, fmt: Format, da
 @of(GRADIENTS)
 @FULL
 @given(data=st.data())
-def test_the_rows_of_a_gradient_sum_to_0_up_to_rounding(
-    variant: Variant, fmt: Format, data: st.DataObject
-) -> None:
+def test_the_rows_of_a_gradient_sum_to_0_up_to_rounding(variant: Variant, fmt: Format, data: st.DataObject) -> None:
     x = data.draw(rows(limit=4.0))
     second = seconds(variant, x, data)
     size = 2 * np.abs(second).max() + 1 if isinstance(second, np.ndarray) else 1.0
@@ -179,9 +175,7 @@ def test_the_compensated_variants_do_not_notice_a_permutation_beyond_4_ulp(
 @of([v for v in EXACT if v.operation is Operation.SOFTMAX_VJP])
 @FULL
 @given(data=st.data())
-def test_a_constant_upstream_gradient_has_no_gradient(
-    variant: Variant, fmt: Format, data: st.DataObject
-) -> None:
+def test_a_constant_upstream_gradient_has_no_gradient(variant: Variant, fmt: Format, data: st.DataObject) -> None:
     x = data.draw(rows())
     constant = data.draw(st.integers(-64, 64)) / 8
     result = output(variant.id, x, fmt, np.full(x.shape, constant))
@@ -196,11 +190,7 @@ def test_a_constant_upstream_gradient_has_no_gradient(
 def test_the_probabilities_of_larger_logits_are_not_smaller(name: str, data: st.DataObject) -> None:
     fmt = FORMATS[name]
     row = data.draw(st.lists(values_of(fmt, limit=200.0), min_size=2, max_size=8))
-    p = (
-        output("softmax/wide", [row], fmt)[0]
-        if name != "float64"
-        else output("softmax/shifted", [row], fmt)[0]
-    )
+    p = output("softmax/wide", [row], fmt)[0] if name != "float64" else output("softmax/shifted", [row], fmt)[0]
     ordered = p[np.argsort(row, kind="stable")]
     # exp is monotone up to the last place of float64.
     assert np.all(np.diff(ordered) >= -2 * FLOAT64.u * ordered[1:])
@@ -244,9 +234,7 @@ def test_rows_beyond_a_block_are_computed_as_if_alone(variant: Variant, fmt: For
         second = SoftTargets(np.random.default_rng(13).dirichlet(np.ones(classes), size + 1), divisor=7.0)
     whole = output(variant.id, x, fmt, second)
     for at in (0, size - 1, size):
-        alone = output(
-            variant.id, x[at : at + 1], fmt, None if second is None else second.rows(slice(at, at + 1))
-        )
+        alone = output(variant.id, x[at : at + 1], fmt, None if second is None else second.rows(slice(at, at + 1)))
         np.testing.assert_array_equal(whole[at : at + 1], alone)
 
 

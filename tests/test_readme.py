@@ -106,9 +106,7 @@ def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("command", "pieces"), NOTEBOOKS, ids=[c for c, _ in NOTEBOOKS])
-def test_a_notebook_command_gives_the_notebooks_numbers(
-    command: str, pieces: list[str], tmp_path: Path
-) -> None:
+def test_a_notebook_command_gives_the_notebooks_numbers(command: str, pieces: list[str], tmp_path: Path) -> None:
     done = run(command, tmp_path)
     assert done.returncode == 0, done.stdout
     assert pieces
@@ -206,8 +204,7 @@ def rewritten(page: str) -> str:
             place = workplace(Path(folder))
             parts = [(command, shown, run(command, place)) for command, shown in commands_in(block)]
         fresh = "".join(
-            f"$ {command}\n{shown if ELLIPSIS in shown.splitlines() else done.stdout}"
-            for command, shown, done in parts
+            f"$ {command}\n{shown if ELLIPSIS in shown.splitlines() else done.stdout}" for command, shown, done in parts
         )
         page = page.replace(block, fresh)
     return page

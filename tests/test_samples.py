@@ -97,9 +97,7 @@ def test_every_sample_row_but_the_first_breaks_a_usual_loss() -> None:
 def test_the_table_with_a_label_column_is_read_with_its_header_and_index() -> None:
     done = program("loss", "animals.csv", "--label-column", "label")
     assert (done.returncode, done.stdout) == (0, "20.891304554394843\n")
-    assert re.findall(
-        r"^note: animals\.csv: (line 2|1 comment|column 1)", done.stderr, flags=re.MULTILINE
-    ) == [
+    assert re.findall(r"^note: animals\.csv: (line 2|1 comment|column 1)", done.stderr, flags=re.MULTILINE) == [
         "line 2",
         "1 comment",
         "column 1",

@@ -83,9 +83,7 @@ def ids(path: Path) -> str:
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
@@ -126,9 +124,7 @@ def test_the_import_reader_sees_every_way_of_importing() -> None:
         "stablemax.sampling",
         "typer",
     ]
-    assert names_in(ast.parse("from ..formats import Format"), ("stablemax", "inputs")) == [
-        "stablemax.formats"
-    ]
+    assert names_in(ast.parse("from ..formats import Format"), ("stablemax", "inputs")) == ["stablemax.formats"]
 
 
 def test_importing_the_package_loads_neither_numpy_nor_rich() -> None:
@@ -158,7 +154,5 @@ def test_the_variants_hold_nothing_but_declared_functions() -> None:
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         assert functions
         assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        assert all(
-            f.decorator_list and ast.unparse(f.decorator_list[0]).startswith("variant(") for f in functions
-        )
+        assert all(f.decorator_list and ast.unparse(f.decorator_list[0]).startswith("variant(") for f in functions)
     assert Variant.__dataclass_params__.frozen  # type: ignore[attr-defined]

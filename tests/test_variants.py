@@ -287,17 +287,13 @@ def check_promises(operation: Operation, x: Array, second: Targets | Array | Non
         np.testing.assert_array_equal(judged.output[beyond], judged.truth.rounded[beyond])
 
 
-ACCURATE_OPERATIONS = pytest.mark.parametrize(
-    "operation", [o for o in Operation if o is not Operation.SOFTMAX_VJP]
-)
+ACCURATE_OPERATIONS = pytest.mark.parametrize("operation", [o for o in Operation if o is not Operation.SOFTMAX_VJP])
 
 
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("name", HAZARDS)
-def test_the_accurate_variants_keep_their_ulps_on_every_hazard(
-    operation: Operation, fmt: Format, name: str
-) -> None:
+def test_the_accurate_variants_keep_their_ulps_on_every_hazard(operation: Operation, fmt: Format, name: str) -> None:
     x = hazard_rows(name, fmt)
     second = None
     if operation.needs_targets:
@@ -314,9 +310,7 @@ def normals(scale: float, fmt: Format, rows: int = 6, classes: int = 1000) -> Ar
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("scale", [1.0, 10.0, 100.0, 300.0])
-def test_the_accurate_variants_keep_their_ulps_on_normals(
-    operation: Operation, fmt: Format, scale: float
-) -> None:
+def test_the_accurate_variants_keep_their_ulps_on_normals(operation: Operation, fmt: Format, scale: float) -> None:
     x = normals(scale, fmt)
     check_promises(operation, x, second_for(operation, x, np.arange(len(x)) * 7), fmt)
 
@@ -333,9 +327,7 @@ def test_the_accurate_variants_keep_their_ulps_on_100_000_classes_of_which_one_i
 
 @pytest.mark.parametrize("divisor", [3.0, 50.0, 4095.0, 100_000.0])
 @ALL_FORMATS
-def test_the_gradient_of_a_mean_keeps_its_ulps_whatever_the_number_of_rows(
-    fmt: Format, divisor: float
-) -> None:
+def test_the_gradient_of_a_mean_keeps_its_ulps_whatever_the_number_of_rows(fmt: Format, divisor: float) -> None:
     x = normals(3.0, fmt, rows=4, classes=50)
     targets = LabelTargets(np.arange(4), divisor=divisor)
     # Beyond p / 2 bits of divisor, one rounding more.
@@ -358,9 +350,7 @@ def test_the_centred_vjp_is_off_by_what_its_cancellation_allows(fmt: Format, dat
         return
     k = data.draw(st.integers(1, 6))
     x = in_format([data.draw(st.lists(st.floats(-30, 30), min_size=k, max_size=k))], fmt).astype(np.float64)
-    g = in_format([data.draw(st.lists(st.floats(-1000, 1000), min_size=k, max_size=k))], fmt).astype(
-        np.float64
-    )
+    g = in_format([data.draw(st.lists(st.floats(-1000, 1000), min_size=k, max_size=k))], fmt).astype(np.float64)
     p = truth_of(Operation.SOFTMAX, x, FLOAT64).nearest[0]
     h = g[0] - g[0, np.argmax(x[0])]
     scale = p * (np.abs(h) + np.sum(p * np.abs(h)))

@@ -30,7 +30,7 @@ from stablemax.reduction import exact_sum, rounded
 from stablemax.registry import Variant, evaluate, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Outcome, Place, ShownRow, Verdict
 from stablemax.sampling import judged_rows
-from stablemax.vocabulary import Accumulation, Operation, Reduction
+from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +65,10 @@ class CompareOptions:
         How many rows of each output to keep.
     ignore_index : int or None
         Rows with this label are left out of the cross-entropies.
+    upstream : Upstream
+        Upstream gradient of the vector-Jacobian product.
     upstream_seed : int
-        Of the upstream gradient of the vector-Jacobian product, N(0, 1).
+        Of a normal upstream gradient.
     """
 
     formats: tuple[Format, ...] = DEFAULT_FORMATS
@@ -78,6 +80,7 @@ class CompareOptions:
     reduction: Reduction = Reduction.MEAN
     show_values: int = 0
     ignore_index: int | None = -100
+    upstream: Upstream = Upstream.NORMAL
     upstream_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -226,12 +229,17 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
                 case, rows=rows[here], logits=logits[here], labels=problem.labels[rows[here]], divisor=divisor
             )
         if operation.needs_upstream:
-            rng = np.random.default_rng(options.upstream_seed)
-            case = replace(case, upstream=rng.standard_normal(logits.shape))
+            case = replace(case, upstream=_upstream(logits, options))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")
     return cases, notes
+
+
+def _upstream(logits: Array, options: CompareOptions) -> Array:
+    if options.upstream is Upstream.MEAN:
+        return np.full(logits.shape, 1.0 / logits.shape[-1])
+    return np.asarray(np.random.default_rng(options.upstream_seed).standard_normal(logits.shape))
 
 
 def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:

@@ -55,6 +55,8 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     if not verdicts:
         skipped = {v.variant: v.skipped for r in reports for v in r.verdicts}
         return " ".join(f"{name} was not run: it {why}." for name, why in skipped.items())
+    if sentences and any(Outcome.UNDEFINED in v.shares for v in verdicts):
+        sentences.append("Rows in which the formula has no value are left out.")
     if not sentences:
         sentences.append("No row of this input has a value to compare: each holds NaN, +inf or nothing but -inf.")
     return " ".join(sentences)

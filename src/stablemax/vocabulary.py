@@ -65,6 +65,13 @@ class Distribution(enum.StrEnum):
     RAMP = "ramp"
 
 
+class Upstream(enum.StrEnum):
+    """Upstream gradient of the vector-Jacobian product: N(0, 1), or that of the mean, 1/K everywhere."""
+
+    NORMAL = "normal"
+    MEAN = "mean"
+
+
 class FormatName(enum.StrEnum):
     """Number formats, spelled as in ml_dtypes and NumPy."""
 

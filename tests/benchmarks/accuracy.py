@@ -159,8 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
                 finite = [v for v in values if v is not None]
                 worst = max(finite) if len(finite) == len(values) else None
                 print(
-                    f"{fmt}  {variant.id:<31}{''.join(map(figure, values))}"
-                    f"  {verdict(worst, ulp_limit(variant, fmt))}"
+                    f"{fmt}  {variant.id:<31}{''.join(map(figure, values))}  {verdict(worst, ulp_limit(variant, fmt))}"
                 )
     print()
     print(

@@ -31,9 +31,7 @@ def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_ope
     for operation in Operation:
         for fmt in ("float32", "float64"):
             start = rf"{fmt}  {operation}/\S+"
-            rows = [
-                line for line in lines if re.fullmatch(rf"{start}( +{FIGURE}){{4}}  (ok|over|no limit)", line)
-            ]
+            rows = [line for line in lines if re.fullmatch(rf"{start}( +{FIGURE}){{4}}  (ok|over|no limit)", line)]
             assert len(rows) == 3, f"{operation} in {fmt}"
             assert "/wide" in rows[2]
         pattern = rf"{operation}/\S+ +\d+\.\d\d x \S+ +(ok|over|no limit) +\d+\.\d\d x textbook NumPy"
@@ -42,9 +40,7 @@ def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_ope
 
 def test_the_wide_variants_are_within_their_limit_in_the_accuracy_benchmark() -> None:
     lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
-    verdicts = {
-        line.split()[1]: line.split()[-1] for line in lines if line.startswith("float32") and "/wide" in line
-    }
+    verdicts = {line.split()[1]: line.split()[-1] for line in lines if line.startswith("float32") and "/wide" in line}
     assert verdicts == {f"{operation}/wide": "ok" for operation in Operation}
 
 

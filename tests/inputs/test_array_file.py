@@ -78,9 +78,7 @@ def test_an_unknown_extension_is_decided_by_content(kind: str, found: str) -> No
     assert read_array("x.dat").array.tolist() == ARRAY.tolist()
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("x.csv", "npy"), ("x.tsv", "npz"), ("x.npy", "npz"), ("x.npz", "npy")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("x.csv", "npy"), ("x.tsv", "npz"), ("x.npy", "npz"), ("x.npz", "npy")])
 def test_an_extension_that_contradicts_the_content_is_refused(name: str, kind: str, refusal: Refusal) -> None:
     Path(name).write_bytes(content(kind))
     error = refusal(read_array, name)
@@ -115,9 +113,7 @@ def test_standard_input_needs_a_format_unless_it_is_npy(refusal: Refusal) -> Non
     assert refusal(read_array, "-", stdin=pipe(content("csv"))).hint.startswith("--input-format csv")
     assert refusal(read_array, "-", stdin=pipe(content("npz"))).hint.startswith("--input-format npz")
     assert "is empty" in refusal(read_array, "-", stdin=pipe(b"")).message
-    assert (
-        "holds npy data" in refusal(read_array, "-", input_format="csv", stdin=pipe(content("npy"))).message
-    )
+    assert "holds npy data" in refusal(read_array, "-", input_format="csv", stdin=pipe(content("npy"))).message
 
 
 def test_a_terminal_is_refused(refusal: Refusal) -> None:

@@ -36,9 +36,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, refusal: Refusal) -> None:
 def test_a_fifo_without_a_writer_is_refused_and_does_not_hang(tmp_path: Path, refusal: Refusal) -> None:
     os.mkfifo(tmp_path / "pipe")
     errors = []
-    thread = threading.Thread(
-        target=lambda: errors.append(refusal(open_regular, str(tmp_path / "pipe"))), daemon=True
-    )
+    thread = threading.Thread(target=lambda: errors.append(refusal(open_regular, str(tmp_path / "pipe"))), daemon=True)
     thread.start()
     thread.join(timeout=10)
     assert [error.message.endswith("is a pipe (FIFO), not a file") for error in errors] == [True]

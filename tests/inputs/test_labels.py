@@ -99,9 +99,7 @@ def test_soft_and_one_hot_targets_become_float64(dtype: str) -> None:
     assert result.tolist() == np.eye(3, 5).tolist()
 
 
-@pytest.mark.parametrize(
-    ("value", "says"), [(-0.5, "negative"), (np.nan, "not finite"), (np.inf, "not finite")]
-)
+@pytest.mark.parametrize(("value", "says"), [(-0.5, "negative"), (np.nan, "not finite"), (np.inf, "not finite")])
 def test_soft_targets_that_are_no_probabilities_are_refused(refusal: Any, value: float, says: str) -> None:
     given = np.full((3, 5), 0.2)
     given[1, 3] = value

@@ -22,17 +22,13 @@ if TYPE_CHECKING:
     from .conftest import Peak, Refusal
 
 KINDS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
-DTYPES = st.sampled_from(KINDS).flatmap(
-    lambda kind: st.sampled_from("<>").map(lambda order: np.dtype(order + kind))
-)
+DTYPES = st.sampled_from(KINDS).flatmap(lambda kind: st.sampled_from("<>").map(lambda order: np.dtype(order + kind)))
 ARRAYS = DTYPES.flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
 )
 
 
-def npy(
-    header: str | bytes, data: bytes = b"", version: tuple[int, int] = (1, 0), length: int | None = None
-) -> bytes:
+def npy(header: str | bytes, data: bytes = b"", version: tuple[int, int] = (1, 0), length: int | None = None) -> bytes:
     raw = header.encode("latin-1") if isinstance(header, str) else header
     size = len(raw) if length is None else length
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version == (1, 0) else "<I", size) + raw + data
@@ -226,9 +222,7 @@ def test_crlf_damage_that_keeps_the_size_is_refused(tmp_path: Path, refusal: Ref
     assert "CRLF" in refusal(read_npy, written(tmp_path, damaged)).hint
 
 
-def test_a_header_of_the_longest_length_is_read_and_one_byte_more_is_not(
-    tmp_path: Path, refusal: Refusal
-) -> None:
+def test_a_header_of_the_longest_length_is_read_and_one_byte_more_is_not(tmp_path: Path, refusal: Refusal) -> None:
     text = declared(shape=(0,)).rstrip("\n")
     longest = npy(text.ljust(HEADER_LIMIT - 1) + "\n")
     assert read_npy(written(tmp_path, longest)).shape == (0,)

@@ -156,9 +156,7 @@ def test_a_stored_member_of_two_sizes_is_refused(path: Path, refusal: Refusal) -
     assert "declares two sizes" in refusal(read_npz, str(path)).message
 
 
-def test_a_stored_member_that_claims_more_than_the_archive_holds_is_refused(
-    path: Path, refusal: Refusal
-) -> None:
+def test_a_stored_member_that_claims_more_than_the_archive_holds_is_refused(path: Path, refusal: Refusal) -> None:
     size = 2**29
     content = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(536870912,), }  ")
     archive(path, a=content)

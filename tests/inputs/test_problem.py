@@ -162,9 +162,7 @@ def test_an_axis_that_is_not_there_is_refused(refusal: Any, axis: int) -> None:
     assert refusal(as_problem, counted(2, 3), axis=axis).message.startswith(f"--axis {axis}: ")
 
 
-@pytest.mark.parametrize(
-    ("labels", "logits"), [((6,), (6, 10)), ((2, 5), (2, 3, 5)), ((2, 3), (2, 3, 5)), ((), (4,))]
-)
+@pytest.mark.parametrize(("labels", "logits"), [((6,), (6, 10)), ((2, 5), (2, 3, 5)), ((2, 3), (2, 3, 5)), ((), (4,))])
 def test_swapped_files_are_refused(refusal: Any, labels: tuple[int, ...], logits: tuple[int, ...]) -> None:
     error = refusal(as_problem, np.zeros(labels, int) if labels else np.zeros(1, int), np.zeros(logits))
     if labels:

@@ -37,18 +37,12 @@ def notes(text: str | bytes, **options: Any) -> str:
     return "; ".join(read(text, **options).notes)
 
 
-FLOATS = hnp.arrays(
-    np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=64)
-)
+FLOATS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=64))
 
 
 @settings(deadline=None)
-@given(
-    FLOATS, st.sampled_from([",", ";", "\t", "|", " "]), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans()
-)
-def test_what_repr_writes_is_read_bit_for_bit(
-    array: np.ndarray, delimiter: str, end: str, quoted: bool
-) -> None:
+@given(FLOATS, st.sampled_from([",", ";", "\t", "|", " "]), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+def test_what_repr_writes_is_read_bit_for_bit(array: np.ndarray, delimiter: str, end: str, quoted: bool) -> None:
     form = '"{!r}"' if quoted else "{!r}"
     text = end.join(delimiter.join(form.format(x) for x in row) for row in array.tolist())
     result = read(text).array

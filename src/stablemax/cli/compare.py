@@ -11,6 +11,7 @@ from stablemax.cli import session
 from stablemax.cli.options import (
     GeneratedOptions,
     InputOptions,
+    LabelOptions,
     LabelsArgument,
     OptionalLogits,
     OutputFormatOption,
@@ -18,7 +19,7 @@ from stablemax.cli.options import (
 )
 from stablemax.errors import StablemaxError, shown
 from stablemax.results import Outcome
-from stablemax.vocabulary import Accumulation, FormatName, Operation, OutputFormat, Reduction
+from stablemax.vocabulary import Accumulation, FormatName, Operation, OutputFormat, Reduction, Upstream
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK
 
 def compare(
     inputs: InputOptions,
+    judged: LabelOptions,
     generated: GeneratedOptions,
     printing: PrintOptions,
     logits: OptionalLogits = None,
@@ -68,6 +70,9 @@ def compare(
     reduction: Annotated[
         Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
     ] = Reduction.MEAN,
+    upstream: Annotated[
+        Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
+    ] = Upstream.NORMAL,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
     show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0,
     fail_on: Annotated[
@@ -94,18 +99,20 @@ def compare(
         max_ulp=max_ulp,
         judge=_judged(judge),
         reduction=reduction,
+        upstream=upstream,
         show_values=show_values,
-        ignore_index=inputs.ignore_index,
+        ignore_index=judged.ignore_index,
     )
     if logits is not None:
         _refuse(generated, "is for generated logits, and a file is given")
     else:
-        _refuse(inputs, "is for files, and the logits are generated", allowed=("ignore_index",))
+        _refuse(inputs, "is for files, and the logits are generated")
         if generated.preset is not None:
             _refuse(generated, f"does not go with --preset {shown(generated.preset)}", allowed=("preset",))
     command = (
         *("stablemax", "compare"),
         *_input_command(logits, labels, inputs, generated),
+        *_changed(judged),
         *_option("--operation", operation),
         *_option("--variant", variant),
         *_option("--format", number_format),
@@ -113,12 +120,13 @@ def compare(
         *_option("--max-ulp", max_ulp),
         *_option("--judge", judge),
         *_option("--reduction", None if reduction is Reduction.MEAN else reduction),
+        *_option("--upstream", None if upstream is Upstream.NORMAL else upstream),
     )
     with session.progress(printing, "generating" if logits is None else f"reading {logits}") as progress:
         if logits is None:
             problem = session.generated_problem(generated)
         else:
-            problem = session.read_problem(logits, labels, inputs)
+            problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
         result = compare_problem(problem, options, command=command, progress=progress)
     session.say(result.notes, printing)
     text = render(

@@ -11,6 +11,7 @@ from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to
 from stablemax.cli.options import (
     ArithmeticOptions,
     InputOptions,
+    LabelOptions,
     LabelsArgument,
     LogitsArgument,
     LossOptions,
@@ -21,6 +22,7 @@ from stablemax.vocabulary import Operation, Reduction
 
 def grad(
     inputs: InputOptions,
+    counted: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
     printing: PrintOptions,
@@ -41,9 +43,9 @@ def grad(
 
     check_target(printing.output, output_format, force=force)
     how = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic)
-    options = session.target_options(losses, inputs)
+    options = session.target_options(losses, counted)
     with session.progress(printing, f"reading {logits}") as progress:
-        problem = session.read_problem(logits, labels, inputs)
+        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
         result = gradient_of(problem, how, reduction=reduction, options=options, progress=progress)
     session.say(problem.notes, printing)
     write(result, output_format, printing.output, force=force, problem=problem)

@@ -11,6 +11,7 @@ from stablemax.cli import session
 from stablemax.cli.options import (
     ArithmeticOptions,
     InputOptions,
+    LabelOptions,
     LabelsArgument,
     LogitsArgument,
     LossOptions,
@@ -22,6 +23,7 @@ from stablemax.vocabulary import Operation, OutputFormat, Reduction
 
 def loss(
     inputs: InputOptions,
+    counted: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
     printing: PrintOptions,
@@ -48,9 +50,9 @@ def loss(
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
-    options = session.target_options(losses, inputs)
+    options = session.target_options(losses, counted)
     with session.progress(printing, f"reading {logits}") as progress:
-        problem = session.read_problem(logits, labels, inputs)
+        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
         result = cross_entropy_of(
             problem,
             reduction=reduction,

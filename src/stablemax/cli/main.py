@@ -32,6 +32,7 @@ MESSAGE_LIMIT = 1800
 def main() -> NoReturn:
     """Run the command line and exit."""
     sys.excepthook = _interrupt_during_imports
+    sys.unraisablehook = _interrupt_in_a_callback
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -160,3 +161,10 @@ def _interrupt_during_imports(kind: type[BaseException], error: BaseException, t
     if issubclass(kind, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__excepthook__(kind, error, trace)
+
+
+def _interrupt_in_a_callback(unraisable: sys.UnraisableHookArgs) -> None:
+    # An interrupt that lands in a callback of the import machinery would be printed and forgotten.
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(unraisable)

@@ -75,6 +75,12 @@ class InputOptions:
             show_default=False,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Which rows count."""
+
     ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = -100
 
 

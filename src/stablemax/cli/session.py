@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ArithmeticOptions,
         GeneratedOptions,
         InputOptions,
+        LabelOptions,
         LossOptions,
         PrintOptions,
     )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 PROGRESS_DELAY_S = 1.0
 
 
-def read_problem(logits: str, labels: str | None, options: InputOptions) -> Problem:
+def read_problem(logits: str, labels: str | None, options: InputOptions, ignore_index: int | None = None) -> Problem:
     """Read logits and labels from files."""
     from stablemax.inputs.array_file import read_array
     from stablemax.inputs.layout import TableOptions
@@ -50,9 +51,9 @@ def read_problem(logits: str, labels: str | None, options: InputOptions) -> Prob
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
     read = read_array(logits, input_format=options.input_format, table=table)
     if labels is None:
-        return as_problem(read, None, axis=options.axis, ignore_index=options.ignore_index)
+        return as_problem(read, None, axis=options.axis, ignore_index=ignore_index)
     targets = read_array(labels, table=TableOptions(delimiter=options.delimiter, comment=options.comment))
-    return as_problem(read, targets, axis=options.axis, ignore_index=options.ignore_index)
+    return as_problem(read, targets, axis=options.axis, ignore_index=ignore_index)
 
 
 def generated_problem(options: GeneratedOptions) -> Problem:
@@ -84,13 +85,13 @@ def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant 
     return found
 
 
-def target_options(loss: LossOptions, inputs: InputOptions) -> TargetOptions:
+def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
     """Read the class weights and bring the options together."""
     from stablemax.loss import TargetOptions
 
     if loss.weight is None:
-        return TargetOptions(None, loss.label_smoothing, inputs.ignore_index)
-    return TargetOptions(_vector(loss.weight), loss.label_smoothing, inputs.ignore_index, shown(loss.weight))
+        return TargetOptions(None, loss.label_smoothing, counted.ignore_index)
+    return TargetOptions(_vector(loss.weight), loss.label_smoothing, counted.ignore_index, shown(loss.weight))
 
 
 def _vector(path: str) -> np.ndarray:

@@ -141,8 +141,8 @@ def _notebook_d_gap() -> tuple[Array, Any]:
     return np.stack([np.zeros(1000), gap], axis=1), np.zeros(1000)
 
 
-def _notebook_e() -> tuple[Array, Any]:
-    return np.random.default_rng(0).random((1, 20), dtype=np.float32) + np.float32(100), [0]
+def _notebook_e(offset: float) -> Callable[[], tuple[Array, Any]]:
+    return lambda: (np.random.default_rng(0).random((1, 20), dtype=np.float32) + np.float32(offset), [0])
 
 
 PRESETS: dict[str, Preset] = {
@@ -169,7 +169,8 @@ PRESETS: dict[str, Preset] = {
             "two classes, the gap falling from 1 in steps of 0.002: the loss curve",
             _notebook_d_gap,
         ),
-        Preset("notebook-e", "U(0, 1) + 100 in float32, 1 x 20: exp(100) overflows", _notebook_e),
+        Preset("notebook-e", "U(0, 1) + 100 in float32, 1 x 20: exp(100) overflows", _notebook_e(100)),
+        Preset("notebook-e-small", "U(0, 1) in float32, 1 x 20: a sum over the wrong axis gives ones", _notebook_e(0)),
     )
 }
 

@@ -90,7 +90,9 @@ def lines(records: list[dict[str, Any]]) -> str:
 def comparison_records(result: Comparison) -> list[dict[str, Any]]:
     """Flatten a comparison to a record for each verdict."""
     return [
-        {"operation": report.operation, **dataclasses.asdict(v)} for report in result.reports for v in report.verdicts
+        {"kind": "verdict", "operation": report.operation, **dataclasses.asdict(v)}
+        for report in result.reports
+        for v in report.verdicts
     ]
 
 

@@ -101,7 +101,7 @@ def _operation(report: OperationReport, result: Comparison, on: Surface) -> list
         for variant in names:
             cells = [_cell(by_place[variant, f], on, one_line=one_line) for f in formats]
             table.add_row(Text(variant.partition("/")[2]), *cells)
-        tables.append(table)
+        tables += [Text(""), table] if tables else [table]
     return tables
 
 
@@ -162,7 +162,7 @@ def detail_lines(verdict: Verdict) -> list[str]:
         ("off by", figures.error(verdict.mean_error_ulp)),
     ]
     lines = ["; ".join(f"{name} {value}" for name, value in measured if value)]
-    if verdict.first_bad is not None:
+    if verdict.first_bad is not None and verdict.worst is not None and verdict.worst.is_failure:
         bad = verdict.first_bad
         lines.append(
             f"gives {figures.number(bad.output, verdict.format)}, "
@@ -185,7 +185,9 @@ def _values(report: OperationReport, on: Surface) -> list[RenderableType]:
                 line.append(" ")
                 if outcome is not Outcome.OK:
                     line.append(figures.glyph(outcome, ascii_only=on.ascii_only), style=LOOKS[outcome].style)
-                line.append(figures.number(value), style="" if outcome is Outcome.OK else LOOKS[outcome].style)
+                line.append(
+                    figures.number(value, verdict.format), style="" if outcome is Outcome.OK else LOOKS[outcome].style
+                )
             parts.append(line)
     return parts
 

@@ -137,7 +137,8 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     Why it holds: p_y - 1 is minus the sum of the other probabilities, which are all positive; they keep
     the rounding errors of x - m and of their sum.
 
-    Where it breaks: a row of all -inf, or with a +inf or NaN, has no gradient: NaN.
+    Where it breaks: a row of all -inf, or with a +inf or NaN, has no gradient: NaN. With soft targets
+    p - t is as ill-conditioned as p is close to t, and keeps fewer digits there.
     """
     return t.gradient(xp.shifted_exp(x), x, xp)
 

@@ -76,6 +76,42 @@ def whole_array(x: Array, xp: Namespace) -> Array:
 
 @variant(
     Operation.SOFTMAX,
+    "axis-0",
+    formula="exp(x) / sum of exp(x) over the rows",
+    promises={
+        "gentle": Outcome.INACCURATE,
+        "two-rows": Outcome.INACCURATE,
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "constant-upstream": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cure="softmax/shifted",
+    weakness="the sum runs over the rows instead of the classes: a wrong axis",
+    exact=False,
+    rowwise=False,
+)
+def axis_0(x: Array, xp: Namespace) -> Array:
+    """The naive formula with its sum over axis 0, the rows, instead of along the classes.
+
+    Why it holds: for logits with the classes on axis 0 it is the naive softmax.
+
+    Where it breaks: everywhere else it is wrong in exact arithmetic too: one row gives nothing but
+    ones; and it overflows as the naive one does.
+    """
+    e = xp.exp(x)
+    return e / xp.sum(e.T).T
+
+
+@variant(
+    Operation.SOFTMAX,
     "shifted",
     formula="exp(x - m) / sum(exp(x - m)),  m = max(x)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
