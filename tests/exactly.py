@@ -65,10 +65,8 @@ def nearest_number(value: Fraction, fmt: Format) -> float:
         return 0.0
     step = Fraction(2) ** (max(exponent_of(value), fmt.emin) - fmt.precision + 1)
     magnitude = round(abs(value) / step) * step  # Python rounds fractions to even
-    if magnitude > Fraction(fmt.max):
-        magnitude_float = np.inf if fmt.has_inf else np.nan
-    else:
-        magnitude_float = float(magnitude)
+    beyond = np.inf if fmt.has_inf else np.nan
+    magnitude_float = beyond if magnitude > Fraction(fmt.max) else float(magnitude)
     return float(-magnitude_float if value < 0 else magnitude_float)
 
 

@@ -116,6 +116,7 @@ FACTS: dict[str, tuple[tuple[int, int], str, Any]] = {
         lambda x, y: np.allclose(x[:, 1] - x[:, 0], 1 - 0.002 * np.arange(1000), rtol=0, atol=1e-15) and not y.any(),
     ),
     "notebook-e": ((1, 20), "float32", lambda x, y: ((x >= 100) & (x < 101)).all() and len(set(x[0].tolist())) == 20),
+    "notebook-e-small": ((1, 20), "float32", lambda x, y: ((x >= 0) & (x < 1)).all() and len(set(x[0].tolist())) == 20),
 }  # fmt: skip
 
 

@@ -197,3 +197,29 @@ def test_e_the_full_jacobian_agrees_with_the_closed_form() -> None:
     jacobian, closed = row(found["jacobian"], 0), row(found["closed-form"], 0)
     # Both cancel from the size of p g, about 1/20, in float32.
     assert max(abs(a - b) for a, b in zip(jacobian, closed, strict=True)) <= 20 * 2**-24 * max(map(abs, closed))
+
+
+def test_e_the_bad_softmax_gives_ones_for_one_row_and_is_wrong_in_every_format() -> None:
+    found = compared("notebook-e-small", "softmax", "float32")
+    assert row(found["axis-0"], 0) == [1.0] * 20
+    assert found["axis-0"]["worst"] == "inaccurate"
+    assert found["naive"]["worst"] == "ok"
+
+
+def test_e_the_gradient_of_the_mean_of_a_softmax_is_zero_up_to_rounding() -> None:
+    # The notebook gets 1e-11 from autograd; in float32 u p / K is 1.5e-10.
+    command = (
+        "compare",
+        "--preset",
+        "notebook-e",
+        "--operation",
+        "softmax_vjp",
+        "--upstream",
+        "mean",
+        "--format",
+        "float32",
+    )
+    done = run(*command, "--show-values", "1", "--output-format", "json", "-q")
+    found = {v["variant"].partition("/")[2]: v for v in done.json["reports"][0]["verdicts"]}
+    assert max(map(abs, row(found["jacobian"], 0))) < 20 * 2**-24 / 20
+    assert row(found["centred"], 0) == [0.0] * 20

@@ -113,7 +113,7 @@ def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
     Examples
     --------
     >>> [v.name for v in variants(Operation.SOFTMAX)][:3]
-    ['naive', 'whole-array', 'shifted']
+    ['naive', 'whole-array', 'axis-0']
     """
     chosen = Operation if operation is None else (operation,)
     return tuple(

@@ -8,7 +8,6 @@ a slow or busy machine moves both. Limits and verdicts are printed in words; the
 for a time is nothing to fail a build on.
 """
 
-# ruff: noqa: T201 - a script, made to print
 from __future__ import annotations
 
 import argparse
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
 from stablemax import compare
+from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, Array
 from stablemax.registry import Variant, evaluate, get, matching
 from stablemax.targets import LabelTargets

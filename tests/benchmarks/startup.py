@@ -7,7 +7,6 @@ divided. Limits and verdicts are printed in words; the exit code is always 0, fo
 fail a build on.
 """
 
-# ruff: noqa: T201 - a script, made to print
 from __future__ import annotations
 
 import argparse

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stablemax.inputs.array_file import read_array
-from stablemax.inputs.source import ArrayFile
 from stablemax.inputs.layout import TableOptions
 from stablemax.inputs.problem import Source, as_problem, restore
+from stablemax.inputs.source import ArrayFile
 
 if TYPE_CHECKING:
     from pathlib import Path

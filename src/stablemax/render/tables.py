@@ -183,11 +183,9 @@ def _values(report: OperationReport, on: Surface) -> list[RenderableType]:
             line = Text(f"  row {row.row}:")
             for value, outcome in zip(row.values, row.outcomes, strict=True):
                 line.append(" ")
-                if outcome is not Outcome.OK:
-                    line.append(figures.glyph(outcome, ascii_only=on.ascii_only), style=LOOKS[outcome].style)
-                line.append(
-                    figures.number(value, verdict.format), style="" if outcome is Outcome.OK else LOOKS[outcome].style
-                )
+                style = "" if outcome is Outcome.OK else LOOKS[outcome].style
+                mark = "" if outcome is Outcome.OK else figures.glyph(outcome, ascii_only=on.ascii_only)
+                line.append(f"{mark}{figures.number(value, verdict.format)}", style=style)
             parts.append(line)
     return parts
 
