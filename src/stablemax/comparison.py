@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,7 +123,8 @@ class _Setting:
     second: Targets | Array | None
     exact: ExactResult
     input_overflow: Array
-    lse: Array | None = field(default=None)
+    lse: Array | None = None
+    mean: Truth | None = None
 
 
 def compare_problem(
@@ -259,7 +260,8 @@ def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:
         if case.operation is Operation.SOFTMAX:
             # Only the size of y enters a bound: float64 is plenty.
             lse = evaluate(_LSE(), rounded_x, Arithmetic(FLOAT64))[:, None]
-    return _Setting(case, xp, x, second, exact, overflow, lse)
+    mean = _exact_mean(exact, overflow, fmt) if case.operation is Operation.CROSS_ENTROPY else None
+    return _Setting(case, xp, x, second, exact, overflow, lse, mean)
 
 
 @functools.cache
@@ -285,7 +287,7 @@ def _verdict(variant: Variant, setting: _Setting, options: CompareOptions) -> Ve
     judged = judge(output, setting.exact, fmt, max_ulp=options.max_ulp, input_overflow=setting.input_overflow)
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
     worst = CODES[int(np.flatnonzero(counts)[-1])]
-    mean, mean_error = _mean(output, setting) if case.operation is Operation.CROSS_ENTROPY else (None, None)
+    mean, mean_error = _mean(output, setting)
     place, cause = _first_bad(variant, setting, judged, output)
     return Verdict(
         **named,
@@ -317,20 +319,27 @@ def _over_bound(variant: Variant, setting: _Setting, judged: Judgement, output: 
         return largest(error / variant.bound.in_u(x[usable], setting.lse[usable]))
 
 
-def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]:
-    """Mean of the losses as the arithmetic takes it, and its distance from the exact one."""
-    exact, fmt = setting.exact, setting.xp.format
-    with np.errstate(all="ignore"):
-        mean = float(setting.xp.mean(output))
-    if exact.undefined.any() or setting.input_overflow.any() or not np.isfinite(exact.truth.nearest).all():
-        return mean, None
+def _exact_mean(exact: ExactResult, input_overflow: Array, fmt: Format) -> Truth | None:
+    """Exact mean of the exact losses; None where a row has none or an infinite one."""
+    if exact.undefined.any() or input_overflow.any() or not np.isfinite(exact.truth.nearest).all():
+        return None
     nearest = exact.truth.nearest.ravel()
-    rest = np.ldexp(exact.truth.residual_ulp.ravel(), fmt.ulp_exponent(nearest))
+    rest = np.ldexp(exact.truth.residual_ulp.ravel(), exact.truth.ulp_exponent(fmt).ravel())
     right = (exact_sum(nearest) + exact_sum(rest)) / nearest.size
     near = np.asarray(rounded(right))
     remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
-    truth = Truth(np.asarray(near), np.asarray(remainder), fmt.round(near))
-    return mean, float(truth.error_ulp(np.asarray(mean), fmt))
+    return Truth(near, np.asarray(remainder), fmt.round(near))
+
+
+def _mean(output: Array, setting: _Setting) -> tuple[float | None, float | None]:
+    """Mean of the losses as the arithmetic takes it, and its distance from the exact one."""
+    if setting.case.operation is not Operation.CROSS_ENTROPY:
+        return None, None
+    with np.errstate(all="ignore"):
+        mean = float(setting.xp.mean(output))
+    if setting.mean is None:
+        return mean, None
+    return mean, float(setting.mean.error_ulp(np.asarray(mean), setting.xp.format))
 
 
 def _first_bad(variant: Variant, setting: _Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:

@@ -165,9 +165,19 @@ class Truth:
     residual_ulp: Array
     rounded: Array
 
+    @functools.cached_property
+    def _exponents(self) -> dict[str, Array]:
+        return {}
+
+    def ulp_exponent(self, fmt: Format) -> Array:
+        """Exponents of the format's spacing at the exact values; all variants are measured by the same."""
+        if fmt.name not in self._exponents:
+            self._exponents[fmt.name] = fmt.ulp_exponent(self.nearest)
+        return self._exponents[fmt.name]
+
     def error_ulp(self, output: Array, fmt: Format) -> Array:
         """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
-        exponent = fmt.ulp_exponent(self.nearest)
+        exponent = self.ulp_exponent(fmt)
         with np.errstate(invalid="ignore", over="ignore"):
             distance = np.ldexp(output - self.nearest, -np.maximum(exponent, -1000))
             distance = np.ldexp(distance, -np.minimum(exponent + 1000, 0))

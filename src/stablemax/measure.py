@@ -254,7 +254,7 @@ def judge(
     finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared[:, None]
     error = np.where(finite, error, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        spacing_u = fmt.ulp(exact.truth.nearest) / np.abs(exact.truth.nearest) / fmt.u
+        spacing_u = np.ldexp(1.0, exact.truth.ulp_exponent(fmt)) / np.abs(exact.truth.nearest) / fmt.u
         error_u = np.where(exact.truth.nearest != 0, error * spacing_u, np.nan)
     return Judgement(codes, error, error_u)
 
@@ -274,7 +274,7 @@ def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:
     right = exact.truth.nearest
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         size = np.abs(right).max(axis=-1)
-        absolute = exact.truth.error_ulp(out, fmt) * fmt.ulp(right)
+        absolute = exact.truth.error_ulp(out, fmt) * np.ldexp(1.0, exact.truth.ulp_exponent(fmt))
         error = absolute.max(axis=-1) / size / fmt.u
     return np.where(np.isfinite(out).all(axis=-1) & np.isfinite(right).all(axis=-1), error, np.nan)
 

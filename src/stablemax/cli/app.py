@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import arrays, compare, explain, generate, grad, listing, loss, version_line
+from stablemax.cli import version_line
 from stablemax.cli.expand import expanded
-from stablemax.vocabulary import Operation
 
-app = typer.Typer(
-    name="stablemax",
-    # Typer would load Rich, and its help would depend on the terminal it is read in.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Shows where softmax, cross-entropy and their gradients overflow, turn NaN or go quietly wrong, "
-    "and proves every error against exact arithmetic.",
-    epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. Start with: stablemax compare --scale 1e5",
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Name, module of its own, function there, and a line for the list of commands.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "compare": ("compare", "compare", "Compare formulas in every format against the truth."),
+    "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
+    "softmax": ("arrays", "softmax", "Compute probabilities."),
+    "log-softmax": ("arrays", "log_softmax", "Compute log-probabilities."),
+    "logsumexp": ("arrays", "logsumexp", "Compute the log-sum-exp of every row."),
+    "grad": ("grad", "grad", "Compute the gradient of the cross-entropy."),
+    "generate": ("generate", "generate", "Write generated logits to a file."),
+    "explain": ("explain", "explain", "Explain a variant and show it at work."),
+    "list": ("listing", "list_", "List variants, formats or presets."),
+}
+
+
+def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Build the application with some of its commands.
+
+    Typer takes several milliseconds for each command's options, so that a run of one command
+    declares that one only; help, suggestions and completion need them all.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keys of `COMMANDS`.
+    """
+    app = typer.Typer(
+        name="stablemax",
+        # Typer would load Rich, and its help would depend on the terminal it is read in.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        help="Shows where softmax, cross-entropy and their gradients overflow, turn NaN or go quietly wrong, "
+        "and proves every error against exact arithmetic.",
+        epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. "
+        "Start with: stablemax compare --scale 1e5",
+    )
+    app.callback()(_common)
+    for name in names:
+        module, function, short = COMMANDS[name]
+        command = getattr(importlib.import_module(f"stablemax.cli.{module}"), function)
+        app.command(name, short_help=short)(expanded(command))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -29,26 +64,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
-        bool,
-        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
-
-
-_COMMANDS = (
-    ("compare", "Compare formulas in every format against the truth.", compare.compare),
-    ("loss", "Print the cross-entropy, a single number.", loss.loss),
-    ("softmax", "Compute probabilities.", arrays.command(Operation.SOFTMAX)),
-    ("log-softmax", "Compute log-probabilities.", arrays.command(Operation.LOG_SOFTMAX)),
-    ("logsumexp", "Compute the log-sum-exp of every row.", arrays.command(Operation.LOGSUMEXP)),
-    ("grad", "Compute the gradient of the cross-entropy.", grad.grad),
-    ("generate", "Write generated logits to a file.", generate.generate),
-    ("explain", "Explain a variant and show it at work.", explain.explain),
-    ("list", "List variants, formats or presets.", listing.list_),
-)
-for _name, _short, _function in _COMMANDS:
-    app.command(_name, short_help=_short)(expanded(_function))

@@ -66,3 +66,8 @@ def how_to(operation: Operation, options: ArithmeticOptions) -> How:
         None if options.number_format is None else get_format(options.number_format),
         options.accumulate,
     )
+
+
+softmax = command(Operation.SOFTMAX)
+log_softmax = command(Operation.LOG_SOFTMAX)
+logsumexp = command(Operation.LOGSUMEXP)
