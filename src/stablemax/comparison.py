@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.arithmetic import Arithmetic
 from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.errors import StablemaxError, shown
-from stablemax.exact import Truth
+from stablemax.exact import Balls, Truth
 from stablemax.finding import finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.loss import TargetOptions, kept_rows, targets_of
@@ -178,18 +178,20 @@ def compare_problem(
         if progress is not None:
             progress(done, steps, text)
 
-    reports = []
-    for case, chosen in plan:
-        verdicts: dict[tuple[str, str], Verdict] = {}
-        for fmt in options.formats:
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for fmt in options.formats:
+        shared = _Shared(fmt)
+        for case, chosen in plan:
             advance(0, f"{case.operation} in {fmt.name}: the truth")
-            setting = _setting(case, fmt, options)
+            setting = _setting(case, shared, options)
             advance(2, f"{case.operation} in {fmt.name}")
             for variant in chosen:
                 verdicts[variant.id, fmt.name] = _verdict(variant, setting, options)
                 advance(1, f"{variant.id} in {fmt.name}")
-        ordered = tuple(verdicts[v.id, f.name] for v in chosen for f in options.formats)
-        reports.append(OperationReport(case.operation.value, ordered))
+    reports = [
+        OperationReport(case.operation.value, tuple(verdicts[v.id, f.name] for v in chosen for f in options.formats))
+        for case, chosen in plan
+    ]
     for name, why in {v.variant: v.skipped for r in reports for v in r.verdicts if v.skipped}.items():
         notes.append(f"{name} was not run: it {why}")
     return Comparison(
@@ -227,7 +229,11 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
                 continue
             divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
             case = replace(
-                case, rows=rows[here], logits=logits[here], labels=problem.labels[rows[here]], divisor=divisor
+                case,
+                rows=rows[here],
+                logits=logits if here.all() else logits[here],
+                labels=problem.labels[rows[here]],
+                divisor=divisor,
             )
         if operation.needs_upstream:
             case = replace(case, upstream=_upstream(logits, options))
@@ -243,17 +249,33 @@ def _upstream(logits: Array, options: CompareOptions) -> Array:
     return np.asarray(np.random.default_rng(options.upstream_seed).standard_normal(logits.shape))
 
 
-def _setting(case: _Case, fmt: Format, options: CompareOptions) -> _Setting:
+class _Shared:
+    """What the operations have in common in one format: the rounded logits and their balls."""
+
+    def __init__(self, fmt: Format) -> None:
+        self.format = fmt
+        self.balls = Balls()
+        self._rounded: dict[int, tuple[Array, Array]] = {}
+
+    def rounded(self, logits: Array) -> Array:
+        """Return the logits rounded to the format, in float64; the same array for the same logits."""
+        if id(logits) not in self._rounded:
+            self._rounded[id(logits)] = (logits, self.format.cast(logits).astype(np.float64))
+        return self._rounded[id(logits)][1]
+
+
+def _setting(case: _Case, shared: _Shared, options: CompareOptions) -> _Setting:
+    fmt = shared.format
     xp = Arithmetic(fmt, options.accumulation)
-    x = xp.array(case.logits)
+    rounded_x = shared.rounded(case.logits)
+    x = xp.array(rounded_x)
     second = case.second(xp)
-    rounded_x = x.astype(np.float64)
     with np.errstate(invalid="ignore"):
         beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
         # A format without infinities has no -inf either.
         beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
         overflow = np.asarray(beyond.any(axis=-1))
-    exact = exact_result(case.operation, x, second, fmt)
+    exact = exact_result(case.operation, rounded_x, second, fmt, shared.balls)
     lse = None
     if case.operation in (Operation.SOFTMAX, Operation.LOGSUMEXP):
         lse = exact.truth.nearest

@@ -34,6 +34,9 @@ class Balls:
     Infinities are not IEEE here (``arb("inf") + 1`` is a ball of infinite radius, log 0 is NaN), so
     -inf logits have to leave a row before it comes here.
 
+    Six operations on one input need the same balls of its logits and the same exponentials, which are
+    the dear part. An instance remembers both, by the identity of the array that they were made of.
+
     Examples
     --------
     >>> xp = Balls()
@@ -41,6 +44,16 @@ class Balls:
     >>> bool(p[0, 1].contains(flint.arb(-40).exp()))
     True
     """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int, int], tuple[Array, Array]] = {}
+
+    def _once(self, what: str, source: Array, make: Callable[[Array], Array]) -> Array:
+        # The source is kept beside the result: while it lives, no other array has its id.
+        key = (what, id(source), flint.ctx.prec if what == "exp" else 0)
+        if key not in self._made:
+            self._made[key] = (source, make(source))
+        return self._made[key][1]
 
     @property
     def wider(self) -> Balls:
@@ -57,11 +70,7 @@ class Balls:
         values = np.asarray(values)
         if values.dtype == object:
             return values
-        # arb takes Python floats only; tolist gives them, exactly, from every format.
-        flat = [flint.arb(v) for v in values.astype(np.float64).ravel().tolist()]
-        out = np.empty(len(flat), dtype=object)
-        out[:] = flat
-        return out.reshape(values.shape)
+        return self._once("array", values, _balls_of)
 
     def number(self, value: float) -> Any:
         """Return the exact number."""
@@ -112,7 +121,7 @@ class Balls:
 
     def shifted_exp(self, x: Array) -> Array:
         """``exp(x - max(x))``."""
-        return self.exp(x - self.max(x))
+        return self._once("exp", x, lambda x: self.exp(x - self.max(x)))
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -186,6 +195,13 @@ class Truth:
         return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
 
 
+def _balls_of(values: Array) -> Array:
+    # arb takes Python floats only; tolist gives them, exactly, from every format.
+    out = np.empty(values.size, dtype=object)
+    out[:] = [flint.arb(v) for v in values.astype(np.float64).ravel().tolist()]
+    return out.reshape(values.shape)
+
+
 def exact_difference(a: Array, b: Array) -> Array:
     """A - b for arrays of balls that hold float64 numbers, without any rounding."""
     with flint.ctx.workprec(_EXACT):
@@ -196,6 +212,7 @@ def truth(
     compute: Callable[[Balls], Array | tuple[Array, Array]],
     fmt: Format,
     *,
+    balls: Balls | None = None,
     first_precision: int = FIRST_PRECISION,
 ) -> Truth:
     """Run a computation in balls until each cell's rounding to the format is certain.
@@ -209,6 +226,8 @@ def truth(
         of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen.
     fmt : Format
         The format to round to.
+    balls : Balls, optional
+        What to pass; one that has seen the same arrays saves their exponentials.
 
     Returns
     -------
@@ -227,14 +246,15 @@ def truth(
     >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
     (0.3333333432674408, 0.3333333333333333, 6.21e-10)
     """
+    arithmetic = balls or Balls()
     precision = first_precision
     pending: Array | None = None
     while precision <= LAST_PRECISION:
         with flint.ctx.workprec(precision):
-            computed = compute(Balls())
-            balls, tail = computed if isinstance(computed, tuple) else (computed, None)
-            shape = np.broadcast_shapes(balls.shape, () if tail is None else tail.shape)
-            flat = np.broadcast_to(balls, shape).ravel()
+            computed = compute(arithmetic)
+            head, tail = computed if isinstance(computed, tuple) else (computed, None)
+            shape = np.broadcast_shapes(head.shape, () if tail is None else tail.shape)
+            flat = np.broadcast_to(head, shape).ravel()
             tails = None if tail is None else np.broadcast_to(tail, shape).ravel()
             if pending is None:
                 nearest = np.empty(flat.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,9 @@ def undefined_rows(x: Array) -> Array:
     return np.asarray((np.isnan(x) | np.isposinf(x)).any(axis=-1) | np.isneginf(x).all(axis=-1))
 
 
-def exact_result(operation: Operation, x: Array, second: Targets | Array | None, fmt: Format) -> ExactResult:
+def exact_result(
+    operation: Operation, x: Array, second: Targets | Array | None, fmt: Format, balls: Balls | None = None
+) -> ExactResult:
     """Compute an operation in balls, correctly rounded to the format.
 
     Parameters
@@ -88,14 +91,17 @@ def exact_result(operation: Operation, x: Array, second: Targets | Array | None,
         Targets or upstream gradient, already rounded too.
     fmt : Format
         What the results are rounded to.
+    balls : Balls, optional
+        What to compute in; one that has seen this very array, in float64, saves its exponentials.
     """
-    x = x.astype(np.float64)
+    x = np.asarray(x, dtype=np.float64)
+    balls = balls or Balls()
     undefined = undefined_rows(x)
     rows, classes = x.shape
     shape = (rows, 1 if operation.per_row else classes)
     parts = Truth(*(np.full(shape, np.nan) for _ in range(3)))
     for index, kept in _by_mask(x, undefined):
-        found = _unmasked(operation, x[index], kept, second, index, fmt)
+        found = _unmasked(operation, x if len(index) == rows else x[index], kept, second, index, fmt, balls)
         for part, value in zip(_arrays(parts), _arrays(found), strict=True):
             part[index] = value
     return ExactResult(parts, undefined)
@@ -119,28 +125,29 @@ def _by_mask(x: Array, undefined: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _unmasked(
-    operation: Operation, x: Array, kept: Array, second: Targets | Array | None, index: Array, fmt: Format
+    operation: Operation, x: Array, kept: Array, second: Targets | Array | None, index: Array, fmt: Format, balls: Balls
 ) -> Truth:
     """Truth of rows that share a mask: exact on the kept classes, the limit on the others."""
+    proved = functools.partial(truth, fmt=fmt, balls=balls)
     best = get(operation.accurate_variant)
     classes = x.shape[-1]
     if kept.size == classes and operation in _HEADS and not _is_weighted(second):
-        return _column(truth(lambda xp: _open_sum(operation, xp.array(x), _targets(second, index), xp), fmt))
+        return _column(proved(lambda xp: _open_sum(operation, xp.array(x), _targets(second, index), xp)))
     if kept.size == classes and not isinstance(second, (LabelTargets, SoftTargets)):
-        return _column(truth(lambda xp: evaluate(best, xp.array(x), xp, _rows(second, index, kept, xp)), fmt))
+        return _column(proved(lambda xp: evaluate(best, xp.array(x), xp, _rows(second, index, kept, xp))))
     if isinstance(second, (LabelTargets, SoftTargets)):
         targets = second.rows(index).to(Balls())
         if kept.size == classes:
-            return _column(truth(lambda xp: evaluate(best, xp.array(x), xp, targets), fmt))
+            return _column(proved(lambda xp: evaluate(best, xp.array(x), xp, targets)))
         weights = second.rows(index).to(Balls()).matrix(classes, Balls())
         hidden = np.ones(classes, dtype=bool)
         hidden[kept] = False
         if operation is Operation.CROSS_ENTROPY:
-            found = truth(lambda xp: _masked_loss(xp, x[:, kept], weights[:, kept], targets), fmt)
+            found = proved(lambda xp: _masked_loss(xp, x[:, kept], weights[:, kept], targets))
             infinite = np.asarray((weights[:, hidden] > 0).any(axis=-1))
             return _column(_replaced(found, infinite, np.inf))
-        return truth(lambda xp: _masked_gradient(xp, x, kept, weights, targets), fmt)
-    found = truth(lambda xp: evaluate(best, xp.array(x[:, kept]), xp, _rows(second, index, kept, xp)), fmt)
+        return proved(lambda xp: _masked_gradient(xp, x, kept, weights, targets))
+    found = proved(lambda xp: evaluate(best, xp.array(x[:, kept]), xp, _rows(second, index, kept, xp)))
     if operation.per_row:
         return _column(found)
     limit = -np.inf if operation is Operation.LOG_SOFTMAX else 0.0

@@ -199,18 +199,22 @@ def evaluate(
             f"it takes at most {variant.max_classes:,} classes; {variant.cure} needs no matrix",
         )
     cells = classes * classes if variant.max_classes is not None else classes
-    size = max(1, CELLS_PER_BLOCK // cells) if variant.rowwise else max(1, rows)
+    # Balls live all over the heap, so that blocks would gain nothing.
+    whole = not variant.rowwise or x.dtype == object
+    size = max(1, rows) if whole else max(1, CELLS_PER_BLOCK // cells)
     out: Array | None = None
     # A float operation that overflows is what we are here to look at, not something to warn of.
     with np.errstate(all="ignore"):
         for start in range(0, rows, size):
             block = slice(start, start + size)
+            # The whole is passed as it is: balls are remembered by the identity of their array.
+            logits = x if size >= rows else x[block]
             if second is None:
-                part = variant.function(x[block], xp)
+                part = variant.function(logits, xp)
             elif isinstance(second, np.ndarray):
-                part = variant.function(x[block], second[block], xp)
+                part = variant.function(logits, second[block], xp)
             else:
-                part = variant.function(x[block], second.rows(block), xp)
+                part = variant.function(logits, second.rows(block), xp)
             part = part[:, 0] if variant.operation.per_row else part
             if len(part) == rows:
                 return part

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import gc
 import itertools
 import os
 import re
@@ -31,6 +32,9 @@ MESSAGE_LIMIT = 1800
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    # The imports make a hundred thousand objects that live to the end; looking through them for
+    # garbage at every 700th takes a tenth of the time of a short run.
+    gc.set_threshold(100_000)
     sys.excepthook = _interrupt_during_imports
     sys.unraisablehook = _interrupt_in_a_callback
     try:
