@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,29 +38,16 @@ def whole_file(path: str, *, force: bool = True) -> Iterator[IO[bytes]]:
         raise StablemaxError(f"{name}: is not a regular file", "leave -o out to write to standard output")
     if target.exists() and not force:
         raise StablemaxError(f"{name}: exists", "add --force to replace it")
+    # The name is chosen before the file is there: an interrupt between the two leaves nothing behind.
+    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
     try:
-        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-    except OSError as error:
-        raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another folder with -o") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
+        with beside.open("xb") as stream:
             yield stream
-        _as_if_created(beside, target)
-        Path(beside).replace(target)
+        if target.exists():
+            beside.chmod(target.stat().st_mode & 0o777)
+        beside.replace(target)
     except OSError as error:
         raise StablemaxError(f"{name}: cannot be written ({error.strerror})", "choose another place with -o") from None
     finally:
         with contextlib.suppress(OSError):
-            Path(beside).unlink()
-
-
-def _as_if_created(beside: str, target: Path) -> None:
-    """Give the file the mode it would have had: mkstemp makes it readable to its owner only."""
-    if target.exists():
-        mode = target.stat().st_mode & 0o777
-    else:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    with contextlib.suppress(OSError):
-        Path(beside).chmod(mode)
+            beside.unlink()
