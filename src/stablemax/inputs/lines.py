@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stablemax.inputs.npy import Readable
 
-TEXT_LIMIT = 256 * 2**20
+TEXT_LIMIT = 160 * 2**20
 """Most bytes of text that are read."""
 LINE_LIMIT = 16 * 2**20
 """Longest line, in characters."""

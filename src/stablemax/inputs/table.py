@@ -119,7 +119,7 @@ def read_table(
     Raises
     ------
     StablemaxError
-        At the first mistake, with line, column and value; when the table is larger than 256 MiB of
+        At the first mistake, with line, column and value; when the table is larger than 160 MiB of
         text or 16,777,216 cells.
 
     Examples
