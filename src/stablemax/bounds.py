@@ -61,7 +61,7 @@ def _shifted_lse(x: Array, y: Array) -> Array:
 
 logsumexp_naive = Bound(
     "|error| / |y| <= (1 + (K + 1) / |y|) u",
-    f"{_PAPER}, section 4",
+    _PAPER,
     lambda x, y: 1 + (_k(x) + 1) / np.abs(y[:, 0]),
 )
 logsumexp_log1p = Bound(
@@ -69,21 +69,19 @@ logsumexp_log1p = Bound(
     f"{_PAPER}, algorithm 4.1",
     lambda x, y: _shifted_lse(x, y) / np.abs(y[:, 0]),
 )
-softmax_naive = Bound(
-    "max|error| / max|p| <= (K + 3) u", f"{_PAPER}, section 3", lambda x, y: np.full(len(y), _k(x) + 3.0)
-)
+softmax_naive = Bound("max|error| / max|p| <= (K + 3) u", _PAPER, lambda x, y: np.full(len(y), _k(x) + 3.0))
 softmax_shifted = Bound(
     "max|error| / max|p| <= (K + 2 + 2 (xmax - xmin)) u",
-    f"{_PAPER}, section 4",
+    _PAPER,
     lambda x, _y: _k(x) + 2 + 2 * (np.max(x, axis=-1) - _lowest(x)),
 )
 softmax_division_free_naive = Bound(
     "max|error| / max|p| <= (|y| + max|x - y| + K + 2) u",
-    f"{_PAPER}, section 3",
+    _PAPER,
     lambda x, y: np.abs(y[:, 0]) + _furthest(x, y) + _k(x) + 2,
 )
 softmax_division_free = Bound(
     "max|error| / max|p| <= (1 + max|x - y| + |y + K - xmin|) u",
-    f"{_PAPER}, section 4",
+    _PAPER,
     lambda x, y: 1 + _furthest(x, y) + _shifted_lse(x, y),
 )

@@ -13,21 +13,22 @@ class Citation:
     ----------
     authors, title, where : str
         Where is the journal, conference or project.
-    year : int
-        Of publication.
+    year : int or None
+        Of publication; a thread has none.
     link : str
         DOI or address.
     """
 
     authors: str
-    year: int
+    year: int | None
     title: str
     where: str
     link: str
 
     def __str__(self) -> str:
         """One line: authors (year), title, where, link."""
-        return f"{self.authors} ({self.year}). {self.title}. {self.where}. {self.link}"
+        when = f" ({self.year})" if self.year else ""
+        return f"{self.authors}{when}. {self.title}. {self.where}. {self.link}"
 
 
 CITATIONS: dict[str, Citation] = {
@@ -88,27 +89,27 @@ CITATIONS: dict[str, Citation] = {
         "https://arxiv.org/abs/2501.04697",
     ),
     "pytorch-11752": Citation(
-        "pytorch", 2018, "Issue 11752", "GitHub", "https://github.com/pytorch/pytorch/issues/11752"
+        "pytorch", None, "Issue 11752", "GitHub", "https://github.com/pytorch/pytorch/issues/11752"
     ),
     "pytorch-31829": Citation(
-        "pytorch", 2020, "Issue 31829", "GitHub", "https://github.com/pytorch/pytorch/issues/31829"
+        "pytorch", None, "Issue 31829", "GitHub", "https://github.com/pytorch/pytorch/issues/31829"
     ),
     "optax-1792": Citation(
-        "optax", 2026, "Pull request 1792", "GitHub", "https://github.com/google-deepmind/optax/pull/1792"
+        "optax", None, "Pull request 1792", "GitHub", "https://github.com/google-deepmind/optax/pull/1792"
     ),
-    "scipy-19521": Citation("scipy", 2023, "Issue 19521", "GitHub", "https://github.com/scipy/scipy/issues/19521"),
-    "scipy-21597": Citation("scipy", 2024, "Pull request 21597", "GitHub", "https://github.com/scipy/scipy/pull/21597"),
-    "keras-17634": Citation("keras", 2023, "Issue 17634", "GitHub", "https://github.com/keras-team/keras/issues/17634"),
+    "scipy-19521": Citation("scipy", None, "Issue 19521", "GitHub", "https://github.com/scipy/scipy/issues/19521"),
+    "scipy-21597": Citation("scipy", None, "Pull request 21597", "GitHub", "https://github.com/scipy/scipy/pull/21597"),
+    "keras-17634": Citation("keras", None, "Issue 17634", "GitHub", "https://github.com/keras-team/keras/issues/17634"),
     "flash-attention-1930": Citation(
         "flash-attention",
-        2025,
+        None,
         "Issue 1930",
         "GitHub",
         "https://github.com/Dao-AILab/flash-attention/issues/1930",
     ),
     "scikit-learn-24315": Citation(
         "scikit-learn",
-        2022,
+        None,
         "Issue 24315",
         "GitHub",
         "https://github.com/scikit-learn/scikit-learn/issues/24315",

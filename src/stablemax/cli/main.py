@@ -21,7 +21,6 @@ from stablemax.errors import StablemaxError, shown
 if TYPE_CHECKING:
     from types import TracebackType
 
-CHECK_FAILED = 1
 USER_ERROR = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
@@ -47,7 +46,7 @@ def main() -> NoReturn:
 def _run() -> int:
     _check_streams()
     # Typer checks options with pydantic, which first reads the metadata of every installed package in
-    # search of plugins: a tenth of the time that `stablemax loss` takes in all.
+    # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.argv[1:] in (["--version"], ["-V"]):
         # Building the commands takes longer than everything else that a version needs.
