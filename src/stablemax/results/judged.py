@@ -1,4 +1,4 @@
-"""What workflows return and renderers read: frozen, typed, and free of any printing."""
+"""Judged outputs: outcomes, verdicts, comparisons."""
 
 from __future__ import annotations
 
