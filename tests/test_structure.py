@@ -33,6 +33,7 @@ ROOMS = (
     ("inputs",),
     ("peers",),
     ("loss",),
+    ("verdicts",),
     ("finding",),
     ("comparison", "compare", "explanation", "check", "trace", "sweep", "bench"),
     ("arrays",),
