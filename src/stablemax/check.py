@@ -1,0 +1,472 @@
+"""Judge anybody's implementation: every hazard, the laws, a search, and what cures it."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.asking import Asker, Runner, Trial, find_reading
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.implementations.host import Host, Order
+from stablemax.implementations.loading import is_code
+from stablemax.implementations.remote import NoAnswerError, Remote
+from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard, HazardCase
+from stablemax.laws import LAW_NAMES, check_laws, easy_case
+from stablemax.pasting import code_of, pytest_of
+from stablemax.registry import Variant, variants
+from stablemax.results import (
+    CheckReport,
+    Contract,
+    Counterexample,
+    HazardVerdict,
+    LawVerdict,
+    Outcome,
+    Standing,
+)
+from stablemax.search import shrunk, smallest_failure
+from stablemax.vocabulary import Operation, Reduction
+from stablemax.wording import counted, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.results import Trace
+
+DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What an implementation is held to, and how hard it is tried.
+
+    Parameters
+    ----------
+    formats : tuple of Format
+        In which it is tried, as far as it accepts them.
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    allow : tuple of str
+        Outcomes and laws that do not count.
+    only : tuple of str
+        Globs of hazard names; empty for all.
+    takes : tuple of str
+        From `hazards.NEEDS`: what it takes beyond what its signature shows.
+    search : bool
+        Look for the smallest input that breaks it.
+    seed : int
+        Of that search.
+
+    Raises
+    ------
+    StablemaxError
+        If a name is not known or a number is out of range.
+    """
+
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    max_ulp: float | None = None
+    allow: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    search: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_ulp is not None and not self.max_ulp >= 0:
+            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
+        known = (*(o.value for o in Outcome if o.is_failure), *LAW_NAMES)
+        for name in self.allow:
+            if name not in known:
+                raise StablemaxError(
+                    f"--allow: there is no outcome or law {shown(name)!r}", f"one or more of: {', '.join(known)}"
+                )
+        for name in self.takes:
+            if name not in NEEDS:
+                raise StablemaxError(f"--with: nothing is called {shown(name)!r}", f"one of: {', '.join(NEEDS)}")
+        for pattern in self.only:
+            if not fnmatch.filter(HAZARDS, pattern):
+                raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
+
+    @property
+    def contract(self) -> Contract:
+        """The contract, as it is reported."""
+        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in self.formats))
+
+
+@dataclass
+class _Progress:
+    """Counts steps for the terminal."""
+
+    tell: Callable[[int, int, str], None] | None
+    total: int
+    done: int = 0
+
+    def __call__(self, text: str) -> None:
+        self.done += 1
+        if self.tell is not None:
+            self.tell(min(self.done, self.total), self.total, text)
+
+
+@dataclass
+class _Findings:
+    """What a check gathers on its way."""
+
+    hazards: list[HazardVerdict] = field(default_factory=list)
+    laws: list[LawVerdict] = field(default_factory=list)
+    failures: list[tuple[Hazard, Trial]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check(
+    order: Order,
+    options: CheckOptions | None = None,
+    *,
+    timeout_s: float = 10.0,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> CheckReport:
+    """Judge an implementation in a process of its own: it may raise, hang, print or crash.
+
+    Parameters
+    ----------
+    order : Order
+        What to load, and how it is meant.
+    options : CheckOptions, optional
+        What it is held to.
+    timeout_s : float
+        How long one call may take.
+    command : tuple of str
+        The command that reproduces it.
+    progress : callable, optional
+        Called with (steps done, steps in all, what runs now).
+
+    Raises
+    ------
+    StablemaxError
+        If the target cannot be loaded, or no hazard concerns it.
+    """
+    if not timeout_s > 0:
+        raise StablemaxError(f"--timeout {shown(timeout_s)} is out of range", "seconds, more than 0")
+    with Remote(order, timeout_s) as remote:
+        return _checked(remote, order, options or CheckOptions(), command, progress, remote.ask)
+
+
+def check_function(function: Callable[..., Any], order: Order, options: CheckOptions | None = None) -> CheckReport:
+    """Judge a function that is at hand, in this process.
+
+    Parameters
+    ----------
+    function : callable
+        Any function, a lambda or a method too.
+    order : Order
+        Its name, its operation, its backend.
+    options : CheckOptions, optional
+        What it is held to.
+
+    Raises
+    ------
+    StablemaxError
+        If its operation is not known, or no hazard concerns it.
+    """
+    host = Host(order, function)
+    return _checked(host, order, options or CheckOptions(), (), None, lambda name, *a: getattr(host, name)(*a))
+
+
+def _checked(
+    runner: Runner,
+    order: Order,
+    options: CheckOptions,
+    command: tuple[str, ...],
+    tell: Callable[[int, int, str], None] | None,
+    ask: Callable[..., Any],
+) -> CheckReport:
+    described = runner.described
+    hazards = _concerning(described.operation, options)
+    asker = Asker(runner, options.contract)
+    found = _Findings()
+    progress = _Progress(tell, len(options.formats) * (len(hazards) + 8) + 1)
+    progress(f"calling {described.name}")
+    accepted, refusals = _accepted(asker, options)
+    if accepted:
+        asker.reading = find_reading(asker, easy_case(), accepted[-1])
+    if described.operation is Operation.CROSS_ENTROPY_GRAD and asker.reading is Reduction.SUM:
+        found.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
+    found.notes += [f"not tried in {name}: it {why}" for name, why in refusals.items() if accepted]
+    takes = described.takes | set(options.takes)
+    for hazard in hazards:
+        for fmt in accepted:
+            progress(f"{hazard.name} in {fmt.name}")
+            _try(asker, hazard, fmt, takes, found)
+    left_out = sorted({need for h in hazards for need in h.needs if need not in takes})
+    if left_out and described.operation.needs_targets:
+        missing = sum(bool(set(h.needs) - takes) for h in hazards)
+        found.notes.append(f"{counted(missing, 'hazard')} need {listed(left_out)}: --with {' --with '.join(left_out)}")
+    for fmt in accepted:
+        progress(f"laws in {fmt.name}")
+        found.laws += check_laws(asker, fmt)
+    smallest = _smallest(asker, options, accepted, found, progress) if accepted else None
+    trace = _traced(asker, ask, smallest)
+    wrong = bool(trace and trace.formula_is_wrong) or (bool(accepted) and _is_wrong(asker, smallest, found, ask))
+    standing = _standing(accepted, found, smallest, wrong=wrong)
+    blame = None if trace is None else trace.blame
+    cure = None if standing is Standing.GOOD else _cure(described.operation, options, accepted)
+    example = None if smallest is None else _counterexample(asker, smallest, order)
+    report = CheckReport(
+        target=described.name,
+        operation=described.operation.value,
+        backend=described.backend,
+        standing=standing,
+        finding="",
+        formats=tuple(f.name for f in accepted),
+        hazards=tuple(found.hazards),
+        laws=tuple(found.laws),
+        counterexample=example,
+        blame=blame.sentence if blame else "",
+        blame_file=blame.file if blame else "",
+        blame_line=blame.line if blame else 0,
+        cure=cure.id if cure else "",
+        cure_formula=cure.formula if cure else "",
+        contract=options.contract,
+        printed="".join(asker.printed)[:2000],
+        command=command,
+        notes=tuple(found.notes),
+    )
+    return _with_finding(report, refusals)
+
+
+def _concerning(operation: Operation, options: CheckOptions) -> list[Hazard]:
+    chosen = [
+        h
+        for h in HAZARDS.values()
+        if operation in h.operations and (not options.only or any(fnmatch.fnmatchcase(h.name, p) for p in options.only))
+    ]
+    if not chosen:
+        raise StablemaxError(f"no hazard of {operation} matches {', '.join(options.only)}", "stablemax list hazards")
+    return chosen
+
+
+def _accepted(asker: Asker, options: CheckOptions) -> tuple[list[Format], dict[str, str]]:
+    """Formats in which the target answers an easy input at all, and what it says in the others."""
+    limits = asker.runner.described.formats
+    accepted: list[Format] = []
+    refusals: dict[str, str] = {}
+    for fmt in options.formats:
+        if limits and fmt.name not in limits:
+            refusals[fmt.name] = "does not take it"
+            continue
+        answer = asker.answers([asker.question(easy_case(), fmt)])[0]
+        if answer.output is None:
+            refusals[fmt.name] = answer.trouble
+        else:
+            accepted.append(fmt)
+    return accepted, refusals
+
+
+def _try(asker: Asker, hazard: Hazard, fmt: Format, takes: frozenset[str] | set[str], found: _Findings) -> None:
+    lacking = [need for need in hazard.needs if need not in takes]
+    if lacking and asker.operation.needs_targets:
+        found.hazards.append(HazardVerdict(hazard.name, fmt.name, None, skipped=f"needs {listed(lacking)}"))
+        return
+    trial = asker.trial(hazard.case(fmt), fmt)
+    verdict = trial.verdict
+    found.hazards.append(
+        HazardVerdict(
+            hazard.name,
+            fmt.name,
+            trial.worst,
+            None if verdict is None else verdict.error_ulp,
+            None if verdict is None else verdict.first_bad,
+            failed=trial.failed,
+            trouble=trial.trouble,
+        )
+    )
+    if trial.failed:
+        found.failures.append((hazard, trial))
+
+
+def _smallest(
+    asker: Asker, options: CheckOptions, accepted: list[Format], found: _Findings, progress: _Progress
+) -> Trial | None:
+    """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
+    failing = {t.format.name for _, t in found.failures}
+    order = sorted(accepted, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
+    for fmt in order if options.search else []:
+        known = [t.worst for _, t in found.failures if t.format is fmt and t.worst is not None]
+        wanted = max(known, key=lambda o: o.severity, default=None)
+        case = smallest_failure(asker, fmt, wanted=wanted, seed=options.seed, progress=progress)
+        if case is not None:
+            return asker.trial(case, fmt)
+    own = [t for _, t in found.failures if t.format is order[0]] if found.failures else []
+    if not own:
+        return None
+    # Nothing small fails: take the smallest hazard, made smaller while it fails.
+    simplest = min(own, key=lambda t: t.case.logits.size)
+    return asker.trial(shrunk(asker, simplest.case, simplest.format), simplest.format)
+
+
+def _is_wrong(asker: Asker, smallest: Trial | None, found: _Findings, ask: Callable[..., Any]) -> bool:
+    """Tell a wrong formula from an unstable one, by whether it is wrong in exact arithmetic too.
+
+    NumPy code runs on exact numbers, where it can be followed; otherwise, and for other libraries, an
+    easy input in float64 decides, on which no formula that is right loses half of its digits.
+    """
+    easy = asker.trial(easy_case(), FLOAT64)
+    if easy.verdict is not None and easy.verdict.worst is not None and easy.verdict.worst.is_failure:
+        return True
+    if any(law.detail for law in found.laws if law.format == "float64" and law.law in _TELLING_LAWS):
+        return True
+    trials = [t for t in (smallest, *(t for _, t in found.failures[:8])) if t is not None and t.verdict is not None]
+    for trial in trials:
+        exact = _exactly(asker, trial, ask)
+        if exact is not None and _is_failure(asker, exact, trial):
+            return True
+    return False
+
+
+_TELLING_LAWS = ("shift-invariance", "permutation", "rows-independent", "rows-sum-to-1", "gradient-sums-to-0")
+
+
+def _exactly(asker: Asker, trial: Trial, ask: Callable[..., Any]) -> np.ndarray | None:
+    """Run the target on exact numbers; None where that is not possible."""
+    if asker.runner.described.backend != "numpy" or trial.case.logits.size > 4096:
+        return None
+    try:
+        return ask("exactly", asker.question(trial.case, trial.format))
+    except NoAnswerError:
+        return None
+
+
+def _is_failure(asker: Asker, exact: np.ndarray, trial: Trial) -> bool:
+    right = trial.setting.exact.truth.rounded
+    if exact.size != right.size:
+        return True
+    rounded = trial.format.round(exact.reshape(right.shape))
+    # Where exact arithmetic finds no value (inf - inf), the floats' NaN is not the formula's fault alone.
+    return bool((asker.severities(rounded, trial.setting)[~np.isnan(rounded)] > 0).any())
+
+
+def _standing(accepted: list[Format], found: _Findings, smallest: Trial | None, *, wrong: bool) -> Standing:
+    if not accepted:
+        return Standing.BROKEN
+    failed = found.failures or smallest is not None or any(law.failed for law in found.laws)
+    if not failed:
+        return Standing.GOOD
+    if wrong:
+        return Standing.WRONG
+    numeric = any(t.verdict is not None for _, t in found.failures) or (
+        smallest is not None and smallest.verdict is not None
+    )
+    return Standing.UNSTABLE if numeric else Standing.BROKEN
+
+
+def _traced(asker: Asker, ask: Callable[..., Any], smallest: Trial | None) -> Trace | None:
+    """Trace the smallest failing input; None where there is no output, or the code cannot be traced."""
+    if smallest is None or smallest.verdict is None or not is_code(asker.runner.described.name):
+        return None
+    try:
+        return ask("traced", asker.question(smallest.case, smallest.format))
+    except (NoAnswerError, StablemaxError):
+        return None
+
+
+def _cure(operation: Operation, options: CheckOptions, accepted: list[Format]) -> Variant | None:
+    """Find the simplest of our variants that keeps the same contract on the same hazards."""
+    names = ("shifted", "compensated", "centred", "wide")
+    for variant in (v for name in names for v in variants(operation) if v.name == name):
+        asker = Asker(Host(Order(variant.id)), options.contract)
+        cases = [(h, f) for h in _concerning(operation, options) if not h.needs for f in accepted or DEFAULT_FORMATS]
+        if not any(asker.trial(h.case(f), f).failed for h, f in cases):
+            return variant
+    return None
+
+
+def _counterexample(asker: Asker, trial: Trial, order: Order) -> Counterexample:
+    described, case, fmt = asker.runner.described, trial.case, trial.format
+    call = described.how
+    output = (
+        () if trial.verdict is None or trial.answer.output is None else _rows(trial.answer.output.astype(np.float64))
+    )
+    truth = _rows(trial.setting.exact.truth.rounded)
+    came = trial.trouble or f"gives {_brief(output)}"
+    comment = f"{came}; {_brief(truth)} is right"
+    small = case.logits.size <= 4096
+    return Counterexample(
+        format=fmt.name,
+        logits=_rows(fmt.round(case.logits)) if small else (),
+        labels=tuple(int(v) for v in case.labels)
+        if described.operation.needs_targets and case.labels.ndim == 1 and small
+        else (),
+        upstream=_rows(fmt.round(case.upstream)) if described.operation.needs_upstream and small else (),
+        outcome=trial.worst,
+        output=output if small else (),
+        truth=truth if small else (),
+        code=code_of(described, case, fmt.name, call, comment, backward=order.backward),
+        test=pytest_of(described, case, fmt.name, call, _where(case, fmt), backward=order.backward),
+    )
+
+
+def _where(case: HazardCase, fmt: Format) -> str:
+    values = ", ".join(f"{v:g}" for v in np.unique(case.logits)[:4]).replace("-", "minus ")
+    return f"at {values} in {fmt.name}"
+
+
+def _rows(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
+    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
+
+
+def _brief(rows: tuple[tuple[float, ...], ...]) -> str:
+    text = "[" + ", ".join("[" + ", ".join(f"{v:.9g}" for v in row) + "]" for row in rows[:2]) + "]"
+    return text if len(rows) <= 2 and len(text) <= 60 else f"{text[:57]}..."
+
+
+def _with_finding(report: CheckReport, refusals: dict[str, str]) -> CheckReport:
+    from dataclasses import replace
+
+    return replace(report, finding=finding_of(report, refusals))
+
+
+def finding_of(report: CheckReport, refusals: dict[str, str]) -> str:
+    """Put a check's result into a sentence or two.
+
+    Parameters
+    ----------
+    report : CheckReport
+        All but its finding.
+    refusals : dict of str to str
+        By format, what the target did instead of an answer to an easy input.
+    """
+    name, formats = report.target, listed(report.formats) if report.formats else ""
+    failed = [h for h in report.hazards if h.failed]
+    laws = [law for law in report.laws if law.failed]
+    ran = len({h.hazard for h in report.hazards if not h.skipped})
+    if report.standing is Standing.GOOD:
+        errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None]
+        worst = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
+        return f"{name} is good: it keeps its contract on {counted(ran, 'hazard')} in {formats}{worst}."
+    if not report.formats:
+        return f"{name} is broken: it {next(iter(refusals.values()), 'gives no answer')}."
+    hazards = dict.fromkeys(h.hazard for h in failed)
+    parts = []
+    if hazards:
+        parts.append(f"it fails {len(hazards)} of {counted(ran, 'hazard')}")
+    broken_laws = list(dict.fromkeys(law.law for law in laws))
+    if broken_laws:
+        parts.append(f"it breaks {'the law' if len(broken_laws) == 1 else 'the laws'} of {listed(broken_laws)}")
+    if not parts:
+        parts.append("the search found an input that breaks it")
+    meaning = {
+        Standing.WRONG: "wrong: its formula does not compute "
+        f"{Operation(report.operation).value} even in exact arithmetic;",
+        Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
+        Standing.BROKEN: "broken:",
+    }[report.standing]
+    sentences = [f"{name} is {meaning} {' and '.join(parts)}."]
+    if report.blame:
+        sentences.append(f"{report.blame[0].upper()}{report.blame[1:]}.")
+    if report.cure:
+        sentences.append(f"Use {report.cure}: {report.cure_formula}.")
+    return " ".join(sentences)

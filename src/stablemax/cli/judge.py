@@ -1,0 +1,132 @@
+"""``stablemax judge``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stablemax.cli import session
+from stablemax.cli.options import (
+    InputOptions,
+    LabelOptions,
+    LogitsArgument,
+    LossOptions,
+    OutputFormatOption,
+    PrintOptions,
+)
+from stablemax.cli.reproducing import changed, option
+from stablemax.errors import StablemaxError, shown
+from stablemax.vocabulary import FormatName, Operation, OutputFormat, Reduction
+
+
+def judge(
+    inputs: InputOptions,
+    counted: LabelOptions,
+    loss: LossOptions,
+    printing: PrintOptions,
+    logits: LogitsArgument,
+    computed: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="What the program computed, in a file of the same kinds.")
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Argument(metavar="LABELS", help="Labels or soft targets, for the cross-entropies.", show_default=False),
+    ] = None,
+    operation: Annotated[Operation | None, typer.Option(help="What OUTPUT is meant to be.", show_default=False)] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
+    ] = None,
+    number_format: Annotated[
+        FormatName | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Number format of OUTPUT, where the file holds a wider one. The file's.",
+            show_default=False,
+        ),
+    ] = None,
+    round_logits: Annotated[
+        FormatName | None,
+        typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
+    ] = None,
+    reduction: Annotated[
+        Reduction, typer.Option(help="What a gradient is the gradient of; none: of each row's own loss.")
+    ] = Reduction.MEAN,
+    max_ulp: Annotated[
+        float | None,
+        typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OUTCOME", help="An outcome that does not count; repeatable.", show_default=False),
+    ] = None,
+    judged: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False
+        ),
+    ] = None,
+    output_format: OutputFormatOption = OutputFormat.TABLE,
+) -> int:
+    """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
+
+    OUTPUT is compared with the exact value for LOGITS, cell by cell. Exit code 1 if a cell is wrong.
+    """
+    from stablemax.formats import get_format
+    from stablemax.judging import JudgeOptions, judge_output
+    from stablemax.render.checks import render_judged
+
+    if operation is None:
+        raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(Operation)}")
+    if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
+        raise StablemaxError("only the logits can come from standard input", "put the others into files")
+    command = (
+        *(
+            "stablemax",
+            "judge",
+            "--operation",
+            operation.value,
+            logits,
+            computed,
+            *(() if labels is None else (labels,)),
+        ),
+        *changed(inputs),
+        *changed(counted),
+        *changed(loss),
+        *option("--upstream", upstream),
+        *option("--format", number_format),
+        *option("--round-logits", round_logits),
+        *option("--reduction", None if reduction is Reduction.MEAN else reduction),
+        *option("--max-ulp", max_ulp),
+        *option("--allow", allow),
+        *option("--judge", judged),
+    )
+    with session.progress(printing, f"reading {shown(logits)}"):
+        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
+        values, fmt, name = session.read_output(computed, problem, operation, number_format)
+        options = JudgeOptions(
+            operation,
+            fmt,
+            max_ulp=max_ulp,
+            allow=tuple(allow or ()),
+            reduction=reduction,
+            ignore_index=counted.ignore_index,
+            judge=session.row_count(judged),
+            targets=session.target_options(loss, counted),
+            round_logits=None if round_logits is None else get_format(round_logits),
+        )
+        g = None if upstream is None else session.read_output(upstream, problem, Operation.SOFTMAX, None)[0]
+        names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
+        report = judge_output(
+            values, problem.logits, problem.labels, g, options, names=names, command=command, notes=problem.notes
+        )
+    session.say(report.notes, printing)
+    if output_format in (OutputFormat.JUNIT, OutputFormat.GITHUB):
+        session.emit_for_ci(report, output_format, printing)
+    else:
+        text = render_judged(report, output_format, color=printing.color, to_file=printing.output is not None)
+        session.emit(text, printing)
+    if not report.passed:
+        session.warn(f"failed: {report.finding}")
+    return 0 if report.passed else 1

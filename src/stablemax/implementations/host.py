@@ -1,0 +1,399 @@
+"""Runs somebody's function and tells what happened, whatever that is."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import FORMATS
+from stablemax.implementations.calling import Convention, as_array, conventions
+from stablemax.implementations.loading import is_code, load
+from stablemax.implementations.naming import BACKENDS, backend_of, differentiated, operation_in
+from stablemax.loss import TargetOptions, targets_of
+from stablemax.registry import evaluate
+from stablemax.vocabulary import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
+    from stablemax.registry import Variant
+    from stablemax.results import Trace
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to load, and how it is meant.
+
+    Parameters
+    ----------
+    target : str
+        ``file.py:function``, ``module:function``, a variant's or a peer's id.
+    operation : Operation, optional
+        What it computes; read off its name when not given.
+    backend : str
+        ``numpy``, ``torch`` or ``jax``; empty to find out.
+    device : str, optional
+        For torch and jax.
+    backward : bool
+        Judge the gradient that autograd takes of it, instead of itself.
+    """
+
+    target: str
+    operation: Operation | None = None
+    backend: str = ""
+    device: str | None = None
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class Described:
+    """What was loaded.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    operation : Operation
+        What it computes.
+    backend : str
+        On whose arrays.
+    takes : frozenset of str
+        What it takes beyond logits and labels, from `hazards.NEEDS`.
+    formats : tuple of str
+        The only formats that it can be run in; empty for no known limit.
+    how : str
+        How it is called, in words.
+    file : str
+        Where its code stands; empty where it cannot be known.
+    """
+
+    name: str
+    operation: Operation
+    backend: str
+    takes: frozenset[str] = frozenset()
+    formats: tuple[str, ...] = ()
+    how: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One call: arrays in the number format, as the function gets them.
+
+    Parameters
+    ----------
+    x : ndarray (N, K)
+        Logits.
+    second : ndarray, optional
+        Labels (N,) of int64, soft targets (N, K), or the upstream gradient (N, K).
+    options : dict
+        ``ignore_index``, ``weight``, ``label_smoothing``, where they are to be passed.
+    """
+
+    x: Array
+    second: Array | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a call.
+
+    Parameters
+    ----------
+    output : ndarray or None
+        What was returned; None where there is trouble.
+    trouble : str
+        What happened instead: an exception, junk, no answer in time; empty when all went well.
+    changed_input : bool
+        True where the function wrote into its arguments.
+    printed : str
+        What it printed, bounded.
+    """
+
+    output: Array | None
+    trouble: str = ""
+    changed_input: bool = False
+    printed: str = ""
+
+
+class Host:
+    """A loaded function, ready to be called.
+
+    Parameters
+    ----------
+    order : Order
+        What to load.
+    function : callable, optional
+        The function itself, where it is at hand.
+
+    Raises
+    ------
+    StablemaxError
+        If it cannot be loaded, or its operation is not known.
+    """
+
+    def __init__(self, order: Order, function: Callable[..., Any] | None = None) -> None:
+        self._order = order
+        self._convention: Convention | None = None
+        self._variant: Variant | None = None
+        self._function = function
+        if function is None and not is_code(order.target):
+            self._variant = _built_in(order.target)
+        elif function is None:
+            self._function = load(order.target)
+        self.described = self._describe()
+
+    def _describe(self) -> Described:
+        order = self._order
+        if self._variant is not None:
+            v = self._variant
+            if order.operation not in (None, v.operation):
+                raise StablemaxError(f"{v.id} does not compute {order.operation}", f"it computes {v.operation}")
+            backend = v.library or "numpy"
+            takes = frozenset(v.takes) if v.library else frozenset({"soft-targets", "weights"})
+            return Described(v.id, v.operation, backend, takes, tuple(v.supports or ()), "its declaration")
+        assert self._function is not None
+        operation = order.operation or _operation_of(order.target, self._function)
+        if order.backward:
+            gradient = differentiated(operation)
+            if gradient is None and operation not in (Operation.SOFTMAX_VJP, Operation.CROSS_ENTROPY_GRAD):
+                raise StablemaxError(f"--backward: the gradient of {operation} is not judged", "leave it out")
+            operation = gradient or operation
+        backend = order.backend or backend_of(self._function)
+        if order.backward and backend == "numpy":
+            raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
+        ways = conventions(self._function, operation)
+        return Described(
+            order.target, operation, backend, ways[0].takes, (), ways[0].in_words, _file_of(self._function)
+        )
+
+    def call(self, question: Question) -> Answer:
+        """Call the function; an exception becomes the answer's trouble."""
+        if self._variant is not None:
+            return self._call_variant(self._variant, question)
+        assert self._function is not None
+        if self._convention is not None:
+            return self._call(self._function, self._convention, question)
+        ways = conventions(self._function, self.described.operation)
+        first: Answer | None = None
+        for way in ways:
+            answer = self._call(self._function, way, question)
+            if answer.output is not None and answer.output.shape[:1] in ((), question.x.shape[:1]):
+                # One row cannot tell whether more are taken at once.
+                if len(question.x) > 1:
+                    self._convention = way
+                return answer
+            first = first or answer
+        assert first is not None
+        return first
+
+    @property
+    def convention(self) -> str:
+        """How the function turned out to be called, in words; empty before it was."""
+        return self._convention.in_words if self._convention is not None else ""
+
+    def many(self, questions: list[Question]) -> list[Answer]:
+        """Call the function once for each question."""
+        return [self.call(q) for q in questions]
+
+    def exactly(self, question: Question) -> Array | None:
+        """Run NumPy code on exact numbers: its result in float64; None where that is not possible."""
+        from stablemax.shadow.cells import nearest
+        from stablemax.trace import run_in_shadow
+
+        if self._variant is not None or self.described.backend != "numpy" or question.options:
+            return None
+        others = () if question.second is None else (question.second,)
+        try:
+            exact = run_in_shadow(self.plain(), question.x, *others).exact
+        except StablemaxError:
+            return None
+        return None if exact is None else nearest(exact)
+
+    def traced(self, question: Question, **told: Any) -> Trace:
+        """Trace the function on an input.
+
+        Parameters
+        ----------
+        question : Question
+            Arrays in the number format.
+        **told
+            ``source``, ``max_ulp``, ``command`` and ``notes`` for the result.
+
+        Raises
+        ------
+        StablemaxError
+            If its library's code cannot be traced, or it raises.
+        """
+        fmt = FORMATS[question.x.dtype.name]
+        described, variant = self.described, self._variant
+        if variant is not None and not variant.library:
+            from stablemax.trace import trace_variant
+
+            return trace_variant(variant, question.x, question.second, fmt, **told)
+        if described.backend == "numpy":
+            from stablemax.trace import trace_numpy
+
+            return trace_numpy(
+                self.plain(), question.x, question.second, described.operation, fmt,
+                target=described.name, code=self._function, **told,
+            )  # fmt: skip
+        if described.backend == "torch" and variant is None:
+            from stablemax.peers.torch_trace import trace_torch
+
+            return trace_torch(
+                self.plain(), question.x, question.second, described.operation, fmt,
+                target=described.name, backward=self._order.backward, device=self._order.device or "cpu", **told,
+            )  # fmt: skip
+        if variant is not None:
+            raise StablemaxError(f"{variant.id} is one call into {variant.library}: it has no lines", "stablemax check")
+        raise StablemaxError(f"{described.backend} code is not traced", "it runs compiled; stablemax check judges it")
+
+    def plain(self) -> Callable[..., Any]:
+        """Return the function as ``f(x)`` or ``f(x, second)`` on its own library's arrays."""
+        if self._variant is not None:
+            raise StablemaxError(f"{self._variant.id} is no code of yours", "it is traced as a variant")
+        assert self._function is not None
+        function, way = self._function, self._convention or conventions(self._function, self.described.operation)[0]
+        return lambda x, second=None: way(function, x, second)
+
+    @property
+    def variant(self) -> Variant | None:
+        """The variant or peer, where the target is one."""
+        return self._variant
+
+    def _call(self, function: Callable[..., Any], way: Convention, question: Question) -> Answer:
+        adapter = _ADAPTERS[self.described.backend]()
+        known = {k: v for k, v in question.options.items() if k in way.options}
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(), adapter.running():
+                warnings.simplefilter("ignore")
+                x, second, options = adapter.arguments(question.x, question.second, known, self._order.device)
+                if self._order.backward:
+                    result = self._gradient(adapter, way, x, second, options)
+                else:
+                    result = way(function, x, second, **options)
+                output = as_array(result)
+                changed = not _same(adapter.back(x), question.x) or (
+                    second is not None
+                    and question.second is not None
+                    and not _same(adapter.back(second), question.second)
+                )
+        except StablemaxError:
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # anybody's code may raise anything, SystemExit too
+            return Answer(None, _trouble(error))
+        return Answer(output, "", changed)
+
+    def _gradient(self, adapter: Any, way: Convention, x: Any, second: Any, options: dict[str, Any]) -> Any:
+        """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
+        function = self._function
+        assert function is not None
+        of_loss = self.described.operation.needs_targets
+        return adapter.gradient(
+            lambda a: way(function, a, second if of_loss else None, **options), x, None if of_loss else second
+        )
+
+    def _call_variant(self, variant: Variant, question: Question) -> Answer:
+        xp = Arithmetic(FORMATS[question.x.dtype.name])
+        second: Any = question.second
+        options = question.options
+        if variant.operation.needs_targets:
+            assert second is not None
+            chosen = TargetOptions(options.get("weight"), options.get("label_smoothing", 0.0))
+            divisor = float(len(question.x)) if variant.operation is Operation.CROSS_ENTROPY_GRAD else 1.0
+            second = targets_of(second, question.x.shape[-1], chosen, xp, divisor)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return Answer(evaluate(variant, question.x, xp, second))
+        except StablemaxError as error:
+            return Answer(None, error.message)
+
+
+def _built_in(target: str) -> Variant:
+    from stablemax.peers import find
+
+    return find(target)
+
+
+def _operation_of(target: str, function: Callable[..., Any]) -> Operation:
+    place, _, name = target.rpartition(":")
+    found = operation_in(name) or operation_in(Path(place).stem) or operation_in(getattr(function, "__name__", ""))
+    if found is None:
+        raise StablemaxError(
+            f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(Operation)}"
+        )
+    return found
+
+
+def _file_of(function: Any) -> str:
+    target = getattr(function, "forward", None) or function
+    code = getattr(target, "__code__", None) or getattr(getattr(target, "__func__", None), "__code__", None)
+    return code.co_filename if code is not None else ""
+
+
+def _same(after: Array, before: Array) -> bool:
+    return after.shape == before.shape and after.tobytes() == before.tobytes()
+
+
+def _trouble(error: BaseException) -> str:
+    """Put an exception into words, with the line of the target's code that it left."""
+    if isinstance(error, TypeError) and str(error).startswith("returned "):
+        return str(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "stablemax" not in Path(f.filename).parts]
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    text = shown(str(error).strip().partition("\n")[0], 160)
+    return f"raised {type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+class NumpyAdapter:
+    """Arguments and results of NumPy functions."""
+
+    def arguments(
+        self, x: Array, second: Array | None, options: dict[str, Any], device: str | None
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Copy the arguments, so that a function that writes into them does no harm."""
+        if device is not None:
+            raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
+        return np.array(x), None if second is None else np.array(second), dict(options)
+
+    def back(self, value: Any) -> Array:
+        """Return an argument as it is after the call."""
+        return np.asarray(value)
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be set up around a call."""
+        return contextlib.nullcontext()
+
+    def gradient(self, *_: Any) -> Any:
+        """NumPy has no autograd."""
+        raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
+
+
+def _torch_adapter() -> Any:
+    from stablemax.peers.torch_arrays import Adapter
+
+    return Adapter()
+
+
+def _jax_adapter() -> Any:
+    from stablemax.peers.jax_arrays import Adapter
+
+    return Adapter()
+
+
+_ADAPTERS: dict[str, Callable[[], Any]] = {"numpy": NumpyAdapter, "torch": _torch_adapter, "jax": _jax_adapter}
+assert tuple(_ADAPTERS) == BACKENDS

@@ -1,0 +1,156 @@
+"""TARGET to a callable: ``package.module:function``, ``path/to/file.py:function``, a variant or a peer."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+_FORMS = "path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
+
+
+def is_code(target: str) -> bool:
+    """Tell code to load from the id of a variant or a peer.
+
+    Examples
+    --------
+    >>> is_code("model.py:softmax"), is_code("torch.nn.functional:softmax"), is_code("softmax/naive")
+    (True, True, False)
+    """
+    return ":" in target or target.endswith(".py")
+
+
+def load(target: str) -> Callable[..., Any]:
+    """Import the function that a target names.
+
+    Parameters
+    ----------
+    target : str
+        ``path/to/file.py:function`` or ``package.module:function``; the function may be an attribute
+        of a class (``Loss.forward``), or a class that is made without arguments and called.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    StablemaxError
+        If there is no such file, module or function, or the code does not run; the message has the
+        line at which it stopped.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or (not name and place):
+        file = target.rstrip(":")
+        raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
+    module = _from_file(place) if place.endswith(".py") or "/" in place or "\\" in place else _from_name(place)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise _no_such(place, name, part, found)
+        found = getattr(found, part)
+    if inspect.isclass(found):
+        found = _made(found, target)
+    if not callable(found):
+        raise StablemaxError(f"{shown(target)} is {shown(type(found).__name__)}, which cannot be called", _FORMS)
+    return found
+
+
+def _from_file(place: str) -> ModuleType:
+    path = Path(place)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        hint = f"did you mean {shown(path.parent / near[0])}?" if near else f"TARGET is {_FORMS}"
+        raise StablemaxError(f"{shown(place)}: there is no such file", hint)
+    # Its neighbours are importable, as they are when the file is run.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = path.stem if path.stem not in sys.modules else f"_stablemax_target_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StablemaxError(f"{shown(place)}: is not Python code", f"TARGET is {_FORMS}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise _does_not_run(place, error) from None
+    return module
+
+
+def _from_name(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise StablemaxError(f"{shown(name)!r} is neither a module nor a file", f"TARGET is {_FORMS}")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            hint = f"install it, or run from the folder that holds it; TARGET is {_FORMS}"
+            raise StablemaxError(f"there is no module {shown(error.name)!r}", hint) from None
+        raise _does_not_run(name, error) from None
+    except Exception as error:
+        raise _does_not_run(name, error) from None
+
+
+def _does_not_run(place: str, error: Exception) -> StablemaxError:
+    """Word an error that the code raises when imported, with the last line of it that is not a library's."""
+    line = error.lineno if isinstance(error, SyntaxError) else _last_line(error, place)
+    where = f"{shown(place)}: line {line}" if line else shown(place)
+    return StablemaxError(f"{where}: {type(error).__name__}: {shown(error, 200)}", f"try: python {shown(place)}")
+
+
+def _last_line(error: Exception, place: str) -> int | None:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == Path(place).name]
+    return frames[-1].lineno if frames else None
+
+
+def _no_such(place: str, name: str, part: str, module: Any) -> StablemaxError:
+    known = _functions(module)
+    near = difflib.get_close_matches(part, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20]) or 'none'}"
+    return StablemaxError(f"{shown(place)} has no function {shown(name)!r}", hint)
+
+
+def _functions(module: Any) -> list[str]:
+    home = getattr(module, "__name__", None)
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", home) == home
+    ]
+
+
+def _known_functions(place: str) -> str:
+    """List what a file offers, without running it."""
+    import ast
+
+    try:
+        tree = ast.parse(Path(place).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return f"TARGET is {_FORMS}"
+    names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
+    return f"name one: {', '.join(f'{shown(place)}:{n}' for n in names[:10])}" if names else "it defines no function"
+
+
+def _made(found: type, target: str) -> Any:
+    try:
+        return found()
+    except TypeError as error:
+        raise StablemaxError(
+            f"{shown(target)} cannot be made without arguments: {shown(error)}",
+            "name a function that makes it and calls it",
+        ) from None

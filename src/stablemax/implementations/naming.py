@@ -1,0 +1,102 @@
+"""What a function computes and on whose arrays, read off its name and its code."""
+
+from __future__ import annotations
+
+import re
+import types
+from typing import TYPE_CHECKING, Any
+
+from stablemax.vocabulary import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BACKENDS = ("numpy", "torch", "jax")
+
+_GRADIENT = r"grad|backward|vjp|jacobian|derivative"
+# The first pattern that is found in the name decides.
+_LOSS = r"cross_?entropy|x_?ent|nll|loss"
+_NAMES: tuple[tuple[str, Operation], ...] = (
+    (rf"({_LOSS}|ce_).*({_GRADIENT})|({_GRADIENT}).*({_LOSS})", Operation.CROSS_ENTROPY_GRAD),
+    (rf"softmax.*({_GRADIENT})|({_GRADIENT}).*softmax", Operation.SOFTMAX_VJP),
+    (r"log_?soft_?max", Operation.LOG_SOFTMAX),
+    (r"log_?sum_?exp|lse", Operation.LOGSUMEXP),
+    (rf"{_LOSS}|^ce$", Operation.CROSS_ENTROPY),
+    (r"soft_?max", Operation.SOFTMAX),
+)  # fmt: skip
+
+
+def operation_in(name: str) -> Operation | None:
+    """Read the operation off a function's or a file's name; None where it does not say.
+
+    Examples
+    --------
+    >>> operation_in("my_log_softmax"), operation_in("CrossEntropyLoss"), operation_in("f")
+    (<Operation.LOG_SOFTMAX: 'log_softmax'>, <Operation.CROSS_ENTROPY: 'cross_entropy'>, None)
+    """
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    return next((operation for pattern, operation in _NAMES if re.search(pattern, plain)), None)
+
+
+def differentiated(operation: Operation) -> Operation | None:
+    """Return the operation that is the gradient of another; None where there is none."""
+    return {
+        Operation.SOFTMAX: Operation.SOFTMAX_VJP,
+        Operation.CROSS_ENTROPY: Operation.CROSS_ENTROPY_GRAD,
+    }.get(operation)
+
+
+def backend_of(function: Callable[..., Any]) -> str:
+    """Find out on whose arrays a function works: numpy, torch or jax.
+
+    Its own module and annotations say so, or else the libraries that its code names; numpy where
+    nothing does.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> backend_of(lambda x: numpy.exp(x))
+    'numpy'
+    """
+    target = getattr(function, "forward", None) or function
+    code_owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
+    home = (getattr(function, "__module__", None) or type(function).__module__ or "").partition(".")[0]
+    if home in BACKENDS:
+        return home
+    for annotation in getattr(code_owner, "__annotations__", {}).values():
+        text = annotation if isinstance(annotation, str) else getattr(annotation, "__module__", "")
+        for name in ("torch", "jax"):
+            if re.match(rf"{name}\b", text):
+                return name
+    used = _libraries_used(code_owner)
+    if not used and code_owner is not None:
+        used = _libraries_among(getattr(code_owner, "__globals__", {}).values())
+    for name in ("torch", "jax"):
+        if name in used:
+            return name
+    return "numpy"
+
+
+def _libraries_used(function: Any) -> set[str]:
+    """Roots of the libraries whose modules or functions a function's code names."""
+    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None:
+        return set()
+    mentioned = {name for block in _blocks(code) for name in block.co_names}
+    return _libraries_among(names[n] for n in mentioned if n in names)
+
+
+def _libraries_among(values: Any) -> set[str]:
+    roots = set()
+    for value in list(values):
+        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(home, str):
+            roots.add(home.partition(".")[0])
+    return roots & set(BACKENDS)
+
+
+def _blocks(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _blocks(constant)

@@ -1,0 +1,207 @@
+"""An output that any program computed, held against the truth about its input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import Array, Format, format_of
+from stablemax.loss import TargetOptions, kept_rows
+from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
+from stablemax.sampling import judged_rows
+from stablemax.verdicts import Case, Shared, setting_of, verdict_of
+from stablemax.vocabulary import Operation, Reduction
+
+if TYPE_CHECKING:
+    from stablemax.results import Verdict
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """What an output is meant to be, and what it is held to.
+
+    Parameters
+    ----------
+    operation : Operation
+        What was computed.
+    fmt : Format
+        The number format it was computed in; errors are told in its ulps.
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    allow : tuple of str
+        Outcomes that do not count.
+    reduction : Reduction
+        What a gradient is the gradient of: the losses' mean, their sum, or (none) each its own.
+    ignore_index : int or None
+        Rows with this label do not count; their output is not looked at.
+    judge : int, optional
+        How many rows to judge; None for as many as 2**18 cells hold.
+    targets : TargetOptions, optional
+        Class weights and label smoothing.
+    round_logits : Format, optional
+        The format that the program rounded the logits to first; as they are stored when not given.
+    """
+
+    operation: Operation
+    fmt: Format
+    max_ulp: float | None = None
+    allow: tuple[str, ...] = ()
+    reduction: Reduction = Reduction.MEAN
+    ignore_index: int | None = -100
+    judge: int | None = None
+    targets: TargetOptions | None = None
+    round_logits: Format | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_ulp is not None and not self.max_ulp >= 0:
+            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
+        if self.judge is not None and self.judge < 1:
+            raise StablemaxError(f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500")
+        known = tuple(o.value for o in Outcome if o.is_failure)
+        for name in self.allow:
+            if name not in known:
+                raise StablemaxError(
+                    f"--allow: there is no outcome {shown(name)!r}", f"one or more of: {', '.join(known)}"
+                )
+
+    def inputs(self, logits: Array) -> Format:
+        """Return the format that the program saw its logits in: as they are stored, or rounded first."""
+        return self.round_logits or format_of(logits.dtype)
+
+
+def judge_output(
+    output: Array,
+    logits: Array,
+    labels: Array | None,
+    upstream: Array | None,
+    options: JudgeOptions,
+    *,
+    names: tuple[str, str, str] = ("the logits", "the output", ""),
+    command: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> JudgeReport:
+    """Judge an output.
+
+    Parameters
+    ----------
+    output : ndarray (N, K), (N,), (N, 1) or ()
+        One number for a cross-entropy of several rows is their mean.
+    logits : ndarray (N, K)
+        What it was computed from.
+    labels : ndarray of int64 (N,) or float (N, K), optional
+        Of a cross-entropy or its gradient.
+    upstream : ndarray (N, K), optional
+        Of a vector-Jacobian product.
+    options : JudgeOptions
+        What it is meant to be.
+    names : tuple of str
+        What to call logits, output and labels.
+    command : tuple of str
+        The command that reproduces it.
+    notes : tuple of str
+        To pass on.
+
+    Raises
+    ------
+    StablemaxError
+        If the output has another shape than the operation's, or something is missing.
+    """
+    operation = options.operation
+    if operation.needs_targets and labels is None:
+        raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
+    if operation.needs_upstream and upstream is None:
+        raise StablemaxError(f"{operation} needs its upstream gradient", "give it with --upstream FILE")
+    rows, classes = logits.shape
+    reduced = operation is Operation.CROSS_ENTROPY and output.size == 1 and (rows > 1 or output.ndim == 0)
+    _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
+    chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
+    kept = np.ones(rows, dtype=bool)
+    if operation.needs_targets:
+        assert labels is not None
+        kept = kept_rows(labels, options.ignore_index)
+        chosen = chosen[kept[chosen]]
+        if not chosen.size:
+            raise StablemaxError(f"every row is ignored (label {options.ignore_index})", "nothing is left to judge")
+    case = Case(
+        operation,
+        chosen,
+        np.ascontiguousarray(logits[chosen]),
+        labels=labels[chosen] if operation.needs_targets and labels is not None else None,
+        upstream=upstream[chosen] if upstream is not None else None,
+        divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
+        targets=options.targets or TargetOptions(),
+        reduced=reduced,
+    )
+    setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
+    part = output.astype(np.float64)
+    part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
+    verdict = verdict_of(part, setting, name=names[1], max_ulp=options.max_ulp)
+    failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
+    told = list(notes)
+    if chosen.size < int(kept.sum()):
+        told.append(f"errors judged on {chosen.size:,} of {rows:,} rows")
+    if options.inputs(logits).precision > options.fmt.precision:
+        told.append(
+            f"the logits are {options.inputs(logits).name}, the output {options.fmt.name}: if the program rounded the "
+            f"logits first, add --round-logits {options.fmt.name}"
+        )
+    return JudgeReport(
+        operation=operation.value,
+        output=names[1],
+        input=_summary(logits, chosen, names),
+        verdict=verdict,
+        passed=not failing,
+        finding=_finding(verdict, names[1], operation, options.fmt, failing),
+        contract=Contract(options.max_ulp, options.allow, (), (options.fmt.name,)),
+        command=command,
+        notes=tuple(told),
+    )
+
+
+def _check_shape(output: Array, operation: Operation, rows: int, classes: int, name: str, *, reduced: bool) -> None:
+    allowed = [(rows,), (rows, 1)] if operation.per_row else [(rows, classes)]
+    if reduced or output.shape in allowed:
+        return
+    right = f"({rows},)" if operation.per_row else f"({rows}, {classes})"
+    raise StablemaxError(
+        f"{name}: has shape {shown(output.shape)}, and {operation} of these logits has {right}",
+        "classes on the last axis; or name the operation that it is",
+    )
+
+
+def _summary(logits: Array, chosen: Array, names: tuple[str, str, str]) -> InputSummary:
+    judged = np.asarray(logits[chosen], dtype=np.float64)
+    finite = judged[np.isfinite(judged)]
+    return InputSummary(
+        source=names[0],
+        dtype=logits.dtype.name,
+        rows=logits.shape[0],
+        classes=logits.shape[1],
+        judged_rows=int(chosen.size),
+        smallest=float(finite.min()) if finite.size else math.nan,
+        largest=float(finite.max()) if finite.size else math.nan,
+        labels=names[2],
+    )
+
+
+def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, failing: list[Outcome]) -> str:
+    error = "" if verdict.error_ulp is None else f"the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
+    if not failing:
+        return f"{name} is {operation} as it should be{f': {error}' if error else ''}."
+    worst = max(failing, key=lambda o: o.severity)
+    part = 100 * verdict.shares[worst]
+    share = f"{part:.3g}% of the cells are" if part < 100 else "every cell is"
+    told = f": {verdict.cause}" if verdict.cause and verdict.worst is worst else ""
+    return f"{name} is not right: {share} {_WORDS[worst]}{told}."
+
+
+_WORDS = {
+    Outcome.INACCURATE: "finite and wrong",
+    Outcome.LOST: "0 where they should not be",
+    Outcome.OVERFLOW: "infinite where they should not be",
+    Outcome.NAN: "NaN where there is a value",
+}

@@ -1,0 +1,78 @@
+"""NumPy arrays to PyTorch tensors and back, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stablemax.formats import FORMATS, Array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def to_torch(array: Array, device: str | None = None) -> torch.Tensor:
+    """Copy an array to a tensor of the same number format.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of any format that PyTorch has; bfloat16 goes by its bits, for PyTorch does not know ml_dtypes.
+    device : str, optional
+        As PyTorch names it; the CPU when not given.
+
+    Examples
+    --------
+    >>> to_torch(FORMATS["bfloat16"].cast([1.0, 2.5])).dtype
+    torch.bfloat16
+    """
+    plain = np.array(array)
+    if plain.dtype.isbuiltin == 1:
+        return torch.from_numpy(plain).to(device)
+    bits = torch.from_numpy(plain.view(f"u{plain.dtype.itemsize}"))
+    return bits.view(getattr(torch, plain.dtype.name)).to(device)
+
+
+def to_numpy(tensor: Any) -> Array:
+    """Copy a tensor to an array of the same number format.
+
+    Examples
+    --------
+    >>> to_numpy(torch.tensor([0.1], dtype=torch.bfloat16)).dtype
+    dtype(bfloat16)
+    """
+    plain = tensor.detach().cpu().resolve_conj()
+    name = str(plain.dtype).removeprefix("torch.")
+    if name in FORMATS and not FORMATS[name].is_native:
+        bits = {1: torch.uint8, 2: torch.uint16}[plain.element_size()]
+        return plain.contiguous().view(bits).numpy().view(FORMATS[name].dtype)
+    return np.array(plain.numpy())
+
+
+class Adapter:
+    """Arguments and results of functions that work on PyTorch tensors."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be set up around a call."""
+        return contextlib.nullcontext()
+
+    def arguments(
+        self, x: Array, second: Array | None, options: dict[str, Any], device: str | None
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Copy the arguments to tensors; a weight of each class is one too."""
+        moved = {k: to_torch(v, device) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        return to_torch(x, device), None if second is None else to_torch(second, device), moved
+
+    def back(self, value: Any) -> Array:
+        """Return an argument as it is after the call."""
+        return to_numpy(value)
+
+    def gradient(self, forward: Callable[[Any], Any], x: Any, upstream: Any) -> Any:
+        """Differentiate: the sum of the outputs without an upstream gradient, else their product with it."""
+        leaf = x.detach().requires_grad_()
+        out = forward(leaf)
+        (gradient,) = torch.autograd.grad(out.sum() if upstream is None else out, leaf, upstream)
+        return gradient

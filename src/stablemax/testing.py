@@ -1,0 +1,212 @@
+"""One line in anybody's pytest: hold an implementation, or one output, against the truth.
+
+Examples
+--------
+>>> import numpy as np
+>>> from stablemax.testing import assert_stable
+>>> def softmax(x):
+...     e = np.exp(x - x.max(axis=-1, keepdims=True))
+...     return e / e.sum(axis=-1, keepdims=True)
+>>> assert_stable(softmax, formats=["float32"], only=["large-*", "gentle"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.check import DEFAULT_FORMATS, CheckOptions, check_function
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import format_of, get_format
+from stablemax.implementations.calling import as_array
+from stablemax.implementations.host import Host, Order, Question
+from stablemax.judging import JudgeOptions, judge_output
+from stablemax.vocabulary import Operation, Reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stablemax.formats import Array
+    from stablemax.results import CheckReport, JudgeReport
+
+FORMATS = tuple(f.name for f in DEFAULT_FORMATS)
+"""In which a function is tried, as far as it accepts them."""
+
+
+def assert_stable(
+    function: Callable[..., Any],
+    *,
+    operation: str | None = None,
+    backend: str = "",
+    formats: Sequence[str] = FORMATS,
+    max_ulp: float | None = None,
+    allow: Sequence[str] = (),
+    only: Sequence[str] = (),
+    takes: Sequence[str] = (),
+    backward: bool = False,
+    search: bool = True,
+) -> CheckReport:
+    """Fail with the report of `stablemax check` unless a function keeps its contract.
+
+    Parameters
+    ----------
+    function : callable
+        ``f(x)``, ``f(x, axis=...)`` or ``f(logits, labels)``; a lambda, a method or a module too.
+    operation : str, optional
+        What it computes; read off its name when not given.
+    backend : str
+        ``numpy``, ``torch`` or ``jax``; found out when empty.
+    formats : sequence of str
+        Number formats to try, as far as the function accepts them.
+    max_ulp : float, optional
+        Errors above are inaccurate; half of the format's bits when not given.
+    allow : sequence of str
+        Outcomes and laws that do not count as failures.
+    only : sequence of str
+        Globs of hazard names; by default all.
+    takes : sequence of str
+        ``soft-targets``, ``ignore-index``, ``weights``: what a loss takes beyond what its signature shows.
+    backward : bool
+        Judge the gradient that autograd takes of the function.
+    search : bool
+        Look for the smallest input that breaks it, too.
+
+    Returns
+    -------
+    CheckReport
+        Of a function that passed.
+
+    Raises
+    ------
+    AssertionError
+        With the report as its message.
+    StablemaxError
+        If a name is not known, or the operation cannot be told.
+
+    Examples
+    --------
+    >>> assert_stable(lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), operation="softmax")
+    Traceback (most recent call last):
+    AssertionError: <lambda> is unstable: ...
+    """
+    __tracebackhide__ = True
+    report = check_function(
+        function,
+        Order(
+            getattr(function, "__qualname__", type(function).__name__),
+            None if operation is None else _operation(operation),
+            backend,
+            backward=backward,
+        ),
+        CheckOptions(
+            tuple(get_format(f) for f in formats), max_ulp, tuple(allow), tuple(only), tuple(takes), search=search
+        ),
+    )
+    if not report.passed:
+        from stablemax.render.checks import plain
+
+        raise AssertionError(plain(report))
+    return report
+
+
+def assert_accurate(
+    output: Any,
+    *,
+    operation: str,
+    logits: Any,
+    labels: Any = None,
+    upstream: Any = None,
+    max_ulp: float | None = None,
+    allow: Sequence[str] = (),
+    reduction: str = "mean",
+) -> JudgeReport:
+    """Fail unless an output is right; what `stablemax judge` does for files.
+
+    Parameters
+    ----------
+    output : array_like
+        A NumPy array, a tensor, a JAX array or a number, judged in its own format; one number for a
+        cross-entropy of several rows is their mean, judged in the format of the logits.
+    operation : str
+        What it is meant to be.
+    logits : array_like (N, K)
+        What it was computed from, in the format that the computation got.
+    labels, upstream : array_like, optional
+        Of the cross-entropies, and of `softmax_vjp`.
+    max_ulp, allow
+        As for `assert_stable`.
+    reduction : str
+        ``mean`` or ``sum``: what a gradient is the gradient of.
+
+    Returns
+    -------
+    JudgeReport
+        Of an output that passed.
+
+    Raises
+    ------
+    AssertionError
+        With the report as its message.
+    StablemaxError
+        If shapes do not fit or a name is not known.
+
+    Examples
+    --------
+    >>> assert_accurate([[0.5, 0.5]], operation="softmax", logits=[[1000.0, 1000.0]]).passed
+    True
+    """
+    __tracebackhide__ = True
+    given = [None if v is None else as_array(v) for v in (logits, output, labels, upstream)]
+    x, out, y, g = given
+    assert x is not None
+    assert out is not None
+    options = JudgeOptions(
+        _operation(operation),
+        fmt=format_of(x.dtype) if out.ndim == 0 else format_of(out.dtype),
+        max_ulp=max_ulp,
+        allow=tuple(allow),
+        reduction=Reduction(reduction),
+    )
+    report = judge_output(out, x, y, g, options)
+    if not report.passed:
+        from stablemax.render.checks import judged_plain
+
+        raise AssertionError(judged_plain(report))
+    return report
+
+
+def implementation(target: str) -> Callable[..., Array]:
+    """Return a variant or a peer's built-in as a function of NumPy arrays.
+
+    Parameters
+    ----------
+    target : str
+        ``softmax/naive``, ``torch/cross_entropy``: stablemax list variants.
+
+    Raises
+    ------
+    StablemaxError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> implementation("softmax/naive")(np.float32([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    host = Host(Order(target))
+
+    def call(x: Array, second: Array | None = None) -> Array:
+        answer = host.call(Question(np.asarray(x), None if second is None else np.asarray(second)))
+        if answer.output is None:
+            raise StablemaxError(f"{target} {answer.trouble}", "stablemax explain says what it takes")
+        return answer.output
+
+    return call
+
+
+def _operation(name: str) -> Operation:
+    try:
+        return Operation(name)
+    except ValueError:
+        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(Operation)}") from None
