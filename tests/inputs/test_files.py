@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from stablemax.inputs.files import open_regular
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from .conftest import Refusal
 
@@ -57,11 +60,28 @@ def test_a_socket_is_refused(tmp_path: Path, refusal: Refusal, monkeypatch: pyte
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_is_refused(tmp_path: Path, refusal: Refusal) -> None:
-    (tmp_path / "x").write_bytes(b"")
-    (tmp_path / "x").chmod(0)
-    assert "permission denied" in refusal(open_regular, str(tmp_path / "x")).message
+def test_an_unreadable_file_is_refused(refusal: Refusal) -> None:
+    # Not tmp_path, whose parents only its owner may enter: the file itself must be what is refused.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "x")
+        path.write_bytes(b"")
+        path.chmod(0)
+        with as_nobody():
+            assert "permission denied" in refusal(open_regular, str(path)).message
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything, so that it has to be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @posix
