@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stablemax import exact as exact_module
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.measure import (
     CODES,
@@ -22,6 +24,9 @@ from stablemax.measure import (
 from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Operation
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
 
 INF, NAN = math.inf, math.nan
 
@@ -141,6 +146,68 @@ def test_a_soft_target_of_0_ignores_a_masked_class_and_one_above_0_makes_the_los
     targets = SoftTargets(np.array([[0.5, 0.0, 0.5], [0.5, 0.25, 0.25]]))
     exact = exact_result(Operation.CROSS_ENTROPY, x, targets, FLOAT64)
     assert exact.truth.rounded.ravel().tolist() == [math.log(2), INF]
+
+
+def seconds(operation: Operation, which: Array, of_weights: Array) -> list[Any]:
+    """Second arguments of every kind, with a row for each of `which`."""
+    if operation.needs_upstream:
+        return [np.array([[1.0, 2.0, 5.0], [0.5, -1.0, 0.25], [3.0, 0.0, 0.0]])[which]]
+    if operation.needs_targets:
+        return [
+            LabelTargets(np.array([0, 1, 2])[which], divisor=7.0),
+            LabelTargets(np.array([0, 1, 2])[which], np.array([[0.5], [1.0], [2.0]])[of_weights]),
+            SoftTargets(np.array([[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.0, 0.75, 0.25]])[which]),
+        ]
+    return [None]
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_many_equal_rows_have_the_truth_of_the_one_that_they_are(operation: Operation) -> None:
+    # Every row of logits with every label and every weight; so few rows are computed one by one.
+    rows, labels, weights = (axis.ravel() for axis in np.meshgrid(*[np.arange(3)] * 3))
+    x = np.array([[0.0, -40.0, 3.0], [1.0, -INF, 2.0], [-INF, -INF, -INF]])[rows]
+    which = np.random.default_rng(0).integers(0, len(x), 200)
+    pairs = zip(seconds(operation, labels, weights), seconds(operation, labels[which], weights[which]), strict=True)
+    for one, many in pairs:
+        alone = exact_result(operation, x, one, FLOAT32)
+        together = exact_result(operation, x[which], many, FLOAT32)
+        np.testing.assert_array_equal(together.undefined, alone.undefined[which])
+        for part in ("nearest", "residual_ulp", "rounded"):
+            np.testing.assert_array_equal(getattr(together.truth, part), getattr(alone.truth, part)[which])
+
+
+def test_rows_of_equal_logits_and_other_labels_are_not_taken_for_equal() -> None:
+    x = np.broadcast_to(np.array([1.0, 2.0, 3.0]), (300, 3))
+    exact = exact_result(Operation.CROSS_ENTROPY, x, LabelTargets(np.arange(300) % 3), FLOAT64)
+    assert len(set(exact.truth.rounded[:3, 0].tolist())) == 3
+    np.testing.assert_array_equal(exact.truth.rounded[:, 0], np.tile(exact.truth.rounded[:3, 0], 100))
+
+
+def test_20_500_equal_rows_and_99_999_masked_classes_take_no_ball_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    balls_of = exact_module._balls_of
+
+    def counted(values: Array) -> Array:
+        made.append(values.size)
+        return balls_of(values)
+
+    monkeypatch.setattr(exact_module, "_balls_of", counted)
+    exact_result(Operation.SOFTMAX, np.zeros((20_500, 32)), None, FLOAT16)
+    assert sum(made) == 32
+    x = np.full((1, 100_000), -INF)
+    x[0, 50_000] = 3.5
+    for operation in Operation:
+        made.clear()
+        second = LabelTargets(np.array([50_000])) if operation.needs_targets else np.ones_like(x)
+        exact_result(operation, x, second if operation.needs_targets or operation.needs_upstream else None, FLOAT32)
+        assert 0 < sum(made) < 10, operation
+
+
+def test_an_upstream_gradient_that_the_format_cannot_hold_leaves_the_row_without_a_value() -> None:
+    g = FORMATS["float8_e4m3fn"].cast(np.array([[1000.0, 1.0], [2.0, 1.0]]))
+    exact = exact_result(Operation.SOFTMAX_VJP, np.zeros((2, 2)), g, FORMATS["float8_e4m3fn"])
+    assert exact.undefined.tolist() == [True, False]
+    assert exact.truth.rounded[1].tolist() == [0.25, -0.25]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stablemax.explanation import example, explanation_of
-from stablemax.inputs.conditions import CONDITIONS
+from stablemax.inputs.hazards import PROMISED
 from stablemax.registry import variants
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
-    from stablemax.inputs.conditions import Condition
+    from stablemax.inputs.hazards import Hazard
     from stablemax.registry import Variant
 
 VARIANTS = pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
@@ -20,14 +20,14 @@ WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
 
 @VARIANTS
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda c: c.name)
-def test_a_variant_does_what_it_promises(variant: Variant, condition: Condition) -> None:
+@pytest.mark.parametrize("condition", PROMISED.values(), ids=lambda c: c.name)
+def test_a_variant_does_what_it_promises(variant: Variant, condition: Hazard) -> None:
     assert example(variant, condition).outcome is variant.promises.get(condition.name, Outcome.OK)
 
 
 @VARIANTS
 def test_a_promise_is_about_a_condition_that_exists_and_says_more_than_ok(variant: Variant) -> None:
-    assert set(variant.promises) <= set(CONDITIONS)
+    assert set(variant.promises) <= set(PROMISED)
     assert Outcome.OK not in variant.promises.values()
 
 
@@ -39,7 +39,7 @@ def test_the_example_of_an_explanation_is_the_first_condition_that_it_does_not_s
     broken = [name for name in variant.promises if name not in WITHOUT_VALUE]
     assert found.example.condition == (broken[0] if broken else "large-logits")
     assert found.example.outcome is found.promises[found.example.condition]
-    assert list(found.promises) == list(CONDITIONS)
+    assert list(found.promises) == list(PROMISED)
 
 
 @VARIANTS
@@ -47,7 +47,7 @@ def test_a_cure_is_nowhere_worse_than_what_it_replaces(variant: Variant) -> None
     if not variant.cure:
         return
     cure = next(v for v in variants(variant.operation) if v.id == variant.cure)
-    names = [n for n in CONDITIONS if n not in WITHOUT_VALUE]
+    names = [n for n in PROMISED if n not in WITHOUT_VALUE]
     before, after = ([v.promises.get(n, Outcome.OK).severity for n in names] for v in (variant, cure))
     assert all(a <= b for a, b in zip(after, before, strict=True))
 
@@ -62,11 +62,3 @@ def test_every_outcome_but_input_overflow_is_promised_somewhere() -> None:
     # A condition on which every variant is ok would test nothing, and so would an outcome that nobody has.
     seen = {o for v in variants() for o in v.promises.values()}
     assert seen == set(Outcome) - {Outcome.OK, Outcome.INPUT_OVERFLOW}
-
-
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=lambda c: c.name)
-def test_a_condition_is_a_matrix_with_a_label_for_each_row(condition: Condition) -> None:
-    (classes,) = {len(row) for row in condition.logits}
-    assert len(condition.labels) == len(condition.logits)
-    assert all(0 <= label < classes for label in condition.labels)
-    assert len(condition.upstream) == classes

@@ -28,6 +28,7 @@ ROOMS = (
     ("measure",),
     ("causes",),
     ("reduction",),
+    ("shadow",),
     ("sampling",),
     ("files", "output"),
     ("inputs",),
@@ -35,10 +36,15 @@ ROOMS = (
     ("loss",),
     ("verdicts",),
     ("finding",),
-    ("comparison", "compare", "explanation", "check", "trace", "sweep", "bench"),
+    ("comparison", "league", "explanation", "trace"),
+    ("implementations",),
+    ("asking",),
+    ("laws", "search", "pasting"),
+    ("check", "judging"),
     ("arrays",),
     ("api",),
     ("render",),
+    ("testing",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -50,7 +56,9 @@ CONFINED = {
     "rich": {"render", "cli"},
     "torch": {"peers"},
     "jax": {"peers"},
+    "optax": {"peers"},
     "scipy": {"peers"},
+    "array_api_compat": {"peers"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

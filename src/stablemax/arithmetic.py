@@ -86,8 +86,17 @@ class Namespace(Protocol):
     def isfinite(self, x: Array) -> Array:
         """Mark the finite cells."""
 
+    def take(self, values: Array, columns: Array) -> Array:
+        """One value of each row, as a column; `columns` are NumPy integers (N,)."""
+
+    def first_max(self, x: Array) -> Array:
+        """Mark the first maximum of each row."""
+
     def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
         """Split `values` at the first maximum of x: its value as a column, and the rest with 0 there."""
+
+    def with_room(self, x: Array) -> tuple[Array, Array]:
+        """Scale rows that reach up to the largest number by a power of two, given as a column beside them."""
 
     def divided(self, x: Array, divisor: float) -> Array:
         """Divide by a number that need not exist in the format, rounding once."""
@@ -307,11 +316,8 @@ class Arithmetic:
 
     @cached_property
     def _coarse_grid(self) -> tuple[Any, Any, Any] | None:
-        if self.format.precision < FLOAT32.precision:
-            return None
-        lift = math.ceil(self.format.precision * math.log(2))
-        reach = 2.0 ** math.ceil(math.log2(3 * (lift - self.format.exp_underflow.real)))
-        return self.number(3 * reach), self.number(reach), self.number(lift)
+        grid = coarse_grid(self.format)
+        return None if grid is None else (self.number(grid[0]), self.number(grid[1]), self.number(grid[2]))
 
     def odds(self, x: Array) -> Array:
         """Sum of the other exponentials of each row over the largest, (N, 1): (1 - p) / p of the maximum."""
@@ -337,9 +343,30 @@ class Arithmetic:
         """Mark the finite cells."""
         return np.asarray(np.isfinite(x))
 
+    def take(self, values: Array, columns: Array) -> Array:
+        """One value of each row, as a column."""
+        return take(values, columns)
+
+    def first_max(self, x: Array) -> Array:
+        """Mark the first maximum of each row."""
+        return first_max(x)
+
     def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
         """Split `values` at the first maximum of x."""
         return split_at_max(values, x, self.number(0.0))
+
+    def with_room(self, x: Array) -> tuple[Array, Array]:
+        """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow.
+
+        Returns
+        -------
+        x, scale : ndarray (N, K) and (N, 1)
+            ``scale`` is 1 for rows that have room as they are, and x is as it was.
+        """
+        room = room_of(self.format)
+        full = self.max(np.abs(x)) > self.number(self.format.max / room)
+        scale = np.where(full, self.number(1.0 / room), self.number(1.0))
+        return x * scale, scale
 
     def divided(self, x: Array, divisor: float) -> Array:
         """Divide by a number that need not exist in the format: 100,000 rows are inf in float16."""
@@ -352,6 +379,46 @@ class Arithmetic:
     def narrow(self, x: Array) -> Array:
         """Round float64 to the format."""
         return self.format.cast(x)
+
+
+def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
+    """Offset, reach and lift of the grid that `Arithmetic.shift` cuts its constant to.
+
+    None for a format of fewer than 24 bits, which has too few for such a grid.
+
+    Examples
+    --------
+    >>> coarse_grid(FLOAT32)
+    (1536.0, 512.0, 17.0)
+    """
+    if fmt.precision < FLOAT32.precision:
+        return None
+    lift = math.ceil(fmt.precision * math.log(2))
+    reach = 2.0 ** math.ceil(math.log2(3 * (lift - fmt.exp_underflow.real)))
+    return 3 * reach, reach, float(lift)
+
+
+def room_of(fmt: Format) -> float:
+    """Return how far a difference from a mean, times the lifted exponentials, may exceed the numbers, as 2**n.
+
+    Examples
+    --------
+    >>> from stablemax.formats import BFLOAT16
+    >>> room_of(BFLOAT16), room_of(FLOAT32) == 2.0**28
+    (8.0, True)
+    """
+    lift = 0 if coarse_grid(fmt) is None else fmt.precision + 1
+    return 2.0 ** (lift + 3)
+
+
+def take(values: Array, columns: Array) -> Array:
+    """One value of each row (N, 1), at the given columns (N,)."""
+    return np.asarray(values[np.arange(len(values)), columns][:, None])
+
+
+def first_max(x: Array) -> Array:
+    """Mark the first maximum of each row, (N, K)."""
+    return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
 
 
 def split_at_max(values: Array, x: Array, zero: Any) -> tuple[Array, Array]:

@@ -11,12 +11,13 @@ import numpy as np
 from stablemax.asking import Asker, Runner, Trial, find_reading
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.implementations.calling import Convention
 from stablemax.implementations.host import Host, Order
 from stablemax.implementations.loading import is_code
-from stablemax.implementations.remote import NoAnswerError, Remote
+from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard, HazardCase
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
-from stablemax.pasting import code_of, pytest_of
+from stablemax.pasting import Call, code_of, pytest_of
 from stablemax.registry import Variant, variants
 from stablemax.results import (
     CheckReport,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.results import Trace
+
+_MAX_HANGS = 3
+"""Hazards are not run any more once so many have hung: each takes the whole time limit."""
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
@@ -118,6 +122,7 @@ class _Findings:
     laws: list[LawVerdict] = field(default_factory=list)
     failures: list[tuple[Hazard, Trial]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    hangs: int = 0
 
 
 def check(
@@ -154,13 +159,15 @@ def check(
         return _checked(remote, order, options or CheckOptions(), command, progress, remote.ask)
 
 
-def check_function(function: Callable[..., Any], order: Order, options: CheckOptions | None = None) -> CheckReport:
-    """Judge a function that is at hand, in this process.
+def check_function(
+    function: Callable[..., Any] | None, order: Order, options: CheckOptions | None = None
+) -> CheckReport:
+    """Judge a function that is at hand, or what an order names, in this process.
 
     Parameters
     ----------
-    function : callable
-        Any function, a lambda or a method too.
+    function : callable or None
+        Any function, a lambda or a method too; None to load what the order names.
     order : Order
         Its name, its operation, its backend.
     options : CheckOptions, optional
@@ -185,13 +192,22 @@ def _checked(
 ) -> CheckReport:
     described = runner.described
     hazards = _concerning(described.operation, options)
+    if "weights" in options.takes and "weights" not in described.takes:
+        raise StablemaxError(
+            f"--with weights: {described.name} has no parameter 'weight'", "give it one, or leave --with weights out"
+        )
     asker = Asker(runner, options.contract)
     found = _Findings()
     progress = _Progress(tell, len(options.formats) * (len(hazards) + 8) + 1)
     progress(f"calling {described.name}")
     accepted, refusals = _accepted(asker, options)
+    way, why = Convention(), ""
     if accepted:
         asker.reading = find_reading(asker, easy_case(), accepted[-1])
+        way, why = _way(ask)
+        found.notes += _repeated(asker, accepted[-1])
+    if way.by_row:
+        found.notes.append(f"called one row at a time, as {way.in_words}: on several rows it {why}")
     if described.operation is Operation.CROSS_ENTROPY_GRAD and asker.reading is Reduction.SUM:
         found.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
     found.notes += [f"not tried in {name}: it {why}" for name, why in refusals.items() if accepted]
@@ -204,6 +220,8 @@ def _checked(
     if left_out and described.operation.needs_targets:
         missing = sum(bool(set(h.needs) - takes) for h in hazards)
         found.notes.append(f"{counted(missing, 'hazard')} need {listed(left_out)}: --with {' --with '.join(left_out)}")
+    if found.hangs >= _MAX_HANGS:
+        found.notes.append(f"it hung {_MAX_HANGS} times: the other hazards are not run (--timeout)")
     for fmt in accepted:
         progress(f"laws in {fmt.name}")
         found.laws += check_laws(asker, fmt)
@@ -212,8 +230,9 @@ def _checked(
     wrong = bool(trace and trace.formula_is_wrong) or (bool(accepted) and _is_wrong(asker, smallest, found, ask))
     standing = _standing(accepted, found, smallest, wrong=wrong)
     blame = None if trace is None else trace.blame
-    cure = None if standing is Standing.GOOD else _cure(described.operation, options, accepted)
-    example = None if smallest is None else _counterexample(asker, smallest, order)
+    curable = standing in (Standing.UNSTABLE, Standing.WRONG)
+    cure = _cure(described.operation, options, accepted) if curable else None
+    example = None if smallest is None else _counterexample(asker, smallest, way, order)
     report = CheckReport(
         target=described.name,
         operation=described.operation.value,
@@ -235,6 +254,23 @@ def _checked(
         notes=tuple(found.notes),
     )
     return _with_finding(report, refusals)
+
+
+def _way(ask: Callable[..., Any]) -> tuple[Convention, str]:
+    """Ask how the target turned out to be called, and why one row at a time where it is."""
+    try:
+        way, why = ask("way")
+    except NoAnswerError:
+        return Convention(), ""
+    return way, why
+
+
+def _repeated(asker: Asker, fmt: Format) -> list[str]:
+    """Note where the same input gives another output the second time: no verdict on such code can be repeated."""
+    once, again = asker.answers([asker.question(easy_case(), fmt)] * 2)
+    if once.output is None or again.output is None or np.array_equal(once.output, again.output, equal_nan=True):
+        return []
+    return ["its output changes from one call to the next on the same input"]
 
 
 def _concerning(operation: Operation, options: CheckOptions) -> list[Hazard]:
@@ -270,8 +306,12 @@ def _try(asker: Asker, hazard: Hazard, fmt: Format, takes: frozenset[str] | set[
     if lacking and asker.operation.needs_targets:
         found.hazards.append(HazardVerdict(hazard.name, fmt.name, None, skipped=f"needs {listed(lacking)}"))
         return
+    if found.hangs >= _MAX_HANGS:
+        found.hazards.append(HazardVerdict(hazard.name, fmt.name, None, skipped=f"it hung {_MAX_HANGS} times before"))
+        return
     trial = asker.trial(hazard.case(fmt), fmt)
     verdict = trial.verdict
+    found.hangs += trial.trouble.startswith(HUNG)
     found.hazards.append(
         HazardVerdict(
             hazard.name,
@@ -292,6 +332,9 @@ def _smallest(
 ) -> Trial | None:
     """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
     failing = {t.format.name for _, t in found.failures}
+    hung = next((t for _, t in found.failures if t.trouble.startswith(HUNG)), None)
+    if hung is not None:
+        return hung  # each further try would take the time limit
     order = sorted(accepted, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
     for fmt in order if options.search else []:
         known = [t.worst for _, t in found.failures if t.format is fmt and t.worst is not None]
@@ -314,9 +357,12 @@ def _is_wrong(asker: Asker, smallest: Trial | None, found: _Findings, ask: Calla
     easy input in float64 decides, on which no formula that is right loses half of its digits.
     """
     easy = asker.trial(easy_case(), FLOAT64)
-    if easy.verdict is not None and easy.verdict.worst is not None and easy.verdict.worst.is_failure:
-        return True
-    if any(law.detail for law in found.laws if law.format == "float64" and law.law in _TELLING_LAWS):
+    if easy.answer.output is not None and easy.verdict is None:
+        return True  # of another shape
+    exact = None if easy.verdict is None else _exactly(asker, easy, ask)
+    breaks_a_law = any(law.detail for law in found.laws if law.format == "float64" and law.law in _TELLING_LAWS)
+    suspect = easy.failed or breaks_a_law if exact is None else _is_failure(asker, exact, easy)
+    if suspect and easy.verdict is not None:
         return True
     trials = [t for t in (smallest, *(t for _, t in found.failures[:8])) if t is not None and t.verdict is not None]
     for trial in trials:
@@ -326,12 +372,18 @@ def _is_wrong(asker: Asker, smallest: Trial | None, found: _Findings, ask: Calla
     return False
 
 
+_LARGEST_EXACT = 1e300
+"""Beyond, exact results may be larger than the float64 that they are compared as."""
+
 _TELLING_LAWS = ("shift-invariance", "permutation", "rows-independent", "rows-sum-to-1", "gradient-sums-to-0")
 
 
 def _exactly(asker: Asker, trial: Trial, ask: Callable[..., Any]) -> np.ndarray | None:
     """Run the target on exact numbers; None where that is not possible."""
     if asker.runner.described.backend != "numpy" or trial.case.logits.size > 4096:
+        return None
+    finite = trial.case.logits[np.isfinite(trial.case.logits)]
+    if finite.size and np.abs(finite).max() > _LARGEST_EXACT:
         return None
     try:
         return ask("exactly", asker.question(trial.case, trial.format))
@@ -383,9 +435,19 @@ def _cure(operation: Operation, options: CheckOptions, accepted: list[Format]) -
     return None
 
 
-def _counterexample(asker: Asker, trial: Trial, order: Order) -> Counterexample:
+def _counterexample(asker: Asker, trial: Trial, way: Convention, order: Order) -> Counterexample:
     described, case, fmt = asker.runner.described, trial.case, trial.format
-    call = described.how
+    given = asker.question(case, fmt).options
+    call = Call(
+        described,
+        way,
+        case,
+        fmt.name,
+        asker.contract,
+        {name: value for name, value in given.items() if name in way.options},
+        asker.reading,
+        order.backward,
+    )
     output = (
         () if trial.verdict is None or trial.answer.output is None else _rows(trial.answer.output.astype(np.float64))
     )
@@ -403,8 +465,8 @@ def _counterexample(asker: Asker, trial: Trial, order: Order) -> Counterexample:
         outcome=trial.worst,
         output=output if small else (),
         truth=truth if small else (),
-        code=code_of(described, case, fmt.name, call, comment, backward=order.backward),
-        test=pytest_of(described, case, fmt.name, call, _where(case, fmt), backward=order.backward),
+        code=code_of(call, comment),
+        test=pytest_of(call, _where(case, fmt)),
     )
 
 
@@ -444,7 +506,9 @@ def finding_of(report: CheckReport, refusals: dict[str, str]) -> str:
     laws = [law for law in report.laws if law.failed]
     ran = len({h.hazard for h in report.hazards if not h.skipped})
     if report.standing is Standing.GOOD:
-        errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None]
+        # What was flushed to 0 below the smallest normal number has an error that is nobody's fault.
+        counted_too = (Outcome.OK, *report.contract.allow)
+        errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
         worst = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
         return f"{name} is good: it keeps its contract on {counted(ran, 'hazard')} in {formats}{worst}."
     if not report.formats:
@@ -465,6 +529,9 @@ def finding_of(report: CheckReport, refusals: dict[str, str]) -> str:
         Standing.BROKEN: "broken:",
     }[report.standing]
     sentences = [f"{name} is {meaning} {' and '.join(parts)}."]
+    troubled = next((h for h in failed if h.trouble), None)
+    if troubled is not None and not report.blame:
+        sentences.append(f"On {troubled.hazard} in {troubled.format} it {troubled.trouble}.")
     if report.blame:
         sentences.append(f"{report.blame[0].upper()}{report.blame[1:]}.")
     if report.cure:

@@ -10,19 +10,21 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
-from stablemax.finding import finding
+from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.loss import kept_rows
-from stablemax.registry import matching
+from stablemax.registry import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
-from stablemax.verdicts import Case, Shared, setting_of, variant_verdict
+from stablemax.verdicts import LIBRARY_SUMS, Case, Shared, case_of, setting_of, variant_verdict
 from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from stablemax.inputs.hazards import Hazard
     from stablemax.inputs.problem import Problem
+    from stablemax.peers.backend import Backend
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
@@ -55,6 +57,10 @@ class CompareOptions:
         Upstream gradient of the vector-Jacobian product.
     upstream_seed : int
         Of a normal upstream gradient.
+    built_ins : tuple of Variant
+        Of other libraries; added to ours, and chosen among where a pattern names one of them.
+    backend : Backend, optional
+        What our variants run on; NumPy when not given.
     """
 
     formats: tuple[Format, ...] = DEFAULT_FORMATS
@@ -68,6 +74,8 @@ class CompareOptions:
     ignore_index: int | None = -100
     upstream: Upstream = Upstream.NORMAL
     upstream_seed: int = 0
+    built_ins: tuple[Variant, ...] = ()
+    backend: Backend | None = None
 
     def __post_init__(self) -> None:
         if not self.formats:
@@ -80,6 +88,45 @@ class CompareOptions:
             raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
         if self.show_values < 0:
             raise StablemaxError(f"--show-values {shown(self.show_values)} is out of range", "0 or more")
+
+    def implementations(self, operation: Operation) -> tuple[Variant, ...]:
+        """Return what to run of an operation: the libraries' built-ins after our variants."""
+        named = [b for b in self.built_ins if matches(b.id, self.patterns)]
+        theirs = (b for b in named or self.built_ins if b.operation is operation)
+        return (*matching(operation, self.patterns), *theirs)
+
+    def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
+        """Return what to run, by operation.
+
+        Raises
+        ------
+        StablemaxError
+            If a pattern is given and nothing matches it.
+        """
+        found = {o: chosen for o in operations if (chosen := self.implementations(o))}
+        every = [v for chosen in found.values() for v in chosen]
+        if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
+            raise StablemaxError(
+                f"no variant of {', '.join(operations)} matches {', '.join(self.patterns)}", "stablemax list variants"
+            )
+        return found
+
+    def accumulations(self) -> dict[str, str]:
+        """How our variants' sums are added, by format."""
+        if self.backend is not None and self.accumulation is None:
+            return dict.fromkeys((f.name for f in self.formats), LIBRARY_SUMS)
+        return {f.name: Arithmetic(f, self.accumulation).policy.value for f in self.formats}
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that take part."""
+        names = dict.fromkeys(b.library for b in self.built_ins)
+        if self.backend is not None:
+            names[self.backend.library] = None
+        if not names:
+            return {}
+        from stablemax.peers import version
+
+        return {name: version(name) for name in names}
 
 
 def compare_problem(
@@ -115,16 +162,68 @@ def compare_problem(
         notes.append(f"errors judged on {rows.size:,} of {total:,} rows")
     cases, skipped = _cases(problem, rows, options)
     notes += skipped
-    plan = [(case, matching(case.operation, options.patterns)) for case in cases]
-    plan = [(case, chosen) for case, chosen in plan if chosen]
     if not cases:
         raise StablemaxError("; ".join(skipped), "give other labels, or another --ignore-index")
-    if not plan:
+    plan = options.plan(tuple(c.operation for c in cases))
+    reports = _reports(plan, dict.fromkeys(options.formats, cases), options, progress)
+    return _comparison(_summary(problem, rows), reports, options, command, notes)
+
+
+def compare_hazard(
+    hazard: Hazard,
+    options: CompareOptions | None = None,
+    *,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Judge variants on a hazard, in each format on its own logits.
+
+    Parameters
+    ----------
+    hazard : Hazard
+        From the catalogue.
+    options, command, progress
+        As for `compare_problem`; `judge`, `upstream` and `ignore_index` are not looked at.
+
+    Raises
+    ------
+    StablemaxError
+        If no variant matches, or the hazard does not concern the operations asked for.
+
+    Examples
+    --------
+    >>> from stablemax.inputs.hazards import HAZARDS
+    >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
+    >>> [v.variant for v in found.verdicts if v.worst == "ok"]
+    ['cross_entropy/compensated', 'cross_entropy/wide']
+    """
+    options = options or CompareOptions()
+    wanted = tuple(o for o in options.operations or tuple(Operation) if o in hazard.operations)
+    if not wanted:
         raise StablemaxError(
-            f"no variant of {', '.join(c.operation for c in cases)} matches {', '.join(options.patterns)}",
-            "stablemax list variants",
+            f"hazard {hazard.name} does not concern {', '.join(options.operations)}",
+            f"it concerns {', '.join(hazard.operations)}",
         )
-    steps = sum(len(chosen) + 2 for _, chosen in plan) * len(options.formats)
+    cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
+    reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
+    return _comparison(_summary_of_hazard(hazard, cases), reports, options, command, [])
+
+
+def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Reduction = Reduction.MEAN) -> Case:
+    """Return a hazard's input for an operation in a format."""
+    case = case_of(hazard.case(fmt), operation)
+    return case if reduction is Reduction.MEAN else replace(case, divisor=1.0)
+
+
+def _reports(
+    plan: Mapping[Operation, tuple[Variant, ...]],
+    cases: Mapping[Format, list[Case]],
+    options: CompareOptions,
+    progress: Callable[[int, int, str], None] | None,
+    needs: tuple[str, ...] = (),
+) -> tuple[OperationReport, ...]:
+    """Judge everything that is planned."""
+    steps = sum(len(chosen) + 2 for chosen in plan.values()) * len(cases)
     done = 0
 
     def advance(count: int, text: str) -> None:
@@ -134,33 +233,52 @@ def compare_problem(
             progress(done, steps, text)
 
     verdicts: dict[tuple[str, str], Verdict] = {}
-    for fmt in options.formats:
+    for fmt, own in cases.items():
         shared = Shared(fmt)
-        for case, chosen in plan:
+        for case in own:
+            if case.operation not in plan:
+                continue
             advance(0, f"{case.operation} in {fmt.name}: the truth")
             setting = setting_of(case, shared, options.accumulation)
             advance(2, f"{case.operation} in {fmt.name}")
-            for variant in chosen:
+            for variant in plan[case.operation]:
                 verdicts[variant.id, fmt.name] = variant_verdict(
-                    variant, setting, max_ulp=options.max_ulp, show_values=options.show_values
+                    variant,
+                    setting,
+                    max_ulp=options.max_ulp,
+                    show_values=options.show_values,
+                    backend=options.backend,
+                    needs=needs,
                 )
                 advance(1, f"{variant.id} in {fmt.name}")
-    reports = [
-        OperationReport(case.operation.value, tuple(verdicts[v.id, f.name] for v in chosen for f in options.formats))
-        for case, chosen in plan
-    ]
-    for name, why in {v.variant: v.skipped for r in reports for v in r.verdicts if v.skipped}.items():
-        notes.append(f"{name} was not run: it {why}")
+    return tuple(
+        OperationReport(operation.value, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
+        for operation, chosen in plan.items()
+    )
+
+
+def _comparison(
+    summary: InputSummary,
+    reports: tuple[OperationReport, ...],
+    options: CompareOptions,
+    command: tuple[str, ...],
+    notes: list[str],
+) -> Comparison:
+    notes = [*notes, *refusals(v for r in reports for v in r.verdicts)]
+    backend = options.backend
     return Comparison(
-        input=_summary(problem, rows),
+        input=summary,
         formats=tuple(f.name for f in options.formats),
-        accumulation={f.name: Arithmetic(f, options.accumulation).policy.value for f in options.formats},
+        accumulation=options.accumulations(),
         max_ulp=options.max_ulp,
         reduction=options.reduction.value,
-        reports=tuple(reports),
-        finding=finding(tuple(reports)),
+        reports=reports,
+        finding=finding(reports),
         command=command,
         notes=tuple(notes),
+        backend="numpy" if backend is None else backend.library,
+        device="" if backend is None else backend.device or "",
+        libraries=options.libraries(),
     )
 
 
@@ -219,4 +337,19 @@ def _summary(problem: Problem, rows: Array) -> InputSummary:
         smallest=float(finite.min()) if finite.size else math.nan,
         largest=float(finite.max()) if finite.size else math.nan,
         labels=sources[1].name if len(sources) > 1 else "",
+    )
+
+
+def _summary_of_hazard(hazard: Hazard, cases: Mapping[Format, list[Case]]) -> InputSummary:
+    logits = {fmt: own[0].logits for fmt, own in cases.items()}
+    widest = max(logits, key=lambda fmt: fmt.precision)
+    finite = np.concatenate([x[np.isfinite(x)] for x in logits.values()])
+    return InputSummary(
+        source=f"hazard {hazard.name}: {hazard.reason}",
+        dtype="each format's own",
+        rows=len(logits[widest]),
+        classes=logits[widest].shape[1],
+        judged_rows=len(logits[widest]),
+        smallest=float(finite.min()) if finite.size else math.nan,
+        largest=float(finite.max()) if finite.size else math.nan,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from stablemax.arithmetic import split_at_max
+from stablemax.arithmetic import first_max, split_at_max, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,9 +139,21 @@ class Balls:
         """Everything that comes here is finite."""
         return np.ones(x.shape, dtype=bool)
 
+    def take(self, values: Array, columns: Array) -> Array:
+        """One value of each row, as a column."""
+        return take(values, columns)
+
+    def first_max(self, x: Array) -> Array:
+        """Mark the first maximum of each row (exact values)."""
+        return first_max(x)
+
     def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
         """Split `values` at the first maximum of x (exact values)."""
         return split_at_max(values, x, flint.arb(0))
+
+    def with_room(self, x: Array) -> tuple[Array, Any]:
+        """Return x and 1: exact numbers have no largest."""
+        return x, flint.arb(1)
 
     def divided(self, x: Array, divisor: float) -> Array:
         """Divide by a number."""

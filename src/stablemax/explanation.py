@@ -9,7 +9,7 @@ import numpy as np
 from stablemax.arithmetic import Arithmetic
 from stablemax.citations import CITATIONS
 from stablemax.formats import FLOAT32, Array
-from stablemax.inputs.conditions import CONDITIONS, Condition
+from stablemax.inputs.hazards import HAZARDS, PROMISED, Hazard, HazardCase
 from stablemax.measure import CODES, exact_result, judge
 from stablemax.registry import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
@@ -49,20 +49,21 @@ def explanation_of(variant: Variant) -> Explanation:
         cure=variant.cure,
         bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
-        promises={name: variant.promises.get(name, Outcome.OK) for name in CONDITIONS},
-        example=example(variant, CONDITIONS[telling]),
+        promises={name: variant.promises.get(name, Outcome.OK) for name in PROMISED},
+        example=example(variant, HAZARDS[telling]),
     )
 
 
-def example(variant: Variant, condition: Condition) -> Example:
-    """Run a variant on a condition in float32, beside the truth.
+def example(variant: Variant, hazard: Hazard) -> Example:
+    """Run a variant on a hazard in float32, beside the truth.
 
     Where the operation has no value, the outcome is what came out all the same: `nan`, or
     `undefined` for a number or an infinity.
     """
     xp = Arithmetic(FLOAT32)
-    x = xp.array(np.array(condition.logits))
-    second = _second(variant.operation, condition, xp)
+    case = hazard.case(FLOAT32)
+    x = xp.array(case.logits)
+    second = _second(variant.operation, case, xp)
     output = evaluate(variant, x, xp, second)
     exact = exact_result(variant.operation, x, second, FLOAT32)
     judged = judge(output, exact, FLOAT32)
@@ -70,11 +71,11 @@ def example(variant: Variant, condition: Condition) -> Example:
     if worst is Outcome.UNDEFINED and np.isnan(output.astype(np.float64)).any():
         worst = Outcome.NAN
     return Example(
-        condition=condition.name,
-        reason=condition.reason,
-        logits=condition.logits,
-        labels=condition.labels if variant.operation.needs_targets else (),
-        upstream=condition.upstream if variant.operation.needs_upstream else (),
+        condition=hazard.name,
+        reason=f"{hazard.reason} ({hazard.source})" if hazard.source else hazard.reason,
+        logits=_rows(case.logits),
+        labels=tuple(case.labels.tolist()) if variant.operation.needs_targets else (),
+        upstream=tuple(case.upstream[0].tolist()) if variant.operation.needs_upstream else (),
         output=_rows(output.astype(np.float64).reshape(exact.truth.rounded.shape)),
         truth=_rows(exact.truth.rounded),
         outcome=worst,
@@ -85,9 +86,7 @@ def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in values.tolist())
 
 
-def _second(operation: Operation, condition: Condition, xp: Arithmetic) -> Targets | Array | None:
+def _second(operation: Operation, case: HazardCase, xp: Arithmetic) -> Targets | Array | None:
     if operation.needs_targets:
-        return LabelTargets(np.array(condition.labels), None, float(len(condition.labels)))
-    if operation.needs_upstream:
-        return xp.array(np.array([condition.upstream] * len(condition.logits)))
-    return None
+        return LabelTargets(case.labels, None, float(len(case.labels)))
+    return xp.array(case.upstream) if operation.needs_upstream else None

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from stablemax.asking import Asker, Trial
     from stablemax.formats import Array, Format
 
-_ROWS, _CLASSES, _SHIFT = 4, 5, 8.0
+_ROWS, _CLASSES = 4, 5
+_SHIFT = 4.0
+"""Keeps the easy input exact in 3 bits."""
 
 
 def easy_case() -> HazardCase:
-    """Return small whole numbers: exact in every format of 8 bits or more, shifted or not."""
+    """Return small whole numbers: exact in every format, shifted or not."""
     draw = np.random.default_rng(0)
     return HazardCase(
         draw.integers(-3, 4, (_ROWS, _CLASSES)).astype(np.float64),
@@ -66,9 +68,13 @@ def check_laws(asker: Asker, fmt: Format) -> list[LawVerdict]:
     """
     case = easy_case()
     first = asker.trial(case, fmt)
+    names = laws_of(asker.operation)
+    if first.verdict is None:
+        # There are no numbers to compare.
+        names = tuple(name for name in names if name in ("input-unchanged", "dtype-kept", "shape-kept"))
     verdicts = []
-    for name in laws_of(asker.operation):
-        detail = "there is no output" if first.answer.output is None else _LAWS[name][1](asker, case, first)
+    for name in names:
+        detail = first.trouble if first.answer.output is None else _LAWS[name][1](asker, case, first)
         verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in asker.contract.allow, detail))
     return verdicts
 

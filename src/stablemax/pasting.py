@@ -4,141 +4,214 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.implementations.loading import is_code
+from stablemax.laws import LAW_NAMES
+from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.implementations.calling import Convention
     from stablemax.implementations.host import Described
     from stablemax.inputs.hazards import HazardCase
+    from stablemax.results import Contract
 
 _LARGEST = 64
 """Arrays of more cells are not spelled out, unless all cells are equal."""
 
+OURS = "stablemax.testing"
+"""Where variants and built-ins are imported from; they take NumPy arrays."""
 
-def code_of(
-    described: Described, case: HazardCase, fmt: str, call: str, comment: str, *, backward: bool = False
-) -> str:
-    """Write the call that fails as Python.
+
+@dataclass(frozen=True)
+class Call:
+    """A call that breaks a contract.
 
     Parameters
     ----------
     described : Described
         What is called.
+    way : Convention
+        How.
     case : HazardCase
         The input.
-    fmt : str
+    format : str
         The number format.
-    call : str
-        How it is called: ``f(x)``, ``f(x, axis=-1)``, ``f(x[i])``.
-    comment : str
-        What comes out, and what is right.
+    contract : Contract
+        What is broken.
+    options : dict
+        Keyword arguments: ``weight``, ``label_smoothing``, ``ignore_index``.
+    reduction : Reduction
+        What a gradient is the gradient of.
     backward : bool
         The gradient by autograd is what fails.
+    """
+
+    described: Described
+    way: Convention
+    case: HazardCase
+    format: str
+    contract: Contract
+    options: dict[str, Any] = field(default_factory=dict)
+    reduction: Reduction = Reduction.MEAN
+    backward: bool = False
+
+    @property
+    def backend(self) -> str:
+        """Library whose arrays the call is written with."""
+        return "numpy" if self.described.place == OURS else self.described.backend
+
+
+def code_of(call: Call, comment: str) -> str:
+    """Write the call that fails as Python.
+
+    Parameters
+    ----------
+    call : Call
+        What fails.
+    comment : str
+        What comes out, and what is right.
 
     Returns
     -------
     str
         Lines of Python; empty where the input is too large to spell out.
     """
-    lines = _input(described, case, fmt)
+    lines = _input(call)
     if not lines:
         return ""
-    imports, name = _imports(described, fmt)
-    return "\n".join(
-        [*imports, "", *lines, *_call(described, name, call, backward=backward), f"print(output)  # {comment}", ""]
-    )
+    return "\n".join([*_imports(call), "", *lines, *_call(call), f"print(output)  # {comment}", ""])
 
 
-def pytest_of(described: Described, case: HazardCase, fmt: str, call: str, what: str, *, backward: bool = False) -> str:
+def pytest_of(call: Call, what: str) -> str:
     """Write a pytest test that fails as long as the implementation does.
 
     Parameters
     ----------
-    described, case, fmt, call, backward
-        As for `code_of`.
+    call : Call
+        What fails.
     what : str
         What the input is, for the test's name.
     """
-    lines = _input(described, case, fmt)
+    lines = _input(call)
     if not lines:
         return ""
-    imports, name = _imports(described, fmt)
-    operation = described.operation
-    second = ""
-    if operation.needs_targets:
-        second = ", labels=y"
-    elif operation.needs_upstream:
-        second = ", upstream=g"
-    title = re.sub(r"\W+", "_", f"{name.rpartition('.')[2]} is accurate {what}").strip("_").lower()
-    body = [
-        *lines,
-        *_call(described, name, call, backward=backward),
-        f'assert_accurate(output, operation="{operation}", logits=x{second})',
-    ]
-    head = [*imports, "", "from stablemax.testing import assert_accurate"]
+    title = re.sub(r"\W+", "_", f"{_title(call.described)} is accurate {what}").strip("_").lower()
+    body = [*lines, *_call(call), f"assert_accurate({', '.join(_asserted(call))})"]
+    head = _imports(call, "from stablemax.testing import assert_accurate")
     return "\n".join([*head, "", "", f"def test_{title}() -> None:", *(f"    {line}" for line in body), ""])
 
 
-def _imports(described: Described, fmt: str) -> tuple[list[str], str]:
-    """Return the import lines, and the name under which the function is then called."""
-    library = {
+def _title(described: Described) -> str:
+    """Name the implementation within a test's name."""
+    return described.name if described.place == OURS else described.expression.rstrip("()").rpartition(".")[2]
+
+
+def _asserted(call: Call) -> list[str]:
+    """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
+    operation, contract = call.described.operation, call.contract
+    arguments = ["output", f'operation="{operation}"', "logits=x"]
+    if operation.needs_targets:
+        arguments.append("labels=y")
+    if operation.needs_upstream:
+        arguments.append("upstream=g")
+    arguments += [f"{name}={'w' if name == 'weight' else value}" for name, value in _told(call).items()]
+    if contract.max_ulp is not None:
+        arguments.append(f"max_ulp={contract.max_ulp!r}")
+    allowed = [name for name in contract.allow if name not in LAW_NAMES]
+    if allowed:
+        arguments.append(f"allow={allowed!r}".replace("'", '"'))
+    if operation is Operation.CROSS_ENTROPY_GRAD and call.reduction is not Reduction.MEAN:
+        arguments.append(f'reduction="{call.reduction}"')
+    return arguments
+
+
+def _told(call: Call) -> dict[str, Any]:
+    """Options that change what is right; that -100 is ignored goes without saying."""
+    return {name: value for name, value in call.options.items() if name != "ignore_index"}
+
+
+def _imports(call: Call, *ours: str) -> list[str]:
+    """Return the import lines, grouped as isort groups them."""
+    described, backend = call.described, call.backend
+    libraries = {
         "numpy": ["import numpy as np"],
         "torch": ["import torch"],
-        "jax": ["import jax", "import jax.numpy as jnp", "", 'jax.config.update("jax_enable_x64", True)'],
-    }[described.backend if described.backend in ("numpy", "torch", "jax") else "numpy"]
-    if fmt not in ("float16", "float32", "float64") and library == ["import numpy as np"]:
-        library = ["import ml_dtypes", *library]
-    if not is_code(described.name):
-        own = ["import numpy as np", "", "from stablemax.testing import implementation"]
-        return own, f'implementation("{described.name}")'
-    place, _, name = described.name.rpartition(":")
-    first = name.partition(".")[0]
-    if not (place.endswith(".py") or "/" in place):
-        return [*library, "", f"from {place} import {first}"], name
-    path = Path(place)
-    folder = path.parent.as_posix()
-    if folder == ".":
-        return [*library, "", f"from {path.stem} import {first}"], name
-    return ["import sys", "", *library, "", f'sys.path.insert(0, "{folder}")', f"from {path.stem} import {first}"], name
+        "jax": ["import jax", "import jax.numpy as jnp"],
+    }[backend]
+    if backend == "numpy" and call.format not in ("float16", "float32", "float64"):
+        libraries = ["import ml_dtypes", *libraries]
+    if backend != "numpy" and call.way.by_row:
+        libraries = ["import numpy as np", *libraries] if backend == "torch" else [*libraries, "import numpy as np"]
+    after = ['jax.config.update("jax_enable_x64", True)'] if backend == "jax" else []
+    place, first = described.place, re.split(r"\W", described.expression)[0]
+    standard: list[str] = []
+    if not place:
+        after.append(f"# {first} stands for {described.name}: import it, or paste it here.")
+        own: list[str] = []
+    elif place == OURS:
+        own = [", ".join([*(line for line in ours), first])] if ours else [f"from {OURS} import {first}"]
+        ours = ()
+    elif place.endswith(".py") or "/" in place:
+        folder = Path(place).parent.as_posix()
+        if folder != ".":
+            standard = ["import sys"]
+            after.append(f'sys.path.insert(0, "{folder}")')
+        # After the path is set, whatever the order of imports.
+        after.append(f"from {Path(place).stem} import {first}")
+        own = []
+    else:
+        libraries = [*libraries, f"from {place} import {first}"]
+        own = []
+    groups = [standard, libraries, [*own, *ours], after]
+    lines: list[str] = []
+    for group in groups:
+        if group:
+            lines += [*([""] if lines else []), *group]
+    return lines
 
 
-def _call(described: Described, name: str, call: str, *, backward: bool) -> list[str]:
-    operation = described.operation
-    second = ", y" if operation.needs_targets else (", g" if operation.needs_upstream else "")
-    options = call.partition("x")[2].removesuffix(")") if "x[i]" not in call else ""
-    if not backward:
-        if "x[i]" in call:
-            rows = f", {second[2:]}[i]" if second else ""
-            return [f"output = np.stack([{name}(x[i]{rows}) for i in range(len(x))])"]
-        return [f"output = {name}(x{second}{options})"]
-    if described.backend == "jax":
-        if operation.needs_targets:
+def _call(call: Call) -> list[str]:
+    operation, name, way = call.described.operation, call.described.expression, call.way
+    second = "y" if operation.needs_targets else ("g" if operation.needs_upstream else "")
+    options = [f"{way.axis}=-1"] if way.axis else []
+    options += [f"{key}={'w' if key == 'weight' else value}" for key, value in call.options.items()]
+    if call.backward:
+        return _backward(call, name, "".join(f", {o}" for o in options))
+    if way.by_row:
+        arguments = ", ".join(["x[i]", *([f"{second}[i]"] if second else []), *options])
+        return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
+    return [f"output = {name}({', '.join(['x', *([second] if second else []), *options])})"]
+
+
+def _backward(call: Call, name: str, options: str) -> list[str]:
+    """Differentiate with the library's autograd: a loss, or a function with an upstream gradient."""
+    of_loss = call.described.operation.needs_targets
+    if call.backend == "jax":
+        if of_loss:
             return [f"output = jax.grad(lambda x: jnp.sum({name}(x, y{options})))(x)"]
         return [f"output = jax.vjp(lambda x: {name}(x{options}), x)[1](g)[0]"]
-    if operation.needs_targets:
+    if of_loss:
         return ["x.requires_grad_()", f"(output,) = torch.autograd.grad({name}(x, y{options}).sum(), x)"]
     return ["x.requires_grad_()", f"(output,) = torch.autograd.grad({name}(x{options}), x, g)"]
 
 
-def _input(described: Described, case: HazardCase, fmt: str) -> list[str]:
-    backend = described.backend if is_code(described.name) and described.backend in _MAKERS else "numpy"
-    logits = _array(case.logits, backend, fmt)
-    if not logits:
-        return []
-    lines = [f"x = {logits}"]
-    if described.operation.needs_targets:
-        labels = _array(case.labels, backend, fmt if case.labels.ndim == 2 else "")
-        if not labels:
-            return []
-        lines.append(f"y = {labels}")
-    if described.operation.needs_upstream:
-        lines.append(f"g = {_array(case.upstream, backend, fmt)}")
-    return lines
+def _input(call: Call) -> list[str]:
+    """Lines that make the arrays; none where one is too large to spell out."""
+    operation, case = call.described.operation, call.case
+    arrays = {"x": (case.logits, call.format)}
+    if operation.needs_targets:
+        arrays["y"] = (case.labels, call.format if case.labels.ndim == 2 else "")
+    if operation.needs_upstream:
+        arrays["g"] = (case.upstream, call.format)
+    if "weight" in call.options and case.weight is not None:
+        arrays["w"] = (case.weight, call.format)
+    written = {name: _array(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
+    return [f"{name} = {text}" for name, text in written.items()] if all(written.values()) else []
 
 
 # How each library makes an array, and a full one, of a dtype.

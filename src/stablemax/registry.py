@@ -18,12 +18,10 @@ from stablemax.vocabulary import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stablemax.arithmetic import Arithmetic, Namespace
+    from stablemax.arithmetic import Namespace
     from stablemax.bounds import Bound
-    from stablemax.exact import Balls
     from stablemax.formats import Array
     from stablemax.results import Outcome
-    from stablemax.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,17 @@ class Variant:
         wrong in itself (it clips, it adds an epsilon, it sums over the wrong axis).
     rowwise : bool
         False where a row's result depends on the other rows, so that it cannot be computed in blocks.
+    library : str
+        Whose built-in it is; empty for a formula of ours. A built-in computes as its library does,
+        whatever the arithmetic it is given.
+    supports : tuple of str
+        Number formats that it takes; empty for all.
+    takes : tuple of str
+        From `inputs.hazards.NEEDS`: what a built-in takes beyond logits and labels. A formula of ours
+        gets ignored rows left out and weights as targets, so that it needs to know nothing of them.
+    mean : callable, optional
+        The library's own mean of the losses, with the function's signature; without it the
+        arithmetic takes the mean.
     """
 
     operation: Operation
@@ -73,11 +82,41 @@ class Variant:
     max_classes: int | None = None
     exact: bool = True
     rowwise: bool = True
+    library: str = ""
+    supports: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    mean: Callable[..., float] | None = None
 
     @property
     def id(self) -> str:
-        """``operation/name``: one spelling everywhere."""
-        return f"{self.operation}/{self.name}"
+        """``operation/name``, or ``library/name`` of a built-in: one spelling everywhere."""
+        return f"{self.library or self.operation}/{self.name}"
+
+    def refusal(self, fmt: str, classes: int, needs: tuple[str, ...] = ()) -> str:
+        """Why it is not run on such an input, as words that follow "it"; empty where it is.
+
+        Parameters
+        ----------
+        fmt : str
+            The number format.
+        classes : int
+            K.
+        needs : tuple of str
+            What the input asks of an implementation, from `inputs.hazards.NEEDS`.
+
+        Examples
+        --------
+        >>> get("softmax_vjp/jacobian").refusal("float32", 5000)
+        'needs a K x K matrix for each row: at most 2,048 classes'
+        """
+        if self.supports and fmt not in self.supports:
+            return f"takes no {fmt}"
+        missing = [need for need in needs if need not in self.takes] if self.library else []
+        if missing:
+            return f"takes no {' and no '.join(missing)}"
+        if self.max_classes is not None and classes > self.max_classes:
+            return f"needs a K x K matrix for each row: at most {self.max_classes:,} classes"
+        return ""
 
     @property
     def summary(self) -> str:
@@ -149,11 +188,18 @@ def get(variant_id: str) -> Variant:
 
 def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, ...]:
     """Variants of an operation whose name or id matches one of the glob patterns; all without a pattern."""
-    return tuple(
-        v
-        for v in variants(operation)
-        if not patterns or any(fnmatch.fnmatchcase(v.name, p) or fnmatch.fnmatchcase(v.id, p) for p in patterns)
-    )
+    return tuple(v for v in variants(operation) if not patterns or matches(v.name, patterns) or matches(v.id, patterns))
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name matches one of the glob patterns.
+
+    Examples
+    --------
+    >>> matches("torch/softmax", ("jax/*", "torch/*"))
+    True
+    """
+    return any(fnmatch.fnmatchcase(name, p) for p in patterns)
 
 
 CELLS_PER_BLOCK = 1 << 15
@@ -162,21 +208,21 @@ CELLS_PER_BLOCK = 1 << 15
 
 def evaluate(
     variant: Variant,
-    x: Array,
-    xp: Arithmetic | Balls | Namespace,
-    second: Targets | Array | None = None,
+    x: Any,
+    xp: Namespace,
+    second: Any = None,
     progress: Callable[[int, int, str], None] | None = None,
-) -> Array:
+) -> Any:
     """Run a variant on logits (N, K) in an arithmetic.
 
     Parameters
     ----------
     variant : Variant
         What to run.
-    x : ndarray (N, K)
-        In the arithmetic's own dtype (balls: an object array).
-    xp : Arithmetic or Balls
-        What to compute in.
+    x : array (N, K)
+        In the arithmetic's own dtype (balls: an object array; a library's backend: its array).
+    xp : Arithmetic, Balls or peers.backend.BackendArithmetic
+        What to compute in. A built-in takes NumPy arrays and its format from their dtype.
     second : LabelTargets, SoftTargets or ndarray (N, K), optional
         Targets of the cross-entropies, upstream gradient of the vector-Jacobian product.
     progress : callable, optional
@@ -199,8 +245,8 @@ def evaluate(
             f"it takes at most {variant.max_classes:,} classes; {variant.cure} needs no matrix",
         )
     cells = classes * classes if variant.max_classes is not None else classes
-    # Balls live all over the heap, so that blocks would gain nothing.
-    whole = not variant.rowwise or x.dtype == object
+    # Balls live all over the heap, so that blocks would gain nothing; a library's kernels choose their own.
+    whole = not variant.rowwise or not isinstance(x, np.ndarray) or x.dtype == object
     size = max(1, rows) if whole else max(1, CELLS_PER_BLOCK // cells)
     out: Array | None = None
     # A float operation that overflows is what we are here to look at, not something to warn of.
@@ -211,10 +257,10 @@ def evaluate(
             logits = x if size >= rows else x[block]
             if second is None:
                 part = variant.function(logits, xp)
-            elif isinstance(second, np.ndarray):
-                part = variant.function(logits, second[block], xp)
-            else:
+            elif variant.operation.needs_targets:
                 part = variant.function(logits, second.rows(block), xp)
+            else:
+                part = variant.function(logits, second[block], xp)
             part = part[:, 0] if variant.operation.per_row else part
             if len(part) == rows:
                 return part
@@ -223,4 +269,4 @@ def evaluate(
             out[block] = part
             if progress is not None:
                 progress(start, rows, variant.id)
-    return np.empty((0, classes), dtype=x.dtype) if out is None else out
+    return np.empty((0,) if variant.operation.per_row else (0, classes), dtype=x.dtype) if out is None else out

@@ -62,8 +62,8 @@ def levels(fmt: Format) -> list[float]:
     return sorted({0.0, *kept, *(-v for v in kept)})
 
 
-def _candidates(classes: int, fmt: Format, seed: int) -> _Rows:
-    """Rows of one size: all of them where they are few, else a sample; labels and upstream gradients by turns."""
+def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> _Rows:
+    """Rows of one size: all of them where they are few, with each label or upstream gradient; else a sample."""
     values = levels(fmt)
     rows: list[tuple[float, ...]]
     if classes == 1:
@@ -78,11 +78,12 @@ def _candidates(classes: int, fmt: Format, seed: int) -> _Rows:
         drawn = drawn[np.isfinite(drawn).any(axis=-1)]
         rows = [tuple(r) for r in drawn.tolist()] + [(v,) * classes for v in values]
     logits = np.array(rows)
-    count = len(logits)
-    repeated = np.repeat(logits, min(classes, 3), axis=0)
-    labels = np.tile(np.arange(min(classes, 3)), count)
-    ups = [np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0]
-    return _Rows(repeated, labels, np.stack([ups[int(i)] for i in labels]))
+    kinds = min(classes, 3)
+    labels = np.arange(len(logits)) % kinds
+    if needs_second and classes <= 2:
+        logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
+    ups = np.stack([np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0])
+    return _Rows(logits, labels, ups[labels])
 
 
 def smallest_failure(
@@ -122,9 +123,8 @@ def smallest_failure(
             return mixed
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
-        rows = _candidates(classes, fmt, seed)
-        if not (asker.operation.needs_targets or asker.operation.needs_upstream):
-            rows = _without_repeats(rows)
+        second = asker.operation.needs_targets or asker.operation.needs_upstream
+        rows = _candidates(classes, fmt, seed, needs_second=second)
         # The simplest come first, so that the first that fails is the one.
         order = sorted(range(len(rows.logits)), key=lambda i: _cost(rows.logits[i], int(rows.labels[i])))
         for start in range(0, len(order), _BATCH):
@@ -146,12 +146,14 @@ def _mixing_rows(asker: Asker, fmt: Format, classes: int) -> HazardCase | None:
         )
         for bits in itertools.product((0.0, 1.0), repeat=cells)
     ]
-    return next((trial.case for trial in asker.trials(cases, fmt) if trial.failed), None)
+    failing = (trial.case for trial in asker.trials(cases, fmt) if trial.failed)
+    return next((case for case in failing if not _fails_alone(asker, case, fmt)), None)
 
 
-def _without_repeats(rows: _Rows) -> _Rows:
-    first = rows.labels == 0
-    return _Rows(rows.logits[first], rows.labels[first], rows.upstream[first])
+def _fails_alone(asker: Asker, case: HazardCase, fmt: Format) -> bool:
+    """True where a row fails by itself: nothing is mixed then."""
+    rows = range(len(case.logits))
+    return any(trial.failed for trial in asker.trials([_taken(case, rows=np.array([i])) for i in rows], fmt))
 
 
 def _cost(row: Array, label: int) -> tuple[float, ...]:
@@ -169,7 +171,37 @@ def _cost(row: Array, label: int) -> tuple[float, ...]:
 
 
 def _severities(asker: Asker, rows: _Rows, fmt: Format) -> Array:
-    """Rank the rows by how they break the contract, 0 for not: each is asked about alone, all are judged together."""
+    """Rank the rows by how they break the contract, 0 for not.
+
+    All are asked about in one call first, and those that fail there alone; where a call gives one
+    number, or takes one row, all are asked about alone.
+    """
+    count = len(rows.logits)
+    found = np.zeros(count, dtype=np.int64)
+    suspects = _suspects(asker, rows, fmt)
+    if not suspects.size:
+        return found
+    chosen = _Rows(rows.logits[suspects], rows.labels[suspects], rows.upstream[suspects])
+    found[suspects] = _alone(asker, chosen, fmt)
+    return found
+
+
+def _suspects(asker: Asker, rows: _Rows, fmt: Format) -> Array:
+    """Rows that fail when all are asked about together: a cheap sieve; every row where that says nothing."""
+    every = np.arange(len(rows.logits))
+    case = HazardCase(rows.logits, rows.labels, rows.upstream)
+    answer = asker.answers([asker.question(case, fmt)])[0]
+    if answer.output is None or answer.output.ndim == 0:
+        return every
+    setting = asker.setting(case, fmt)
+    right = setting.exact.truth.rounded
+    if answer.output.size != right.size or answer.output.shape[0] != len(right):
+        return every
+    return np.flatnonzero(asker.severities(answer.output.astype(np.float64), setting).max(axis=-1))
+
+
+def _alone(asker: Asker, rows: _Rows, fmt: Format) -> Array:
+    """Rank rows that are each asked about alone, and judged together."""
     count = len(rows.logits)
     answers = asker.answers([asker.question(rows.case(i), fmt) for i in range(count)])
     # Of a single row the mean is the sum.

@@ -30,9 +30,9 @@ class LabelTargets:
     weights: Array | None = None
     divisor: float = 1.0
 
-    def pick(self, values: Array, xp: Namespace) -> Array:  # noqa: ARG002 - nothing is added here
+    def pick(self, values: Array, xp: Namespace) -> Array:
         """Return the values at the labels, (N, 1)."""
-        return values[np.arange(len(values)), self.labels][:, None]
+        return xp.take(values, self.labels)
 
     def below(self, m: Array, x: Array, xp: Namespace) -> Array:
         """Return how far the labels' logits are below the column m, (N, 1)."""
@@ -123,8 +123,8 @@ class SoftTargets:
         """
         s, t, one = xp.compensated_sum(e), self.weights, xp.number(1.0)
         p = e / s
-        p_others = xp.where(first_max(x), _sum_of_others(e, x, xp) / s, one - p)
-        t_others = xp.where(first_max(t), _sum_of_others(t, t, xp), xp.compensated_sum(t) - t)
+        p_others = xp.where(xp.first_max(x), _sum_of_others(e, x, xp) / s, one - p)
+        t_others = xp.where(xp.first_max(t), _sum_of_others(t, t, xp), xp.compensated_sum(t) - t)
         return self.scaled(p * t_others - t * p_others, xp)
 
     def scaled(self, gradient: Array, xp: Namespace) -> Array:
@@ -143,13 +143,8 @@ class SoftTargets:
 Targets = LabelTargets | SoftTargets
 
 
-def first_max(x: Array) -> Array:
-    """Mark the first maximum of each row."""
-    return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
-
-
 def _sum_of_others(values: Array, x: Array, xp: Namespace) -> Array:
-    return xp.compensated_sum(xp.where(first_max(x), xp.number(0.0), values))
+    return xp.compensated_sum(xp.where(xp.first_max(x), xp.number(0.0), values))
 
 
 def _scaled(gradient: Array, weights: Array | None, divisor: float, xp: Namespace) -> Array:

@@ -22,6 +22,7 @@ from stablemax.formats import format_of, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host, Order, Question
 from stablemax.judging import JudgeOptions, judge_output
+from stablemax.loss import TargetOptions
 from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def assert_accurate(
     max_ulp: float | None = None,
     allow: Sequence[str] = (),
     reduction: str = "mean",
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
 ) -> JudgeReport:
     """Fail unless an output is right; what `stablemax judge` does for files.
 
@@ -138,6 +142,12 @@ def assert_accurate(
         As for `assert_stable`.
     reduction : str
         ``mean`` or ``sum``: what a gradient is the gradient of.
+    weight : array_like (K,), optional
+        Weight of each class.
+    label_smoothing : float
+        From 0 to 1.
+    ignore_index : int
+        Rows with this label do not count.
 
     Returns
     -------
@@ -161,12 +171,15 @@ def assert_accurate(
     x, out, y, g = given
     assert x is not None
     assert out is not None
+    weights = None if weight is None else as_array(weight).astype(np.float64)
     options = JudgeOptions(
         _operation(operation),
         fmt=format_of(x.dtype) if out.ndim == 0 else format_of(out.dtype),
         max_ulp=max_ulp,
         allow=tuple(allow),
-        reduction=Reduction(reduction),
+        reduction=_reduction(reduction),
+        ignore_index=ignore_index,
+        targets=TargetOptions(weights, label_smoothing, ignore_index),
     )
     report = judge_output(out, x, y, g, options)
     if not report.passed:
@@ -203,6 +216,13 @@ def implementation(target: str) -> Callable[..., Array]:
         return answer.output
 
     return call
+
+
+def _reduction(name: str) -> Reduction:
+    try:
+        return Reduction(name)
+    except ValueError:
+        raise StablemaxError(f"there is no reduction {shown(name)!r}", f"one of: {', '.join(Reduction)}") from None
 
 
 def _operation(name: str) -> Operation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.exact import Balls, Truth
 from stablemax.formats import FLOAT64, Array, Format
-from stablemax.loss import TargetOptions, targets_of
+from stablemax.inputs.labels import IGNORED
+from stablemax.loss import TargetOptions, kept_rows, row_weights, targets_of
 from stablemax.measure import (
     CODES,
     ExactResult,
@@ -27,13 +29,19 @@ from stablemax.measure import (
 from stablemax.reduction import exact_sum, rounded
 from stablemax.registry import Variant, evaluate, matching
 from stablemax.results import Outcome, Place, ShownRow, Verdict
+from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Accumulation, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.bounds import Bound
+    from stablemax.inputs.hazards import HazardCase
+    from stablemax.peers.backend import Backend
     from stablemax.targets import Targets
+
+LIBRARY_SUMS = "library"
+"""Stands for the accumulation where a library adds as it likes."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,9 @@ class Case:
     rows : ndarray of int (N,)
         Where the rows come from in the user's input.
     logits : ndarray (N, K)
-        None of them an ignored row.
+        Those of ignored rows too, where an implementation is to see them.
     labels : ndarray of int64 (N,) or float64 (N, K), optional
-        Of a cross-entropy.
+        Of a cross-entropy; -100 marks an ignored row, whose loss and gradient are 0.
     upstream : ndarray (N, K), optional
         Of a vector-Jacobian product.
     divisor : float
@@ -69,11 +77,77 @@ class Case:
     targets: TargetOptions = field(default_factory=TargetOptions)
     reduced: bool = False
 
+    @functools.cached_property
+    def kept(self) -> Array | None:
+        """Rows that count, (N,); None where all do."""
+        if self.labels is None:
+            return None
+        kept = kept_rows(self.labels, IGNORED)
+        return None if kept.all() else kept
+
     def second(self, xp: Any) -> Targets | Array | None:
         """Return the operation's second argument, rounded to the arithmetic's format."""
-        if self.labels is not None:
-            return targets_of(self.labels, self.logits.shape[-1], self.targets, xp, self.divisor)
-        return None if self.upstream is None else xp.array(self.upstream)
+        if self.labels is None:
+            return None if self.upstream is None else xp.array(self.upstream)
+        kept = self.labels if self.kept is None else self.labels[self.kept]
+        targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
+        return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
+
+    @property
+    def is_weighted(self) -> bool:
+        """True where the mean divides by the sum of the labels' weights."""
+        return self.labels is not None and self.labels.ndim == 1 and self.targets.weight is not None
+
+    @property
+    def mean_divisor(self) -> float:
+        """What the mean of the losses divides their sum by: the rows that count, or their labels' weights."""
+        assert self.labels is not None
+        labels = self.labels if self.kept is None else self.labels[self.kept]
+        weights = row_weights(labels, self.targets)
+        return float(len(labels)) if weights is None else float(exact_sum(weights))
+
+
+def case_of(hazard: HazardCase, operation: Operation) -> Case:
+    """Turn a hazard's input into a case of an operation; a gradient is that of the mean.
+
+    Parameters
+    ----------
+    hazard : HazardCase
+        Logits, labels and upstream gradient for one format.
+    operation : Operation
+        What is computed.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.inputs.hazards import HAZARDS
+    >>> case_of(HAZARDS["two-rows"].case(FLOAT32), Operation.CROSS_ENTROPY_GRAD).divisor
+    2.0
+    """
+    case = Case(operation, np.arange(len(hazard.logits)), hazard.logits)
+    if operation.needs_upstream:
+        return replace(case, upstream=hazard.upstream)
+    if not operation.needs_targets:
+        return case
+    options = TargetOptions(hazard.weight, hazard.label_smoothing)
+    reduced = hazard.reduced and operation is Operation.CROSS_ENTROPY
+    case = replace(case, labels=hazard.labels, targets=options, reduced=reduced)
+    return replace(case, divisor=case.mean_divisor) if operation is Operation.CROSS_ENTROPY_GRAD else case
+
+
+def _spread_targets(targets: Targets, labels: Array, kept: Array) -> Targets:
+    """Put ignored rows between the targets of the others, with weight 0."""
+    if isinstance(targets, SoftTargets):
+        return SoftTargets(_spread(targets.weights, kept, 0.0), targets.divisor)
+    weights = None if targets.weights is None else _spread(targets.weights, kept, 0.0)
+    return LabelTargets(labels, weights, targets.divisor)
+
+
+def _spread(values: Array, kept: Array, fill: float) -> Array:
+    """Put `values` on the kept rows and `fill` on the others."""
+    out = np.full((len(kept), *values.shape[1:]), fill, dtype=values.dtype)
+    out[kept] = values
+    return out
 
 
 @dataclass(frozen=True)
@@ -113,15 +187,17 @@ class Setting:
 class Shared:
     """What the operations have in common in one format: the rounded logits and their balls."""
 
-    def __init__(self, fmt: Format) -> None:
+    def __init__(self, fmt: Format, inputs: Format | None = None) -> None:
         self.format = fmt
+        # An output may be narrower than what it was computed from: a kernel's own rounding comes last.
+        self.inputs = inputs or fmt
         self.balls = Balls()
         self._rounded: dict[int, tuple[Array, Array]] = {}
 
     def rounded(self, logits: Array) -> Array:
-        """Return the logits rounded to the format, in float64; the same array for the same logits."""
+        """Return the logits rounded to the inputs' format, in float64; the same array for the same logits."""
         if id(logits) not in self._rounded:
-            self._rounded[id(logits)] = (logits, self.format.cast(logits).astype(np.float64))
+            self._rounded[id(logits)] = (logits, self.inputs.cast(logits).astype(np.float64))
         return self._rounded[id(logits)][1]
 
 
@@ -140,14 +216,17 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     fmt = shared.format
     xp = Arithmetic(fmt, accumulation)
     rounded_x = shared.rounded(case.logits)
-    x = xp.array(rounded_x)
-    second = case.second(xp)
+    given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
+    x = given.array(rounded_x)
+    second = case.second(given)
     with np.errstate(invalid="ignore"):
         beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
         # A format without infinities has no -inf either.
         beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
         overflow = np.asarray(beyond.any(axis=-1))
-    exact = exact_result(case.operation, rounded_x, second, fmt, shared.balls)
+    exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
+    if case.kept is not None:
+        overflow &= case.kept
     if case.reduced:
         return _reduced(Setting(case, xp, x, second, exact, overflow))
     lse = None
@@ -157,21 +236,40 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
             # Only the size of y enters a bound: float64 is plenty.
             lse = evaluate(_LSE(), rounded_x, Arithmetic(FLOAT64))[:, None]
     mean = None
-    if case.operation is Operation.CROSS_ENTROPY and not _has_no_mean(exact, overflow):
-        mean = _exact_mean(exact, fmt)
+    if case.operation is Operation.CROSS_ENTROPY and case.mean_divisor and not _has_no_mean(exact, overflow):
+        mean = _exact_mean(exact, fmt, case.mean_divisor)
     return Setting(case, xp, x, second, exact, overflow, lse, mean)
+
+
+def _exact_with_ignored(
+    case: Case, x: Array, second: Targets | Array | None, fmt: Format, shared: Shared
+) -> ExactResult:
+    """Prove the truth about the rows that count; the others have loss and gradient 0, whatever is in them."""
+    kept = case.kept
+    if kept is None:
+        found = exact_result(case.operation, x, second, fmt, shared.balls)
+    else:
+        assert isinstance(second, (LabelTargets, SoftTargets))
+        some = exact_result(case.operation, x[kept], second.rows(kept), fmt)
+        parts = (some.truth.nearest, some.truth.residual_ulp, some.truth.rounded)
+        truth = Truth(*(_spread(part, kept, 0.0) for part in parts))
+        found = ExactResult(truth, _spread(some.undefined, kept, fill=False))
+    if case.operation is Operation.CROSS_ENTROPY_GRAD and case.divisor == 0:
+        # The mean of no rows is 0/0, and so is its gradient.
+        return ExactResult(found.truth, np.ones_like(found.undefined))
+    return found
 
 
 def _reduced(setting: Setting) -> Setting:
     """Put the mean of the losses in the place of the losses."""
     exact, overflow = setting.exact, setting.input_overflow
-    undefined = np.array([bool(exact.undefined.any()) or not exact.undefined.size])
+    undefined = np.array([bool(exact.undefined.any()) or setting.case.mean_divisor == 0])
     if undefined[0] or overflow.any():
         nothing = Truth(*(np.full((1, 1), np.nan) for _ in range(3)))
         return replace(setting, exact=ExactResult(nothing, undefined), input_overflow=np.array([overflow.any()]))
     mean = Truth(*(np.full((1, 1), np.inf), np.zeros((1, 1)), np.full((1, 1), np.inf)))
     if np.isfinite(exact.truth.nearest).all():
-        mean = _exact_mean(exact, setting.xp.format)
+        mean = _exact_mean(exact, setting.xp.format, setting.case.mean_divisor)
         mean = Truth(*(np.reshape(part, (1, 1)) for part in (mean.nearest, mean.residual_ulp, mean.rounded)))
     return replace(setting, exact=ExactResult(mean, undefined), input_overflow=np.array([False]))
 
@@ -182,42 +280,98 @@ def _LSE() -> Variant:  # noqa: N802 - stands for a constant that must not be lo
 
 
 def variant_verdict(
-    variant: Variant, setting: Setting, *, max_ulp: float | None = None, show_values: int = 0
+    variant: Variant,
+    setting: Setting,
+    *,
+    max_ulp: float | None = None,
+    show_values: int = 0,
+    backend: Backend | None = None,
+    needs: tuple[str, ...] = (),
+    may_flush: bool = False,
 ) -> Verdict:
     """Run a variant in a setting and judge what comes out.
 
     Parameters
     ----------
     variant : Variant
-        Refused, in the verdict, where the rows are longer than its `max_classes`.
+        Ours, or a built-in. Not run, and the verdict says why, where it refuses the input.
     setting : Setting
         Input and truth.
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
     show_values : int
         How many rows of the output to keep.
+    backend : Backend, optional
+        What our variants run on; NumPy when not given.
+    needs : tuple of str
+        What the input asks of an implementation, from `inputs.hazards.NEEDS`.
+    may_flush : bool
+        As for `measure.judge`.
     """
-    if variant.max_classes is not None and setting.case.logits.shape[-1] > variant.max_classes:
-        why = f"needs a K x K matrix for each row: at most {variant.max_classes:,} classes"
-        return not_run(variant.id, setting.xp.format, setting.xp.policy, why)
-    output = evaluate(variant, setting.x, setting.xp, setting.second)
-    if setting.case.reduced:
-        with np.errstate(all="ignore"):
-            output = np.asarray(setting.xp.mean(output))
+    fmt = setting.xp.format
+    sums = sums_of(variant, setting.xp, backend)
+    why = variant.refusal(fmt.name, setting.case.logits.shape[-1], needs)
+    if backend is not None and not variant.library:
+        why = why or backend.refusal(fmt)
+    if why:
+        return not_run(variant.id, fmt, sums, why)
+    output, mean = computed(variant, setting, backend)
     return verdict_of(
-        output,
+        np.asarray(mean) if setting.case.reduced else output,
         setting,
         name=variant.id,
         max_ulp=max_ulp,
         show_values=show_values,
         bound=variant.bound,
-        why=functools.partial(_witnessed_cause, variant),
+        why=None if variant.library else functools.partial(_witnessed_cause, variant),
+        mean=mean,
+        accumulation=sums,
+        may_flush=may_flush,
     )
 
 
-def not_run(name: str, fmt: Format, accumulation: Accumulation, why: str) -> Verdict:
+def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
+    """Name how a variant's sums are added: by a policy, or as a library likes."""
+    own = variant.library or (backend is not None and xp.accumulation is None)
+    return LIBRARY_SUMS if own else xp.policy.value
+
+
+def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
+    """Run a variant, or a built-in, on a setting's input.
+
+    Returns
+    -------
+    output : ndarray (N,) or (N, K)
+        In the format's dtype, 0 on ignored rows.
+    mean : float or None
+        Mean of the losses as the arithmetic, or the library, takes it; None for other operations.
+    """
+    case, xp = setting.case, setting.xp
+    of_losses = case.operation is Operation.CROSS_ENTROPY
+    if variant.library:
+        output = evaluate(variant, setting.x, xp, setting.second)
+        mean = float(variant.mean(setting.x, setting.second, xp)) if of_losses and variant.mean else None
+        return output, mean
+    x, second = setting.x, setting.second
+    if case.kept is not None:
+        assert isinstance(second, (LabelTargets, SoftTargets))
+        x, second = x[case.kept], second.rows(case.kept)
+    if backend is not None and len(x):
+        output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
+    else:
+        output = evaluate(variant, x, xp, second)
+        with np.errstate(all="ignore"):
+            mean = float(xp.mean(output)) if of_losses else None
+    if mean is not None and case.is_weighted:
+        # A weighted mean is the plain one times N over the sum of the weights.
+        with np.errstate(all="ignore"):
+            mean = float(xp.array(np.float64(mean) * len(x) / np.float64(case.mean_divisor)))
+    return (output if case.kept is None else _spread(output, case.kept, 0.0)), mean
+
+
+def not_run(name: str, fmt: Format, accumulation: str, why: str) -> Verdict:
     """Return the verdict on something that was not run."""
-    return Verdict(name, fmt.name, accumulation.value, worst=None, shares={}, skipped=why)
+    return Verdict(name, fmt.name, accumulation, worst=None, shares={}, skipped=why)
 
 
 def verdict_of(
@@ -229,6 +383,9 @@ def verdict_of(
     show_values: int = 0,
     bound: Bound | None = None,
     why: Callable[[Setting, Outcome, int, int], tuple[str, int]] | None = None,
+    mean: float | None = None,
+    accumulation: str = "",
+    may_flush: bool = False,
 ) -> Verdict:
     """Judge an output that anybody computed.
 
@@ -247,17 +404,25 @@ def verdict_of(
     why : callable, optional
         Gets the setting, the worst outcome and its first row and cell; returns the cause in words and
         the class at which it happened. Without it the verdict tells what came out and what is right.
+    mean : float, optional
+        Mean of the losses as whoever computed them takes it; the arithmetic's when not given.
+    accumulation : str, optional
+        How the sums were added; the arithmetic's policy when not given.
+    may_flush : bool
+        As for `measure.judge`: results below the smallest normal number may be flushed to 0.
     """
     fmt, case = setting.xp.format, setting.case
-    judged = judge(output, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow)
+    judged = judge(
+        output, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow, may_flush=may_flush
+    )
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
     worst = CODES[int(np.flatnonzero(counts)[-1])]
-    mean, mean_error = _mean(output, setting)
+    mean, mean_error = _mean(output, setting, mean)
     place, cause = _first_bad(why or _outside_cause, setting, judged, output)
     return Verdict(
         name,
         fmt.name,
-        setting.xp.policy.value,
+        accumulation or setting.xp.policy.value,
         worst=worst,
         shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
         error_ulp=largest(judged.error_ulp),
@@ -288,26 +453,27 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
 
 def _has_no_mean(exact: ExactResult, input_overflow: Array) -> bool:
     """True where a row has no loss or an infinite one."""
-    finite = bool(np.isfinite(exact.truth.nearest).all())
+    finite = bool(np.isfinite(exact.truth.nearest).all()) and exact.truth.nearest.size > 0
     return bool(exact.undefined.any() or input_overflow.any()) or not finite
 
 
-def _exact_mean(exact: ExactResult, fmt: Format) -> Truth:
-    """Exact mean of the exact losses, all of them finite."""
+def _exact_mean(exact: ExactResult, fmt: Format, divisor: float) -> Truth:
+    """Exact mean of the exact losses, all of them finite; ignored rows are 0 and do not count."""
     nearest = exact.truth.nearest.ravel()
     rest = np.ldexp(exact.truth.residual_ulp.ravel(), exact.truth.ulp_exponent(fmt).ravel())
-    right = (exact_sum(nearest) + exact_sum(rest)) / nearest.size
+    right = (exact_sum(nearest) + exact_sum(rest)) / Fraction(divisor)
     near = np.asarray(rounded(right))
     remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
     return Truth(near, np.asarray(remainder), fmt.round(near))
 
 
-def _mean(output: Array, setting: Setting) -> tuple[float | None, float | None]:
-    """Mean of the losses as the arithmetic takes it, and its distance from the exact one."""
+def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
+    """Mean of the losses as it was taken, and its distance from the exact one."""
     if setting.case.operation is not Operation.CROSS_ENTROPY or setting.case.reduced:
         return None, None
-    with np.errstate(all="ignore"):
-        mean = float(setting.xp.mean(output))
+    if mean is None:
+        with np.errstate(all="ignore"):
+            mean = float(setting.xp.mean(output))
     if setting.mean is None:
         return mean, None
     return mean, float(setting.mean.error_ulp(np.asarray(mean), setting.xp.format))
@@ -324,6 +490,8 @@ def _first_bad(
     row, cell = (int(i) for i in np.argwhere(judged.codes == worst)[0])
     value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
     right = float(setting.exact.truth.rounded[row, cell])
+    if case.reduced and not CODES[worst].is_failure:
+        return None, "the losses of this input have no mean"
     if case.reduced:
         return None, f"the mean of {len(case.rows):,} losses gives {value:.6g} where {right:.6g} is right"
     words, at = why(setting, CODES[worst], row, cell)
@@ -351,6 +519,7 @@ def _bad_cell(
 ) -> BadCell:
     case, fmt = setting.case, setting.xp.format
     label = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
+    label = None if label == IGNORED else label
     columns = (label,) if case.operation.per_row else (cell, label)
     return BadCell(
         outcome=worst,

@@ -83,6 +83,23 @@ class FormatName(enum.StrEnum):
     FLOAT64 = "float64"
 
 
+class PeerName(enum.StrEnum):
+    """Libraries whose built-ins are judged beside our variants; ``all``: those that are installed."""
+
+    TORCH = "torch"
+    JAX = "jax"
+    SCIPY = "scipy"
+    ALL = "all"
+
+
+class BackendName(enum.StrEnum):
+    """On whose arrays our variants run."""
+
+    NUMPY = "numpy"
+    TORCH = "torch"
+    JAX = "jax"
+
+
 class OutputFormat(enum.StrEnum):
     """How a result is written."""
 
@@ -92,6 +109,13 @@ class OutputFormat(enum.StrEnum):
     NDJSON = "ndjson"
     CSV = "csv"
     MARKDOWN = "markdown"
+    JUNIT = "junit"
+    GITHUB = "github"
+
+    @property
+    def is_for_ci(self) -> bool:
+        """True where a result is written as checks that passed or failed."""
+        return self in (OutputFormat.JUNIT, OutputFormat.GITHUB)
 
 
 class ColorMode(enum.StrEnum):

@@ -35,6 +35,8 @@ COMMANDS = [
     ("list", "variants", "logsumexp"),
     ("list", "formats"),
     ("list", "presets"),
+    ("list", "hazards"),
+    ("list", "hazards", "softmax_vjp"),
     ("softmax", "masked.npy"),
     ("logsumexp", "cube.npy", "--axis", "1"),
 ]
@@ -96,7 +98,7 @@ def test_ndjson_is_one_strict_document_a_line(command: tuple[str, ...], here: Pa
         flat = [v for report in whole["reports"] for v in report["verdicts"]]
         assert [{k: r[k] for k in v} for r, v in zip(records, flat, strict=True)] == flat
     if command[0] == "list":
-        name = {"variants": "listed_variant", "formats": "listed_format", "presets": "listed_preset"}[command[1]]
+        name = f"listed_{command[1].removesuffix('s')}"
         assert not [e.message for r in records for e in validator(name).iter_errors(r)]
     if command[0] == "loss" and "none" in command:
         assert not [e.message for r in records for e in validator("loss_row").iter_errors(r)]

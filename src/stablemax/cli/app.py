@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Name, module of its own, function there, and a line for the list of commands.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("compare", "compare", "Compare formulas in every format against the truth."),
+    "check": ("check", "check", "Judge anybody's implementation: wrong, unstable or good."),
+    "judge": ("judge", "judge", "Judge an output file that any program computed."),
+    "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
     "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
     "softmax": ("arrays", "softmax", "Compute probabilities."),
     "log-softmax": ("arrays", "log_softmax", "Compute log-probabilities."),
@@ -23,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "grad": ("grad", "grad", "Compute the gradient of the cross-entropy."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("explain", "explain", "Explain a variant and show it at work."),
-    "list": ("listing", "list_", "List variants, formats or presets."),
+    "list": ("listing", "list_", "List variants, formats, presets or hazards."),
 }
 
 

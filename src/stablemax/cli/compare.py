@@ -10,20 +10,34 @@ import typer
 from stablemax.cli import session
 from stablemax.cli.options import (
     GeneratedOptions,
+    HazardOptions,
     InputOptions,
     LabelOptions,
     LabelsArgument,
+    LibraryOptions,
     OptionalLogits,
     OutputFormatOption,
     PrintOptions,
 )
+from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
-from stablemax.results import Outcome
-from stablemax.vocabulary import Accumulation, FormatName, Operation, OutputFormat, Reduction, Upstream
-from stablemax.wording import counted
+from stablemax.results import Comparison, League, Outcome
+from stablemax.vocabulary import (
+    Accumulation,
+    BackendName,
+    FormatName,
+    Operation,
+    OutputFormat,
+    Reduction,
+    Upstream,
+)
+from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
-    from stablemax.results import Comparison
+    from collections.abc import Mapping
+
+    from stablemax.peers.backend import Backend
+    from stablemax.registry import Variant
 
 FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
 
@@ -33,6 +47,8 @@ def compare(
     judged: LabelOptions,
     generated: GeneratedOptions,
     printing: PrintOptions,
+    libraries: LibraryOptions,
+    catalogue: HazardOptions,
     logits: OptionalLogits = None,
     labels: LabelsArgument = None,
     operation: Annotated[
@@ -83,14 +99,23 @@ def compare(
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 
-    Without LOGITS they are generated. Exit code 0 even when the naive formulas fail, for they are
-    meant to; --fail-on makes a check of it.
+    Without LOGITS they are generated, or are those of a hazard. --peer adds other libraries. Exit code 0
+    even when the naive formulas fail, for they are meant to; --fail-on makes a check of it.
     """
-    from stablemax.comparison import DEFAULT_FORMATS, CompareOptions, compare_problem
+    from stablemax.comparison import DEFAULT_FORMATS, CompareOptions, compare_hazard, compare_problem
     from stablemax.formats import get_format
-    from stablemax.render.comparisons import render
 
     failures = _failures(fail_on)
+    others = {
+        "--judge": judge,
+        "--upstream": upstream is not Upstream.NORMAL,
+        "--ignore-index": judged != LabelOptions(),
+        "--show-values": show_values and catalogue.hazards,
+    }
+    _refuse_mixed_inputs(logits, inputs, generated, catalogue, others)
+    if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
+        raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
+    built_ins, notes = _built_ins(libraries)
     options = CompareOptions(
         formats=tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS,
         operations=tuple(dict.fromkeys(operation or ())),
@@ -102,62 +127,142 @@ def compare(
         upstream=upstream,
         show_values=show_values,
         ignore_index=judged.ignore_index,
+        built_ins=built_ins,
+        backend=_backend(libraries),
     )
-    if logits is not None:
+    command = (
+        *("stablemax", "compare"),
+        *(changed(catalogue) or _input_command(logits, labels, inputs, generated)),
+        *changed(judged),
+        *changed(libraries),
+        *option("--operation", operation),
+        *option("--variant", variant),
+        *option("--format", number_format),
+        *option("--accumulate", accumulate),
+        *option("--max-ulp", max_ulp),
+        *option("--judge", judge),
+        *option("--reduction", None if reduction is Reduction.MEAN else reduction),
+        *option("--upstream", None if upstream is Upstream.NORMAL else upstream),
+    )
+    with session.progress(printing, "generating" if logits is None else f"reading {logits}") as progress:
+        result: Comparison | League
+        if catalogue.hazards:
+            from stablemax.league import league
+
+            result = league(options, command=command, progress=progress)
+        elif catalogue.hazard is not None:
+            from stablemax.league import hazard_named
+
+            result = compare_hazard(hazard_named(catalogue.hazard), options, command=command, progress=progress)
+        else:
+            if logits is None:
+                problem = session.generated_problem(generated)
+            else:
+                problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
+            result = compare_problem(problem, options, command=command, progress=progress)
+    session.say((*notes, *result.notes), printing)
+    if output_format.is_for_ci:
+        session.emit_for_ci(result, output_format, printing, failures)
+        return _verdict(result, failures)
+    to_file = printing.output is not None
+    if isinstance(result, League):
+        from stablemax.render import leagues
+
+        text = leagues.render(result, output_format, color=printing.color, details=details, to_file=to_file)
+    else:
+        from stablemax.render import comparisons
+
+        text = comparisons.render(
+            result,
+            output_format,
+            color=printing.color,
+            details=details,
+            show_values=show_values > 0,
+            to_file=to_file,
+        )
+    session.emit(text, printing)
+    return _verdict(result, failures)
+
+
+def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
+    """Say which of the outcomes of --fail-on occurred; 1 if any did."""
+    found = _outcomes_in(result)
+    hits = [(name, outcomes) for name, outcomes in found if failures & outcomes.keys()]
+    if not hits:
+        return 0
+    session.warn(
+        f"failed: {len(hits)} of {counted(len(found), 'result')} "
+        f"{'has' if len(hits) == 1 else 'have'} cells that are {_either(failures)}"
+    )
+    for name, outcomes in hits[:10]:
+        what = max(failures & outcomes.keys(), key=lambda o: o.severity)
+        session.warn(f"  {name}: {what.value} {outcomes[what]}")
+    if len(hits) > 10:
+        session.warn(f"  and {len(hits) - 10} more")
+    return 1
+
+
+def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome, str]]]:
+    """Name what ran, with the outcomes that occurred and where."""
+    if isinstance(result, League):
+        return [
+            (f"{s.implementation} in {s.format}", {o: f"under {listed(names)}" for o, names in s.outcomes.items()})
+            for s in result.standouts
+        ]
+    return [
+        (
+            f"{v.variant} in {v.format}",
+            {
+                o: f"in {100 * share:.3g}% of the cells" + (f": {v.cause}" if o is v.worst and v.cause else "")
+                for o, share in v.shares.items()
+            },
+        )
+        for v in result.verdicts
+    ]
+
+
+def _refuse_mixed_inputs(
+    logits: str | None,
+    inputs: InputOptions,
+    generated: GeneratedOptions,
+    catalogue: HazardOptions,
+    others: Mapping[str, object],
+) -> None:
+    """Refuse options that are about another input than the one that is asked for."""
+    if catalogue != HazardOptions():
+        asked = "--hazards" if catalogue.hazards else "--hazard"
+        if catalogue.hazards and catalogue.hazard is not None:
+            raise StablemaxError("--hazard is one hazard and --hazards all of them", "leave out one of the two")
+        if logits is not None:
+            raise StablemaxError(f"{asked} is the input, and a file is given", "leave out one of the two")
+        for group in (inputs, generated):
+            _refuse(group, f"does not go with {asked}")
+        for name, value in others.items():
+            if value:
+                raise StablemaxError(f"{name} does not go with {asked}", "leave out one of the two")
+    elif logits is not None:
         _refuse(generated, "is for generated logits, and a file is given")
     else:
         _refuse(inputs, "is for files, and the logits are generated")
         if generated.preset is not None:
             _refuse(generated, f"does not go with --preset {shown(generated.preset)}", allowed=("preset",))
-    command = (
-        *("stablemax", "compare"),
-        *_input_command(logits, labels, inputs, generated),
-        *_changed(judged),
-        *_option("--operation", operation),
-        *_option("--variant", variant),
-        *_option("--format", number_format),
-        *_option("--accumulate", accumulate),
-        *_option("--max-ulp", max_ulp),
-        *_option("--judge", judge),
-        *_option("--reduction", None if reduction is Reduction.MEAN else reduction),
-        *_option("--upstream", None if upstream is Upstream.NORMAL else upstream),
-    )
-    with session.progress(printing, "generating" if logits is None else f"reading {logits}") as progress:
-        if logits is None:
-            problem = session.generated_problem(generated)
-        else:
-            problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
-        result = compare_problem(problem, options, command=command, progress=progress)
-    session.say(result.notes, printing)
-    text = render(
-        result,
-        output_format,
-        color=printing.color,
-        details=details,
-        show_values=show_values > 0,
-        to_file=printing.output is not None,
-    )
-    session.emit(text, printing)
-    return _verdict(result, failures)
 
 
-def _verdict(result: Comparison, failures: frozenset[Outcome]) -> int:
-    if not failures:
-        return 0
-    hits = [v for v in result.verdicts if failures & v.shares.keys()]
-    if not hits:
-        return 0
-    session.warn(
-        f"failed: {len(hits)} of {counted(len(result.verdicts), 'result')} "
-        f"{'has' if len(hits) == 1 else 'have'} cells that are {_either(failures)}"
-    )
-    for v in hits[:10]:
-        what = next(o for o in reversed(list(Outcome)) if o in failures and o in v.shares)
-        cause = f": {v.cause}" if v.worst is what else ""
-        session.warn(f"  {v.variant} in {v.format}: {what.value} in {100 * v.shares[what]:.3g}% of the cells{cause}")
-    if len(hits) > 10:
-        session.warn(f"  and {len(hits) - 10} more")
-    return 1
+def _built_ins(libraries: LibraryOptions) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
+    """Import the built-ins of the peers; nothing of another library is touched without."""
+    if not libraries.peer:
+        return (), ()
+    from stablemax.peers import chosen
+
+    return chosen(libraries.peer, libraries.device)
+
+
+def _backend(libraries: LibraryOptions) -> Backend | None:
+    if libraries.backend is BackendName.NUMPY:
+        return None
+    from stablemax.peers.backend import Backend
+
+    return Backend(libraries.backend, libraries.device)
 
 
 def _either(outcomes: frozenset[Outcome]) -> str:
@@ -200,29 +305,8 @@ def _input_command(
 ) -> tuple[str, ...]:
     if logits is not None:
         named = tuple(a for a in (logits, labels) if a is not None)
-        return (*named, *_changed(inputs))
+        return (*named, *changed(inputs))
     if generated.preset is not None:
         return ("--preset", generated.preset)
     fields = (f for f in dataclasses.fields(generated) if f.name != "preset")
-    return tuple(a for f in fields for a in _option(f"--{f.name}", getattr(generated, f.name)))
-
-
-def _changed(group: Any) -> tuple[str, ...]:
-    found: list[str] = []
-    for field in dataclasses.fields(group):
-        value = getattr(group, field.name)
-        name = field.name.replace("_", "-")
-        if value == field.default:
-            continue
-        found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else _option(f"--{name}", value)
-    return tuple(found)
-
-
-def _option(name: str, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, list):
-        return tuple(a for v in value for a in _option(name, v))
-    text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-    # A value that begins with a minus needs the equals sign.
-    return (f"{name}={text}",) if text.startswith("-") else (name, text)
+    return tuple(a for f in fields for a in option(f"--{f.name}", getattr(generated, f.name)))

@@ -14,20 +14,23 @@ from stablemax.vocabulary import OutputFormat
 
 def explain(
     printing: PrintOptions,
-    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Id of a variant: softmax/shifted.")],
+    variant: Annotated[
+        str, typer.Argument(metavar="VARIANT", help="Id of a variant, or of a peer: softmax/shifted, torch/softmax.")
+    ],
     output_format: Annotated[
         OutputFormat, typer.Option(help="table and plain: text; or markdown or json.")
     ] = OutputFormat.TABLE,
 ) -> int:
     """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
     from stablemax.explanation import explanation_of
-    from stablemax.registry import get
+    from stablemax.peers import find
     from stablemax.render.explanations import render
 
+    session.check_written_as(output_format, "an explanation")
     if output_format in (OutputFormat.CSV, OutputFormat.NDJSON):
         raise StablemaxError(f"an explanation is not written as {output_format}", "use table, plain, markdown or json")
     text = render(
-        explanation_of(get(variant)), output_format, color=printing.color, to_file=printing.output is not None
+        explanation_of(find(variant)), output_format, color=printing.color, to_file=printing.output is not None
     )
     session.emit(text, printing)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from stablemax.cli.options import OutputFormatOption, PrintOptions
 from stablemax.errors import StablemaxError
 from stablemax.vocabulary import Operation, OutputFormat
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.render.listings import Listing
+
 
 class Listed(enum.StrEnum):
     """What can be listed."""
@@ -19,6 +24,7 @@ class Listed(enum.StrEnum):
     VARIANTS = "variants"
     FORMATS = "formats"
     PRESETS = "presets"
+    HAZARDS = "hazards"
 
 
 def list_(
@@ -26,20 +32,22 @@ def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
         Operation | None,
-        typer.Argument(help="For variants: only those of one operation.", show_default=False),
+        typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
     ] = None,
     output_format: OutputFormatOption = OutputFormat.TABLE,
 ) -> int:
-    """List the variants, the number formats with the logits at which exp breaks, or the presets."""
-    from stablemax.render.listings import formats, presets, render, variants
+    """List the variants, the number formats with the logits at which exp breaks, the presets, or the hazards."""
+    from stablemax.render.listings import formats, hazards, presets, render, variants
 
-    if operation is not None and what is not Listed.VARIANTS:
+    session.check_written_as(output_format, "a list")
+    if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
-    listing = {
+    listings: dict[Listed, Callable[[], Listing]] = {
         Listed.VARIANTS: lambda: variants(operation),
         Listed.FORMATS: formats,
         Listed.PRESETS: presets,
-    }[what]()
-    text = render(listing, output_format, color=printing.color, to_file=printing.output is not None)
+        Listed.HAZARDS: lambda: hazards(operation),
+    }
+    text = render(listings[what](), output_format, color=printing.color, to_file=printing.output is not None)
     session.emit(text, printing)
     return 0

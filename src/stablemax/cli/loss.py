@@ -47,6 +47,7 @@ def loss(
     from stablemax.loss import cross_entropy_of
     from stablemax.render.losses import render
 
+    session.check_written_as(output_format, "a loss")
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)

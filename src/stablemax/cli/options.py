@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.vocabulary import Accumulation, ColorMode, Distribution, FormatName, OutputFormat
+from stablemax.vocabulary import (
+    Accumulation,
+    BackendName,
+    ColorMode,
+    Distribution,
+    FormatName,
+    Operation,
+    OutputFormat,
+    PeerName,
+)
+
+if TYPE_CHECKING:
+    from stablemax.implementations.host import Order
 
 LogitsArgument = Annotated[
     str,
@@ -103,6 +115,32 @@ class GeneratedOptions:
 
 
 @dataclass(frozen=True)
+class LibraryOptions:
+    """Whose built-ins are judged, and on whose arrays our variants run."""
+
+    peer: Annotated[
+        list[PeerName] | None,
+        typer.Option(help="Add the built-ins of a library; repeatable. all: those installed.", show_default=False),
+    ] = None
+    backend: Annotated[BackendName, typer.Option(help="Library on whose arrays our variants run.")] = BackendName.NUMPY
+    device: Annotated[
+        str | None,
+        typer.Option(help="Device of --backend and --peer, as the library names it: cpu, cuda.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class HazardOptions:
+    """Inputs on which implementations failed, instead of logits."""
+
+    hazard: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
+    ] = None
+    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
+
+
+@dataclass(frozen=True)
 class ArithmeticOptions:
     """What one result is computed with."""
 
@@ -145,3 +183,37 @@ class PrintOptions:
 
 
 OutputFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="path/to/file.py:function, package.module:function, a variant (softmax/naive) or a peer (torch/softmax).",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ImplementationOptions:
+    """What an implementation computes, and on whose arrays."""
+
+    operation: Annotated[
+        Operation | None, typer.Option(help="What TARGET computes, where its name does not say.", show_default=False)
+    ] = None
+    backend: Annotated[
+        BackendName | None,
+        typer.Option(help="Library on whose arrays it works. Found out from its code.", show_default=False),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(help="Device for torch and jax, as the library names it: cpu, cuda.", show_default=False),
+    ] = None
+    backward: Annotated[bool, typer.Option("--backward", help="Judge the gradient that autograd takes of TARGET.")] = (
+        False
+    )
+
+    def order(self, target: str) -> Order:
+        """Return what to load."""
+        from stablemax.implementations.host import Order
+
+        return Order(target, self.operation, self.backend or "", self.device, self.backward)

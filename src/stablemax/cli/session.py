@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import numpy as np
 
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
         LossOptions,
         PrintOptions,
     )
+    from stablemax.formats import Format
     from stablemax.inputs.problem import Problem
     from stablemax.loss import TargetOptions
     from stablemax.registry import Variant
-    from stablemax.vocabulary import Operation
+    from stablemax.render.ci import Result
+    from stablemax.results import Outcome
+    from stablemax.vocabulary import Operation, OutputFormat
 
 PROGRESS_DELAY_S = 1.0
 
@@ -94,6 +97,63 @@ def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
     return TargetOptions(_vector(loss.weight), loss.label_smoothing, counted.ignore_index, shown(loss.weight))
 
 
+def read_output(
+    path: str, problem: Problem, operation: Operation, number_format: str | None
+) -> tuple[np.ndarray, Format, str]:
+    """Read what a program computed, with its classes where the logits have theirs.
+
+    Returns
+    -------
+    values : ndarray (N, K), (N,) or ()
+        A cross-entropy may be one number, the mean.
+    fmt : Format
+        The number format to judge in: the file's own, or the one that is named.
+    name : str
+        What to call it.
+    """
+    import numpy as np
+
+    from stablemax.formats import format_of, get_format
+    from stablemax.inputs.array_file import read_array
+    from stablemax.inputs.problem import as_problem
+
+    read = read_array(path)
+    values = read.array
+    if values.dtype.kind not in "iuf":
+        raise StablemaxError(f"{read.name}: holds {values.dtype}, not real numbers", "save it as float32")
+    fmt = get_format(number_format) if number_format else format_of(values.dtype.newbyteorder("="))
+    # A table cannot say whether a single column is one number a row.
+    if operation.per_row:
+        others = problem.shape[: problem.axis] + problem.shape[problem.axis + 1 :]
+        right = {others, (problem.logits.shape[0],), (problem.logits.shape[0], 1), (), (1,), (1, 1)}
+        if values.shape not in right:
+            raise StablemaxError(
+                f"{read.name}: has shape {values.shape}, and {operation} of these logits has {others}",
+                "one number for each row, or for a cross-entropy their mean",
+            )
+        flat = np.asarray(values).reshape(-1)
+        return (flat.reshape(()) if values.ndim == 0 else flat), fmt, read.name
+    if values.shape != problem.shape:
+        raise StablemaxError(
+            f"{read.name}: has shape {values.shape}, and {operation} of these logits has {problem.shape}",
+            "the output has the shape of the logits",
+        )
+    return as_problem(read, axis=problem.axis).logits, fmt, read.name
+
+
+def row_count(text: str | None) -> int | None:
+    """Read the N of --judge; None for as many rows as are judged without it."""
+    if text is None:
+        return None
+    if text == "all":
+        return 2**62
+    if not text.removeprefix("-").isdecimal():
+        raise StablemaxError(
+            f"--judge {shown(text)} is neither 'all' nor a number of rows", "--judge all, or --judge 500"
+        )
+    return int(text)
+
+
 def _vector(path: str) -> np.ndarray:
     import numpy as np
 
@@ -108,6 +168,12 @@ def _vector(path: str) -> np.ndarray:
             "give one weight for each class",
         )
     return np.asarray(read.array, dtype=np.float64).ravel()
+
+
+def check_written_as(how: OutputFormat | None, what: str) -> None:
+    """Refuse an output format that is for checks, before anything is computed."""
+    if how is not None and how.is_for_ci:
+        raise StablemaxError(f"{what} is not written as {how}", "junit and github are for compare, check and judge")
 
 
 def say(notes: Iterable[str], options: PrintOptions) -> None:
@@ -168,6 +234,17 @@ def _watch(state: dict[str, str], finished: threading.Event) -> None:
         sys.stderr.flush()
     sys.stderr.write("\r\x1b[K")
     sys.stderr.flush()
+
+
+def emit_for_ci(result: Result, how: OutputFormat, options: PrintOptions, failures: Collection[Outcome] = ()) -> None:
+    """Write a result for a CI system; GitHub's summary goes to the file that it names."""
+    import os
+
+    from stablemax.render.ci import write
+
+    # Empty where no runner set it.
+    summary, root = (os.environ.get(name) or None for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"))
+    emit(write(result, how, failures=failures, summary_path=summary, root=root), options)
 
 
 def emit(text: str, options: PrintOptions) -> None:

@@ -66,7 +66,8 @@ def conventions(function: Callable[..., Any], operation: Operation) -> list[Conv
     """List how a function might be called, the likeliest first.
 
     A parameter `axis` or `dim` is given -1: the default may be the whole array (scipy.special.softmax).
-    Where Python cannot show the signature (torch.softmax is C), each way is listed, to be tried.
+    Where Python cannot show the signature (torch.softmax is C), each way is listed, to be tried. One row
+    at a time comes last: for a function that refuses several.
 
     Examples
     --------

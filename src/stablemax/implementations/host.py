@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import traceback
 import warnings
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import FORMATS
+from stablemax.exact import Balls, truth
+from stablemax.formats import FLOAT64, FORMATS
 from stablemax.implementations.calling import Convention, as_array, conventions
-from stablemax.implementations.loading import is_code, load
+from stablemax.implementations.loading import TARGET_FORMS, is_code, load
 from stablemax.implementations.naming import BACKENDS, backend_of, differentiated, operation_in
 from stablemax.loss import TargetOptions, targets_of
 from stablemax.registry import evaluate
+from stablemax.targets import SoftTargets
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.registry import Variant
     from stablemax.results import Trace
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,10 @@ class Described:
         What it takes beyond logits and labels, from `hazards.NEEDS`.
     formats : tuple of str
         The only formats that it can be run in; empty for no known limit.
-    how : str
-        How it is called, in words.
-    file : str
-        Where its code stands; empty where it cannot be known.
+    place : str
+        What its name is imported from: a file, or a module; empty where nothing can import it.
+    expression : str
+        How it is written there: ``softmax``, ``CrossEntropyLoss()``.
     """
 
     name: str
@@ -81,8 +86,8 @@ class Described:
     backend: str
     takes: frozenset[str] = frozenset()
     formats: tuple[str, ...] = ()
-    how: str = ""
-    file: str = ""
+    place: str = ""
+    expression: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,17 @@ class Host:
     def __init__(self, order: Order, function: Callable[..., Any] | None = None) -> None:
         self._order = order
         self._convention: Convention | None = None
+        self._why_by_row = ""
         self._variant: Variant | None = None
-        self._function = function
-        if function is None and not is_code(order.target):
+        self._function, self._expression, self._place = function, "", ""
+        if function is not None:
+            self._place, self._expression = _home_of(function)
+        elif is_code(order.target):
+            self._function, self._expression = load(order.target)
+            self._place = order.target.rpartition(":")[0]
+        else:
             self._variant = _built_in(order.target)
-        elif function is None:
-            self._function = load(order.target)
+            self._place, self._expression = "stablemax.testing", f'implementation("{self._variant.id}")'
         self.described = self._describe()
 
     def _describe(self) -> Described:
@@ -161,7 +171,8 @@ class Host:
                 raise StablemaxError(f"{v.id} does not compute {order.operation}", f"it computes {v.operation}")
             backend = v.library or "numpy"
             takes = frozenset(v.takes) if v.library else frozenset({"soft-targets", "weights"})
-            return Described(v.id, v.operation, backend, takes, tuple(v.supports or ()), "its declaration")
+            formats = tuple(v.supports or ())
+            return Described(v.id, v.operation, backend, takes, formats, self._place, self._expression)
         assert self._function is not None
         operation = order.operation or _operation_of(order.target, self._function)
         if order.backward:
@@ -172,10 +183,8 @@ class Host:
         backend = order.backend or backend_of(self._function)
         if order.backward and backend == "numpy":
             raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
-        ways = conventions(self._function, operation)
-        return Described(
-            order.target, operation, backend, ways[0].takes, (), ways[0].in_words, _file_of(self._function)
-        )
+        takes = conventions(self._function, operation)[0].takes
+        return Described(order.target, operation, backend, takes, (), self._place, self._expression)
 
     def call(self, question: Question) -> Answer:
         """Call the function; an exception becomes the answer's trouble."""
@@ -188,30 +197,39 @@ class Host:
         first: Answer | None = None
         for way in ways:
             answer = self._call(self._function, way, question)
-            if answer.output is not None and answer.output.shape[:1] in ((), question.x.shape[:1]):
+            if answer.output is not None and not self._is_for_one_row(answer.output):
                 # One row cannot tell whether more are taken at once.
                 if len(question.x) > 1:
                     self._convention = way
+                    self._why_by_row = _refusal(first) if way.by_row and first is not None else ""
                 return answer
             first = first or answer
         assert first is not None
         return first
 
-    @property
-    def convention(self) -> str:
-        """How the function turned out to be called, in words; empty before it was."""
-        return self._convention.in_words if self._convention is not None else ""
+    def way(self) -> tuple[Convention, str]:
+        """Return how the function is called, and why one row at a time where it is."""
+        if self._variant is not None:
+            return Convention(), ""
+        assert self._function is not None
+        return self._convention or conventions(self._function, self.described.operation)[0], self._why_by_row
+
+    def _is_for_one_row(self, output: Array) -> bool:
+        """Tell a loss written for one row: x[labels] of several rows is a matrix."""
+        return self.described.operation is Operation.CROSS_ENTROPY and output.ndim == 2 and output.shape[1] > 1
 
     def many(self, questions: list[Question]) -> list[Answer]:
         """Call the function once for each question."""
         return [self.call(q) for q in questions]
 
     def exactly(self, question: Question) -> Array | None:
-        """Run NumPy code on exact numbers: its result in float64; None where that is not possible."""
+        """Run NumPy code, or a variant, on exact numbers: its result in float64; None where that is not possible."""
+        if self._variant is not None:
+            return _exact_variant(self._variant, question)
         from stablemax.shadow.cells import nearest
         from stablemax.trace import run_in_shadow
 
-        if self._variant is not None or self.described.backend != "numpy" or question.options:
+        if self.described.backend != "numpy" or question.options:
             return None
         others = () if question.second is None else (question.second,)
         try:
@@ -253,7 +271,8 @@ class Host:
 
             return trace_torch(
                 self.plain(), question.x, question.second, described.operation, fmt,
-                target=described.name, backward=self._order.backward, device=self._order.device or "cpu", **told,
+                target=described.name, code=self._function, backward=self._order.backward,
+                device=self._order.device or "cpu", **told,
             )  # fmt: skip
         if variant is not None:
             raise StablemaxError(f"{variant.id} is one call into {variant.library}: it has no lines", "stablemax check")
@@ -275,26 +294,27 @@ class Host:
     def _call(self, function: Callable[..., Any], way: Convention, question: Question) -> Answer:
         adapter = _ADAPTERS[self.described.backend]()
         known = {k: v for k, v in question.options.items() if k in way.options}
+        given = question.second
+        if "label_smoothing" in question.options and "label_smoothing" not in known:
+            given = _smoothed(question)
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings(), adapter.running():
                 warnings.simplefilter("ignore")
-                x, second, options = adapter.arguments(question.x, question.second, known, self._order.device)
+                x, second, options = adapter.arguments(question.x, given, known, self._order.device)
                 if self._order.backward:
                     result = self._gradient(adapter, way, x, second, options)
                 else:
                     result = way(function, x, second, **options)
                 output = as_array(result)
                 changed = not _same(adapter.back(x), question.x) or (
-                    second is not None
-                    and question.second is not None
-                    and not _same(adapter.back(second), question.second)
+                    given is not None and not _same(adapter.back(second), given)
                 )
         except StablemaxError:
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # anybody's code may raise anything, SystemExit too
-            return Answer(None, _trouble(error))
+            return Answer(None, _trouble(error, _file_of(function)))
         return Answer(output, "", changed)
 
     def _gradient(self, adapter: Any, way: Convention, x: Any, second: Any, options: dict[str, Any]) -> Any:
@@ -308,17 +328,10 @@ class Host:
 
     def _call_variant(self, variant: Variant, question: Question) -> Answer:
         xp = Arithmetic(FORMATS[question.x.dtype.name])
-        second: Any = question.second
-        options = question.options
-        if variant.operation.needs_targets:
-            assert second is not None
-            chosen = TargetOptions(options.get("weight"), options.get("label_smoothing", 0.0))
-            divisor = float(len(question.x)) if variant.operation is Operation.CROSS_ENTROPY_GRAD else 1.0
-            second = targets_of(second, question.x.shape[-1], chosen, xp, divisor)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return Answer(evaluate(variant, question.x, xp, second))
+                return Answer(evaluate(variant, question.x, xp, _second_of(variant, question, xp)))
         except StablemaxError as error:
             return Answer(None, error.message)
 
@@ -326,7 +339,62 @@ class Host:
 def _built_in(target: str) -> Variant:
     from stablemax.peers import find
 
+    if "/" not in target:
+        raise StablemaxError(f"{shown(target)!r} is no target", f"TARGET is {TARGET_FORMS}")
     return find(target)
+
+
+def _second_of(variant: Variant, question: Question, xp: Arithmetic) -> Any:
+    """Return a variant's second argument: targets, an upstream gradient, or nothing."""
+    if not variant.operation.needs_targets:
+        return question.second
+    assert question.second is not None
+    chosen = TargetOptions(question.options.get("weight"), question.options.get("label_smoothing", 0.0))
+    divisor = float(len(question.x)) if variant.operation is Operation.CROSS_ENTROPY_GRAD else 1.0
+    return targets_of(question.second, question.x.shape[-1], chosen, xp, divisor)
+
+
+def _exact_variant(variant: Variant, question: Question) -> Array | None:
+    """Run one of our variants in balls, which know no infinities; None for a built-in, or where balls do not shrink."""
+    if variant.library or not np.isfinite(question.x.astype(np.float64)).all():
+        return None
+    second = _second_of(variant, question, Arithmetic(FORMATS[question.x.dtype.name]))
+
+    def compute(xp: Balls) -> Array:
+        exact = second.to(xp) if variant.operation.needs_targets else None if second is None else xp.array(second)
+        return evaluate(variant, xp.array(question.x.astype(np.float64)), xp, exact)
+
+    try:
+        return truth(compute, FLOAT64).nearest
+    except ArithmeticError:
+        return None
+
+
+def _home_of(function: Any) -> tuple[str, str]:
+    """Return what a function that is at hand can be imported from, and its name there; no place for a local one."""
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", None) or ""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is function and module != "__main__":
+        return module, name
+    own = name.rpartition(".")[2]
+    return "", own if own.isidentifier() else "function"
+
+
+def _refusal(answer: Answer) -> str:
+    return answer.trouble if answer.output is None else f"returned shape {answer.output.shape}"
+
+
+def _smoothed(question: Question) -> Array:
+    """Turn labels into smoothed soft targets, for a loss that takes those and smooths nothing itself."""
+    assert question.second is not None
+    xp = Arithmetic(FORMATS[question.x.dtype.name])
+    chosen = TargetOptions(None, question.options["label_smoothing"])
+    targets = targets_of(question.second, question.x.shape[-1], chosen, xp)
+    assert isinstance(targets, SoftTargets)
+    return targets.weights
 
 
 def _operation_of(target: str, function: Callable[..., Any]) -> Operation:
@@ -349,13 +417,18 @@ def _same(after: Array, before: Array) -> bool:
     return after.shape == before.shape and after.tobytes() == before.tobytes()
 
 
-def _trouble(error: BaseException) -> str:
-    """Put an exception into words, with the line of the target's code that it left."""
-    if isinstance(error, TypeError) and str(error).startswith("returned "):
-        return str(error)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "stablemax" not in Path(f.filename).parts]
+def _trouble(error: BaseException, file: str) -> str:
+    """Put an exception into words, with the last line of the target's file that it passed."""
+    try:
+        message = str(error)
+    except Exception:
+        message = ""  # an exception that cannot even say what it is
+    if isinstance(error, TypeError) and message.startswith("returned "):
+        return message
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
+    frames = [f for f in frames if f.filename == file] or frames
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    text = shown(str(error).strip().partition("\n")[0], 160)
+    text = shown(message.strip().partition("\n")[0], 160)
     return f"raised {type(error).__name__}{f': {text}' if text else ''}{where}"
 
 

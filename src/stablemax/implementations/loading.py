@@ -9,7 +9,7 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.errors import StablemaxError, shown
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-_FORMS = "path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
+TARGET_FORMS = "path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
+
+
+class Code(NamedTuple):
+    """A function, and how it is written once its module's first name is imported: ``Loss().forward``."""
+
+    function: Callable[..., Any]
+    expression: str
 
 
 def is_code(target: str) -> bool:
@@ -31,7 +38,7 @@ def is_code(target: str) -> bool:
     return ":" in target or target.endswith(".py")
 
 
-def load(target: str) -> Callable[..., Any]:
+def load(target: str) -> Code:
     """Import the function that a target names.
 
     Parameters
@@ -42,7 +49,8 @@ def load(target: str) -> Callable[..., Any]:
 
     Returns
     -------
-    callable
+    Code
+        The function and the expression that gives it.
 
     Raises
     ------
@@ -56,22 +64,27 @@ def load(target: str) -> Callable[..., Any]:
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
     module = _from_file(place) if place.endswith(".py") or "/" in place or "\\" in place else _from_name(place)
     found: Any = module
+    expression = ""
     for part in name.split("."):
         if not hasattr(found, part):
             raise _no_such(place, name, part, found)
+        if inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, part)):
+            found, expression = _made(found, target), f"{expression}()"
         found = getattr(found, part)
+        expression = f"{expression}.{part}" if expression else part
     if inspect.isclass(found):
-        found = _made(found, target)
+        found, expression = _made(found, target), f"{expression}()"
     if not callable(found):
-        raise StablemaxError(f"{shown(target)} is {shown(type(found).__name__)}, which cannot be called", _FORMS)
-    return found
+        kind = shown(type(found).__name__)
+        raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", f"TARGET is {TARGET_FORMS}")
+    return Code(found, expression)
 
 
 def _from_file(place: str) -> ModuleType:
     path = Path(place)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
-        hint = f"did you mean {shown(path.parent / near[0])}?" if near else f"TARGET is {_FORMS}"
+        hint = f"did you mean {shown(path.parent / near[0])}?" if near else f"TARGET is {TARGET_FORMS}"
         raise StablemaxError(f"{shown(place)}: there is no such file", hint)
     # Its neighbours are importable, as they are when the file is run.
     folder = str(path.resolve().parent)
@@ -80,41 +93,43 @@ def _from_file(place: str) -> ModuleType:
     name = path.stem if path.stem not in sys.modules else f"_stablemax_target_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise StablemaxError(f"{shown(place)}: is not Python code", f"TARGET is {_FORMS}")
+        raise StablemaxError(f"{shown(place)}: is not Python code", f"TARGET is {TARGET_FORMS}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _does_not_run(place, error) from None
     return module
 
 
 def _from_name(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise StablemaxError(f"{shown(name)!r} is neither a module nor a file", f"TARGET is {_FORMS}")
+        raise StablemaxError(f"{shown(name)!r} is neither a module nor a file", f"TARGET is {TARGET_FORMS}")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            hint = f"install it, or run from the folder that holds it; TARGET is {_FORMS}"
+            hint = f"install it, or run from the folder that holds it; TARGET is {TARGET_FORMS}"
             raise StablemaxError(f"there is no module {shown(error.name)!r}", hint) from None
         raise _does_not_run(name, error) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _does_not_run(name, error) from None
 
 
-def _does_not_run(place: str, error: Exception) -> StablemaxError:
+def _does_not_run(place: str, error: BaseException) -> StablemaxError:
     """Word an error that the code raises when imported, with the last line of it that is not a library's."""
-    line = error.lineno if isinstance(error, SyntaxError) else _last_line(error, place)
+    line, text = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (_last_line(error, place), error)
     where = f"{shown(place)}: line {line}" if line else shown(place)
-    return StablemaxError(f"{where}: {type(error).__name__}: {shown(error, 200)}", f"try: python {shown(place)}")
+    how = place if place.endswith(".py") else f"-m {place}"
+    return StablemaxError(f"{where}: {type(error).__name__}: {shown(text, 200)}", f"try: python {shown(how)}")
 
 
-def _last_line(error: Exception, place: str) -> int | None:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == Path(place).name]
+def _last_line(error: BaseException, place: str) -> int | None:
+    own = {Path(place).name, f"{place.rpartition('.')[2]}.py"}
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in own]
     return frames[-1].lineno if frames else None
 
 
@@ -141,7 +156,7 @@ def _known_functions(place: str) -> str:
     try:
         tree = ast.parse(Path(place).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, UnicodeDecodeError):
-        return f"TARGET is {_FORMS}"
+        return f"TARGET is {TARGET_FORMS}"
     names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
     return f"name one: {', '.join(f'{shown(place)}:{n}' for n in names[:10])}" if names else "it defines no function"
 

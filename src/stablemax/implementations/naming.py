@@ -64,7 +64,8 @@ def backend_of(function: Callable[..., Any]) -> str:
     if home in BACKENDS:
         return home
     for annotation in getattr(code_owner, "__annotations__", {}).values():
-        text = annotation if isinstance(annotation, str) else getattr(annotation, "__module__", "")
+        # Postponed annotations keep the quotes of one that was quoted besides.
+        text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
         for name in ("torch", "jax"):
             if re.match(rf"{name}\b", text):
                 return name

@@ -22,6 +22,10 @@ LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
 
 
+HUNG = "gave no answer within"
+"""How the trouble of a call that took too long begins."""
+
+
 class NoAnswerError(Exception):
     """The code hung or ended its process; the text says which."""
 
@@ -112,7 +116,7 @@ class Remote:
             kind, result = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             self.close()
-            raise NoAnswerError(f"gave no answer within {timeout_s:g} s") from None
+            raise NoAnswerError(f"{HUNG} {timeout_s:g} s") from None
         except BrokenPipeError:
             kind, result = "ended", None
         if kind == "ended":

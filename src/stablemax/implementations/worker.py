@@ -22,6 +22,7 @@ PRINTED_LIMIT = 2000
 def main() -> None:
     """Serve requests until the other end closes."""
     requests, answers, printed = _take_streams()
+    own = os.getpid()
     host: Any = None
     while True:
         try:
@@ -41,6 +42,8 @@ def main() -> None:
             answer = ("refused", (error.message, error.hint))
         except Exception as error:  # a bug of ours is told by the parent
             answer = ("failed", f"{type(error).__name__}: {error}")
+        if os.getpid() != own:  # the code has forked: the child would answer everything once more
+            os._exit(0)
         pickle.dump(answer, answers)
         answers.flush()
 
@@ -60,7 +63,8 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
 def _with_prints(result: Any, printed: IO[bytes]) -> Any:
     """Hand over what was printed since the last answer, with the first of the answers."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        # The code may have closed them, or put anything in their place.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     printed.seek(0)
     text = printed.read(PRINTED_LIMIT).decode("utf-8", "replace")

@@ -38,7 +38,7 @@ def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> 
     StablemaxError
         With the fix as hint.
     """
-    if how in (OutputFormat.MARKDOWN, OutputFormat.TABLE):
+    if how is not None and (how.is_for_ci or how in (OutputFormat.MARKDOWN, OutputFormat.TABLE)):
         raise StablemaxError(f"an array is not written as {how}", "use csv, plain, json or ndjson; or -o FILE.npy")
     if path is None:
         return

@@ -27,6 +27,7 @@ _STANDING_STYLE = {
     Standing.WRONG: "bold red",
     Standing.BROKEN: "bold red",
 }
+_PRINTED_LINES = 5
 HAZARD_COLUMNS = ("hazard", "format", "worst", "failed", "error_ulp", "trouble", "skipped")
 
 
@@ -99,9 +100,17 @@ def _table(report: CheckReport, on: Surface, *, details: bool) -> list[Renderabl
         parts.append(Text(""))
         parts += [_law([law for law in broken if law.law == name], on) for name in dict.fromkeys(b.law for b in broken)]
     if report.printed:
-        parts += [Text(""), Text("it printed:", style="dim")]
-        parts += [Text(f"  {line}", style="dim") for line in report.printed.splitlines()[:5]]
+        parts += [Text(""), Text("it printed:", style="dim"), *_printed(report.printed, on)]
     return parts
+
+
+def _printed(text: str, on: Surface) -> list[RenderableType]:
+    """Show the beginning of what somebody's code printed; its escape sequences must not reach a terminal."""
+    lines = text.splitlines()
+    shown = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[:_PRINTED_LINES]]
+    cut = [line if len(line) <= on.width - 2 else f"{line[: on.width - 5]}..." for line in shown]
+    more = [f"and {counted(len(lines) - _PRINTED_LINES, 'more line')}"] if len(lines) > _PRINTED_LINES else []
+    return [Text(f"  {line}", style="dim") for line in (*cut, *more)]
 
 
 def _law(broken: list[LawVerdict], on: Surface) -> Text:
@@ -132,54 +141,83 @@ def _hazards(report: CheckReport, on: Surface, *, details: bool) -> list[Rendera
     if not chosen or not report.formats:
         return []
     by_place = {(h.hazard, h.format): h for h in report.hazards}
-    first = max(len(n) for n in [*chosen, "hazard"]) + 1
-    words = first + _WORDY * len(report.formats) <= on.width + 1
-    width = _WORDY if words else _SHORT
-    each = max(1, (on.width - first + 1) // width)
+    first = max(len(n) for n in [*chosen, "hazard"]) + _GAP
+    room = on.width - first + _GAP  # the last column needs no space behind it
+    longest = max(len(name) for name in report.formats) + _GAP
+    words = room >= max(_WORDY, longest) * len(report.formats)
+    width = max(_WORDY if words else _SHORT, longest)
+    each = max(1, room // width)
     parts: list[RenderableType] = []
     for start in range(0, len(report.formats), each):
         formats = report.formats[start : start + each]
         table = table_like(on)
-        table.add_column("hazard", no_wrap=True, min_width=first - 1)
+        table.add_column("hazard", no_wrap=True, min_width=first - _GAP)
         for name in formats:
-            table.add_column(name, no_wrap=True, min_width=width - 1)
+            table.add_column(name, no_wrap=True, min_width=width - _GAP)
         for hazard in chosen:
-            table.add_row(Text(hazard), *(_cell(by_place.get((hazard, f)), on, words=words) for f in formats))
+            table.add_row(Text(hazard), *(_cell(by_place.get((hazard, f)), report, on, words=words) for f in formats))
         parts += [Text(""), table]
-    passed = len([n for n in names if n not in failing])
+    ran = {h.hazard for h in report.hazards if not h.skipped}
+    passed = len(ran - failing)
     shown = {h.worst for h in report.hazards if h.hazard in chosen and h.worst is not None}
-    parts.append(Text(legend_of(shown, on), style="dim"))
+    subnormal = [
+        h for h in report.hazards
+        if h.hazard in chosen and h.worst is not None and h.worst.is_failure
+        and not (h.failed or h.worst in report.contract.allow)
+    ]  # fmt: skip
+    explained = f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"
+    legend = "; ".join(text for text in (legend_of(shown, on), explained if subnormal else "") if text)
+    if legend:
+        parts.append(Text(legend, style="dim"))
     if not details and passed:
         parts.append(Text(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details", style="dim"))
     return parts
 
 
-_WORDY = 24  # "≈ inaccurate 1.6e15 ulp" and a space
-_SHORT = 12  # "≈ 1920 ulp", "✗ raised" and a space
+_TINY = "tiny"
+_GAP = 2
+_WORDY = 25  # "≈ inaccurate 1.6e15 ulp" and two spaces
+_SHORT = 12  # "▲ overflow", "≈ 1920 ulp" and two spaces
 
 
-def _cell(verdict: HazardVerdict | None, on: Surface, *, words: bool) -> Text:
+def _cell(verdict: HazardVerdict | None, report: CheckReport, on: Surface, *, words: bool) -> Text:
     if verdict is None or verdict.skipped:
         return Text("not run", style="dim")
     worst = verdict.worst or Outcome.OK
     if verdict.trouble:
         worst = Outcome.NAN if verdict.failed else Outcome.UNDEFINED
         beginning = next((b for b in _TROUBLES if verdict.trouble.startswith(b)), "")
-        text = _TROUBLES.get(beginning, "no output")
+        text = _TROUBLES.get(beginning, "none")
     elif worst in (Outcome.OK, Outcome.INACCURATE):
         figure = figures.short_error(verdict.error_ulp)
-        if not words and len(figure) > _SHORT - 3:
-            figure = f"{verdict.error_ulp:.0e} ulp".replace("e+0", "e").replace("e+", "e")
-        text = f"{LOOKS[worst].word} {figure}".rstrip() if words or not figure else figure
+        if words:
+            text = f"{LOOKS[worst].word} {figure}".rstrip()
+        else:
+            text = _shorter(figure) or _SHORT_WORDS.get(worst, LOOKS[worst].word)
     else:
-        text = "beyond it" if worst is Outcome.INPUT_OVERFLOW else LOOKS[worst].word
+        text = LOOKS[worst].word if words else _SHORT_WORDS.get(worst, LOOKS[worst].word)
     if worst.is_failure and not verdict.failed:
-        return Text(f"{glyph(worst, ascii_only=on.ascii_only)} {text}\n(allowed)", style="dim")
+        why = "allowed" if worst in report.contract.allow else _TINY
+        return Text(f"{glyph(worst, ascii_only=on.ascii_only)} {text}\n({why})", style="dim")
     return Text(f"{glyph(worst, ascii_only=on.ascii_only)} {text}", style=LOOKS[worst].style)
 
 
+_SHORT_WORDS = {Outcome.INACCURATE: "wrong", Outcome.UNDEFINED: "no value", Outcome.INPUT_OVERFLOW: "beyond"}
+
+
+def _shorter(figure: str) -> str:
+    """Write an error so that it fits a short cell: fewer digits, then without its unit."""
+    if len(figure) <= _SHORT - _GAP - 2:
+        return figure
+    number = figure.removesuffix(" ulp")
+    if not number.startswith(">"):
+        mantissa, _, exponent = f"{float(number):.0e}".partition("e")
+        number = f"{mantissa}e{int(exponent)}"
+    return f"{number} ulp" if len(number) <= _SHORT - _GAP - 6 else number
+
+
 # What happened instead of an output, by how it is told.
-_TROUBLES = {"raised": "raised", "returned": "bad output", "ended": "crashed", "gave no answer": "hung"}
+_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung"}
 
 
 def _markdown(report: CheckReport, *, ascii_only: bool) -> str:
@@ -187,7 +225,7 @@ def _markdown(report: CheckReport, *, ascii_only: bool) -> str:
     by_place = {(h.hazard, h.format): h for h in report.hazards}
     on = console.Surface(1000, color=False, ascii_only=ascii_only)
     rows = [
-        [n, *(_cell(by_place.get((n, f)), on, words=True).plain.replace("\n", " ") for f in report.formats)]
+        [n, *(_cell(by_place.get((n, f)), report, on, words=True).plain.replace("\n", " ") for f in report.formats)]
         for n in failing
     ]
     parts = [f"**{report.standing.value}**: {report.finding}\n", *(f"- {line}" for line in facts(report)), ""]

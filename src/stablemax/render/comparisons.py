@@ -52,7 +52,7 @@ def render(
 
 
 def _markdown(result: Comparison, *, ascii_only: bool) -> str:
-    from stablemax.render.tables import facts, figure_of
+    from stablemax.render.tables import facts, figure_of, row_label
 
     def cell(report: OperationReport, variant: str, fmt: str) -> str:
         verdict = next(v for v in report.verdicts if v.variant == variant and v.format == fmt)
@@ -63,7 +63,7 @@ def _markdown(result: Comparison, *, ascii_only: bool) -> str:
     parts = [f"{result.finding}\n", *(f"- {line}" for line in facts(result)), ""]
     for report in result.reports:
         names = dict.fromkeys(v.variant for v in report.verdicts)
-        rows = [[n.partition("/")[2], *(cell(report, n, f) for f in result.formats)] for n in names]
+        rows = [[row_label(n), *(cell(report, n, f) for f in result.formats)] for n in names]
         parts.append(data.table_markdown([report.operation, *result.formats], rows))
     parts.append(f"Reproduce: `{quoted(result.command)}`")
     return "\n".join(parts) + "\n"

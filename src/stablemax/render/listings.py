@@ -1,18 +1,22 @@
-"""Lists of variants, formats and presets in each output format."""
+"""Lists of variants, formats, presets and hazards in each output format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablemax.formats import FORMATS
+from stablemax.formats import FLOAT32, FORMATS
 from stablemax.inputs.generated import PRESETS
+from stablemax.inputs.hazards import HAZARDS
 from stablemax.registry import variants as _variants
 from stablemax.render import data
-from stablemax.vocabulary import OutputFormat
+from stablemax.vocabulary import Operation, OutputFormat
 
 if TYPE_CHECKING:
-    from stablemax.vocabulary import Operation
+    from stablemax.formats import Array
+    from stablemax.inputs.hazards import Hazard, HazardCase
+
+_SHOWN_CELLS = 64
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,49 @@ def presets() -> Listing:
         tuple((p.name, p.about) for p in found),
         tuple({"name": p.name, "about": p.about} for p in found),
     )
+
+
+def hazards(operation: Operation | None) -> Listing:
+    """List the hazards, or those of one operation, with why they are here and where they were seen."""
+    found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
+    return Listing(
+        "hazards",
+        ("hazard", "reason", "seen in", "operations"),
+        tuple((h.name, h.reason, h.source, _operations(h)) for h in found),
+        tuple(
+            {
+                "name": h.name,
+                "reason": h.reason,
+                "sources": [s for s in h.source.split(", ") if s],
+                "operations": h.operations,
+                "needs": h.needs,
+                "promised": h.promised,
+                "float32": _input(h.case(FLOAT32)),
+            }
+            for h in found
+        ),
+    )
+
+
+def _operations(hazard: Hazard) -> str:
+    return "all" if len(hazard.operations) == len(Operation) else ", ".join(hazard.operations)
+
+
+def _input(case: HazardCase) -> dict[str, Any]:
+    """Return a hazard's input as float32 holds it; of a large one the shape alone."""
+    arrays: dict[str, Array | None] = {
+        "logits": FLOAT32.round(case.logits),
+        "labels": case.labels,
+        "upstream": FLOAT32.round(case.upstream),
+        "weight": case.weight,
+    }
+    large = case.logits.size > _SHOWN_CELLS
+    return {
+        "shape": case.logits.shape,
+        **{name: None if large else array for name, array in arrays.items()},
+        "label_smoothing": case.label_smoothing,
+        "reduced": case.reduced,
+    }
 
 
 def render(listing: Listing, how: OutputFormat, *, color: str, to_file: bool) -> str:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from stablemax.finding import is_built_in
 from stablemax.render import figures
 from stablemax.render.figures import LOOKS
 from stablemax.results import Outcome
-from stablemax.wording import counted
+from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rich.console import RenderableType
 
     from stablemax.render.console import Surface
-    from stablemax.results import Comparison, OperationReport, Verdict
+    from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 
 _CELL = 15  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%" and two spaces
 _ONE_LINE = 26  # "≈ inaccurate 1.6e15 ulp" and two spaces
@@ -39,6 +44,7 @@ def comparison(result: Comparison, on: Surface, *, details: bool, show_values: b
 
 
 _ADDED = {
+    "library": "as the library adds",
     "sequential": "one by one in their own format",
     "pairwise": "pairwise in their own format",
     "float32": "in float32",
@@ -60,13 +66,35 @@ def facts(result: Comparison) -> list[str]:
     limit = "half of the format's bits" if result.max_ulp is None else f"{result.max_ulp:g} ulp"
     return [
         f"input: {given.source}; {rows} x {counted(given.classes, 'class', 'classes')}, {given.dtype}, "
-        f"from {given.smallest:g} to {given.largest:g}{labels}",
+        f"{_range(given)}{labels}",
         f"sums: {added}. Inaccurate: off by more than {limit}",
+        *([_libraries(result)] if result.libraries else []),
     ]
+
+
+def _range(given: InputSummary) -> str:
+    if math.isnan(given.smallest):
+        return "no finite logit"
+    return f"from {given.smallest:g} to {given.largest:g}"
+
+
+def _libraries(result: Comparison) -> str:
+    """Say which other libraries took part, and how."""
+    versions = [f"{name} {version}" for name, version in result.libraries.items()]
+    where = f" on {result.device}" if result.device else ""
+    ours = f"; our variants run on {result.backend} arrays{where}" if result.backend != "numpy" else ""
+    theirs = ", whose built-ins add in their own way" if any(is_built_in(v.variant) for v in result.verdicts) else ""
+    return f"with {listed(versions)}{theirs}{ours}"
 
 
 def legend(result: Comparison, on: Surface, *, every: bool) -> str:
     """Explain the words that occur."""
+    seen = {o for v in result.verdicts for o in (v.shares if every else (v.worst,))}
+    return f"worst outcome of all cells, with its share or the largest error; {legend_of(seen, on)}".rstrip("; ")
+
+
+def legend_of(seen: Collection[Outcome | None], on: Surface) -> str:
+    """Explain the outcomes that occur, but for ok."""
     meanings = {
         Outcome.INACCURATE: "finite and wrong",
         Outcome.LOST: "0 where the truth is not",
@@ -75,18 +103,16 @@ def legend(result: Comparison, on: Surface, *, every: bool) -> str:
         Outcome.INPUT_OVERFLOW: "the format cannot hold the logits",
         Outcome.UNDEFINED: "the formula has no value there",
     }
-    seen = {o for v in result.verdicts for o in (v.shares if every else (v.worst,))}
-    told = [
+    return "; ".join(
         f"{figures.glyph(o, ascii_only=on.ascii_only)} {LOOKS[o].word}: {text}"
         for o, text in meanings.items()
         if o in seen
-    ]
-    return "; ".join(["worst outcome of all cells, with its share or the largest error", *told])
+    )
 
 
 def _operation(report: OperationReport, result: Comparison, on: Surface) -> list[RenderableType]:
     names = list(dict.fromkeys(v.variant for v in report.verdicts))
-    first = max(len(n.partition("/")[2]) for n in [*names, f"/{report.operation}"]) + 2
+    first = max(len(text) for text in (*map(row_label, names), report.operation)) + 2
     room = on.width - first + 2  # the last column needs no space behind it
     one_line = room >= _ONE_LINE * len(result.formats)
     each = max(1, room // (_ONE_LINE if one_line else _CELL))
@@ -94,18 +120,30 @@ def _operation(report: OperationReport, result: Comparison, on: Surface) -> list
     by_place = {(v.variant, v.format): v for v in report.verdicts}
     for start in range(0, len(result.formats), each):
         formats = result.formats[start : start + each]
-        table = _table(on)
+        table = table_like(on)
         table.add_column(Text(report.operation, style="bold"), no_wrap=True, min_width=first - 2)
         for name in formats:
             table.add_column(name, no_wrap=True, min_width=_CELL - 2)
         for variant in names:
             cells = [_cell(by_place[variant, f], on, one_line=one_line) for f in formats]
-            table.add_row(Text(variant.partition("/")[2]), *cells)
+            table.add_row(Text(row_label(variant)), *cells)
         tables += [Text(""), table] if tables else [table]
     return tables
 
 
-def _table(on: Surface) -> Table:
+def row_label(variant: str) -> str:
+    """Name a variant within its operation's table; a built-in keeps its library.
+
+    Examples
+    --------
+    >>> row_label("softmax/shifted"), row_label("torch/softmax")
+    ('shifted', 'torch/softmax')
+    """
+    return variant if is_built_in(variant) else variant.partition("/")[2]
+
+
+def table_like(on: Surface) -> Table:
+    """Return an empty table in the one style of all tables."""
     style = box.ASCII if on.ascii_only else box.SIMPLE_HEAD
     return Table(box=style, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
@@ -200,9 +238,10 @@ def grid(headers: list[str], rows: list[list[str]], on: Surface) -> list[Rendera
         blocks: list[RenderableType] = []
         for row in rows:
             blocks.append(Text(row[0], style="bold"))
-            blocks += [Text(f"  {h}: {c}") for h, c in zip(headers[1:], row[1:], strict=True)]
+            lines = [f"{h}: {c}" for h, c in zip(headers[1:], row[1:], strict=True) if c]
+            blocks += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
         return blocks
-    table = _table(on)
+    table = table_like(on)
     for header, width in zip(headers, needed, strict=True):
         table.add_column(header, min_width=width)
     for row in rows:

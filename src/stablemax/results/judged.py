@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -196,6 +196,10 @@ class Comparison:
         The command that reproduces it.
     notes : tuple of str
         What a reader should know: sampled rows, skipped operations.
+    backend, device : str
+        On whose arrays our variants ran, and where; an empty device is the library's own choice.
+    libraries : mapping of str to str
+        Versions of the other libraries that took part.
     """
 
     input: InputSummary
@@ -207,6 +211,9 @@ class Comparison:
     finding: str
     command: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    backend: str = "numpy"
+    device: str = ""
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ class Standout:
     operation, implementation, format : str
         What ran; the implementation is a variant id, or a peer's such as ``torch/softmax``.
     worst : Outcome or None
-        The worst of all cells of all hazards; None where it was not run.
+        The worst of all cells of all hazards, leaving out what the input is to blame for; None where
+        it was not run.
     worst_hazard : str
         The hazard that did it; empty when all is well.
     error_ulp : float or None
@@ -29,6 +30,8 @@ class Standout:
         The hazard of that error.
     failed : tuple of str
         All hazards with a cell that the formula, not the input, is to blame for.
+    outcomes : mapping of Outcome to tuple of str
+        The hazards under which each outcome occurred.
     judged : int
         How many hazards were run.
     cause : str
@@ -45,6 +48,7 @@ class Standout:
     error_ulp: float | None = None
     error_hazard: str = ""
     failed: tuple[str, ...] = ()
+    outcomes: Mapping[Outcome, tuple[str, ...]] = field(default_factory=dict)
     judged: int = 0
     cause: str = ""
     skipped: str = ""
@@ -70,6 +74,8 @@ class League:
         The command that reproduces it.
     notes : tuple of str
         What a reader should know.
+    backend, device : str
+        On whose arrays our variants ran, and where; an empty device is the library's own choice.
     """
 
     formats: tuple[str, ...]
@@ -80,3 +86,5 @@ class League:
     finding: str
     command: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    backend: str = "numpy"
+    device: str = ""

@@ -43,7 +43,8 @@ class TracedOperation:
     smallest, largest : float
         Range of the finite cells of the output; NaN if there are none.
     cells, inf, nan, lost : int
-        Cells of the output; those that are infinite, NaN or 0 where the exact value is not.
+        Cells of the output; those that are infinite where the exact value is not, NaN, and 0 where
+        the exact value is not.
     error_ulp : float or None
         Largest distance from the shadow, in ulps of the dtype; None without a finite cell.
     local_error_ulp : float or None

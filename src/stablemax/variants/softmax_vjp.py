@@ -87,10 +87,12 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
     Where it breaks: an entry whose g_j is close to the mean of g under p is ill-conditioned.
     """
     e = xp.shifted_exp(x)
+    # A difference of two gradients near the largest number is beyond it, though the product need not be.
+    g, scale = xp.with_room(g)
     pivot, _ = xp.take_max(g, x)
     h = g - pivot
     # The exponentials are divided last: a p below the smallest number may have a p h above it.
-    return xp.over_sum(e * (h - xp.sum(xp.over_sum(e * h, e, 1.0))), e, 1.0)
+    return xp.over_sum(e * (h - xp.sum(xp.over_sum(e * h, e, 1.0))), e, 1.0) / scale
 
 
 @variant(

@@ -1,0 +1,134 @@
+"""JAX's softmax, its logarithms and the gradient of softmax, compiled as training code compiles them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stablemax.peers.calling import ALL_FORMATS, built_in
+from stablemax.peers.jax_arrays import Adapter, to_jax
+from stablemax.results import Outcome
+from stablemax.vocabulary import Operation
+
+if TYPE_CHECKING:
+    import contextlib
+
+    from stablemax.formats import Array
+
+
+class JaxArrays:
+    """NumPy arrays to JAX and back."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Let 64-bit numbers be 64-bit numbers, around this computation only."""
+        return Adapter().running()
+
+    def put(self, array: Array, device: str | None) -> jax.Array:
+        """Copy to JAX."""
+        return to_jax(array, device)
+
+    def back(self, array: Any) -> Array:
+        """Copy to NumPy."""
+        return np.array(array)
+
+
+ARRAYS = JaxArrays()
+_declared = functools.partial(built_in, "jax", ARRAYS, supports=ALL_FORMATS)
+
+
+@_declared(
+    Operation.SOFTMAX,
+    "softmax",
+    formula="jax.nn.softmax(x)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    cites=("goodfellow-2016",),
+    cure="softmax/compensated",
+)
+@jax.jit
+def softmax(x: jax.Array) -> jax.Array:
+    """JAX's softmax.
+
+    Why it holds: the row maximum is subtracted first.
+
+    Where it breaks: a row of all -inf or with a +inf is NaN; x - m rounds. On a CPU, XLA gives 0 for
+    results below the smallest normal number.
+    """
+    return jax.nn.softmax(x, axis=-1)
+
+
+@_declared(
+    Operation.LOG_SOFTMAX,
+    "log_softmax",
+    formula="jax.nn.log_softmax(x)",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("goodfellow-2016",),
+    cure="log_softmax/compensated",
+)
+@jax.jit
+def log_softmax(x: jax.Array) -> jax.Array:
+    """JAX's log-softmax.
+
+    Why it holds: it subtracts the maximum and then the logarithm of the sum, each with its own digits.
+
+    Where it breaks: the entry of a nearly certain class is log(1 + q) with a tiny q, and 1 + q rounds to 1.
+    """
+    return jax.nn.log_softmax(x, axis=-1)
+
+
+@_declared(
+    Operation.LOGSUMEXP,
+    "logsumexp",
+    formula="jax.scipy.special.logsumexp(x, axis=-1)",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "row-all-neg-inf": Outcome.UNDEFINED,
+        "positive-infinity": Outcome.UNDEFINED,
+    },
+    cites=("blanchard-2021",),
+    cure="logsumexp/compensated",
+)
+@jax.jit
+def logsumexp(x: jax.Array) -> jax.Array:
+    """JAX's log-sum-exp.
+
+    Why it holds: the row maximum is subtracted first; a maximum of -inf or +inf is the result.
+
+    Where it breaks: [0, -40] gives 0 instead of 4.25e-18: 1 + q rounds to 1 before its log is taken.
+    """
+    return jax.scipy.special.logsumexp(x, axis=-1)
+
+
+@_declared(
+    Operation.SOFTMAX_VJP,
+    "softmax_vjp",
+    formula="jax.vjp(jax.nn.softmax, x)[1](g)",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "constant-upstream": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("goodfellow-2016",),
+    cure="softmax_vjp/centred",
+)
+@jax.jit
+def softmax_vjp(x: jax.Array, g: jax.Array) -> jax.Array:
+    """JAX's vector-Jacobian product of its softmax.
+
+    Why it holds: it is p (g - sum(p g)), so no matrix is needed.
+
+    Where it breaks: the rounding of sum(p g) may be larger than g - sum(p g).
+    """
+    return jnp.asarray(jax.vjp(lambda a: jax.nn.softmax(a, axis=-1), x)[1](g)[0])

@@ -1,0 +1,249 @@
+"""How a function is called, and its output as an array, whatever it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablemax.implementations.calling import Convention, as_array
+from stablemax.implementations.host import Answer, Host, Order, Question
+from stablemax.vocabulary import Operation
+
+from . import callable_in_many_ways as ways
+
+X = np.float32([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
+LABELS = np.array([2, 0])
+P = np.exp(X) / np.exp(X).sum(axis=-1, keepdims=True)
+
+
+def host(function: Any, operation: Operation = Operation.SOFTMAX, backend: str = "numpy") -> Host:
+    return Host(Order("f", operation, backend), function)
+
+
+def answer(function: Any, question: Question | None = None, **kind: Any) -> Answer:
+    return host(function, **kind).call(question or Question(X))
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (ways.with_axis, "f(x, axis=-1)"),
+        (ways.with_dim, "f(x, dim=-1)"),
+        (ways.with_required_axis, "f(x, axis=-1)"),
+        (ways.with_any_keywords, "f(x)"),
+        (ways.softmax, "f(x)"),
+        (ways.softmax.forward, "f(x)"),
+        (ways.of_one_row, "f(x[i])"),
+    ],
+)
+def test_the_way_to_call_it_is_found_out(function: Any, words: str) -> None:
+    made = host(function)
+    output = made.call(Question(X)).output
+    assert output is not None
+    assert np.abs(output - P).max() <= 2.0**-23
+    assert made.way()[0].in_words == words
+
+
+def test_one_row_at_a_time_is_for_what_refuses_several_and_says_why() -> None:
+    made = host(ways.of_one_row)
+    made.call(Question(X))
+    way, why = made.way()
+    assert way.by_row
+    assert why.startswith("raised ValueError: ")
+    assert "callable_in_many_ways.py:" in why
+
+
+def test_a_function_that_takes_several_rows_and_mixes_them_is_not_called_row_by_row() -> None:
+    def over_axis_0(x: Any) -> Any:
+        return np.log(np.exp(x).sum(axis=0))
+
+    made = host(over_axis_0, operation=Operation.LOGSUMEXP)
+    output = made.call(Question(X)).output
+    assert output is not None
+    assert output.shape == (3,)
+    assert not made.way()[0].by_row
+
+
+def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_makes_of_them() -> None:
+    def loss(x: Any, label: Any) -> Any:
+        return np.log(np.exp(x).sum()) - x[label]
+
+    x = np.float32([[0.0, 0.0], [1.0, 1.0]])
+    made = host(loss, operation=Operation.CROSS_ENTROPY)
+    output = made.call(Question(x, np.array([0, 1]))).output
+    assert output is not None
+    assert output.shape == (2,)
+    assert np.abs(output - np.log(2.0)).max() <= 2.0**-22
+    assert made.way()[0].by_row
+
+
+def test_a_builtin_that_shows_no_signature_is_tried_with_dim_and_with_axis() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    made = host(torch.softmax, backend="torch")
+    output = made.call(Question(X)).output
+    assert output is not None
+    assert np.abs(output - P).max() <= 2.0**-23
+    assert made.way()[0].in_words == "f(x, dim=-1)"
+
+
+def test_the_options_of_a_loss_are_read_off_its_signature() -> None:
+    assert host(ways.weighted_loss, Operation.CROSS_ENTROPY).described.takes == {"weights"}
+    assert host(ways.ignoring_loss, Operation.CROSS_ENTROPY).described.takes == {"ignore-index"}
+    assert host(ways.mean_loss, Operation.CROSS_ENTROPY).described.takes == frozenset()
+    assert host(ways.weighted_loss, Operation.SOFTMAX).described.takes == frozenset()
+
+
+def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_targets_for_the_others() -> None:
+    seen: dict[str, Any] = {}
+
+    def torchlike(x: Any, y: Any, weight: Any = None, ignore_index: int = 0, label_smoothing: float = 0.0) -> float:
+        seen.update(y=y, weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing)
+        return 0.0
+
+    def plain(x: Any, y: Any) -> float:
+        seen.update(y=y)
+        return 0.0
+
+    question = Question(X, LABELS, {"weight": np.ones(3), "ignore_index": -100, "label_smoothing": 0.25})
+    host(torchlike, Operation.CROSS_ENTROPY).call(question)
+    assert (seen["weight"].tolist(), seen["ignore_index"], seen["label_smoothing"]) == ([1, 1, 1], -100, 0.25)
+    assert seen["y"].tolist() == LABELS.tolist()
+    host(plain, Operation.CROSS_ENTROPY).call(Question(X, LABELS, {"label_smoothing": 0.75}))
+    assert seen["y"].tolist() == [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (None, "returned None, not an array"),
+        ("0.5", "returned a str, not an array"),
+        ((X, 1), "returned a tuple, not an array"),
+        ({"p": X}, "returned a dict, not an array"),
+        (b"0.5", "returned a bytes, not an array"),
+        ({0.5}, "returned a set, not an array"),
+        (X + 0j, "returned an array of dtype complex64, not of real numbers"),
+        (X.astype(object), "returned an array of dtype object, not of real numbers"),
+        (X > 1, "returned an array of dtype bool, not of real numbers"),
+        (X.astype("U"), "returned an array of dtype <U32, not of real numbers"),
+        (X.astype("M8[s]"), "returned an array of dtype datetime64[s], not of real numbers"),
+        ([[1.0], [1.0, 2.0]], "returned what is no array: "),
+        (object(), "returned an array of dtype object, not of real numbers"),
+        (iter(X), "returned an array of dtype object, not of real numbers"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_is_no_array_of_real_numbers_is_refused_in_words(returned: Any, words: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        as_array(returned)
+    assert str(caught.value).startswith(words)
+    assert answer(lambda x: returned).trouble.startswith(words)
+    assert answer(lambda x: returned).output is None
+
+
+@pytest.mark.parametrize("returned", [0.5, [[0.5]], np.float16(0.5), np.ma.array([0.5]), np.int8(1), range(3)])
+def test_numbers_lists_and_arrays_are_taken(returned: Any) -> None:
+    assert as_array(returned).tolist() == np.asarray(returned).tolist()
+
+
+def test_arrays_of_the_libraries_are_taken_with_their_format() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    jnp = pytest.importorskip("jax.numpy", reason="jax is not installed")
+    t = torch.tensor([[0.5, 1.5]], dtype=torch.bfloat16, requires_grad=True)
+    assert as_array(t).dtype.name == "bfloat16"
+    assert as_array(t).astype(float).tolist() == [[0.5, 1.5]]
+    assert as_array(jnp.array([0.5], dtype=jnp.bfloat16)).dtype.name == "bfloat16"
+
+
+def test_an_exception_becomes_a_sentence_with_the_last_line_of_the_functions_own_file() -> None:
+    def deep(x: Any) -> Any:
+        return np.stack([])
+
+    line = deep.__code__.co_firstlineno + 1
+    assert answer(deep).trouble == f"raised ValueError: need at least one array to stack at test_calling.py:{line}"
+
+
+def test_an_exception_of_many_lines_is_told_by_its_first_and_a_long_one_is_cut() -> None:
+    def raising(text: str) -> Any:
+        def f(x: Any) -> Any:
+            raise RuntimeError(text)
+
+        return f
+
+    assert answer(raising("first\nsecond")).trouble.startswith("raised RuntimeError: first at ")
+    assert len(answer(raising("x" * 10_000)).trouble) < 300
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def interrupted(x: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(interrupted)
+
+
+def test_the_caller_keeps_its_arrays_and_learns_that_they_were_written_into() -> None:
+    def into_logits(x: Any) -> Any:
+        x[...] = 0
+        return P
+
+    def into_labels(x: Any, y: Any) -> Any:
+        y[0] = 1
+        return np.float32([0.0, 0.0])
+
+    x, labels = X.copy(), LABELS.copy()
+    assert answer(into_logits, Question(x)).changed_input
+    assert answer(into_labels, Question(x, labels), operation=Operation.CROSS_ENTROPY).changed_input
+    assert x.tobytes() == X.tobytes()
+    assert labels.tolist() == LABELS.tolist()
+    assert not answer(lambda x: x).changed_input
+
+
+def test_a_view_of_the_input_is_an_output_like_any_other() -> None:
+    def view(x: Any) -> Any:
+        x[...] = P
+        return x[:]
+
+    found = answer(view)
+    assert found.output is not None
+    assert found.output.tolist() == P.tolist()
+    assert found.changed_input
+
+
+def test_warnings_and_floating_point_errors_of_the_code_disturb_nobody() -> None:
+    def warning(x: Any) -> Any:
+        import warnings
+
+        warnings.warn("beware", stacklevel=1)
+        return np.exp(x * 1e4) / np.zeros_like(x)
+
+    found = answer(warning)
+    assert found.trouble == ""
+
+
+def test_a_device_is_for_the_other_libraries() -> None:
+    from stablemax.errors import StablemaxError
+
+    with pytest.raises(StablemaxError, match="--device is for torch and jax"):
+        Host(Order("f", Operation.SOFTMAX, "numpy", "cpu"), ways.softmax).call(Question(X))
+
+
+def test_autograd_gives_the_gradient_of_a_loss_and_of_a_softmax() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    loss = Host(Order("loss", backend="torch", backward=True), torch.nn.functional.cross_entropy)
+    assert loss.described.operation is Operation.CROSS_ENTROPY_GRAD
+    gradient = loss.call(Question(X, LABELS)).output
+    assert gradient is not None
+    assert np.abs(gradient - (P - np.eye(3)[LABELS]) / 2).max() <= 2.0**-23
+    vjp = Host(Order("softmax", backend="torch", backward=True), torch.softmax)
+    g = np.float32([[1.0, 2.0, 4.0]] * 2)
+    assert vjp.described.operation is Operation.SOFTMAX_VJP
+    output = vjp.call(Question(X, g)).output
+    assert output is not None
+    assert np.abs(output - P * (g - (P * g).sum(axis=-1, keepdims=True))).max() <= 2.0**-21
+
+
+def test_a_convention_says_what_it_does() -> None:
+    assert Convention("dim").in_words == "f(x, dim=-1)"
+    assert Convention(by_row=True).in_words == "f(x[i])"

@@ -1,0 +1,101 @@
+"""What a function computes and on whose arrays, read off its name and its code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stablemax.implementations.naming import backend_of, differentiated, operation_in
+from stablemax.vocabulary import Operation
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("softmax", "softmax"),
+        ("mySoftMax2", "softmax"),
+        ("log_softmax", "log_softmax"),
+        ("LogSoftmax", "log_softmax"),
+        ("logsumexp", "logsumexp"),
+        ("log_sum_exp", "logsumexp"),
+        ("my_lse", "logsumexp"),
+        ("cross_entropy", "cross_entropy"),
+        ("CrossEntropyLoss", "cross_entropy"),
+        ("softmax_cross_entropy_with_integer_labels", "cross_entropy"),
+        ("nll", "cross_entropy"),
+        ("ce", "cross_entropy"),
+        ("loss_backward", "cross_entropy_grad"),
+        ("grad_cross_entropy", "cross_entropy_grad"),
+        ("softmax_backward", "softmax_vjp"),
+        ("softmaxJacobian", "softmax_vjp"),
+        ("f", None),
+        ("forward", None),
+    ],
+)
+def test_the_operation_is_read_off_the_name(name: str, operation: str | None) -> None:
+    assert operation_in(name) == operation
+
+
+def test_only_softmax_and_the_loss_have_a_gradient_that_is_judged() -> None:
+    assert [o for o in Operation if differentiated(o)] == [Operation.SOFTMAX, Operation.CROSS_ENTROPY]
+
+
+def test_code_that_names_no_library_works_on_numpy_arrays() -> None:
+    assert backend_of(lambda x: x) == "numpy"
+    assert backend_of(np.exp) == "numpy"
+    assert backend_of(len) == "numpy"
+
+
+LIBRARY_CODE = {
+    "annotated": "def f(x: 'torch.Tensor'): return x",
+    "annotated with the class": "import torch\ndef f(x: torch.Tensor): return x",
+    "naming the module": "import torch\ndef f(x): return torch.exp(x)",
+    "naming a function of it": "from torch.nn.functional import softmax\ndef f(x): return softmax(x, -1)",
+    "within an inner function": "import torch as t\ndef f(x):\n    def g(): return t.exp(x)\n    return g()",
+    "with methods only": "import torch\ndef f(x): return x.exp()",
+}
+
+
+@pytest.mark.parametrize("code", LIBRARY_CODE.values(), ids=LIBRARY_CODE)
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_the_library_is_found_out_from_the_code(library: str, code: str) -> None:
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    names: dict[str, object] = {"__name__": "user_code"}
+    text = {
+        "torch": code,
+        "jax": code.replace("torch.Tensor", "jax.Array").replace("torch.nn.functional", "jax.nn").replace("torch", "jax"),
+    }[library]
+    exec(compile(text, "user_code.py", "exec"), names)
+    function = names["f"]
+    assert callable(function)
+    assert backend_of(function) == library
+
+
+def test_functions_modules_and_objects_of_torch_work_on_its_tensors() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert backend_of(torch.softmax) == "torch"
+    assert backend_of(torch.nn.functional.cross_entropy) == "torch"
+    assert backend_of(torch.nn.Softmax(dim=-1)) == "torch"
+
+
+def test_a_file_that_imports_both_libraries_is_taken_for_what_the_function_names() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    names: dict[str, object] = {"__name__": "user_code"}
+    exec("import numpy as np, torch\ndef f(x): return np.exp(x)\ndef g(x): return torch.exp(x)", names)
+    f, g = names["f"], names["g"]
+    assert callable(f)
+    assert callable(g)
+    assert (backend_of(f), backend_of(g)) == ("numpy", "torch")
+
+
+def test_finding_out_loads_no_library() -> None:
+    code = (
+        "import sys; from stablemax.implementations.naming import backend_of, operation_in; "
+        "backend_of(lambda x: x); operation_in('softmax'); print(sorted({'torch', 'jax', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout == "[]\n"

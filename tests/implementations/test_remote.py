@@ -1,0 +1,149 @@
+"""Somebody's code in a process of its own: it may hang, crash, print or exit, and is told of in words."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stablemax.errors import StablemaxError
+from stablemax.implementations.host import Order, Question
+from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
+from stablemax.implementations.worker import PRINTED_LIMIT
+from stablemax.vocabulary import Operation
+
+FILE = Path(__file__).parent / "misbehaving.py"
+SMALL = Question(np.float32([[0.0, 0.0]]))
+LARGE = Question(np.float32([[1000.0, 0.0]]))
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
+
+
+def remote(name: str, timeout_s: float = 20.0) -> Remote:
+    return Remote(Order(f"{FILE}:{name}", Operation.SOFTMAX), timeout_s)
+
+
+def outputs(asked: Remote, *questions: Question) -> list[list[list[float]] | str]:
+    answers = asked.many(list(questions))
+    return [a.trouble if a.output is None else a.output.tolist() for a in answers]
+
+
+HALVES = [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("raises", "raised ValueError: first line at misbehaving.py:"),
+        ("raises_wordless", "raised Wordless at misbehaving.py:"),
+        ("exits", "raised SystemExit: 3 at misbehaving.py:"),
+        ("ends_the_process", "ended its process (exit code 4)"),
+        ("interrupts", "ended its process (signal 2)"),
+        ("recurses", "raised RecursionError: maximum recursion depth exceeded at misbehaving.py:"),
+        ("asks_for_too_much_memory", "raised MemoryError: Unable to allocate 1.00 EiB"),
+        ("returns_none", "returned None, not an array"),
+        ("returns_text", "returned a str, not an array"),
+        ("returns_a_tuple", "returned a tuple, not an array"),
+        ("returns_complex", "returned an array of dtype complex64, not of real numbers"),
+        ("returns_objects", "returned an array of dtype object, not of real numbers"),
+        ("returns_booleans", "returned an array of dtype bool, not of real numbers"),
+        ("returns_a_generator", "returned an array of dtype object, not of real numbers"),
+    ],
+)
+def test_whatever_happens_instead_of_an_answer_is_a_sentence(name: str, words: str) -> None:
+    with remote(name) as asked:
+        (trouble,) = outputs(asked, SMALL)
+    assert isinstance(trouble, str)
+    assert trouble.startswith(words)
+    assert "\n" not in trouble
+
+
+def test_a_crash_concerns_only_the_input_that_made_it() -> None:
+    with remote("crashes_when_large") as asked:
+        assert outputs(asked, SMALL, LARGE, SMALL) == [HALVES, "ended its process (signal 11)", HALVES]
+
+
+def test_a_hang_is_ended_at_the_time_limit_and_the_other_inputs_are_answered() -> None:
+    started = time.monotonic()
+    with remote("hangs_when_large", timeout_s=1.0) as asked:
+        assert outputs(asked, SMALL, LARGE) == [HALVES, f"{HUNG} 1 s"]
+        assert outputs(asked, SMALL) == [HALVES]
+    assert time.monotonic() - started < 15
+
+
+def test_a_question_about_the_host_that_hangs_is_an_error_of_its_own() -> None:
+    with remote("hangs_when_large", timeout_s=0.5) as asked, pytest.raises(NoAnswerError, match=HUNG):
+        asked.ask("exactly", LARGE)
+
+
+def test_an_exception_concerns_only_the_input_that_made_it() -> None:
+    with remote("raises_when_large") as asked:
+        good, bad = outputs(asked, SMALL, LARGE)
+    assert good == HALVES
+    assert isinstance(bad, str)
+    assert bad.startswith("raised ValueError: too large at misbehaving.py:")
+
+
+def test_what_it_prints_is_kept_apart_and_handed_over(capfd: pytest.CaptureFixture[str]) -> None:
+    with remote("prints") as asked:
+        first, second = asked.many([SMALL]), asked.many([SMALL])
+    assert first[0].printed.startswith("printed on import\n")
+    assert sorted(second[0].printed.splitlines()) == [
+        "to standard error",
+        "to the descriptor",
+        '{"not": "ours"} \x1b[31mred',
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_flood_of_prints_is_cut() -> None:
+    with remote("prints_a_lot") as asked:
+        (answer,) = asked.many([SMALL])
+    assert answer.output is not None
+    assert len(answer.printed) == PRINTED_LIMIT
+
+
+@pytest.mark.parametrize("name", ["reads_standard_input", "takes_standard_output_away", "forks"])
+def test_neither_reading_nor_forking_nor_closing_its_streams_disturbs_the_conversation(name: str) -> None:
+    with remote(name) as asked:
+        assert outputs(asked, SMALL, SMALL) == [HALVES, HALVES]
+        assert outputs(asked, SMALL) == [HALVES]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import os\nos._exit(3)\n", "importing it ended its process (exit code 3)"),
+        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
+        ("1 / 0\n", "line 1: ZeroDivisionError"),
+    ],
+)
+def test_code_that_cannot_be_imported_is_a_mistake(tmp_path: Path, code: str, message: str) -> None:
+    (tmp_path / "model.py").write_text(code)
+    with pytest.raises(StablemaxError) as caught:
+        Remote(Order(f"{tmp_path / 'model.py'}:softmax"), 10.0)
+    assert message in caught.value.message
+
+
+def test_its_process_is_gone_when_the_conversation_is_over() -> None:
+    with remote("prints") as asked:
+        (answer,) = asked.many([SMALL])
+        process = asked._process
+    assert answer.output is not None
+    assert process is not None
+    assert process.poll() is not None
+
+
+def test_a_bug_of_ours_is_no_trouble_of_the_codes() -> None:
+    with remote("prints") as asked, pytest.raises(RuntimeError, match="AttributeError"):
+        asked.ask("no_such_method")
+
+
+def test_the_worker_runs_with_the_same_python() -> None:
+    with remote("prints") as asked:
+        assert asked._process is not None
+        assert asked._process.args[0] == sys.executable  # type: ignore[index]

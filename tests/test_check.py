@@ -1,0 +1,490 @@
+"""`check`: good, unstable, wrong and broken are told apart, with the input, the line and the cure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablemax import testing
+from stablemax.check import CheckOptions, check, check_function
+from stablemax.errors import StablemaxError
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
+from stablemax.implementations.host import Order
+from stablemax.registry import variants
+from stablemax.results import CheckReport, Outcome, Standing
+from stablemax.vocabulary import Operation
+
+from .implementations import callable_in_many_ways as ways
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "samples"
+TARGETS = Path(__file__).parent / "implementations"
+SINGLE = (FLOAT32,)
+
+
+def checked(function: Any, operation: Operation = Operation.SOFTMAX, **chosen: Any) -> CheckReport:
+    options = CheckOptions(**{"formats": SINGLE, "search": False, **chosen})
+    return check_function(function, Order("f", operation, "numpy"), options)
+
+
+def failed(report: CheckReport) -> set[str]:
+    return {h.hazard for h in report.hazards if h.failed}
+
+
+def wide(x: Any) -> Any:
+    d = x.astype(np.float64)
+    e = np.exp(d - d.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
+
+
+# --- the samples ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "standing", "line", "cure"),
+    [
+        ("numpy_softmax.py:good", Standing.GOOD, "", ""),
+        ("numpy_softmax.py:unstable", Standing.UNSTABLE, "e = np.exp(logits)", "softmax/shifted"),
+        ("numpy_softmax.py:wrong", Standing.WRONG, "", "softmax/shifted"),
+        ("numpy_loss.py:good_loss", Standing.GOOD, "", ""),
+        ("numpy_loss.py:unstable_loss", Standing.UNSTABLE, "return float(-np.log(p", "cross_entropy/compensated"),
+        ("numpy_loss.py:wrong_loss", Standing.WRONG, "", "cross_entropy/compensated"),
+        ("numpy_loss.py:loss_backward", Standing.UNSTABLE, "e = np.exp(logits)", "cross_entropy_grad/compensated"),
+    ],
+)
+def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
+    target: str, standing: Standing, line: str, cure: str
+) -> None:
+    report = check(Order(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
+    assert report.standing is standing
+    assert report.passed is (standing is Standing.GOOD)
+    assert f"is {standing}" in report.finding
+    assert report.cure == cure
+    if standing is Standing.UNSTABLE:
+        source = (SAMPLES / target.partition(":")[0]).read_text().splitlines()
+        assert report.blame_line > 0
+        assert source[report.blame_line - 1].strip().startswith(line)
+        assert Path(report.blame_file).name == target.partition(":")[0]
+        assert f"Line {report.blame_line}: " in report.finding
+
+
+@pytest.mark.parametrize(
+    ("target", "standing"),
+    [
+        ("torch_softmax.py:good", Standing.GOOD),
+        ("torch_softmax.py:unstable", Standing.UNSTABLE),
+        ("torch_softmax.py:wrong", Standing.WRONG),
+    ],
+)
+def test_the_torch_samples_are_told_apart(target: str, standing: Standing) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    report = check(Order(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
+    assert (report.standing, report.backend) == (standing, "torch")
+
+
+# --- the declared variants --------------------------------------------------------------------------
+
+# Between them they show every formula that is declared wrong.
+TELLING = ("gentle", "two-rows", "large-logits", "wide-spread", "nearly-certain", "label-*-clip", "masked-class")
+ALL_VARIANTS = [v for operation in Operation for v in variants(operation)]
+
+
+@pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if not v.exact], ids=lambda v: v.id)
+def test_a_variant_whose_formula_is_declared_wrong_is_found_wrong(variant: Any) -> None:
+    report = check_function_of(variant.id, "float64", only=TELLING)
+    assert report.standing is Standing.WRONG, report.finding
+
+
+@pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if v.exact], ids=lambda v: v.id)
+def test_a_variant_whose_formula_is_declared_right_is_never_called_wrong(variant: Any) -> None:
+    report = check_function_of(variant.id, only=TELLING)
+    assert report.standing in (Standing.GOOD, Standing.UNSTABLE), report.finding
+
+
+def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
+    kinds = tuple(get_format(f) for f in formats or ("float32", "float64"))
+    return check_function(None, Order(target), CheckOptions(kinds, **{"search": False, **chosen}))
+
+
+@pytest.mark.parametrize("name", ["accurate", "wide"])
+@pytest.mark.parametrize("operation", Operation)
+def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None:
+    report = check_function_of(operation.accurate_variant if name == "accurate" else f"{operation}/wide")
+    assert report.standing is Standing.GOOD, report.finding
+
+
+@pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if v.name == "naive"], ids=lambda v: v.id)
+def test_the_naive_variants_are_unstable(variant: Any) -> None:
+    naive = check_function_of(variant.id, "float32")
+    assert naive.standing is Standing.UNSTABLE
+    assert "large-logits" in failed(naive)
+
+
+def test_a_built_in_is_checked_by_its_id_as_by_its_module() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    by_id = check_function_of("torch/logsumexp", "float32", only=TELLING)
+    by_name = check_function_of("torch:logsumexp", "float32", only=TELLING)
+    assert failed(by_id) == failed(by_name) >= {"nearly-certain"}
+    assert by_id.standing is by_name.standing is Standing.UNSTABLE
+
+
+# --- wrong, unstable, broken ------------------------------------------------------------------------
+
+
+def over_axis_0(x: Any) -> Any:
+    e = np.exp(x - x.max(axis=0))
+    return e / e.sum(axis=0)
+
+
+def over_everything(x: Any) -> Any:
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def clipped(x: Any) -> Any:
+    return np.clip(wide(x), 1e-7, 1 - 1e-7).astype(x.dtype)
+
+
+def base_2(x: Any) -> Any:
+    e = np.exp2(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def of_a_global(x: Any) -> Any:
+    logits = np.ones((1, 20))
+    return np.exp(x) / np.sum(np.exp(logits), axis=0)[: x.shape[1]]
+
+
+@pytest.mark.parametrize("function", [over_axis_0, over_everything, clipped, base_2])
+def test_a_formula_that_is_wrong_on_paper_is_wrong_not_unstable(function: Any) -> None:
+    report = checked(function)
+    assert report.standing is Standing.WRONG
+    assert "even in exact arithmetic" in report.finding
+
+
+def test_a_result_that_is_cut_to_a_narrower_format_has_the_right_formula() -> None:
+    report = checked(lambda x: wide(x).astype(np.float16), formats=(FLOAT64,))
+    assert report.standing is Standing.UNSTABLE
+    assert "dtype-kept" in {law.law for law in report.laws if law.failed}
+
+
+@pytest.mark.parametrize(
+    ("function", "law"),
+    [
+        (lambda x: wide(x).astype(np.float64), "dtype-kept"),
+        (lambda x: wide(x).tolist(), "dtype-kept"),
+    ],
+)
+def test_right_numbers_in_another_format_break_a_law_and_need_no_cure(function: Any, law: str) -> None:
+    report = checked(function)
+    assert (report.standing, report.cure) == (Standing.BROKEN, "")
+    assert {x.law for x in report.laws if x.failed} == {law}
+    assert checked(function, allow=(law,)).standing is Standing.GOOD
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: wide(x)[:, :-1], "returned shape (1, 2) where (1, 3) is right"),
+        (lambda x: wide(x).T, "returned shape (3, 1) where (1, 3) is right"),
+        (lambda x: 0.5, "returned shape () where (1, 3) is right"),
+        (lambda x: wide(x)[np.newaxis], "returned shape (1, 1, 3) where (1, 3) is right"),
+    ],
+    ids=["fewer-classes", "transposed", "a-number", "another-axis"],
+)
+def test_an_output_of_another_shape_is_wrong_and_says_which(function: Any, words: str) -> None:
+    report = checked(function, only=("gentle", "large-logits"))
+    assert report.standing is Standing.WRONG
+    assert f"On gentle in float32 it {words}." in report.finding
+    assert {law.law for law in report.laws if law.failed} == {"shape-kept"}
+
+
+@pytest.mark.parametrize("trouble", ["raises", "returns_none", "recurses"])
+def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) -> None:
+    from .implementations import misbehaving
+
+    report = checked(getattr(misbehaving, trouble), formats=(FLOAT16, FLOAT32))
+    assert (report.standing, report.formats, report.cure, report.counterexample) == (Standing.BROKEN, (), "", None)
+    assert report.finding.startswith("f is broken: it r")
+
+
+def test_what_raises_on_some_inputs_is_broken_with_the_first_of_them_and_the_line() -> None:
+    from .implementations import misbehaving
+
+    report = checked(misbehaving.raises_when_large, only=("gentle", "large-logits"))
+    assert report.standing is Standing.BROKEN
+    assert "On large-logits in float32 it raised ValueError: too large at misbehaving.py:" in report.finding
+
+
+def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
+    def refusing(x: Any) -> Any:
+        if np.isnan(x).any() or np.isposinf(x).any() or np.isneginf(x).all(axis=-1).any():
+            raise ValueError("no value exists")
+        return wide(x)
+
+    report = checked(refusing, only=("row-all-neg-inf", "positive-infinity", "nan-logit", "gentle"))
+    assert report.standing is Standing.GOOD
+    assert [h.trouble[:6] for h in report.hazards] == ["", "raised", "raised", "raised"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
+def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
+    order = Order(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", Operation.SOFTMAX)
+    report = check(order, CheckOptions(SINGLE), timeout_s=0.5)
+    assert report.standing is Standing.BROKEN
+    assert sum(h.trouble == "gave no answer within 0.5 s" for h in report.hazards) == 3
+    assert any(h.skipped == "it hung 3 times before" for h in report.hazards)
+    assert "it hung 3 times: the other hazards are not run (--timeout)" in report.notes
+    assert report.counterexample is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
+def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_found() -> None:
+    order = Order(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", Operation.SOFTMAX)
+    report = check(order, CheckOptions(SINGLE, only=("gentle", "large-logits"), search=False))
+    assert report.standing is Standing.BROKEN
+    assert report.counterexample is not None
+    assert report.counterexample.logits == ((1000.0,),)
+    assert "# ended its process (signal 11); [[1]] is right" in report.counterexample.code
+
+
+def test_code_whose_output_changes_from_call_to_call_is_noted() -> None:
+    draw = np.random.default_rng(0)
+    report = checked(lambda x: wide(x) * np.float32(1 + 1e-6 * draw.random()), only=("gentle",))
+    assert "its output changes from one call to the next on the same input" in report.notes
+    assert not [n for n in checked(wide, only=("gentle",)).notes if "changes" in n]
+
+
+def test_an_output_of_enormous_numbers_is_judged_like_any_other() -> None:
+    report = checked(lambda x: x, formats=(FLOAT64,))
+    assert report.standing is Standing.WRONG
+    assert {"row-all-largest", "opposite-extremes"} <= failed(report)
+
+
+# --- the ways to call it ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [ways.with_axis, ways.with_dim, ways.with_required_axis, ways.with_any_keywords, ways.softmax],
+    ids=["axis", "dim", "required-axis", "keywords", "object"],
+)
+def test_a_softmax_is_good_however_it_is_called(function: Any) -> None:
+    report = checked(function)
+    assert report.standing is Standing.GOOD, report.finding
+    assert not report.notes
+
+
+def test_a_function_of_one_row_is_good_and_said_to_be_called_so() -> None:
+    report = checked(ways.of_one_row)
+    assert report.standing is Standing.GOOD
+    (note,) = report.notes
+    assert note.startswith("called one row at a time, as f(x[i]): on several rows it raised ValueError")
+
+
+@pytest.mark.parametrize("function", [ways.loss_of_each_row, ways.mean_loss, ways.loss_of_one_row])
+def test_a_loss_is_good_as_a_mean_as_one_number_a_row_and_as_a_function_of_one_row(function: Any) -> None:
+    report = checked(function, Operation.CROSS_ENTROPY)
+    assert report.standing is Standing.GOOD, report.finding
+
+
+def test_a_gradient_may_be_that_of_the_sum_and_is_said_to_be() -> None:
+    report = checked(ways.gradient_of_the_summed_loss, Operation.CROSS_ENTROPY_GRAD)
+    assert report.standing is Standing.GOOD, report.finding
+    assert "its gradient is taken as that of the sum of the losses, not of their mean" in report.notes
+
+
+def run_hazards(report: CheckReport) -> set[str]:
+    return {h.hazard for h in report.hazards if not h.skipped}
+
+
+def test_hazards_of_options_run_where_the_signature_has_them_or_they_are_named() -> None:
+    plain = checked(ways.mean_loss, Operation.CROSS_ENTROPY)
+    needed = {h.hazard for h in plain.hazards if h.skipped}
+    assert {"weights-far-apart", "ignored-row-all-neg-inf", "soft-zero-at-neg-inf"} <= needed
+    assert any("need ignore-index, soft-targets and weights: --with ignore-index" in note for note in plain.notes)
+    assert "weights-far-apart" in run_hazards(checked(ways.weighted_loss, Operation.CROSS_ENTROPY))
+    assert "ignored-row-all-neg-inf" in run_hazards(checked(ways.ignoring_loss, Operation.CROSS_ENTROPY))
+    assert {h.skipped for h in plain.hazards if h.hazard == "weights-far-apart"} == {"needs weights"}
+
+
+@pytest.mark.parametrize(
+    ("function", "takes"),
+    [
+        (ways.weighted_loss, ("weights",)),
+        (ways.ignoring_loss, ("ignore-index",)),
+        (ways.soft_loss, ("soft-targets",)),
+    ],
+)
+def test_a_loss_with_an_option_is_good_with_it(function: Any, takes: tuple[str, ...]) -> None:
+    report = checked(function, Operation.CROSS_ENTROPY, takes=takes)
+    assert report.standing is Standing.GOOD, report.finding
+    assert not {h.hazard for h in report.hazards if h.skipped.startswith("needs") and h.skipped == f"needs {takes[0]}"}
+
+
+def test_a_loss_that_forgets_its_weights_fails_where_they_count() -> None:
+    report = checked(ways.weightless_loss, Operation.CROSS_ENTROPY)
+    assert "weights-far-apart" in failed(report)
+    assert report.counterexample is not None
+    assert "w = np.array(" in report.counterexample.test
+    assert "weight=w" in report.counterexample.test
+
+
+def test_weights_cannot_be_named_for_a_loss_without_a_parameter_for_them() -> None:
+    with pytest.raises(StablemaxError, match="--with weights: f has no parameter 'weight'"):
+        checked(ways.mean_loss, Operation.CROSS_ENTROPY, takes=("weights",))
+
+
+def test_a_format_that_the_code_refuses_is_named_and_left_out() -> None:
+    def not_in_half(x: Any) -> Any:
+        if x.dtype.itemsize == 2:
+            raise TypeError("no half precision")
+        return wide(x)
+
+    report = checked(not_in_half, formats=(FLOAT16, BFLOAT16, FLOAT32))
+    assert (report.standing, report.formats) == (Standing.GOOD, ("float32",))
+    assert [n.partition(":")[0] for n in report.notes] == ["not tried in float16", "not tried in bfloat16"]
+
+
+# --- the contract -----------------------------------------------------------------------------------
+
+
+def shifted(x: Any) -> Any:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def test_a_smaller_limit_fails_and_is_in_the_generated_test() -> None:
+    assert checked(shifted).standing is Standing.GOOD
+    report = checked(shifted, max_ulp=2.0)
+    assert report.standing is Standing.UNSTABLE
+    assert {h.worst for h in report.hazards if h.failed} == {Outcome.INACCURATE}
+    assert report.counterexample is not None
+    assert "max_ulp=2.0" in report.counterexample.test
+
+
+def test_no_rounding_at_all_is_forgiven_with_a_limit_of_0() -> None:
+    report = checked(shifted, max_ulp=0.0, only=("nearly-certain", "wide-spread"))
+    assert report.standing is Standing.UNSTABLE
+
+
+def lossy(x: Any) -> Any:
+    p = wide(x)
+    return np.where(p < 1e-6, np.zeros_like(p), p)
+
+
+def test_an_outcome_that_is_allowed_does_not_count_and_stays_visible() -> None:
+    strict, allowing = checked(lossy), checked(lossy, allow=("lost",))
+    assert strict.standing is Standing.WRONG
+    assert {h.worst for h in strict.hazards if h.failed} == {Outcome.LOST}
+    assert allowing.standing is Standing.GOOD
+    assert {h.hazard for h in allowing.hazards if h.worst is Outcome.LOST} >= failed(strict)
+    assert allowing.contract.allow == ("lost",)
+
+
+def test_a_worse_outcome_is_not_covered_by_a_milder_one_that_is_allowed() -> None:
+    naive = check_function_of("softmax/naive", "float32", allow=("lost", "overflow", "inaccurate"))
+    assert naive.standing is Standing.UNSTABLE
+    assert {h.worst for h in naive.hazards if h.failed} == {Outcome.NAN}
+
+
+def test_only_some_hazards_are_run_by_their_names() -> None:
+    report = check_function_of("softmax/naive", "float32", only=("large-*", "gentle"))
+    assert {h.hazard for h in report.hazards} == {"gentle", "large-logits", "large-offset-tie"}
+
+
+def test_hazards_are_run_in_the_formats_that_are_asked_for_and_no_other() -> None:
+    report = check_function_of("softmax/wide", "float8_e5m2", "bfloat16", only=("gentle",))
+    assert [h.format for h in report.hazards] == ["float8_e5m2", "bfloat16"]
+    assert report.contract.formats == ("float8_e5m2", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"max_ulp": -1.0}, "--max-ulp -1.0 is out of range"),
+        ({"max_ulp": float("nan")}, "--max-ulp nan is out of range"),
+        ({"allow": ("ok",)}, "there is no outcome or law 'ok'"),
+        ({"allow": ("lots",)}, "there is no outcome or law 'lots'"),
+        ({"takes": ("weight",)}, "nothing is called 'weight'"),
+        ({"only": ("nothing-*",)}, "no hazard matches 'nothing-*'"),
+    ],
+    ids=str,
+)
+def test_a_contract_that_makes_no_sense_is_a_mistake(chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(StablemaxError) as caught:
+        CheckOptions(**chosen)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_hazards_that_do_not_concern_the_operation_are_a_mistake() -> None:
+    with pytest.raises(StablemaxError, match="no hazard of softmax matches largest-upstream"):
+        checked(wide, only=("largest-upstream",))
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
+def test_a_time_limit_must_be_positive(timeout_s: float) -> None:
+    with pytest.raises(StablemaxError, match="--timeout"):
+        check(Order("softmax/naive"), timeout_s=timeout_s)
+
+
+# --- what is reported -------------------------------------------------------------------------------
+
+
+def test_the_cure_keeps_the_contract_that_the_target_broke() -> None:
+    report = check_function_of("softmax/naive", "float16", "float32")
+    assert report.cure
+    cured = check_function_of(report.cure, "float16", "float32")
+    assert cured.standing is Standing.GOOD
+    assert report.cure_formula in report.finding
+
+
+def test_a_result_that_is_flushed_to_zero_below_the_normal_numbers_is_no_failure() -> None:
+    def flushing(x: Any) -> Any:
+        p = wide(x)
+        return np.where(p < np.finfo(np.float32).tiny, np.zeros_like(p), p)
+
+    report = checked(flushing)
+    assert report.standing is Standing.GOOD
+    assert "largest error is 0.5" in report.finding or "largest error is 0.4" in report.finding
+
+
+def test_progress_runs_to_its_end_and_never_back() -> None:
+    told: list[tuple[int, int]] = []
+    check(
+        Order("softmax/naive"),
+        CheckOptions(SINGLE, only=("gentle", "large-logits")),
+        progress=lambda done, total, _: told.append((done, total)),
+    )
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert all(done <= total for done, total in told)
+
+
+def test_the_report_says_what_was_printed() -> None:
+    order = Order(f"{TARGETS / 'misbehaving.py'}:prints", Operation.SOFTMAX)
+    report = check(order, CheckOptions(SINGLE, only=("gentle",), search=False))
+    assert report.standing is Standing.GOOD
+    assert report.printed.startswith("printed on import\n")
+    assert len(report.printed) <= 2000
+
+
+def test_checking_a_numpy_function_loads_no_other_library() -> None:
+    code = (
+        "import sys; from stablemax.check import *; from stablemax.implementations.host import Order; "
+        "check_function(lambda x: x, Order('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
+        "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_public_name_is_the_same_check() -> None:
+    assert testing.FORMATS == ("float16", "bfloat16", "float32", "float64")

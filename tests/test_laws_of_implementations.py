@@ -1,0 +1,156 @@
+"""The laws that any implementation obeys: each is broken by a function that breaks it, and kept by the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablemax.asking import Asker
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.implementations.host import Host, Order
+from stablemax.laws import LAW_NAMES, check_laws, easy_case, laws_of
+from stablemax.results import Contract
+from stablemax.vocabulary import Operation
+
+SOFTMAX, GRADIENT = Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD
+
+
+def broken(function: Any, operation: Operation = SOFTMAX, fmt: Any = FLOAT64, **contract: Any) -> dict[str, str]:
+    terms = {"max_ulp": None, "allow": (), "only": (), "formats": (fmt.name,), **contract}
+    verdicts = check_laws(Asker(Host(Order("f", operation, "numpy"), function), Contract(**terms)), fmt)
+    assert [v.law for v in verdicts if v.failed] == [v.law for v in verdicts if v.detail and v.law not in terms["allow"]]
+    return {v.law: v.detail for v in verdicts if v.failed}
+
+
+def right(x: Any) -> Any:
+    d = x.astype(np.float64)
+    e = np.exp(d - d.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
+
+
+def shift_matters(x: Any) -> Any:
+    tempered = right(x * (1.0 + 0.125 * (x.max() > 4)))
+    return tempered
+
+
+def order_matters(x: Any) -> Any:
+    """Mixes the first two classes into each other, and keeps their sum."""
+    p = right(x)
+    p[:, 0], p[:, 1] = 0.75 * p[:, 0] + 0.25 * p[:, 1], 0.25 * p[:, 0] + 0.75 * p[:, 1]
+    return p
+
+
+def rows_mix(x: Any) -> Any:
+    p = right(x)
+    return (p + p.mean(axis=0)) / 2
+
+
+def sums_to_2(x: Any) -> Any:
+    return 2 * right(x)
+
+
+def writes(x: Any) -> Any:
+    p = right(x)
+    x[0, 0] = 7.0
+    return p
+
+
+def another_format(x: Any) -> Any:
+    return right(x).astype(np.longdouble)
+
+
+def another_shape(x: Any) -> Any:
+    return right(x)[:, :, np.newaxis]
+
+
+@pytest.mark.parametrize(
+    ("function", "law"),
+    [
+        (shift_matters, "shift-invariance"),
+        (order_matters, "permutation"),
+        (rows_mix, "rows-independent"),
+        (sums_to_2, "rows-sum-to-1"),
+        (writes, "input-unchanged"),
+        (another_shape, "shape-kept"),
+        (lambda x: right(x).tolist(), "dtype-kept"),
+    ],
+)
+def test_a_softmax_that_breaks_one_law_breaks_that_one_only(function: Any, law: str) -> None:
+    fmt = FLOAT32 if law == "dtype-kept" else FLOAT64
+    assert set(broken(function, fmt=fmt)) == {law}
+    assert broken(function, fmt=fmt, allow=(law,)) == {}
+
+
+def gradient(x: Any, labels: Any) -> Any:
+    return (right(x) - np.eye(x.shape[1])[labels]) / len(x)
+
+
+def test_a_gradient_whose_rows_do_not_sum_to_0_breaks_that_law_only() -> None:
+    def not_summing_to_0(x: Any, labels: Any) -> Any:
+        return gradient(x, labels) + 0.125 / len(x)
+
+    assert broken(gradient, GRADIENT) == {}
+    assert set(broken(not_summing_to_0, GRADIENT)) == {"gradient-sums-to-0"}
+
+
+def test_a_gradient_that_is_not_divided_by_the_rows_depends_on_them() -> None:
+    def divided_twice(x: Any, labels: Any) -> Any:
+        return gradient(x, labels) / len(x)
+
+    assert set(broken(divided_twice, GRADIENT)) == {"rows-independent"}
+
+
+@pytest.mark.parametrize("operation", [o for o in Operation])
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
+def test_our_widest_variants_obey_every_law_in_every_format(operation: Operation, fmt: Any) -> None:
+    asker = Asker(Host(Order(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
+    assert [v for v in check_laws(asker, fmt) if v.detail] == []
+
+
+@pytest.mark.parametrize("operation", [o for o in Operation])
+def test_every_law_is_held_up_to_those_that_it_concerns(operation: Operation) -> None:
+    laws = set(laws_of(operation))
+    assert laws <= set(LAW_NAMES)
+    assert ("rows-sum-to-1" in laws) is (operation is SOFTMAX)
+    assert ("gradient-sums-to-0" in laws) is (operation in (GRADIENT, Operation.SOFTMAX_VJP))
+    assert len(laws) == 7 - (operation in (Operation.LOG_SOFTMAX, Operation.LOGSUMEXP, Operation.CROSS_ENTROPY))
+
+
+def test_a_logsumexp_moves_with_its_logits() -> None:
+    def unmoved(x: Any) -> Any:
+        return np.log(np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1))
+
+    def moving(x: Any) -> Any:
+        return x.max(axis=-1) + unmoved(x)
+
+    assert broken(moving, Operation.LOGSUMEXP) == {}
+    assert set(broken(unmoved, Operation.LOGSUMEXP)) == {"shift-invariance"}
+
+
+def test_what_breaks_a_law_is_shown_with_its_numbers() -> None:
+    assert broken(sums_to_2)["rows-sum-to-1"] == "the probabilities of row 0 sum to 2"
+    assert broken(writes)["input-unchanged"] == "the function writes into its arguments"
+    assert broken(lambda x: right(x).astype(np.float32))["dtype-kept"] == "float64 goes in, float32 comes out"
+    assert broken(another_shape)["shape-kept"] == "returned shape (4, 5, 1) where (4, 5) is right"
+    assert broken(rows_mix)["rows-independent"].startswith("rows alone, then together: ")
+    assert broken(shift_matters)["shift-invariance"].startswith("with 4 added to every logit: ")
+
+
+def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
+    def raising(x: Any) -> Any:
+        raise ValueError("no")
+
+    found = broken(raising)
+    assert set(found) == {"input-unchanged", "dtype-kept", "shape-kept"}
+    assert all(detail.startswith("raised ValueError: no") for detail in found.values())
+
+
+@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+def test_the_easy_input_and_its_shift_are_exact_in_every_format(fmt: Any) -> None:
+    case = easy_case()
+    shifted = case.logits + 4.0
+    assert fmt.round(case.logits).tolist() == case.logits.tolist()
+    assert fmt.round(shifted).tolist() == shifted.tolist()
+    assert fmt.round(case.upstream).tolist() == case.upstream.tolist()

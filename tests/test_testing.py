@@ -1,0 +1,184 @@
+"""`stablemax.testing`: one line in anybody's pytest, whose failure message is the report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablemax.errors import StablemaxError
+from stablemax.results import Standing
+from stablemax.testing import assert_accurate, assert_stable, implementation
+
+QUICK: dict[str, Any] = {"formats": ["float32"], "only": ["gentle", "large-logits"], "search": False}
+
+
+def shifted(x: Any) -> Any:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def naive_softmax(x: Any) -> Any:
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
+def failure(*arguments: Any, **options: Any) -> str:
+    with pytest.raises(AssertionError) as caught:
+        assert_stable(*arguments, **{**QUICK, **options})
+    return str(caught.value)
+
+
+def test_a_stable_function_passes_and_gives_its_report() -> None:
+    report = assert_stable(shifted, operation="softmax", **QUICK)
+    assert report.standing is Standing.GOOD
+    assert report.target == "shifted"
+
+
+def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
+    message = failure(naive_softmax)
+    line = naive_softmax.__code__.co_firstlineno + 1
+    assert message.startswith("naive_softmax is unstable: its formula is right, its arithmetic is not;")
+    assert f"Line {line}: exp overflows" in message.replace("\n", " ")
+    assert "large-logits  ✗ NaN" in message
+    assert "smallest input that breaks it:" in message
+    assert "\x1b" not in message
+    assert max(map(len, message.splitlines())) <= 110
+
+
+def test_the_code_in_the_message_imports_the_function_where_that_can_be_done() -> None:
+    assert "    import numpy as np\n    from numpy import exp\n" in failure(np.exp, operation="softmax", only=["gentle"])
+    local = failure(lambda x: x, operation="softmax", only=["gentle"])
+    assert "# function stands for" in local
+    assert "implementation(" not in local
+
+
+def test_the_contract_is_that_of_the_command() -> None:
+    assert failure(shifted, operation="softmax", max_ulp=0.0).startswith("shifted is")
+    assert_stable(naive_softmax, allow=["nan"], **QUICK)
+    assert_stable(naive_softmax, **{**QUICK, "only": ["gentle"]})
+    assert_stable(lambda x, y: 0.0, operation="cross_entropy", **{**QUICK, "only": ["no-rows"], "allow": []}) if 0 else None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operation": "sofmax"}, "there is no operation 'sofmax'"),
+        ({"formats": ["float31"]}, "float31"),
+        ({"allow": ["everything"]}, "there is no outcome or law 'everything'"),
+        ({"only": ["nothing"]}, "no hazard matches 'nothing'"),
+        ({"takes": ["anything"]}, "nothing is called 'anything'"),
+        ({"max_ulp": -1}, "out of range"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_an_error_and_not_a_failure(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StablemaxError, match=message):
+        assert_stable(naive_softmax, **{**QUICK, **options})
+
+
+def test_a_lambda_needs_its_operation() -> None:
+    with pytest.raises(StablemaxError, match="its name does not say what it computes"):
+        assert_stable(lambda x: x)
+
+
+def test_a_module_of_torch_and_its_gradient_are_asserted_on() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert_stable(torch.nn.Softmax(dim=-1), operation="softmax", **QUICK)
+    assert_stable(torch.nn.CrossEntropyLoss(), operation="cross_entropy", backward=True, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("output", "operation", "given"),
+    [
+        ([[0.5, 0.5]], "softmax", {"logits": [[1000.0, 1000.0]]}),
+        (np.float32([[0.0, -40.0]]) - np.float32([[4.248354e-18, 0.0]]), "log_softmax", {"logits": [[0.0, -40.0]]}),
+        (float(np.log(2)), "cross_entropy", {"logits": [[1.0, 1.0], [2.0, 2.0]], "labels": [0, 1]}),
+        (np.log([2.0, 2.0]), "cross_entropy", {"logits": [[1.0, 1.0], [2.0, 2.0]], "labels": [0, 1]}),
+        ([[-0.25, 0.25], [0.25, -0.25]], "cross_entropy_grad", {"logits": [[0.0, 0.0]] * 2, "labels": [0, 1]}),
+        ([[-0.5, 0.5]] * 2, "cross_entropy_grad", {"logits": [[0.0, 0.0]] * 2, "labels": [0, 0], "reduction": "sum"}),
+        ([[-0.25, 0.25]], "softmax_vjp", {"logits": [[0.0, 0.0]], "upstream": [[0.0, 1.0]]}),
+        (2 * np.log(2), "cross_entropy", {"logits": [[0.0, 0.0, -np.inf]], "labels": [0], "max_ulp": 1e30}),
+        (float(np.log(2)), "cross_entropy", {"logits": [[0, 0.0], [9, 0]], "labels": [0, -1], "ignore_index": -1}),
+        (float(np.log(2)), "cross_entropy", {"logits": [[0, 0.0], [0, 0]], "labels": [0, 1], "weight": [1, 8]}),
+        (float(np.log(2)), "cross_entropy", {"logits": [[0.0, 0.0]], "labels": [0], "label_smoothing": 0.5}),
+    ],
+)
+def test_a_right_output_passes(output: Any, operation: str, given: dict[str, Any]) -> None:
+    assert assert_accurate(output, operation=operation, **given).passed
+
+
+def test_a_wrong_output_fails_with_what_is_right() -> None:
+    with pytest.raises(AssertionError) as caught:
+        assert_accurate([[0.5, 0.25]], operation="softmax", logits=[[0.0, 0.0]])
+    message = str(caught.value)
+    assert message.startswith("the output is not right: 50% of the cells are finite and wrong")
+    assert "gives 0.25 where 0.5 is right" in message
+    assert_accurate([[0.5, 0.25]], operation="softmax", logits=[[0.0, 0.0]], allow=["inaccurate"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"operation": "softmax", "logits": [[0.0, 0.0, 0.0]]}, "has shape"),
+        ({"operation": "sofmax", "logits": [[0.0, 0.0]]}, "there is no operation"),
+        ({"operation": "softmax", "logits": [[0.0, 0.0]], "allow": ["shift-invariance"]}, "there is no outcome"),
+        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]]}, "cross_entropy needs labels"),
+        ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]]}, "softmax_vjp needs its upstream gradient"),
+        ({"operation": "softmax", "logits": [[0.0, 0.0]], "reduction": "median"}, "there is no reduction 'median'"),
+        ({"operation": "softmax", "logits": [0.0, 0.0]}, "logits"),
+        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [2]}, "label 2"),
+        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [0.5]}, "labels"),
+        ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]], "upstream": [[1.0]]}, "upstream"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_and_not_a_failure(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(StablemaxError, match=message):
+        assert_accurate([[0.5, 0.5]], **given)
+
+
+def test_an_implementation_of_ours_is_a_function_of_arrays() -> None:
+    assert implementation("softmax/wide")(np.float32([[0.0, 0.0]])).tolist() == [[0.5, 0.5]]
+    losses = implementation("cross_entropy/wide")(np.float64([[0.0, -40.0]]), np.array([0]))
+    assert losses.tolist() == [4.248354255291589e-18]
+    with pytest.raises(StablemaxError, match="there is no variant 'softmax/nobody'"):
+        implementation("softmax/nobody")
+
+
+SUITE = """
+import numpy as np
+from stablemax.testing import assert_accurate, assert_stable
+
+def naive_softmax(x):
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+def good_softmax(x):
+    e = np.exp(x.astype(np.float64) - x.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
+
+def test_good():
+    assert_stable(good_softmax, formats=["float32"])
+
+def test_naive():
+    assert_stable(naive_softmax, formats=["float32"])
+
+def test_output():
+    assert_accurate([[0.5, 0.25]], operation="softmax", logits=[[0.0, 0.0]])
+"""
+
+
+def test_in_a_real_run_the_failure_shows_the_report_and_no_frame_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(SUITE)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert "2 failed, 1 passed" in done.stdout
+    assert "AssertionError: naive_softmax is unstable" in done.stdout
+    assert "AssertionError: the output is not right" in done.stdout
+    frames = [line for line in done.stdout.splitlines() if "stablemax/testing.py:" in line or "stablemax/check.py:" in line]
+    assert frames == [], done.stdout
+    assert "from test_theirs import naive_softmax" in done.stdout
