@@ -20,7 +20,9 @@ SOFTMAX, GRADIENT = Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD
 def broken(function: Any, operation: Operation = SOFTMAX, fmt: Any = FLOAT64, **contract: Any) -> dict[str, str]:
     terms = {"max_ulp": None, "allow": (), "only": (), "formats": (fmt.name,), **contract}
     verdicts = check_laws(Asker(Host(Order("f", operation, "numpy"), function), Contract(**terms)), fmt)
-    assert [v.law for v in verdicts if v.failed] == [v.law for v in verdicts if v.detail and v.law not in terms["allow"]]
+    assert [v.law for v in verdicts if v.failed] == [
+        v.law for v in verdicts if v.detail and v.law not in terms["allow"]
+    ]
     return {v.law: v.detail for v in verdicts if v.failed}
 
 
@@ -31,8 +33,7 @@ def right(x: Any) -> Any:
 
 
 def shift_matters(x: Any) -> Any:
-    tempered = right(x * (1.0 + 0.125 * (x.max() > 4)))
-    return tempered
+    return right(x * (1.0 + 0.125 * (x.max() > 4)))
 
 
 def order_matters(x: Any) -> Any:
@@ -102,14 +103,14 @@ def test_a_gradient_that_is_not_divided_by_the_rows_depends_on_them() -> None:
     assert set(broken(divided_twice, GRADIENT)) == {"rows-independent"}
 
 
-@pytest.mark.parametrize("operation", [o for o in Operation])
+@pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_our_widest_variants_obey_every_law_in_every_format(operation: Operation, fmt: Any) -> None:
     asker = Asker(Host(Order(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
     assert [v for v in check_laws(asker, fmt) if v.detail] == []
 
 
-@pytest.mark.parametrize("operation", [o for o in Operation])
+@pytest.mark.parametrize("operation", Operation)
 def test_every_law_is_held_up_to_those_that_it_concerns(operation: Operation) -> None:
     laws = set(laws_of(operation))
     assert laws <= set(LAW_NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -90,7 +91,9 @@ def reports() -> list[CheckReport]:
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 RUN_ALL = """
@@ -127,10 +130,14 @@ def test_the_pasted_code_prints_what_it_says_that_it_prints(reports: list[CheckR
         if said.endswith("..."):
             continue
         for came, told in zip(numbers(printed.partition("dtype")[0]), numbers(said), strict=True):
-            assert came == told or abs(came - told) <= 1e-3 * abs(told) or came != came, f"{target}\n{code}\n{printed}"
+            assert came == told or abs(came - told) <= 1e-3 * abs(told) or math.isnan(came), (
+                f"{target}\n{code}\n{printed}"
+            )
 
 
-def test_each_generated_test_fails_by_its_assertion_and_nothing_else(reports: list[CheckReport], tmp_path: Path) -> None:
+def test_each_generated_test_fails_by_its_assertion_and_nothing_else(
+    reports: list[CheckReport], tmp_path: Path
+) -> None:
     for i, report in enumerate(reports):
         assert report.counterexample is not None
         (tmp_path / f"test_generated_{i}.py").write_text(report.counterexample.test)
@@ -140,7 +147,7 @@ def test_each_generated_test_fails_by_its_assertion_and_nothing_else(reports: li
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(rf"^{len(INSTALLED)} failed", done.stdout, flags=re.MULTILINE), done.stdout
-    causes = [line for line in done.stdout.splitlines() if line.startswith(("E ", "/"))]
+    causes = [line for line in done.stdout.splitlines() if line.startswith("E ")]
     assert len(causes) == len(INSTALLED)
     assert all("AssertionError: the output is not right" in line for line in causes), done.stdout
 

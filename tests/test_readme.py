@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def without_peers_figures(text: str) -> str:
+    """An output with all that other libraries and their versions decide masked: ulps, counts of hazards, widths."""
+    masked = re.sub(r"\d[\d.e]* ulp", "N ulp", text)
+    masked = re.sub(r"(✗ NaN|▲ overflow|∅ lost|≈ inaccurate) \d+ [a-z]", r"\1 N", masked)
+    return re.sub(r"(?<=\S) {2,}|─+", " ", masked)
+
+
 def fits(shown: str, printed: str) -> bool:
     """True where the output is what is shown, a line of three dots standing for any lines."""
     pieces = ["(?:.*\n)*" if line == ELLIPSIS else re.escape(line + "\n") for line in shown.splitlines()]
@@ -91,18 +99,27 @@ def fits(shown: str, printed: str) -> bool:
 BLOCKS = fenced("console")
 NOTEBOOKS = notebook_rows()
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+PEERS = ("torch", "jax", "optax", "scipy")
+needs_peers = pytest.mark.skipif(not all(map(find_spec, PEERS)), reason=f"needs {', '.join(PEERS)}")
+MARKS = {"jq ": needs_jq, "--peer": needs_peers, "--backend": needs_peers}
+
+
+def marks(text: str) -> list[pytest.MarkDecorator]:
+    """What a command needs beside stablemax."""
+    return [mark for part, mark in MARKS.items() if part in text]
 
 
 @pytest.mark.parametrize(
     "block",
-    [pytest.param(b, id=commands_in(b)[0][0], marks=[needs_jq] if "jq " in b else []) for b in BLOCKS],
+    [pytest.param(b, id=commands_in(b)[0][0], marks=marks(b)) for b in BLOCKS],
 )
 def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Path) -> None:
     folder = workplace(tmp_path)
     for command, shown in commands_in(block):
         done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stdout}"
-        assert fits(shown, done.stdout), f"{command}\nprints\n{done.stdout}\nand the page shows\n{shown}"
+        masked = without_peers_figures if "--peer" in command else str
+        assert fits(masked(shown), masked(done.stdout)), f"{command}\nprints\n{done.stdout}\nand the page shows\n{shown}"
 
 
 @pytest.mark.parametrize(("command", "pieces"), NOTEBOOKS, ids=[c for c, _ in NOTEBOOKS])
@@ -114,7 +131,9 @@ def test_a_notebook_command_gives_the_notebooks_numbers(command: str, pieces: li
         assert piece in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in inline_commands() if c.startswith("stablemax ")])
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=marks(c)) for c in inline_commands() if c.startswith("stablemax ")]
+)
 def test_a_command_in_the_text_runs(command: str, tmp_path: Path) -> None:
     done = run(command, workplace(tmp_path))
     assert done.returncode == 0, done.stdout
@@ -151,7 +170,7 @@ def test_the_first_line_tells_the_two_names_apart() -> None:
 
 
 def test_the_page_stays_short() -> None:
-    assert len(PAGE.splitlines()) <= 270
+    assert len(PAGE.splitlines()) <= 475
 
 
 def test_the_errors_in_the_page_are_what_the_benchmark_measures() -> None:

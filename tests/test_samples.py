@@ -187,3 +187,63 @@ def test_the_gate_hands_on_a_mistake_of_the_comparison(tmp_path: Path) -> None:
     # Without looking at the report: a half-written one proves nothing.
     done = gate_beside(f"echo '{LARGE_ERROR}'; exit 2", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "loss 1, at most 25\n", "")
+
+
+# --- implementations --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "code"),
+    [
+        ("numpy_softmax.py", "good", 0),
+        ("numpy_softmax.py", "unstable", 1),
+        ("numpy_softmax.py", "wrong", 1),
+        ("numpy_loss.py", "good_loss", 0),
+        ("numpy_loss.py", "unstable_loss", 1),
+        ("numpy_loss.py", "wrong_loss", 1),
+        ("numpy_loss.py", "loss_backward", 1),
+    ],
+)
+def test_the_implementations_are_what_their_names_say(file: str, function: str, code: int) -> None:
+    only = ("--only", "gentle", "--only", "two-rows", "--only", "large-logits", "--only", "nearly-certain")
+    done = program("check", f"{file}:{function}", "--format", "float32", "--no-search", "-q", *only)
+    assert done.returncode == code
+    standing = {"good": "good", "wrong": "wrong"}.get(function.partition("_")[0], "unstable")
+    assert f" is {standing}: " in " ".join(done.stdout.split())
+
+
+def gate_implementations(cwd: Path, *targets: str) -> subprocess.CompletedProcess[str]:
+    return run("bash", str(SAMPLES / "gate_implementations.sh"), *targets, cwd=cwd)
+
+
+@needs_bash_and_jq
+def test_the_gate_of_implementations_passes_on_the_samples_from_any_directory(tmp_path: Path) -> None:
+    assert os.access(SAMPLES / "gate_implementations.sh", os.X_OK)
+    done = gate_implementations(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "numpy_softmax.py:good: good",
+        "numpy_loss.py:good_loss: good",
+        "numpy_softmax.py:unstable: unstable",
+        "numpy_softmax.py:wrong: wrong",
+        "dumped softmax: ok, true",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_bash_and_jq
+def test_the_gate_of_implementations_fails_with_the_report_where_one_is_not_good(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        "import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum()\n"
+    )
+    done = gate_implementations(tmp_path, "model.py:softmax")
+    assert (done.returncode, done.stdout) == (1, "model.py:softmax: wrong\n")
+    assert done.stderr.startswith("failed: model.py:softmax is wrong, not good\n")
+    assert "smallest input that breaks it:" in done.stderr
+
+
+@needs_bash_and_jq
+def test_the_gate_of_implementations_tells_a_mistake_from_a_failure(tmp_path: Path) -> None:
+    done = gate_implementations(tmp_path, "absent.py:softmax")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: absent.py: there is no such file\n")

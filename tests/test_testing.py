@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,10 @@ import pytest
 from stablemax.errors import StablemaxError
 from stablemax.results import Standing
 from stablemax.testing import assert_accurate, assert_stable, implementation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 QUICK: dict[str, Any] = {"formats": ["float32"], "only": ["gentle", "large-logits"], "search": False}
 
@@ -50,7 +53,9 @@ def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
 
 
 def test_the_code_in_the_message_imports_the_function_where_that_can_be_done() -> None:
-    assert "    import numpy as np\n    from numpy import exp\n" in failure(np.exp, operation="softmax", only=["gentle"])
+    assert "    import numpy as np\n    from numpy import exp\n" in failure(
+        np.exp, operation="softmax", only=["gentle"]
+    )
     local = failure(lambda x: x, operation="softmax", only=["gentle"])
     assert "# function stands for" in local
     assert "implementation(" not in local
@@ -60,7 +65,6 @@ def test_the_contract_is_that_of_the_command() -> None:
     assert failure(shifted, operation="softmax", max_ulp=0.0).startswith("shifted is")
     assert_stable(naive_softmax, allow=["nan"], **QUICK)
     assert_stable(naive_softmax, **{**QUICK, "only": ["gentle"]})
-    assert_stable(lambda x, y: 0.0, operation="cross_entropy", **{**QUICK, "only": ["no-rows"], "allow": []}) if 0 else None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,11 @@ def test_a_module_of_torch_and_its_gradient_are_asserted_on() -> None:
     ("output", "operation", "given"),
     [
         ([[0.5, 0.5]], "softmax", {"logits": [[1000.0, 1000.0]]}),
-        (np.float32([[0.0, -40.0]]) - np.float32([[4.248354e-18, 0.0]]), "log_softmax", {"logits": [[0.0, -40.0]]}),
+        (
+            np.array([[0.0, -40.0]], np.float32) - np.array([[4.248354e-18, 0.0]], np.float32),
+            "log_softmax",
+            {"logits": [[0.0, -40.0]]},
+        ),
         (float(np.log(2)), "cross_entropy", {"logits": [[1.0, 1.0], [2.0, 2.0]], "labels": [0, 1]}),
         (np.log([2.0, 2.0]), "cross_entropy", {"logits": [[1.0, 1.0], [2.0, 2.0]], "labels": [0, 1]}),
         ([[-0.25, 0.25], [0.25, -0.25]], "cross_entropy_grad", {"logits": [[0.0, 0.0]] * 2, "labels": [0, 1]}),
@@ -128,9 +136,13 @@ def test_a_wrong_output_fails_with_what_is_right() -> None:
         ({"operation": "cross_entropy", "logits": [[0.0, 0.0]]}, "cross_entropy needs labels"),
         ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]]}, "softmax_vjp needs its upstream gradient"),
         ({"operation": "softmax", "logits": [[0.0, 0.0]], "reduction": "median"}, "there is no reduction 'median'"),
-        ({"operation": "softmax", "logits": [0.0, 0.0]}, "logits"),
-        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [2]}, "label 2"),
-        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [0.5]}, "labels"),
+        ({"operation": "softmax", "logits": [0.0, 0.0]}, "the logits: have shape"),
+        (
+            {"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [0], "weight": [1.0]},
+            "does not fit 2 classes",
+        ),
+        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [2]}, "label 2 is out of range"),
+        ({"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [0.5]}, "the labels"),
         ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]], "upstream": [[1.0]]}, "upstream"),
     ],
 )
@@ -140,8 +152,8 @@ def test_what_does_not_fit_is_an_error_and_not_a_failure(given: dict[str, Any], 
 
 
 def test_an_implementation_of_ours_is_a_function_of_arrays() -> None:
-    assert implementation("softmax/wide")(np.float32([[0.0, 0.0]])).tolist() == [[0.5, 0.5]]
-    losses = implementation("cross_entropy/wide")(np.float64([[0.0, -40.0]]), np.array([0]))
+    assert implementation("softmax/wide")(np.array([[0.0, 0.0]], np.float32)).tolist() == [[0.5, 0.5]]
+    losses = implementation("cross_entropy/wide")(np.array([[0.0, -40.0]], np.float64), np.array([0]))
     assert losses.tolist() == [4.248354255291589e-18]
     with pytest.raises(StablemaxError, match="there is no variant 'softmax/nobody'"):
         implementation("softmax/nobody")
@@ -179,6 +191,8 @@ def test_in_a_real_run_the_failure_shows_the_report_and_no_frame_of_ours(tmp_pat
     assert "2 failed, 1 passed" in done.stdout
     assert "AssertionError: naive_softmax is unstable" in done.stdout
     assert "AssertionError: the output is not right" in done.stdout
-    frames = [line for line in done.stdout.splitlines() if "stablemax/testing.py:" in line or "stablemax/check.py:" in line]
+    frames = [
+        line for line in done.stdout.splitlines() if "stablemax/testing.py:" in line or "stablemax/check.py:" in line
+    ]
     assert frames == [], done.stdout
     assert "from test_theirs import naive_softmax" in done.stdout

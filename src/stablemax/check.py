@@ -13,11 +13,10 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.implementations.calling import Convention
 from stablemax.implementations.host import Host, Order
-from stablemax.implementations.loading import is_code
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard, HazardCase
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
-from stablemax.pasting import Call, code_of, pytest_of
+from stablemax.pasting import OURS, Call, code_of, pytest_of
 from stablemax.registry import Variant, variants
 from stablemax.results import (
     CheckReport,
@@ -416,7 +415,7 @@ def _standing(accepted: list[Format], found: _Findings, smallest: Trial | None, 
 
 def _traced(asker: Asker, ask: Callable[..., Any], smallest: Trial | None) -> Trace | None:
     """Trace the smallest failing input; None where there is no output, or the code cannot be traced."""
-    if smallest is None or smallest.verdict is None or not is_code(asker.runner.described.name):
+    if smallest is None or smallest.verdict is None or asker.runner.described.place == OURS:
         return None
     try:
         return ask("traced", asker.question(smallest.case, smallest.format))

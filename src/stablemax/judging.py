@@ -10,11 +10,12 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
-from stablemax.loss import TargetOptions, kept_rows
+from stablemax.loss import TargetOptions, check_options, kept_rows
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.verdicts import Case, Shared, setting_of, verdict_of
 from stablemax.vocabulary import Operation, Reduction
+from stablemax.wording import listed
 
 if TYPE_CHECKING:
     from stablemax.results import Verdict
@@ -35,7 +36,7 @@ class JudgeOptions:
     allow : tuple of str
         Outcomes that do not count.
     reduction : Reduction
-        What a gradient is the gradient of: the losses' mean, their sum, or (none) each its own.
+        What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
     ignore_index : int or None
         Rows with this label do not count; their output is not looked at.
     judge : int, optional
@@ -116,6 +117,13 @@ def judge_output(
     if operation.needs_upstream and upstream is None:
         raise StablemaxError(f"{operation} needs its upstream gradient", "give it with --upstream FILE")
     rows, classes = logits.shape
+    if upstream is not None and upstream.shape != logits.shape:
+        raise StablemaxError(
+            f"the upstream gradient: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            "one number for each logit",
+        )
+    if operation.needs_targets and options.targets is not None:
+        check_options(options.targets, classes)
     reduced = operation is Operation.CROSS_ENTROPY and output.size == 1 and (rows > 1 or output.ndim == 0)
     _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
@@ -135,11 +143,12 @@ def judge_output(
         divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
+        summed=options.reduction is Reduction.SUM,
     )
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
     part = output.astype(np.float64)
     part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
-    verdict = verdict_of(part, setting, name=names[1], max_ulp=options.max_ulp)
+    verdict = verdict_of(part, setting, name=names[1], max_ulp=options.max_ulp, may_flush=True)
     failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
     told = list(notes)
     if chosen.size < int(kept.sum()):
@@ -190,6 +199,10 @@ def _summary(logits: Array, chosen: Array, names: tuple[str, str, str]) -> Input
 
 def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, failing: list[Outcome]) -> str:
     error = "" if verdict.error_ulp is None else f"the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
+    allowed = [o for o in verdict.shares if o.is_failure]
+    if not failing and allowed:
+        part = f"{100 * sum(verdict.shares[o] for o in allowed):.3g}% of the cells"
+        return f"{name} keeps its contract: {part} are {listed([o.value for o in allowed])}, which is allowed."
     if not failing:
         return f"{name} is {operation} as it should be{f': {error}' if error else ''}."
     worst = max(failing, key=lambda o: o.severity)

@@ -149,8 +149,9 @@ def _rows_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
             return f"row {i} alone: {found}"
         alone.append(np.asarray(found, dtype=np.float64))
     if together.ndim == 0:
-        mean = np.mean([float(a.reshape(-1)[0]) for a in alone])
-        return _apart(asker, fmt, np.asarray(mean), together, "the mean of the rows' own losses")
+        of_rows = np.sum if asker.reading is Reduction.SUM else np.mean
+        own = of_rows([float(a.reshape(-1)[0]) for a in alone])
+        return _apart(asker, fmt, np.asarray(own), together, f"the {asker.reading} of the rows' own losses")
     stacked = np.stack([a.reshape(together.shape[1:]) for a in alone])
     if asker.operation is Operation.CROSS_ENTROPY_GRAD and asker.reading is Reduction.MEAN:
         stacked = stacked / _ROWS

@@ -52,7 +52,8 @@ class Judgement:
     error_ulp : ndarray of float64 (N, C)
         Distance from the exact value in ulps of the format; NaN where there is none to compare.
     error_u : ndarray of float64 (N, C)
-        The same relative to the exact value, in units of u; NaN where that is 0 or not finite.
+        The same relative to the exact value, in units of u; NaN where that is below the smallest normal
+        number or not finite.
     """
 
     codes: Array
@@ -344,7 +345,9 @@ def judge(
     error = np.where(finite, error, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         spacing_u = np.ldexp(1.0, exact.truth.ulp_exponent(fmt)) / np.abs(exact.truth.nearest) / fmt.u
-        error_u = np.where(exact.truth.nearest != 0, error * spacing_u, np.nan)
+        # Below the smallest normal number digits go missing one by one, and no relative error is bounded.
+        normal = np.abs(exact.truth.nearest) >= fmt.smallest_normal
+        error_u = np.where(normal, error * spacing_u, np.nan)
     return Judgement(codes, error, error_u)
 
 

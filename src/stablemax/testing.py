@@ -21,6 +21,7 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.formats import format_of, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host, Order, Question
+from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, judge_output
 from stablemax.loss import TargetOptions
 from stablemax.vocabulary import Operation, Reduction
@@ -167,10 +168,11 @@ def assert_accurate(
     True
     """
     __tracebackhide__ = True
-    given = [None if v is None else as_array(v) for v in (logits, output, labels, upstream)]
-    x, out, y, g = given
-    assert x is not None
-    assert out is not None
+    x, out = as_array(logits), as_array(output)
+    y, g = (None if v is None else as_array(v) for v in (labels, upstream))
+    if x.ndim != 2:
+        raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
+    problem = as_problem(x, y, axis=-1, ignore_index=ignore_index)
     weights = None if weight is None else as_array(weight).astype(np.float64)
     options = JudgeOptions(
         _operation(operation),
@@ -181,7 +183,7 @@ def assert_accurate(
         ignore_index=ignore_index,
         targets=TargetOptions(weights, label_smoothing, ignore_index),
     )
-    report = judge_output(out, x, y, g, options)
+    report = judge_output(out, problem.logits, problem.labels, g, options)
     if not report.passed:
         from stablemax.render.checks import judged_plain
 

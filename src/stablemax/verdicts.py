@@ -66,6 +66,8 @@ class Case:
         Class weights and label smoothing.
     reduced : bool
         True where the output is the mean of the losses, one number.
+    summed : bool
+        True where that number is their sum instead.
     """
 
     operation: Operation
@@ -76,6 +78,7 @@ class Case:
     divisor: float = 1.0
     targets: TargetOptions = field(default_factory=TargetOptions)
     reduced: bool = False
+    summed: bool = False
 
     @functools.cached_property
     def kept(self) -> Array | None:
@@ -101,6 +104,8 @@ class Case:
     @property
     def mean_divisor(self) -> float:
         """What the mean of the losses divides their sum by: the rows that count, or their labels' weights."""
+        if self.summed:
+            return 1.0
         assert self.labels is not None
         labels = self.labels if self.kept is None else self.labels[self.kept]
         weights = row_weights(labels, self.targets)
@@ -493,13 +498,25 @@ def _first_bad(
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
     if case.reduced:
-        return None, f"the mean of {len(case.rows):,} losses gives {value:.6g} where {right:.6g} is right"
+        return None, f"the mean of {len(case.rows):,} losses gives {' where '.join(told_apart(value, right))} is right"
     words, at = why(setting, CODES[worst], row, cell)
     if why is _outside_cause and CODES[worst].is_failure:
-        words = f"gives {value:.6g} where {right:.6g} is right"
+        words = f"gives {' where '.join(told_apart(value, right))} is right"
     logit = float(case.logits[row, at])
     place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+
+
+def told_apart(a: float, b: float) -> tuple[str, str]:
+    """Write two numbers with as many digits as it takes to see that they are not the same.
+
+    Examples
+    --------
+    >>> told_apart(0.5, 0.25), told_apart(1.0, 1.00000001)
+    (('0.5', '0.25'), ('1', '1.00000001'))
+    """
+    pairs = ((f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in (6, 9, 12, 17))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(a), repr(b)))
 
 
 def _witnessed_cause(variant: Variant, setting: Setting, worst: Outcome, row: int, cell: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-print("printed on import")
+print("printed on import")  # noqa: T201
 
 
 def right(x: Any) -> Any:
@@ -71,14 +71,14 @@ def asks_for_too_much_memory(x: Any) -> Any:
 
 
 def prints(x: Any) -> Any:
-    print('{"not": "ours"} \x1b[31mred')
+    print('{"not": "ours"} \x1b[31mred')  # noqa: T201
     sys.stderr.write("to standard error\n")
     os.write(1, b"to the descriptor\n")
     return right(x)
 
 
 def prints_a_lot(x: Any) -> Any:
-    print("line\n" * 50_000)
+    print("line\n" * 50_000)  # noqa: T201
     return right(x)
 
 

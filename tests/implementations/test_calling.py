@@ -13,7 +13,7 @@ from stablemax.vocabulary import Operation
 
 from . import callable_in_many_ways as ways
 
-X = np.float32([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
+X = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([2, 0])
 P = np.exp(X) / np.exp(X).sum(axis=-1, keepdims=True)
 
@@ -70,7 +70,7 @@ def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_mak
     def loss(x: Any, label: Any) -> Any:
         return np.log(np.exp(x).sum()) - x[label]
 
-    x = np.float32([[0.0, 0.0], [1.0, 1.0]])
+    x = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
     made = host(loss, operation=Operation.CROSS_ENTROPY)
     output = made.call(Question(x, np.array([0, 1]))).output
     assert output is not None
@@ -190,7 +190,7 @@ def test_the_caller_keeps_its_arrays_and_learns_that_they_were_written_into() ->
 
     def into_labels(x: Any, y: Any) -> Any:
         y[0] = 1
-        return np.float32([0.0, 0.0])
+        return np.array([0.0, 0.0], np.float32)
 
     x, labels = X.copy(), LABELS.copy()
     assert answer(into_logits, Question(x)).changed_input
@@ -237,7 +237,7 @@ def test_autograd_gives_the_gradient_of_a_loss_and_of_a_softmax() -> None:
     assert gradient is not None
     assert np.abs(gradient - (P - np.eye(3)[LABELS]) / 2).max() <= 2.0**-23
     vjp = Host(Order("softmax", backend="torch", backward=True), torch.softmax)
-    g = np.float32([[1.0, 2.0, 4.0]] * 2)
+    g = np.array([[1.0, 2.0, 4.0]] * 2, np.float32)
     assert vjp.described.operation is Operation.SOFTMAX_VJP
     output = vjp.call(Question(X, g)).output
     assert output is not None

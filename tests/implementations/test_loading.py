@@ -46,7 +46,11 @@ def refusal(target: str) -> tuple[str, str]:
 def test_a_function_a_class_a_method_and_an_object_are_found_and_can_be_called(name: str, expression: str) -> None:
     function, written = load(f"{WAYS}:{name}")
     assert written == expression
-    p = function(np.float32([[0.0, 0.0]]), -1) if name == "with_axis" else function(np.float32([[0.0, 0.0]]))
+    p = (
+        function(np.array([[0.0, 0.0]], np.float32), -1)
+        if name == "with_axis"
+        else function(np.array([[0.0, 0.0]], np.float32))
+    )
     assert p.tolist() == [[0.5, 0.5]]
 
 

@@ -67,7 +67,9 @@ def test_the_library_is_found_out_from_the_code(library: str, code: str) -> None
     names: dict[str, object] = {"__name__": "user_code"}
     text = {
         "torch": code,
-        "jax": code.replace("torch.Tensor", "jax.Array").replace("torch.nn.functional", "jax.nn").replace("torch", "jax"),
+        "jax": code.replace("torch.Tensor", "jax.Array")
+        .replace("torch.nn.functional", "jax.nn")
+        .replace("torch", "jax"),
     }[library]
     exec(compile(text, "user_code.py", "exec"), names)
     function = names["f"]

@@ -17,8 +17,8 @@ from stablemax.implementations.worker import PRINTED_LIMIT
 from stablemax.vocabulary import Operation
 
 FILE = Path(__file__).parent / "misbehaving.py"
-SMALL = Question(np.float32([[0.0, 0.0]]))
-LARGE = Question(np.float32([[1000.0, 0.0]]))
+SMALL = Question(np.array([[0.0, 0.0]], np.float32))
+LARGE = Question(np.array([[1000.0, 0.0]], np.float32))
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 

@@ -51,7 +51,7 @@ def judge(
         typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
     ] = None,
     reduction: Annotated[
-        Reduction, typer.Option(help="What a gradient is the gradient of; none: of each row's own loss.")
+        Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
     ] = Reduction.MEAN,
     max_ulp: Annotated[
         float | None,
@@ -122,6 +122,8 @@ def judge(
             values, problem.logits, problem.labels, g, options, names=names, command=command, notes=problem.notes
         )
     session.say(report.notes, printing)
+    if number_format is None and computed.lower().endswith((".csv", ".tsv")):
+        session.say([f"{name} is text, judged in {fmt.name}: --format names what the program computed in"], printing)
     if output_format in (OutputFormat.JUNIT, OutputFormat.GITHUB):
         session.emit_for_ci(report, output_format, printing)
     else:

@@ -7,6 +7,7 @@ itself prints goes to a file, whose end travels with the answer.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import sys
@@ -57,6 +58,9 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
     printed = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     os.dup2(printed.fileno(), 1)
     os.dup2(printed.fileno(), 2)
+    # Otherwise what is printed to standard error would come before what was printed earlier.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     return requests, answers, printed
 
 
