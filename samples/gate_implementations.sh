@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-contract=(-q --format float16 --format float32 --max-ulp 32)
+contract=(-q --format float32 --max-ulp 32)
 failed=0
 
 # Says what a target is; exit code 2, a mistake, ends the job with its message.

@@ -60,7 +60,7 @@ def wide(x: Any) -> Any:
 def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
     target: str, standing: Standing, line: str, cure: str
 ) -> None:
-    report = check(Order(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
+    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
     assert report.standing is standing
     assert report.passed is (standing is Standing.GOOD)
     assert f"is {standing}" in report.finding
@@ -83,7 +83,7 @@ def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
 )
 def test_the_torch_samples_are_told_apart(target: str, standing: Standing) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    report = check(Order(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
+    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
     assert (report.standing, report.backend) == (standing, "torch")
 
 

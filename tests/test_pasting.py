@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stablemax.check import CheckOptions, check
+from stablemax.check import CheckOptions, check, check_function
 from stablemax.formats import get_format
 from stablemax.implementations.host import Order
 from stablemax.results import CheckReport, Standing
@@ -77,17 +77,18 @@ def report_on(target: Target) -> CheckReport:
         takes=target.takes,
         search=target.search,
     )
-    return check(Order(target.name, target.operation, backward=target.backward), options)
+    return check_function(None, Order(target.name, target.operation, backward=target.backward), options)
 
 
 @pytest.fixture(scope="module")
 def reports() -> list[CheckReport]:
-    before = Path.cwd()
+    before, path = Path.cwd(), list(sys.path)
     os.chdir(ROOT)
     try:
         return [report_on(t) for t in INSTALLED]
     finally:
         os.chdir(before)
+        sys.path[:] = path
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 import stablemax
+from stablemax.check import CheckOptions, check_function
+from stablemax.formats import FLOAT32
+from stablemax.implementations.host import Order
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 # How the files were made: np.save("logits.npy", np.array(ROWS, np.float32)); np.save("labels.npy", LABELS)
@@ -205,11 +208,31 @@ def test_the_gate_hands_on_a_mistake_of_the_comparison(tmp_path: Path) -> None:
     ],
 )
 def test_the_implementations_are_what_their_names_say(file: str, function: str, code: int) -> None:
-    only = ("--only", "gentle", "--only", "two-rows", "--only", "large-logits", "--only", "nearly-certain")
-    done = program("check", f"{file}:{function}", "--format", "float32", "--no-search", "-q", *only)
-    assert done.returncode == code
+    only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
+    options = CheckOptions((FLOAT32,), only=only, search=False)
+    report = check_function(None, Order(f"{SAMPLES / file}:{function}"), options)
     standing = {"good": "good", "wrong": "wrong"}.get(function.partition("_")[0], "unstable")
-    assert f" is {standing}: " in " ".join(done.stdout.split())
+    assert report.standing.value == standing, report.finding
+    assert report.passed is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "code"),
+    [
+        ("torch_softmax.py", "good", 0),
+        ("torch_softmax.py", "unstable", 1),
+        ("torch_softmax.py", "wrong", 1),
+        ("torch_loss.py", "good_loss", 0),
+        ("torch_loss.py", "unstable_loss", 1),
+    ],
+)
+def test_the_torch_implementations_are_what_their_names_say(file: str, function: str, code: int) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
+    options = CheckOptions((FLOAT32,), only=only, search=False)
+    report = check_function(None, Order(f"{SAMPLES / file}:{function}"), options)
+    assert report.standing.value == function.partition("_")[0], report.finding
+    assert report.passed is (code == 0)
 
 
 def gate_implementations(cwd: Path, *targets: str) -> subprocess.CompletedProcess[str]:

@@ -201,8 +201,8 @@ def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, fai
     error = "" if verdict.error_ulp is None else f"the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
     allowed = [o for o in verdict.shares if o.is_failure]
     if not failing and allowed:
-        part = f"{100 * sum(verdict.shares[o] for o in allowed):.3g}% of the cells"
-        return f"{name} keeps its contract: {part} are {listed([o.value for o in allowed])}, which is allowed."
+        cells = f"{100 * sum(verdict.shares[o] for o in allowed):.3g}% of the cells"
+        return f"{name} keeps its contract: {cells} are {listed([o.value for o in allowed])}, which is allowed."
     if not failing:
         return f"{name} is {operation} as it should be{f': {error}' if error else ''}."
     worst = max(failing, key=lambda o: o.severity)

@@ -45,7 +45,7 @@ def levels(fmt: Format) -> list[float]:
     --------
     >>> from stablemax.formats import FLOAT16
     >>> [v for v in levels(FLOAT16) if v > 10]
-    [11.0, 12.0, 18.0, 20.0, 50.0, 100.0, 1000.0, 5000.0, 10000.0]
+    [12.0, 18.0, 20.0, 50.0, 100.0, 1000.0, 4000.0, 10000.0]
     """
     top = math.floor(math.log10(fmt.max))
     powers = {k for k in (0, 1, 2, 3, 4, 5, 8, 10, 17, top) if k <= top}

@@ -87,7 +87,7 @@ def reads_standard_input(x: Any) -> Any:
 
 
 def takes_standard_output_away(x: Any) -> Any:
-    sys.stdout = None  # type: ignore[assignment]
+    sys.stdout = None
     return right(x)
 
 
