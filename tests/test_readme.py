@@ -119,7 +119,9 @@ def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Pat
         done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         masked = without_peers_figures if "--peer" in command else str
-        assert fits(masked(shown), masked(done.stdout)), f"{command}\nprints\n{done.stdout}\nand the page shows\n{shown}"
+        assert fits(masked(shown), masked(done.stdout)), (
+            f"{command}\nprints\n{done.stdout}\nand the page shows\n{shown}"
+        )
 
 
 @pytest.mark.parametrize(("command", "pieces"), NOTEBOOKS, ids=[c for c, _ in NOTEBOOKS])

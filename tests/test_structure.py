@@ -40,6 +40,7 @@ ROOMS = (
     ("implementations",),
     ("asking",),
     ("laws", "search", "pasting"),
+    ("exactness", "counterexample"),
     ("check", "judging"),
     ("arrays",),
     ("api",),

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.asking import Asker, Runner, Trial, find_reading
+from stablemax.counterexample import counterexample
 from stablemax.errors import StablemaxError, shown
+from stablemax.exactness import is_wrong_exactly
+from stablemax.finding import check_finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.implementations.calling import Convention
 from stablemax.implementations.host import Host, Order
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
-from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard, HazardCase
+from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
-from stablemax.pasting import OURS, Call, code_of, pytest_of
+from stablemax.pasting import OURS
 from stablemax.registry import Variant, variants
 from stablemax.results import (
     CheckReport,
     Contract,
-    Counterexample,
     HazardVerdict,
     LawVerdict,
     Outcome,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from stablemax.results import Trace
 
+_TRIALS_RUN_EXACTLY = 8
 _MAX_HANGS = 3
 """Hazards are not run any more once so many have hung: each takes the whole time limit."""
 
@@ -207,8 +210,14 @@ def _checked(
         found.notes += _repeated(asker, accepted[-1])
     if way.by_row:
         found.notes.append(f"called one row at a time, as {way.in_words}: on several rows it {why}")
-    if described.operation is Operation.CROSS_ENTROPY_GRAD and asker.reading is Reduction.SUM:
-        found.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
+    if asker.reading is Reduction.SUM:
+        of_gradient = described.operation is Operation.CROSS_ENTROPY_GRAD
+        taken = (
+            "its gradient is taken as that of the sum of the losses"
+            if of_gradient
+            else "it is taken as the sum of the losses"
+        )
+        found.notes.append(f"{taken}, not as {'that of ' if of_gradient else ''}their mean")
     found.notes += [f"not tried in {name}: it {why}" for name, why in refusals.items() if accepted]
     takes = described.takes | set(options.takes)
     for hazard in hazards:
@@ -226,12 +235,15 @@ def _checked(
         found.laws += check_laws(asker, fmt)
     smallest = _smallest(asker, options, accepted, found, progress) if accepted else None
     trace = _traced(asker, ask, smallest)
-    wrong = bool(trace and trace.formula_is_wrong) or (bool(accepted) and _is_wrong(asker, smallest, found, ask))
+    trials = [t for t in (smallest, *(t for _, t in found.failures[:_TRIALS_RUN_EXACTLY])) if t is not None]
+    wrong = bool(trace and trace.formula_is_wrong) or (
+        bool(accepted) and is_wrong_exactly(asker, trials, found.laws, ask)
+    )
     standing = _standing(accepted, found, smallest, wrong=wrong)
     blame = None if trace is None else trace.blame
     curable = standing in (Standing.UNSTABLE, Standing.WRONG)
     cure = _cure(described.operation, options, accepted) if curable else None
-    example = None if smallest is None else _counterexample(asker, smallest, way, order)
+    example = None if smallest is None else counterexample(asker, smallest, way, backward=order.backward)
     report = CheckReport(
         target=described.name,
         operation=described.operation.value,
@@ -252,7 +264,7 @@ def _checked(
         command=command,
         notes=tuple(found.notes),
     )
-    return _with_finding(report, refusals)
+    return replace(report, finding=check_finding(report, refusals))
 
 
 def _way(ask: Callable[..., Any]) -> tuple[Convention, str]:
@@ -349,56 +361,6 @@ def _smallest(
     return asker.trial(shrunk(asker, simplest.case, simplest.format), simplest.format)
 
 
-def _is_wrong(asker: Asker, smallest: Trial | None, found: _Findings, ask: Callable[..., Any]) -> bool:
-    """Tell a wrong formula from an unstable one, by whether it is wrong in exact arithmetic too.
-
-    NumPy code runs on exact numbers, where it can be followed; otherwise, and for other libraries, an
-    easy input in float64 decides, on which no formula that is right loses half of its digits.
-    """
-    easy = asker.trial(easy_case(), FLOAT64)
-    if easy.answer.output is not None and easy.verdict is None:
-        return True  # of another shape
-    exact = None if easy.verdict is None else _exactly(asker, easy, ask)
-    breaks_a_law = any(law.detail for law in found.laws if law.format == "float64" and law.law in _TELLING_LAWS)
-    suspect = easy.failed or breaks_a_law if exact is None else _is_failure(asker, exact, easy)
-    if suspect and easy.verdict is not None:
-        return True
-    trials = [t for t in (smallest, *(t for _, t in found.failures[:8])) if t is not None and t.verdict is not None]
-    for trial in trials:
-        exact = _exactly(asker, trial, ask)
-        if exact is not None and _is_failure(asker, exact, trial):
-            return True
-    return False
-
-
-_LARGEST_EXACT = 1e300
-"""Beyond, exact results may be larger than the float64 that they are compared as."""
-
-_TELLING_LAWS = ("shift-invariance", "permutation", "rows-independent", "rows-sum-to-1", "gradient-sums-to-0")
-
-
-def _exactly(asker: Asker, trial: Trial, ask: Callable[..., Any]) -> np.ndarray | None:
-    """Run the target on exact numbers; None where that is not possible."""
-    if asker.runner.described.backend != "numpy" or trial.case.logits.size > 4096:
-        return None
-    finite = trial.case.logits[np.isfinite(trial.case.logits)]
-    if finite.size and np.abs(finite).max() > _LARGEST_EXACT:
-        return None
-    try:
-        return ask("exactly", asker.question(trial.case, trial.format))
-    except NoAnswerError:
-        return None
-
-
-def _is_failure(asker: Asker, exact: np.ndarray, trial: Trial) -> bool:
-    right = trial.setting.exact.truth.rounded
-    if exact.size != right.size:
-        return True
-    rounded = trial.format.round(exact.reshape(right.shape))
-    # Where exact arithmetic finds no value (inf - inf), the floats' NaN is not the formula's fault alone.
-    return bool((asker.severities(rounded, trial.setting)[~np.isnan(rounded)] > 0).any())
-
-
 def _standing(accepted: list[Format], found: _Findings, smallest: Trial | None, *, wrong: bool) -> Standing:
     if not accepted:
         return Standing.BROKEN
@@ -432,107 +394,3 @@ def _cure(operation: Operation, options: CheckOptions, accepted: list[Format]) -
         if not any(asker.trial(h.case(f), f).failed for h, f in cases):
             return variant
     return None
-
-
-def _counterexample(asker: Asker, trial: Trial, way: Convention, order: Order) -> Counterexample:
-    described, case, fmt = asker.runner.described, trial.case, trial.format
-    given = asker.question(case, fmt).options
-    call = Call(
-        described,
-        way,
-        case,
-        fmt.name,
-        asker.contract,
-        {name: value for name, value in given.items() if name in way.options},
-        asker.reading,
-        order.backward,
-    )
-    output = (
-        () if trial.verdict is None or trial.answer.output is None else _rows(trial.answer.output.astype(np.float64))
-    )
-    truth = _rows(trial.setting.exact.truth.rounded)
-    came = trial.trouble or f"gives {_brief(output)}"
-    comment = f"{came}; {_brief(truth)} is right"
-    small = case.logits.size <= 4096
-    return Counterexample(
-        format=fmt.name,
-        logits=_rows(fmt.round(case.logits)) if small else (),
-        labels=tuple(int(v) for v in case.labels)
-        if described.operation.needs_targets and case.labels.ndim == 1 and small
-        else (),
-        upstream=_rows(fmt.round(case.upstream)) if described.operation.needs_upstream and small else (),
-        outcome=trial.worst,
-        output=output if small else (),
-        truth=truth if small else (),
-        code=code_of(call, comment),
-        test=pytest_of(call, _where(case, fmt)),
-    )
-
-
-def _where(case: HazardCase, fmt: Format) -> str:
-    values = ", ".join(f"{v:g}" for v in np.unique(case.logits)[:4]).replace("-", "minus ")
-    return f"at {values} in {fmt.name}"
-
-
-def _rows(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
-    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
-
-
-def _brief(rows: tuple[tuple[float, ...], ...]) -> str:
-    text = "[" + ", ".join("[" + ", ".join(f"{v:.9g}" for v in row) + "]" for row in rows[:2]) + "]"
-    return text if len(rows) <= 2 and len(text) <= 60 else f"{text[:57]}..."
-
-
-def _with_finding(report: CheckReport, refusals: dict[str, str]) -> CheckReport:
-    from dataclasses import replace
-
-    return replace(report, finding=finding_of(report, refusals))
-
-
-def finding_of(report: CheckReport, refusals: dict[str, str]) -> str:
-    """Put a check's result into a sentence or two.
-
-    Parameters
-    ----------
-    report : CheckReport
-        All but its finding.
-    refusals : dict of str to str
-        By format, what the target did instead of an answer to an easy input.
-    """
-    name, formats = report.target, listed(report.formats) if report.formats else ""
-    failed = [h for h in report.hazards if h.failed]
-    laws = [law for law in report.laws if law.failed]
-    ran = len({h.hazard for h in report.hazards if not h.skipped})
-    if report.standing is Standing.GOOD:
-        # What was flushed to 0 below the smallest normal number has an error that is nobody's fault.
-        counted_too = (Outcome.OK, *report.contract.allow)
-        errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
-        worst = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
-        return f"{name} is good: it keeps its contract on {counted(ran, 'hazard')} in {formats}{worst}."
-    if not report.formats:
-        return f"{name} is broken: it {next(iter(refusals.values()), 'gives no answer')}."
-    hazards = dict.fromkeys(h.hazard for h in failed)
-    parts = []
-    if hazards:
-        parts.append(f"it fails {len(hazards)} of {counted(ran, 'hazard')}")
-    broken_laws = list(dict.fromkeys(law.law for law in laws))
-    if broken_laws:
-        parts.append(f"it breaks {'the law' if len(broken_laws) == 1 else 'the laws'} of {listed(broken_laws)}")
-    if not parts:
-        parts.append("the search found an input that breaks it")
-    meaning = {
-        Standing.WRONG: "wrong: its formula does not compute "
-        f"{Operation(report.operation).value} even in exact arithmetic;",
-        Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
-        Standing.BROKEN: "broken:",
-    }[report.standing]
-    sentences = [f"{name} is {meaning} {' and '.join(parts)}."]
-    troubled = next((h for h in failed if h.trouble), None)
-    if troubled is not None and not report.blame:
-        sentences.append(f"On {troubled.hazard} in {troubled.format} it {troubled.trouble}.")
-    if report.blame:
-        sentences.append(f"{report.blame[0].upper()}{report.blame[1:]}.")
-    if report.cure:
-        sentences.append(f"Use {report.cure}: {report.cure_formula}.")
-    return " ".join(sentences)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,13 @@ def takes_standard_output_away(x: Any) -> Any:
 def forks(x: Any) -> Any:
     if os.fork() == 0:
         return None
+    return right(x)
+
+
+def forks_and_counts(x: Any) -> Any:
+    with Path(os.environ["CALLS"]).open("a") as calls:
+        calls.write("called\n")
+    os.fork()
     return right(x)
 
 

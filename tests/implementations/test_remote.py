@@ -114,6 +114,16 @@ def test_neither_reading_nor_forking_nor_closing_its_streams_disturbs_the_conver
         assert outputs(asked, SMALL) == [HALVES]
 
 
+def test_code_that_forks_is_called_once_for_each_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were the children to go on with the questions that are left, five of them would make 31 calls, and a
+    # search's 250 would stop the machine.
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    with remote("forks_and_counts") as asked:
+        assert outputs(asked, *[SMALL] * 5) == [HALVES] * 5
+        time.sleep(0.2)
+    assert (tmp_path / "calls").read_text() == "called\n" * 5
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

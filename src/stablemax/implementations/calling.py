@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ class Convention:
             options[self.axis] = -1
         if self.by_row:
             rows = [_called(function, x[i], None if second is None else second[i], options) for i in range(len(x))]
+            if hasattr(rows[0], "detach"):
+                from stablemax.peers.torch_arrays import stacked
+
+                # Through NumPy the gradient, and the trace, would be lost.
+                return stacked(rows)
             return np.stack([as_array(row) for row in rows])
         return _called(function, x, second, options)
 
@@ -59,7 +65,14 @@ class Convention:
 
 
 def _called(function: Callable[..., Any], x: Any, second: Any, options: dict[str, Any]) -> Any:
-    return function(x, **options) if second is None else function(x, second, **options)
+    own = os.getpid()
+    try:
+        return function(x, **options) if second is None else function(x, second, **options)
+    finally:
+        # Code that forks must not come back twice: the child would go on calling it, and so would its
+        # children, until the machine stands still.
+        if os.getpid() != own:
+            os._exit(0)
 
 
 def conventions(function: Callable[..., Any], operation: Operation) -> list[Convention]:

@@ -52,6 +52,11 @@ def to_numpy(tensor: Any) -> Array:
     return np.array(plain.numpy())
 
 
+def stacked(rows: list[torch.Tensor]) -> torch.Tensor:
+    """Put the results of rows together along a new first axis."""
+    return torch.stack(rows)
+
+
 class Adapter:
     """Arguments and results of functions that work on PyTorch tensors."""
 

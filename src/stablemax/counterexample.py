@@ -1,0 +1,82 @@
+"""A failing trial as what a person needs to see it: numbers, code to paste, a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.pasting import Call, code_of, pytest_of
+from stablemax.results import Counterexample
+
+if TYPE_CHECKING:
+    from stablemax.asking import Asker, Trial
+    from stablemax.formats import Array, Format
+    from stablemax.implementations.calling import Convention
+    from stablemax.inputs.hazards import HazardCase
+
+_MAX_CELLS = 4096
+"""Larger inputs are not kept in the report."""
+
+
+def counterexample(asker: Asker, trial: Trial, way: Convention, *, backward: bool) -> Counterexample:
+    """Write a failing trial down.
+
+    Parameters
+    ----------
+    asker : Asker
+        The implementation and its contract.
+    trial : Trial
+        What failed.
+    way : Convention
+        How the implementation is called.
+    backward : bool
+        The gradient by autograd is what fails.
+    """
+    described, case, fmt = asker.runner.described, trial.case, trial.format
+    given = asker.question(case, fmt).options
+    call = Call(
+        described,
+        way,
+        case,
+        fmt.name,
+        asker.contract,
+        {name: value for name, value in given.items() if name in way.options},
+        asker.reading,
+        backward,
+    )
+    output = (
+        () if trial.verdict is None or trial.answer.output is None else _rows(trial.answer.output.astype(np.float64))
+    )
+    truth = _rows(trial.setting.exact.truth.rounded)
+    came = trial.trouble or f"gives {_brief(output)}"
+    comment = f"{came}; {_brief(truth)} is right"
+    small = case.logits.size <= _MAX_CELLS
+    return Counterexample(
+        format=fmt.name,
+        logits=_rows(fmt.round(case.logits)) if small else (),
+        labels=tuple(int(v) for v in case.labels)
+        if described.operation.needs_targets and case.labels.ndim == 1 and small
+        else (),
+        upstream=_rows(fmt.round(case.upstream)) if described.operation.needs_upstream and small else (),
+        outcome=trial.worst,
+        output=output if small else (),
+        truth=truth if small else (),
+        code=code_of(call, comment),
+        test=pytest_of(call, _where(case, fmt)),
+    )
+
+
+def _where(case: HazardCase, fmt: Format) -> str:
+    values = ", ".join(f"{v:g}" for v in np.unique(case.logits)[:4]).replace("-", "minus ")
+    return f"at {values} in {fmt.name}"
+
+
+def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
+    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
+
+
+def _brief(rows: tuple[tuple[float, ...], ...]) -> str:
+    text = "[" + ", ".join("[" + ", ".join(f"{v:.9g}" for v in row) + "]" for row in rows[:2]) + "]"
+    return text if len(rows) <= 2 and len(text) <= 60 else f"{text[:57]}..."
