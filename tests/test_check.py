@@ -299,6 +299,12 @@ def test_a_gradient_may_be_that_of_the_sum_and_is_said_to_be() -> None:
     assert "its gradient is taken as that of the sum of the losses, not of their mean" in report.notes
 
 
+def test_a_loss_may_be_the_sum_and_is_said_to_be() -> None:
+    report = checked(ways.summed_loss, Operation.CROSS_ENTROPY)
+    assert report.standing is Standing.GOOD, report.finding
+    assert "its number is taken as the sum of the losses, not their mean" in report.notes
+
+
 def run_hazards(report: CheckReport) -> set[str]:
     return {h.hazard for h in report.hazards if not h.skipped}
 

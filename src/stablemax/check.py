@@ -212,12 +212,8 @@ def _checked(
         found.notes.append(f"called one row at a time, as {way.in_words}: on several rows it {why}")
     if asker.reading is Reduction.SUM:
         of_gradient = described.operation is Operation.CROSS_ENTROPY_GRAD
-        taken = (
-            "its gradient is taken as that of the sum of the losses"
-            if of_gradient
-            else "it is taken as the sum of the losses"
-        )
-        found.notes.append(f"{taken}, not as {'that of ' if of_gradient else ''}their mean")
+        taken = "its gradient is taken as that of the sum" if of_gradient else "its number is taken as the sum"
+        found.notes.append(f"{taken} of the losses, not {'of ' if of_gradient else ''}their mean")
     found.notes += [f"not tried in {name}: it {why}" for name, why in refusals.items() if accepted]
     takes = described.takes | set(options.takes)
     for hazard in hazards:

@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.loss import TargetOptions, check_options, kept_rows
+from stablemax.registry import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.verdicts import Case, Shared, setting_of, verdict_of
@@ -72,6 +73,10 @@ class JudgeOptions:
     def inputs(self, logits: Array) -> Format:
         """Return the format that the program saw its logits in: as they are stored, or rounded first."""
         return self.round_logits or format_of(logits.dtype)
+
+
+_REFERENCES = {Operation.SOFTMAX: "softmax/shifted", Operation.LOGSUMEXP: "logsumexp/shifted"}
+"""Formulas with an a-priori bound that any good kernel should keep."""
 
 
 def judge_output(
@@ -148,7 +153,15 @@ def judge_output(
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
     part = output.astype(np.float64)
     part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
-    verdict = verdict_of(part, setting, name=names[1], max_ulp=options.max_ulp, may_flush=True)
+    reference = get(_REFERENCES.get(operation, operation.accurate_variant))
+    verdict = verdict_of(
+        part,
+        setting,
+        name=names[1],
+        max_ulp=options.max_ulp,
+        may_flush=True,
+        bound=None if reduced else reference.bound,
+    )
     failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
     told = list(notes)
     if chosen.size < int(kept.sum()):
@@ -163,6 +176,7 @@ def judge_output(
         output=names[1],
         input=_summary(logits, chosen, names),
         verdict=verdict,
+        bound_of="" if verdict.error_over_bound is None else reference.id,
         passed=not failing,
         finding=_finding(verdict, names[1], operation, options.fmt, failing),
         contract=Contract(options.max_ulp, options.allow, (), (options.fmt.name,)),

@@ -81,6 +81,10 @@ def mean_loss(x: Any, labels: Any) -> float:
     return float((losses(x, labels) / len(x)).sum()) if len(x) else float("nan")
 
 
+def summed_loss(x: Any, labels: Any) -> float:
+    return float(losses(x, labels).sum())
+
+
 def loss_of_one_row(x: Any, label: Any) -> Any:
     return losses(x[np.newaxis], np.array([label]))[0].astype(x.dtype)
 

@@ -258,7 +258,7 @@ def render_judged(report: JudgeReport, how: OutputFormat, *, color: str, to_file
         return console.printed(_judged(report, on), on) + _reproduce(report.command)
     if how is OutputFormat.MARKDOWN:
         lines = [report.finding, "", *(f"- {line}" for line in judged_facts(report))]
-        lines += [f"- {line}" for line in detail_lines(report.verdict)]
+        lines += [f"- {line}" for line in detail_lines(report.verdict, f"the bound of {report.bound_of}")]
         return "\n".join([*lines, "", f"Reproduce: `{quoted(report.command)}`"]) + "\n"
     write = data.table_csv if how is OutputFormat.CSV else data.table_plain
     return write(list(data.VERDICT_COLUMNS), [data.verdict_row(report.operation, report.verdict)])
@@ -298,4 +298,4 @@ def _judged(report: JudgeReport, on: Surface) -> list[RenderableType]:
         text = f"{glyph(outcome, ascii_only=on.ascii_only)} {look.word}"
         table.add_row(Text(text, style=look.style), Text(figures.share(part)))
     parts += [Text(""), table, Text("")]
-    return parts + [Text(line) for line in detail_lines(report.verdict)]
+    return parts + [Text(line) for line in detail_lines(report.verdict, f"the bound of {report.bound_of}")]

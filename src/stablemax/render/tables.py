@@ -189,12 +189,12 @@ def _details(report: OperationReport, on: Surface) -> list[RenderableType]:
     return parts
 
 
-def detail_lines(verdict: Verdict) -> list[str]:
+def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
     """All the figures of a verdict, in words."""
     measured = [
         ("largest error", figures.error(verdict.error_ulp)),
         ("relative", figures.error(verdict.error_u, "u")),
-        ("over its bound", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
+        (f"over {bound}", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
         ("largest |sum p - 1|", "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}"),
         ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean, verdict.format)),
         ("off by", figures.error(verdict.mean_error_ulp)),

@@ -214,6 +214,8 @@ class JudgeReport:
         The result in a sentence.
     contract : Contract
         What it was held to.
+    bound_of : str
+        The variant whose a-priori bound the verdict's `error_over_bound` is about; empty without one.
     command : tuple of str
         The command that reproduces it.
     notes : tuple of str
@@ -227,5 +229,6 @@ class JudgeReport:
     passed: bool
     finding: str
     contract: Contract
+    bound_of: str = ""
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
