@@ -483,13 +483,6 @@ def test_collapse_has_a_loss_and_a_gradient_of_exactly_0_in_float32() -> None:
 
 # --- our best variants stand them all -------------------------------------------------------------
 
-# Hazard and what becomes of it; in every other case the variant is ok, or the input is to blame.
-BEYOND_OUR_BEST: dict[tuple[str, str], set[str]] = {
-    # g - g_m overflows, and float64 has nothing wider.
-    ("softmax_vjp/wide", "largest-upstream"): {"float64"},
-}
-
-
 @EVERY
 @pytest.mark.parametrize("fmt", COMPARED, ids=lambda f: f.name)
 def test_the_widest_formulas_stand_every_hazard(hazard: Hazard, fmt: Format) -> None:
@@ -497,14 +490,15 @@ def test_the_widest_formulas_stand_every_hazard(hazard: Hazard, fmt: Format) -> 
     for operation in hazard.operations:
         found = variant_verdict(get(f"{operation}/wide"), setting_of(case_of(case, operation), shared))
         assert found.worst is not None
-        expected = fmt.name in BEYOND_OUR_BEST.get((found.variant, hazard.name), set())
-        assert found.worst.is_failure == expected, (found.variant, found.worst, found.cause)
+        assert not found.worst.is_failure, (found.variant, found.worst, found.cause)
 
 
 OF_OTHERS = {
     # Only reductions, ignored rows and missing values: our own formulas are run on rows, and reduce exactly.
     "row-all-neg-inf", "positive-infinity", "nan-logit", "soft-zero-at-neg-inf", "ignored-row-all-neg-inf",
     "all-rows-ignored", "no-rows", "weights-far-apart", "all-weights-zero", "many-equal-losses", "many-uniform-rows",
+    # g - g_m overflowed in softmax_vjp/centred, before it was given room.
+    "largest-upstream",
 }  # fmt: skip
 
 

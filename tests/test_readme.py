@@ -172,7 +172,7 @@ def test_the_first_line_tells_the_two_names_apart() -> None:
 
 
 def test_the_page_stays_short() -> None:
-    assert len(PAGE.splitlines()) <= 480
+    assert len(PAGE.splitlines()) <= 485
 
 
 def test_the_errors_in_the_page_are_what_the_benchmark_measures() -> None:
