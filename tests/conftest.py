@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, print_blob=True)
 # For a deliberate hunt: --hypothesis-profile=search
 settings.register_profile("search", deadline=None, max_examples=3000)
 settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """Let programs under test be interrupted, also where the tests run in the background of a shell.
+
+    There SIGINT is ignored, which every child inherits, and Python then installs no handler of its own.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
