@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax import testing
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
@@ -492,5 +491,81 @@ def test_checking_a_numpy_function_loads_no_other_library() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_public_name_is_the_same_check() -> None:
-    assert testing.FORMATS == ("float16", "bfloat16", "float32", "float64")
+def test_a_gradient_n_times_too_large_is_wrong_where_the_loss_itself_is_a_mean() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    class Undivided(torch.autograd.Function):  # type: ignore[misc,name-defined]
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any) -> Any:
+            ctx.save_for_backward(x, y)
+            return torch.nn.functional.cross_entropy(x, y)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            x, y = ctx.saved_tensors
+            return g * (torch.softmax(x, -1) - torch.nn.functional.one_hot(y, x.shape[-1])), None
+
+    options = CheckOptions((FLOAT32,), only=("two-rows", "gentle"), allow=("lost",), search=False)
+    order = Order("undivided", Operation.CROSS_ENTROPY, "torch", backward=True)
+    assert check_function(Undivided.apply, order, options).standing is Standing.WRONG
+
+
+def test_code_that_gives_out_its_own_buffer_is_judged_by_what_it_gave() -> None:
+    buffers: dict[tuple[int, ...], Any] = {}
+
+    def softmax(x: Any) -> Any:
+        out = buffers.setdefault((*x.shape, x.dtype.itemsize), np.empty_like(x))
+        np.exp(x - x.max(axis=-1, keepdims=True), out=out)
+        out /= out.sum(axis=-1, keepdims=True)
+        return out
+
+    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle", "large-logits")))
+    assert report.standing is Standing.GOOD, report.finding
+
+
+def test_numpy_code_is_tried_in_bfloat16_only_where_that_is_asked_for() -> None:
+    def softmax(x: Any, temperature: float = 1.0) -> Any:
+        e = np.exp((x - x.max(axis=-1, keepdims=True)) / temperature)
+        return e / e.sum(axis=-1, keepdims=True)
+
+    few: dict[str, Any] = {"only": ("gentle",), "search": False}
+    usual = check_function(softmax, Order("softmax"), CheckOptions(**few))
+    assert (usual.standing, usual.formats) == (Standing.GOOD, ("float16", "float32", "float64"))
+    asked = check_function(softmax, Order("softmax"), CheckOptions((BFLOAT16,), **few))
+    assert [law.detail for law in asked.laws if law.failed] == ["bfloat16 goes in, float32 comes out"]
+
+
+def test_a_hazard_that_hangs_does_not_hide_what_fails_in_numbers(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nimport numpy as np\n"
+        "def softmax(x):\n"
+        "    if x.shape[-1] > 1000:\n        time.sleep(60)\n"
+        "    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)\n"
+    )
+    options = CheckOptions((FLOAT32,), only=("large-logits", "one-finite-of-100000"))
+    report = check(Order(f"{tmp_path / 'slow.py'}:softmax"), options, timeout_s=3.0)
+    assert report.counterexample is not None
+    assert report.counterexample.logits == ((100.0,),)
+    assert "exp overflows" in report.finding
+
+
+def test_a_broken_law_alone_gives_code_to_paste_and_a_test_of_the_laws() -> None:
+    def softmax(x: Any) -> Any:
+        wide = x.astype(np.float64)
+        e = np.exp(wide - wide.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle",)))
+    assert report.counterexample is not None
+    assert "float32 goes in, float64 comes out" in report.counterexample.code
+    assert "assert_stable(softmax, " in report.counterexample.test
+
+
+def test_a_large_input_is_pasted_by_its_runs_of_equal_numbers() -> None:
+    def logsumexp(x: Any) -> Any:
+        return np.logaddexp.reduce(x, axis=-1)
+
+    options = CheckOptions((FLOAT16,), only=("absorbed-tail",))
+    report = check_function(logsumexp, Order("logsumexp"), options)
+    assert report.counterexample is not None
+    assert "np.repeat(np.array([" in report.counterexample.code

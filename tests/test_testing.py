@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
     message = failure(naive_softmax)
     line = naive_softmax.__code__.co_firstlineno + 1
     assert message.startswith("naive_softmax is unstable: its formula is right, its arithmetic is not;")
-    assert f"Line {line}: exp overflows" in message.replace("\n", " ")
+    assert f"test_testing.py, line {line}: exp overflows" in message.replace("\n", " ")
     assert "large-logits  ✗ NaN" in message
     assert "smallest input that breaks it:" in message
     assert "\x1b" not in message
@@ -130,13 +131,12 @@ def test_a_wrong_output_fails_with_what_is_right() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"operation": "softmax", "logits": [[0.0, 0.0, 0.0]]}, "has shape"),
         ({"operation": "sofmax", "logits": [[0.0, 0.0]]}, "there is no operation"),
         ({"operation": "softmax", "logits": [[0.0, 0.0]], "allow": ["shift-invariance"]}, "there is no outcome"),
         ({"operation": "cross_entropy", "logits": [[0.0, 0.0]]}, "cross_entropy needs labels"),
         ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]]}, "softmax_vjp needs its upstream gradient"),
         ({"operation": "softmax", "logits": [[0.0, 0.0]], "reduction": "median"}, "there is no reduction 'median'"),
-        ({"operation": "softmax", "logits": [0.0, 0.0]}, "the logits: have shape"),
+        ({"operation": "softmax", "logits": [[[0.0, 0.0]]]}, "the logits: have shape"),
         (
             {"operation": "cross_entropy", "logits": [[0.0, 0.0]], "labels": [0], "weight": [1.0]},
             "does not fit 2 classes",
@@ -196,3 +196,16 @@ def test_in_a_real_run_the_failure_shows_the_report_and_no_frame_of_ours(tmp_pat
     ]
     assert frames == [], done.stdout
     assert "from test_theirs import naive_softmax" in done.stdout
+
+
+def test_an_output_of_another_shape_fails_the_test_and_is_no_mistake_of_it() -> None:
+    with pytest.raises(AssertionError, match=r"has shape \(2, 1\), and softmax of these logits has \(1, 2\)"):
+        assert_accurate(np.zeros((2, 1)), operation="softmax", logits=np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "output", "labels"),
+    [("softmax", [0.5, 0.5], None), ("logsumexp", math.log(2), None), ("cross_entropy", math.log(2), 1)],
+)
+def test_one_row_may_be_given_as_a_vector(operation: str, output: Any, labels: int | None) -> None:
+    assert assert_accurate(output, operation=operation, logits=[0.0, 0.0], labels=labels).passed

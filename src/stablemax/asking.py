@@ -205,7 +205,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def find_reading(asker: Asker, case: HazardCase, fmt: Format) -> Reduction:
+def find_reading(asker: Asker, case: HazardCase, fmt: Format, forward: Answer | None = None) -> Reduction:
     """Find out which reduction a single number is, or a gradient the gradient of: the mean, or the sum.
 
     Parameters
@@ -216,6 +216,9 @@ def find_reading(asker: Asker, case: HazardCase, fmt: Format) -> Reduction:
         An easy input of two rows or more.
     fmt : Format
         The number format.
+    forward : Answer, optional
+        What a loss itself gave, where the gradient that autograd takes of it is judged: the loss says
+        which it is, so that a gradient that is N times too large is one.
 
     Returns
     -------
@@ -224,14 +227,18 @@ def find_reading(asker: Asker, case: HazardCase, fmt: Format) -> Reduction:
     """
     if not asker.operation.needs_targets:
         return Reduction.MEAN
-    answer = asker.answers([asker.question(case, fmt)])[0]
+    answer = forward or asker.answers([asker.question(case, fmt)])[0]
     if answer.output is None:
         return Reduction.MEAN
+    operation = asker.operation if forward is None else Operation.CROSS_ENTROPY
     distance = {}
     for reading in (Reduction.MEAN, Reduction.SUM):
-        reduced = asker.operation is Operation.CROSS_ENTROPY
-        right = replace(asker, reading=reading).setting(case, fmt, reduced=reduced).exact.truth.nearest
+        found = replace(case_of(case, operation), reduced=operation is Operation.CROSS_ENTROPY)
+        if reading is Reduction.SUM:
+            found = replace(found, divisor=1.0, summed=True)
+        right = setting_of(found, Shared(fmt)).exact.truth.nearest
         if answer.output.size != right.size:
-            return Reduction.MEAN  # each row has its own loss, or the shape is wrong
+            # Each row has its own loss, of which autograd takes the sum; or the shape is wrong.
+            return Reduction.MEAN if forward is None else Reduction.SUM
         distance[reading] = float(np.abs(answer.output.astype(np.float64).reshape(right.shape) - right).max())
     return min(distance, key=lambda r: distance[r])

@@ -13,9 +13,9 @@ from stablemax.counterexample import counterexample
 from stablemax.errors import StablemaxError, shown
 from stablemax.exactness import is_wrong_exactly
 from stablemax.finding import check_finding
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
 from stablemax.implementations.calling import Convention
-from stablemax.implementations.host import Host, Order
+from stablemax.implementations.host import Answer, Described, Host, Order
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stablemax.results import Trace
 
 _TRIALS_RUN_EXACTLY = 8
+_SMALL = 64
 _MAX_HANGS = 3
 """Hazards are not run any more once so many have hung: each takes the whole time limit."""
 
@@ -52,7 +53,7 @@ class CheckOptions:
     Parameters
     ----------
     formats : tuple of Format
-        In which it is tried, as far as it accepts them.
+        In which it is tried, as far as it accepts them; empty for the usual ones: `usual_formats`.
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
     allow : tuple of str
@@ -72,7 +73,7 @@ class CheckOptions:
         If a name is not known or a number is out of range.
     """
 
-    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    formats: tuple[Format, ...] = ()
     max_ulp: float | None = None
     allow: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
@@ -96,10 +97,19 @@ class CheckOptions:
             if not fnmatch.filter(HAZARDS, pattern):
                 raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
 
-    @property
-    def contract(self) -> Contract:
-        """The contract, as it is reported."""
-        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in self.formats))
+    def contract(self, formats: tuple[Format, ...]) -> Contract:
+        """Return the contract, as it is reported."""
+        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in formats))
+
+
+def usual_formats(described: Described) -> tuple[Format, ...]:
+    """Return the formats in which an implementation is tried when none is named.
+
+    bfloat16 is no format of NumPy's: with ml_dtypes a bare ``1.0`` in the code makes float32 of it, and
+    sums are added one by one, for which the code is not to blame.
+    """
+    own_code = described.backend == "numpy" and described.place != OURS
+    return tuple(f for f in DEFAULT_FORMATS if not (own_code and f is BFLOAT16))
 
 
 @dataclass
@@ -198,14 +208,17 @@ def _checked(
         raise StablemaxError(
             f"--with weights: {described.name} has no parameter 'weight'", "give it one, or leave --with weights out"
         )
-    asker = Asker(runner, options.contract)
+    formats = options.formats or usual_formats(described)
+    options = replace(options, formats=formats)
+    asker = Asker(runner, options.contract(formats))
     found = _Findings()
     progress = _Progress(tell, len(options.formats) * (len(hazards) + 8) + 1)
     progress(f"calling {described.name}")
     accepted, refusals = _accepted(asker, options)
     way, why = Convention(), ""
     if accepted:
-        asker.reading = find_reading(asker, easy_case(), accepted[-1])
+        forward = _forward(asker, ask, accepted[-1]) if order.backward else None
+        asker.reading = find_reading(asker, easy_case(), accepted[-1], forward)
         way, why = _way(ask)
         found.notes += _repeated(asker, accepted[-1])
     if way.by_row:
@@ -240,6 +253,10 @@ def _checked(
     curable = standing in (Standing.UNSTABLE, Standing.WRONG)
     cure = _cure(described.operation, options, accepted) if curable else None
     example = None if smallest is None else counterexample(asker, smallest, way, backward=order.backward)
+    broken = next((law for law in reversed(found.laws) if law.failed), None)
+    if smallest is None and broken is not None:
+        easy = asker.trial(easy_case(), get_format(broken.format))
+        example = counterexample(asker, easy, way, backward=order.backward, broken=broken)
     report = CheckReport(
         target=described.name,
         operation=described.operation.value,
@@ -255,12 +272,20 @@ def _checked(
         blame_line=blame.line if blame else 0,
         cure=cure.id if cure else "",
         cure_formula=cure.formula if cure else "",
-        contract=options.contract,
+        contract=asker.contract,
         printed="".join(asker.printed)[:2000],
         command=command,
         notes=tuple(found.notes),
     )
     return replace(report, finding=check_finding(report, refusals))
+
+
+def _forward(asker: Asker, ask: Callable[..., Any], fmt: Format) -> Answer | None:
+    """Ask for the loss itself, where the gradient that autograd takes of it is judged."""
+    try:
+        return ask("forward", asker.question(easy_case(), fmt)) if asker.operation.needs_targets else None
+    except NoAnswerError:
+        return None
 
 
 def _way(ask: Callable[..., Any]) -> tuple[Convention, str]:
@@ -340,8 +365,10 @@ def _smallest(
     """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
     failing = {t.format.name for _, t in found.failures}
     hung = next((t for _, t in found.failures if t.trouble.startswith(HUNG)), None)
-    if hung is not None:
-        return hung  # each further try would take the time limit
+    numeric = [t for _, t in found.failures if t.verdict is not None]
+    if hung is not None and (not numeric or hung.case.logits.size <= _SMALL):
+        # Each further try would take the time limit.
+        return min(numeric or [hung], key=lambda t: t.case.logits.size)
     order = sorted(accepted, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
     for fmt in order if options.search else []:
         known = [t.worst for _, t in found.failures if t.format is fmt and t.worst is not None]
@@ -385,7 +412,7 @@ def _cure(operation: Operation, options: CheckOptions, accepted: list[Format]) -
     """Find the simplest of our variants that keeps the same contract on the same hazards."""
     names = ("shifted", "compensated", "centred", "wide")
     for variant in (v for name in names for v in variants(operation) if v.name == name):
-        asker = Asker(Host(Order(variant.id)), options.contract)
+        asker = Asker(Host(Order(variant.id)), options.contract(options.formats))
         cases = [(h, f) for h in _concerning(operation, options) if not h.needs for f in accepted or DEFAULT_FORMATS]
         if not any(asker.trial(h.case(f), f).failed for h, f in cases):
             return variant

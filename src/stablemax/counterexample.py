@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.pasting import Call, code_of, pytest_of
+from stablemax.pasting import Call, code_of, pytest_of, pytest_of_laws
 from stablemax.results import Counterexample
 
 if TYPE_CHECKING:
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.implementations.calling import Convention
     from stablemax.inputs.hazards import HazardCase
+    from stablemax.results import LawVerdict
 
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 
 
-def counterexample(asker: Asker, trial: Trial, way: Convention, *, backward: bool) -> Counterexample:
+def counterexample(
+    asker: Asker, trial: Trial, way: Convention, *, backward: bool, broken: LawVerdict | None = None
+) -> Counterexample:
     """Write a failing trial down.
 
     Parameters
@@ -32,6 +35,8 @@ def counterexample(asker: Asker, trial: Trial, way: Convention, *, backward: boo
         How the implementation is called.
     backward : bool
         The gradient by autograd is what fails.
+    broken : LawVerdict, optional
+        The law that is broken, where each output is right.
     """
     described, case, fmt = asker.runner.described, trial.case, trial.format
     given = asker.question(case, fmt).options
@@ -50,7 +55,7 @@ def counterexample(asker: Asker, trial: Trial, way: Convention, *, backward: boo
     )
     truth = _rows(trial.setting.exact.truth.rounded)
     came = trial.trouble or f"gives {_brief(output)}"
-    comment = f"{came}; {_brief(truth)} is right"
+    comment = f"{came}; {_brief(truth)} is right" if broken is None else f"{broken.law}: {broken.detail}"
     small = case.logits.size <= _MAX_CELLS
     return Counterexample(
         format=fmt.name,
@@ -63,7 +68,7 @@ def counterexample(asker: Asker, trial: Trial, way: Convention, *, backward: boo
         output=output if small else (),
         truth=truth if small else (),
         code=code_of(call, comment),
-        test=pytest_of(call, _where(case, fmt)),
+        test=pytest_of(call, _where(case, fmt)) if broken is None else pytest_of_laws(call),
     )
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from stablemax.results import Verdict
 
 
+class WrongShapeError(StablemaxError):
+    """The output has another shape than the operation's."""
+
+
 @dataclass(frozen=True)
 class JudgeOptions:
     """What an output is meant to be, and what it is held to.
@@ -171,6 +175,8 @@ def judge_output(
             f"the logits are {options.inputs(logits).name}, the output {options.fmt.name}: if the program rounded the "
             f"logits first, add --round-logits {options.fmt.name}"
         )
+    if reduced and failing and rows > 1 and _is_sum(float(part), float(setting.exact.truth.nearest[0, 0]), case):
+        told.append("it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     return JudgeReport(
         operation=operation.value,
         output=names[1],
@@ -185,12 +191,18 @@ def judge_output(
     )
 
 
+def _is_sum(value: float, mean: float, case: Case) -> bool:
+    """True where a number that is not the mean is within a hundredth of the sum."""
+    total = mean * case.mean_divisor
+    return not case.summed and abs(value - total) <= abs(total) / 100
+
+
 def _check_shape(output: Array, operation: Operation, rows: int, classes: int, name: str, *, reduced: bool) -> None:
     allowed = [(rows,), (rows, 1)] if operation.per_row else [(rows, classes)]
     if reduced or output.shape in allowed:
         return
     right = f"({rows},)" if operation.per_row else f"({rows}, {classes})"
-    raise StablemaxError(
+    raise WrongShapeError(
         f"{name}: has shape {shown(output.shape)}, and {operation} of these logits has {right}",
         "classes on the last axis; or name the operation that it is",
     )

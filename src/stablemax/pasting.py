@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.formats import FORMATS
 from stablemax.laws import LAW_NAMES
 from stablemax.vocabulary import Operation, Reduction
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from stablemax.results import Contract
 
 _LARGEST = 64
-"""Arrays of more cells are not spelled out, unless all cells are equal."""
+"""Arrays of more cells are not spelled out, unless they have few runs of equal cells."""
+_MOST_RUNS = 16
 
 OURS = "stablemax.testing"
 """Where variants and built-ins are imported from; they take NumPy arrays."""
@@ -59,6 +61,12 @@ class Call:
     options: dict[str, Any] = field(default_factory=dict)
     reduction: Reduction = Reduction.MEAN
     backward: bool = False
+
+    @property
+    def function_operation(self) -> Operation:
+        """What the function itself computes: a loss, where its gradient is what is judged."""
+        forward = {Operation.SOFTMAX_VJP: Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD: Operation.CROSS_ENTROPY}
+        return forward[self.described.operation] if self.backward else self.described.operation
 
     @property
     def backend(self) -> str:
@@ -104,6 +112,26 @@ def pytest_of(call: Call, what: str) -> str:
     body = [*lines, *_call(call), f"assert_accurate({', '.join(_asserted(call))})"]
     head = _imports(call, "from stablemax.testing import assert_accurate")
     return "\n".join([*head, "", "", f"def test_{title}() -> None:", *(f"    {line}" for line in body), ""])
+
+
+def pytest_of_laws(call: Call) -> str:
+    """Write a pytest test that fails as long as the implementation breaks a law.
+
+    Parameters
+    ----------
+    call : Call
+        What breaks it.
+    """
+    described, contract = call.described, call.contract
+    title = re.sub(r"\W+", "_", f"{_title(described)} keeps its laws").strip("_").lower()
+    arguments = [described.expression, f'operation="{call.function_operation}"', f'formats=["{call.format}"]']
+    if described.place != OURS and call.backend != "numpy":
+        arguments.append(f'backend="{call.backend}"')
+    if contract.allow:
+        arguments.append(f"allow={list(contract.allow)!r}".replace("'", '"'))
+    arguments += ['only=["gentle"]', "search=False", *(["backward=True"] if call.backward else [])]
+    head = _imports(call, "from stablemax.testing import assert_stable")
+    return "\n".join([*head, "", "", f"def test_{title}() -> None:", f"    assert_stable({', '.join(arguments)})", ""])
 
 
 def _title(described: Described) -> str:
@@ -224,12 +252,33 @@ _MAKERS = {
 
 def _array(values: Array, backend: str, fmt: str) -> str:
     made, full, module = _MAKERS[backend]
+    if fmt:
+        # The fewest digits that are read back as the same number of the format.
+        shortest = [float(str(v)) for v in FORMATS[fmt].cast(values).ravel()]
+        values = np.array(shortest).reshape(values.shape)
     owner = "ml_dtypes" if backend == "numpy" and fmt not in ("float16", "float32", "float64", "") else module
     dtype = f", dtype={owner}.{fmt}" if fmt else ""
     same = values.size > 1 and (values == values.flat[0]).all()
-    if values.size > (8 if same else _LARGEST):
-        return full.format(tuple(values.shape), _number(values.flat[0]), dtype) if same else ""
-    return made.format(_nested(values.tolist()), dtype)
+    if values.size > 8 and same:
+        return full.format(tuple(values.shape), _number(values.flat[0]), dtype)
+    return (
+        _runs(values, backend, made, dtype) if values.size > _LARGEST else made.format(_nested(values.tolist()), dtype)
+    )
+
+
+def _runs(values: Array, backend: str, made: str, dtype: str) -> str:
+    """Write a large array by its runs of equal cells; nothing where there are too many."""
+    flat = values.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    if len(starts) > _MOST_RUNS:
+        return ""
+    cells = made.format(_nested(flat[starts].tolist()), dtype)
+    counts = np.diff([*starts.tolist(), flat.size]).tolist()
+    shape = tuple(values.shape)
+    if backend == "torch":
+        return f"torch.repeat_interleave({cells}, torch.tensor({counts})).reshape({shape})"
+    repeated = f"jnp.repeat({cells}, jnp.array({counts}))" if backend == "jax" else f"np.repeat({cells}, {counts})"
+    return f"{repeated}.reshape({shape})"
 
 
 def _nested(values: object) -> str:

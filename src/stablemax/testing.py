@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.check import DEFAULT_FORMATS, CheckOptions, check_function
+from stablemax.check import CheckOptions, check_function
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import format_of, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host, Order, Question
 from stablemax.inputs.problem import as_problem
-from stablemax.judging import JudgeOptions, judge_output
+from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.loss import TargetOptions
 from stablemax.vocabulary import Operation, Reduction
 
@@ -33,16 +33,13 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.results import CheckReport, JudgeReport
 
-FORMATS = tuple(f.name for f in DEFAULT_FORMATS)
-"""In which a function is tried, as far as it accepts them."""
-
 
 def assert_stable(
     function: Callable[..., Any],
     *,
     operation: str | None = None,
     backend: str = "",
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = (),
     max_ulp: float | None = None,
     allow: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -61,7 +58,8 @@ def assert_stable(
     backend : str
         ``numpy``, ``torch`` or ``jax``; found out when empty.
     formats : sequence of str
-        Number formats to try, as far as the function accepts them.
+        Number formats to try, as far as the function accepts them; the usual ones when empty: float16,
+        float32, float64, and bfloat16 unless it works on NumPy arrays.
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
     allow : sequence of str
@@ -137,7 +135,7 @@ def assert_accurate(
         cross-entropy of several rows is their mean, judged in the format of the logits.
     operation : str
         What it is meant to be.
-    logits : array_like (N, K)
+    logits : array_like (N, K) or (K,)
         What it was computed from, in the format that the computation got.
     labels, upstream : array_like, optional
         Of the cross-entropies, and of `softmax_vjp`.
@@ -160,9 +158,9 @@ def assert_accurate(
     Raises
     ------
     AssertionError
-        With the report as its message.
+        With the report as its message; or where the output has another shape than the operation's.
     StablemaxError
-        If shapes do not fit or a name is not known.
+        If logits, labels and upstream gradient do not fit, or a name is not known.
 
     Examples
     --------
@@ -172,20 +170,29 @@ def assert_accurate(
     __tracebackhide__ = True
     x, out = as_array(logits), as_array(output)
     y, g = (None if v is None else as_array(v) for v in (labels, upstream))
+    # A plain number has no format of its own: losses are logged as Python floats.
+    fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
+    if x.ndim == 1:  # one row
+        x, out = x[np.newaxis], np.atleast_1d(out) if _operation(operation).per_row else out[np.newaxis]
+        y, g = (None if v is None else v[np.newaxis] for v in (y, g))
     if x.ndim != 2:
         raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
     problem = as_problem(x, y, axis=-1, ignore_index=ignore_index)
     weights = None if weight is None else as_array(weight).astype(np.float64)
     options = JudgeOptions(
         _operation(operation),
-        fmt=format_of(x.dtype) if out.ndim == 0 else format_of(out.dtype),
+        fmt=fmt,
         max_ulp=max_ulp,
         allow=tuple(allow),
         reduction=_reduction(reduction),
         ignore_index=ignore_index,
         targets=TargetOptions(weights, label_smoothing, ignore_index),
     )
-    report = judge_output(out, problem.logits, problem.labels, g, options)
+    try:
+        report = judge_output(out, problem.logits, problem.labels, g, options)
+    except WrongShapeError as error:
+        # The commonest failure of the code under test, and no mistake in the test.
+        raise AssertionError(error.message) from None
     if not report.passed:
         from stablemax.render.checks import judged_plain
 

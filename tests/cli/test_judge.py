@@ -192,6 +192,7 @@ SCHEMA = an_object(
     passed={"type": "boolean"},
     finding=TEXT,
     contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS),
+    bound_of=TEXT,
     command=TEXTS,
     notes=TEXTS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,41 @@ def test_finding_out_loads_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout == "[]\n"
+
+
+def test_what_jax_compiles_is_of_jax() -> None:
+    jax = pytest.importorskip("jax", reason="jax is not installed")
+    jnp = pytest.importorskip("jax.numpy", reason="jax is not installed")
+    def plain(x: object) -> object:
+        return jnp.exp(x)
+
+    for wrapped in (jax.jit(plain), jax.custom_vjp(plain)):
+        assert backend_of(wrapped) == "jax"
+
+
+def test_a_module_and_a_closure_that_are_made_in_a_function_are_of_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    class Softmax(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, x: object) -> object:
+            return torch.softmax(x, -1)
+
+    assert backend_of(Softmax()) == "torch"
+    assert backend_of(lambda x: torch.softmax(x, -1)) == "torch"
+    assert backend_of(functools.partial(torch.softmax, dim=-1)) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("softmax_lse", Operation.SOFTMAX),
+        ("stable_softmax_logsumexp", Operation.SOFTMAX),
+        ("softmax_nograd", Operation.SOFTMAX),
+        ("softmax_cross_entropy", Operation.CROSS_ENTROPY),
+        ("row_lse", Operation.LOGSUMEXP),
+        ("pulse", None),
+        ("lossless", None),
+    ],
+)
+def test_a_name_with_two_words_of_the_field_is_read_as_a_person_would(name: str, operation: Operation | None) -> None:
+    assert operation_in(name) is operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+import warnings
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -747,3 +748,133 @@ def test_an_ignored_row_has_loss_and_gradient_zero() -> None:
     assert trace_torch(loss, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32).outcome is Outcome.OK
     counted = trace_torch(lambda x, _: torch.logsumexp(x, 1), x, labels, Operation.CROSS_ENTROPY, FLOAT32)
     assert counted.formula_is_wrong is True
+
+
+# --- no value in exact arithmetic ------------------------------------------------------------------
+
+
+def test_a_shadow_without_a_value_does_not_make_the_formula_wrong() -> None:
+    def in_tiles(x: Any) -> Any:
+        m, s = torch.full((len(x), 1), -math.inf), torch.zeros((len(x), 1))
+        for tile in x.split(2, dim=1):
+            new = torch.maximum(m, tile.amax(1, keepdim=True))
+            s = s * torch.exp(m - new) + torch.exp(tile - new).sum(1, keepdim=True)
+            m = new
+        return torch.exp(x - m) / s
+
+    line = in_tiles.__code__.co_firstlineno + 4
+    trace = softmax_trace(in_tiles, [[1.0, 2.0, 3.0, 4.0], [-math.inf, -math.inf, 3.0, 4.0]])
+    assert (trace.outcome, trace.formula_is_wrong) == (Outcome.NAN, False)
+    assert trace.blame is not None
+    assert trace.blame.sentence == f"line {line}: subtract gives NaN for 1 of 4 cells: -inf - -inf (first: row 1)"
+
+
+def test_a_masked_logit_under_a_zero_of_one_hot_is_blamed_at_the_product() -> None:
+    functional = torch.nn.functional
+
+    def loss(x: Any, y: Any) -> Any:
+        return -(functional.one_hot(y, x.shape[1]) * functional.log_softmax(x, -1)).sum(-1).mean()
+
+    x = np.array([[1.0, 2.0, 3.0], [-math.inf, 1.0, 3.0]])
+    trace = trace_torch(loss, x, np.array([1, 2]), Operation.CROSS_ENTROPY, FLOAT32)
+    assert (trace.outcome, trace.formula_is_wrong) == (Outcome.NAN, False)
+    assert trace.blame is not None
+    assert trace.blame.sentence.endswith(
+        ": multiply gives NaN for 1 of 6 cells: 0 * -inf (first: row 1, class 0, logit -inf)"
+    )
+
+
+def test_an_overflow_that_goes_nowhere_is_not_blamed_where_exact_arithmetic_has_no_value() -> None:
+    def softmax(x: Any) -> Any:
+        unused = torch.exp(x)  # overflows, and goes nowhere
+        masked = torch.where(x < 0, -math.inf, x)
+        e = torch.exp(masked - masked.amax(1, keepdim=True)) + 0 * unused.isnan()
+        return e / e.sum(1, keepdim=True)
+
+    trace = softmax_trace(softmax, [[-1000.0, -2.0], [1000.0, 1.0]])
+    assert (trace.outcome, trace.formula_is_wrong) == (Outcome.NAN, False)
+    assert trace.blame is not None
+    assert trace.blame.line == softmax.__code__.co_firstlineno + 3
+    assert "-inf - -inf" in trace.blame.sentence
+
+
+def test_a_wrong_formula_is_told_with_the_line_of_its_last_operation() -> None:
+    def softmax(x: Any) -> Any:
+        e = torch.exp(x)
+        return e / e.sum()
+
+    trace = softmax_trace(softmax, [[1.0, 2.0], [0.0, 1.0]])
+    assert trace.formula_is_wrong is True
+    last = softmax.__code__.co_firstlineno + 2
+    assert trace.finding.endswith(f"The formula itself is wrong. Its last operation is on line {last}.")
+
+
+def test_operands_of_a_write_in_place_are_told_as_they_were_before_it() -> None:
+    def softmax(x: Any) -> Any:
+        y = x.clone()
+        y.add_(1e8).sub_(1e8).exp_()
+        return y / y.sum(1, keepdim=True)
+
+    trace = softmax_trace(softmax, [[1.0, 2.0, 3.0]])
+    assert trace.blame is not None
+    assert "subtract cancels: 1e+08 - 1e+08 gives 0, exactly 3" in trace.blame.sentence
+    assert "3 + 1e+08 gives 1e+08, off by 3" in trace.blame.sentence
+
+
+# --- which reduction a gradient is of --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reduction", "divided", "wrong"), [("mean", True, False), ("mean", False, True), ("sum", False, False),
+                                        ("sum", True, True), ("none", False, False)]
+)  # fmt: skip
+def test_a_backward_pass_is_held_to_the_reduction_of_its_forward_pass(
+    reduction: str, *, divided: bool, wrong: bool
+) -> None:
+    functional = torch.nn.functional
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any) -> Any:
+            ctx.save_for_backward(torch.softmax(x, 1), y)
+            return functional.cross_entropy(x, y, reduction=reduction)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            p, y = ctx.saved_tensors
+            back = p - functional.one_hot(y, p.shape[1])
+            return g.reshape(-1, 1) * (back / len(p) if divided else back), None
+
+    x, labels = np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 5.0]]), np.array([0, 1])
+    trace = trace_torch(Loss.apply, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32, backward=True)
+    assert trace.formula_is_wrong is wrong
+    assert (trace.outcome is Outcome.OK) is not wrong
+    meaning = "the gradient of the mean loss" if reduction == "mean" else "the gradient of the sum of the losses"
+    assert f"the output is read as {meaning}" in trace.notes
+
+
+# --- TorchScript -----------------------------------------------------------------------------------
+
+
+def scripted(function: Callable[..., Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(function, torch.ones((1, 2)))
+
+
+def test_torchscript_is_refused_in_plain_words() -> None:
+    with pytest.raises(StablemaxError, match="is TorchScript, which is not traced"):
+        softmax_trace(scripted(shifted), [[1.0, 2.0]])
+
+
+def test_torchscript_within_traced_code_is_followed_on_the_line_that_calls_it() -> None:
+    exp = scripted(torch.exp)
+
+    def softmax(x: Any) -> Any:
+        e = exp(x)
+        return e / e.sum(1, keepdim=True)
+
+    trace = softmax_trace(softmax, GENTLE_AND_LARGE)
+    assert trace.not_followed == ()
+    assert trace.blame is not None
+    assert trace.blame.line == softmax.__code__.co_firstlineno + 1

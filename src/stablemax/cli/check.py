@@ -20,7 +20,7 @@ def check(
         list[FormatName] | None,
         typer.Option(
             "--format",
-            help="Number format; repeatable. float16, bfloat16, float32, float64.",
+            help="Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code.",
             show_default=False,
             metavar="FORMAT",
         ),
@@ -59,12 +59,12 @@ def check(
     TARGET is path/to/file.py:function, package.module:function, or a variant's or a peer's id. It is
     called as f(x), f(x, axis=-1) or f(logits, labels). Exit code 1 if it breaks its contract.
     """
-    from stablemax.check import DEFAULT_FORMATS, CheckOptions
+    from stablemax.check import CheckOptions
     from stablemax.check import check as run
     from stablemax.formats import get_format
     from stablemax.render.checks import render
 
-    formats = tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS
+    formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
     options = CheckOptions(
         formats,
         max_ulp,

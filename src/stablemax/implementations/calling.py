@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class Convention:
 
 
 def _called(function: Callable[..., Any], x: Any, second: Any, options: dict[str, Any]) -> Any:
-    own = os.getpid()
+    own, path = os.getpid(), list(sys.path)
     try:
         return function(x, **options) if second is None else function(x, second, **options)
     finally:
@@ -73,6 +74,8 @@ def _called(function: Callable[..., Any], x: Any, second: Any, options: dict[str
         # children, until the machine stands still.
         if os.getpid() != own:
             os._exit(0)
+        # What is imported later must be found, whatever the code did.
+        sys.path[:] = path
 
 
 def conventions(function: Callable[..., Any], operation: Operation) -> list[Convention]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 import types
 from typing import TYPE_CHECKING, Any
@@ -14,16 +16,16 @@ if TYPE_CHECKING:
 BACKENDS = ("numpy", "torch", "jax")
 
 _GRADIENT = r"grad|backward|vjp|jacobian|derivative"
-# The first pattern that is found in the name decides.
-_LOSS = r"cross_?entropy|x_?ent|nll|loss"
+_LOSS = r"cross_?entropy|x_?ent(?=_|$)|nll|loss(?=_|$|es)"
+# The first pattern that is found in the name decides: a softmax that is computed by a log-sum-exp is one.
 _NAMES: tuple[tuple[str, Operation], ...] = (
     (rf"({_LOSS}|ce_).*({_GRADIENT})|({_GRADIENT}).*({_LOSS})", Operation.CROSS_ENTROPY_GRAD),
     (rf"softmax.*({_GRADIENT})|({_GRADIENT}).*softmax", Operation.SOFTMAX_VJP),
-    (r"log_?soft_?max", Operation.LOG_SOFTMAX),
-    (r"log_?sum_?exp|lse", Operation.LOGSUMEXP),
     (rf"{_LOSS}|^ce$", Operation.CROSS_ENTROPY),
+    (r"log_?soft_?max", Operation.LOG_SOFTMAX),
     (r"soft_?max", Operation.SOFTMAX),
-)  # fmt: skip
+    (r"log_?sum_?exp|(?<![a-z])lse(?![a-z])", Operation.LOGSUMEXP),
+)
 
 
 def operation_in(name: str) -> Operation | None:
@@ -33,8 +35,11 @@ def operation_in(name: str) -> Operation | None:
     --------
     >>> operation_in("my_log_softmax"), operation_in("CrossEntropyLoss"), operation_in("f")
     (<Operation.LOG_SOFTMAX: 'log_softmax'>, <Operation.CROSS_ENTROPY: 'cross_entropy'>, None)
+    >>> operation_in("softmax_lse"), operation_in("softmax_nograd"), operation_in("pulse")
+    (<Operation.SOFTMAX: 'softmax'>, <Operation.SOFTMAX: 'softmax'>, None)
     """
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    plain = re.sub(r"no_?grad", "", plain)
     return next((operation for pattern, operation in _NAMES if re.search(pattern, plain)), None)
 
 
@@ -58,11 +63,22 @@ def backend_of(function: Callable[..., Any]) -> str:
     >>> backend_of(lambda x: numpy.exp(x))
     'numpy'
     """
-    target = getattr(function, "forward", None) or function
+    # Decorators and partial applications hide the code; what jax.jit gives is an object of JAX's own.
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inspect.unwrap(inner.func)
+    homes = [
+        getattr(inner, "__module__", None),
+        *(c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)),
+    ]
+    for home in homes:
+        root = (home or "").partition(".")[0].removesuffix("lib")
+        if root in BACKENDS:
+            return root
+    target = getattr(inner, "forward", None) or inner
     code_owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
-    home = (getattr(function, "__module__", None) or type(function).__module__ or "").partition(".")[0]
-    if home in BACKENDS:
-        return home
+    if code_owner is None:
+        code_owner = vars(type(inner)).get("__call__")
     for annotation in getattr(code_owner, "__annotations__", {}).values():
         # Postponed annotations keep the quotes of one that was quoted besides.
         text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
@@ -84,7 +100,17 @@ def _libraries_used(function: Any) -> set[str]:
     if code is None:
         return set()
     mentioned = {name for block in _blocks(code) for name in block.co_names}
-    return _libraries_among(names[n] for n in mentioned if n in names)
+    cells = getattr(function, "__closure__", None) or ()
+    enclosed = [cell.cell_contents for cell in cells if _is_filled(cell)]
+    return _libraries_among([*(names[n] for n in mentioned if n in names), *enclosed])
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - reading it is the test
+    except ValueError:
+        return False
+    return True
 
 
 def _libraries_among(values: Any) -> set[str]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _MAX_ROWS_TRIED = 64
+_SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch._C.ScriptMethod)
 _WORDS = {
     Outcome.NAN: "NaN",
     Outcome.OVERFLOW: "infinite",
@@ -100,8 +101,8 @@ def trace_torch(
     Raises
     ------
     StablemaxError
-        If the code raises, its output does not fit the operation, or PyTorch does not compute in the
-        format or on the device.
+        If the code raises or is TorchScript, its output does not fit the operation, or PyTorch does not
+        compute in the format or on the device.
 
     Examples
     --------
@@ -115,6 +116,11 @@ def trace_torch(
     if fmt.name not in _FORMATS:
         raise StablemaxError(f"PyTorch does not compute in {fmt.name}", f"--format {', '.join(_FORMATS)}")
     _check_device(device)
+    if any(isinstance(f, _SCRIPTED) for f in (function, code)):
+        raise StablemaxError(
+            f"{target or 'the traced function'} is TorchScript, which is not traced: it has no lines of Python",
+            "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
+        )
     other = second if second is None or second.dtype.kind in "iu" else fmt.cast(second)
     other = other.astype(np.int64) if other is not None and other.dtype.kind in "iu" else other
     upstream = backward and operation.needs_upstream
@@ -178,8 +184,8 @@ class _Case:
         return Question(self.operation, self.task.logits.astype(np.float64), second, self.task.format, self.max_ulp)
 
     def reading(self, run: Run) -> Reading:
-        """Read a result as what it most likely is: its shadow tells a mean from a sum."""
-        readings = self.question.readings(run.values.shape)
+        """Read a result as what it most likely is: its shadow, or the loss itself, tells a mean from a sum."""
+        readings = self.question.readings(run.values.shape, run.forward)
 
         def failures(reading: Reading) -> tuple[int, int]:
             wrong = 0 if run.exact is None else int(reading.wrong_exactly(run.exact).sum())
@@ -200,7 +206,7 @@ class _Case:
             formula = None
         blame: Blame | None = None
         if formula and wrong is not None and run.exact is not None:
-            finding = self._wrong_formula(run.exact, reading, wrong)
+            finding = self._wrong_formula(run.exact, watch, reading, wrong)
         elif worst.is_failure:
             finding, blame = self._unstable(run, watch, reading, worst)
         else:
@@ -229,13 +235,15 @@ class _Case:
         words = ("torch.compile (the code was run uncompiled)",) if compiled else ()
         return (*words, *watch.not_followed.values())
 
-    def _wrong_formula(self, exact: Array, reading: Reading, wrong: Array) -> str:
+    def _wrong_formula(self, exact: Array, watch: Watch, reading: Reading, wrong: Array) -> str:
         row, column = (int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
         gives = float(nearest(exact).reshape(wrong.shape)[row, column])
         right = float(reading.exact.truth.nearest[row, column])
+        last = watch.steps[-1].site.line if watch.steps else 0
+        where = f" Its last operation is on line {last}." if last else ""
         return (
             f"{self.name} is not {self.operation}: in exact arithmetic it gives {gives:.6g} where {right:.6g} is "
-            f"right ({self._cell(reading, row, column)}). The formula itself is wrong."
+            f"right ({self._cell(reading, row, column)}). The formula itself is wrong.{where}"
         )
 
     def _good(self, watch: Watch, reading: Reading, worst: Outcome, error: float | None) -> str:
@@ -319,18 +327,23 @@ class _Case:
         reading = self.reading(base)
         steps = watch.steps
 
+        def lost(run: Run) -> bool:
+            exact = run.exact
+            right = run.values if exact is None else nearest(exact)
+            wrong = reading.failing(right) if exact is None else reading.wrong_exactly(exact)
+            return bool(wrong.ravel()[cell] or np.isnan(right.ravel()[cell]))
+
         def good_if_rounded(k: int) -> bool:
             found = run_with(self.task, [s.fix for s in steps[:k]])
             return not bool(reading.failing(found.values).ravel()[cell])
 
         def bad_if_forgotten(k: int) -> bool:
             found, _ = followed_run(self.task, forgotten_to=steps[k - 1].fix.dispatch + 1, bits=bits)
-            exact = found.exact
-            right = found.values if exact is None else nearest(exact)
-            wrong = reading.failing(right) if exact is None else reading.wrong_exactly(exact)
-            return bool(wrong.ravel()[cell] or np.isnan(right.ravel()[cell]))
+            return lost(found)
 
-        found = culprit(list(steps), good_if_rounded, bad_if_forgotten)
+        # Where exact arithmetic gives no good result from the start, no operation is the one that lost it.
+        whole = base.exact is None or not lost(base)
+        found = culprit(list(steps), good_if_rounded, bad_if_forgotten if whole else None)
         if found is None:
             return None
         step, root = _on_the_way_back(steps, steps[found.at]), steps[found.root]

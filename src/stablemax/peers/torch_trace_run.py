@@ -18,7 +18,7 @@ from stablemax.peers.torch_arrays import to_torch
 from stablemax.peers.torch_trace_lines import Locator, boundary, home_of
 from stablemax.peers.torch_trace_shadows import Shadows, wide
 from stablemax.peers.torch_trace_watch import Escapes, Fix, Replace, Watch
-from stablemax.shadow.cells import cells_of, is_undecided
+from stablemax.shadow.cells import cells_of, is_undecided, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,12 +78,12 @@ class Task:
         second = None if self.second is None else to_torch(self.second, self.device)
         return x.requires_grad_(self.backward), second
 
-    def call(self, x: torch.Tensor, second: torch.Tensor | None) -> Any:
-        """Call the function; return its result, or the gradient that autograd takes of that."""
+    def call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
+        """Call the function; return its result, or the gradient that autograd takes of that, and that."""
         given = (x,) if second is None or self.upstream else (x, second)
         out = self.function(*given)
         if not self.backward:
-            return out
+            return out, None
         if not (isinstance(out, torch.Tensor) and out.requires_grad):
             raise StablemaxError(
                 "autograd cannot go back through the traced function: its output does not depend on the logits",
@@ -91,7 +91,7 @@ class Task:
             )
         g = second if self.upstream else torch.ones_like(out)
         (gradient,) = torch.autograd.grad(out, x, g, materialize_grads=True)
-        return gradient
+        return gradient, out
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,14 @@ class Run:
         The result.
     exact : object ndarray or None
         What exact arithmetic gives for the same code; None where the shadow did not reach the end.
+    forward : ndarray of float64 or None
+        What the gradient was taken of, in exact arithmetic where the shadow reached it; None where the
+        result is no gradient of autograd.
     """
 
     values: Array
     exact: Array | None
+    forward: Array | None = None
 
 
 def plain_run(task: Task) -> Run:
@@ -123,8 +127,8 @@ def run_with(task: Task, fixes: Sequence[Fix]) -> Run:
 def _with_fixes(task: Task, fixes: Sequence[Fix] | None) -> Run:
     x, second = task.tensors()
     with _settings(task), contextlib.nullcontext() if fixes is None else Replace(fixes):
-        result = boundary(lambda: task.call(x, second))
-    return Run(_values(result), None)
+        result, forward = boundary(lambda: task.call(x, second))
+    return Run(_values(result), None, None if forward is None else _values(forward))
 
 
 def followed_run(task: Task, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[Run, Watch]:
@@ -147,9 +151,12 @@ def followed_run(task: Task, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -
             if t is not None and t.is_floating_point():
                 shadows.write(t, cells_of(wide(t)), shadows.of_logits, exact=True)
         with Escapes(watch), watch:
-            result = boundary(lambda: task.call(x, second))
+            result, forward = boundary(lambda: task.call(x, second))
         exact = shadows.cells(result).copy() if isinstance(result, torch.Tensor) and shadows.has(result) else None
-    return Run(_values(result), exact), watch
+        before = None if forward is None else _values(forward)
+        if before is not None and shadows.has(forward):
+            before = nearest(shadows.cells(forward)).reshape(before.shape)
+    return Run(_values(result), exact, before), watch
 
 
 def decided_run(task: Task) -> tuple[Run, Watch, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +61,14 @@ class Reading:
         return np.isin(self.judged(values).codes, _FAILURES)
 
     def wrong_exactly(self, shadow: Array) -> Array:
-        """Mark the cells for which exact arithmetic gives another value than it should, (N, C)."""
+        """Mark the cells for which exact arithmetic gives another value than it should, (N, C).
+
+        A cell for which it gives no value, as for inf - inf, tells nothing of the formula.
+        """
         right = nearest(shadow).reshape(self.exact.truth.nearest.shape)
         same = self.exact.truth.error_ulp(right, self.format) <= _SAME_ULP
-        return self.failing(np.where(same, self.exact.truth.rounded, self.format.round(right)))
+        failing = self.failing(np.where(same, self.exact.truth.rounded, self.format.round(right)))
+        return np.asarray(failing & ~np.isnan(right))
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,16 @@ class Question:
     format: Format
     max_ulp: float | None = None
 
-    def readings(self, shape: tuple[int, ...]) -> list[Reading]:
+    def readings(self, shape: tuple[int, ...], forward: Array | None = None) -> list[Reading]:
         """List what a result of some shape may be, the likeliest first.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the result.
+        forward : ndarray of float64, optional
+            The loss, or the losses, that autograd took the gradient of: their sum is that of the losses
+            or their mean, and so is the gradient's.
 
         Raises
         ------
@@ -115,7 +127,22 @@ class Question:
             return [self._reading(self._by_row)]
         mean = self._reading(self._with_divisor(float(max(1, self._kept.sum()))), "the gradient of the mean loss")
         summed = self._reading(self._by_row, "the gradient of the sum of the losses")
-        return [mean, summed]
+        if forward is None:
+            return [mean, summed]
+        return [r for r, likely in zip((mean, summed), self._likely(forward), strict=True) if likely]
+
+    def _likely(self, forward: Array) -> tuple[bool, bool]:
+        """Tell whether a loss may be the mean of the losses, and whether it may be their sum: the nearer one."""
+        by_row = replace(self, operation=Operation.CROSS_ENTROPY)._by_row
+        divisors = (int(self._kept.sum()), 1)
+        mean, total = (float(_reduced(by_row, self.format, d).truth.nearest[0, 0]) for d in divisors)
+        with np.errstate(invalid="ignore"):
+            found = float(forward.sum())
+        off_mean, off_total = abs(found - mean), abs(found - total)
+        if math.isfinite(off_mean) and math.isfinite(off_total):
+            return off_mean <= off_total, off_total <= off_mean
+        # A loss that is not finite tells nothing; a loss of each row is summed by autograd all the same.
+        return forward.size == 1, True
 
     def _reading(self, exact: ExactResult, meaning: str = "") -> Reading:
         return Reading(exact, self.format, self.max_ulp, meaning if len(self.logits) > 1 else "")

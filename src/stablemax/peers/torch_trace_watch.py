@@ -75,6 +75,13 @@ class Call:
         return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
 
     @property
+    def operands(self) -> list[Any]:
+        """What it calculates with: both sides, whole numbers too, where it has a left and a right one."""
+        if self.name in _BINARY:
+            return [a for a in self.arguments[:2] if isinstance(a, (torch.Tensor, int, float))]
+        return [*self.floats, *(a for a in self.arguments if type(a) is float)]
+
+    @property
     def written(self) -> list[torch.Tensor]:
         """The tensors that it writes to."""
         found: list[Any] = []
@@ -185,14 +192,20 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not inputs or call.name in CONSTANTS:
             return func(*call.arguments, **call.options)
         # A write in place destroys its inputs: they have to be looked at before.
-        before = self._before(call) if call.written else None
+        with _unseen():
+            before = self._before(call) if call.written else None
         result = func(*call.arguments, **call.options)
-        outputs = call.outputs(result)
+        with _unseen():
+            self._look(call, before, call.outputs(result), dispatch, spot)
+        return result
+
+    def _look(self, call: Call, before: _Before | None, outputs: list[Any], dispatch: int, spot: Spot) -> None:
+        """Follow an operator that has run."""
+        inputs = call.floats
         if not any(isinstance(t, torch.Tensor) and t.is_floating_point() for t in outputs):
             self._lose_numbers(call, inputs, outputs, spot)
         elif before is not None or not self._is_view(outputs, inputs):
             self._follow(before or self._before(call), outputs, dispatch, spot)
-        return result
 
     def lose(self, what: str, spot: Spot) -> None:
         """Take down what the shadow could not go through."""
@@ -220,11 +233,19 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             local = exact if exact_inputs else self._computed(call, lambda t: cells_of(wide(t)))
         except NotFollowed:
             exact = local = None
-        numbers = [a for a in call.arguments if type(a) in ((int, float) if call.name in _BINARY else (float,))]
-        operands = [(to_numpy(t), self.shadows.cells(t).copy()) for t in inputs]
-        operands += [(np.asarray(v), cells_of(v)) for v in numbers]
+        operands = [self._operand(a) for a in call.operands]
         shadowed = any(self.shadows.has(t) for t in inputs)
         return _Before(call, exact, local, operands, self._placed(call), shadowed)
+
+    def _operand(self, operand: Any) -> tuple[Array, Array]:
+        """Return what an operator reads: its number as it is, and exactly."""
+        if not isinstance(operand, torch.Tensor):
+            return np.asarray(operand), cells_of(operand)
+        if not operand.is_floating_point():
+            whole = operand.detach().cpu().numpy().astype(np.float64)
+            return whole, cells_of(whole)
+        # A write in place is told with what it read, not with what it left there.
+        return np.array(to_numpy(operand)), self.shadows.cells(operand).copy()
 
     def _computed(self, call: Call, see: Callable[[torch.Tensor], Array]) -> list[Any]:
         """Compute an operator exactly on what is seen of its tensors; in float64 where there is no exact way."""
@@ -352,6 +373,11 @@ class _Before:
     operands: list[tuple[Array, Array]]
     places: Callable[[int, tuple[int, ...]], Array]
     shadowed: bool
+
+
+def _unseen() -> contextlib.AbstractContextManager[Any]:
+    """Keep our own way out of PyTorch from being taken for the code's: TorchScript leaves `Escapes` on."""
+    return torch._C.DisableTorchFunction()
 
 
 def _as_list(found: Any) -> list[Any]:
