@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
+_BRIEF = 60
 
 
 def counterexample(
@@ -50,12 +51,14 @@ def counterexample(
         asker.reading,
         backward,
     )
-    output = (
-        () if trial.verdict is None or trial.answer.output is None else _rows(trial.answer.output.astype(np.float64))
-    )
-    truth = _rows(trial.setting.exact.truth.rounded)
-    came = trial.trouble or f"gives {_brief(output)}"
-    comment = f"{came}; {_brief(truth)} is right" if broken is None else f"{broken.law}: {broken.detail}"
+    given_out = trial.answer.output if trial.verdict is not None else None
+    output = () if given_out is None else _rows(given_out.astype(np.float64))
+    right = trial.setting.exact.truth.rounded
+    truth = _rows(right)
+    # As it is printed: one number stands alone, and one number a row in a row.
+    as_printed = right if given_out is None else right.reshape(given_out.shape)
+    came = trial.trouble or f"gives {_brief(given_out)}"
+    comment = f"{came}; {_brief(as_printed)} is right" if broken is None else f"{broken.law}: {broken.detail}"
     small = case.logits.size <= _MAX_CELLS
     return Counterexample(
         format=fmt.name,
@@ -82,6 +85,11 @@ def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(v) for v in row) for row in rows.tolist())
 
 
-def _brief(rows: tuple[tuple[float, ...], ...]) -> str:
-    text = "[" + ", ".join("[" + ", ".join(f"{v:.9g}" for v in row) + "]" for row in rows[:2]) + "]"
-    return text if len(rows) <= 2 and len(text) <= 60 else f"{text[:57]}..."
+def _brief(values: Array | None) -> str:
+    """Write an array as nested lists, its beginning where it is long."""
+    text = _nested(np.asarray(values, dtype=np.float64).tolist())
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+
+
+def _nested(values: object) -> str:
+    return f"[{', '.join(map(_nested, values))}]" if isinstance(values, list) else f"{values:.9g}"
