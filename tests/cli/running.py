@@ -60,8 +60,9 @@ def environment(**changes: str) -> dict[str, str]:
 @contextlib.contextmanager
 def _as_started(arguments: tuple[str, ...], changes: Mapping[str, str]) -> Iterator[None]:
     before, argv = dict(os.environ), sys.argv
+    wanted = environment(**changes)
     os.environ.clear()
-    os.environ.update(environment(**changes))
+    os.environ.update(wanted)
     sys.argv = ["stablemax", *arguments]
     try:
         yield

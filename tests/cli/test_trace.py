@@ -59,6 +59,21 @@ CODE = """
 
     def nothing_softmax(x):
         pass
+
+
+    def hanging_softmax(x):
+        import time
+        time.sleep(600)
+
+
+    def noisy_softmax(x):
+        print("not a part of the document")
+        return stable_softmax(x)
+
+
+    def leaving_softmax(x):
+        import os
+        os._exit(3)
 """
 
 ULP = re.compile(r"(?<![\w.])<?[\d.]+(e[+-]?\d+)? ulp(  (made here|came in))?")
@@ -295,6 +310,18 @@ def test_every_other_format_has_a_record_for_each_operation() -> None:
 
 
 @pytest.mark.usefixtures("code")
+def test_what_the_code_prints_is_no_part_of_the_document() -> None:
+    done = process("trace", "code.py:noisy_softmax", "small.npy", "--output-format", "json")
+    assert (done.code, done.json["outcome"]) == (0, "ok")
+
+
+@pytest.mark.usefixtures("code")
+def test_the_time_it_may_take_is_a_part_of_the_command() -> None:
+    done = run("trace", "code.py:stable_softmax", "small.npy", "--timeout", "90", "--output-format", "json")
+    assert done.json["command"][-2:] == ["--timeout", "90"]
+
+
+@pytest.mark.usefixtures("code")
 def test_a_process_writes_the_same_as_a_run_here() -> None:
     here = run("trace", "code.py:loss", "far.npy", "y.npy")
     done = process("trace", "code.py:loss", "far.npy", "y.npy")
@@ -320,6 +347,9 @@ def test_a_process_writes_the_same_as_a_run_here() -> None:
         (("softmax/naive", "--output-format", "junit"), ("junit",)),
         (("softmax/naive", "x.npy", "--max-ulp", "nan"), ("--max-ulp",)),
         (("softmax/no-such-thing",), ("no-such-thing",)),
+        (("code.py:hanging_softmax", "small.npy", "--timeout", "0.5"), ("no answer within 0.5 s", "--timeout 300")),
+        (("code.py:leaving_softmax", "small.npy"), ("ended its process (exit code 3)",)),
+        (("code.py:loss", "--timeout", "0"), ("--timeout 0", "more than 0")),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +26,11 @@ from stablemax.results import Outcome
 from stablemax.vocabulary import FormatName, OutputFormat, Upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stablemax.formats import Format
-    from stablemax.implementations.host import Host, Question
+    from stablemax.implementations.host import Answer, Described, Host, Order, Question
+    from stablemax.implementations.remote import Remote
     from stablemax.results import Trace
 
 
@@ -54,6 +58,7 @@ def trace(
         float | None,
         typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False),
     ] = None,
+    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
     output_format: OutputFormatOption = OutputFormat.TABLE,
 ) -> int:
@@ -63,12 +68,13 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
-    from stablemax.implementations.host import Host
     from stablemax.render.traces import render
 
     session.check_written_as(output_format, "a trace")
     if max_ulp is not None and not max_ulp >= 0:
         raise StablemaxError(f"--max-ulp {shown(max_ulp)} is out of range", "a number, 0 or more")
+    if not timeout > 0:
+        raise StablemaxError(f"--timeout {shown(timeout)} is out of range", "seconds, more than 0")
     _refuse_mixed(logits, inputs, generated, hazard)
     named: tuple[str, ...] = ()
     if hazard is not None:
@@ -77,8 +83,7 @@ def trace(
         named = (*(a for a in (logits, labels) if a is not None), *changed(inputs), *changed(judged))
     else:
         named = changed(generated)
-    with session.progress(printing, f"tracing {target}"):
-        host = Host(how.order(target))
+    with session.progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
         tried = _Tried(host, number_format, max_ulp)
         if logits is not None:
             problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
@@ -99,6 +104,7 @@ def trace(
             *option("--format", number_format),
             *option("--upstream", None if upstream is Upstream.NORMAL else upstream),
             *option("--max-ulp", max_ulp),
+            *option("--timeout", None if timeout == 60.0 else timeout),
         )
         told: dict[str, Any] = {"source": source, "max_ulp": max_ulp, "command": command, "notes": notes}
         if tried.numbers is not None and host.described.backend == "numpy":
@@ -110,6 +116,48 @@ def trace(
     text = render(result, output_format, color=printing.color, details=details, to_file=printing.output is not None)
     session.emit(text, printing)
     return _verdict(result)
+
+
+@contextlib.contextmanager
+def _loaded(order: Order, timeout_s: float) -> Iterator[Host | _Remote]:
+    """Load a target: code in a process of its own, for it may hang; a variant in this one."""
+    from stablemax.implementations.host import Host
+    from stablemax.implementations.loading import is_code
+    from stablemax.implementations.remote import Remote
+
+    if not is_code(order.target):
+        yield Host(order)
+        return
+    with Remote(order, timeout_s) as remote:
+        yield _Remote(remote, order.target)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Remote:
+    """A host in another process, of which only an answer in time will do."""
+
+    remote: Remote
+    target: str
+
+    @property
+    def described(self) -> Described:
+        return self.remote.described
+
+    def call(self, question: Question) -> Answer:
+        return self._asked("call", question)
+
+    def traced(self, question: Question, **told: Any) -> Trace:
+        return self._asked("traced", question, **told)
+
+    def _asked(self, name: str, *arguments: Any, **named: Any) -> Any:
+        from stablemax.implementations.remote import HUNG, NoAnswerError
+
+        try:
+            return self.remote.ask(name, *arguments, **named)
+        except NoAnswerError as error:
+            slow = str(error).startswith(HUNG)
+            hint = "give it more time: --timeout 300" if slow else "stablemax check tells on which input"
+            raise StablemaxError(f"{self.target} {error}", hint) from None
 
 
 def _verdict(result: Trace) -> int:
@@ -149,7 +197,7 @@ def _refuse(group: Any, reason: str, allowed: tuple[str, ...] = ()) -> None:
 class _Tried:
     """Inputs as the target gets them, and what their rows are called where they are some of many."""
 
-    host: Host
+    host: Host | _Remote
     number_format: FormatName | None
     max_ulp: float | None
     numbers: Any = None

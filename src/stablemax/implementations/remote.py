@@ -66,9 +66,9 @@ class Remote:
                 return [Answer(None, str(error))]
         return [self.call(q) for q in questions]
 
-    def ask(self, name: str, *arguments: Any) -> Any:
+    def ask(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a method of the host; raise `NoAnswerError` where it hangs or crashes."""
-        return self._ask(name, arguments, self._timeout_s)
+        return self._ask(name, arguments, self._timeout_s, named)
 
     def close(self) -> None:
         """End the process."""
@@ -105,13 +105,13 @@ class Remote:
             self.close()
             raise
 
-    def _ask(self, name: str, arguments: tuple[Any, ...], timeout_s: float) -> Any:
+    def _ask(self, name: str, arguments: tuple[Any, ...], timeout_s: float, named: dict[str, Any] | None = None) -> Any:
         if self._process is None:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            pickle.dump((name, arguments), self._process.stdin)
+            pickle.dump((name, arguments, named or {}), self._process.stdin)
             self._process.stdin.flush()
             kind, result = self._answers.get(timeout=timeout_s)
         except queue.Empty:

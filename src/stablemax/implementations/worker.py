@@ -27,7 +27,7 @@ def main() -> None:
     host: Any = None
     while True:
         try:
-            name, arguments = pickle.load(requests)  # noqa: S301 - from our own parent process
+            name, arguments, named = pickle.load(requests)  # noqa: S301 - from our own parent process
         except EOFError:
             return
         try:
@@ -37,7 +37,7 @@ def main() -> None:
                 host = Host(*arguments)
                 result: Any = host.described
             else:
-                result = _with_prints(getattr(host, name)(*arguments), printed)
+                result = _with_prints(getattr(host, name)(*arguments, **named), printed)
             answer = ("done", result)
         except StablemaxError as error:
             answer = ("refused", (error.message, error.hint))
