@@ -107,6 +107,7 @@ def test_finding_out_loads_no_library() -> None:
 def test_what_jax_compiles_is_of_jax() -> None:
     jax = pytest.importorskip("jax", reason="jax is not installed")
     jnp = pytest.importorskip("jax.numpy", reason="jax is not installed")
+
     def plain(x: object) -> object:
         return jnp.exp(x)
 
