@@ -13,7 +13,7 @@ import pytest
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
-from stablemax.implementations.host import Order
+from stablemax.implementations.orders import Order
 from stablemax.registry import variants
 from stablemax.results import CheckReport, Outcome, Standing
 from stablemax.vocabulary import Operation
@@ -481,7 +481,7 @@ def test_the_report_says_what_was_printed() -> None:
 
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
-        "import sys; from stablemax.check import *; from stablemax.implementations.host import Order; "
+        "import sys; from stablemax.check import *; from stablemax.implementations.orders import Order; "
         "check_function(lambda x: x, Order('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )

@@ -9,7 +9,8 @@ import pytest
 
 from stablemax.asking import Asker
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
-from stablemax.implementations.host import Host, Order
+from stablemax.implementations.host import Host
+from stablemax.implementations.orders import Order
 from stablemax.laws import LAW_NAMES, check_laws, easy_case, laws_of
 from stablemax.results import Contract
 from stablemax.vocabulary import Operation

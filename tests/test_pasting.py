@@ -16,7 +16,7 @@ import pytest
 
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.formats import get_format
-from stablemax.implementations.host import Order
+from stablemax.implementations.orders import Order
 from stablemax.results import CheckReport, Standing
 from stablemax.vocabulary import Operation
 

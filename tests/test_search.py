@@ -10,7 +10,8 @@ import pytest
 
 from stablemax.asking import Asker
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
-from stablemax.implementations.host import Host, Order
+from stablemax.implementations.host import Host
+from stablemax.implementations.orders import Order
 from stablemax.inputs.hazards import HAZARDS, HazardCase
 from stablemax.results import Contract, Outcome
 from stablemax.search import levels, shrunk, smallest_failure

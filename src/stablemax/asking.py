@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from stablemax.implementations.host import Answer, Question
+from stablemax.implementations.orders import Answer, Question
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.formats import Array, Format
-    from stablemax.implementations.host import Described
+    from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
     from stablemax.results import Contract, Verdict
 

@@ -15,7 +15,8 @@ from stablemax.exactness import is_wrong_exactly
 from stablemax.finding import check_finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
 from stablemax.implementations.calling import Convention
-from stablemax.implementations.host import Answer, Described, Host, Order
+from stablemax.implementations.host import Host
+from stablemax.implementations.orders import Answer, Described, Order
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
 from stablemax.laws import LAW_NAMES, check_laws, easy_case

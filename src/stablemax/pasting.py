@@ -17,7 +17,7 @@ from stablemax.vocabulary import Operation, Reduction
 if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.implementations.calling import Convention
-    from stablemax.implementations.host import Described
+    from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
     from stablemax.results import Contract
 

@@ -21,7 +21,8 @@ from stablemax.check import CheckOptions, check_function
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import format_of, get_format
 from stablemax.implementations.calling import as_array
-from stablemax.implementations.host import Host, Order, Question
+from stablemax.implementations.host import Host
+from stablemax.implementations.orders import Order, Question
 from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.loss import TargetOptions

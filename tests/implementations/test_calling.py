@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stablemax.implementations.calling import Convention, as_array
-from stablemax.implementations.host import Answer, Host, Order, Question
+from stablemax.implementations.host import Host
+from stablemax.implementations.orders import Answer, Order, Question
 from stablemax.vocabulary import Operation
 
 from . import callable_in_many_ways as ways

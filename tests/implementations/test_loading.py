@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from stablemax.errors import StablemaxError
-from stablemax.implementations.host import Host, Order
+from stablemax.implementations.host import Host
 from stablemax.implementations.loading import is_code, load
+from stablemax.implementations.orders import Order
 from stablemax.vocabulary import Operation
 
 WAYS = Path(__file__).parent / "callable_in_many_ways.py"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stablemax.errors import StablemaxError
-from stablemax.implementations.host import Order, Question
+from stablemax.implementations.orders import Order, Question
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.implementations.worker import PRINTED_LIMIT
 from stablemax.vocabulary import Operation

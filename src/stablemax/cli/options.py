@@ -19,7 +19,7 @@ from stablemax.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from stablemax.implementations.host import Order
+    from stablemax.implementations.orders import Order
 
 LogitsArgument = Annotated[
     str,
@@ -214,6 +214,6 @@ class ImplementationOptions:
 
     def order(self, target: str) -> Order:
         """Return what to load."""
-        from stablemax.implementations.host import Order
+        from stablemax.implementations.orders import Order
 
         return Order(target, self.operation, self.backend or "", self.device, self.backward)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.formats import Format
-    from stablemax.implementations.host import Answer, Described, Host, Order, Question
+    from stablemax.implementations.host import Host
+    from stablemax.implementations.orders import Answer, Described, Order, Question
     from stablemax.implementations.remote import Remote
     from stablemax.results import Trace
 
@@ -297,7 +298,7 @@ class _Tried:
     def _question(self, x: Any, second: Any, fmt: Format) -> Question:
         import numpy as np
 
-        from stablemax.implementations.host import Question
+        from stablemax.implementations.orders import Question
 
         if second is not None and np.asarray(second).dtype.kind == "f":
             second = fmt.cast(second)

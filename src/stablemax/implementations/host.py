@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,11 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Balls, truth
 from stablemax.formats import FLOAT64, FORMATS
+from stablemax.implementations.arrays import arrays_of
 from stablemax.implementations.calling import Convention, as_array, conventions
 from stablemax.implementations.loading import TARGET_FORMS, is_code, load
-from stablemax.implementations.naming import BACKENDS, backend_of, differentiated, operation_in
+from stablemax.implementations.naming import backend_of, differentiated, operation_in
+from stablemax.implementations.orders import Answer, Described
 from stablemax.loss import TargetOptions, targets_of
 from stablemax.registry import evaluate
 from stablemax.targets import SoftTargets
@@ -28,107 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array
+    from stablemax.implementations.orders import Order, Question
     from stablemax.registry import Variant
     from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to load, and how it is meant.
-
-    Parameters
-    ----------
-    target : str
-        ``file.py:function``, ``module:function``, a variant's or a peer's id.
-    operation : Operation, optional
-        What it computes; read off its name when not given.
-    backend : str
-        ``numpy``, ``torch`` or ``jax``; empty to find out.
-    device : str, optional
-        For torch and jax.
-    backward : bool
-        Judge the gradient that autograd takes of it, instead of itself.
-    """
-
-    target: str
-    operation: Operation | None = None
-    backend: str = ""
-    device: str | None = None
-    backward: bool = False
-
-
-@dataclass(frozen=True)
-class Described:
-    """What was loaded.
-
-    Parameters
-    ----------
-    name : str
-        What to call it.
-    operation : Operation
-        What it computes.
-    backend : str
-        On whose arrays.
-    takes : frozenset of str
-        What it takes beyond logits and labels, from `hazards.NEEDS`.
-    formats : tuple of str
-        The only formats that it can be run in; empty for no known limit.
-    place : str
-        What its name is imported from: a file, or a module; empty where nothing can import it.
-    expression : str
-        How it is written there: ``softmax``, ``CrossEntropyLoss()``.
-    """
-
-    name: str
-    operation: Operation
-    backend: str
-    takes: frozenset[str] = frozenset()
-    formats: tuple[str, ...] = ()
-    place: str = ""
-    expression: str = ""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One call: arrays in the number format, as the function gets them.
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits.
-    second : ndarray, optional
-        Labels (N,) of int64, soft targets (N, K), or the upstream gradient (N, K).
-    options : dict
-        ``ignore_index``, ``weight``, ``label_smoothing``, where they are to be passed.
-    """
-
-    x: Array
-    second: Array | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a call.
-
-    Parameters
-    ----------
-    output : ndarray or None
-        What was returned; None where there is trouble.
-    trouble : str
-        What happened instead: an exception, junk, no answer in time; empty when all went well.
-    changed_input : bool
-        True where the function wrote into its arguments.
-    printed : str
-        What it printed, bounded.
-    """
-
-    output: Array | None
-    trouble: str = ""
-    changed_input: bool = False
-    printed: str = ""
 
 
 class Host:
@@ -225,15 +129,8 @@ class Host:
     def forward(self, question: Question) -> Answer:
         """Call the function itself, where its gradient is what is judged."""
         assert self._function is not None
-        adapter = _ADAPTERS[self.described.backend]()
         way = self._convention or conventions(self._function, self.described.operation)[0]
-        try:
-            with warnings.catch_warnings(), adapter.running():
-                warnings.simplefilter("ignore")
-                x, second, _ = adapter.arguments(question.x, question.second, {}, self._order.device)
-                return Answer(np.array(as_array(way(self._function, x, second))))
-        except Exception as error:
-            return Answer(None, _trouble(error, _file_of(self._function)))
+        return self._call(self._function, way, question, backward=False)
 
     def exactly(self, question: Question) -> Array | None:
         """Run NumPy code, or a variant, on exact numbers: its result in float64; None where that is not possible."""
@@ -304,24 +201,27 @@ class Host:
         """The variant or peer, where the target is one."""
         return self._variant
 
-    def _call(self, function: Callable[..., Any], way: Convention, question: Question) -> Answer:
-        adapter = _ADAPTERS[self.described.backend]()
+    def _call(
+        self, function: Callable[..., Any], way: Convention, question: Question, *, backward: bool | None = None
+    ) -> Answer:
+        arrays, device = arrays_of(self.described.backend), self._order.device
         known = {k: v for k, v in question.options.items() if k in way.options}
         given = question.second
         if "label_smoothing" in question.options and "label_smoothing" not in known:
             given = _smoothed(question)
         try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(), adapter.running():
+            with np.errstate(all="ignore"), warnings.catch_warnings(), arrays.running():
                 warnings.simplefilter("ignore")
-                x, second, options = adapter.arguments(question.x, given, known, self._order.device)
-                if self._order.backward:
-                    result = self._gradient(adapter, way, x, second, options)
+                x, second = arrays.put(question.x, device), None if given is None else arrays.put(given, device)
+                options = {k: arrays.put(v, device) if isinstance(v, np.ndarray) else v for k, v in known.items()}
+                if self._order.backward if backward is None else backward:
+                    result = self._gradient(arrays, way, x, second, options)
                 else:
                     result = way(function, x, second, **options)
                 # A copy: code that gives out its own buffer overwrites it at the next call.
                 output = np.array(as_array(result))
-                changed = not _same(adapter.back(x), question.x) or (
-                    given is not None and not _same(adapter.back(second), given)
+                changed = not _same(arrays.back(x), question.x) or (
+                    given is not None and not _same(arrays.back(second), given)
                 )
         except StablemaxError:
             raise
@@ -331,12 +231,12 @@ class Host:
             return Answer(None, _trouble(error, _file_of(function)))
         return Answer(output, "", changed)
 
-    def _gradient(self, adapter: Any, way: Convention, x: Any, second: Any, options: dict[str, Any]) -> Any:
+    def _gradient(self, arrays: Any, way: Convention, x: Any, second: Any, options: dict[str, Any]) -> Any:
         """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
         function = self._function
         assert function is not None
         of_loss = self.described.operation.needs_targets
-        return adapter.gradient(
+        return arrays.gradient(
             lambda a: way(function, a, second if of_loss else None, **options), x, None if of_loss else second
         )
 
@@ -444,43 +344,3 @@ def _trouble(error: BaseException, file: str) -> str:
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = shown(message.strip().partition("\n")[0], 160)
     return f"raised {type(error).__name__}{f': {text}' if text else ''}{where}"
-
-
-class NumpyAdapter:
-    """Arguments and results of NumPy functions."""
-
-    def arguments(
-        self, x: Array, second: Array | None, options: dict[str, Any], device: str | None
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Copy the arguments, so that a function that writes into them does no harm."""
-        if device is not None:
-            raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
-        return np.array(x), None if second is None else np.array(second), dict(options)
-
-    def back(self, value: Any) -> Array:
-        """Return an argument as it is after the call."""
-        return np.asarray(value)
-
-    def running(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing has to be set up around a call."""
-        return contextlib.nullcontext()
-
-    def gradient(self, *_: Any) -> Any:
-        """NumPy has no autograd."""
-        raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
-
-
-def _torch_adapter() -> Any:
-    from stablemax.peers.torch_arrays import Adapter
-
-    return Adapter()
-
-
-def _jax_adapter() -> Any:
-    from stablemax.peers.jax_arrays import Adapter
-
-    return Adapter()
-
-
-_ADAPTERS: dict[str, Callable[[], Any]] = {"numpy": NumpyAdapter, "torch": _torch_adapter, "jax": _jax_adapter}
-assert tuple(_ADAPTERS) == BACKENDS

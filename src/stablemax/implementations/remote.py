@@ -11,12 +11,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.implementations.host import Answer
+from stablemax.implementations.orders import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.implementations.host import Described, Order, Question
+    from stablemax.implementations.orders import Described, Order, Question
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""

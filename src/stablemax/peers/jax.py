@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from stablemax.peers.calling import ALL_FORMATS, built_in
-from stablemax.peers.jax_arrays import Adapter, to_jax
+from stablemax.peers.jax_arrays import JaxArrays
 from stablemax.results import Outcome
 from stablemax.vocabulary import Operation
-
-if TYPE_CHECKING:
-    import contextlib
-
-    from stablemax.formats import Array
-
-
-class JaxArrays:
-    """NumPy arrays to JAX and back."""
-
-    def running(self) -> contextlib.AbstractContextManager[None]:
-        """Let 64-bit numbers be 64-bit numbers, around this computation only."""
-        return Adapter().running()
-
-    def put(self, array: Array, device: str | None) -> jax.Array:
-        """Copy to JAX."""
-        return to_jax(array, device)
-
-    def back(self, array: Any) -> Array:
-        """Copy to NumPy."""
-        return np.array(array)
-
 
 ARRAYS = JaxArrays()
 _declared = functools.partial(built_in, "jax", ARRAYS, supports=ALL_FORMATS)

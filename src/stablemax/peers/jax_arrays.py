@@ -15,28 +15,20 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
 
 
-def to_jax(array: Array, device: str | None = None) -> Any:
-    """Copy an array to JAX; it knows ml_dtypes. Float64 stays only inside `Adapter.running`."""
-    return jax.device_put(jnp.asarray(array), None if device is None else jax.devices(device)[0])
-
-
-class Adapter:
-    """Arguments and results of functions that work on JAX arrays."""
+class JaxArrays:
+    """How arrays get into JAX and out of it, and how it differentiates."""
 
     def running(self) -> contextlib.AbstractContextManager[None]:
         """Let 64-bit numbers be 64-bit numbers, around this call only."""
         return jax.enable_x64(True)  # noqa: FBT003 - its signature
 
-    def arguments(
-        self, x: Array, second: Array | None, options: dict[str, Any], device: str | None
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Copy the arguments to JAX arrays; a weight of each class is one too."""
-        moved = {k: to_jax(v, device) if isinstance(v, np.ndarray) else v for k, v in options.items()}
-        return to_jax(x, device), None if second is None else to_jax(second, device), moved
+    def put(self, array: Array, device: str | None) -> jax.Array:
+        """Copy to JAX, which knows ml_dtypes; float64 stays what it is only inside `running`."""
+        return jax.device_put(jnp.asarray(array), None if device is None else jax.devices(device)[0])
 
-    def back(self, value: Any) -> Array:
-        """Return an argument as it is after the call."""
-        return np.asarray(value)
+    def back(self, array: Any) -> Array:
+        """Copy to NumPy."""
+        return np.array(array)
 
     def gradient(self, forward: Callable[[Any], Any], x: Any, upstream: Any) -> Any:
         """Differentiate: the sum of the outputs without an upstream gradient, else their product with it."""

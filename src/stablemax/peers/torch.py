@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as PyTorch's own documentation calls it
 
 from stablemax.peers.calling import ALL_FORMATS, Given, built_in
-from stablemax.peers.torch_arrays import to_numpy, to_torch
+from stablemax.peers.torch_arrays import TorchArrays
 from stablemax.results import Outcome
 from stablemax.vocabulary import Operation
-
-if TYPE_CHECKING:
-    from stablemax.formats import Array
-
-
-class TorchArrays:
-    """NumPy arrays to PyTorch tensors and back."""
-
-    def running(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing has to be set up."""
-        return contextlib.nullcontext()
-
-    def put(self, array: Array, device: str | None) -> torch.Tensor:
-        """Copy to a tensor."""
-        return to_torch(array, device)
-
-    def back(self, array: Any) -> Array:
-        """Copy to NumPy."""
-        return to_numpy(array)
-
 
 ARRAYS = TorchArrays()
 _declared = functools.partial(built_in, "torch", ARRAYS, supports=ALL_FORMATS)

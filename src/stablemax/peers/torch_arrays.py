@@ -57,23 +57,20 @@ def stacked(rows: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(rows)
 
 
-class Adapter:
-    """Arguments and results of functions that work on PyTorch tensors."""
+class TorchArrays:
+    """How arrays get into PyTorch and out of it, and how it differentiates."""
 
     def running(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing has to be set up around a call."""
+        """Nothing has to be set up."""
         return contextlib.nullcontext()
 
-    def arguments(
-        self, x: Array, second: Array | None, options: dict[str, Any], device: str | None
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Copy the arguments to tensors; a weight of each class is one too."""
-        moved = {k: to_torch(v, device) if isinstance(v, np.ndarray) else v for k, v in options.items()}
-        return to_torch(x, device), None if second is None else to_torch(second, device), moved
+    def put(self, array: Array, device: str | None) -> torch.Tensor:
+        """Copy to a tensor."""
+        return to_torch(array, device)
 
-    def back(self, value: Any) -> Array:
-        """Return an argument as it is after the call."""
-        return to_numpy(value)
+    def back(self, array: Any) -> Array:
+        """Copy to NumPy."""
+        return to_numpy(array)
 
     def gradient(self, forward: Callable[[Any], Any], x: Any, upstream: Any) -> Any:
         """Differentiate: the sum of the outputs without an upstream gradient, else their product with it."""

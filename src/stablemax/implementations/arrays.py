@@ -1,0 +1,54 @@
+"""How arrays get into a function's library and out of it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.errors import StablemaxError
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+
+
+class NumpyArrays:
+    """NumPy code gets copies, so that a function that writes into its arguments does no harm."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be set up."""
+        return contextlib.nullcontext()
+
+    def put(self, array: Array, device: str | None) -> Array:
+        """Copy."""
+        if device is not None:
+            raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
+        return np.array(array)
+
+    def back(self, array: Any) -> Array:
+        """Return it as it is."""
+        return np.asarray(array)
+
+    def gradient(self, *_: Any) -> Any:
+        """NumPy has no autograd."""
+        raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
+
+
+def arrays_of(backend: str) -> Any:
+    """Return the way in and out of a library: `put`, `back`, `running` and `gradient`.
+
+    Parameters
+    ----------
+    backend : str
+        ``numpy``, ``torch`` or ``jax``; another library is imported only here.
+    """
+    if backend == "torch":
+        from stablemax.peers.torch_arrays import TorchArrays
+
+        return TorchArrays()
+    if backend == "jax":
+        from stablemax.peers.jax_arrays import JaxArrays
+
+        return JaxArrays()
+    return NumpyArrays()
