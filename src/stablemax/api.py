@@ -12,8 +12,11 @@ from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, format_of, get_format
 from stablemax.inputs.problem import Problem, as_problem, restore
-from stablemax.loss import TargetOptions, cross_entropy_of, default_variant, format_of_problem
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stream import Stream, as_stream
+from stablemax.loss import TargetOptions, cross_entropy_of, default_variant
 from stablemax.registry import evaluate
+from stablemax.streaming import Resources
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from stablemax.results import Comparison
 
 
-def softmax(x: Any, axis: int = -1) -> Array:
+def softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     """Probabilities from logits.
 
     Parameters
@@ -31,6 +34,8 @@ def softmax(x: Any, axis: int = -1) -> Array:
         Logits of one or more dimensions: float16, bfloat16, 8-bit, float32, float64 or integers.
     axis : int
         The axis of the classes.
+    threads : int, optional
+        Worker threads; all cores when not given. They change no bit of the result.
 
     Returns
     -------
@@ -53,10 +58,10 @@ def softmax(x: Any, axis: int = -1) -> Array:
     >>> softmax([1000.0, 1001.0, 1002.0]).round(8).tolist()
     [0.09003057, 0.24472847, 0.66524096]
     """
-    return array_of(Operation.SOFTMAX, _problem(x, axis))
+    return array_of(Operation.SOFTMAX, _stream(x, axis), resources=_resources(threads))
 
 
-def log_softmax(x: Any, axis: int = -1) -> Array:
+def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     """Log-probabilities from logits; accurate also where a class is nearly certain.
 
     Parameters
@@ -65,6 +70,8 @@ def log_softmax(x: Any, axis: int = -1) -> Array:
         Logits, as for `softmax`.
     axis : int
         The axis of the classes.
+    threads : int, optional
+        Worker threads; all cores when not given. They change no bit of the result.
 
     Returns
     -------
@@ -81,10 +88,10 @@ def log_softmax(x: Any, axis: int = -1) -> Array:
     >>> log_softmax([0.0, -40.0]).tolist()
     [-4.248354255291589e-18, -40.0]
     """
-    return array_of(Operation.LOG_SOFTMAX, _problem(x, axis))
+    return array_of(Operation.LOG_SOFTMAX, _stream(x, axis), resources=_resources(threads))
 
 
-def logsumexp(x: Any, axis: int = -1) -> Any:
+def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
     """Logarithm of the sum of exponentials along an axis.
 
     Parameters
@@ -93,6 +100,8 @@ def logsumexp(x: Any, axis: int = -1) -> Any:
         Logits, as for `softmax`.
     axis : int
         The axis to sum over.
+    threads : int, optional
+        As for `softmax`.
 
     Returns
     -------
@@ -109,7 +118,7 @@ def logsumexp(x: Any, axis: int = -1) -> Any:
     >>> float(logsumexp([0.0, -40.0]))
     4.248354255291589e-18
     """
-    return array_of(Operation.LOGSUMEXP, _problem(x, axis))[()]
+    return array_of(Operation.LOGSUMEXP, _stream(x, axis), resources=_resources(threads))[()]
 
 
 def cross_entropy(
@@ -121,6 +130,7 @@ def cross_entropy(
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    threads: int | None = None,
 ) -> Any:
     """Cross-entropy, as torch.nn.functional.cross_entropy defines it, computed in float64.
 
@@ -141,6 +151,8 @@ def cross_entropy(
         From 0 to 1.
     reduction : str
         "mean", "sum" or "none".
+    threads : int, optional
+        Worker threads; all cores when not given. They change no bit of the result.
 
     Returns
     -------
@@ -158,10 +170,10 @@ def cross_entropy(
     >>> cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0])
     1.0986122886681098
     """
-    problem = as_problem(_array(logits), _array(labels), axis=axis, ignore_index=ignore_index)
+    stream = _stream(logits, axis, labels)
     options = TargetOptions(_weight(weight), label_smoothing, ignore_index)
-    result = cross_entropy_of(problem, reduction=_reduction(reduction), options=options)
-    return result.value if result.rows is None else restore(result.rows, problem)[()]
+    result = cross_entropy_of(stream, reduction=_reduction(reduction), options=options, resources=_resources(threads))
+    return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 
 
 def cross_entropy_grad(
@@ -173,12 +185,13 @@ def cross_entropy_grad(
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    threads: int | None = None,
 ) -> Array:
     """Gradient of `cross_entropy` with respect to the logits.
 
     Parameters
     ----------
-    logits, labels, axis, weight, ignore_index, label_smoothing, reduction
+    logits, labels, axis, weight, ignore_index, label_smoothing, reduction, threads
         As for `cross_entropy`; with "none" each row holds the gradient of its own loss.
 
     Returns
@@ -196,9 +209,10 @@ def cross_entropy_grad(
     >>> cross_entropy_grad(np.float32([[20.0, 0.0]]), [0]).tolist()
     [[-2.06115369216775e-09, 2.06115369216775e-09]]
     """
-    problem = as_problem(_array(logits), _array(labels), axis=axis, ignore_index=ignore_index)
     options = TargetOptions(_weight(weight), label_smoothing, ignore_index)
-    return gradient_of(problem, reduction=_reduction(reduction), options=options)
+    return gradient_of(
+        _stream(logits, axis, labels), reduction=_reduction(reduction), options=options, resources=_resources(threads)
+    )
 
 
 def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
@@ -236,7 +250,7 @@ def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
             f"the upstream gradient has shape {upstream.shape}, the logits {problem.shape}",
             "they need one shape",
         )
-    xp = Arithmetic(format_of_problem(problem))
+    xp = Arithmetic(format_of(problem.logits.dtype.newbyteorder("=")))
     formula = default_variant(Operation.SOFTMAX_VJP, xp.format)
     return restore(evaluate(formula, xp.array(problem.logits), xp, xp.array(upstream.logits)), problem)
 
@@ -320,6 +334,17 @@ def _array(values: Any) -> Array:
 
 def _problem(x: Any, axis: int) -> Problem:
     return as_problem(_array(x), axis=axis)
+
+
+def _stream(x: Any, axis: int | None, labels: Any = None) -> Stream:
+    targets = () if labels is None else StoredArray.of(_array(labels), "the labels")
+    return as_stream(StoredArray.of(_array(x), "the logits"), targets, axis=axis)
+
+
+def _resources(threads: int | None) -> Resources:
+    if threads is not None and threads < 1:
+        raise StablemaxError(f"threads={shown(threads)} is not a number of threads", "1 or more; None: all cores")
+    return Resources(threads=threads)
 
 
 def _weight(weight: Any) -> Array | None:

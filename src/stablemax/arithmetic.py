@@ -108,6 +108,10 @@ class Namespace(Protocol):
         """Round an array of :attr:`wider` to this format."""
 
 
+Room = tuple[Any, Any] | None
+"""Memory for a pair of results that the caller has at hand, instead of fresh memory."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """NumPy arithmetic in one format, with one accumulation policy.
@@ -218,8 +222,13 @@ class Arithmetic:
         # The number of rows need not exist in the format: 100,000 is inf in float16.
         return self.array(np.ldexp(total / x.size, down))[()]
 
-    def compensated_sum(self, x: Array) -> Array:
-        """Sum of each row of non-negative numbers, as if in twice the precision.
+    def compensated_sum(self, x: Array, work: Array | None = None) -> Array:
+        """Sum of each row of non-negative numbers, as if in twice the precision; in the memory of `work`."""
+        high, low = self.sum_in_two(x, np.empty_like(x) if work is None else work)
+        return high + low
+
+    def sum_in_two(self, x: Array, work: Array) -> tuple[Array, Array]:
+        """Sum of each row of non-negative numbers as two numbers, (N, 1) each.
 
         Each term is cut at a common bit (an error-free transformation: Rump, Ogita, Oishi, SIAM J.
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
@@ -227,22 +236,21 @@ class Arithmetic:
         """
         room = self.format.max / 2
         cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
-        high, low = self._sum_in_two(x, cut, np.empty_like(x))
-        return high + low
+        return self._cut(x, cut, work)
 
-    def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
-        """``x / (sum(e) * divisor)`` for e of `shifted_exp`, the denominator rounded once.
+    def over_sum(self, x: Array, e: Array, divisor: float, out: Array | None = None) -> Array:
+        """``x / (sum(e) * divisor)`` for e of `shifted_exp`, the denominator rounded once; in `out`.
 
         The product is that of Veltkamp's halves of the sum, exact for a divisor of fewer than p / 2
         bits (67 million rows in float64, 4,096 in float32; one rounding more beyond). The formats of
         fewer than 24 bits cannot hold such a divisor: there the quotient is divided.
         """
-        out = np.empty_like(e)
+        out = np.empty_like(e) if out is None else out
         # The largest exponential of a row is about 2**p (see `shift`), or 1 in the narrow formats: one
         # cut serves all rows, and a scalar is added twice as fast as a column.
         top = 2.0 ** (self.format.precision + 1) if self._coarse_grid else 1.0
         cut = self.number(min(top * e.shape[-1], self.format.max / 2))
-        high, low = self._sum_in_two(e, cut, out)
+        high, low = self._cut(e, cut, out)
         if divisor == 1.0:
             return np.divide(x, high + low, out=out)
         if self.format.precision < FLOAT32.precision:
@@ -252,15 +260,22 @@ class Arithmetic:
         upper = shifted - (shifted - high)
         return np.divide(x, upper * times + ((high - upper) * times + low * times), out=out)
 
-    def _sum_in_two(self, x: Array, cut: Any, work: Array) -> tuple[Array, Array]:
+    def _cut(self, x: Array, cut: Any, work: Array) -> tuple[Array, Array]:
         """Add the parts of x above and below the last bit of `cut`, in the memory of `work`."""
         high = np.add(x, cut, out=work)
         high -= cut
         total = _pairwise(high)
         return total, _pairwise(np.subtract(x, high, out=work))
 
-    def shift(self, x: Array) -> tuple[Array, Array]:
+    def shift(self, x: Array, room: Room = None) -> tuple[Array, Array]:
         """Subtract the row maximum and keep the rounding error of the subtraction.
+
+        Parameters
+        ----------
+        x : ndarray (..., K)
+            The logits.
+        room : pair of ndarray (..., K), optional
+            Memory for the two results, in the formats of 24 bits and more.
 
         Returns
         -------
@@ -294,8 +309,8 @@ class Arithmetic:
             offset, reach, lift = grid
             # Above the reach, every x that counts is so close to c that the difference is exact.
             c = np.where(np.abs(m) < reach, (m + offset) - offset, m) - lift
-            d = x - c
-            r = d + c
+            d = np.subtract(x, c, out=None if room is None else room[0])
+            r = np.add(d, c, out=None if room is None else room[1])
             np.subtract(x, r, out=r)
         # -inf - -inf and a difference that overflows leave NaN or inf; exp(d) is 0 there. One sum
         # over everything tells whether there is any, and costs less than mending all.
@@ -303,12 +318,12 @@ class Arithmetic:
             np.fmin(r, np.ones((), dtype=r.dtype), out=r)
         return d, r
 
-    def shifted_exp(self, x: Array) -> Array:
+    def shifted_exp(self, x: Array, room: Room = None) -> Array:
         """``exp(x - c)`` with the rounding error of x - c kept: exp(d + r) is exp(d) (1 + r).
 
         Worked in place on its own temporaries: fresh memory for each step costs page faults.
         """
-        d, r = self.shift(x)
+        d, r = self.shift(x, room)
         e = np.exp(d, out=d) if d.dtype == np.float64 else self.exp(d)
         r *= e
         e += r
@@ -319,13 +334,13 @@ class Arithmetic:
         grid = coarse_grid(self.format)
         return None if grid is None else (self.number(grid[0]), self.number(grid[1]), self.number(grid[2]))
 
-    def odds(self, x: Array) -> Array:
+    def odds(self, x: Array, room: Room = None) -> Array:
         """Sum of the other exponentials of each row over the largest, (N, 1): (1 - p) / p of the maximum."""
-        e = self.shifted_exp(x)
+        e = self.shifted_exp(x, room)
         at = (np.arange(len(x)), np.argmax(x, axis=-1))
         top = e[at][:, None]
         e[at] = self.number(0.0)
-        return np.asarray(self.compensated_sum(e) / top)
+        return np.asarray(self.compensated_sum(e, None if room is None else room[1]) / top)
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""

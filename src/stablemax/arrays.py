@@ -1,32 +1,47 @@
-"""Probabilities, log-probabilities, log-sum-exps and gradients of a problem, in the layout of its logits."""
+"""Probabilities, log-probabilities, log-sum-exps and gradients of an input of any size, in its layout."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
+from stablemax.engines.base import Block, blocks_of
 from stablemax.errors import StablemaxError
-from stablemax.inputs.problem import Problem, restore
-from stablemax.loss import (
-    TargetOptions,
-    check_options,
-    default_variant,
-    format_of_problem,
-    kept_rows,
-    row_weights,
-    targets_of,
-)
-from stablemax.reduction import exact_sum, rounded
-from stablemax.registry import Variant, evaluate
+from stablemax.formats import Format, format_of, get_format
+from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
+from stablemax.inputs.stored import StoredArray
+from stablemax.kernels import arrays as kernels
+from stablemax.kernels import long_rows
+from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
+from stablemax.loss import TargetOptions, check_options, default_variant, kept_rows, row_weights, targets_of
+from stablemax.output import whole_file
+from stablemax.reduction import ExactSum
+from stablemax.registry import Variant, evaluate, get
+from stablemax.sinks import MemorySink, file_sink, npy_sink
+from stablemax.streaming import BLOCK_CELLS, Resources, engine_for, plan
 from stablemax.vocabulary import Accumulation, Operation, Reduction
+from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from stablemax.formats import Array, Format
+    from stablemax.formats import Array
+    from stablemax.inputs.stream import Stream
+    from stablemax.sinks import Sink
+
+    Run = Callable[[Sink], tuple[str, ...]]
+
+
+HELD_BYTES = 1 << 28
+"""Largest result that is held in memory before it is written as text, where no cap is given."""
 
 
 @dataclass(frozen=True)
@@ -47,35 +62,190 @@ class How:
     format: Format | None = None
     accumulation: Accumulation | None = None
 
-    def arithmetic(self, problem: Problem) -> Arithmetic:
-        """Return the arithmetic for a problem."""
-        return Arithmetic(self.format or format_of_problem(problem), self.accumulation)
+    def result_format(self, stream: Stream) -> Format:
+        """Return the format of the result."""
+        return self.format or format_of(stream.logits.dtype)
 
-    def formula(self, operation: Operation, fmt: Format) -> Variant:
+    def formula(self, operation: Operation, stream: Stream) -> Variant:
         """Return the variant for an operation."""
-        return self.variant or default_variant(operation, fmt)
+        return self.variant or default_variant(operation, self.result_format(stream))
+
+
+@dataclass(frozen=True)
+class Noticings:
+    """What a block of logits and targets gave reason to note; parts merge in any order."""
+
+    odd: Noticed = field(default_factory=Noticed)
+    inexact: Noticed = field(default_factory=Noticed)
+
+    def __add__(self, other: Noticings) -> Noticings:
+        """Merge two parts."""
+        return Noticings(self.odd + other.odd, self.inexact + other.inexact)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayJob:
+    """The results of a block of rows, put where they belong.
+
+    Attributes
+    ----------
+    stream : Stream
+        Logits, and labels for the gradient.
+    sink : Sink
+        Takes the results.
+    operation : Operation
+        What is computed.
+    format : str
+        The format of the result.
+    variant : str or None
+        Another formula than the accurate one.
+    accumulation : Accumulation or None
+        How sums are added.
+    options : TargetOptions
+        Of the gradient: weights, smoothing, ignored label.
+    divisor : float
+        What the gradient is divided by.
+    """
+
+    stream: Stream
+    sink: Sink
+    operation: Operation
+    format: str
+    variant: str | None = None
+    accumulation: Accumulation | None = None
+    options: TargetOptions = field(default_factory=TargetOptions)
+    divisor: float = 1.0
+
+    @property
+    def _is_gradient(self) -> bool:
+        return self.operation is Operation.CROSS_ENTROPY_GRAD
+
+    @cached_property
+    def _xp(self) -> Arithmetic:
+        return Arithmetic(get_format(self.format), self.accumulation)
+
+    @property
+    def _is_fast(self) -> bool:
+        """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
+        plain = not (self.variant or self.accumulation)
+        return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
+
+    def __call__(self, block: Block, workspace: Workspace) -> Noticings:
+        """Compute a block."""
+        labels = None
+        if self._is_gradient:
+            labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
+        if self._is_fast and self.stream.classes > PIECE:
+            for row in range(block.rows):
+                self._long(block.start + row, None if labels is None else labels[row : row + 1], workspace)
+            return Noticings()
+        x = self.stream.logits.read(block.start, block.stop, workspace)
+        noticed = Noticings(
+            odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
+            inexact_integers(x, block.start),
+        )
+        (self._fast if self._is_fast else self._by_variant)(block, x, labels, workspace)
+        return noticed
+
+    def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
+        dtype = self._xp.format.dtype
+        if x.dtype != dtype and format_of(x.dtype) is not self._xp.format:
+            x = self._xp.array(x)
+        if self.operation.per_row:
+            values = self._xp.narrow(logsumexps(x, workspace))[:, None]
+            self.sink.put(block.start, values, workspace)
+            return
+        out = self.sink.room(block.start, block.stop, workspace, dtype=dtype)
+        if self.operation is Operation.SOFTMAX:
+            kernels.softmax(x, out, workspace)
+        elif self.operation is Operation.LOG_SOFTMAX:
+            kernels.log_softmax(x, out, workspace)
+        else:
+            assert labels is not None
+            chosen, scale = self._scale(labels)
+            kernels.gradient(x, chosen, scale, out, workspace)
+        self.sink.put(block.start, out, workspace)
+
+    def _scale(self, labels: Array) -> tuple[Array, Array]:
+        """Return labels that are classes, and what each row's gradient is multiplied by."""
+        kept = kept_rows(labels, self.options.ignore_index)
+        chosen = np.where(kept, labels, 0)
+        weights = row_weights(chosen, self.options)
+        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0) / self.divisor
+
+    def _long(self, row: int, labels: Array | None, workspace: Workspace) -> None:
+        """Compute a row that is too long to be taken at once, in pieces."""
+        logits, xp = self.stream.logits, self._xp
+
+        def read(first: int, last: int) -> Array:
+            x = logits.read(row, row + 1, workspace, first=first, last=last)
+            return x if format_of(x.dtype) is xp.format else xp.array(x)
+
+        odds = long_rows.odds(read, self.stream.classes, workspace)
+        if self.operation.per_row:
+            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace)
+            return
+        chosen, scale = (None, None) if labels is None else self._scale(labels)
+        for first in range(0, self.stream.classes, PIECE):
+            last = min(first + PIECE, self.stream.classes)
+            out = self.sink.room(row, row + 1, workspace, first=first, last=last, dtype=xp.format.dtype)
+            x = read(first, last)
+            if self.operation is Operation.LOG_SOFTMAX:
+                long_rows.log_softmax(x, odds, out, workspace)
+            else:
+                long_rows.softmax(x, odds, None if scale is None else scale[0], out, workspace)
+                if chosen is not None and scale is not None and first <= chosen[0] < last:
+                    out[0, chosen[0] - first] = xp.narrow(
+                        long_rows.gradient_at_label(read, int(chosen[0]), odds, scale[0], workspace)
+                    )
+            self.sink.put(row, out, workspace, first=first)
+
+    def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
+        xp, formula = self._xp, self._formula
+        if labels is None:
+            values = evaluate(formula, xp.array(x), xp)
+        else:
+            keep = np.flatnonzero(kept_rows(labels, self.options.ignore_index))
+            values = np.zeros(x.shape, dtype=xp.format.dtype)
+            if len(keep):
+                targets = targets_of(labels[keep], x.shape[1], self.options, xp, self.divisor)
+                values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
+        self.sink.put(block.start, values.reshape(block.rows, -1), workspace)
+
+    @property
+    def _formula(self) -> Variant:
+        return get(self.variant) if self.variant else default_variant(self.operation, self._xp.format)
+
+
+def shape_of_result(operation: Operation, stream: Stream) -> tuple[tuple[int, ...], int | None]:
+    """Return the shape of a result, and the axis of the classes in it if there is one."""
+    return (stream.others, None) if operation.per_row else (stream.shape, stream.axis)
 
 
 def array_of(
     operation: Operation,
-    problem: Problem,
+    stream: Stream,
     how: How | None = None,
     *,
+    resources: Resources | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Array:
-    """Compute softmax, log-softmax or log-sum-exp of a problem, in the layout of its logits."""
-    how = how or How()
-    xp = how.arithmetic(problem)
-    x = xp.array(problem.logits)
-    return restore(evaluate(how.formula(operation, xp.format), x, xp, progress=progress), problem)
+    """Compute softmax, log-softmax or log-sum-exp of an input, in the layout of its logits."""
+    return in_memory(
+        operation,
+        stream,
+        how,
+        lambda sink: compute(operation, stream, sink, how, resources=resources, progress=progress),
+    )
 
 
 def gradient_of(
-    problem: Problem,
+    stream: Stream,
     how: How | None = None,
     *,
     reduction: Reduction = Reduction.MEAN,
     options: TargetOptions | None = None,
+    resources: Resources | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Array:
     """Compute the gradient of the cross-entropy with respect to the logits, in their layout.
@@ -83,21 +253,154 @@ def gradient_of(
     The rows that are ignored have gradient 0. With ``reduction="none"`` each row holds the gradient
     of its own loss.
     """
+    return in_memory(
+        Operation.CROSS_ENTROPY_GRAD,
+        stream,
+        how,
+        lambda sink: compute_gradient(
+            stream, sink, how, reduction=reduction, options=options, resources=resources, progress=progress
+        ),
+    )
+
+
+def in_memory(operation: Operation, stream: Stream, how: How | None, run: Run) -> Array:
+    """Return an array that a computation was run to fill."""
+    shape, axis = shape_of_result(operation, stream)
+    out = np.empty(shape, dtype=(how or How()).result_format(stream).dtype)
+    run(MemorySink(out, axis))
+    return out
+
+
+def result_in_npy(operation: Operation, stream: Stream, how: How, run: Run, path: str, *, force: bool) -> tuple[str, ...]:
+    """Run a computation into a .npy file, which is there whole or not at all.
+
+    Formats that NumPy lacks are written as float32, which holds every number of theirs.
+
+    Raises
+    ------
+    StablemaxError
+        If the file cannot be written, or the disk has no room for it.
+    """
+    shape, axis = shape_of_result(operation, stream)
+    with whole_file(path, force=force) as file:
+        return run(npy_sink(file, shape, axis, how.result_format(stream).stored_dtype))
+
+
+@contextlib.contextmanager
+def result_of(
+    operation: Operation, stream: Stream, how: How, run: Run, resources: Resources
+) -> Iterator[tuple[StoredArray, tuple[str, ...]]]:
+    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large.
+
+    Yields
+    ------
+    tuple of (StoredArray, tuple of str)
+        The result, and what was noticed. The file goes away in the end.
+    """
+    shape, axis = shape_of_result(operation, stream)
+    fmt = how.result_format(stream)
+    size = math.prod(shape) * fmt.stored_dtype.itemsize
+    if size <= (HELD_BYTES if resources.memory is None else resources.memory // 4) and not resources.elsewhere:
+        out = np.empty(shape, dtype=fmt.dtype)
+        notes = run(MemorySink(out, axis))
+        yield StoredArray.of(out, "the result"), notes
+        return
+    # Not opened as temporary: Windows would not let the workers open it once more.
+    descriptor, path = tempfile.mkstemp(prefix="stablemax-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            notes = run(file_sink(file, path, 0, shape, axis, fmt.stored_dtype))
+        yield StoredArray(shape, fmt.stored_dtype, "the result", path=path), notes
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - a name from tempfile is text
+
+
+def compute(
+    operation: Operation,
+    stream: Stream,
+    sink: Sink,
+    how: How | None = None,
+    *,
+    resources: Resources | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[str, ...]:
+    """Compute softmax, log-softmax or log-sum-exp of an input into a sink.
+
+    Returns
+    -------
+    tuple of str
+        What was noticed in the numbers, a sentence each.
+    """
+    how = how or How()
+    job = ArrayJob(
+        stream,
+        sink,
+        operation,
+        how.result_format(stream).name,
+        None if how.variant is None else how.variant.id,
+        how.accumulation,
+    )
+    return _run(job, how.formula(operation, stream), resources or Resources(), progress)
+
+
+def compute_gradient(
+    stream: Stream,
+    sink: Sink,
+    how: How | None = None,
+    *,
+    reduction: Reduction = Reduction.MEAN,
+    options: TargetOptions | None = None,
+    resources: Resources | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[str, ...]:
+    """Compute the gradient of the cross-entropy into a sink; see `gradient_of`."""
     how, options = how or How(), options or TargetOptions()
-    if problem.labels is None:
+    if stream.labels is None:
         raise StablemaxError("a gradient needs labels", "give a file of labels, or name a column with --label-column")
-    classes = problem.logits.shape[1]
-    check_options(options, classes)
-    xp = how.arithmetic(problem)
-    keep = kept_rows(problem.labels, options.ignore_index)
-    labels = problem.labels[keep]
-    divisor = 1.0
-    if reduction is Reduction.MEAN and keep.any():
-        weights = row_weights(labels, options)
-        divisor = float(keep.sum()) if weights is None else rounded(exact_sum(weights))
-    out = np.zeros(problem.logits.shape, dtype=xp.format.dtype)
-    if keep.any():
-        targets = targets_of(labels, classes, options, xp, divisor)
-        formula = how.formula(Operation.CROSS_ENTROPY_GRAD, xp.format)
-        out[keep] = evaluate(formula, xp.array(problem.logits[keep]), xp, targets, progress)
-    return restore(out, problem)
+    check_options(options, stream.classes)
+    job = ArrayJob(
+        stream,
+        sink,
+        Operation.CROSS_ENTROPY_GRAD,
+        how.result_format(stream).name,
+        None if how.variant is None else how.variant.id,
+        how.accumulation,
+        options,
+        _divisor(stream, options) if reduction is Reduction.MEAN else 1.0,
+    )
+    return _run(job, how.formula(Operation.CROSS_ENTROPY_GRAD, stream), resources or Resources(), progress)
+
+
+def _divisor(stream: Stream, options: TargetOptions) -> float:
+    """Return what the gradient of the mean is divided by: one look at the labels beforehand."""
+    if stream.has_soft_targets:
+        return float(stream.rows)
+    total = ExactSum()
+    with Workspace() as workspace:
+        for block in blocks_of(stream.rows, BLOCK_CELLS):
+            labels = stream.read_labels(block, options.ignore_index, workspace)
+            labels = labels[kept_rows(labels, options.ignore_index)]
+            weights = row_weights(labels, options)
+            total += ExactSum.of(np.ones(len(labels)) if weights is None else weights)
+    return total.rounded() if total.count else 1.0
+
+
+def _run(
+    job: ArrayJob,
+    formula: Variant,
+    resources: Resources,
+    progress: Callable[[int, int, str], None] | None,
+) -> tuple[str, ...]:
+    stream = job.stream
+    cut = plan(stream.rows, stream.classes, resources, whole=not formula.rowwise)
+    noticed, size = Noticings(), stream.logits.size_bytes
+    with engine_for(resources, cut.threads) as engine:
+        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+            noticed += part
+            if progress is not None:
+                progress(size * block.stop // stream.rows, size, formula.id)
+    return (
+        *soft_target_notes(noticed.odd, stream.sources[-1].name),
+        *inexact_notes(noticed.inexact, stream.sources[0].name),
+    )

@@ -133,6 +133,11 @@ class Format:
         exponent = np.where(value == 0, self.emin, exponent)
         return np.asarray(np.clip(exponent, self.emin, self.emax) - (self.precision - 1))
 
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """What arrays of it are stored as: its own dtype, or float32 where NumPy would not know it again."""
+        return np.dtype(self.dtype if self.is_native else np.float32)
+
     def round(self, value: Any) -> Array:
         """Round float64 to the nearest number of this format, ties to even; the result is float64.
 

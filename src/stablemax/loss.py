@@ -1,29 +1,36 @@
-"""The cross-entropy of an input, as torch.nn.functional.cross_entropy defines it."""
+"""The cross-entropy of an input of any size, as torch.nn.functional.cross_entropy defines it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import FLOAT64, Array, Format, format_of
-from stablemax.reduction import exact_sum, reduced_mean, reduced_sum, rounded
+from stablemax.formats import FLOAT64, Array, Format, get_format
+from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
+from stablemax.kernels import long_rows
+from stablemax.kernels import rows as kernels
+from stablemax.reduction import ExactSum, rounded
 from stablemax.registry import Variant, evaluate, get
 from stablemax.results import LossResult
+from stablemax.streaming import Resources, engine_for, plan
 from stablemax.targets import LabelTargets, SoftTargets, Targets
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.inputs.problem import Problem
+    from stablemax.engines.base import Block
+    from stablemax.inputs.stream import Stream
+    from stablemax.workspace import Workspace
 
-CELLS_PER_READ = 1 << 20
-"""Rows are computed in pieces of about this many cells: a mapped file may be larger than memory."""
+
+BYTES_PER_ROW = 128
+"""What a row's loss takes until it is printed, its text included."""
 
 
 @dataclass(frozen=True)
@@ -127,21 +134,191 @@ def default_variant(operation: Operation, fmt: Format) -> Variant:
     return get(f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.accurate_variant)
 
 
+@dataclass(frozen=True)
+class LossPart:
+    """What a block of rows adds to a loss; parts merge in any order to the same bits.
+
+    Attributes
+    ----------
+    losses : ExactSum
+        Of the rows that count, multiplied by their weights.
+    weights : ExactSum
+        Of the rows that count; their number where there are no weights.
+    rows : int
+        All rows, those that are ignored included.
+    first_bad : (int, str) or None
+        First row whose loss is not finite, and why in words.
+    odd, inexact : Noticed
+        Soft targets that do not sum to 1, integers that float64 cannot hold.
+    values : tuple of (ndarray, ndarray or None)
+        Losses, with 0 where ignored, and which rows count; only where every row is asked for. In the
+        order of the blocks.
+    """
+
+    losses: ExactSum = field(default_factory=ExactSum)
+    weights: ExactSum = field(default_factory=ExactSum)
+    rows: int = 0
+    first_bad: tuple[int, str] | None = None
+    odd: Noticed = field(default_factory=Noticed)
+    inexact: Noticed = field(default_factory=Noticed)
+    values: tuple[tuple[Array, Array], ...] = ()
+
+    def __add__(self, other: LossPart) -> LossPart:
+        """Merge two parts."""
+        return LossPart(
+            self.losses + other.losses,
+            self.weights + other.weights,
+            self.rows + other.rows,
+            min((bad for bad in (self.first_bad, other.first_bad) if bad), default=None),
+            self.odd + other.odd,
+            self.inexact + other.inexact,
+            self.values + other.values,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LossJob:
+    """The losses of a block of rows.
+
+    Attributes
+    ----------
+    stream : Stream
+        Logits and labels.
+    options : TargetOptions
+        Weights, smoothing, ignored label.
+    variant, format : str or None
+        Another formula than the accurate one, another format than float64.
+    accumulation : Accumulation or None
+        How sums are added.
+    keeps_rows : bool
+        Whether every row's loss is wanted.
+    """
+
+    stream: Stream
+    options: TargetOptions
+    variant: str | None = None
+    format: str | None = None
+    accumulation: Accumulation | None = None
+    keeps_rows: bool = False
+
+    def __call__(self, block: Block, workspace: Workspace) -> LossPart:
+        """Compute the losses of a block."""
+        options, soft = self.options, self.stream.has_soft_targets
+        labels = self.stream.read_labels(block, options.ignore_index, workspace)
+        kept = kept_rows(labels, options.ignore_index)
+        fast = not (self.variant or self.format or self.accumulation or soft or options.label_smoothing)
+        losses = (self._fast if fast else self._by_variant)(block, labels, kept, workspace)
+        weights = row_weights(labels[kept], options)
+        counted = losses[kept]
+        bad = np.flatnonzero(~np.isfinite(losses) & kept)
+        return LossPart(
+            ExactSum.of(counted),
+            ExactSum.of(weights) if weights is not None else ExactSum(int(kept.sum()) << 1074, int(kept.sum())),
+            block.rows,
+            self._why(block, losses, labels, int(bad[0]), workspace) if len(bad) else None,
+            odd_targets(labels, block.start) if soft else Noticed(),
+            self._inexact(block, workspace),
+            ((losses, kept),) if self.keeps_rows else (),
+        )
+
+    def _fast(self, block: Block, labels: Array, kept: Array, workspace: Workspace) -> Array:
+        # A row that does not count may have any label; class 0 is as good as another.
+        chosen = np.where(kept, labels, 0)
+        if self.stream.classes <= kernels.PIECE:
+            x = self.stream.logits.read(block.start, block.stop, workspace)
+            losses = kernels.losses(x, chosen, workspace)
+        else:
+            losses = np.array([self._long(block.start + n, int(y), workspace) for n, y in enumerate(chosen)])
+        if self.options.weight is not None:
+            losses *= self.options.weight[chosen]
+        losses[~kept] = 0.0
+        return losses
+
+    def _long(self, row: int, label: int, workspace: Workspace) -> float:
+        logits = self.stream.logits
+        odds = long_rows.odds(
+            lambda first, last: logits.read(row, row + 1, workspace, first=first, last=last),
+            self.stream.classes,
+            workspace,
+        )
+        at_label = logits.read(row, row + 1, workspace, first=label, last=label + 1)[:, 0]
+        return float(kernels.loss_from(odds, at_label)[0])
+
+    def _by_variant(self, block: Block, labels: Array, kept: Array, workspace: Workspace) -> Array:
+        xp = Arithmetic(get_format(self.format or FLOAT64.name), self.accumulation)
+        losses = np.zeros(block.rows, dtype=xp.format.dtype)
+        at = np.flatnonzero(kept)
+        if len(at):
+            x = self.stream.logits.read(block.start, block.stop, workspace)
+            targets = targets_of(labels[at], self.stream.classes, self.options, xp)
+            losses[at] = evaluate(self._formula(xp.format), xp.array(x[at]), xp, targets)
+        return losses
+
+    def _formula(self, fmt: Format) -> Variant:
+        return get(self.variant) if self.variant else default_variant(Operation.CROSS_ENTROPY, fmt)
+
+    def _inexact(self, block: Block, workspace: Workspace) -> Noticed:
+        if self.stream.logits.dtype.kind not in "iu":
+            return Noticed()
+        return inexact_integers(self.stream.logits.read(block.start, block.stop, workspace), block.start)
+
+    def _why(
+        self, block: Block, losses: Array, labels: Array, bad: int, workspace: Workspace
+    ) -> tuple[int, str] | None:
+        row, fmt = block.start + bad, get_format(self.format or FLOAT64.name)
+        label = int(labels[bad]) if labels.ndim == 1 else None
+        name, place = self.stream.logits.place(row)
+        called = f"row {row}" if len(self.stream.logits.parts) == 1 else f"row {place} of {name}"
+        reason = why_not_finite(self.stream, row, label, fmt, workspace)
+        return row, f"{called} has loss {float(losses[bad])}{reason}"
+
+
+def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, workspace: Workspace) -> str:
+    """Say what in a row's logits makes its loss infinite or NaN, as words that follow "loss inf"."""
+    smallest, largest, masked = math.inf, -math.inf, -1
+    at_label = 0.0
+    for first in range(0, stream.classes, kernels.PIECE):
+        last = min(first + kernels.PIECE, stream.classes)
+        x = stream.logits.read(row, row + 1, workspace, first=first, last=last)[0].astype(np.float64)
+        for what, where in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
+            if where.any():
+                return f": its logit of class {first + int(np.argmax(where))} is {what}"
+        beyond = np.isfinite(x) & ~np.isfinite(fmt.round(x))
+        if beyond.any():
+            at = int(np.argmax(beyond))
+            return f": its logit of class {first + at}, {x[at]:g}, is beyond {fmt.name}"
+        finite = x[np.isfinite(x)]
+        smallest = min(smallest, float(finite.min(initial=math.inf)))
+        largest = max(largest, float(finite.max(initial=-math.inf)))
+        if masked < 0 and len(finite) < len(x):
+            masked = first + int(np.argmax(np.isneginf(x)))
+        if label is not None and first <= label < last:
+            at_label = float(x[label - first])
+    if largest == -math.inf:
+        return ": all its logits are -inf"
+    if at_label == -math.inf:
+        return f": the logit of its label, class {label}, is -inf"
+    if masked >= 0:
+        return f": class {masked} has weight in the target and logit -inf"
+    return f", though its logits are finite, from {smallest:g} to {largest:g}"
+
+
 def cross_entropy_of(
-    problem: Problem,
+    stream: Stream,
     *,
     reduction: Reduction = Reduction.MEAN,
     options: TargetOptions | None = None,
     variant: Variant | None = None,
     fmt: Format | None = None,
     accumulation: Accumulation | None = None,
+    resources: Resources | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> LossResult:
-    """Compute the loss of a problem.
+    """Compute the loss of an input.
 
     Parameters
     ----------
-    problem : Problem
+    stream : Stream
         Logits (N, K) and labels.
     reduction : Reduction
         Mean over the rows that count (weighted by their labels' weights), their sum, or each row.
@@ -154,8 +331,10 @@ def cross_entropy_of(
         float64, and the sum over the rows is exact and rounded once.
     accumulation : Accumulation, optional
         How sums are added; the format's ordinary kernel when not given.
+    resources : Resources, optional
+        Threads, memory and engine. They change no bit of the result.
     progress : callable, optional
-        Called with (rows done, rows in all, what runs).
+        Called with (bytes done, bytes in all, what runs).
 
     Returns
     -------
@@ -167,43 +346,65 @@ def cross_entropy_of(
     StablemaxError
         If there are no labels or the options do not fit.
     """
-    options = options or TargetOptions()
-    if problem.labels is None:
+    options, resources = options or TargetOptions(), resources or Resources()
+    if stream.labels is None:
         raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
-    rows, classes = problem.logits.shape
-    check_options(options, classes)
+    check_options(options, stream.classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
     formula = variant or default_variant(Operation.CROSS_ENTROPY, xp.format)
-    keep = kept_rows(problem.labels, options.ignore_index)
-    losses = np.zeros(rows, dtype=xp.format.dtype)
-    step = max(1, CELLS_PER_READ // classes)
-    for start in range(0, rows, step):
-        if progress is not None:
-            progress(start, rows, formula.id)
-        at = start + np.flatnonzero(keep[start : start + step])
-        if at.size:
-            labels = problem.labels[at]
-            targets = targets_of(labels, classes, options, xp)
-            losses[at] = evaluate(formula, xp.array(problem.logits[at]), xp, targets)
-    weights = row_weights(problem.labels[keep], options)
-    value = _reduce(losses[keep], weights, reduction, xp, exact=fmt is None)
-    bad = np.flatnonzero(~np.isfinite(losses) & keep)
+    # A sum in a format depends on the order of the rows, so that all of them are needed at once.
+    keeps_rows = reduction is Reduction.NONE or fmt is not None
+    check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)
+    job = LossJob(
+        stream,
+        options,
+        None if variant is None else variant.id,
+        None if fmt is None else fmt.name,
+        accumulation,
+        keeps_rows,
+    )
+    cut = plan(stream.rows, stream.classes, resources, whole=not formula.rowwise)
+    total, size = LossPart(), stream.logits.size_bytes
+    parts: list[tuple[Array, Array]] = []
+    with engine_for(resources, cut.threads) as engine:
+        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+            parts += part.values
+            total += replace(part, values=())
+            if progress is not None:
+                progress(size * block.stop // stream.rows, size, formula.id)
+    losses = np.concatenate([p for p, _ in parts]) if parts else np.zeros(0)
+    kept = np.concatenate([k for _, k in parts]) if parts else np.zeros(0, dtype=bool)
+    value = math.nan
+    if reduction is not Reduction.NONE:
+        weighted = options.weight is not None and not stream.has_soft_targets
+        if fmt is None:
+            value = total.losses.rounded() if reduction is Reduction.SUM else total.losses.mean(total.weights)
+        else:
+            value = _reduce(losses[kept], total.weights if weighted else None, reduction, xp)
+    name = stream.sources[-1].name
     return LossResult(
         value=value,
         rows=losses.astype(np.float64) if reduction is Reduction.NONE else None,
         variant=formula.id,
         format=xp.format.name,
-        kept_rows=int(keep.sum()),
-        total_rows=rows,
-        first_bad=_first_bad(problem, losses, bad, xp.format),
+        kept_rows=total.losses.count,
+        total_rows=stream.rows,
+        first_bad=total.first_bad,
+        notes=(*soft_target_notes(total.odd, name), *inexact_notes(total.inexact, stream.sources[0].name)),
     )
 
 
-def _reduce(losses: Array, weights: Array | None, reduction: Reduction, xp: Arithmetic, *, exact: bool) -> float:
-    if reduction is Reduction.NONE:
-        return math.nan
-    if exact:
-        return reduced_sum(losses) if reduction is Reduction.SUM else reduced_mean(losses, weights)
+def check_rows_fit(rows: int, *, keeps_rows: bool, resources: Resources) -> None:
+    """Refuse to hold a number for every row where that alone is more than the memory that may be used."""
+    if keeps_rows and resources.memory is not None and rows * BYTES_PER_ROW > resources.memory:
+        raise StablemaxError(
+            f"a loss for each of {rows:,} rows takes more than --memory {resources.memory:,} bytes",
+            f"give --memory {math.ceil(rows * BYTES_PER_ROW / 2**20)}MB, or take the mean",
+        )
+
+
+def _reduce(losses: Array, weights: ExactSum | None, reduction: Reduction, xp: Arithmetic) -> float:
+    """Reduce in the format itself."""
     with np.errstate(all="ignore"):
         if reduction is Reduction.SUM:
             return float(xp.sum(losses.reshape(1, -1))[0, 0]) if losses.size else 0.0
@@ -213,35 +414,5 @@ def _reduce(losses: Array, weights: Array | None, reduction: Reduction, xp: Arit
         if weights is None:
             return float(mean)
         # A weighted mean is the plain one times N over the sum of the weights.
-        share = Arithmetic(FLOAT64).number(rounded(exact_sum(weights) / losses.size))
+        share = Arithmetic(FLOAT64).number(rounded(weights.fraction / losses.size))
         return float(xp.array(np.float64(mean) / share))
-
-
-def _first_bad(problem: Problem, losses: Array, bad: Array, fmt: Format) -> tuple[int, str] | None:
-    if not bad.size:
-        return None
-    row = int(bad[0])
-    x = problem.logits[row].astype(np.float64)
-    labels = problem.labels
-    assert labels is not None
-    value = float(losses[row])
-    for what, where in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
-        if where.any():
-            return row, f"row {row} has loss {value}: its logit of class {int(np.argmax(where))} is {what}"
-    beyond = np.isfinite(x) & ~np.isfinite(fmt.round(x))
-    if beyond.any():
-        at = int(np.argmax(beyond))
-        return row, f"row {row} has loss {value}: its logit of class {at}, {x[at]:g}, is beyond {fmt.name}"
-    if np.isneginf(x).all():
-        return row, f"row {row} has loss {value}: all its logits are -inf"
-    if labels.ndim == 1 and np.isneginf(x[labels[row]]):
-        return row, f"row {row} has loss {value}: the logit of its label, class {labels[row]}, is -inf"
-    if np.isneginf(x).any():
-        column = int(np.argmax(np.isneginf(x)))
-        return row, f"row {row} has loss {value}: class {column} has weight in the target and logit -inf"
-    return row, f"row {row} has loss {value}, though its logits are finite, from {x.min():g} to {x.max():g}"
-
-
-def format_of_problem(problem: Problem) -> Format:
-    """Return the format that the logits' own dtype stands for; float64 for integers."""
-    return format_of(problem.logits.dtype.newbyteorder("="))

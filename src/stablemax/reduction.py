@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,124 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
 
 _SPLIT = 27
+_LOWEST = 1074
+"""The smallest float64 is 2**-1074: every sum is an integer number of them."""
+_PIECE = 1 << 25
+"""Numbers added at a time: a bin of halves of 27 bits then stays an exact float64."""
+
+
+@dataclass(frozen=True)
+class ExactSum:
+    """A sum of float64 numbers without any rounding, which merges with others in any order.
+
+    Each number is an integer significand times a power of two; the significands of one exponent are
+    added as integers. So neither the order of the numbers, nor how they are cut into pieces, nor
+    who adds which piece changes a bit of the result.
+
+    Parameters
+    ----------
+    units : int
+        The sum of the finite numbers, in units of 2**-1074.
+    count : int
+        How many numbers there are, those that are not finite included.
+    nans, infinities, negative_infinities : int
+        How many of them are not finite.
+
+    Examples
+    --------
+    >>> parts = [ExactSum.of(np.array([1e308, 1.0])), ExactSum.of(np.array([-1e308, 1e308]))]
+    >>> (parts[0] + parts[1]).rounded() == (parts[1] + parts[0]).rounded() == 1e308
+    True
+    >>> ExactSum.of(np.array([0.1] * 10)).rounded(), sum([0.1] * 10)
+    (1.0, 0.9999999999999999)
+    """
+
+    units: int = 0
+    count: int = 0
+    nans: int = 0
+    infinities: int = 0
+    negative_infinities: int = 0
+
+    @classmethod
+    def of(cls, values: Array) -> ExactSum:
+        """Add the numbers of an array of any shape."""
+        given = np.asarray(values, dtype=np.float64).ravel()
+        finite = np.isfinite(given)
+        if finite.all():
+            return cls(_units(given), given.size)
+        return cls(
+            _units(given[finite]),
+            given.size,
+            int(np.isnan(given).sum()),
+            int(np.isposinf(given).sum()),
+            int(np.isneginf(given).sum()),
+        )
+
+    def __add__(self, other: ExactSum) -> ExactSum:
+        """Merge two sums."""
+        return ExactSum(
+            self.units + other.units,
+            self.count + other.count,
+            self.nans + other.nans,
+            self.infinities + other.infinities,
+            self.negative_infinities + other.negative_infinities,
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all its numbers are finite."""
+        return not (self.nans or self.infinities or self.negative_infinities)
+
+    @property
+    def fraction(self) -> Fraction:
+        """The sum of the finite numbers, exactly."""
+        return Fraction(self.units, 1 << _LOWEST)
+
+    def rounded(self) -> float:
+        """Round once to float64; infinities and NaN as IEEE adds them."""
+        if self.is_finite:
+            return rounded(self.fraction)
+        if self.nans or (self.infinities and self.negative_infinities):
+            return math.nan
+        return math.inf if self.infinities else -math.inf
+
+    def mean(self, divisor: ExactSum | None = None) -> float:
+        """Divide by the number of numbers, or by another sum, and round once.
+
+        Parameters
+        ----------
+        divisor : ExactSum, optional
+            The sum of the weights, with which the numbers are already multiplied (pytorch 25571).
+
+        Returns
+        -------
+        float
+            NaN for no numbers or a total weight of 0: 0/0, as PyTorch.
+        """
+        by = Fraction(self.count) if divisor is None else divisor.fraction
+        if not self.is_finite:
+            return self.rounded() if by else math.nan
+        if by == 0:
+            return math.nan if self.units == 0 else math.inf if self.units > 0 else -math.inf
+        return rounded(self.fraction / by)
+
+
+def _units(values: Array) -> int:
+    """Add finite numbers as integers: of each exponent the upper and the lower half of the significands."""
+    total = 0
+    for start in range(0, values.size, _PIECE):
+        fraction, exponent = np.frexp(values[start : start + _PIECE])
+        significand = np.ldexp(fraction, 53).astype(np.int64)
+        # A subnormal number has trailing zeros here; shifted as far down as the smallest number, it is whole.
+        low = int(exponent.min())
+        place = exponent - low
+        high = np.bincount(place, weights=significand >> _SPLIT)
+        rest = np.bincount(place, weights=significand & ((1 << _SPLIT) - 1))
+        shift = _LOWEST - 53 + low
+        for at in np.flatnonzero((high != 0) | (rest != 0)).tolist():
+            part = (int(high[at]) << _SPLIT) + int(rest[at])
+            total += part << (shift + at) if shift + at >= 0 else part >> -(shift + at)
+    return total
 
 
 def exact_sum(values: Array) -> Fraction:
@@ -20,37 +139,19 @@ def exact_sum(values: Array) -> Fraction:
     Parameters
     ----------
     values : ndarray of float64
-        Finite; any shape. At most 2**36 of them.
+        Finite; any shape.
 
     Returns
     -------
     Fraction
         The exact sum, in every order the same.
 
-    Notes
-    -----
-    Each number is an integer significand times a power of two; significands of one exponent are
-    added as integers, in two halves so that int64 cannot overflow.
-
     Examples
     --------
     >>> exact_sum(np.array([1e308, 1.0, -1e308]))
     Fraction(1, 1)
     """
-    fraction, exponent = np.frexp(np.asarray(values, dtype=np.float64).ravel())
-    if fraction.size == 0:
-        return Fraction(0)
-    significand = np.ldexp(fraction, 53).astype(np.int64)
-    order = np.argsort(exponent, kind="stable")
-    exponent, significand = exponent[order], significand[order]
-    starts = np.flatnonzero(np.diff(exponent, prepend=exponent[0] - 1))
-    high = np.add.reduceat(significand >> _SPLIT, starts).tolist()
-    low = np.add.reduceat(significand & ((1 << _SPLIT) - 1), starts).tolist()
-    lowest = int(exponent[0])
-    total = 0
-    for upper, lower, e in zip(high, low, exponent[starts].tolist(), strict=True):
-        total += ((upper << _SPLIT) + lower) << (e - lowest)
-    return Fraction(total) * Fraction(2) ** (lowest - 53)
+    return ExactSum.of(values).fraction
 
 
 def rounded(value: Fraction) -> float:
@@ -65,42 +166,3 @@ def rounded(value: Fraction) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def reduced_sum(values: Array) -> float:
-    """Sum float64 numbers exactly and round once; infinities and NaN as IEEE has them."""
-    values = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(values).all():
-        with np.errstate(invalid="ignore"):
-            return float(np.sum(values[~np.isfinite(values)]))
-    return rounded(exact_sum(values))
-
-
-def reduced_mean(values: Array, weights: Array | None = None) -> float:
-    """Mean of float64 numbers, sum and quotient exact, rounded once.
-
-    Parameters
-    ----------
-    values : ndarray of float64
-        Already multiplied by the weights.
-    weights : ndarray of float64, optional
-        What to divide by the sum of, instead of by the number of values (pytorch 25571).
-
-    Returns
-    -------
-    float
-        NaN for no values or a total weight of 0: 0/0, as PyTorch.
-
-    Examples
-    --------
-    >>> reduced_mean(np.array([1e308, 1e308, 1e308]))
-    1e+308
-    """
-    values = np.asarray(values, dtype=np.float64)
-    divisor = Fraction(values.size) if weights is None else exact_sum(weights)
-    if not np.isfinite(values).all():
-        return reduced_sum(values) if divisor else math.nan
-    total = exact_sum(values)
-    if divisor == 0:
-        return math.nan if total == 0 else math.copysign(math.inf, total)
-    return rounded(total / divisor)

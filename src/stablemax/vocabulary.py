@@ -49,6 +49,13 @@ class Accumulation(enum.StrEnum):
     FLOAT64 = "float64"
 
 
+class EngineName(enum.StrEnum):
+    """Who computes the blocks of a large input."""
+
+    THREADS = "threads"
+    DASK = "dask"
+
+
 class Reduction(enum.StrEnum):
     """What becomes of the losses of the rows."""
 

@@ -72,7 +72,7 @@ def test_a_refusal_comes_before_the_work(desk: Path, monkeypatch: pytest.MonkeyP
     def too_late(*_: Any, **__: Any) -> None:
         pytest.fail("the work was begun")
 
-    monkeypatch.setattr("stablemax.arrays.array_of", too_late)
+    monkeypatch.setattr("stablemax.arrays.compute", too_late)
     assert_refused(run("softmax", "x.npy", "-o", "x.npy"), "exists")
     assert_refused(run("softmax", "x.npy", "-o", "p.xlsx"), ".npy, .csv or .tsv")
     assert_refused(run("softmax", "x.npy", "--output-format", "table"), "table")
@@ -86,11 +86,11 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
         Path("p.npy").write_bytes(b"precious")
     before = files(desk)
 
-    def full(stream: Any, *_: Any, **__: Any) -> None:
+    def full(_: Any, stream: Any, *__: Any) -> None:
         stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr("stablemax.sinks.FileSink._write", full)
     assert_refused(run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left")
     assert files(desk) == before
     if existing:

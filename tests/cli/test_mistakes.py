@@ -24,7 +24,7 @@ MISTAKES = [
     ("loss x.npy three-weights.npy", "3 labels for 6 rows"),
     ("loss - -", "standard input"),
     ("softmax - --input-format npy", "standard input: is empty"),
-    ("loss x.npy y.npy extra", "extra"),
+    ("loss x.npy y.npy extra", "3 files are named: which of them hold labels?"),
     ("loss x.npy -1", "-1"),
     ("loss x.npy -- -1", "-1: no such file"),
     ("loss x.npy y.npy --label-column 0", "twice"),
@@ -136,7 +136,7 @@ def test_a_missing_file_with_a_hostile_name_is_told_in_two_printable_lines(name:
     assert_refused(done)
     assert all(c.isprintable() for c in done.err.replace("\n", ""))
     if name.startswith("["):
-        assert "[red]x[/red].npy: no such file" in done.err
+        assert "[red]x[/red].npy: no file has such a name" in done.err
 
 
 @pytest.mark.parametrize("what", ["truncated", "garbage", "empty"])

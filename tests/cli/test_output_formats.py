@@ -200,7 +200,7 @@ def test_the_line_that_reproduces_a_run_reproduces_it(command: tuple[str, ...], 
     ("plain", "1.5\n"), ("table", "1.5\n"), ("csv", "loss\n1.5\n"), ("markdown", "| loss |\n| --- |\n| 1.5 |\n"),
 ])  # fmt: skip
 def test_a_loss_is_one_number(how: str, expected: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stablemax.loss.reduced_mean", lambda *_: 1.5)
+    monkeypatch.setattr("stablemax.reduction.ExactSum.mean", lambda *_: 1.5)
     assert run("loss", "x.npy", "y.npy", "--output-format", how).out == expected
 
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.options import ArithmeticOptions, InputOptions, LogitsArgument, PrintOptions
+from stablemax.cli.options import ArithmeticOptions, InputOptions, LogitsFilesArgument, PrintOptions, StreamOptions
 from stablemax.vocabulary import Operation, OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arrays import How
+    from stablemax.inputs.stream import Stream
+    from stablemax.sinks import Sink
+    from stablemax.streaming import Resources
 
 ArrayFormatOption = Annotated[
     OutputFormat | None,
@@ -35,21 +38,30 @@ def command(operation: Operation) -> Callable[..., int]:
     def run(
         inputs: InputOptions,
         arithmetic: ArithmeticOptions,
+        streaming: StreamOptions,
         printing: PrintOptions,
-        logits: LogitsArgument,
+        logits: LogitsFilesArgument,
         force: ForceOption = False,
         output_format: ArrayFormatOption = None,
     ) -> int:
-        from stablemax.arrays import array_of
-        from stablemax.render.arrays import check_target, write
+        from stablemax.arrays import compute
+        from stablemax.render.arrays import check_target
 
         check_target(printing.output, output_format, force=force)
-        how = how_to(operation, arithmetic)
-        with session.progress(printing, f"reading {logits}") as progress:
-            problem = session.read_problem(logits, None, inputs)
-            result = array_of(operation, problem, how, progress=progress)
-        session.say(problem.notes, printing)
-        write(result, output_format, printing.output, force=force, problem=problem)
+        how, resources = how_to(operation, arithmetic), session.resources(streaming)
+        with session.progress(printing, f"reading {logits[0]}", unit="B") as progress:
+            stream = session.open_stream(logits, [], inputs)
+            notes = write_result(
+                operation,
+                stream,
+                how,
+                lambda sink: compute(operation, stream, sink, how, resources=resources, progress=progress),
+                resources,
+                printing,
+                output_format,
+                force=force,
+            )
+        session.say([*stream.notes, *notes], printing)
         return 0
 
     run.__doc__ = f"{_DOES[operation]}, to -o FILE.npy or .csv or to standard output."
@@ -66,6 +78,34 @@ def how_to(operation: Operation, options: ArithmeticOptions) -> How:
         None if options.number_format is None else get_format(options.number_format),
         options.accumulate,
     )
+
+
+def write_result(
+    operation: Operation,
+    stream: Stream,
+    how: How,
+    run: Callable[[Sink], tuple[str, ...]],
+    resources: Resources,
+    printing: PrintOptions,
+    output_format: OutputFormat | None,
+    *,
+    force: bool,
+) -> tuple[str, ...]:
+    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text.
+
+    Returns
+    -------
+    tuple of str
+        What the computation noticed.
+    """
+    from stablemax.arrays import result_in_npy, result_of
+    from stablemax.render.arrays import write
+
+    if printing.output is not None and printing.output.lower().endswith(".npy"):
+        return result_in_npy(operation, stream, how, run, printing.output, force=force)
+    with result_of(operation, stream, how, run, resources) as (result, notes):
+        write(result, output_format, printing.output, force=force, stream=stream)
+    return notes
 
 
 softmax = command(Operation.SOFTMAX)

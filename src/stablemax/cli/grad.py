@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
+    FilesArgument,
     InputOptions,
+    LabelFilesOption,
     LabelOptions,
-    LabelsArgument,
-    LogitsArgument,
     LossOptions,
     PrintOptions,
+    StreamOptions,
 )
 from stablemax.vocabulary import Operation, Reduction
 
@@ -25,9 +26,10 @@ def grad(
     counted: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
+    streaming: StreamOptions,
     printing: PrintOptions,
-    logits: LogitsArgument,
-    labels: LabelsArgument = None,
+    files: FilesArgument,
+    labels: LabelFilesOption = None,
     reduction: Annotated[
         Reduction, typer.Option(help="What it is the gradient of; none: each row of its own loss.")
     ] = Reduction.MEAN,
@@ -38,15 +40,26 @@ def grad(
 
     Rows that are ignored have gradient 0.
     """
-    from stablemax.arrays import gradient_of
-    from stablemax.render.arrays import check_target, write
+    from stablemax.arrays import compute_gradient
+    from stablemax.render.arrays import check_target
 
     check_target(printing.output, output_format, force=force)
-    how = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic)
+    how, resources = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
-    with session.progress(printing, f"reading {logits}") as progress:
-        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
-        result = gradient_of(problem, how, reduction=reduction, options=options, progress=progress)
-    session.say(problem.notes, printing)
-    write(result, output_format, printing.output, force=force, problem=problem)
+    named, targets = session.logits_and_labels(files, labels)
+    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
+        stream = session.open_stream(named, targets, inputs)
+        notes = write_result(
+            Operation.CROSS_ENTROPY_GRAD,
+            stream,
+            how,
+            lambda sink: compute_gradient(
+                stream, sink, how, reduction=reduction, options=options, resources=resources, progress=progress
+            ),
+            resources,
+            printing,
+            output_format,
+            force=force,
+        )
+    session.say([*stream.notes, *notes], printing)
     return 0

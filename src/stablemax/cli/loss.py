@@ -10,12 +10,13 @@ import typer
 from stablemax.cli import session
 from stablemax.cli.options import (
     ArithmeticOptions,
+    FilesArgument,
     InputOptions,
+    LabelFilesOption,
     LabelOptions,
-    LabelsArgument,
-    LogitsArgument,
     LossOptions,
     PrintOptions,
+    StreamOptions,
 )
 from stablemax.errors import StablemaxError, shown
 from stablemax.vocabulary import Operation, OutputFormat, Reduction
@@ -26,9 +27,10 @@ def loss(
     counted: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
+    streaming: StreamOptions,
     printing: PrintOptions,
-    logits: LogitsArgument,
-    labels: LabelsArgument = None,
+    files: FilesArgument,
+    labels: LabelFilesOption = None,
     reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
     max_loss: Annotated[
         float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
@@ -40,7 +42,8 @@ def loss(
     """Print the cross-entropy: one number, the shortest decimal of the float64 result.
 
     Defined as torch.nn.functional.cross_entropy, computed in float64 whatever the input's format, the
-    sum over the rows exact and rounded once. --variant and --format show what another formula gives.
+    sum over the rows exact and rounded once: the same digits for any threads, memory and files.
+    --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
     """
     from stablemax.formats import get_format
@@ -52,19 +55,22 @@ def loss(
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
     options = session.target_options(losses, counted)
-    with session.progress(printing, f"reading {logits}") as progress:
-        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
+    named, targets = session.logits_and_labels(files, labels)
+    resources = session.resources(streaming)
+    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
+        stream = session.open_stream(named, targets, inputs)
         result = cross_entropy_of(
-            problem,
+            stream,
             reduction=reduction,
             options=options,
             variant=variant,
             fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
             accumulation=arithmetic.accumulate,
+            resources=resources,
             progress=progress,
         )
-    session.say(problem.notes, printing)
-    session.emit(render(result, output_format, problem), printing)
+    session.say([*stream.notes, *result.notes], printing)
+    session.emit(render(result, output_format, stream), printing)
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")
         return 1

@@ -12,6 +12,7 @@ from stablemax.vocabulary import (
     BackendName,
     ColorMode,
     Distribution,
+    EngineName,
     FormatName,
     Operation,
     OutputFormat,
@@ -24,6 +25,31 @@ if TYPE_CHECKING:
 LogitsArgument = Annotated[
     str,
     typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin."),
+]
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LOGITS [LABELS]",
+        help="Logits, then labels or soft targets: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, "
+        "an address, or - for stdin. A quoted pattern ('part-*.npy') is several files; with --labels all are logits.",
+    ),
+]
+LogitsFilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LOGITS...",
+        help="Logits: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, an address, or - for stdin. "
+        "Several files, or a quoted pattern ('part-*.npy'), are one input in this order.",
+    ),
+]
+LabelFilesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labels or soft targets, apart from the logits; repeatable.",
+        show_default=False,
+    ),
 ]
 OptionalLogits = Annotated[
     str | None,
@@ -54,7 +80,7 @@ class InputOptions:
     input_format: Annotated[
         str | None,
         typer.Option(
-            metavar="npy|npz|csv|tsv",
+            metavar="npy|npz|csv|tsv|safetensors|parquet",
             help="What the file is, where its name does not say.",
             show_default=False,
         ),
@@ -84,6 +110,35 @@ class InputOptions:
         typer.Option(
             metavar="NAME|N",
             help="Column of a table that holds the labels (N counts from 0).",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a computation over a large input may use."""
+
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Worker threads. All cores.", show_default=False),
+    ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Most memory to use beside the interpreter's own, such as 512MB or 2GiB.",
+            show_default=False,
+        ),
+    ] = None
+    engine: Annotated[EngineName, typer.Option(help="Who computes: threads, or the processes of a dask cluster.")] = (
+        EngineName.THREADS
+    )
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A running cluster for --engine dask, such as tcp://host:8786. A local one.",
             show_default=False,
         ),
     ] = None

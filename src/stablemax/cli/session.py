@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError, shown
@@ -23,13 +25,17 @@ if TYPE_CHECKING:
         LabelOptions,
         LossOptions,
         PrintOptions,
+        StreamOptions,
     )
     from stablemax.formats import Format
+    from stablemax.inputs.layout import TableOptions
     from stablemax.inputs.problem import Problem
+    from stablemax.inputs.stream import Stream
     from stablemax.loss import TargetOptions
     from stablemax.registry import Variant
     from stablemax.render.ci import Result
     from stablemax.results import Outcome
+    from stablemax.streaming import Resources
     from stablemax.vocabulary import Operation, OutputFormat
 
 PROGRESS_DELAY_S = 1.0
@@ -43,13 +49,7 @@ def read_problem(logits: str, labels: str | None, options: InputOptions, ignore_
 
     if logits == "-" and labels == "-":
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    table = TableOptions(
-        delimiter=options.delimiter,
-        header=options.header,
-        index_column=options.index_column,
-        comment=options.comment,
-        label_column=options.label_column,
-    )
+    table = _table_options(options)
     if labels is not None and options.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
     read = read_array(logits, input_format=options.input_format, table=table)
@@ -57,6 +57,82 @@ def read_problem(logits: str, labels: str | None, options: InputOptions, ignore_
         return as_problem(read, None, axis=options.axis, ignore_index=ignore_index)
     targets = read_array(labels, table=TableOptions(delimiter=options.delimiter, comment=options.comment))
     return as_problem(read, targets, axis=options.axis, ignore_index=ignore_index)
+
+
+def _table_options(options: InputOptions) -> TableOptions:
+    from stablemax.inputs.layout import TableOptions
+
+    return TableOptions(
+        delimiter=options.delimiter,
+        header=options.header,
+        index_column=options.index_column,
+        comment=options.comment,
+        label_column=options.label_column,
+    )
+
+
+def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell the files of logits from those of labels."""
+    if labels:
+        return files, labels
+    if len(files) > 2:
+        raise StablemaxError(
+            f"{len(files)} files are named: which of them hold labels?",
+            "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
+        )
+    return files[:1], files[1:]
+
+
+def open_stream(logits: list[str], labels: list[str], options: InputOptions) -> Stream:
+    """Open logits and labels of any size; none of their numbers is read but those of text."""
+    from stablemax.inputs.array_file import open_array
+    from stablemax.inputs.layout import TableOptions
+    from stablemax.inputs.naming import expand
+    from stablemax.inputs.stream import as_stream
+
+    if labels and options.label_column is not None:
+        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
+    named, targets = expand(logits), expand(labels)
+    if "-" in named and "-" in targets:
+        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
+    table = _table_options(options)
+    label_table = TableOptions(delimiter=options.delimiter, comment=options.comment)
+    stream = as_stream(
+        [open_array(one, input_format=options.input_format, table=table) for one in named],
+        [open_array(one, table=label_table) for one in targets],
+        axis=options.axis,
+    )
+    if len(named) == 1:
+        return stream
+    note = f"{len(named):,} files as one input: {named[0]} to {named[-1]}, {stream.rows:,} rows"
+    return replace(stream, notes=(note, *stream.notes))
+
+
+def resources(options: StreamOptions) -> Resources:
+    """Read what a computation may use."""
+    from stablemax.streaming import Resources
+    from stablemax.vocabulary import EngineName
+
+    if options.scheduler is not None and options.engine is not EngineName.DASK:
+        raise StablemaxError("--scheduler is for --engine dask", "add --engine dask, or leave --scheduler out")
+    return Resources(options.threads, bytes_of(options.memory), options.engine, options.scheduler)
+
+
+def bytes_of(text: str | None) -> int | None:
+    """Read an amount of memory: a number with or without a unit.
+
+    Examples
+    --------
+    >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096")
+    (512000000, 1610612736, 4096)
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?", text.strip(), re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        raise StablemaxError(f"--memory {shown(text)} is not an amount of memory", "such as 512MB, 2GiB or 1000000")
+    power = " kmgt".index(found[2].lower() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def generated_problem(options: GeneratedOptions) -> Problem:
@@ -195,42 +271,87 @@ def warn(line: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(options: PrintOptions, text: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show what runs and for how long, once it takes longer than a second and stderr is a terminal.
+def progress(options: PrintOptions, text: str, *, unit: str = "") -> Iterator[Callable[[int, int, str], None]]:
+    """Show what runs, how far it is and how long it will take, once it takes longer than a second.
+
+    Nothing is shown where standard error is no terminal.
+
+    Parameters
+    ----------
+    options : PrintOptions
+        --quiet.
+    text : str
+        What runs first.
+    unit : str
+        "B" where steps are bytes: then their rate is shown too.
 
     Yields
     ------
     callable
         Called with (steps done, steps in all, what runs now); a job that cannot tell need not call it.
     """
-    state = {"text": text, "share": ""}
-
-    def step(done: int, total: int, now: str) -> None:
-        state["text"] = now
-        state["share"] = f"{100 * done // max(total, 1)}% "
-
+    state = _Progress(text, unit)
     if options.quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield step
+        yield state.step
         return
     finished = threading.Event()
     watcher = threading.Thread(target=_watch, args=(state, finished), daemon=True)
     watcher.start()
     try:
-        yield step
+        yield state.step
     finally:
         finished.set()
         watcher.join()
 
 
-def _watch(state: dict[str, str], finished: threading.Event) -> None:
+class _Progress:
+    """What the line on the terminal says."""
+
+    def __init__(self, text: str, unit: str) -> None:
+        self._text, self._unit = text, unit
+        self._done, self._total = 0, 0
+        self._started = self._began = time.monotonic()
+
+    def step(self, done: int, total: int, now: str) -> None:
+        if not self._total:
+            self._began = time.monotonic()
+        self._done, self._total, self._text = done, total, now
+
+    def line(self) -> str:
+        """Say how far it is: "31% loss, 2.1 GB of 6.7 GB, 1.9 GB/s, 3 s left"."""
+        now = time.monotonic()
+        if not self._total:
+            return f"{self._text} ({now - self._started:.0f} s)"
+        share = f"{100 * self._done // self._total}% {self._text}"
+        spent = now - self._began
+        if not self._unit or not self._done or spent <= 0:
+            return f"{share} ({now - self._started:.0f} s)"
+        left = spent * (self._total - self._done) / self._done
+        amounts = f"{_in_unit(self._done)} of {_in_unit(self._total)}, {_in_unit(self._done / spent)}/s"
+        return f"{share}, {amounts}, {left:.0f} s left"
+
+
+def _in_unit(count: float) -> str:
+    """Show an amount of bytes in three digits.
+
+    Examples
+    --------
+    >>> _in_unit(123), _in_unit(2.1e9)
+    ('123 B', '2.10 GB')
+    """
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:#.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def _watch(state: _Progress, finished: threading.Event) -> None:
     """Rewrite one line of the terminal every tenth of a second, and wipe it in the end."""
-    started = time.monotonic()
     if finished.wait(PROGRESS_DELAY_S):
         return
     while not finished.wait(0.1):
-        line = f"{state['share']}{state['text']} ({time.monotonic() - started:.0f} s)"
         width = shutil.get_terminal_size((80, 24)).columns
-        sys.stderr.write(f"\r\x1b[K{line[: width - 1]}")
+        sys.stderr.write(f"\r\x1b[K{state.line()[: width - 1]}")
         sys.stderr.flush()
     sys.stderr.write("\r\x1b[K")
     sys.stderr.flush()

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError
+from stablemax.inputs.noticed import BLOCK_CELLS
 from stablemax.inputs.wording import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK_CELLS = 2**20
-"""Cells that are checked at a time, so that checks of a memory map need little memory."""
-SUM_TOLERANCE = 1e-3
-"""How far a soft target's sum may be from 1 before it is noted; three printed digits are enough."""
 IGNORED = -100
 
 
 def as_labels(
-    array: np.ndarray, *, rows: int, classes: int, name: str, ignore_index: int | None = IGNORED
+    array: np.ndarray, *, rows: int, classes: int, name: str, ignore_index: int | None = IGNORED, first_row: int = 0
 ) -> np.ndarray:
     """Check labels against logits of shape (rows, classes).
 
@@ -38,6 +35,8 @@ def as_labels(
         For messages, already fit for one.
     ignore_index : int or None
         The label of rows that do not count.
+    first_row : int
+        The number of the first row, for messages about labels that are read a block at a time.
 
     Returns
     -------
@@ -61,9 +60,9 @@ def as_labels(
     """
     check_label_dtype(array.dtype, name)
     if array.ndim == 2 and array.shape == (rows, classes):
-        return _soft(array, name)
+        return _soft(array, name, first_row)
     if array.ndim == 1 and array.shape == (rows,):
-        return _hard(array, classes, name, ignore_index)
+        return _hard(array, classes, name, ignore_index, first_row)
     raise shape_error(array.shape, (rows, classes), name)
 
 
@@ -129,7 +128,7 @@ def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, array[start : start + step]
 
 
-def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None) -> np.ndarray:
+def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
     native = array.dtype == np.int64 and array.dtype.isnative
     result: np.ndarray = array if native else np.empty(len(array), np.int64)
     for start, piece in _blocks(array):
@@ -142,7 +141,7 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None) 
             valid |= block == ignore_index
         if not valid.all():
             row = int(np.argmin(valid))
-            raise _label_error(block[row].item(), start + row, array, classes, name)
+            raise _label_error(block[row].item(), first_row + start + row, array, classes, name)
         if not native:
             result[start : start + len(block)] = block
     return result
@@ -171,13 +170,13 @@ def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, 
     return StablemaxError(f"{number} is out of range for {classes:,} classes", hint)
 
 
-def _soft(array: np.ndarray, name: str) -> np.ndarray:
+def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
     for start, piece in _blocks(array):
         valid = (piece >= 0) & np.isfinite(piece)
         if not valid.all():
             row, column = (int(n) for n in np.unravel_index(np.argmin(valid), valid.shape))
             value = piece[row, column].item()
-            place = f"{name}: row {start + row:,}, class {column:,}: soft target {value!r}"
+            place = f"{name}: row {first_row + start + row:,}, class {column:,}: soft target {value!r}"
             if not np.isfinite(value):
                 raise StablemaxError(f"{place} is not finite", "soft targets are probabilities, 0 or more")
             raise StablemaxError(
@@ -185,36 +184,3 @@ def _soft(array: np.ndarray, name: str) -> np.ndarray:
                 "soft targets are probabilities, 0 or more; were logits passed as labels?",
             )
     return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)
-
-
-def soft_target_notes(targets: np.ndarray, name: str) -> tuple[str, ...]:
-    """Note soft targets that do not sum to 1; they are allowed, as in PyTorch.
-
-    Parameters
-    ----------
-    targets : numpy.ndarray
-        float64 of shape (N, K), already checked.
-    name : str
-        For the note.
-
-    Returns
-    -------
-    tuple of str
-
-    Examples
-    --------
-    >>> soft_target_notes(np.array([[0.5, 0.5], [1.0, 1.0]]), "targets.npy")
-    ('targets.npy: soft targets of 1 row do not sum to 1; the first is row 1 with 2',)
-    """
-    count, first, first_sum = 0, 0, 0.0
-    for start, piece in _blocks(targets):
-        with np.errstate(over="ignore"):
-            sums = piece.sum(axis=1)
-        wrong = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE))
-        if len(wrong) and not count:
-            first, first_sum = start + int(wrong[0]), float(sums[wrong[0]])
-        count += len(wrong)
-    if not count:
-        return ()
-    rows = "1 row" if count == 1 else f"{count:,} rows"
-    return (f"{name}: soft targets of {rows} do not sum to 1; the first is row {first:,} with {first_sum:.6g}",)

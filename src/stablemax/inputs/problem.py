@@ -9,14 +9,14 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.labels import (
-    BLOCK_CELLS,
     IGNORED,
     as_labels,
     check_label_dtype,
     shape_error,
-    soft_target_notes,
 )
+from stablemax.inputs.noticed import in_blocks, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.inputs.source import ArrayFile
+from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import shape_of
 
 if TYPE_CHECKING:
@@ -112,25 +112,9 @@ def as_problem(
     given = _file(logits, "the logits")
     targets = _label_file(given, labels)
     array = given.array
-    _check_logits(array, given.name, axis)
-    found = _normalised(axis, array.shape, given.name)
-    notes = [*given.notes, *(targets.notes if targets is not None and targets is not given else ())]
-    if targets is not None:
-        check_swapped(array.shape, targets.array.shape, given.name, targets.name)
-        check_label_dtype(targets.array.dtype, targets.name)
-        candidates = _fitting(array.shape, targets.array.shape, found)
-        if not candidates:
-            raise shape_error(targets.array.shape, array.shape, targets.name)
-        if len(candidates) > 1:
-            raise _ambiguous(array.shape, targets, candidates)
-        if found is None and candidates[0] != array.ndim - 1:
-            notes.append(
-                f"{given.name}: classes found on axis {candidates[0]} of {shape_of(array.shape)}, "
-                "from the shape of the labels"
-            )
-        found = candidates[0]
-    place = array.ndim - 1 if found is None else found
-    _check_not_empty(array.shape, place, given.name)
+    found = find_axis(_described(given), None if targets is None else _described(targets), axis)
+    place = found.axis
+    notes = [*given.notes, *(targets.notes if targets is not None and targets is not given else ()), *found.notes]
     rows = _rows(array, place)
     checked = None
     if targets is not None:
@@ -142,12 +126,66 @@ def as_problem(
             ignore_index=ignore_index,
         )
         if checked.ndim == 2:
-            notes.extend(soft_target_notes(checked, targets.name))
-    notes.extend(_inexact_notes(rows, given.name))
+            notes.extend(soft_target_notes(in_blocks(odd_targets, checked), targets.name))
+    notes.extend(inexact_notes(in_blocks(inexact_integers, rows), given.name))
     sources = tuple(
         Source(one.name, one.array.dtype.name, one.array.shape) for one in (given, targets) if one is not None
     )
     return Problem(rows, checked, array.shape, place, tuple(notes), sources)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The axis of the classes, and what there is to say about how it was found."""
+
+    axis: int
+    notes: tuple[str, ...] = ()
+
+
+def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None) -> Found:
+    """Find the axis of the classes from the shapes alone.
+
+    Parameters
+    ----------
+    logits, labels : StoredArray
+        What they are; none of their numbers is read.
+    axis : int, optional
+        The axis that the user named.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    StablemaxError
+        When they are not logits and labels, do not fit together, or fit in two ways.
+
+    Examples
+    --------
+    >>> find_axis(StoredArray.of(np.zeros((2, 5, 3))), StoredArray.of(np.zeros((2, 3), int), "labels.npy"), None).axis
+    1
+    """
+    _check_logits(logits, axis)
+    shape, name = logits.shape, logits.name
+    found = _normalised(axis, shape, name)
+    notes: list[str] = []
+    if labels is not None:
+        check_swapped(shape, labels.shape, name, labels.name)
+        check_label_dtype(labels.dtype, labels.name)
+        candidates = _fitting(shape, labels.shape, found)
+        if not candidates:
+            raise shape_error(labels.shape, shape, labels.name)
+        if len(candidates) > 1:
+            raise _ambiguous(shape, labels, candidates)
+        if found is None and candidates[0] != len(shape) - 1:
+            notes.append(
+                f"{name}: classes found on axis {candidates[0]} of {shape_of(shape)}, from the shape of the labels"
+            )
+        found = candidates[0]
+    place = len(shape) - 1 if found is None else found
+    _check_not_empty(shape, place, name)
+    return Found(place, tuple(notes))
 
 
 def restore(values: np.ndarray, problem: Problem) -> np.ndarray:
@@ -230,19 +268,24 @@ def _label_file(logits: ArrayFile, labels: ArrayFile | np.ndarray | None) -> Arr
     return given
 
 
-def _check_logits(array: np.ndarray, name: str, axis: int | None) -> None:
-    if array.dtype.kind == "b":
+def _described(file: ArrayFile) -> StoredArray:
+    return StoredArray.of(file.array, file.name, format=file.format)
+
+
+def _check_logits(logits: StoredArray, axis: int | None) -> None:
+    name, dtype, shape = logits.name, logits.dtype, logits.shape
+    if dtype.kind == "b":
         raise StablemaxError(
             f"{name}: holds booleans: a mask, not logits",
             "if 0 and 1 are meant as logits: x.astype(np.float32)",
         )
-    if not _is_real(array.dtype):
-        raise StablemaxError(f"{name}: holds {array.dtype.name}, not real numbers", "save x.astype(np.float32)")
-    if array.ndim == 0:
+    if not _is_real(dtype):
+        raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")
+    if not shape:
         raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
-    if 0 in array.shape:
-        place = _normalised(axis, array.shape, name)
-        _check_not_empty(array.shape, array.ndim - 1 if place is None else place, name)
+    if 0 in shape:
+        place = _normalised(axis, shape, name)
+        _check_not_empty(shape, len(shape) - 1 if place is None else place, name)
 
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
@@ -283,9 +326,9 @@ def _fitting(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None)
     return [0] if last == 0 and labels == (1,) else found
 
 
-def _ambiguous(shape: tuple[int, ...], labels: ArrayFile, axes: Sequence[int]) -> StablemaxError:
+def _ambiguous(shape: tuple[int, ...], labels: StoredArray, axes: Sequence[int]) -> StablemaxError:
     return StablemaxError(
-        f"{labels.name}: labels of shape {shape_of(labels.array.shape)} fit logits of {shape_of(shape)} "
+        f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "
         f"with the classes on axis {axes[0]} and on axis {axes[-1]}",
         f"say which: --axis {axes[0]} or --axis {axes[-1]}",
     )
@@ -301,26 +344,3 @@ def _label_rows(labels: np.ndarray, shape: tuple[int, ...], axis: int) -> np.nda
     if labels.shape == shape and labels.shape != (1,):
         return _rows(labels, axis)
     return labels.reshape(-1)
-
-
-def _inexact_notes(rows: np.ndarray, name: str) -> tuple[str, ...]:
-    """Note integers that float64 cannot hold, because every computation here begins there."""
-    if rows.dtype.kind not in "iu" or rows.dtype.itemsize < 8:
-        return ()
-    step = max(1, BLOCK_CELLS // rows.shape[1])
-    count, first = 0, ""
-    for start in range(0, len(rows), step):
-        block = rows[start : start + step]
-        # The bits of a negative number are negated, which also holds for the smallest of them.
-        bits = block.astype(np.uint64)
-        sizes = np.where(block < 0, ~bits + np.uint64(1), bits)
-        lowest = sizes & (~sizes + np.uint64(1))
-        inexact = sizes // np.maximum(lowest, np.uint64(1)) >= np.uint64(2**53)
-        if inexact.any() and not count:
-            row, column = (int(n) for n in np.unravel_index(np.argmax(inexact), inexact.shape))
-            first = f"row {start + row:,}, class {column:,}: {block[row, column].item()}"
-        count += int(np.count_nonzero(inexact))
-    if not count:
-        return ()
-    many = "1 integer is" if count == 1 else f"{count:,} integers are"
-    return (f"{name}: {many} not exact in float64; the first is {first}",)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.inputs.rows import Part, Rows
+from stablemax.inputs.stored import StoredArray
 from stablemax.output import whole_file
 from stablemax.render.data import document, jsonable
 from stablemax.vocabulary import OutputFormat
+from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stablemax.formats import Array
     from stablemax.inputs.problem import Problem
+    from stablemax.inputs.stream import Stream
 
+CELLS_AT_ONCE = 1 << 18
+"""Numbers that are read from a large result at a time."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -54,13 +62,13 @@ def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> 
 
 
 def write(
-    array: Array, how: OutputFormat | None, path: str | None, *, force: bool, problem: Problem | None = None
+    array: Array | StoredArray, how: OutputFormat | None, path: str | None, *, force: bool, stream: Stream | None = None
 ) -> None:
     """Write an array to a file, whole or not at all, or to standard output.
 
     Parameters
     ----------
-    array : ndarray
+    array : ndarray or StoredArray
         Formats that NumPy lacks are written as float32, which holds every number of theirs.
     how : OutputFormat or None
         For standard output; CSV when not given.
@@ -68,25 +76,35 @@ def write(
         A file ending in .npy, .csv or .tsv.
     force : bool
         Replace a file that is there.
-    problem : Problem, optional
+    stream : Stream, optional
         What it was computed from, for JSON.
     """
-    if array.dtype.isbuiltin != 1:
-        array = array.astype(np.float32)
+    stored = array if isinstance(array, StoredArray) else StoredArray.of(array)
     if path is None:
-        _to_stdout(array, how or OutputFormat.CSV, problem)
+        _to_stdout(stored, how or OutputFormat.CSV, stream)
         return
-    with whole_file(path, force=force) as stream:
+    with whole_file(path, force=force) as file:
         suffix = Path(path).suffix.lower()
         if suffix == ".npy":
-            np.save(stream, array, allow_pickle=False)
+            np.save(file, plain(stored.load().array), allow_pickle=False)
         else:
-            _write_rows(array, stream, _DELIMITERS[suffix])
+            for line in _lines(stored, _DELIMITERS[suffix]):
+                file.write(line.encode("ascii"))
 
 
-def _rows(array: Array) -> Array:
-    """One line a row: the last axis runs along the line, and one number a row stands alone."""
-    return array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
+def plain(array: Array) -> Array:
+    """Return an array of a dtype that NumPy has: float32 for the narrow formats that it lacks."""
+    return array if array.dtype.isbuiltin == 1 or not array.dtype.isnative else array.astype(np.float32)
+
+
+def _rows(stored: StoredArray) -> Iterator[Array]:
+    """Give one line after the other: the last axis runs along the line, and one number a row stands alone."""
+    axis = len(stored.shape) - 1
+    rows = Rows((Part(stored, axis if axis > 0 else None),))
+    step = max(1, CELLS_AT_ONCE // max(1, rows.classes))
+    with Workspace() as workspace:
+        for start in range(0, rows.rows, step):
+            yield from plain(rows.read(start, min(start + step, rows.rows), workspace))
 
 
 def text_of(value: Any) -> str:
@@ -94,28 +112,28 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def _write_rows(array: Array, stream: IO[bytes], delimiter: str) -> None:
-    for row in _rows(array):
-        stream.write((delimiter.join(map(text_of, row)) + "\n").encode("ascii"))
+def _lines(stored: StoredArray, delimiter: str) -> Iterator[str]:
+    for row in _rows(stored):
+        yield delimiter.join(map(text_of, row)) + "\n"
 
 
-def _to_stdout(array: Array, how: OutputFormat, problem: Problem | None) -> None:
+def _to_stdout(stored: StoredArray, how: OutputFormat, stream: Stream | None) -> None:
     out = sys.stdout
     if how is OutputFormat.JSON:
-        described = {} if problem is None else {"input": described_input(problem)}
+        array = plain(stored.load().array)
+        described = {} if stream is None else {"input": described_input(stream)}
         out.write(document("array", {**described, "dtype": array.dtype.name, "shape": array.shape, "values": array}))
         return
     if how is OutputFormat.NDJSON:
-        for row in _rows(array):
+        for row in _rows(stored):
             out.write(json.dumps(jsonable(row), allow_nan=False) + "\n")
         return
-    delimiter = "," if how is OutputFormat.CSV else " "
-    for row in _rows(array):
-        out.write(delimiter.join(map(text_of, row)) + "\n")
+    for line in _lines(stored, "," if how is OutputFormat.CSV else " "):
+        out.write(line)
 
 
-def described_input(problem: Problem) -> dict[str, Any]:
+def described_input(stream: Problem | Stream) -> dict[str, Any]:
     """Describe where logits and labels came from, for JSON."""
-    named = [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in problem.sources]
+    named = [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in stream.sources]
     labels = named[1] if len(named) > 1 else None
-    return {"logits": named[0], "labels": labels, "axis": problem.axis}
+    return {"logits": named[0], "labels": labels, "axis": stream.axis}

@@ -9,11 +9,11 @@ from stablemax.render.arrays import described_input
 from stablemax.vocabulary import OutputFormat
 
 if TYPE_CHECKING:
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.stream import Stream
     from stablemax.results import LossResult
 
 
-def render(result: LossResult, how: OutputFormat, problem: Problem) -> str:
+def render(result: LossResult, how: OutputFormat, stream: Stream) -> str:
     """Write a loss: a number alone, or every row's."""
     values = [result.value] if result.rows is None else result.rows.tolist()
     body = {
@@ -25,7 +25,7 @@ def render(result: LossResult, how: OutputFormat, problem: Problem) -> str:
     }
     if how is OutputFormat.JSON:
         found = {"loss": result.value} if result.rows is None else {"losses": values}
-        return data.document("loss", {"input": described_input(problem), **found, **body})
+        return data.document("loss", {"input": described_input(stream), **found, **body})
     if how is OutputFormat.NDJSON:
         if result.rows is None:
             return data.lines([{"kind": "loss", "loss": result.value, **body}])

@@ -237,6 +237,8 @@ class LossResult:
         Rows that count, and all.
     first_bad : (int, str) or None
         First row whose loss is not finite, and why in words.
+    notes : tuple of str
+        What was noticed in the numbers, a sentence each.
     """
 
     value: float
@@ -246,6 +248,7 @@ class LossResult:
     kept_rows: int
     total_rows: int
     first_bad: tuple[int, str] | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Who computes the blocks of a large input: threads of this process, or a cluster."""

@@ -1,0 +1,116 @@
+"""What is worth a note in the numbers of an input, counted block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.formats import Array
+
+BLOCK_CELLS = 2**20
+"""Cells that are looked at in one go, so that looking at a memory map needs little memory."""
+SUM_TOLERANCE = 1e-3
+"""How far a soft target's sum may be from 1 before it is noted; three printed digits are enough."""
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """How often something occurs, and where first; the counts of blocks merge in any order.
+
+    Attributes
+    ----------
+    count : int
+        How often.
+    first : tuple of (int, str) or None
+        The row, and the place in words.
+
+    Examples
+    --------
+    >>> Noticed(1, (7, "row 7")) + Noticed(2, (3, "row 3"))
+    Noticed(count=3, first=(3, 'row 3'))
+    """
+
+    count: int = 0
+    first: tuple[int, str] | None = None
+
+    def __add__(self, other: Noticed) -> Noticed:
+        """Merge the counts of two blocks."""
+        return Noticed(self.count + other.count, min((f for f in (self.first, other.first) if f), default=None))
+
+    @property
+    def place(self) -> str:
+        """Where it occurs first, in words."""
+        return "" if self.first is None else self.first[1]
+
+
+def odd_targets(targets: Array, first_row: int = 0) -> Noticed:
+    """Count soft targets that do not sum to 1; they are allowed, as in PyTorch.
+
+    Parameters
+    ----------
+    targets : ndarray (N, K)
+        Already checked.
+    first_row : int
+        The number of the first of them.
+    """
+    with np.errstate(over="ignore"):
+        sums = targets.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE))
+    if not len(wrong):
+        return Noticed()
+    row = first_row + int(wrong[0])
+    return Noticed(len(wrong), (row, f"row {row:,} with {sums[wrong[0]]:.6g}"))
+
+
+def inexact_integers(rows: Array, first_row: int = 0) -> Noticed:
+    """Count integers (N, K) that float64 cannot hold, because every computation here begins there."""
+    if rows.dtype.kind not in "iu" or rows.dtype.itemsize < 8:
+        return Noticed()
+    # The bits of a negative number are negated, which also holds for the smallest of them.
+    bits = rows.astype(np.uint64)
+    sizes = np.where(rows < 0, ~bits + np.uint64(1), bits)
+    lowest = sizes & (~sizes + np.uint64(1))
+    inexact = sizes // np.maximum(lowest, np.uint64(1)) >= np.uint64(2**53)
+    if not inexact.any():
+        return Noticed()
+    row, column = (int(n) for n in np.unravel_index(np.argmax(inexact), inexact.shape))
+    place = f"row {first_row + row:,}, class {column:,}: {rows[row, column].item()}"
+    return Noticed(int(np.count_nonzero(inexact)), (first_row + row, place))
+
+
+def in_blocks(count: Callable[[Array, int], Noticed], array: Array) -> Noticed:
+    """Count in an array (N, K) a block at a time."""
+    return sum((count(block, start) for start, block in _blocks(array)), Noticed())
+
+
+def _blocks(array: Array) -> Iterator[tuple[int, Array]]:
+    step = max(1, BLOCK_CELLS // max(1, array.shape[1]))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+
+
+def soft_target_notes(found: Noticed, name: str) -> tuple[str, ...]:
+    """Word what `odd_targets` counted.
+
+    Examples
+    --------
+    >>> soft_target_notes(odd_targets(np.array([[0.5, 0.5], [1.0, 1.0]])), "targets.npy")
+    ('targets.npy: soft targets of 1 row do not sum to 1; the first is row 1 with 2',)
+    """
+    if not found.count:
+        return ()
+    rows = "1 row" if found.count == 1 else f"{found.count:,} rows"
+    return (f"{name}: soft targets of {rows} do not sum to 1; the first is {found.place}",)
+
+
+def inexact_notes(found: Noticed, name: str) -> tuple[str, ...]:
+    """Word what `inexact_integers` counted."""
+    if not found.count:
+        return ()
+    many = "1 integer is" if found.count == 1 else f"{found.count:,} integers are"
+    return (f"{name}: {many} not exact in float64; the first is {found.place}",)

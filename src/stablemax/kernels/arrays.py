@@ -1,0 +1,118 @@
+"""One number a logit: probabilities, log-probabilities and gradients, written where they belong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.formats import FLOAT64, format_of
+from stablemax.kernels.odds import Odds, fast_odds, two_sum, widened
+from stablemax.kernels.rows import odds_of
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+    from stablemax.workspace import Workspace
+
+
+def softmax(x: Array, out: Array, workspace: Workspace) -> None:
+    """Probabilities of each row.
+
+    Parameters
+    ----------
+    x : ndarray (N, K)
+        Logits of any format, in this machine's byte order; at most `rows.PIECE` classes.
+    out : ndarray (N, K)
+        float64, or of the format of x: rounded once from float64, at most 0.51 ulp.
+    workspace : Workspace
+        Of the calling worker.
+    """
+    if out.dtype == np.float64:
+        wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
+        e = xp.shifted_exp(wide, (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape)))
+        xp.over_sum(e, e, 1.0, out=out)
+        return
+    odds, e = _fast(x, workspace)
+    e[np.arange(len(e)), odds.at] = 1.0
+    e *= 1.0 / (1.0 + odds.q)[:, None]
+    _round_into(out, e)
+
+
+def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
+    """Log-probabilities of each row: ``(x - m) - log1p(q)``, two terms of one sign; parameters as for `softmax`."""
+    x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
+    if out.dtype == np.float64:
+        odds = odds_of(x, _share_at_the_maximum, workspace)
+        _log_probabilities(x, odds, out)
+        return
+    odds = fast_odds(x, workspace)
+    d = workspace.take("exponentials", x.shape)
+    _log_probabilities(x, odds, d)
+    _round_into(out, d)
+
+
+def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Workspace) -> None:
+    """Gradient of each row's cross-entropy, times a number for the row.
+
+    Parameters
+    ----------
+    x, out, workspace
+        As for `softmax`.
+    labels : ndarray of int (N,)
+        From 0 to K - 1.
+    scale : ndarray of float64 (N,)
+        The row's weight over what the losses are divided by; 0 gives a row of zeros.
+
+    Notes
+    -----
+    At the label, p_y - 1 is minus the sum of the other probabilities: the subtraction would give 0
+    for a label that is nearly certain.
+    """
+    row = np.arange(len(x))
+    if out.dtype == np.float64:
+        wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
+        room = (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
+        e = xp.shifted_exp(wide, room)
+        at_label = e[row, labels]
+        e[row, labels] = 0.0
+        high, low = (part[:, 0] for part in xp.sum_in_two(e, room[1]))
+        e[row, labels] = -(high + low)
+        total, error = two_sum(high, at_label)
+        np.divide(e, ((total + (error + low)) / scale)[:, None], out=out)
+    else:
+        odds, e = _fast(x, workspace)
+        e[row, odds.at] = 1.0
+        at_label = e[row, labels]
+        others = np.where(labels == odds.at, odds.q, (odds.q - at_label) + 1.0)
+        e[row, labels] = -others
+        e *= (scale / (1.0 + odds.q))[:, None]
+        _round_into(out, e)
+    nothing = np.flatnonzero(scale == 0)
+    if len(nothing):
+        # 0 times the NaN of a row that does not count would be NaN.
+        out[nothing] = 0
+
+
+def _fast(x: Array, workspace: Workspace) -> tuple[Odds, Array]:
+    x = x if x.dtype == np.float32 else widened(x, workspace)
+    odds = fast_odds(x, workspace)
+    return odds, workspace.take("exponentials", x.shape)
+
+
+def _round_into(out: Array, values: Array) -> None:
+    # ml_dtypes converts float64 by way of float32, which rounds twice.
+    out[...] = values if out.dtype.isbuiltin == 1 else format_of(out.dtype).cast(values)
+
+
+def _share_at_the_maximum(odds: Odds) -> Array:
+    return np.asarray(odds.q / ((1.0 + odds.q) * np.log1p(odds.q)))
+
+
+def _log_probabilities(x: Array, odds: Odds, out: Array) -> None:
+    if x.dtype == np.float64:
+        np.subtract(x, odds.m[:, None], out=out)
+    else:
+        np.copyto(out, x)
+        out -= odds.m[:, None]
+    out -= odds.log1p()[:, None]

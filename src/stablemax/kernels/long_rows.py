@@ -1,0 +1,71 @@
+"""Rows that are too long to be taken at once: their odds merged from pieces, their results piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.formats import format_of
+from stablemax.kernels.odds import Odds, careful_odds, merged, two_sum, widened
+from stablemax.kernels.rows import PIECE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
+    from stablemax.workspace import Workspace
+
+    Read = Callable[[int, int], Array]
+
+
+def odds(read: Read, classes: int, workspace: Workspace) -> Odds:
+    """Return the odds of one row.
+
+    Parameters
+    ----------
+    read : callable
+        From first and last class to the logits (1, n).
+    classes : int
+        K.
+    workspace : Workspace
+        Of the calling worker.
+    """
+    found: Odds | None = None
+    for first in range(0, classes, PIECE):
+        piece = careful_odds(read(first, min(first + PIECE, classes)), workspace)
+        found = piece if found is None else merged(found, piece, first)
+    assert found is not None
+    return found
+
+
+def log_softmax(x: Array, of: Odds, out: Array, workspace: Workspace) -> None:
+    """Log-probabilities of a piece (1, n) of the row whose odds are known."""
+    d = np.subtract(widened(x, workspace), of.m[:, None], out=workspace.take("exponentials", x.shape))
+    d -= of.log1p()[:, None]
+    out[...] = Arithmetic(format_of(out.dtype)).narrow(d)
+
+
+def softmax(x: Array, of: Odds, scale: float | None, out: Array, workspace: Workspace) -> None:
+    """Probabilities of a piece (1, n), times `scale`: exp(x - m) / (1 + q), the error of x - m put back."""
+    d, error = two_sum(widened(x, workspace), -of.m[:, None])
+    e = np.exp(d, out=d)
+    e *= 1.0 + np.where(np.isfinite(error), error, 0.0)
+    e /= 1.0 + of.q[:, None]
+    if scale is not None:
+        e *= scale
+        if scale == 0:
+            # 0 times the NaN of a row that does not count would be NaN.
+            e[...] = 0.0
+    out[...] = Arithmetic(format_of(out.dtype)).narrow(e)
+
+
+def gradient_at_label(read: Read, label: int, of: Odds, scale: float, workspace: Workspace) -> Array:
+    """Return minus the sum of the other probabilities, times `scale`, (1,) float64."""
+    if scale == 0:
+        return np.zeros(1)
+    d, error = two_sum(widened(read(label, label + 1), workspace)[0], -of.m)
+    mine = np.exp(d) * (1.0 + error)
+    others = np.where(of.at == label, of.q, (of.q - mine) + 1.0)
+    return np.asarray(-others / (1.0 + of.q) * scale)

@@ -1,0 +1,184 @@
+"""The odds against a row's maximum, which every accurate formula begins with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.formats import FLOAT64
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+    from stablemax.workspace import Workspace
+
+SUM_ERROR_U = 3.0
+"""Error of a fast sum of exponentials in units of u, as measured: pairwise, so it hardly grows with K."""
+SMALLEST_EXACT = 2.0**-960
+"""Below, some of the exponentials in the odds may be subnormal, or have underflowed."""
+DOUBT_U = 1.5
+"""Rows whose result may be off by more units of u because of their odds are computed again, with care."""
+
+
+@dataclass(frozen=True)
+class Odds:
+    """What a row's maximum is up against.
+
+    Attributes
+    ----------
+    at : ndarray of int (N,)
+        The class of the (first) maximum; of the first NaN, where there is one.
+    m : ndarray of float64 (N,)
+        The maximum.
+    q : ndarray of float64 (N,)
+        ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
+    low : ndarray of float64 (N,)
+        What the rounding of q took off, where it is known; else 0.
+    """
+
+    at: Array
+    m: Array
+    q: Array
+    low: Array
+
+    def log1p(self) -> Array:
+        """Return ``log(1 + q)``, -log of the maximum's probability."""
+        return np.log1p(self.q) + self.low / (1.0 + self.q)
+
+    def doubtful(self, share: Array, classes: int) -> Array:
+        """Mark the rows whose result needs careful odds.
+
+        Parameters
+        ----------
+        share : ndarray (N,)
+            ``|d result / d q| q / |result|``: how much of a relative error of q arrives in the result.
+        classes : int
+            K.
+
+        Notes
+        -----
+        ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
+        ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)),
+        and its summation adds a few u more. A q of 0 may be a sum of underflows.
+        """
+        if classes == 1:
+            return np.zeros(len(self.q), dtype=bool)
+        spread = np.log((classes - 1) / self.q)
+        return np.asarray((share * (SUM_ERROR_U + spread) > DOUBT_U) | (self.q == 0))
+
+
+def widened(x: Array, workspace: Workspace) -> Array:
+    """Return the numbers as float64: the array itself, or a copy in the workspace's "wide" buffer."""
+    if x.dtype == np.float64:
+        return x
+    out = workspace.take("wide", x.shape)
+    if x.dtype.kind == "V" and x.dtype.itemsize == 2:
+        # bfloat16 is the upper half of a float32; ml_dtypes converts one number at a time.
+        upper = workspace.take("upper", x.shape, np.uint32)
+        np.copyto(upper, x.view(np.uint16))
+        upper <<= 16
+        x = upper.view(np.float32)
+    np.copyto(out, x)
+    return out
+
+
+def maxima(x: Array) -> tuple[Array, Array]:
+    """Return the class of each row's maximum and the maximum as float64; NaN where there is one."""
+    at = x.argmax(axis=1)
+    return at, x[np.arange(len(x)), at].astype(np.float64)
+
+
+def fast_odds(x: Array, workspace: Workspace) -> Odds:
+    """Return the odds of each row, the rounding errors of x - m and of the sum not put back.
+
+    Parameters
+    ----------
+    x : ndarray (N, K)
+        float32, or float64 of the caller; other formats are widened first.
+    workspace : Workspace
+        Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
+    """
+    e = workspace.take("exponentials", x.shape)
+    at, m = maxima(x)
+    if x.dtype == np.float64:
+        np.subtract(x, m[:, None], out=e)
+    else:
+        # Two passes, because a ufunc that converts does it in small pieces, which is slower.
+        np.copyto(e, x)
+        e -= m[:, None]
+    np.exp(e, out=e)
+    e[np.arange(len(x)), at] = 0.0
+    return Odds(at, m, np.add.reduce(e, axis=1), np.zeros(len(x)))
+
+
+def careful_odds(x: Array, workspace: Workspace) -> Odds:
+    """Return the odds of each row to about 1 ulp, whatever the logits.
+
+    Parameters
+    ----------
+    x : ndarray (N, K)
+        Of any format.
+    workspace : Workspace
+        Of the calling worker.
+
+    Notes
+    -----
+    Between numbers of 24 bits that are less than 2**29 apart, x - m is exact in float64, and only the
+    sum needs care. Otherwise the rounding error of x - m is kept: see `Arithmetic.odds`.
+    """
+    wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
+    room = (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
+    if x.dtype.itemsize > 4 or x.dtype.kind in "iu":
+        at, m = maxima(wide)
+        return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)))
+    odds = fast_odds(wide, workspace)
+    high, low = xp.sum_in_two(room[0], room[1])
+    odds.q[:], odds.low[:] = two_sum(high[:, 0], low[:, 0])
+    rough = np.flatnonzero(_may_round(wide, room[1]) | (odds.q < SMALLEST_EXACT))
+    if len(rough):
+        again = wide if len(rough) == len(wide) else wide[rough]
+        room = (workspace.take("exponentials", again.shape), workspace.take("errors", again.shape))
+        odds.q[rough], odds.low[rough] = xp.odds(again, room)[:, 0], 0.0
+    return odds
+
+
+def _may_round(x: Array, work: Array) -> Array:
+    """Mark rows of numbers of 24 bits whose differences may need more than 53."""
+    sizes = np.abs(x, out=work)
+    largest = sizes.max(axis=1, where=sizes < np.inf, initial=0.0)
+    smallest = sizes.min(axis=1, where=sizes > 0, initial=np.inf)
+    return np.asarray(smallest * 2.0**28 < largest)
+
+
+def merged(first: Odds, second: Odds, offset: int) -> Odds:
+    """Merge the odds of two pieces of the same rows, the second beginning at class `offset`.
+
+    The online merge of Milakov and Gimelshein, arXiv 1805.02867, with the maximum's own exponential
+    left out of the sum, and the rounding error of the difference of the maxima put back.
+    """
+    # A NaN is a maximum of its piece and must stay one.
+    later = (second.m > first.m) | (np.isnan(second.m) & ~np.isnan(first.m))
+    m, low = np.where(later, second.m, first.m), np.where(later, first.m, second.m)
+    q, other = np.where(later, second.q, first.q), np.where(later, first.q, second.q)
+    d, error = two_sum(low, -m)
+    scale = np.exp(d) * (1.0 + np.where(np.isfinite(error), error, 0.0))
+    # A piece of nothing but -inf adds nothing: its own odds are NaN.
+    more = np.where(low == -math.inf, 0.0, scale * (1.0 + other))
+    q = np.where(m == -math.inf, math.nan, q + more)
+    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)))
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
+
+    Examples
+    --------
+    >>> two_sum(np.array([1.0]), np.array([1e-20]))
+    (array([1.]), array([1.e-20]))
+    """
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)

@@ -1,0 +1,137 @@
+"""What a computation over a large input may use, and how the input is cut to fit."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stablemax.engines.base import Block, Engine, blocks_of
+from stablemax.engines.threads import Threads, available_threads
+from stablemax.errors import StablemaxError
+from stablemax.inputs.wording import size_of
+from stablemax.kernels.rows import PIECE
+from stablemax.vocabulary import EngineName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_CELLS = 1 << 19
+"""Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""
+ALONE_CELLS = 1 << 18
+"""An input of fewer logits is computed sooner than threads are started."""
+BYTES_PER_CELL = 64
+"""What a worker needs for each logit of its block: as stored, widened, exponentials, errors, result."""
+RESERVED = 8 << 20
+"""Bytes for everything that does not grow with the blocks."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a computation may use.
+
+    Attributes
+    ----------
+    threads : int or None
+        Worker threads (or processes of a local cluster); all cores when not given.
+    memory : int or None
+        Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
+    engine : EngineName
+        Who computes.
+    scheduler : str or None
+        The address of a cluster's scheduler.
+    """
+
+    threads: int | None = None
+    memory: int | None = None
+    engine: EngineName = EngineName.THREADS
+    scheduler: str | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes compute, which see files but not this one's memory."""
+        return self.engine is not EngineName.THREADS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an input is cut.
+
+    Attributes
+    ----------
+    blocks : list of Block
+        All rows, in their order.
+    threads : int
+        How many of the blocks are computed at once.
+    """
+
+    blocks: list[Block]
+    threads: int
+
+
+def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) -> Plan:
+    """Cut rows into blocks.
+
+    Parameters
+    ----------
+    rows, classes : int
+        N and K.
+    resources : Resources
+        What may be used.
+    whole : bool
+        One block of everything, for a formula in which a row depends on the others.
+
+    Raises
+    ------
+    StablemaxError
+        If the memory is too little for a single row (of a long one: for a piece of it).
+
+    Examples
+    --------
+    >>> plan(2048, 32768, Resources(threads=2)).blocks[:2]
+    [Block(start=0, stop=16), Block(start=16, stop=32)]
+    >>> plan(100, 1000, Resources(memory=1000))
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
+    """
+    threads = resources.threads or available_threads()
+    least = min(classes, PIECE)
+    cells = affordable = BLOCK_CELLS
+    if resources.memory is not None:
+        affordable = max(0, resources.memory - RESERVED) // BYTES_PER_CELL
+        if affordable < least:
+            need = RESERVED + least * BYTES_PER_CELL
+            raise StablemaxError(
+                f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
+                f"give at least {need / 2**20:.0f}MB",
+            )
+        threads = min(threads, affordable // least)
+        cells = min(cells, affordable // threads)
+    if whole:
+        if resources.memory is not None and rows * classes > affordable:
+            raise StablemaxError(
+                "a formula that needs all rows at once does not fit into --memory", "leave --memory out"
+            )
+        return Plan([Block(0, rows)], 1)
+    if rows * classes <= min(ALONE_CELLS, cells):
+        return Plan(blocks_of(rows, max(1, rows)), 1)
+    size = max(1, min(cells // classes, -(-rows // threads)))
+    return Plan(blocks_of(rows, size), threads)
+
+
+@contextlib.contextmanager
+def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
+    """Start the engine that was asked for, and stop it in the end.
+
+    Raises
+    ------
+    StablemaxError
+        If it is a cluster that cannot be reached, or whose package is missing.
+    """
+    if resources.engine is EngineName.THREADS:
+        yield Threads(threads)
+        return
+    from stablemax.engines.cluster import cluster
+
+    with cluster(resources.scheduler, workers=threads) as engine:
+        yield engine
