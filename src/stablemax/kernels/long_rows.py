@@ -8,7 +8,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import format_of
-from stablemax.kernels.odds import Odds, careful_odds, merged, two_sum, widened
+from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
 from stablemax.kernels.rows import PIECE
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def log_softmax(x: Array, of: Odds, out: Array, workspace: Workspace) -> None:
 
 def softmax(x: Array, of: Odds, scale: float | None, out: Array, workspace: Workspace) -> None:
     """Probabilities of a piece (1, n), times `scale`: exp(x - m) / (1 + q), the error of x - m put back."""
-    d, error = two_sum(widened(x, workspace), -of.m[:, None])
-    e = np.exp(d, out=d)
-    e *= 1.0 + np.where(np.isfinite(error), error, 0.0)
+    e = exponentials(widened(x, workspace), of.m)
     e /= 1.0 + of.q[:, None]
     if scale is not None:
         e *= scale
@@ -65,7 +63,6 @@ def gradient_at_label(read: Read, label: int, of: Odds, scale: float, workspace:
     """Return minus the sum of the other probabilities, times `scale`, (1,) float64."""
     if scale == 0:
         return np.zeros(1)
-    d, error = two_sum(widened(read(label, label + 1), workspace)[0], -of.m)
-    mine = np.exp(d) * (1.0 + error)
+    mine = exponentials(widened(read(label, label + 1), workspace), of.m)[:, 0]
     others = np.where(of.at == label, of.q, (of.q - mine) + 1.0)
     return np.asarray(-others / (1.0 + of.q) * scale)

@@ -31,8 +31,7 @@ def odds_of(x: Array, share_of: Callable[[Odds], Array], workspace: Workspace) -
     workspace : Workspace
         Of the calling worker.
     """
-    x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
-    odds = fast_odds(x, workspace)
+    odds = fast_odds(x if x.dtype in (np.float32, np.float64) else widened(x, workspace), workspace)
     doubtful = np.flatnonzero(odds.doubtful(share_of(odds), x.shape[1]))
     if len(doubtful):
         again = careful_odds(x if len(doubtful) == len(x) else x[doubtful], workspace)

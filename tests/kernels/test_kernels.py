@@ -1,0 +1,222 @@
+"""The block kernels: as accurate as they promise, and blind to the block that a row comes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.kernels import arrays, long_rows, rows
+from stablemax.kernels.odds import careful_odds, fast_odds, widened
+from stablemax.targets import LabelTargets
+from stablemax.vocabulary import Operation
+from stablemax.workspace import Workspace
+
+from ..exactly import in_format, rows_of, truth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stablemax.exact import Truth
+    from stablemax.formats import Array, Format
+
+ARRAYS = {Operation.SOFTMAX: arrays.softmax, Operation.LOG_SOFTMAX: arrays.log_softmax}
+
+
+@pytest.fixture(autouse=True)
+def as_an_engine_runs_them() -> Iterator[None]:
+    with np.errstate(all="ignore"):
+        yield
+
+
+def ulps_of(found: Array, truth: Truth, fmt: Format) -> Array:
+    return truth.error_ulp(found.astype(np.float64), fmt)
+
+
+def run(kernel: Any, x: Array, *rest: Any, dtype: Any = None) -> Array:
+    out = np.empty(x.shape, x.dtype if dtype is None else dtype)
+    kernel(x, *rest, out, Workspace())
+    return out
+
+
+def gradients(x: Array, labels: Array, scale: Array | None = None) -> Array:
+    ones = np.ones(len(x)) if scale is None else scale
+    return run(arrays.gradient, x, labels, ones)
+
+
+def confident(seed: int, rows_: int, classes: int, scale: float, fmt: Format) -> tuple[Array, Array]:
+    """Rows like those of a trained model: one class ahead, often the label."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(scale=scale, size=(rows_, classes))
+    x[np.arange(rows_), rng.integers(0, classes, rows_)] += rng.uniform(0, 60, rows_)
+    x = in_format(x, fmt)
+    labels = np.where(rng.random(rows_) < 0.6, x.astype(np.float64).argmax(1), rng.integers(0, classes, rows_))
+    return x, labels
+
+
+# --- accuracy -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("classes", [2, 3, 10, 300])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 20.0, 300.0])
+def test_a_loss_is_within_2_ulp_of_float64_for_narrow_logits_and_4_for_float64(
+    fmt: Format, classes: int, scale: float
+) -> None:
+    x, labels = confident(classes, 1200 // classes + 20, classes, scale, fmt)
+    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    found = rows.losses(x, labels, Workspace())
+    assert ulps_of(found, truth, FLOAT64).max() <= (4.0 if fmt is FLOAT64 else 2.0)
+
+
+@given(rows_of(FLOAT32, limit=1e4), st.data())
+def test_a_loss_of_any_float32_logits_is_within_2_ulp(values: list[list[float]], data: st.DataObject) -> None:
+    # Logits of very different sizes, and losses down to e**-708, in which nothing may be lost.
+    x = in_format(values, FLOAT32)
+    labels = np.array([data.draw(st.integers(0, x.shape[1] - 1)) for _ in x])
+    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    normal = np.isfinite(truth.rounded) & (np.abs(truth.rounded) >= np.finfo(np.float64).tiny)
+    error = ulps_of(rows.losses(x, labels, Workspace()), truth, FLOAT64)
+    assert error.max(where=normal, initial=0.0) <= 2.0
+
+
+@given(rows_of(FLOAT64, limit=1e4), st.data())
+def test_a_loss_of_any_float64_logits_is_within_4_ulp(values: list[list[float]], data: st.DataObject) -> None:
+    x = np.array(values)
+    labels = np.array([data.draw(st.integers(0, x.shape[1] - 1)) for _ in x])
+    truth = truth_of(Operation.CROSS_ENTROPY, x, FLOAT64, LabelTargets(labels))
+    assert ulps_of(rows.losses(x, labels, Workspace()), truth, FLOAT64).max() <= 4.0
+
+
+@pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("operation", ARRAYS)
+def test_a_kernel_keeps_the_promise_of_its_variant(fmt: Format, operation: Operation) -> None:
+    x, _ = confident(3, 12, 40, 3.0, fmt)
+    found = run(ARRAYS[operation], x)
+    truth = truth_of(operation, x.astype(np.float64), fmt)
+    assert ulps_of(found, truth, fmt).max() <= (4.0 if fmt is FLOAT64 else 0.51)
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=str)
+def test_a_gradient_is_accurate_at_the_label_and_elsewhere(fmt: Format) -> None:
+    x, labels = confident(4, 60, 40, 3.0, fmt)
+    truth = truth_of(Operation.CROSS_ENTROPY_GRAD, x.astype(np.float64), fmt, LabelTargets(labels))
+    assert ulps_of(gradients(x, labels), truth, fmt).max() <= (4.0 if fmt is FLOAT64 else 0.51)
+
+
+def test_the_careful_odds_are_those_that_the_fast_ones_approximate() -> None:
+    x, _ = confident(5, 50, 1000, 5.0, FLOAT64)
+    fast, careful = fast_odds(x, Workspace()), careful_odds(x, Workspace())
+    assert (fast.at == careful.at).all()
+    assert (fast.m == careful.m).all()
+    # x - m rounds by up to u |x - m|, here 512 u; the careful odds are right to about 1 u.
+    assert np.abs(fast.q / careful.q - 1).max() < 512 * 2.0**-53
+    assert np.abs(fast.q / careful.q - 1).max() > 2 * 2.0**-53
+
+
+# --- rows that have no value ----------------------------------------------------------------------
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("logits", "label", "loss", "lse"),
+    [
+        ([0.0, NAN, 1.0], 0, NAN, NAN),
+        ([-INF, -INF, -INF], 0, NAN, -INF),
+        ([0.0, INF, 1.0], 0, INF, INF),
+        ([0.0, INF, 1.0], 1, NAN, INF),
+        ([INF, INF, 1.0], 2, NAN, INF),
+        ([0.0, -INF, 0.0], 1, INF, np.log(2.0)),
+        ([5.0, -INF, -INF], 0, 0.0, 5.0),
+    ],
+)
+def test_a_row_with_infinities_has_the_limit_or_nan(
+    logits: list[float], label: int, loss: float, lse: float, dtype: Any
+) -> None:
+    x = np.array([logits, [1.0, 2.0, 3.0]], dtype)
+    losses = rows.losses(x, np.array([label, 0]), Workspace())
+    sums = rows.logsumexps(x, Workspace())
+    np.testing.assert_array_equal(losses[0], loss)
+    np.testing.assert_array_equal(sums[0], lse)
+    # The row beside it is not touched.
+    np.testing.assert_array_max_ulp(losses[1], np.array(2.40760596444438), maxulp=2)
+
+
+def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() -> None:
+    x = np.array([[NAN, 0.0], [-INF, -INF], [1.0, 2.0]], np.float32)
+    found = gradients(x, np.array([0, 1, 0]), np.array([0.0, 0.0, 1.0]))
+    assert (found[:2] == 0).all()
+    assert (found[2] != 0).all()
+
+
+# --- a row depends on itself alone -----------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 70), st.sampled_from([np.float32, np.float64]))
+def test_a_row_has_the_same_bits_alone_and_in_any_block(seed: int, n: int, classes: int, dtype: Any) -> None:
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(n, classes)) * rng.choice([0.1, 5.0, 200.0])).astype(dtype)
+    labels = rng.integers(0, classes, n)
+    whole = {
+        "loss": rows.losses(x, labels, Workspace()),
+        "lse": rows.logsumexps(x, Workspace()),
+        "softmax": run(arrays.softmax, x),
+        "log_softmax": run(arrays.log_softmax, x),
+        "gradient": gradients(x, labels),
+    }
+    workspace = Workspace()
+    for i in range(n):
+        row, label = x[i : i + 1], labels[i : i + 1]
+        alone = {
+            "loss": rows.losses(row, label, workspace),
+            "lse": rows.logsumexps(row, workspace),
+            "softmax": run(arrays.softmax, row),
+            "log_softmax": run(arrays.log_softmax, row),
+            "gradient": gradients(row, label),
+        }
+        for name, values in alone.items():
+            assert values[0].tobytes() == whole[name][i].tobytes(), name
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16], ids=str)
+def test_widening_is_exact_for_every_number_of_16_bits(fmt: Format) -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(fmt.dtype).reshape(256, 256)
+    np.testing.assert_array_equal(widened(every, Workspace()), every.astype(np.float64))
+
+
+# --- rows that are longer than a piece --------------------------------------------------------------
+
+
+@pytest.fixture
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(long_rows, "PIECE", 7)
+    return 7
+
+
+@pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("seed", range(30))
+def test_the_odds_of_a_row_in_pieces_give_the_same_loss_within_4_ulp(seed: int, fmt: Format, short_pieces: int) -> None:
+    x, labels = confident(seed, 1, 50, 10.0, fmt)
+    odds = long_rows.odds(lambda first, last: x[:, first:last], 50, Workspace())
+    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    assert odds.at[0] == x[0].argmax()
+    assert ulps_of(rows.loss_from(odds, x[[0], labels]), truth, FLOAT64).max() <= 4.0
+
+
+@pytest.mark.parametrize(
+    ("where", "value"), [(0, NAN), (20, NAN), (49, NAN), (0, INF), (30, INF), (slice(0, 49), -INF), (slice(None), -INF)]
+)
+def test_a_piece_without_a_value_is_merged_as_the_row_has_it(where: Any, value: float, short_pieces: int) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 50))
+    x[0, where] = value
+    odds = long_rows.odds(lambda first, last: x[:, first:last], 50, Workspace())
+    whole = rows.logsumexps(x, Workspace())
+    np.testing.assert_array_equal(np.isnan(rows.logsumexp_from(odds)), np.isnan(whole))
+    if not np.isnan(whole[0]):
+        np.testing.assert_array_max_ulp(rows.logsumexp_from(odds), whole, maxulp=2)
