@@ -21,7 +21,7 @@ from stablemax.inputs.stored import StoredArray
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
-from stablemax.loss import TargetOptions, check_options, default_variant, kept_rows, row_weights, targets_of
+from stablemax.loss import TargetOptions, check_options, default_id, default_variant, kept_rows, row_weights, targets_of
 from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
 from stablemax.registry import Variant, evaluate, get
@@ -65,10 +65,6 @@ class How:
     def result_format(self, stream: Stream) -> Format:
         """Return the format of the result."""
         return self.format or format_of(stream.logits.dtype)
-
-    def formula(self, operation: Operation, stream: Stream) -> Variant:
-        """Return the variant for an operation."""
-        return self.variant or default_variant(operation, self.result_format(stream))
 
 
 @dataclass(frozen=True)
@@ -197,7 +193,7 @@ class ArrayJob:
                 if chosen is not None and scale is not None and first <= chosen[0] < last:
                     out[0, chosen[0] - first] = xp.narrow(
                         long_rows.gradient_at_label(read, int(chosen[0]), odds, scale[0], workspace)
-                    )
+                    )[0]
             self.sink.put(row, out, workspace, first=first)
 
     def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
@@ -271,7 +267,9 @@ def in_memory(operation: Operation, stream: Stream, how: How | None, run: Run) -
     return out
 
 
-def result_in_npy(operation: Operation, stream: Stream, how: How, run: Run, path: str, *, force: bool) -> tuple[str, ...]:
+def result_in_npy(
+    operation: Operation, stream: Stream, how: How, run: Run, path: str, *, force: bool
+) -> tuple[str, ...]:
     """Run a computation into a .npy file, which is there whole or not at all.
 
     Formats that NumPy lacks are written as float32, which holds every number of theirs.
@@ -341,7 +339,7 @@ def compute(
         None if how.variant is None else how.variant.id,
         how.accumulation,
     )
-    return _run(job, how.formula(operation, stream), resources or Resources(), progress)
+    return _run(job, how, resources or Resources(), progress)
 
 
 def compute_gradient(
@@ -369,7 +367,7 @@ def compute_gradient(
         options,
         _divisor(stream, options) if reduction is Reduction.MEAN else 1.0,
     )
-    return _run(job, how.formula(Operation.CROSS_ENTROPY_GRAD, stream), resources or Resources(), progress)
+    return _run(job, how, resources or Resources(), progress)
 
 
 def _divisor(stream: Stream, options: TargetOptions) -> float:
@@ -388,18 +386,19 @@ def _divisor(stream: Stream, options: TargetOptions) -> float:
 
 def _run(
     job: ArrayJob,
-    formula: Variant,
+    how: How,
     resources: Resources,
     progress: Callable[[int, int, str], None] | None,
 ) -> tuple[str, ...]:
     stream = job.stream
-    cut = plan(stream.rows, stream.classes, resources, whole=not formula.rowwise)
+    cut = plan(stream.rows, stream.classes, resources, whole=how.variant is not None and not how.variant.rowwise)
     noticed, size = Noticings(), stream.logits.size_bytes
+    formula = job.variant or default_id(job.operation, get_format(job.format))
     with engine_for(resources, cut.threads) as engine:
         for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
             noticed += part
             if progress is not None:
-                progress(size * block.stop // stream.rows, size, formula.id)
+                progress(size * block.stop // stream.rows, size, formula)
     return (
         *soft_target_notes(noticed.odd, stream.sources[-1].name),
         *inexact_notes(noticed.inexact, stream.sources[0].name),

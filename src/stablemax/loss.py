@@ -129,9 +129,14 @@ def targets_of(labels: Array, classes: int, options: TargetOptions, xp: Any, div
     return SoftTargets(xp.array(soft), divisor)
 
 
+def default_id(operation: Operation, fmt: Format) -> str:
+    """Return the id of what the public functions compute with: `wide`, or in float64 the accurate variant."""
+    return f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.accurate_variant
+
+
 def default_variant(operation: Operation, fmt: Format) -> Variant:
-    """Return what the public functions compute with: `wide`, or in float64 the accurate variant."""
-    return get(f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.accurate_variant)
+    """Return the variant of `default_id`."""
+    return get(default_id(operation, fmt))
 
 
 @dataclass(frozen=True)
@@ -351,7 +356,7 @@ def cross_entropy_of(
         raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
     check_options(options, stream.classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
-    formula = variant or default_variant(Operation.CROSS_ENTROPY, xp.format)
+    formula = default_id(Operation.CROSS_ENTROPY, xp.format) if variant is None else variant.id
     # A sum in a format depends on the order of the rows, so that all of them are needed at once.
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)
@@ -363,7 +368,7 @@ def cross_entropy_of(
         accumulation,
         keeps_rows,
     )
-    cut = plan(stream.rows, stream.classes, resources, whole=not formula.rowwise)
+    cut = plan(stream.rows, stream.classes, resources, whole=variant is not None and not variant.rowwise)
     total, size = LossPart(), stream.logits.size_bytes
     parts: list[tuple[Array, Array]] = []
     with engine_for(resources, cut.threads) as engine:
@@ -371,7 +376,7 @@ def cross_entropy_of(
             parts += part.values
             total += replace(part, values=())
             if progress is not None:
-                progress(size * block.stop // stream.rows, size, formula.id)
+                progress(size * block.stop // stream.rows, size, formula)
     losses = np.concatenate([p for p, _ in parts]) if parts else np.zeros(0)
     kept = np.concatenate([k for _, k in parts]) if parts else np.zeros(0, dtype=bool)
     value = math.nan
@@ -385,7 +390,7 @@ def cross_entropy_of(
     return LossResult(
         value=value,
         rows=losses.astype(np.float64) if reduction is Reduction.NONE else None,
-        variant=formula.id,
+        variant=formula,
         format=xp.format.name,
         kept_rows=total.losses.count,
         total_rows=stream.rows,
@@ -399,7 +404,7 @@ def check_rows_fit(rows: int, *, keeps_rows: bool, resources: Resources) -> None
     if keeps_rows and resources.memory is not None and rows * BYTES_PER_ROW > resources.memory:
         raise StablemaxError(
             f"a loss for each of {rows:,} rows takes more than --memory {resources.memory:,} bytes",
-            f"give --memory {math.ceil(rows * BYTES_PER_ROW / 2**20)}MB, or take the mean",
+            f"give --memory {math.ceil(rows * BYTES_PER_ROW / 1e6)}MB, or take the mean",
         )
 
 

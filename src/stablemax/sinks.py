@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 import numpy as np
 
 from stablemax.inputs.rows import Layout, layout_of
+from stablemax.workspace import bytes_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
@@ -129,11 +130,11 @@ class FileSink:
 
     def _open(self) -> BinaryIO:
         # Unbuffered: what does not fit on the disk is told at the write, and closing writes nothing.
-        return Path(self.path).open("r+b", buffering=0)  # type: ignore[return-value]
+        return Path(self.path).open("r+b", buffering=0)
 
     def _write(self, stream: BinaryIO, values: Array, place: int) -> None:
         stream.seek(self.offset + place)
-        view = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        view = bytes_of(np.ascontiguousarray(values))
         while view:
             view = view[stream.write(view) :]
 

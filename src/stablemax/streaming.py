@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from stablemax.vocabulary import EngineName
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK_CELLS = 1 << 19
+BLOCK_CELLS = 1 << 18
 """Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
@@ -89,7 +90,7 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
     Examples
     --------
     >>> plan(2048, 32768, Resources(threads=2)).blocks[:2]
-    [Block(start=0, stop=16), Block(start=16, stop=32)]
+    [Block(start=0, stop=8), Block(start=8, stop=16)]
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
@@ -103,7 +104,7 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
             need = RESERVED + least * BYTES_PER_CELL
             raise StablemaxError(
                 f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
-                f"give at least {need / 2**20:.0f}MB",
+                f"give at least {math.ceil(need / 1e6)}MB",
             )
         threads = min(threads, affordable // least)
         cells = min(cells, affordable // threads)

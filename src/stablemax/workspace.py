@@ -86,3 +86,16 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def bytes_of(array: Array) -> memoryview:
+    """Return the memory of an array without gaps as bytes, to be read into or written out.
+
+    Examples
+    --------
+    >>> len(bytes_of(np.zeros((2, 3), np.float32)))
+    24
+    """
+    # ml_dtypes have no buffer of their own, their bytes have.
+    raw: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(raw)

@@ -12,6 +12,7 @@ import numpy as np
 
 from stablemax.inputs.files import reading
 from stablemax.inputs.stored import StoredArray, ends_early
+from stablemax.workspace import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,8 +171,7 @@ class Part:
 
     def _fill(self, stream: BinaryIO, out: Array, offset: int) -> None:
         stream.seek(offset)
-        # ml_dtypes have no buffer of their own.
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = bytes_of(out)
         done = 0
         while done < len(view):
             count = stream.readinto(view[done:])  # type: ignore[attr-defined]

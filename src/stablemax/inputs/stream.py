@@ -88,18 +88,17 @@ class Stream:
         checked = []
         for part, start, stop, _ in self.labels.parts_of(block.start, block.stop):
             read = part.read(start, stop, 0, self.labels.classes, workspace)
-            checked.append(
-                as_labels(
-                    read if self.has_soft_targets else read[:, 0],
-                    rows=len(read),
-                    classes=self.classes,
-                    name=part.stored.name,
-                    ignore_index=ignore_index,
-                    first_row=start,
-                )
+            labels = as_labels(
+                read if self.has_soft_targets else read[:, 0],
+                rows=len(read),
+                classes=self.classes,
+                name=part.stored.name,
+                ignore_index=ignore_index,
+                first_row=start,
             )
-        # What lies in the workspace is overwritten by the next reading.
-        return checked[0].copy() if len(checked) == 1 else np.concatenate(checked)
+            # What lies in the workspace is overwritten by the next reading.
+            checked.append(labels.copy())
+        return checked[0] if len(checked) == 1 else np.concatenate(checked)
 
 
 def as_stream(

@@ -97,11 +97,11 @@ class ShadowArithmetic(Arithmetic):
         """Mean of a vector."""
         return self._run("mean", "mean", COMPUTED["mean"], x)
 
-    def compensated_sum(self, x: Array) -> Any:
+    def compensated_sum(self, x: Array, work: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """Sum of each row, its rounding errors kept."""
         return self._run("compensated_sum", "compensated_sum", lambda c: COMPUTED["sum"](c, -1, keepdims=True), x)
 
-    def over_sum(self, x: Array, e: Array, divisor: float) -> Any:
+    def over_sum(self, x: Array, e: Array, divisor: float, out: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """``x / (sum(e) * divisor)``."""
 
         def exactly(x: Array, e: Array) -> Any:
@@ -118,7 +118,7 @@ class ShadowArithmetic(Arithmetic):
             {},
         )
 
-    def shifted_exp(self, x: Array) -> Any:
+    def shifted_exp(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """``exp(x - c)``; the shadow subtracts the very c that the values do."""
         if not isinstance(x, Shadowed):
             return self._plain.shifted_exp(x)
@@ -133,7 +133,7 @@ class ShadowArithmetic(Arithmetic):
         finite = np.isfinite(np.take_along_axis(x, at, axis=-1).astype(np.float64))
         return np.where(finite, top - head - rest, as_cell(0))
 
-    def odds(self, x: Array) -> Any:
+    def odds(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """Sum of the other exponentials of each row over the largest."""
         top, others = self.take_max(self.shifted_exp(x), x)
         return self.compensated_sum(others) / top

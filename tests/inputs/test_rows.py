@@ -1,0 +1,195 @@
+"""Stored arrays as rows: every layout, dtype and cut gives the numbers of the array."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.array_file import open_array
+from stablemax.inputs.rows import Part, Rows, layout_of
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stream import as_stream
+from stablemax.sinks import FileSink, MemorySink, npy_sink
+from stablemax.workspace import Workspace
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+
+SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
+DTYPES = st.sampled_from(["<f4", ">f4", "<f8", ">f8", "<f2", "<i4", ">i8", "u1"])
+
+
+def by_hand(array: Array, axis: int | None) -> Array:
+    """The rows of an array in the order of the other axes."""
+    if axis is None:
+        return array.reshape(-1, 1)
+    return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> tuple[Array, int | None]:
+    shape, dtype = draw(SHAPES), draw(DTYPES)
+    array = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    if draw(st.booleans()):
+        array = np.asfortranarray(array)
+    return array, draw(st.one_of(st.none(), st.integers(0, len(shape) - 1)))
+
+
+@given(arrays(), st.data())
+def test_a_block_of_any_layout_is_what_the_array_holds(
+    tmp_path_factory: pytest.TempPathFactory, given_: tuple[Array, int | None], data: st.DataObject
+) -> None:
+    array, axis = given_
+    path = tmp_path_factory.mktemp("rows") / "x.npy"
+    np.save(path, array)
+    expected = by_hand(array, axis)
+    start = data.draw(st.integers(0, len(expected) - 1))
+    stop = data.draw(st.integers(start + 1, len(expected)))
+    first = data.draw(st.integers(0, expected.shape[1] - 1))
+    last = data.draw(st.integers(first + 1, expected.shape[1]))
+    for stored in (open_array(str(path)), StoredArray.of(array), StoredArray.of(np.repeat(array, 2, axis=0)[::2])):
+        rows = Rows((Part(stored, axis),))
+        with Workspace() as workspace:
+            found = rows.read(start, stop, workspace, first=first, last=last)
+            assert found.dtype == array.dtype.newbyteorder("=")
+            assert found.dtype.isnative
+            np.testing.assert_array_equal(found, expected[start:stop, first:last])
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.data())
+def test_several_arrays_are_one_after_the_other(counts: list[int], data: st.DataObject) -> None:
+    pieces = [np.full((n, 3), i) + np.arange(n)[:, None] / 8 for i, n in enumerate(counts)]
+    whole = np.concatenate(pieces)
+    rows = Rows(tuple(Part(StoredArray.of(p, f"part-{i}"), 1) for i, p in enumerate(pieces)))
+    start = data.draw(st.integers(0, len(whole) - 1))
+    stop = data.draw(st.integers(start + 1, len(whole)))
+    np.testing.assert_array_equal(rows.read(start, stop, Workspace()), whole[start:stop])
+    name, place = rows.place(start)
+    assert pieces[int(name.removeprefix("part-"))][place].tolist() == whole[start].tolist()
+
+
+def test_what_is_sent_to_another_process_reads_the_same(tmp_path: Path) -> None:
+    array = np.arange(24.0).reshape(2, 3, 4)
+    np.save(tmp_path / "x.npy", np.asfortranarray(array))
+    rows = Rows((Part(open_array(str(tmp_path / "x.npy")), 1),))
+    before = rows.read(0, 8, Workspace())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(rows)).read(0, 8, Workspace()), before)
+
+
+def test_a_file_that_becomes_shorter_is_told_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((4, 4)))
+    rows = Rows((Part(open_array(str(path)), 1),))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(StablemaxError, match=r"x\.npy: ends before its array does"), Workspace() as workspace:
+        rows.read(0, 4, workspace)
+
+
+def test_thousands_of_files_do_not_run_out_of_descriptors(tmp_path: Path) -> None:
+    parts = []
+    for n in range(60):
+        np.save(tmp_path / f"{n:03}.npy", np.full((1, 2), float(n)))
+        parts.append(Part(open_array(str(tmp_path / f"{n:03}.npy")), 1))
+    with Workspace() as workspace:
+        before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+        assert Rows(tuple(parts)).read(0, 60, workspace)[:, 0].tolist() == list(map(float, range(60)))
+        after = len(list(Path("/proc/self/fd").iterdir())) if before else 0
+    assert after - before <= 8
+
+
+# --- sinks ------------------------------------------------------------------------------------------
+
+
+@given(SHAPES, st.data(), st.booleans())
+def test_a_sink_puts_every_block_where_the_rows_came_from(
+    tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, ...], data: st.DataObject, cut: bool
+) -> None:
+    axis = data.draw(st.one_of(st.none(), st.integers(0, len(shape) - 1)))
+    array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    rows = by_hand(array, axis)
+    size = data.draw(st.integers(1, len(rows)))
+    starts = data.draw(st.permutations(range(0, len(rows), size)))
+    path = tmp_path_factory.mktemp("sink") / "out.npy"
+    in_memory = np.zeros_like(array)
+    with path.open("xb") as stream:
+        sinks = (npy_sink(stream, shape, axis, array.dtype), MemorySink(in_memory, axis))
+        with Workspace() as workspace:
+            for sink in sinks:
+                for start in starts:
+                    stop = min(start + size, len(rows))
+                    classes = rows.shape[1]
+                    for first in range(classes) if cut else (0,):
+                        last = first + 1 if cut else classes
+                        room = sink.room(start, stop, workspace, first=first, last=last)
+                        room[...] = rows[start:stop, first:last]
+                        sink.put(start, room, workspace, first=first)
+    np.testing.assert_array_equal(np.load(path), array)
+    np.testing.assert_array_equal(in_memory, array)
+
+
+def test_a_sink_converts_a_format_that_numpy_lacks() -> None:
+    out = np.zeros((2, 2), np.float32)
+    MemorySink(out, 1).put(0, np.array([[1.5, 2.0], [3.0, 4.0]], ml_dtypes.bfloat16), Workspace())
+    assert out.tolist() == [[1.5, 2.0], [3.0, 4.0]]
+
+
+def test_room_on_the_disk_is_taken_before_the_work(tmp_path: Path) -> None:
+    with (tmp_path / "p.npy").open("xb") as stream:
+        sink = npy_sink(stream, (1000, 100), 1, np.dtype(np.float64))
+        assert isinstance(sink, FileSink)
+        assert (tmp_path / "p.npy").stat().st_size == sink.offset + 800_000
+        blocks: Any = getattr((tmp_path / "p.npy").stat(), "st_blocks", None)
+        assert blocks is None or blocks * 512 >= 800_000
+
+
+# --- streams ----------------------------------------------------------------------------------------
+
+
+def stored(*shape: int, name: str = "x.npy", dtype: Any = np.float32) -> StoredArray:
+    return StoredArray.of(np.zeros(shape, dtype), name)
+
+
+def test_labels_may_be_cut_at_other_rows_than_the_logits() -> None:
+    logits = [stored(2, 3, name="a"), stored(3, 3, name="b")]
+    labels = [stored(4, name="y1", dtype=np.int64), stored(1, name="y2", dtype=np.int64)]
+    stream = as_stream(logits, labels)
+    assert (stream.rows, stream.classes, stream.shape) == (5, 3, (5, 3))
+
+
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        ([stored(2, 3, name="a"), stored(2, 4, name="b")], r"b: has shape \(2, 4\), and a \(2, 3\)"),
+        ([stored(2, 3, name="a"), stored(2, 3, name="b", dtype=np.float64)], "b: holds float64, and a float32"),
+        ([stored(2, 3, name="a"), stored(2, 3, 1, name="b")], "b: has shape"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused_by_name(logits: list[StoredArray], words: str) -> None:
+    with pytest.raises(StablemaxError, match=words):
+        as_stream(logits)
+
+
+def test_files_are_not_joined_along_the_classes() -> None:
+    with pytest.raises(StablemaxError, match="classes on axis 0"):
+        as_stream([stored(2, 3), stored(2, 3)], axis=0)
+
+
+def test_files_of_one_dimension_are_a_row_each() -> None:
+    stream = as_stream([stored(3), stored(3)], stored(2, dtype=np.int64))
+    assert (stream.rows, stream.classes) == (2, 3)
+
+
+def test_layouts_are_found_where_rows_keep_their_order() -> None:
+    assert layout_of((2, 3, 4), 2, fortran_order=True) is None
+    layout = layout_of((3, 4), 0)
+    assert layout is not None
+    assert (layout.outer, layout.classes, layout.inner) == (1, 3, 4)

@@ -1,0 +1,287 @@
+"""Inputs of any size: the same bits however they are cut, in bounded memory, into whole files only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stablemax import arrays, loss, streaming
+from stablemax.errors import StablemaxError
+from stablemax.inputs.array_file import open_array
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stream import Stream, as_stream
+from stablemax.kernels import long_rows
+from stablemax.kernels import rows as row_kernels
+from stablemax.loss import TargetOptions, cross_entropy_of
+from stablemax.streaming import Resources, plan
+from stablemax.vocabulary import Operation, Reduction
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def cut(array: Array, places: list[int], folder: Path) -> list[StoredArray]:
+    """Cut an array into pieces, every other of which is in a file."""
+    found = []
+    for n, piece in enumerate(piece for piece in np.split(array, sorted(places)) if len(piece)):
+        if n % 2:
+            found.append(StoredArray.of(piece))
+        else:
+            path = folder / f"{array.dtype.str[1:]}-{n}.npy"
+            np.save(path, piece)
+            found.append(open_array(str(path)))
+    return found
+
+
+@st.composite
+def cuts(draw: st.DrawFn, rows: int) -> tuple[list[int], list[int], int, int]:
+    """Where logits and labels are cut into files, the logits in a block, the threads."""
+    places = st.lists(st.integers(0, rows), max_size=4)
+    return draw(places), draw(places), draw(st.integers(1, 2000)), draw(st.integers(1, 4))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float16, np.float32, np.float64]), st.data())
+def test_a_loss_has_the_same_bits_for_any_files_blocks_and_threads(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, dtype: Any, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    rng = np.random.default_rng(seed)
+    n, classes = int(rng.integers(1, 60)), int(rng.integers(1, 40))
+    x = (rng.normal(size=(n, classes)) * 10 ** rng.uniform(-2, 2)).astype(dtype)
+    labels = rng.integers(0, classes, n)
+    labels[rng.random(n) < 0.2] = -100
+    options = TargetOptions(rng.uniform(0, 2, classes) if rng.random() < 0.3 else None)
+    for reduction in (Reduction.MEAN, Reduction.SUM):
+        whole = cross_entropy_of(
+            as_stream(StoredArray.of(x), StoredArray.of(labels)), reduction=reduction, options=options
+        )
+        files, label_files, cells, threads = data.draw(cuts(n))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streaming, "ALONE_CELLS", 0)
+            patch.setattr(streaming, "BLOCK_CELLS", cells)
+            pieces = cross_entropy_of(
+                as_stream(cut(x, files, folder), cut(labels, label_files, folder), axis=1),
+                reduction=reduction,
+                options=options,
+                resources=Resources(threads=threads),
+            )
+        assert np.float64(pieces.value).tobytes() == np.float64(whole.value).tobytes()
+        assert (pieces.kept_rows, pieces.total_rows) == (whole.kept_rows, whole.total_rows)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]), st.data())
+def test_every_array_has_the_same_bits_for_any_blocks_and_threads(seed: int, dtype: Any, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 9, size=3).tolist())
+    axis = int(rng.integers(0, 3))
+    x = (rng.normal(size=shape) * 20).astype(dtype)
+    labels = rng.integers(0, shape[axis], shape[:axis] + shape[axis + 1 :])
+    stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
+    _, _, cells, threads = data.draw(cuts(1))
+    for operation in (Operation.SOFTMAX, Operation.LOG_SOFTMAX, Operation.LOGSUMEXP, Operation.CROSS_ENTROPY_GRAD):
+        whole, pieces = (
+            result(operation, stream, Resources(threads=1)),
+            small_blocks(operation, stream, cells, Resources(threads=threads)),
+        )
+        assert pieces.tobytes() == whole.tobytes(), operation
+
+
+def result(operation: Operation, stream: Stream, resources: Resources) -> Array:
+    if operation is Operation.CROSS_ENTROPY_GRAD:
+        return arrays.gradient_of(stream, resources=resources)
+    return arrays.array_of(operation, stream, resources=resources)
+
+
+def small_blocks(operation: Operation, stream: Stream, cells: int, resources: Resources) -> Array:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "ALONE_CELLS", 0)
+        patch.setattr(streaming, "BLOCK_CELLS", cells)
+        return result(operation, stream, resources)
+
+
+@pytest.mark.parametrize(
+    "operation", [Operation.SOFTMAX, Operation.LOG_SOFTMAX, Operation.LOGSUMEXP, Operation.CROSS_ENTROPY_GRAD]
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_longer_than_a_piece_give_what_they_give_whole(
+    operation: Operation, dtype: Any, axis: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    x = np.moveaxis(rng.normal(scale=6.0, size=(6, 200)), 1, axis).astype(dtype)
+    labels = rng.integers(0, 200, 6)
+    labels[2] = -100
+    stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
+    whole = result(operation, stream, Resources(threads=1))
+    loss_whole = cross_entropy_of(stream).value
+    for module in (arrays, loss.kernels, long_rows, row_kernels, streaming):
+        if hasattr(module, "PIECE"):
+            monkeypatch.setattr(module, "PIECE", 64)
+    pieces = result(operation, stream, Resources(threads=1))
+    assert pieces.shape == whole.shape
+    # Both are within 4 ulp of the truth in float64, and correctly rounded but for ties below.
+    np.testing.assert_array_max_ulp(pieces, whole, maxulp=8 if dtype is np.float64 else 1)
+    np.testing.assert_array_max_ulp(cross_entropy_of(stream).value, loss_whole, maxulp=4)
+
+
+# --- plans --------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 64), st.integers(0, 2**34))
+def test_a_plan_covers_every_row_once_and_fits_the_memory(rows: int, classes: int, threads: int, memory: int) -> None:
+    resources = Resources(threads=threads, memory=memory)
+    if rows * classes > 10**10:
+        rows = max(1, 10**10 // classes)
+    try:
+        found = plan(rows, classes, resources)
+    except StablemaxError as error:
+        if "too little" not in error.message:
+            raise
+        return
+    assert found.blocks[0].start == 0
+    assert found.blocks[-1].stop == rows
+    assert all(a.stop == b.start for a, b in zip(found.blocks, found.blocks[1:], strict=False))
+    held = max(b.rows for b in found.blocks) * min(classes, row_kernels.PIECE) * found.threads
+    assert held * streaming.BYTES_PER_CELL <= memory
+    assert 1 <= found.threads <= threads
+
+
+def test_what_the_hint_asks_for_is_enough() -> None:
+    with pytest.raises(StablemaxError) as refused:
+        plan(1000, 100_000, Resources(memory=1 << 20))
+    megabytes = int(refused.value.hint.removeprefix("give at least ").removesuffix("MB"))
+    assert plan(1000, 100_000, Resources(memory=megabytes * 10**6)).threads == 1
+
+
+# --- the command line -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("streams")
+    rng = np.random.default_rng(0)
+    x = rng.normal(scale=4.0, size=(600, 20_000)).astype(np.float32)
+    y = rng.integers(0, 20_000, 600)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
+    for n, (piece, labels) in enumerate(zip(np.split(x, [100, 350]), np.split(y, [99, 400]), strict=True)):
+        np.save(folder / f"x-{n}.npy", piece)
+        np.save(folder / f"y-{n}.npy", labels)
+    return folder
+
+
+def stablemax(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stablemax", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_prints_the_same_digits_for_any_threads_memory_and_files(desk: Path) -> None:
+    ways = [
+        ("x.npy", "y.npy"),
+        ("x.npy", "y.npy", "--threads", "1"),
+        ("x.npy", "y.npy", "--threads", "5", "--memory", "30MB"),
+        ("x-*.npy", "y-*.npy", "-q"),
+        ("x-0.npy", "x-1.npy", "x-2.npy", "--labels", "y.npy", "-q"),
+    ]
+    found = [stablemax("loss", *way, cwd=desk) for way in ways]
+    assert [done.returncode for done in found] == [0] * len(ways)
+    assert len({done.stdout for done in found}) == 1
+    assert not any(done.stderr for done in found)
+
+
+PEAK = """
+import resource, sys
+from stablemax.cli.main import main
+import numpy, ml_dtypes, concurrent.futures.thread, stablemax.loss, stablemax.arrays
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    main()
+except SystemExit:
+    pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, file=sys.stderr)
+"""
+
+
+@LINUX
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("loss", "x.npy", "y.npy"),
+        ("softmax", "x.npy", "-o", "p.npy", "--force"),
+        ("grad", "x.npy", "y.npy", "-o", "g.npy", "--force"),
+        ("logsumexp", "x.npy"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], desk: Path) -> None:
+    # The input is 48 MB, the cap 24 MB.
+    arguments = [*command, "--memory", "24MB", "--threads", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments], cwd=desk, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr.splitlines()[-1]) <= 24e6
+
+
+@LINUX
+def test_an_interrupt_leaves_no_half_file_and_exits_with_130(desk: Path) -> None:
+    command = [sys.executable, "-m", "stablemax", "softmax", "x.npy", "-o", "interrupted.npy", "--threads", "1"]
+    before = {path.name for path in desk.iterdir()}
+    running = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True)
+    begun = time.monotonic()
+    while {path.name for path in desk.iterdir()} == before and time.monotonic() - begun < 20:
+        time.sleep(0.001)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (130, "")
+    assert {path.name for path in desk.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system of limited size")
+def test_a_disk_without_room_is_told_before_the_work(desk: Path) -> None:
+    free = os.statvfs("/dev/shm").f_bavail * os.statvfs("/dev/shm").f_frsize
+    rows = free // (20_000 * 4) + 10
+    if rows > 10**6:
+        pytest.skip("the file system in memory is too large to be overfilled")
+    # A file of zeros that takes no room itself.
+    with (desk / "sparse.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, 20_000)})
+        file.truncate(file.tell() + rows * 20_000 * 4)
+    begun = time.monotonic()
+    target = f"/dev/shm/stablemax-{os.getpid()}.npy"
+    done = stablemax("softmax", "sparse.npy", "-o", target, cwd=desk)
+    assert done.returncode == 2
+    assert "cannot be written (No space left on device)" in done.stderr
+    assert time.monotonic() - begun < 20
+    assert not list(Path("/dev/shm").glob(f"*stablemax-{os.getpid()}*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--memory", "1MB"), "is too little for rows of 20,000 classes"),
+        (("--memory", "lots"), "--memory lots is not an amount of memory"),
+        (("--threads", "0"), "threads"),
+        (("--scheduler", "tcp://localhost:1"), "--scheduler is for --engine dask"),
+    ],
+)
+def test_a_mistake_about_resources_is_told_in_two_lines(arguments: tuple[str, ...], words: str, desk: Path) -> None:
+    done = stablemax("loss", "x.npy", "y.npy", *arguments, cwd=desk)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert words in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[1].startswith("hint: ")
