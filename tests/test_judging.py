@@ -12,9 +12,9 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.judging import JudgeOptions, judge_output
-from stablemax.loss import TargetOptions
 from stablemax.registry import evaluate, variants
 from stablemax.results import JudgeReport, Outcome
+from stablemax.target_options import TargetOptions
 from stablemax.targets import LabelTargets
 from stablemax.vocabulary import Operation, Reduction
 

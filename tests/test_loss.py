@@ -18,9 +18,10 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import Stream, as_stream
-from stablemax.loss import TargetOptions, cross_entropy_of
+from stablemax.loss import cross_entropy_of
 from stablemax.registry import get
 from stablemax.streaming import Resources
+from stablemax.target_options import TargetOptions
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax import arrays, loss, streaming
+from stablemax import arrays, streaming
 from stablemax.errors import StablemaxError
 from stablemax.inputs.array_file import open_array
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import Stream, as_stream
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as row_kernels
-from stablemax.loss import TargetOptions, cross_entropy_of
+from stablemax.loss import cross_entropy_of
 from stablemax.streaming import Resources, plan
+from stablemax.target_options import TargetOptions
 from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_rows_longer_than_a_piece_give_what_they_give_whole(
     stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
     whole = result(operation, stream, Resources(threads=1))
     loss_whole = cross_entropy_of(stream).value
-    for module in (arrays, loss.kernels, long_rows, row_kernels, streaming):
+    for module in (arrays, long_rows, row_kernels, streaming):
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", 64)
     pieces = result(operation, stream, Resources(threads=1))

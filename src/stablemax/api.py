@@ -14,9 +14,10 @@ from stablemax.formats import Array, format_of, get_format
 from stablemax.inputs.problem import Problem, as_problem, restore
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import Stream, as_stream
-from stablemax.loss import TargetOptions, cross_entropy_of, default_variant
-from stablemax.registry import evaluate
+from stablemax.loss import cross_entropy_of
+from stablemax.registry import default_variant, evaluate
 from stablemax.streaming import Resources
+from stablemax.target_options import TargetOptions
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
 if TYPE_CHECKING:

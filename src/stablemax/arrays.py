@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.engines.base import Block, blocks_of
+from stablemax.blocks import Block, blocks_of
 from stablemax.errors import StablemaxError
 from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
@@ -21,12 +21,12 @@ from stablemax.inputs.stored import StoredArray
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
-from stablemax.loss import TargetOptions, check_options, default_id, default_variant, kept_rows, row_weights, targets_of
 from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
-from stablemax.registry import Variant, evaluate, get
+from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.sinks import MemorySink, file_sink, npy_sink
 from stablemax.streaming import BLOCK_CELLS, Resources, engine_for, plan
+from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 from stablemax.workspace import Workspace
 

@@ -12,10 +12,10 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
 from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
-from stablemax.loss import kept_rows
 from stablemax.registry import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
+from stablemax.target_options import kept_rows
 from stablemax.verdicts import LIBRARY_SUMS, Case, Shared, case_of, setting_of, variant_verdict
 from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
-from stablemax.loss import TargetOptions, check_options, kept_rows
 from stablemax.registry import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
+from stablemax.target_options import TargetOptions, check_options, kept_rows
 from stablemax.verdicts import Case, Shared, setting_of, verdict_of
 from stablemax.vocabulary import Operation, Reduction
 from stablemax.wording import listed

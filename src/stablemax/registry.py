@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.formats import FLOAT64
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from stablemax.arithmetic import Namespace
     from stablemax.bounds import Bound
-    from stablemax.formats import Array
+    from stablemax.formats import Array, Format
     from stablemax.results import Outcome
 
 
@@ -184,6 +185,16 @@ def get(variant_id: str) -> Variant:
         f"there is no variant {shown(variant_id)!r}",
         (f"did you mean {near[0]}? " if near else "") + "stablemax list variants",
     )
+
+
+def default_id(operation: Operation, fmt: Format) -> str:
+    """Return the id of what the public functions compute with: `wide`, or in float64 the accurate variant."""
+    return f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.accurate_variant
+
+
+def default_variant(operation: Operation, fmt: Format) -> Variant:
+    """Return the variant of `default_id`."""
+    return get(default_id(operation, fmt))
 
 
 def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, ...]:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.engines.base import Block, Engine, blocks_of
+from stablemax.blocks import Block, blocks_of
 from stablemax.engines.threads import Threads, available_threads
 from stablemax.errors import StablemaxError
 from stablemax.inputs.wording import size_of
@@ -16,6 +16,8 @@ from stablemax.vocabulary import EngineName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stablemax.engines.base import Engine
 
 BLOCK_CELLS = 1 << 18
 """Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""

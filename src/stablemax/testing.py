@@ -25,7 +25,7 @@ from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order, Question
 from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
-from stablemax.loss import TargetOptions
+from stablemax.target_options import TargetOptions
 from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.exact import Balls, Truth
 from stablemax.formats import FLOAT64, Array, Format
 from stablemax.inputs.labels import IGNORED
-from stablemax.loss import TargetOptions, kept_rows, row_weights, targets_of
 from stablemax.measure import (
     CODES,
     ExactResult,
@@ -29,6 +28,7 @@ from stablemax.measure import (
 from stablemax.reduction import exact_sum, rounded
 from stablemax.registry import Variant, evaluate, matching
 from stablemax.results import Outcome, Place, ShownRow, Verdict
+from stablemax.target_options import TargetOptions, kept_rows, row_weights, targets_of
 from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Accumulation, Operation
 

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from stablemax.inputs.layout import TableOptions
     from stablemax.inputs.problem import Problem
     from stablemax.inputs.stream import Stream
-    from stablemax.loss import TargetOptions
     from stablemax.registry import Variant
     from stablemax.render.ci import Result
     from stablemax.results import Outcome
     from stablemax.streaming import Resources
+    from stablemax.target_options import TargetOptions
     from stablemax.vocabulary import Operation, OutputFormat
 
 PROGRESS_DELAY_S = 1.0
@@ -166,7 +166,7 @@ def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant 
 
 def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
     """Read the class weights and bring the options together."""
-    from stablemax.loss import TargetOptions
+    from stablemax.target_options import TargetOptions
 
     if loss.weight is None:
         return TargetOptions(None, loss.label_smoothing, counted.ignore_index)

@@ -210,8 +210,8 @@ class _Tried:
         import numpy as np
 
         from stablemax.formats import FLOAT32, format_of, get_format
-        from stablemax.loss import kept_rows
         from stablemax.sampling import judged_rows
+        from stablemax.target_options import kept_rows
         from stablemax.trace import MAX_CELLS
 
         operation = self.host.described.operation

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from stablemax.engines.base import Block, Result
+    from stablemax.blocks import Block
+    from stablemax.engines.base import Result
 
 WAITING = 2
 """Blocks for each thread that are handed out before their turn: a slow one does not stop the others."""
@@ -46,7 +47,7 @@ class Threads:
 
         Examples
         --------
-        >>> from stablemax.engines.base import blocks_of
+        >>> from stablemax.blocks import blocks_of
         >>> list(Threads(2).run(lambda block, workspace: block.start, blocks_of(6, 2)))
         [0, 2, 4]
         """

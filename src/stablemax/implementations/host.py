@@ -19,8 +19,8 @@ from stablemax.implementations.calling import Convention, as_array, conventions
 from stablemax.implementations.loading import TARGET_FORMS, is_code, load
 from stablemax.implementations.naming import backend_of, differentiated, operation_in
 from stablemax.implementations.orders import Answer, Described
-from stablemax.loss import TargetOptions, targets_of
 from stablemax.registry import evaluate
+from stablemax.target_options import TargetOptions, targets_of
 from stablemax.targets import SoftTargets
 from stablemax.vocabulary import Operation
 

@@ -17,7 +17,7 @@ from stablemax.inputs.wording import shape_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.engines.base import Block
+    from stablemax.blocks import Block
     from stablemax.formats import Array
     from stablemax.workspace import Workspace
 
