@@ -239,16 +239,17 @@ def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], de
 
 
 @LINUX
-def test_an_interrupt_leaves_no_half_file_and_exits_with_130(desk: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["interrupt", "kill"])
+def test_a_run_that_is_stopped_leaves_no_half_file(sent: int, code: int, desk: Path) -> None:
     command = [sys.executable, "-m", "stablemax", "softmax", "x.npy", "-o", "interrupted.npy", "--threads", "1"]
     before = {path.name for path in desk.iterdir()}
     running = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()
     while {path.name for path in desk.iterdir()} == before and time.monotonic() - begun < 20:
         time.sleep(0.001)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(sent)
     _, said = running.communicate(timeout=20)
-    assert (running.returncode, said) == (130, "")
+    assert (running.returncode, said) == (code, "")
     assert {path.name for path in desk.iterdir()} == before
 
 

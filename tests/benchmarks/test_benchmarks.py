@@ -63,3 +63,10 @@ def test_the_startup_benchmark_prints_a_ratio_and_a_verdict_for_every_command() 
         # The printed ratio is rounded: on the limit itself both words are possible.
         ratio, limit = float(row[2]), float(row[4])
         assert ratio == limit or (row[5] == "ok") == (ratio < limit), row[0]
+
+
+def test_the_table_benchmark_prints_a_ratio_and_the_same_bits_for_every_kind_of_number() -> None:
+    lines = output_of("tables.py", "--runs", "1", "--megabytes", "0.3")
+    pattern = r".+? +\d+\.\d\d s +\d+\.\d\d x numpy\.loadtxt  limit 1: (ok|over)  same bits"
+    assert len(lines) == 6
+    assert all(re.fullmatch(pattern, line) for line in lines[1:]), lines

@@ -5,14 +5,17 @@ import io
 import os
 import pickle
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import pytest
 
-from stablemax.inputs.array_file import read_array, split_spec
+from stablemax.inputs.array_file import open_array, read_array
 from stablemax.inputs.layout import TableOptions
+from stablemax.inputs.naming import split_spec
+from stablemax.inputs.spool import IN_MEMORY
 
 if TYPE_CHECKING:
     from .conftest import Refusal
@@ -98,7 +101,8 @@ def test_text_named_npy_is_refused(refusal: Refusal) -> None:
         (gzip.compress(b"1,2"), "gzip"),
         (pickle.dumps([1]), "pickle"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
-        (b"PAR1aaaa", "Parquet"),
+        (b"ARROW1\0\0", "Arrow"),
+        (b"\x28\xb5\x2f\xfdaaaa", "Zstandard"),
         (b"MATLAB 5.0", "MATLAB"),
     ],
 )
@@ -177,3 +181,34 @@ def test_options_and_notes_of_a_table_are_passed_on() -> None:
     assert file.labels is not None
     assert file.labels.tolist() == [1]
     assert file.notes == ("x.csv: line 1 taken as a header (a, y)",)
+
+
+def test_what_is_left_where_it_lies_is_known_by_its_place_alone() -> None:
+    for kind, name in (("npy", "x.npy"), ("npz", "x.npz"), ("npz", "x.npz:logits")):
+        Path(f"x.{kind}").write_bytes(content(kind))
+        stored = open_array(name)
+        assert (stored.memory, stored.path, stored.name) == (None, f"x.{kind}", name)
+        assert Path(stored.path).read_bytes()[stored.offset : stored.offset + 32] == ARRAY.tobytes()
+        assert (stored.shape, stored.dtype, stored.format) == ((2, 2), ARRAY.dtype, kind)
+
+
+def test_a_large_array_from_a_pipe_is_kept_in_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(Path("temporary").resolve()))
+    array = np.asfortranarray(np.arange(IN_MEMORY // 8 + 6.0).reshape(2, -1))
+    np.save("x.npy", array)
+    with Path("x.npy").open("rb") as stream:
+        stored = open_array("-", stdin=stream)
+    assert stored.memory is None
+    assert [str(path.resolve()) for path in Path("temporary").iterdir()] == [stored.path]
+    assert stored.load().array.tobytes() == array.tobytes()
+    del stored
+    assert list(Path("temporary").iterdir()) == []
+
+
+def test_no_temporary_file_is_left_by_an_error_that_is_kept(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    Path("temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(Path("temporary").resolve()))
+    error = refusal(open_array, "-", input_format="npz", stdin=pipe(content("npz")[:-30]))
+    assert error.__traceback__ is not None
+    assert list(Path("temporary").iterdir()) == []

@@ -14,12 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.npz import read_npz
+from stablemax.inputs.files import open_regular
+from stablemax.inputs.npz import open_npz
+from stablemax.inputs.wording import file_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Peak, Refusal
+
+
+def read_npz(path: str, member: str | None = None, *, name: str | None = None) -> np.ndarray:
+    with open_regular(path) as stream:
+        return open_npz(stream, path, member, name or file_name(path)).load().array
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -102,14 +109,31 @@ def test_a_wrong_checksum_is_refused(path: Path, refusal: Refusal) -> None:
         assert "CRC" in refusal(read_npz, str(path)).message
 
 
-def test_a_zip_bomb_is_refused_before_it_grows(path: Path, peak: Peak) -> None:
+def test_a_member_that_grows_when_decompressed_needs_no_memory(path: Path, peak: Peak) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("a.npy", "w") as member:
-        header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(536870912,), }  ")
+        header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(268435456,), }  ")
         member.write(header)
-        for _ in range(512):
+        for _ in range(256):
             member.write(bytes(2**20))
+    memory, output = peak("print(read_array(sys.argv[1]).array.shape)", str(path))
+    assert output == "(268435456,)"
+    assert memory < 150
+
+
+def test_a_zip_bomb_that_no_disk_can_hold_is_refused_before_it_grows(path: Path, peak: Peak) -> None:
+    size = 2**50
+    header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }" + b" " * 15, b"(1125899906842624,), }")
+    archive(path, zipfile.ZIP_DEFLATED, a=header)
+    raw = path.read_bytes()
+    at = raw.index(b"PK\x01\x02")
+    entry, name = bytearray(raw[at : at + 46]), raw[at + 46 : at + 51]
+    entry[24:28] = b"\xff" * 4
+    entry[30:32] = (12).to_bytes(2, "little")
+    extra = struct.pack("<HHQ", 1, 8, size + len(header))
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry) + len(name) + len(extra), at, 0)
+    path.write_bytes(raw[:at] + bytes(entry) + name + extra + end)
     memory, output = peak("refused(sys.argv[1])", str(path))
-    assert "536,871,040 bytes when decompressed; at most 268,435,456" in output
+    assert "1,125,899,906,842,624 bytes do not fit into" in output
     assert memory < 150
 
 

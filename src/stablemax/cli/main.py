@@ -1,7 +1,7 @@
 """The entry point: exceptions become exit codes here and nowhere else.
 
 0: done; 1: the check that was asked for failed; 2: a mistake of the user's; 3: a mistake of ours;
-130: interrupted; 141: nobody reads the output any more.
+130: interrupted; 141: nobody reads the output any more; 143: terminated.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import itertools
 import os
 import re
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
+TERMINATED = 143
 BROKEN_PIPE = 141
 
 MESSAGE_LIMIT = 1800
@@ -36,6 +38,8 @@ def main() -> NoReturn:
     gc.set_threshold(100_000)
     sys.excepthook = _interrupt_during_imports
     sys.unraisablehook = _interrupt_in_a_callback
+    # The default ends the program on the spot, and leaves temporary and half-written files behind.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -162,6 +166,10 @@ def _leave(code: int) -> NoReturn:
         # A normal exit would flush once more, complain, and exit with 120.
         os._exit(code)
     sys.exit(code)
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
+    raise SystemExit(TERMINATED)
 
 
 def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

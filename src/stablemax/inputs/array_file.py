@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
 import sys
-import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.files import open_regular, reading
 from stablemax.inputs.layout import TableOptions
-from stablemax.inputs.npy import CHUNK, MAGIC, MEMORY_LIMIT, read_exactly, read_npy, read_npy_stream
-from stablemax.inputs.source import ArrayFile
+from stablemax.inputs.naming import check_format, extension_of, is_address, split_spec
+from stablemax.inputs.npy import MAGIC, read_exactly
+from stablemax.inputs.npy_array import open_npy, spool_npy
 from stablemax.inputs.wording import brief, file_name
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from stablemax.inputs.npy import Readable
+    from stablemax.inputs.source import ArrayFile
+    from stablemax.inputs.stored import StoredArray
 
-FORMATS = ("npy", "npz", "csv", "tsv")
-_EXTENSIONS = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
+FORMATS = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")
+_EXTENSIONS = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".safetensors": "safetensors",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 _PLAIN = {"csv": ",", "tsv": "\t"}
+_WITH_MEMBERS = ("npz", "safetensors")
+START = 9
+"""Bytes that tell the formats apart."""
 # What else people have logits in: the beginning of the file, what it is, what to do.
 _OTHERS = (
     (b"\x1f\x8b", "a gzip archive", "decompress it first: gunzip FILE"),
-    (b"\x89HDF", "an HDF5 file", "save the array with numpy.save"),
-    (b"PAR1", "a Parquet file", "save it with pandas: numpy.save('logits.npy', frame.to_numpy())"),
+    (b"BZh", "a bzip2 archive", "decompress it first: bunzip2 FILE"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "decompress it first: unzstd FILE"),
+    (b"\xfd7zXZ", "an xz archive", "decompress it first: unxz FILE"),
+    (b"\x89HDF", "an HDF5 file", "save the array: numpy.save('logits.npy', h5py.File(FILE)['logits'])"),
+    (b"ARROW1", "an Arrow (Feather) file", "save it as Parquet or .npy"),
     (b"MATLAB", "a MATLAB file", "save the array with numpy.save(scipy.io.loadmat(FILE)['logits'])"),
     (b"\x80\x02", "a Python pickle", "pickles hold Python code and are never loaded; use numpy.save"),
     (b"\x80\x03", "a Python pickle", "pickles hold Python code and are never loaded; use numpy.save"),
@@ -52,48 +64,64 @@ class _Rejoined:
         return piece
 
 
-def split_spec(spec: str) -> tuple[str, str | None]:
-    r"""Split `file.npz:logits` into a path and a member.
+def open_array(
+    spec: str,
+    *,
+    input_format: str | None = None,
+    table: TableOptions | None = None,
+    stdin: BinaryIO | None = None,
+) -> StoredArray:
+    """Open the array that a user named, without reading its numbers where that is possible.
 
-    A colon may also stand in a file's name or after a drive's letter, so an existing file of the
-    whole name comes first, then an existing file before a colon.
+    Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address.
+    Text, Parquet, compressed data and standard input are read once, in bounded memory, and kept in
+    memory while they are few, else in a temporary file that goes away with the last reference to it.
 
     Parameters
     ----------
     spec : str
-        As typed.
+        A path or address, `archive.npz:member`, `file.safetensors:tensor`, or "-" for standard input.
+    input_format : {"npy", "npz", "csv", "tsv", "safetensors", "parquet"}, optional
+        The format; by default that of the extension, or of the content where the extension says
+        nothing.
+    table : TableOptions, optional
+        How to read CSV, TSV and Parquet.
+    stdin : BinaryIO, optional
+        What "-" stands for; by default the program's standard input.
 
     Returns
     -------
-    tuple of (str, str or None)
+    StoredArray
+
+    Raises
+    ------
+    StablemaxError
+        Whatever is wrong with the file.
 
     Examples
     --------
-    >>> split_spec("dump.npz:logits")
-    ('dump.npz', 'logits')
-    >>> split_spec(r"C:\runs\logits.npy")
-    ('C:\\runs\\logits.npy', None)
-    >>> split_spec("-:labels")
-    ('-', 'labels')
+    >>> import io
+    >>> stored = open_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
+    >>> stored.shape, stored.dtype.name, stored.format
+    ((1, 2), 'float64', 'csv')
+    >>> open_array("-", stdin=io.BytesIO(b"1,2"))
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: standard input: the format is not known
     """
-    if ":" not in spec or _exists(spec):
-        return spec, None
-    for match in reversed(list(re.finditer(":", spec))[:64]):
-        path, member = spec[: match.start()], spec[match.end() :]
-        # A single letter is a drive, except where such a file exists and is no drive.
-        if member and (path == "-" or (path and _exists(path) and not os.path.isdir(path))):  # noqa: PTH112
-            return path, member
-    match_npz = re.search(r"\.npz:(?=.)", spec, re.IGNORECASE)
-    if match_npz:
-        return spec[: match_npz.end() - 1], spec[match_npz.end() :]
-    return spec, None
-
-
-def _exists(path: str) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:
-        return False
+    check_format(input_format, FORMATS)
+    path, member = split_spec(spec)
+    name = file_name(path)
+    options = table or TableOptions()
+    if path == "-":
+        with reading(name):
+            return _from_stdin(_standard_input(stdin), member, input_format, options, name)
+    local = _local(path)
+    with _open(local) as stream, reading(name):
+        start = read_exactly(stream, START)
+        stream.seek(0)
+        kind = _format(path, start, input_format, name)
+        _check_member(member, kind, name)
+        return _opened(stream, local, kind, member, options, name)
 
 
 def read_array(
@@ -103,19 +131,12 @@ def read_array(
     table: TableOptions | None = None,
     stdin: BinaryIO | None = None,
 ) -> ArrayFile:
-    """Read the array that a user named.
+    """Read the array that a user named: mapped where that is possible, read where it is not.
 
     Parameters
     ----------
-    spec : str
-        A path, `archive.npz:member`, or "-" for standard input.
-    input_format : {"npy", "npz", "csv", "tsv"}, optional
-        The format; by default that of the extension, or of the content where the extension says
-        nothing.
-    table : TableOptions, optional
-        How to read CSV and TSV.
-    stdin : BinaryIO, optional
-        What "-" stands for; by default the program's standard input.
+    spec, input_format, table, stdin
+        As for `open_array`.
 
     Returns
     -------
@@ -131,51 +152,58 @@ def read_array(
     >>> import io
     >>> read_array("-", input_format="csv", stdin=io.BytesIO(b"1,2")).array
     array([[1., 2.]])
-    >>> read_array("-", stdin=io.BytesIO(b"1,2"))
-    Traceback (most recent call last):
-    stablemax.errors.StablemaxError: standard input: the format is not known
     """
-    if input_format is not None and input_format not in FORMATS:
-        raise StablemaxError(
-            f"--input-format: '{brief(input_format, 60)}' is unknown", f"formats are: {', '.join(FORMATS)}"
-        )
-    path, member = split_spec(spec)
-    name = file_name(path)
-    options = table or TableOptions()
-    if path == "-":
-        with reading(name):
-            return _from_stdin(_standard_input(stdin), member, input_format, options, name)
-    with open_regular(path) as stream, reading(name):
-        start = read_exactly(stream, 8)
-    kind = _format(path, start, input_format, name)
-    _check_member(member, kind, name)
+    return open_array(spec, input_format=input_format, table=table, stdin=stdin).load()
+
+
+def _local(path: str) -> str:
+    if not is_address(path):
+        return path
+    from stablemax.inputs.remote import local_path
+
+    return local_path(path) or path
+
+
+def _open(path: str) -> BinaryIO:
+    if not is_address(path):
+        return open_regular(path)
+    from stablemax.inputs.remote import open_address
+
+    return open_address(path)
+
+
+def _opened(
+    stream: BinaryIO, path: str, kind: str, member: str | None, options: TableOptions, name: str
+) -> StoredArray:
+    """Open a file that can seek. Each format's reader is loaded only for it: zipfile alone takes longer than .npy."""
     if kind == "npy":
-        return ArrayFile(read_npy(path, name=name), name=name, format=kind)
+        return open_npy(stream, path, name)
     if kind == "npz":
-        called = name if member is None else f"{name}:{brief(member, 120)}"
-        return ArrayFile(_npz().read_npz(path, member, name=name), name=called, format=kind)
-    return _from_table(path, options, name, kind)
+        from stablemax.inputs.npz import open_npz
+
+        return open_npz(stream, path, member, name)
+    if kind == "safetensors":
+        from stablemax.inputs.safetensors import open_safetensors
+
+        return open_safetensors(stream, path, member, name)
+    if kind == "parquet":
+        from stablemax.inputs.parquet import open_parquet
+
+        return open_parquet(stream, options, name)
+    return _table(stream, options, name, kind)
 
 
-def _npz() -> ModuleType:
-    """Load what zip archives need only for them: zipfile alone takes longer than reading a small array."""
-    from stablemax.inputs import npz
+def _table(stream: Readable, options: TableOptions, name: str, kind: str) -> StoredArray:
+    from stablemax.inputs.table import open_table
 
-    return npz
-
-
-def _from_table(source: str | Readable, options: TableOptions, name: str, kind: str) -> ArrayFile:
-    from stablemax.inputs.table import read_table
-
-    table = read_table(source, options, name, plain=_PLAIN[kind])
-    return ArrayFile(table.array, table.labels, name, table.notes, kind)
+    return open_table(stream, options, name, plain=_PLAIN[kind], kind=kind)
 
 
 def _check_member(member: str | None, kind: str, name: str) -> None:
-    if member is not None and kind != "npz":
+    if member is not None and kind not in _WITH_MEMBERS:
         raise StablemaxError(
             f"{name}: holds {kind} data, which has no member '{brief(member, 120)}'",
-            "only .npz files have members",
+            "only .npz and .safetensors files have members",
         )
 
 
@@ -183,12 +211,17 @@ def _content(start: bytes) -> str | None:
     """Tell the binary formats by their first bytes."""
     if start.startswith(MAGIC):
         return "npy"
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    # A length below 2**32 has NUL bytes, which no text has.
+    if start[4:9] == b"\0\0\0\0{":
+        return "safetensors"
     return "npz" if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) else None
 
 
 def _format(path: str, start: bytes, asked: str | None, name: str) -> str:
     content = _content(start)
-    extension = _EXTENSIONS.get(os.path.splitext(path)[1].lower())  # noqa: PTH122 - a path stays text
+    extension = _EXTENSIONS.get(extension_of(path))
     kind = asked or extension or content
     if kind in _PLAIN or kind is None:
         for magic, what, hint in _OTHERS:
@@ -216,8 +249,10 @@ def _standard_input(given: BinaryIO | None) -> BinaryIO:
     return stream
 
 
-def _from_stdin(stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str) -> ArrayFile:
-    start = read_exactly(stream, 8)
+def _from_stdin(
+    stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str
+) -> StoredArray:
+    start = read_exactly(stream, START)
     content = _content(start)
     if asked is None and content != "npy":
         if not start:
@@ -229,27 +264,11 @@ def _from_stdin(stream: BinaryIO, member: str | None, asked: str | None, options
     _check_member(member, kind, name)
     source = _Rejoined(start, stream)
     if kind == "npy":
-        return ArrayFile(read_npy_stream(source, name), name=name, format=kind)
-    if kind == "npz":
-        with contextlib.closing(_spooled(source, name)) as spool:
-            called = name if member is None else f"{name}:{brief(member, 120)}"
-            return ArrayFile(_npz().read_npz_file(spool, member, name), name=called, format=kind)
-    return _from_table(source, options, name, kind)
+        return spool_npy(source, name)
+    if kind in _PLAIN:
+        return _table(source, options, name, kind)
+    # Of these the table of contents stands at the end, or tells where in the file the numbers are.
+    from stablemax.inputs.spool import copied
 
-
-def _spooled(stream: Readable, name: str) -> BinaryIO:
-    """Copy an archive into a temporary file, because its table of contents stands at its end."""
-    spool: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment,unused-ignore]  # noqa: SIM115
-    total = 0
-    while piece := stream.read(CHUNK):
-        total += len(piece)
-        if total > MEMORY_LIMIT:
-            spool.close()
-            raise StablemaxError(
-                f"{name}: is longer than {MEMORY_LIMIT:,} bytes, the most that is taken from a pipe",
-                "save it to a file and name the file",
-            )
-        spool.write(piece)
-    spool.flush()
-    spool.seek(0)
-    return spool
+    with copied(source, name) as path, open_regular(path) as file:
+        return _opened(file, path, kind, member, options, name)

@@ -113,13 +113,11 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
     return [cell.strip() for cell in cells] or [""]
 
 
-def parse_block(text: str, lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool) -> np.ndarray | None:
+def parse_block(lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool) -> np.ndarray | None:
     """Parse lines in C, or decline.
 
     Parameters
     ----------
-    text : str
-        The text that the lines come from; it may hold more.
     lines : sequence of str
         At least one.
     delimiter : str
@@ -136,12 +134,15 @@ def parse_block(text: str, lines: Sequence[str], delimiter: str, width: int, *, 
 
     Examples
     --------
-    >>> parse_block("1,2", ["1,2"], ",", 2, skip_first=False)
+    >>> parse_block(["1,2"], ",", 2, skip_first=False)
     array([[1., 2.]])
-    >>> parse_block("1,1e400", ["1,1e400"], ",", 2, skip_first=False) is None
+    >>> parse_block(["1,1e400"], ",", 2, skip_first=False) is None
     True
     """
-    if '"' in text:
+    # NumPy keeps some 20 bytes for every cell of a line; the exact pass gives up at the limit.
+    if any(len(line) > COLUMN_LIMIT and line.count(delimiter) >= COLUMN_LIMIT for line in lines):
+        return None
+    if any('"' in line for line in lines):
         unquoted = _unquoted("\n".join(lines), delimiter)
         if unquoted is None:
             return None

@@ -96,6 +96,21 @@ def open_regular(path: str) -> BinaryIO:
         raise
 
 
+def length_of(stream: BinaryIO) -> int:
+    """Length of a file in bytes; its position stays.
+
+    Examples
+    --------
+    >>> import io
+    >>> length_of(io.BytesIO(b"abc"))
+    3
+    """
+    here = stream.tell()
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
+    return length
+
+
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
     """Turn what the operating system reports while reading into a StablemaxError.

@@ -167,7 +167,7 @@ def find_layout(
                 "--header takes it as names"
             )
     names = tuple(first) if header else ()
-    label = None if options.label_column is None else _label_column(options.label_column, names, len(first), name)
+    label = None if options.label_column is None else label_place(options.label_column, names, len(first), name)
     guessed = (
         options.index_column is None
         and len(first) > 1
@@ -221,7 +221,14 @@ def _is_header(cells: Sequence[str]) -> bool:
     return (named or unnamed_index) and counted
 
 
-def _label_column(asked: str, names: Sequence[str], width: int, name: str) -> int:
+def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
+    """Find the column that --label-column means: by its name, else by its number.
+
+    Examples
+    --------
+    >>> label_place("y", ("a", "y"), 2, "x.csv"), label_place("0", ("a", "y"), 2, "x.csv")
+    (1, 0)
+    """
     if names.count(asked) > 1:
         raise StablemaxError(
             f"{name}: {names.count(asked)} columns are named {brief(asked, 120)}",

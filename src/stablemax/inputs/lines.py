@@ -1,9 +1,8 @@
-"""Text as blocks of whole lines: decoded once, with every cost bounded."""
+"""Text as blocks of whole lines: checked once, with every cost bounded."""
 
 from __future__ import annotations
 
 import codecs
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +14,10 @@ if TYPE_CHECKING:
 
     from stablemax.inputs.npy import Readable
 
-TEXT_LIMIT = 160 * 2**20
-"""Most bytes of text that are read."""
 LINE_LIMIT = 16 * 2**20
-"""Longest line, in characters."""
-BLOCK = 2**20
-"""Bytes that are decoded at a time."""
+"""Longest line, in bytes of UTF-8."""
+BLOCK = 2**18
+"""Bytes that are read at a time: a block and what is made of it stay in the cache."""
 
 TO_NPY = "convert it to .npy, which is mapped instead of read: numpy.save('logits.npy', x)"
 _BOMS = (
@@ -36,18 +33,23 @@ class Block:
 
     Attributes
     ----------
-    text : str
-        The lines, joined by line feeds, without the last line feed.
+    data : bytes
+        The lines in UTF-8, joined by line feeds, without the last line feed.
     first : int
         The number of the first line, counted from 1.
     """
 
-    text: str
+    data: bytes
     first: int
+
+    @property
+    def text(self) -> str:
+        """The lines as characters."""
+        return self.data.decode()
 
 
 def blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[Block]:
-    r"""Decode a text and give it in blocks of whole lines.
+    r"""Check a text and give it in blocks of whole lines.
 
     Line ends of any system become line feeds. A byte order mark is taken off and noted.
 
@@ -67,16 +69,45 @@ def blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[Block]:
     Raises
     ------
     StablemaxError
-        When the bytes are not text, a line is too long, or the text is too large.
+        When the bytes are not text, or a line is too long.
 
     Examples
     --------
+    >>> import io
     >>> notes = []
     >>> list(blocks(io.BytesIO(b"\xef\xbb\xbf1,2\r\n3,4\r\n"), "logits.csv", notes))
-    [Block(text='1,2\n3,4', first=1)]
+    [Block(data=b'1,2\n3,4', first=1)]
     >>> notes
     ['logits.csv: UTF-8 byte order mark taken off']
     """
+    first, rest, held = 1, b"", b""
+    for piece, last in _pieces(stream, name, notes):
+        if b"\0" in piece:
+            before = rest + held + piece[: piece.index(b"\0")]
+            raise StablemaxError(
+                f"{name}: line {first + _line_feeds(before).count(10):,} holds a NUL character, "
+                "so this is not a text file",
+                "save the table as UTF-8 text; for a binary array use --input-format npy or npz",
+            )
+        fresh = held + piece
+        # A carriage return at the end may be half of a line end.
+        held = b"\r" if fresh.endswith(b"\r") and not last else b""
+        text = rest + _line_feeds(fresh[: len(fresh) - len(held)])
+        end = len(text) if last else text.rfind(b"\n") + 1
+        whole, rest = text[:end], text[end:]
+        if len(rest) > LINE_LIMIT:
+            raise StablemaxError(
+                f"{name}: line {first + whole.count(10):,} is longer than {LINE_LIMIT:,} bytes",
+                TO_NPY,
+            )
+        if whole:
+            _check_text(whole, name, first)
+            yield Block(whole.removesuffix(b"\n"), first)
+            first += whole.count(10)
+
+
+def _pieces(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple[bytes, bool]]:
+    """Give the text in UTF-8, piece by piece, and with each whether it is the last."""
     piece = read_exactly(stream, BLOCK)
     encoding = "utf-8"
     for mark, found, called in _BOMS:
@@ -84,39 +115,34 @@ def blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[Block]:
             piece, encoding = piece[len(mark) :], found
             notes.append(f"{name}: {called} byte order mark taken off")
             break
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-    total, first, rest = 0, 1, ""
+    decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
+    lines = 1
     while True:
-        total += len(piece)
-        if total > TEXT_LIMIT:
-            raise StablemaxError(
-                f"{name}: is longer than {TEXT_LIMIT:,} bytes, the most that is read of a text", TO_NPY
-            )
         last = not piece
-        try:
-            text: str = decoder.decode(piece, final=last)  # type: ignore[arg-type,unused-ignore]
-        except UnicodeDecodeError as error:
-            raise _not_text(error, name, encoding, first) from None
-        if "\0" in text:
-            line = first + text.count("\n", 0, text.index("\0"))
-            raise StablemaxError(
-                f"{name}: line {line:,} holds a NUL character, so this is not a text file",
-                "save the table as UTF-8 text; for a binary array use --input-format npy or npz",
-            )
-        text = rest + text
-        end = len(text) if last else text.rfind("\n") + 1
-        whole, rest = text[:end], text[end:]
-        if len(rest) > LINE_LIMIT:
-            raise StablemaxError(
-                f"{name}: line {first + whole.count(chr(10)):,} is longer than {LINE_LIMIT:,} characters",
-                TO_NPY,
-            )
-        if whole:
-            yield Block(whole.removesuffix("\n"), first)
-            first += whole.count("\n")
+        if decoder is not None:
+            try:
+                text = decoder.decode(piece, final=last)
+            except UnicodeDecodeError as error:
+                raise _not_text(error, name, encoding, lines) from None
+            lines += text.count("\n")
+            piece = text.encode()
+        yield piece, last
         if last:
             return
         piece = read_exactly(stream, BLOCK)
+
+
+def _line_feeds(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _check_text(data: bytes, name: str, first: int) -> None:
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _not_text(error, name, "utf-8", first) from None
 
 
 def _not_text(error: UnicodeDecodeError, name: str, encoding: str, first: int) -> StablemaxError:

@@ -1,37 +1,30 @@
-"""The .npy format, read by a bounded parser of our own; nothing is ever unpickled."""
+"""The header of the .npy format, read by a bounded parser of our own; nothing is ever unpickled."""
 
 from __future__ import annotations
 
 import ast
 import math
-import mmap
-import os
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import open_regular, reading
-from stablemax.inputs.wording import brief, file_name, size_of
-
-if TYPE_CHECKING:
-    from typing import Literal
+from stablemax.inputs.wording import brief, size_of
 
 MAGIC = b"\x93NUMPY"
 HEADER_LIMIT = 10_000
 """Longest header, in bytes; NumPy's own limit is the same."""
 MEMORY_LIMIT = 256 * 2**20
-"""Most bytes of array data that are held in memory, where a file cannot be mapped."""
+"""Most bytes of a remote array that are held in memory at once."""
 MAX_DIMENSIONS = 64
 CHUNK = 2**20
-MAP_HINT = "save it as an uncompressed .npy file, which is mapped instead: numpy.save('logits.npy', x)"
 
 _SIMPLE = re.compile(r"([<>=|]?)([a-zA-Z?])(\d{0,9})(\[.*\])?", re.ASCII)
 _NUMERIC = {"b": (1, 2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
-_TEXT_MODE = (
+TEXT_MODE = (
     "the file was changed by a text-mode copy (CRLF): "
     "copy it again in binary mode, or mark *.npy as binary in .gitattributes"
 )
@@ -296,130 +289,7 @@ def check_size(header: NpyHeader, size: int, name: str) -> None:
         return
     message = f"{name}: header and data make {size_of(expected)}, but the file has {size_of(size)}"
     if header.text_mode:
-        raise StablemaxError(message, _TEXT_MODE)
+        raise StablemaxError(message, TEXT_MODE)
     if size > expected:
-        raise StablemaxError(message, f"either bytes were appended, or {_TEXT_MODE}")
+        raise StablemaxError(message, f"either bytes were appended, or {TEXT_MODE}")
     raise StablemaxError(message, "the file is truncated (copy it again), or it was converted in text mode (CRLF)")
-
-
-def mapped(stream: BinaryIO, header: NpyHeader, start: int = 0) -> np.ndarray:
-    """Map the data of an open, checked file, read-only.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        A file with a descriptor; it may be closed afterwards.
-    header : NpyHeader
-        Checked against the size.
-    start : int
-        Where in the file the magic stands.
-
-    Returns
-    -------
-    numpy.ndarray
-    """
-    if header.data_bytes == 0:  # an empty file cannot be mapped, and there is nothing to map
-        return _shaped(b"", header)
-    whole = mmap.mmap(stream.fileno(), start + header.offset + header.data_bytes, access=mmap.ACCESS_READ)
-    return _shaped(whole, header, start + header.offset)
-
-
-def _shaped(data: bytes | bytearray | mmap.mmap, header: NpyHeader, offset: int = 0) -> np.ndarray:
-    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
-    result: np.ndarray = np.ndarray(header.shape, header.dtype, data, offset, None, order)
-    result.flags.writeable = False
-    return result
-
-
-def read_npy(path: str, *, name: str | None = None) -> np.ndarray:
-    """Memory-map a .npy file, read-only.
-
-    Parameters
-    ----------
-    path : str
-        The file.
-    name : str, optional
-        What to call it in messages.
-
-    Returns
-    -------
-    numpy.ndarray
-        Its dtype, byte order and memory order are those of the file; nothing is read yet.
-
-    Raises
-    ------
-    StablemaxError
-        When it is not a whole .npy file of real numbers or booleans.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.save(f"{folder}/row.npy", np.array([1.5, 2.5]))
-    ...     array = read_npy(f"{folder}/row.npy").copy()
-    >>> array
-    array([1.5, 2.5])
-    """
-    called = file_name(path) if name is None else name
-    with open_regular(path) as stream, reading(called):
-        header = read_header(stream, called)
-        check_size(header, os.fstat(stream.fileno()).st_size, called)
-        try:
-            return mapped(stream, header)
-        except (ValueError, OverflowError, MemoryError):
-            raise StablemaxError(
-                f"{called}: {size_of(header.data_bytes)} cannot be mapped here", "save fewer rows at a time"
-            ) from None
-
-
-def read_npy_stream(stream: Readable, name: str, *, size: int | None = None) -> np.ndarray:
-    """Read a .npy array from a stream that cannot seek.
-
-    Parameters
-    ----------
-    stream : Readable
-        Standard input, or a member of an archive.
-    name : str
-        For messages, already fit for one.
-    size : int, optional
-        The size of the whole stream, where it is known beforehand.
-
-    Returns
-    -------
-    numpy.ndarray
-        Read-only, in memory.
-
-    Raises
-    ------
-    StablemaxError
-        When there are fewer or more bytes than declared, or more than 256 MiB.
-
-    Examples
-    --------
-    >>> import io
-    >>> buffer = io.BytesIO()
-    >>> np.save(buffer, np.array([3, 1]))
-    >>> read_npy_stream(io.BytesIO(buffer.getvalue()), "standard input")
-    array([3, 1])
-    """
-    header = read_header(stream, name)
-    if size is not None:
-        check_size(header, size, name)
-    if header.data_bytes > MEMORY_LIMIT:
-        raise StablemaxError(
-            f"{name}: the header declares {size_of(header.data_bytes)}; at most {MEMORY_LIMIT:,} are held in memory",
-            MAP_HINT,
-        )
-    data = bytearray()
-    while len(data) < header.data_bytes:
-        piece = stream.read(min(CHUNK, header.data_bytes - len(data)))
-        if not piece:
-            break
-        data += piece
-    check_size(header, header.offset + len(data), name)
-    if stream.read(1):
-        raise StablemaxError(
-            f"{name}: header and data make {size_of(header.offset + header.data_bytes)}, but more bytes follow",
-            f"either bytes were appended, or {_TEXT_MODE}",
-        )
-    return _shaped(data, header)

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-import os
 import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import open_regular, reading
-from stablemax.inputs.npy import (
-    CHUNK,
-    MAP_HINT,
-    MEMORY_LIMIT,
-    check_size,
-    mapped,
-    read_header,
-    read_npy_stream,
-)
-from stablemax.inputs.wording import brief, file_name, listed, size_of
+from stablemax.inputs.files import length_of, reading
+from stablemax.inputs.npy import CHUNK, check_size, read_header
+from stablemax.inputs.npy_array import spool_npy
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.wording import brief, listed, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
 READ_LIMIT = 4 * 2**20
 """Most bytes that one read of the archive may ask for; bounds the central directory above all."""
+CHECKED = 256 * 2**20
+"""Largest member of a local archive whose checksum is compared."""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
 
@@ -86,61 +80,43 @@ def _zip_errors(name: str) -> Iterator[None]:
         ) from None
 
 
-def read_npz(path: str, member: str | None = None, *, name: str | None = None) -> np.ndarray:
-    """Read one array of a .npz archive.
-
-    Parameters
-    ----------
-    path : str
-        The archive.
-    member : str, optional
-        The array's name, as it was given to `numpy.savez`. May be left out where there is only one.
-    name : str, optional
-        What to call the archive in messages.
-
-    Returns
-    -------
-    numpy.ndarray
-        Read-only; memory-mapped where the member is stored without compression.
-
-    Raises
-    ------
-    StablemaxError
-        When the archive is damaged or the member is missing, ambiguous, or too large.
-
-    Examples
-    --------
-    >>> import tempfile, numpy as np
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.savez(f"{folder}/dump.npz", logits=np.ones(2), labels=np.arange(2))
-    ...     read_npz(f"{folder}/dump.npz", "labels").copy()
-    ...     read_npz(f"{folder}/dump.npz", name="dump.npz")
-    Traceback (most recent call last):
-    stablemax.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
-    """
-    called = file_name(path) if name is None else name
-    with open_regular(path) as stream:
-        return read_npz_file(stream, member, called)
-
-
-def read_npz_file(stream: BinaryIO, member: str | None, name: str) -> np.ndarray:
-    """Read one array of an open archive; see `read_npz`.
+def open_npz(stream: BinaryIO, path: str, member: str | None, name: str) -> StoredArray:
+    """Find one array of an open .npz archive.
 
     Parameters
     ----------
     stream : BinaryIO
-        A regular file.
+        The archive; it can seek.
+    path : str
+        Its path or address.
     member : str or None
-        The array's name.
+        The array's name, as it was given to `numpy.savez`. May be left out where there is only one.
     name : str
-        For messages, already fit for one.
+        What to call the archive in messages, already fit for one.
 
     Returns
     -------
-    numpy.ndarray
+    StoredArray
+        A member stored without compression is left where it lies; another is decompressed into
+        memory, or into a temporary file where it is large.
+
+    Raises
+    ------
+    StablemaxError
+        When the archive is damaged or the member is missing or ambiguous.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryFile() as stream:
+    ...     np.savez(stream, logits=np.ones(2), labels=np.arange(2))
+    ...     open_npz(stream, "dump.npz", "labels", "dump.npz").shape
+    ...     open_npz(stream, "dump.npz", None, "dump.npz")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
     """
     with reading(name):
-        size = os.fstat(stream.fileno()).st_size
+        size = length_of(stream)
     if size == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
@@ -149,17 +125,15 @@ def read_npz_file(stream: BinaryIO, member: str | None, name: str) -> np.ndarray
         if info.flag_bits & 1:
             raise StablemaxError(f"{called}: is encrypted", _RESAVE)
         if info.compress_type == zipfile.ZIP_STORED:
-            return _stored(stream, archive, info, called)
+            found = _stored(stream, archive, info, path, called)
         # The other methods take as much memory as the archive asks for; NumPy writes only this one.
-        if info.compress_type != zipfile.ZIP_DEFLATED:
+        elif info.compress_type != zipfile.ZIP_DEFLATED:
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
-        if info.file_size > MEMORY_LIMIT:
-            raise StablemaxError(
-                f"{called}: {size_of(info.file_size)} when decompressed; at most {MEMORY_LIMIT:,} are held in memory",
-                MAP_HINT,
-            )
-        with archive.open(info) as data:
-            return read_npy_stream(data, called, size=info.file_size)
+        else:
+            with archive.open(info) as data:
+                found = spool_npy(data, called, size=info.file_size, kind="npz")
+    # A single array is called by the archive's name alone, unless the user named it.
+    return found if member is not None else dataclasses.replace(found, name=name)
 
 
 def _plain(filename: str) -> str:
@@ -189,12 +163,12 @@ def _chosen(archive: zipfile.ZipFile, member: str | None, name: str) -> zipfile.
     raise StablemaxError(f"{name}: holds no array named {asked}", f"it holds: {listed(names) or 'nothing'}")
 
 
-def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
+def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, name: str) -> StoredArray:
     if info.file_size != info.compress_size:
         raise StablemaxError(f"{name}: is stored, yet declares two sizes", "copy it again, or " + _RESAVE)
-    if info.file_size <= MEMORY_LIMIT:
+    if info.file_size <= CHECKED and "://" not in path:
         # Reading to the end makes zipfile compare the checksum. A larger member would take
-        # longer than opening a file should, and is mapped on the strength of its sizes alone.
+        # longer than opening a file should, and is read on the strength of its sizes alone.
         with archive.open(info) as data:
             while data.read(CHUNK):
                 pass
@@ -204,6 +178,14 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, n
     stream.seek(info.header_offset)
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
     start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    if signature != b"PK\x03\x04" or start + info.file_size > os.fstat(stream.fileno()).st_size:
+    if signature != b"PK\x03\x04" or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return mapped(stream, header, start)
+    return StoredArray(
+        header.shape,
+        header.dtype,
+        name,
+        "npz",
+        path=path,
+        offset=start + header.offset,
+        fortran_order=header.fortran_order,
+    )

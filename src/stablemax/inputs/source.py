@@ -24,7 +24,7 @@ class ArrayFile:
     notes : tuple of str
         What was found out while reading, a sentence each.
     format : str
-        npy, npz, csv or tsv.
+        npy, npz, csv, tsv, safetensors or parquet.
     """
 
     array: np.ndarray

@@ -2,73 +2,44 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.cells import parse_block, parse_lines
-from stablemax.inputs.files import open_regular, reading
-from stablemax.inputs.layout import TableOptions, find_layout
-from stablemax.inputs.lines import TEXT_LIMIT, TO_NPY, blocks
-from stablemax.inputs.wording import brief, file_name, size_of
+from stablemax.inputs.decimals import parse_decimals
+from stablemax.inputs.layout import find_layout
+from stablemax.inputs.lines import TO_NPY, Block, blocks
+from stablemax.inputs.spool import Spool
+from stablemax.inputs.wording import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from stablemax.inputs.layout import Layout
-    from stablemax.inputs.lines import Block
+    from stablemax.formats import Array
+    from stablemax.inputs.layout import Layout, TableOptions
     from stablemax.inputs.npy import Readable
+    from stablemax.inputs.stored import StoredArray
 
-__all__ = ["CELLS_LIMIT", "Table", "TableOptions", "read_table"]
-
-CELLS_LIMIT = 2**24
-"""Most cells, about 4 s of parsing: the bytes of a text do not bound the cells in it."""
 COMMENTS_LIMIT = 2**20
+BLANKS_LIMIT = 2**24
+"""Most blank lines at the end: a stream of nothing else is given up on."""
 SAMPLE = 50
 """Lines that the layout is found out from."""
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """What a table holds.
-
-    Attributes
-    ----------
-    array : numpy.ndarray
-        float64 of shape (N, K), read-only, without the index and label columns.
-    labels : numpy.ndarray or None
-        float64 of shape (N,): the label column.
-    header : tuple of str
-        Names of the columns of `array`; empty without a header.
-    delimiter : str
-        What separates the cells; a space stands for blanks.
-    notes : tuple of str
-        What was found out, a sentence each.
-    """
-
-    array: np.ndarray
-    labels: np.ndarray | None
-    header: tuple[str, ...]
-    delimiter: str
-    notes: tuple[str, ...]
-
-
-@dataclass
 class _Rows:
-    """Rows as they come in; bytearrays grow in place, so no second copy is ever held."""
+    """Rows as they come in."""
 
-    layout: Layout
-    name: str
-    values: bytearray = field(default_factory=bytearray)
-    labels: bytearray = field(default_factory=bytearray)
-    count: int = 0
+    def __init__(self, layout: Layout, values: Spool, labels: Spool) -> None:
+        self.layout = layout
+        self.count = 0
+        self._values = values
+        self._labels = labels
 
-    def add(self, parsed: np.ndarray) -> None:
+    def add(self, parsed: Array) -> None:
         layout = self.layout
-        rows = len(parsed)
         dropped = []
         if layout.index_guessed:
             self._check_index(parsed[:, 0])
@@ -76,135 +47,150 @@ class _Rows:
         if layout.label_column is not None:
             # A forced index column was never parsed, so the columns stand one to the left.
             place = layout.label_column - (layout.index_column and not layout.index_guessed)
-            self.labels += parsed[:, place].tobytes()
+            self._labels.write(parsed[:, place].copy())
             dropped.append(place)
-        self.values += (np.delete(parsed, dropped, axis=1) if dropped else parsed).tobytes()
-        self.count += rows
-        if self.count * layout.width > CELLS_LIMIT:
-            raise StablemaxError(
-                f"{self.name}: more than {CELLS_LIMIT:,} cells, the most that are read of a text", TO_NPY
-            )
+        self._values.write(np.delete(parsed, dropped, axis=1) if dropped else parsed)
+        self.count += len(parsed)
 
-    def _check_index(self, column: np.ndarray) -> None:
+    def _check_index(self, column: Array) -> None:
         wrong = np.flatnonzero(column != np.arange(self.count, self.count + len(column)))
         if len(wrong):
             row = self.count + int(wrong[0])
             title = f"is named '{self.layout.header[0]}'" if self.layout.header[0] else "has no name"
             raise StablemaxError(
-                f"{self.name}: column 1 {title} like an index, but row {row:,} has {column[wrong[0]]:g} there",
+                f"{self._values.name}: column 1 {title} like an index, but row {row:,} has {column[wrong[0]]:g} there",
                 "--index-column leaves the column out, --no-index-column reads it as logits",
             )
 
+    def stored(self, notes: Sequence[str], kind: str) -> StoredArray:
+        layout = self.layout
+        width = layout.width - layout.index_column - (layout.label_column is not None)
+        labels = None
+        if layout.label_column is not None:
+            labels = self._labels.stored((self.count,), np.dtype(np.float64), format=kind)
+        return self._values.stored(
+            (self.count, width), np.dtype(np.float64), format=kind, labels=labels, notes=tuple(notes)
+        )
 
-def read_table(
-    source: str | Readable, options: TableOptions | None = None, name: str | None = None, *, plain: str = ","
-) -> Table:
-    r"""Read a CSV or TSV table.
+
+def open_table(
+    stream: Readable, options: TableOptions, name: str, *, plain: str = ",", kind: str = "csv"
+) -> StoredArray:
+    r"""Read a CSV or TSV table, in memory that does not grow with it.
 
     Parameters
     ----------
-    source : str or Readable
-        A path, or a stream of bytes.
-    options : TableOptions, optional
+    stream : Readable
+        The bytes of the text.
+    options : TableOptions
         How to read it.
-    name : str, optional
+    name : str
         What to call it in messages.
     plain : str
         The delimiter that needs no announcement.
+    kind : str
+        The format to note.
 
     Returns
     -------
-    Table
+    StoredArray
+        float64 of shape (N, K) without the index and label columns, and the label column.
 
     Raises
     ------
     StablemaxError
-        At the first mistake, with line, column and value; when the table is larger than 160 MiB of
-        text or 16,777,216 cells.
+        At the first mistake, with line, column and value.
 
     Examples
     --------
     >>> import io
-    >>> table = read_table(io.BytesIO(b"a,b\n1,2\n3,4\n"), name="logits.csv")
-    >>> table.array
+    >>> from stablemax.inputs.layout import TableOptions
+    >>> stored = open_table(io.BytesIO(b"a,b\n1,2\n3,4\n"), TableOptions(), "logits.csv")
+    >>> stored.load().array
     array([[1., 2.],
            [3., 4.]])
-    >>> table.notes
+    >>> stored.notes
     ('logits.csv: line 1 taken as a header (a, b)',)
-    >>> read_table(io.BytesIO(b"1,2\n3\n"), name="logits.csv")
+    >>> open_table(io.BytesIO(b"1,2\n3\n"), TableOptions(), "logits.csv")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: logits.csv: line 2 has 1 cell, but the first line has 2: '3'
     """
-    chosen = options or TableOptions()
-    if not isinstance(source, str):
-        return _read(source, chosen, name or "standard input", plain)
-    called = name or file_name(source)
-    with open_regular(source) as stream, reading(called):
-        size = os.fstat(stream.fileno()).st_size
-        if size > TEXT_LIMIT:
-            raise StablemaxError(f"{called}: {size_of(size)} of text; at most {TEXT_LIMIT:,} are read", TO_NPY)
-        return _read(stream, chosen, called, plain)
-
-
-def _read(stream: Readable, options: TableOptions, name: str, plain: str) -> Table:
     notes: list[str] = []
+    with Spool(name) as values, Spool(name) as labels:
+        rows, comments = _read(blocks(stream, name, notes), options, plain, (values, labels), notes)
+        if comments:
+            called = "1 comment line" if comments == 1 else f"{comments:,} comment lines"
+            notes.append(f"{name}: {called} left out (beginning with '{brief(options.comment, 60)}')")
+        if rows.layout.index_guessed:
+            header = rows.layout.header
+            title = f"'{header[0]}'" if header[0] else "without a name"
+            notes.append(f"{name}: column 1 ({title}, 0 to {rows.count - 1:,}) taken as an index and left out")
+        return rows.stored(notes, kind)
+
+
+def _read(
+    text: Iterator[Block], options: TableOptions, plain: str, spools: tuple[Spool, Spool], notes: list[str]
+) -> tuple[_Rows, int]:
+    """Read all rows; return them, and how many comment lines there were."""
+    name = spools[0].name
+    comment = options.comment.encode()
     rows: _Rows | None = None
-    layout: Layout | None = None
-    comments = 0
+    comments = blanks = 0
     blank: int | None = None
-    for block in blocks(stream, name, notes):
+    for block in text:
+        if rows is not None and blank is None and not (comment and comment in block.data):
+            values, blank = _plain_rows(block, rows.layout)
+            if values is not None:
+                rows.add(values)
+                continue
+            blank = None
         lines, numbers, blank, skipped = _data_lines(block, options.comment, blank, name)
         comments += skipped
+        blanks = 0 if lines or skipped else blanks + len(block.data)
         if comments > COMMENTS_LIMIT:
             raise StablemaxError(f"{name}: more than {COMMENTS_LIMIT:,} comment lines", "remove them, or set --comment")
+        if blanks > BLANKS_LIMIT:
+            raise StablemaxError(f"{name}: more than {BLANKS_LIMIT:,} blanks and blank lines", TO_NPY)
         if not lines:
             continue
-        if layout is None or rows is None:
+        if rows is None:
             layout = find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes)
-            rows = _Rows(layout, name)
+            rows = _Rows(layout, *spools)
             if layout.header:
                 lines, numbers = lines[1:], numbers[1:]
         if lines:
-            rows.add(_parsed(block, lines, numbers, layout, name))
-    if layout is None or rows is None:
+            rows.add(_parsed(lines, numbers, rows.layout, name))
+    if rows is None:
         raise StablemaxError(f"{name}: holds no rows", "write one row of numbers per line, for instance 1.5,2.5")
     if not rows.count:
         raise StablemaxError(f"{name}: holds no rows but a header", "if its first line is data: --no-header")
-    return _table(rows, layout, comments, options, notes)
+    return rows, comments
 
 
-def _table(rows: _Rows, layout: Layout, comments: int, options: TableOptions, notes: list[str]) -> Table:
-    name = rows.name
-    if comments:
-        called = "1 comment line" if comments == 1 else f"{comments:,} comment lines"
-        notes.append(f"{name}: {called} left out (beginning with '{brief(options.comment, 60)}')")
-    if layout.index_guessed:
-        title = f"'{layout.header[0]}'" if layout.header[0] else "without a name"
-        notes.append(f"{name}: column 1 ({title}, 0 to {rows.count - 1:,}) taken as an index and left out")
-    array: np.ndarray = np.frombuffer(rows.values).reshape(rows.count, -1)
-    array.flags.writeable = False
-    labels: np.ndarray | None = None
-    if layout.label_column is not None:
-        labels = np.frombuffer(rows.labels)
-        labels.flags.writeable = False
-    header = tuple(
-        title
-        for place, title in enumerate(layout.header)
-        if place != layout.label_column and not (place == 0 and layout.index_column)
-    )
-    return Table(array, labels, header, layout.delimiter, tuple(notes))
+def _plain_rows(block: Block, layout: Layout) -> tuple[Array | None, int | None]:
+    """Read a block of nothing but decimal numbers; return the number of a blank line at its end, too."""
+    skip_first = layout.index_column and not layout.index_guessed
+    if skip_first or not layout.delimiter.isascii():
+        return None, None
+    body = block.data.rstrip(b" \n")
+    cut = block.data.find(b"\n", len(body))
+    values = parse_decimals(body, layout.delimiter, layout.width)
+    if values is None or cut < 0:
+        return values, None
+    return values, block.first + len(values)
 
 
 def _data_lines(
     block: Block, comment: str, blank: int | None, name: str
 ) -> tuple[list[str], Sequence[int], int | None, int]:
     """Take comments and blank lines at the end out of a block; refuse blank lines before a row."""
+    text = block.text
     # Only spaces make a line blank: one with a tab may be a row of empty cells.
-    body = block.text.rstrip(" \n")
+    body = text.rstrip(" \n")
     if not body:
         return [], (), block.first if blank is None else blank, 0
-    cut = block.text.find("\n", len(body))
-    body = block.text if cut < 0 else block.text[:cut]
+    cut = text.find("\n", len(body))
+    body = text if cut < 0 else text[:cut]
     lines = body.split("\n")
     after = None if cut < 0 else block.first + len(lines)
     numbers: Sequence[int] = range(block.first, block.first + len(lines))
@@ -226,9 +212,9 @@ def _data_lines(
     return lines, numbers, after if blank is None else blank, skipped
 
 
-def _parsed(block: Block, lines: list[str], numbers: Sequence[int], layout: Layout, name: str) -> np.ndarray:
+def _parsed(lines: list[str], numbers: Sequence[int], layout: Layout, name: str) -> Array:
     skip_first = layout.index_column and not layout.index_guessed
-    values = parse_block(block.text, lines, layout.delimiter, layout.width, skip_first=skip_first)
+    values = parse_block(lines, layout.delimiter, layout.width, skip_first=skip_first)
     if values is not None:
         return values
     return parse_lines(

@@ -1,0 +1,170 @@
+"""What a user types to name arrays: paths, addresses, members, and patterns of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.wording import brief, file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WITH_MEMBERS = re.compile(r"\.(?:npz|safetensors):(?=.)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PATTERN = re.compile(r"[*?[]")
+
+
+def is_address(path: str) -> bool:
+    r"""Whether a path is an address (``scheme://``); a drive's letter is no scheme.
+
+    Examples
+    --------
+    >>> is_address("s3://bucket/logits.npy"), is_address(r"C:\runs\logits.npy")
+    (True, False)
+    """
+    return _ADDRESS.match(path) is not None
+
+
+def split_spec(spec: str) -> tuple[str, str | None]:
+    r"""Split `file.npz:logits` into a path and a member.
+
+    A colon may also stand in a file's name or after a drive's letter, so an existing file of the
+    whole name comes first, then an existing file before a colon.
+
+    Parameters
+    ----------
+    spec : str
+        As typed.
+
+    Returns
+    -------
+    tuple of (str, str or None)
+
+    Examples
+    --------
+    >>> split_spec("dump.npz:logits")
+    ('dump.npz', 'logits')
+    >>> split_spec("s3://bucket/model.safetensors:lm_head.weight")
+    ('s3://bucket/model.safetensors', 'lm_head.weight')
+    >>> split_spec(r"C:\runs\logits.npy")
+    ('C:\\runs\\logits.npy', None)
+    >>> split_spec("-:labels")
+    ('-', 'labels')
+    """
+    if ":" not in spec or _exists(spec):
+        return spec, None
+    if not is_address(spec):
+        for match in reversed(list(re.finditer(":", spec))[:64]):
+            path, member = spec[: match.start()], spec[match.end() :]
+            # A single letter is a drive, except where such a file exists and is no drive.
+            if member and (path == "-" or (path and _exists(path) and not os.path.isdir(path))):  # noqa: PTH112
+                return path, member
+    return _by_extension(spec)
+
+
+def _by_extension(spec: str) -> tuple[str, str | None]:
+    match = _WITH_MEMBERS.search(spec)
+    return (spec[: match.end() - 1], spec[match.end() :]) if match else (spec, None)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
+
+
+def expand(specs: Sequence[str]) -> list[str]:
+    """Name every array that a user means, in order.
+
+    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such
+    names, sorted by name; `**` stands for folders of any depth.
+
+    Parameters
+    ----------
+    specs : sequence of str
+        Paths, addresses, members (`dump.npz:logits`) and patterns of any of them.
+
+    Returns
+    -------
+    list of str
+        At least one name for each; each is one for `open_array`.
+
+    Raises
+    ------
+    StablemaxError
+        When a pattern fits no file, or standard input is named beside other files.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.npz", "a.npz"):
+    ...         open(os.path.join(folder, name), "w").close()
+    ...     found = expand([os.path.join(folder, "*.npz:logits"), "c.npy"])
+    >>> [os.path.basename(name) for name in found]
+    ['a.npz:logits', 'b.npz:logits', 'c.npy']
+    >>> expand(["no-such-*.npy"])
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: no-such-*.npy: no file has such a name
+    """
+    names = [name for spec in specs for name in _expanded(spec)]
+    standard = [name for name in names if name == "-" or name.startswith("-:")]
+    if standard and len(names) > 1:
+        raise StablemaxError("standard input cannot be one of several files", "save it to a file, or name nothing else")
+    return names
+
+
+def _expanded(spec: str) -> list[str]:
+    path, member = split_spec(spec)
+    # Before the first of these signs stands what is sure to be meant as it is typed.
+    if not _PATTERN.search(_before_query(path)) or (not is_address(path) and _exists(path)):
+        return [spec]
+    if is_address(path):
+        from stablemax.inputs.remote import glob_addresses
+
+        found = glob_addresses(path)
+    else:
+        import glob
+
+        found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - a path stays text
+    if not found:
+        raise StablemaxError(
+            f"{file_name(path)}: no file has such a name",
+            "check the pattern; it is taken from the current directory"
+            if not is_address(path)
+            else "check the pattern and the address",
+        )
+    return found if member is None else [f"{one}:{member}" for one in found]
+
+
+def _before_query(path: str) -> str:
+    """Leave the query out of a web address, where a question mark begins it."""
+    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
+
+
+def extension_of(path: str) -> str:
+    """Return the extension of a path or address, in lower case, with its dot.
+
+    Examples
+    --------
+    >>> extension_of("https://host/logits.NPY?signature=a.b/c.d")
+    '.npy'
+    """
+    return os.path.splitext(_before_query(path))[1].lower()  # noqa: PTH122 - a path stays text
+
+
+def check_format(asked: str | None, known: Sequence[str]) -> None:
+    """Refuse a format that is not known.
+
+    Examples
+    --------
+    >>> check_format("xlsx", ("npy", "csv"))
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: --input-format: 'xlsx' is unknown
+    """
+    if asked is not None and asked not in known:
+        raise StablemaxError(f"--input-format: '{brief(asked, 60)}' is unknown", f"formats are: {', '.join(known)}")

@@ -1,0 +1,199 @@
+"""Files behind addresses (``scheme://``), read in place by offset through fsspec; the only module that knows it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.naming import is_address
+from stablemax.inputs.wording import brief, file_name, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _typeshed import WriteableBuffer
+
+AHEAD = 2**22
+"""Bytes that are asked for at least: headers come in many small reads, and rows in blocks of the cache's size."""
+
+
+class _Ranges(io.RawIOBase):
+    """A file behind an address, of which every read asks for the range that it needs.
+
+    It holds nothing but its position, so that any number of them can be open at once; the files
+    that fsspec opens share a position in some file systems.
+    """
+
+    def __init__(self, system: Any, path: str, size: int, name: str) -> None:
+        self._system = system
+        self._path = path
+        self._size = size
+        self._name = name
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError(22, "Invalid argument")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        target = memoryview(buffer).cast("B")
+        count = min(len(target), max(self._size - self._at, 0))
+        if not count:
+            return 0
+        with _errors(self._name):
+            data = self._system.cat_file(self._path, start=self._at, end=self._at + count)
+        if len(data) != count:
+            raise StablemaxError(
+                f"{self._name}: {size_of(count)} were asked for, and {size_of(len(data))} came",
+                "the server gives no parts of files, or the file changed; download it first",
+            )
+        target[:count] = data
+        self._at += count
+        return count
+
+
+def open_address(address: str) -> BinaryIO:
+    """Open a file behind an address for reading bytes.
+
+    Parameters
+    ----------
+    address : str
+        ``scheme://...``, as fsspec understands it.
+
+    Returns
+    -------
+    BinaryIO
+        It can seek; what is read is fetched then.
+
+    Raises
+    ------
+    StablemaxError
+        When there is no such file, it may not be read or not be reached, or a package is missing.
+
+    Examples
+    --------
+    >>> open_address("memory://no-such-file.npy")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: memory://no-such-file.npy: no such file
+    """
+    name = file_name(address)
+    with _errors(name):
+        system, path = _file_system(address)
+        known = system.info(path)
+    if known.get("type") == "directory":
+        raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
+    if not isinstance(known.get("size"), int):
+        raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
+    return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, known["size"], name), AHEAD))
+
+
+def glob_addresses(pattern: str) -> list[str]:
+    """Addresses of the files that fit a pattern, sorted.
+
+    Parameters
+    ----------
+    pattern : str
+        An address with `*`, `?` or `[...]`.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    StablemaxError
+        As for `open_address`; no file that fits is an empty list.
+
+    Examples
+    --------
+    >>> glob_addresses("memory://no-such-*.npy")
+    []
+    """
+    with _errors(file_name(pattern)):
+        system, path = _file_system(pattern)
+        found = [str(system.unstrip_protocol(one)) for one in sorted(system.glob(path))]
+    scheme = pattern.partition("://")[0]
+    # unstrip_protocol gives the first name of a file system that has several.
+    return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in found]
+
+
+def local_path(address: str) -> str | None:
+    """Return the path of a ``file://`` address, which needs no fsspec; None for any other.
+
+    Examples
+    --------
+    >>> local_path("file:///runs/logits%201.npy")
+    '/runs/logits 1.npy'
+    """
+    if not address.lower().startswith("file://"):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    parts = urlsplit(address)
+    if parts.netloc not in {"", "localhost"}:
+        raise StablemaxError(f"{file_name(address)}: names a file of another host", "file:///path, with three slashes")
+    return url2pathname(parts.path)
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise StablemaxError(
+            f"{file_name(address)}: addresses need the package fsspec", 'pip install "stablemax[remote]"'
+        ) from None
+    system, path = url_to_fs(address)
+    return system, str(path)
+
+
+@contextlib.contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Word whatever a file system raises: every one of them has errors of its own."""
+    try:
+        yield
+    except StablemaxError:
+        raise
+    except FileNotFoundError as error:
+        # Over HTTP every failure is a file that is not there; what really happened is its cause.
+        cause = error.__cause__
+        status = getattr(cause, "status", None)
+        if status in {401, 403}:
+            raise _denied(name) from None
+        if cause is not None and status != 404:
+            raise _failed(name, cause) from None
+        raise StablemaxError(f"{name}: no such file", "check the address") from None
+    except PermissionError:
+        raise _denied(name) from None
+    except ImportError as error:
+        raise StablemaxError(
+            f"{name}: the address needs another package ({brief(error, 200)})", "pip install what is named there"
+        ) from None
+    except Exception as error:
+        raise _failed(name, error) from None
+
+
+def _denied(name: str) -> StablemaxError:
+    return StablemaxError(f"{name}: permission denied", "check the credentials of the address")
+
+
+def _failed(name: str, error: BaseException) -> StablemaxError:
+    reason = brief(" ".join(str(error).split()) or type(error).__name__, 200)
+    hint = "check the address and the network"
+    if "Protocol not known" in reason:
+        hint = "known are s3://, gs://, https:// and whatever else fsspec opens"
+    return StablemaxError(f"{name}: cannot be read ({reason})", hint)

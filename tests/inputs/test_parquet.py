@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.array_file import open_array, read_array
+from stablemax.inputs.layout import TableOptions
+
+if TYPE_CHECKING:
+    from stablemax.inputs.source import ArrayFile
+
+    from .conftest import Peak, Refusal
+
+DTYPES = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def arrow() -> Any:
+    return pytest.importorskip("pyarrow", reason="needs pyarrow")
+
+
+def write(table: Any, **options: Any) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, "x.parquet", **options)
+
+
+def read(**options: Any) -> ArrayFile:
+    return read_array("x.parquet", table=TableOptions(**options))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    st.sampled_from(DTYPES).flatmap(
+        lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=5))
+    ),
+    st.booleans(),
+)
+def test_columns_and_lists_are_read_bit_for_bit_as_npy_is(arrow: Any, array: np.ndarray, lists: bool) -> None:
+    if lists:
+        flat = arrow.array(array.ravel(), arrow.from_numpy_dtype(array.dtype), from_pandas=False)
+        write(arrow.table({"logits": arrow.FixedSizeListArray.from_arrays(flat, array.shape[1])}))
+    else:
+        columns = [arrow.array(np.ascontiguousarray(column), from_pandas=False) for column in array.T]
+        write(arrow.table(columns, [f"class {n}.x" for n in range(len(columns))]))
+    np.save("x.npy", array)
+    found, npy = read().array, read_array("x.npy").array
+    assert (found.dtype, found.shape) == (npy.dtype, npy.shape)
+    known = ~np.isnan(npy.astype(float))
+    assert found[known].tobytes() == npy[known].tobytes()
+    assert np.isnan(found[~known].astype(float)).all()
+    assert not found.flags.writeable
+
+
+@pytest.mark.parametrize("kind", ["list", "large_list"])
+def test_lists_of_any_length_are_read_where_all_have_the_same(arrow: Any, kind: str, refusal: Refusal) -> None:
+    rows = [[1.5, 2.5], [3.5, 4.5], [5.5, 6.5]]
+    of = arrow.list_ if kind == "list" else arrow.large_list
+    write(arrow.table({"logits": arrow.array(rows, of(arrow.float32())), "y": [0, 1, 1]}))
+    file = read(label_column="y")
+    assert file.array.tolist() == rows
+    assert file.array.dtype == np.float32
+    assert file.labels is not None
+    assert file.labels.tolist() == [0, 1, 1]
+    assert "there are other columns" in refusal(read).message
+    write(arrow.table({"logits": arrow.array([*rows, [1.0]], of(arrow.float32()))}))
+    assert refusal(read).message == ("x.parquet: column logits, row 3: the list has 1 entries, but that of row 0 has 2")
+
+
+def test_columns_of_several_types_become_float64_and_what_that_rounds_is_noted(arrow: Any) -> None:
+    write(arrow.table({"a": arrow.array([1, 2**53 + 1, 2**60]), "b": arrow.array([0.5, 1.5, 2.5], arrow.float32())}))
+    file = read()
+    assert file.array.dtype == np.float64
+    assert file.array.tolist() == [[1, 0.5], [2**53, 1.5], [2**60, 2.5]]
+    assert file.notes == ("x.parquet: column a, row 1: 9007199254740993 is not exact in float64",)
+
+
+def test_labels_are_taken_by_name_or_number_and_keep_the_type_of_the_rest(arrow: Any) -> None:
+    write(arrow.table({"a": np.ones(2, np.float32), "label": [3, 4], "b": np.zeros(2, np.float32)}))
+    for column in ("label", "1"):
+        file = read(label_column=column)
+        assert file.array.tolist() == [[1, 0], [1, 0]]
+        assert file.array.dtype == np.float32
+        assert file.labels is not None
+        assert file.labels.dtype == np.float64
+        assert file.labels.tolist() == [3, 4]
+
+
+def test_a_missing_label_column_is_refused(arrow: Any, refusal: Refusal) -> None:
+    write(arrow.table({"a": [1.0]}))
+    assert "no column is named y" in refusal(read, label_column="y").message
+    assert "no column is left" in refusal(read, label_column="a").message
+
+
+def test_the_index_of_pandas_is_left_out_and_announced(arrow: Any) -> None:
+    write(arrow.table({"a": [1.0, 2.0], "__index_level_0__": ["u", "v"]}))
+    assert read().array.tolist() == [[1], [2]]
+    assert read().notes == ("x.parquet: column __index_level_0__ taken as the index of pandas and left out",)
+    write(arrow.table({"name": ["u", "v"], "a": [1.0, 2.0]}))
+    assert read(index_column=True).array.tolist() == [[1], [2]]
+
+
+def test_columns_of_one_name_are_all_read(arrow: Any) -> None:
+    write(arrow.table([arrow.array([1.0]), arrow.array([2.0])], ["a", "a"]))
+    assert read().array.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("rows", [3, 300_000])
+def test_a_missing_value_is_refused_with_its_column_and_row(arrow: Any, rows: int, refusal: Refusal) -> None:
+    values = [1.0] * (rows - 1) + [None]
+    write(arrow.table({"a": [1.0] * rows, "b": values}))
+    assert refusal(read).message == f"x.parquet: column b, row {rows - 1:,}: there is no value (null)"
+    write(arrow.table({"l": arrow.array([[1.0, 2.0]] * (rows - 1) + [[1.0, None]])}))
+    assert refusal(read).message == f"x.parquet: column l, row {rows - 1:,}, entry 1: there is no value (null)"
+    write(arrow.table({"l": arrow.array([[1.0, 2.0]] * (rows - 1) + [None])}))
+    assert refusal(read).message == f"x.parquet: column l, row {rows - 1:,}: there is no value (null)"
+
+
+@pytest.mark.parametrize("values", [["a"], [True], [b"x"], [{"a": 1}], [[["x"]]], [[[1.0]]]], ids=ascii)
+def test_columns_that_are_no_numbers_are_named(arrow: Any, values: list[object], refusal: Refusal) -> None:
+    write(arrow.table({"a": [1.0], "b\x1b[31m": arrow.array(values)}))
+    message = refusal(read).message
+    assert r"column b\x1b[31m holds" in message
+    assert "not numbers" in message
+
+
+def test_a_file_without_rows_is_refused(arrow: Any, refusal: Refusal) -> None:
+    write(arrow.table({"a": arrow.array([], arrow.float32())}))
+    assert "holds no rows" in refusal(read).message
+    write(arrow.table({"a": arrow.array([], arrow.list_(arrow.float32()))}))
+    assert "holds no rows" in refusal(read).message
+
+
+def test_a_file_is_recognised_by_its_content_and_read_from_a_pipe(arrow: Any, refusal: Refusal) -> None:
+    write(arrow.table({"a": [1.5, 2.5]}))
+    raw = Path("x.parquet").read_bytes()
+    for name in ("x.dat", "x.csv"):
+        Path(name).write_bytes(raw)
+    assert open_array("x.dat").format == "parquet"
+    assert refusal(open_array, "x.csv").hint == "--input-format parquet"
+    assert read_array("-", input_format="parquet", stdin=io.BytesIO(raw)).array.tolist() == [[1.5], [2.5]]
+    assert "no member 'a'" in refusal(open_array, "x.dat:a").message
+
+
+def test_without_pyarrow_the_way_to_install_it_is_given(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    Path("x.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    error = refusal(read)
+    assert error.message == "x.parquet: Parquet files need the package pyarrow"
+    assert error.hint == 'pip install "stablemax[parquet]"'
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(st.data())
+def test_changed_bytes_are_read_or_refused_in_words(arrow: Any, data: st.DataObject) -> None:
+    write(arrow.table({"a": np.arange(9.0), "b": np.arange(9.0)}))
+    raw = bytearray(Path("x.parquet").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(4, len(raw) - 5))] = data.draw(st.integers(0, 255))
+    Path("x.parquet").write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
+    with contextlib.suppress(StablemaxError):
+        read()
+
+
+def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
+    from pyarrow import parquet
+
+    rng = np.random.default_rng(0)
+    code = "print(read_array('x.parquet').array.shape)"
+    found = []
+    for groups in (1, 24):
+        columns = {f"c{n}": rng.standard_normal(50_000) for n in range(16)}
+        table = arrow.table(columns)
+        with parquet.ParquetWriter("x.parquet", table.schema) as writer:
+            for _ in range(groups):
+                writer.write_table(table)
+        memory, output = peak(code)
+        assert output == f"({50_000 * groups}, 16)"
+        found.append(memory)
+    assert Path("x.parquet").stat().st_size > 140 * 2**20
+    assert found[1] < found[0] + 150
