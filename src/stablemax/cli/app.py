@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("compare", "compare", "Compare formulas in every format against the truth."),
     "check": ("check", "check", "Judge anybody's implementation: wrong, unstable or good."),
+    "inspect": ("inspect", "inspect", "Look through logits of any size, and say which format is safe."),
     "judge": ("judge", "judge", "Judge an output file that any program computed."),
     "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
     "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
@@ -26,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "grad": ("grad", "grad", "Compute the gradient of the cross-entropy."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("explain", "explain", "Explain a variant and show it at work."),
+    "bench": ("bench", "bench", "Time our functions beside other libraries."),
     "list": ("listing", "list_", "List variants, formats, presets or hazards."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stablemax.results.benched import Benchmark, Machine, Rates, TimedCase, Timing
 from stablemax.results.checked import (
     CheckReport,
     Contract,
@@ -11,6 +12,7 @@ from stablemax.results.checked import (
     LawVerdict,
     Standing,
 )
+from stablemax.results.inspected import Forecast, FormatForecast, Inspection, Quantiles, Sighting
 from stablemax.results.judged import (
     SCHEMA,
     Comparison,
@@ -29,6 +31,7 @@ from stablemax.results.traced import Blame, Origin, Trace, TracedLine, TracedOpe
 
 __all__ = [
     "SCHEMA",
+    "Benchmark",
     "Blame",
     "CheckReport",
     "Comparison",
@@ -36,19 +39,28 @@ __all__ = [
     "Counterexample",
     "Example",
     "Explanation",
+    "Forecast",
+    "FormatForecast",
     "HazardVerdict",
     "InputSummary",
+    "Inspection",
     "JudgeReport",
     "LawVerdict",
     "League",
     "LossResult",
+    "Machine",
     "OperationReport",
     "Origin",
     "Outcome",
     "Place",
+    "Quantiles",
+    "Rates",
     "ShownRow",
+    "Sighting",
     "Standing",
     "Standout",
+    "TimedCase",
+    "Timing",
     "Trace",
     "TracedLine",
     "TracedOperation",

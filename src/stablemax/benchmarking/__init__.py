@@ -1,0 +1,1 @@
+"""`stablemax bench`: our functions and other libraries', timed in turns on one machine."""

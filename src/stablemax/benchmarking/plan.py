@@ -1,0 +1,179 @@
+"""What is timed: inputs that fit into memory, implementations that compute an operation, and the logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from stablemax.benchmarking import machine
+from stablemax.benchmarking.implementations import Ours, WholeArrayNumpy
+from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, Shape, TimedDtype, TimedPeer
+from stablemax.errors import StablemaxError, shown
+from stablemax.peers.timed import timed
+from stablemax.vocabulary import Operation
+from stablemax.wording import counted
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+    from stablemax.peers.timed import Implementation
+
+ARRAYS_HELD = 8
+"""Arrays of the logits' size that are held at once: the logits, JAX's copy, and SciPy's logsumexp takes over five."""
+
+_DEVIATION = 4.0  # of the logits: about what language models give
+_CELLS_PER_DRAW = 1 << 22
+
+Plan = dict[tuple[int, Operation], tuple["Implementation", ...]]
+"""What is timed with a number of threads, by operation: ours and at least one other."""
+
+
+class Input(NamedTuple):
+    """Logits."""
+
+    shape: Shape
+    dtype: TimedDtype
+
+    def __str__(self) -> str:
+        return f"{self.shape} in {self.dtype}"
+
+    def generated(self, seed: int) -> tuple[Array, Array]:
+        """Draw normal logits in float64 and round them once: the same numbers in every dtype.
+
+        Returns
+        -------
+        x : ndarray (N, K)
+            Logits.
+        y : ndarray of int64 (N,)
+            Labels.
+        """
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, self.shape.classes, self.shape.rows)
+        x = np.empty(self.shape, dtype=self.dtype.value)
+        flat = x.reshape(-1)
+        for start in range(0, flat.size, _CELLS_PER_DRAW):
+            part = flat[start : start + _CELLS_PER_DRAW]
+            part[:] = rng.standard_normal(part.size) * _DEVIATION
+        return x, y
+
+
+class Case(NamedTuple):
+    """One operation on one input with a number of threads."""
+
+    operation: Operation
+    input: Input
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.operation} of {self.input}, {counted(self.threads, 'thread')}"
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to time.
+
+    Parameters
+    ----------
+    operations : tuple of Operation
+        Of `OPERATIONS`.
+    shapes : tuple of Shape
+        Of the logits.
+    dtypes : tuple of TimedDtype
+        Of the logits.
+    threads : tuple of int
+        Numbers of threads; one, and as many as there are cores, when empty.
+    peers : tuple of TimedPeer
+        What to time beside ours.
+    repeat : int, optional
+        Rounds; as many as the times need when not given.
+    seed : int
+        Of the logits and labels.
+    """
+
+    operations: tuple[Operation, ...] = OPERATIONS
+    shapes: tuple[Shape, ...] = DEFAULT_SHAPES
+    dtypes: tuple[TimedDtype, ...] = tuple(TimedDtype)
+    threads: tuple[int, ...] = ()
+    peers: tuple[TimedPeer, ...] = (TimedPeer.ALL,)
+    repeat: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for operation in self.operations:
+            if operation not in OPERATIONS:
+                raise StablemaxError(f"{operation} is not timed", f"one or more of: {', '.join(OPERATIONS)}")
+        if self.repeat is not None and self.repeat < 1:
+            raise StablemaxError(f"--repeat {shown(self.repeat)} is out of range", "1 or more")
+        if self.seed < 0:
+            raise StablemaxError(f"--seed {shown(self.seed)} is out of range", "0 or more")
+
+    def thread_counts(self, cores: int) -> tuple[int, ...]:
+        """Return the numbers of threads, in ascending order.
+
+        Raises
+        ------
+        StablemaxError
+            If there are fewer cores.
+        """
+        for count in self.threads:
+            if not 1 <= count <= cores:
+                raise StablemaxError(f"--threads {shown(count)} is out of range", f"1 to {cores}, the cores there are")
+        return tuple(sorted(set(self.threads or (1, cores))))
+
+    def implementations(self) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
+        """Return what to time, ours first and NumPy last, and notes on what is left out."""
+        found, notes = timed(self.peers)
+        plain = (WholeArrayNumpy(),) if {TimedPeer.NUMPY, TimedPeer.ALL} & set(self.peers) else ()
+        return (Ours(), *found, *plain), notes
+
+    def inputs(self, available_bytes: int | None) -> tuple[list[Input], list[str]]:
+        """Return the inputs that fit into memory, and notes on those that do not.
+
+        Raises
+        ------
+        StablemaxError
+            If none does.
+        """
+        inputs = [Input(shape, dtype) for shape in self.shapes for dtype in self.dtypes]
+        if available_bytes is None:
+            return inputs, ["this system does not tell how much memory is free: shapes are not checked against it"]
+        needed = {i: ARRAYS_HELD * i.shape.rows * i.shape.classes * np.dtype(i.dtype.value).itemsize for i in inputs}
+        notes = [
+            f"{i} is left out: with what is computed of it, it may take {count / 2**30:.3g} GiB, "
+            f"and {available_bytes / 2**30:.3g} GiB are free"
+            for i, count in needed.items()
+            if count > available_bytes
+        ]
+        fitting = [i for i, count in needed.items() if count <= available_bytes]
+        if not fitting:
+            raise StablemaxError(notes[0], "a smaller --shape")
+        return fitting, notes
+
+    def plan(self, implementations: tuple[Implementation, ...], cores: int) -> tuple[Plan, list[str]]:
+        """Choose what is timed, and say what is not.
+
+        Raises
+        ------
+        StablemaxError
+            If nothing can be timed beside ours.
+        """
+        plan: Plan = {}
+        notes: list[str] = []
+        for count in self.thread_counts(cores):
+            free = [i.name for i in implementations if i.needs_affinity and not machine.HAS_AFFINITY and count < cores]
+            notes += [
+                f"{name} is left out with {counted(count, 'thread')}: its threads cannot be bounded on this system"
+                for name in free
+            ]
+            for operation in self.operations:
+                chosen = tuple(i for i in implementations if operation in i.formulas and i.name not in free)
+                if len(chosen) > 1:
+                    plan[count, operation] = chosen
+                else:
+                    notes.append(
+                        f"{operation} is left out with {counted(count, 'thread')}: nothing to time beside ours"
+                    )
+        if not plan:
+            raise StablemaxError(notes[0], "name another --peer, or leave it out")
+        return plan, notes
