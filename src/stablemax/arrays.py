@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.sinks import MemorySink, file_sink, npy_sink
-from stablemax.streaming import BLOCK_CELLS, Resources, engine_for, plan
+from stablemax.streaming import BLOCK_CELLS, Resources, engine_for, for_engine, plan
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 from stablemax.workspace import Workspace
@@ -394,6 +394,7 @@ def _run(
     cut = plan(stream.rows, stream.classes, resources, whole=how.variant is not None and not how.variant.rowwise)
     noticed, size = Noticings(), stream.logits.size_bytes
     formula = job.variant or default_id(job.operation, get_format(job.format))
+    job = replace(job, stream=for_engine(stream, resources))
     with engine_for(resources, cut.threads) as engine:
         for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
             noticed += part

@@ -17,7 +17,7 @@ from stablemax.kernels import rows as kernels
 from stablemax.reduction import ExactSum, rounded
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.results import LossResult
-from stablemax.streaming import Resources, engine_for, plan
+from stablemax.streaming import Resources, engine_for, for_engine, plan
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
@@ -255,7 +255,7 @@ def cross_entropy_of(
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)
     job = LossJob(
-        stream,
+        for_engine(stream, resources),
         options,
         None if variant is None else variant.id,
         None if fmt is None else fmt.name,

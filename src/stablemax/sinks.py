@@ -178,7 +178,8 @@ def file_sink(
         # Some file systems cannot; there a full disk is told when it is full.
         with contextlib.suppress(OSError) if not _keeps_promises(stream) else contextlib.nullcontext():
             os.posix_fallocate(stream.fileno(), 0, size)
-    return FileSink(path, offset, dtype.str, layout)
+    # Absolute: a worker elsewhere runs in another folder.
+    return FileSink(str(Path(path).absolute()), offset, dtype.str, layout)
 
 
 def _keeps_promises(stream: IO[bytes]) -> bool:

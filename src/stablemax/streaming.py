@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.engines.base import Engine
+    from stablemax.inputs.stream import Stream
 
 BLOCK_CELLS = 1 << 18
 """Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""
@@ -138,3 +139,18 @@ def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
 
     with cluster(resources.scheduler, workers=threads) as engine:
         yield engine
+
+
+def for_engine(stream: Stream, resources: Resources) -> Stream:
+    """Return an input as the workers of the engine can read it.
+
+    Raises
+    ------
+    StablemaxError
+        If the workers of a cluster elsewhere cannot: it is in memory, or in a temporary file.
+    """
+    if not resources.elsewhere:
+        return stream
+    from stablemax.engines.sending import for_workers
+
+    return for_workers(stream, resources.scheduler)

@@ -337,11 +337,11 @@ def _in_unit(count: float) -> str:
     Examples
     --------
     >>> _in_unit(123), _in_unit(2.1e9)
-    ('123 B', '2.10 GB')
+    ('123 B', '2.1 GB')
     """
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
-            return f"{count / size:#.3g} {unit}"
+            return f"{count / size:.3g} {unit}"
     return f"{count:.0f} B"
 
 
