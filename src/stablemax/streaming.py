@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stablemax.engines.base import Engine
     from stablemax.inputs.stream import Stream
 
-BLOCK_CELLS = 1 << 18
+BLOCK_CELLS = 1 << 19
 """Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
@@ -93,7 +93,7 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
     Examples
     --------
     >>> plan(2048, 32768, Resources(threads=2)).blocks[:2]
-    [Block(start=0, stop=8), Block(start=8, stop=16)]
+    [Block(start=0, stop=16), Block(start=16, stop=32)]
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes

@@ -1,0 +1,123 @@
+"""``stablemax inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stablemax.cli import session
+from stablemax.cli.options import (
+    FilesArgument,
+    InputOptions,
+    LabelFilesOption,
+    LabelOptions,
+    OutputFormatOption,
+    PrintOptions,
+    StreamOptions,
+)
+from stablemax.cli.reproducing import changed, option
+from stablemax.errors import StablemaxError, shown
+from stablemax.vocabulary import FormatName, OutputFormat
+from stablemax.wording import counted
+
+if TYPE_CHECKING:
+    from stablemax.results import Inspection
+
+# What --fail-on takes: the names of sightings, and of a verdict.
+_SEEN = {
+    "nan": "with a NaN",
+    "inf": "with a +inf",
+    "masked-row": "of nothing but -inf",
+    "constant-row": "with all logits equal",
+    "label-masked": "whose label is at -inf",
+}
+FAILURES = (*_SEEN, "unsafe")
+
+
+def inspect(
+    inputs: InputOptions,
+    judged: LabelOptions,
+    streaming: StreamOptions,
+    printing: PrintOptions,
+    files: FilesArgument,
+    labels: LabelFilesOption = None,
+    number_format: Annotated[
+        list[FormatName] | None,
+        typer.Option("--format", help="Number format to judge; repeatable. All.", show_default=False, metavar="FORMAT"),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help=f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    output_format: OutputFormatOption = OutputFormat.TABLE,
+) -> int:
+    """Look at every logit once, and say what they are and which number format is safe for them.
+
+    Range, quantiles, NaN and masks; and for each format the share of rows on which a naive and a shifted
+    softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
+    that of each row's most likely class. Takes inputs of any size in bounded memory.
+    """
+    session.check_written_as(output_format, "an inspection")
+    failures = _failures(fail_on)
+    if "unsafe" in failures and not number_format:
+        raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
+
+    from stablemax.formats import FORMATS
+    from stablemax.inspection.workflow import inspect_stream
+    from stablemax.render.inspections import render
+
+    named, targets = session.logits_and_labels(files, labels)
+    resources = session.resources(streaming)
+    command = (
+        *("stablemax", "inspect", *files),
+        *option("--labels", labels),
+        *changed(inputs),
+        *changed(judged),
+        *option("--format", number_format),
+    )
+    with session.progress(printing, f"reading {named[0]}") as progress:
+        result = inspect_stream(
+            session.open_stream(named, targets, inputs),
+            formats=[name for name in FORMATS if not number_format or name in number_format],
+            ignore_index=judged.ignore_index,
+            resources=resources,
+            command=command,
+            progress=progress,
+        )
+    session.say(result.notes, printing)
+    session.emit(render(result, output_format, color=printing.color, to_file=printing.output is not None), printing)
+    return _verdict(result, failures)
+
+
+def _failures(given: list[str] | None) -> tuple[str, ...]:
+    """Read --fail-on: names, each alone or with commas between them."""
+    names = tuple(dict.fromkeys(name.strip() for text in given or () for name in text.split(",")))
+    for name in names:
+        if name not in FAILURES:
+            raise StablemaxError(
+                f"--fail-on: there is nothing called {shown(name)!r}", f"one or more of: {', '.join(FAILURES)}"
+            )
+    return names
+
+
+def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:
+    """Say what of --fail-on there is; 1 if anything."""
+    found = []
+    for name in failures:
+        if name == "unsafe":
+            unsafe = [f.format for f in result.formats if not f.safe]
+            found += [f"{fmt} is not safe for these logits" for fmt in unsafe]
+            continue
+        seen = result.sighting(name)
+        if seen.rows:
+            found.append(
+                f"{counted(seen.rows, 'row')} {_SEEN[name]}; the first is row {seen.first_row:,} of {seen.first_file}"
+            )
+    for line in found:
+        session.warn(f"failed: {line}")
+    return 1 if found else 0

@@ -1,0 +1,192 @@
+"""Inspect an input of any size: plan, look, and say what was seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stablemax.blocks import blocks_of
+from stablemax.errors import StablemaxError
+from stablemax.formats import FORMATS
+from stablemax.inputs.noticed import inexact_notes
+from stablemax.inputs.wording import size_of
+from stablemax.inspection.finding import finding_of
+from stablemax.inspection.job import Look
+from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS
+from stablemax.inspection.tally import QUANTITIES, SIGHTED, Tally
+from stablemax.kernels.rows import PIECE
+from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
+from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, engine_for, for_engine, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stablemax.inputs.stream import Stream
+
+PERCENT = (0, 1, 25, 50, 75, 99, 100)
+ROWS_AT_A_TIME = 1 << 12
+"""Most rows that are read at a time, however few classes they have: some fifty numbers are kept of each."""
+ROWS_A_TASK = 1 << 12
+"""Rows that are judged at once; what is computed of a row costs little, and calling NumPy for few of them much."""
+TASKS_A_THREAD = 2
+KEPT_BYTES = 16 << 20
+"""What the quantiles and the numbers of the rows in work take of --memory, however many rows there are."""
+
+
+def inspect_stream(
+    stream: Stream,
+    *,
+    formats: Sequence[str] = tuple(FORMATS),
+    ignore_index: int | None = -100,
+    resources: Resources | None = None,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Inspection:
+    """Look at every logit once.
+
+    Parameters
+    ----------
+    stream : Stream
+        Logits (N, K) of any size, and class labels if there are any.
+    formats : sequence of str
+        Number formats to judge; all when not given.
+    ignore_index : int or None
+        Rows with this label do not count for losses and gradients.
+    resources : Resources, optional
+        Threads, memory and engine.
+    command : tuple of str
+        The command that reproduces it.
+    progress : callable, optional
+        Called with (rows done, rows in all, what runs).
+
+    Returns
+    -------
+    Inspection
+        The same to the last bit for any resources, but for what the processor's exp decides.
+
+    Raises
+    ------
+    StablemaxError
+        If the labels are soft targets or do not fit, or a file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stablemax.inputs.stored import StoredArray
+    >>> from stablemax.inputs.stream import as_stream
+    >>> logits = np.array([[0.0, 20.0], [0.5, 1.0]], np.float32)
+    >>> found = inspect_stream(as_stream(StoredArray.of(logits)), formats=("float16", "float32"))
+    >>> found.largest, [s.rows for s in found.sightings if s.what == "nan"]
+    (20.0, [0])
+    >>> [f.shares for f in found.forecasts if f.operation == "cross_entropy" and f.formula == "shifted"]
+    [{<Outcome.OK: 'ok'>: 1.0}, {<Outcome.OK: 'ok'>: 0.5, <Outcome.LOST: 'lost'>: 0.5}]
+    """
+    if stream.has_soft_targets:
+        raise StablemaxError(
+            f"{stream.sources[1].name}: soft targets of shape {stream.sources[1].shape}; inspect takes class labels",
+            "leave them out: loss and gradient are then those of the most likely class",
+        )
+    resources = resources or Resources()
+    planned = _planned(stream, resources)
+    step = min(planned.blocks[0].rows if planned.blocks else 1, ROWS_AT_A_TIME)
+    fair = -(-stream.rows // (TASKS_A_THREAD * planned.threads))
+    task = max(1, -(-min(ROWS_A_TASK, fair) // step)) * step
+    job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
+    tally = Tally.of_nothing(len(formats))
+    blocks = blocks_of(stream.rows, task)
+    with engine_for(resources, planned.threads) as engine:
+        done = 0
+        for block, part in zip(blocks, engine.run(job, blocks), strict=True):
+            tally += part
+            done += block.rows
+            if progress is not None:
+                progress(done, stream.rows, "inspecting")
+    return inspection_of(tally, stream, tuple(formats), command)
+
+
+def _planned(stream: Stream, resources: Resources) -> Plan:
+    """Cut the rows so that what is kept of them fits into the memory beside the blocks."""
+    if resources.memory is None:
+        return plan(stream.rows, stream.classes, resources)
+    need = RESERVED + KEPT_BYTES + min(stream.classes, PIECE) * BYTES_PER_CELL
+    if resources.memory < need:
+        raise StablemaxError(
+            f"--memory {size_of(resources.memory)} is too little to inspect rows of {stream.classes:,} classes",
+            f"give at least {math.ceil(need / 1e6):.0f}MB",
+        )
+    return plan(stream.rows, stream.classes, replace(resources, memory=resources.memory - KEPT_BYTES))
+
+
+def inspection_of(tally: Tally, stream: Stream, formats: tuple[str, ...], command: tuple[str, ...]) -> Inspection:
+    """Turn counts into a result, with its finding.
+
+    Parameters
+    ----------
+    tally : Tally
+        Of all rows.
+    stream : Stream
+        What was looked at.
+    formats : tuple of str
+        Number formats, as in the tally.
+    command : tuple of str
+        The command that reproduces it.
+    """
+    forecasts = tuple(_forecasts(tally, formats))
+    judged = tuple(
+        FormatForecast(name, _is_safe(name, forecasts), int(ties) / tally.judged if tally.judged else 0.0)
+        for name, ties in zip(formats, tally.tied, strict=True)
+    )
+    labels = stream.sources[1].name if stream.labels is not None else ""
+    accuracy = tally.right / tally.counted if labels and tally.counted else None
+    return Inspection(
+        source=stream.sources[0].name,
+        labels=labels,
+        files=len(stream.logits.parts),
+        dtype=stream.logits.dtype.name,
+        shape=stream.shape,
+        axis=stream.axis,
+        rows=stream.rows,
+        classes=stream.classes,
+        size_bytes=stream.logits.size_bytes,
+        smallest=tally.smallest if math.isfinite(tally.smallest) else math.nan,
+        largest=tally.largest if math.isfinite(tally.largest) else math.nan,
+        judged_rows=tally.judged,
+        counted_rows=tally.counted,
+        accuracy=accuracy,
+        sightings=tuple(_sighting(name, tally, stream) for name in SIGHTED),
+        quantiles=tuple(_quantiles(name, tally) for name in QUANTITIES),
+        formats=judged,
+        forecasts=forecasts,
+        finding=finding_of(judged, forecasts, stream.rows, tally.judged, has_labels=bool(labels)),
+        command=command,
+        notes=(*stream.notes, *inexact_notes(tally.inexact, stream.sources[0].name)),
+    )
+
+
+def _forecasts(tally: Tally, formats: tuple[str, ...]) -> list[Forecast]:
+    found = []
+    for place, name in enumerate(formats):
+        for formula, by_operation in zip(FORMULAS, tally.outcomes[place], strict=True):
+            for operation, counts in zip(OPERATIONS, by_operation.tolist(), strict=True):
+                rows = sum(counts)
+                shares = {o: n / rows for o, n in zip(CODES, counts, strict=True) if n}
+                worst = max(shares, key=lambda o: o.severity, default=Outcome.OK)
+                found.append(Forecast(name, operation.value, formula, rows, worst, shares))
+    return found
+
+
+def _is_safe(name: str, forecasts: tuple[Forecast, ...]) -> bool:
+    return all(f.worst is Outcome.OK for f in forecasts if f.format == name and f.formula == "shifted")
+
+
+def _sighting(what: str, tally: Tally, stream: Stream) -> Sighting:
+    seen = tally.seen[what]
+    if seen.first is None:
+        return Sighting(what, 0, 0)
+    return Sighting(what, seen.rows, seen.cells, *stream.logits.place(seen.first))
+
+
+def _quantiles(of: str, tally: Tally) -> Quantiles:
+    sketch = tally.sketches[of].compacted()
+    return Quantiles(of, sketch.count, PERCENT, sketch.quantiles(PERCENT), sketch.digits)
