@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
@@ -13,9 +14,11 @@ settings.load_profile("ci")
 
 
 def pytest_configure() -> None:
-    """Let programs under test be interrupted, also where the tests run in the background of a shell.
+    """Give programs under test a clean start, which can be interrupted also from the background of a shell.
 
     There SIGINT is ignored, which every child inherits, and Python then installs no handler of its own.
     """
+    # What this run was asked for is not meant for the runs that tests start.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -161,7 +161,7 @@ def test_the_size_of_the_blocks_and_the_threads_do_not_change_a_bit(
     whole = cross_entropy_of(given_, reduction=reduction, options=options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "ALONE_CELLS", 0)
-        patch.setattr(streaming, "BLOCK_CELLS", cells)
+        patch.setattr(streaming, "STEP_CELLS", cells)
         pieces = cross_entropy_of(given_, reduction=reduction, options=options, resources=Resources(threads=2))
     assert np.float64(pieces.value).tobytes() == np.float64(whole.value).tobytes()
     if reduction is Reduction.NONE:

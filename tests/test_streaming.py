@@ -72,7 +72,7 @@ def test_a_loss_has_the_same_bits_for_any_files_blocks_and_threads(
         files, label_files, cells, threads = data.draw(cuts(n))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(streaming, "ALONE_CELLS", 0)
-            patch.setattr(streaming, "BLOCK_CELLS", cells)
+            patch.setattr(streaming, "STEP_CELLS", cells)
             pieces = cross_entropy_of(
                 as_stream(cut(x, files, folder), cut(labels, label_files, folder), axis=1),
                 reduction=reduction,
@@ -110,7 +110,7 @@ def result(operation: Operation, stream: Stream, resources: Resources) -> Array:
 def small_blocks(operation: Operation, stream: Stream, cells: int, resources: Resources) -> Array:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "ALONE_CELLS", 0)
-        patch.setattr(streaming, "BLOCK_CELLS", cells)
+        patch.setattr(streaming, "STEP_CELLS", cells)
         return result(operation, stream, resources)
 
 
@@ -156,7 +156,7 @@ def test_a_plan_covers_every_row_once_and_fits_the_memory(rows: int, classes: in
     assert found.blocks[0].start == 0
     assert found.blocks[-1].stop == rows
     assert all(a.stop == b.start for a, b in zip(found.blocks, found.blocks[1:], strict=False))
-    held = max(b.rows for b in found.blocks) * min(classes, row_kernels.PIECE) * found.threads
+    held = found.step * min(classes, row_kernels.PIECE) * found.threads
     assert held * streaming.BYTES_PER_CELL <= memory
     assert 1 <= found.threads <= threads
 

@@ -25,7 +25,7 @@ from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.sinks import MemorySink, file_sink, npy_sink
-from stablemax.streaming import BLOCK_CELLS, Resources, engine_for, for_engine, plan
+from stablemax.streaming import STEP_CELLS, Resources, engine_for, for_engine, plan
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 from stablemax.workspace import Workspace
@@ -93,6 +93,8 @@ class ArrayJob:
         What is computed.
     format : str
         The format of the result.
+    step : int
+        How many rows are computed at once.
     variant : str or None
         Another formula than the accurate one.
     accumulation : Accumulation or None
@@ -107,6 +109,7 @@ class ArrayJob:
     sink: Sink
     operation: Operation
     format: str
+    step: int = 1
     variant: str | None = None
     accumulation: Accumulation | None = None
     options: TargetOptions = field(default_factory=TargetOptions)
@@ -128,6 +131,9 @@ class ArrayJob:
 
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
+        return sum((self._compute(step, workspace) for step in block.steps(self.step)), Noticings())
+
+    def _compute(self, block: Block, workspace: Workspace) -> Noticings:
         labels = None
         if self._is_gradient:
             labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
@@ -336,8 +342,8 @@ def compute(
         sink,
         operation,
         how.result_format(stream).name,
-        None if how.variant is None else how.variant.id,
-        how.accumulation,
+        variant=None if how.variant is None else how.variant.id,
+        accumulation=how.accumulation,
     )
     return _run(job, how, resources or Resources(), progress)
 
@@ -362,10 +368,10 @@ def compute_gradient(
         sink,
         Operation.CROSS_ENTROPY_GRAD,
         how.result_format(stream).name,
-        None if how.variant is None else how.variant.id,
-        how.accumulation,
-        options,
-        _divisor(stream, options) if reduction is Reduction.MEAN else 1.0,
+        variant=None if how.variant is None else how.variant.id,
+        accumulation=how.accumulation,
+        options=options,
+        divisor=_divisor(stream, options) if reduction is Reduction.MEAN else 1.0,
     )
     return _run(job, how, resources or Resources(), progress)
 
@@ -376,7 +382,7 @@ def _divisor(stream: Stream, options: TargetOptions) -> float:
         return float(stream.rows)
     total = ExactSum()
     with Workspace() as workspace:
-        for block in blocks_of(stream.rows, BLOCK_CELLS):
+        for block in blocks_of(stream.rows, STEP_CELLS):
             labels = stream.read_labels(block, options.ignore_index, workspace)
             labels = labels[kept_rows(labels, options.ignore_index)]
             weights = row_weights(labels, options)
@@ -394,7 +400,7 @@ def _run(
     cut = plan(stream.rows, stream.classes, resources, whole=how.variant is not None and not how.variant.rowwise)
     noticed, size = Noticings(), stream.logits.size_bytes
     formula = job.variant or default_id(job.operation, get_format(job.format))
-    job = replace(job, stream=for_engine(stream, resources))
+    job = replace(job, stream=for_engine(stream, resources), step=cut.step)
     with engine_for(resources, cut.threads) as engine:
         for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
             noticed += part

@@ -23,6 +23,16 @@ class Block:
         """How many they are."""
         return self.stop - self.start
 
+    def steps(self, size: int) -> list[Block]:
+        """Cut it into blocks of a size.
+
+        Examples
+        --------
+        >>> Block(4, 7).steps(2)
+        [Block(start=4, stop=6), Block(start=6, stop=7)]
+        """
+        return [Block(start, min(start + size, self.stop)) for start in range(self.start, self.stop, size)]
+
 
 def blocks_of(rows: int, size: int) -> list[Block]:
     """Cut rows into blocks of a size.
@@ -32,4 +42,4 @@ def blocks_of(rows: int, size: int) -> list[Block]:
     >>> blocks_of(5, 2)
     [Block(start=0, stop=2), Block(start=2, stop=4), Block(start=4, stop=5)]
     """
-    return [Block(start, min(start + size, rows)) for start in range(0, rows, size)]
+    return Block(0, rows).steps(size)

@@ -85,6 +85,8 @@ class LossJob:
         Logits and labels.
     options : TargetOptions
         Weights, smoothing, ignored label.
+    step : int
+        How many rows are computed at once.
     variant, format : str or None
         Another formula than the accurate one, another format than float64.
     accumulation : Accumulation or None
@@ -95,6 +97,7 @@ class LossJob:
 
     stream: Stream
     options: TargetOptions
+    step: int
     variant: str | None = None
     format: str | None = None
     accumulation: Accumulation | None = None
@@ -105,33 +108,43 @@ class LossJob:
         options, soft = self.options, self.stream.has_soft_targets
         labels = self.stream.read_labels(block, options.ignore_index, workspace)
         kept = kept_rows(labels, options.ignore_index)
-        fast = not (self.variant or self.format or self.accumulation or soft or options.label_smoothing)
-        losses = (self._fast if fast else self._by_variant)(block, labels, kept, workspace)
+        losses = np.zeros(block.rows, dtype=get_format(self.format or FLOAT64.name).dtype)
+        compute, inexact = (self._fast if self._is_fast else self._by_variant), Noticed()
+        for step in block.steps(self.step):
+            rows = slice(step.start - block.start, step.stop - block.start)
+            inexact += compute(step, labels[rows], kept[rows], losses[rows], workspace)
         weights = row_weights(labels[kept], options)
-        counted = losses[kept]
+        count = int(kept.sum())
         bad = np.flatnonzero(~np.isfinite(losses) & kept)
         return LossPart(
-            ExactSum.of(counted),
-            ExactSum.of(weights) if weights is not None else ExactSum(int(kept.sum()) << 1074, int(kept.sum())),
+            ExactSum.of(losses[kept]),
+            ExactSum.of(weights) if weights is not None else ExactSum.of_ones(count),
             block.rows,
             self._why(block, losses, labels, int(bad[0]), workspace) if len(bad) else None,
             odd_targets(labels, block.start) if soft else Noticed(),
-            self._inexact(block, workspace),
+            inexact,
             ((losses, kept),) if self.keeps_rows else (),
         )
 
-    def _fast(self, block: Block, labels: Array, kept: Array, workspace: Workspace) -> Array:
+    @property
+    def _is_fast(self) -> bool:
+        """Whether the kernels compute it: the accurate formula, in float64, of labels."""
+        changed = self.variant or self.format or self.accumulation or self.options.label_smoothing
+        return not (changed or self.stream.has_soft_targets)
+
+    def _fast(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
         # A row that does not count may have any label; class 0 is as good as another.
-        chosen = np.where(kept, labels, 0)
+        chosen, noticed = np.where(kept, labels, 0), Noticed()
         if self.stream.classes <= kernels.PIECE:
-            x = self.stream.logits.read(block.start, block.stop, workspace)
-            losses = kernels.losses(x, chosen, workspace)
+            x = self.stream.logits.read(step.start, step.stop, workspace)
+            noticed = inexact_integers(x, step.start)
+            out[:] = kernels.losses(x, chosen, workspace)
         else:
-            losses = np.array([self._long(block.start + n, int(y), workspace) for n, y in enumerate(chosen)])
+            out[:] = [self._long(step.start + n, int(y), workspace) for n, y in enumerate(chosen)]
         if self.options.weight is not None:
-            losses *= self.options.weight[chosen]
-        losses[~kept] = 0.0
-        return losses
+            out *= self.options.weight[chosen]
+        out[~kept] = 0.0
+        return noticed
 
     def _long(self, row: int, label: int, workspace: Workspace) -> float:
         logits = self.stream.logits
@@ -143,23 +156,17 @@ class LossJob:
         at_label = logits.read(row, row + 1, workspace, first=label, last=label + 1)[:, 0]
         return float(kernels.loss_from(odds, at_label)[0])
 
-    def _by_variant(self, block: Block, labels: Array, kept: Array, workspace: Workspace) -> Array:
+    def _by_variant(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
         xp = Arithmetic(get_format(self.format or FLOAT64.name), self.accumulation)
-        losses = np.zeros(block.rows, dtype=xp.format.dtype)
+        x = self.stream.logits.read(step.start, step.stop, workspace)
         at = np.flatnonzero(kept)
         if len(at):
-            x = self.stream.logits.read(block.start, block.stop, workspace)
             targets = targets_of(labels[at], self.stream.classes, self.options, xp)
-            losses[at] = evaluate(self._formula(xp.format), xp.array(x[at]), xp, targets)
-        return losses
+            out[at] = evaluate(self._formula(xp.format), xp.array(x[at]), xp, targets)
+        return inexact_integers(x, step.start)
 
     def _formula(self, fmt: Format) -> Variant:
         return get(self.variant) if self.variant else default_variant(Operation.CROSS_ENTROPY, fmt)
-
-    def _inexact(self, block: Block, workspace: Workspace) -> Noticed:
-        if self.stream.logits.dtype.kind not in "iu":
-            return Noticed()
-        return inexact_integers(self.stream.logits.read(block.start, block.stop, workspace), block.start)
 
     def _why(
         self, block: Block, losses: Array, labels: Array, bad: int, workspace: Workspace
@@ -254,15 +261,16 @@ def cross_entropy_of(
     # A sum in a format depends on the order of the rows, so that all of them are needed at once.
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)
+    cut = plan(stream.rows, stream.classes, resources, whole=variant is not None and not variant.rowwise)
     job = LossJob(
         for_engine(stream, resources),
         options,
+        cut.step,
         None if variant is None else variant.id,
         None if fmt is None else fmt.name,
         accumulation,
         keeps_rows,
     )
-    cut = plan(stream.rows, stream.classes, resources, whole=variant is not None and not variant.rowwise)
     total, size = LossPart(), stream.logits.size_bytes
     parts: list[tuple[Array, Array]] = []
     with engine_for(resources, cut.threads) as engine:

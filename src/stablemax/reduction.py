@@ -66,6 +66,17 @@ class ExactSum:
             int(np.isneginf(given).sum()),
         )
 
+    @classmethod
+    def of_ones(cls, count: int) -> ExactSum:
+        """Add 1 so many times: what a mean without weights divides by.
+
+        Examples
+        --------
+        >>> ExactSum.of_ones(3).rounded()
+        3.0
+        """
+        return cls(count << _LOWEST, count)
+
     def __add__(self, other: ExactSum) -> ExactSum:
         """Merge two sums."""
         return ExactSum(

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from stablemax.engines.base import Engine
     from stablemax.inputs.stream import Stream
 
-BLOCK_CELLS = 1 << 19
-"""Most logits in a block: enough that handing blocks out costs nothing, few enough for the cache."""
+STEP_CELLS = 1 << 19
+"""Most logits that are computed at once: enough that a step's Python costs nothing, few enough for the cache."""
+STEPS = 16
+"""Most steps in a block, which is handed out as one: a hand-over wakes two threads."""
+BLOCKS = 8
+"""Blocks for each thread, so that none is left waiting for another's last one."""
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
@@ -65,11 +69,14 @@ class Plan:
     ----------
     blocks : list of Block
         All rows, in their order.
+    step : int
+        How many rows of a block are computed at once.
     threads : int
-        How many of the blocks are computed at once.
+        How many blocks are computed at once.
     """
 
     blocks: list[Block]
+    step: int
     threads: int
 
 
@@ -92,15 +99,16 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
 
     Examples
     --------
-    >>> plan(2048, 32768, Resources(threads=2)).blocks[:2]
-    [Block(start=0, stop=16), Block(start=16, stop=32)]
+    >>> found = plan(2048, 32768, Resources(threads=2))
+    >>> found.step, found.blocks[:2]
+    (16, [Block(start=0, stop=128), Block(start=128, stop=256)])
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
     """
     threads = resources.threads or available_threads()
     least = min(classes, PIECE)
-    cells = affordable = BLOCK_CELLS
+    cells = affordable = STEP_CELLS
     if resources.memory is not None:
         affordable = max(0, resources.memory - RESERVED) // BYTES_PER_CELL
         if affordable < least:
@@ -116,11 +124,12 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
             raise StablemaxError(
                 "a formula that needs all rows at once does not fit into --memory", "leave --memory out"
             )
-        return Plan([Block(0, rows)], 1)
+        return Plan([Block(0, rows)], max(1, rows), 1)
     if rows * classes <= min(ALONE_CELLS, cells):
-        return Plan(blocks_of(rows, max(1, rows)), 1)
-    size = max(1, min(cells // classes, -(-rows // threads)))
-    return Plan(blocks_of(rows, size), threads)
+        return Plan(blocks_of(rows, max(1, rows)), max(1, rows), 1)
+    step = max(1, min(cells // classes, -(-rows // threads)))
+    steps = max(1, min(STEPS, rows // (step * threads * BLOCKS)))
+    return Plan(blocks_of(rows, step * steps), step, threads)
 
 
 @contextlib.contextmanager

@@ -44,10 +44,15 @@ def told() -> Done:
     return run(*TINY, "--output-format", "json")
 
 
+@pytest.fixture(scope="module")
+def known() -> Benchmark:
+    return sample()
+
+
 @pytest.fixture
-def injected(monkeypatch: pytest.MonkeyPatch) -> Benchmark:
+def injected(known: Benchmark, monkeypatch: pytest.MonkeyPatch) -> Benchmark:
     """Let the command find a benchmark whose figures are known, instead of measuring one."""
-    result = sample()
+    result = known
     monkeypatch.setattr("stablemax.benchmarking.workflow.bench", lambda *_, **__: result)
     return result
 

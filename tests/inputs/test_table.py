@@ -416,3 +416,11 @@ def test_too_many_columns_are_refused(refusal: Refusal) -> None:
 
 def test_a_wide_table_is_read() -> None:
     assert read(",".join(["1.5"] * 2**19) + "\n" + ",".join(["2.5"] * 2**19)).array.shape == (2, 2**19)
+
+
+def test_columns_that_are_taken_out_leave_the_others_in_their_order() -> None:
+    # The commonest file of all: an index of pandas' in front, labels at the end.
+    text = "".join([",a,b,c,label\n", *(f"{i},{i}.5,-{i}.25,{i}e3,{i % 3}\n" for i in range(200))])
+    table = read(text, label_column="label")
+    assert table.array.tolist() == [[i + 0.5, -(i + 0.25), i * 1e3] for i in range(200)]
+    assert table.labels.tolist() == [i % 3 for i in range(200)]

@@ -49,7 +49,7 @@ class _Rows:
             place = layout.label_column - (layout.index_column and not layout.index_guessed)
             self._labels.write(parsed[:, place].copy())
             dropped.append(place)
-        self._values.write(np.delete(parsed, dropped, axis=1) if dropped else parsed)
+        self._values.write(np.ascontiguousarray(np.delete(parsed, dropped, axis=1) if dropped else parsed))
         self.count += len(parsed)
 
     def _check_index(self, column: Array) -> None:

@@ -89,7 +89,7 @@ def inspect_stream(
         )
     resources = resources or Resources()
     planned = _planned(stream, resources)
-    step = min(planned.blocks[0].rows if planned.blocks else 1, ROWS_AT_A_TIME)
+    step = min(planned.step, ROWS_AT_A_TIME)
     fair = -(-stream.rows // (TASKS_A_THREAD * planned.threads))
     task = max(1, -(-min(ROWS_A_TASK, fair) // step)) * step
     job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
