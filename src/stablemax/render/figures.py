@@ -100,9 +100,14 @@ def number(value: float, fmt: str = "float64") -> str:
     --------
     >>> number(1803.6252505010002), number(0.09003057330846786, "float32"), number(float("nan"))
     ('1803.6252505', '0.09003057', 'nan')
+    >>> number(448.0, "float8_e4m3fn")
+    '448'
     """
     if fmt == "float64" or not math.isfinite(value):
         return f"{value:.12g}"
+    if value.is_integer() and abs(value) < 2**24:
+        # The fewest digits would do, but 4.5e+02 looks like a number cut short.
+        return f"{value:.0f}"
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
     convert = FORMATS[fmt].round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))

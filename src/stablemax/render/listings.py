@@ -9,7 +9,7 @@ from stablemax.formats import FLOAT32, FORMATS
 from stablemax.inputs.generated import PRESETS
 from stablemax.inputs.hazards import HAZARDS
 from stablemax.registry import variants as _variants
-from stablemax.render import data
+from stablemax.render import data, figures
 from stablemax.vocabulary import Operation, OutputFormat
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def formats() -> Listing:
                 f.name,
                 str(f.precision),
                 f"2^-{f.precision}",
-                f"{f.max:.6g}",
-                f"{f.smallest_normal:.6g}",
-                f"{f.smallest_subnormal:.6g}",
+                figures.exact(f.max).removesuffix(".0"),
+                figures.exact(f.smallest_normal).removesuffix(".0"),
+                figures.exact(f.smallest_subnormal).removesuffix(".0"),
                 f"above {f.exp_overflow.real:.5g}",
                 repr(f.exp_overflow.first_bad),
                 f"below {f.exp_underflow.real:.5g}",
