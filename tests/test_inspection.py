@@ -348,6 +348,7 @@ def test_soft_targets_are_refused_with_what_to_do_instead() -> None:
     with pytest.raises(StablemaxError, match="soft targets") as caught:
         inspected(np.zeros((2, 3)), labels=np.full((2, 3), 1 / 3))
     assert "most likely class" in caught.value.hint
+    assert "quote one pattern" in caught.value.hint, "two files that a shell found for an unquoted one"
 
 
 def test_a_label_that_is_no_class_is_refused() -> None:
@@ -448,6 +449,14 @@ def test_the_narrowest_safe_format_is_named_and_why_a_narrower_one_is_not() -> N
     assert found.finding == (
         "bfloat16 is the narrowest format in which the shifted softmax, loss and gradient are safe for these logits; "
         "float16 cannot hold 10% of the rows."
+    )
+
+
+def test_what_goes_wrong_is_told_of_the_format_that_it_goes_wrong_in() -> None:
+    found = inspected(np.array([[0.0, 20.0]], np.float32), formats=("float32", "float64"))
+    assert found.finding.startswith(
+        "float64 is the narrowest format in which the shifted softmax, loss and gradient are safe for these logits; in "
+        "float32 the loss of the most likely class collapses to 0 in 100% of the rows."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stablemax import arrays, streaming
+from stablemax.cli import session
+from stablemax.cli.options import InputOptions
 from stablemax.errors import StablemaxError
 from stablemax.inputs.array_file import open_array
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import Stream, as_stream
+from stablemax.inspection.workflow import inspect_stream
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as row_kernels
 from stablemax.loss import cross_entropy_of
@@ -204,16 +208,23 @@ def test_the_command_prints_the_same_digits_for_any_threads_memory_and_files(des
     assert not any(done.stderr for done in found)
 
 
+# Not ru_maxrss: a process inherits that of its parent, beside which no peak of its own would show.
 PEAK = """
-import resource, sys
+import sys
+from pathlib import Path
 from stablemax.cli.main import main
 import numpy, ml_dtypes, concurrent.futures.thread, stablemax.loss, stablemax.arrays
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+before = peak()
 try:
     main()
 except SystemExit:
     pass
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, file=sys.stderr)
+print(peak() - before, file=sys.stderr)
 """
 
 
@@ -238,16 +249,85 @@ def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], de
     assert int(done.stderr.splitlines()[-1]) <= 24e6
 
 
+@pytest.mark.parametrize("run", [cross_entropy_of, arrays.gradient_of, inspect_stream])
+def test_progress_counts_bytes_from_none_before_the_first_block_to_all(run: Any) -> None:
+    logits = np.zeros((40, 3), np.float16)
+    stream = as_stream(StoredArray.of(logits), StoredArray.of(np.zeros(40, np.int64)))
+    told: list[tuple[int, int]] = []
+    run(stream, progress=lambda done, total, _: told.append((done, total)))
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    # The rate is counted from the first one on, so that none may be done by then.
+    assert (told[0], told[-1]) == ((0, logits.nbytes), (logits.nbytes, logits.nbytes))
+
+
 @LINUX
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["interrupt", "kill"])
-def test_a_run_that_is_stopped_leaves_no_half_file(sent: int, code: int, desk: Path) -> None:
+@pytest.mark.parametrize(
+    ("classes", "targets"),
+    [(2, "labels"), (20_000, "soft")],
+    ids=["many short rows", "soft targets"],
+)
+@pytest.mark.parametrize("command", ["loss", "grad"])
+def test_what_comes_with_the_logits_counts_too(command: str, classes: int, targets: str, tmp_path: Path) -> None:
+    rows = 12_000_000 // classes
+    np.save(tmp_path / "x.npy", np.ones((rows, classes), dtype=np.float32))
+    soft = targets == "soft"
+    np.save(tmp_path / "y.npy", np.full((rows, classes), 1 / classes, np.float32) if soft else np.zeros(rows, np.int64))
+    arguments = [command, "x.npy", "y.npy", "--memory", "24MB", "--threads", "2"]
+    arguments += ["-o", "g.npy"] if command == "grad" else []
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr.splitlines()[-1]) <= 24e6
+
+
+def test_under_a_cap_no_text_is_held_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,2\n3,4\n")
+    capped = session.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources(memory=10**8))
+    free = session.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources())
+    assert capped.logits.parts[0].stored.memory is None
+    assert free.logits.parts[0].stored.memory is not None
+
+
+@pytest.mark.parametrize("command", [("loss", "y.npy"), ("logsumexp",)], ids=lambda command: command[0])
+def test_a_formula_that_takes_a_row_whole_is_refused_where_the_row_does_not_fit(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    # Of the accurate formula a piece fits.
+    np.save(tmp_path / "x.npy", np.zeros((1, row_kernels.PIECE + 10_000), dtype=np.float32))
+    np.save(tmp_path / "y.npy", np.zeros(1, dtype=np.int64))
+    arguments = (command[0], "x.npy", *command[1:], "--memory", "25.5MB")
+    assert stablemax(*arguments, cwd=tmp_path).returncode == 0
+    refused = stablemax(*arguments, "--variant", "shifted", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "is too little for rows of 272,144 classes" in refused.stderr
+
+
+def test_a_full_folder_of_temporary_files_is_named_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(arrays, "file_sink", full)
+    stream = as_stream(StoredArray.of(np.zeros((4, 1000))))
+    how, resources = arrays.How(), Resources(memory=1000)
+    with (
+        pytest.raises(StablemaxError, match=r"32,000 bytes does not fit into .* \(No space left on device\)") as told,
+        arrays.result_of(Operation.SOFTMAX, stream, how, lambda _: (), resources),
+    ):
+        pass
+    assert "TMPDIR" in told.value.hint
+
+
+@LINUX
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_run_that_is_stopped_leaves_no_half_file(sent: str, code: int, desk: Path) -> None:
     command = [sys.executable, "-m", "stablemax", "softmax", "x.npy", "-o", "interrupted.npy", "--threads", "1"]
     before = {path.name for path in desk.iterdir()}
     running = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()
     while {path.name for path in desk.iterdir()} == before and time.monotonic() - begun < 20:
         time.sleep(0.001)
-    running.send_signal(sent)
+    running.send_signal(getattr(signal, sent))
     _, said = running.communicate(timeout=20)
     assert (running.returncode, said) == (code, "")
     assert {path.name for path in desk.iterdir()} == before

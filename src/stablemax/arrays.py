@@ -14,10 +14,11 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.blocks import Block, blocks_of
-from stablemax.errors import StablemaxError
+from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.wording import size_of
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
@@ -25,7 +26,7 @@ from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.sinks import MemorySink, file_sink, npy_sink
-from stablemax.streaming import STEP_CELLS, Resources, engine_for, for_engine, plan
+from stablemax.streaming import ROW_CELLS, STEP_CELLS, Resources, engine_for, for_engine, plan
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 from stablemax.workspace import Workspace
@@ -124,7 +125,7 @@ class ArrayJob:
         return Arithmetic(get_format(self.format), self.accumulation)
 
     @property
-    def _is_fast(self) -> bool:
+    def is_fast(self) -> bool:
         """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
         plain = not (self.variant or self.accumulation)
         return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
@@ -137,7 +138,7 @@ class ArrayJob:
         labels = None
         if self._is_gradient:
             labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
-        if self._is_fast and self.stream.classes > PIECE:
+        if self.is_fast and self.stream.classes > PIECE:
             for row in range(block.rows):
                 self._long(block.start + row, None if labels is None else labels[row : row + 1], workspace)
             return Noticings()
@@ -146,7 +147,7 @@ class ArrayJob:
             odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
             inexact_integers(x, block.start),
         )
-        (self._fast if self._is_fast else self._by_variant)(block, x, labels, workspace)
+        (self._fast if self.is_fast else self._by_variant)(block, x, labels, workspace)
         return noticed
 
     def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
@@ -286,8 +287,10 @@ def result_in_npy(
         If the file cannot be written, or the disk has no room for it.
     """
     shape, axis = shape_of_result(operation, stream)
+    fmt = how.result_format(stream)
+    widened = () if fmt.is_native else (f"{shown(path)}: {fmt.name} is written as float32, for NumPy lacks it",)
     with whole_file(path, force=force) as file:
-        return run(npy_sink(file, shape, axis, how.result_format(stream).stored_dtype))
+        return (*run(npy_sink(file, shape, axis, fmt.stored_dtype)), *widened)
 
 
 @contextlib.contextmanager
@@ -313,7 +316,15 @@ def result_of(
     descriptor, path = tempfile.mkstemp(prefix="stablemax-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            notes = run(file_sink(file, path, 0, shape, axis, fmt.stored_dtype))
+            try:
+                sink = file_sink(file, path, 0, shape, axis, fmt.stored_dtype)
+            except OSError as error:
+                folder = shown(tempfile.gettempdir())
+                raise StablemaxError(
+                    f"the result of {size_of(size)} does not fit into {folder} ({error.strerror})",
+                    "give -o FILE.npy, which needs no temporary file; or set TMPDIR to a folder with more room",
+                ) from None
+            notes = run(sink)
         yield StoredArray(shape, fmt.stored_dtype, "the result", path=path), notes
     finally:
         with contextlib.suppress(OSError):
@@ -382,7 +393,7 @@ def _divisor(stream: Stream, options: TargetOptions) -> float:
         return float(stream.rows)
     total = ExactSum()
     with Workspace() as workspace:
-        for block in blocks_of(stream.rows, STEP_CELLS):
+        for block in blocks_of(stream.rows, STEP_CELLS // ROW_CELLS):
             labels = stream.read_labels(block, options.ignore_index, workspace)
             labels = labels[kept_rows(labels, options.ignore_index)]
             weights = row_weights(labels, options)
@@ -397,11 +408,19 @@ def _run(
     progress: Callable[[int, int, str], None] | None,
 ) -> tuple[str, ...]:
     stream = job.stream
-    cut = plan(stream.rows, stream.classes, resources, whole=how.variant is not None and not how.variant.rowwise)
+    cut = plan(
+        stream.rows,
+        stream.classes,
+        resources,
+        whole=how.variant is not None and not how.variant.rowwise,
+        by_variant=not job.is_fast,
+    )
     noticed, size = Noticings(), stream.logits.size_bytes
     formula = job.variant or default_id(job.operation, get_format(job.format))
     job = replace(job, stream=for_engine(stream, resources), step=cut.step)
     with engine_for(resources, cut.threads) as engine:
+        if progress is not None:  # from here on counts the rate
+            progress(0, size, formula)
         for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
             noticed += part
             if progress is not None:

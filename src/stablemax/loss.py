@@ -17,7 +17,7 @@ from stablemax.kernels import rows as kernels
 from stablemax.reduction import ExactSum, rounded
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.results import LossResult
-from stablemax.streaming import Resources, engine_for, for_engine, plan
+from stablemax.streaming import STEPS, Resources, engine_for, for_engine, plan
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
@@ -97,7 +97,7 @@ class LossJob:
 
     stream: Stream
     options: TargetOptions
-    step: int
+    step: int = 1
     variant: str | None = None
     format: str | None = None
     accumulation: Accumulation | None = None
@@ -109,7 +109,7 @@ class LossJob:
         labels = self.stream.read_labels(block, options.ignore_index, workspace)
         kept = kept_rows(labels, options.ignore_index)
         losses = np.zeros(block.rows, dtype=get_format(self.format or FLOAT64.name).dtype)
-        compute, inexact = (self._fast if self._is_fast else self._by_variant), Noticed()
+        compute, inexact = (self._fast if self.is_fast else self._by_variant), Noticed()
         for step in block.steps(self.step):
             rows = slice(step.start - block.start, step.stop - block.start)
             inexact += compute(step, labels[rows], kept[rows], losses[rows], workspace)
@@ -127,7 +127,7 @@ class LossJob:
         )
 
     @property
-    def _is_fast(self) -> bool:
+    def is_fast(self) -> bool:
         """Whether the kernels compute it: the accurate formula, in float64, of labels."""
         changed = self.variant or self.format or self.accumulation or self.options.label_smoothing
         return not (changed or self.stream.has_soft_targets)
@@ -261,19 +261,29 @@ def cross_entropy_of(
     # A sum in a format depends on the order of the rows, so that all of them are needed at once.
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)
-    cut = plan(stream.rows, stream.classes, resources, whole=variant is not None and not variant.rowwise)
     job = LossJob(
-        for_engine(stream, resources),
+        stream,
         options,
-        cut.step,
-        None if variant is None else variant.id,
-        None if fmt is None else fmt.name,
-        accumulation,
-        keeps_rows,
+        variant=None if variant is None else variant.id,
+        format=None if fmt is None else fmt.name,
+        accumulation=accumulation,
+        keeps_rows=keeps_rows,
     )
+    cut = plan(
+        stream.rows,
+        stream.classes,
+        resources,
+        whole=variant is not None and not variant.rowwise,
+        by_variant=not job.is_fast,
+        # The labels of a block are read at once.
+        steps=1 if stream.has_soft_targets else STEPS,
+    )
+    job = replace(job, stream=for_engine(stream, resources), step=cut.step)
     total, size = LossPart(), stream.logits.size_bytes
     parts: list[tuple[Array, Array]] = []
     with engine_for(resources, cut.threads) as engine:
+        if progress is not None:  # from here on counts the rate
+            progress(0, size, formula)
         for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
             parts += part.values
             total += replace(part, values=())

@@ -30,6 +30,10 @@ ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
 """What a worker needs for each logit of its block: as stored, widened, exponentials, errors, result."""
+BYTES_PER_CELL_BY_VARIANT = 128
+"""The same where a formula is run as it is written: each of its operations makes an array."""
+ROW_CELLS = 8
+"""A row of a block takes, beside its logits, as much as so many of them at most: label, loss, and its sum."""
 RESERVED = 8 << 20
 """Bytes for everything that does not grow with the blocks."""
 
@@ -80,7 +84,15 @@ class Plan:
     threads: int
 
 
-def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) -> Plan:
+def plan(
+    rows: int,
+    classes: int,
+    resources: Resources,
+    *,
+    whole: bool = False,
+    by_variant: bool = False,
+    steps: int = STEPS,
+) -> Plan:
     """Cut rows into blocks.
 
     Parameters
@@ -91,6 +103,10 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
         What may be used.
     whole : bool
         One block of everything, for a formula in which a row depends on the others.
+    by_variant : bool
+        A formula is run as it is written, not by the kernels: it takes more memory, and a row whole.
+    steps : int
+        Most steps in a block; 1 where what a block keeps grows with its logits.
 
     Raises
     ------
@@ -107,12 +123,13 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
     stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
     """
     threads = resources.threads or available_threads()
-    least = min(classes, PIECE)
+    least = classes if by_variant else min(classes, PIECE)
+    size = BYTES_PER_CELL_BY_VARIANT if by_variant else BYTES_PER_CELL
     cells = affordable = STEP_CELLS
     if resources.memory is not None:
-        affordable = max(0, resources.memory - RESERVED) // BYTES_PER_CELL
+        affordable = max(0, resources.memory - RESERVED) // size
         if affordable < least:
-            need = RESERVED + least * BYTES_PER_CELL
+            need = RESERVED + least * size
             raise StablemaxError(
                 f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
                 f"give at least {math.ceil(need / 1e6)}MB",
@@ -125,11 +142,12 @@ def plan(rows: int, classes: int, resources: Resources, *, whole: bool = False) 
                 "a formula that needs all rows at once does not fit into --memory", "leave --memory out"
             )
         return Plan([Block(0, rows)], max(1, rows), 1)
-    if rows * classes <= min(ALONE_CELLS, cells):
+    most = cells // ROW_CELLS
+    if rows * classes <= min(ALONE_CELLS, cells) and rows <= most:
         return Plan(blocks_of(rows, max(1, rows)), max(1, rows), 1)
-    step = max(1, min(cells // classes, -(-rows // threads)))
-    steps = max(1, min(STEPS, rows // (step * threads * BLOCKS)))
-    return Plan(blocks_of(rows, step * steps), step, threads)
+    step = max(1, min(cells // classes, most, -(-rows // threads)))
+    several = max(1, min(steps, rows // (step * threads * BLOCKS), most // step))
+    return Plan(blocks_of(rows, step * several), step, threads)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stablemax.errors import StablemaxError
+from stablemax.inputs import rows as rows_module
 from stablemax.inputs.array_file import open_array
 from stablemax.inputs.rows import Part, Rows, layout_of
 from stablemax.inputs.stored import StoredArray
@@ -193,3 +194,47 @@ def test_layouts_are_found_where_rows_keep_their_order() -> None:
     layout = layout_of((3, 4), 0)
     assert layout is not None
     assert (layout.outer, layout.classes, layout.inner) == (1, 3, 4)
+
+
+@given(st.data())
+def test_rows_that_are_interleaved_are_read_right_whatever_is_read_ahead(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(2, 9)))
+    array = np.arange(math.prod(shape), dtype=data.draw(st.sampled_from([np.float16, np.float64]))).reshape(shape)
+    folder = tmp_path_factory.mktemp("ahead")
+    np.save(folder / "x.npy", array)
+    np.save(folder / "t.npy", -array)
+    logits, targets = (Rows((Part(open_array(str(folder / name)), 1),)) for name in ("x.npy", "t.npy"))
+    expected = by_hand(array, 1)
+    with pytest.MonkeyPatch.context() as patch, Workspace() as workspace:
+        patch.setattr(rows_module, "GAP_BYTES", data.draw(st.sampled_from([0, 1 << 14])))
+        patch.setattr(rows_module, "PASSED_BYTES", data.draw(st.integers(1, 200)))
+        for _ in range(6):
+            start = data.draw(st.integers(0, len(expected) - 1))
+            stop = data.draw(st.integers(start + 1, len(expected)))
+            first = data.draw(st.integers(0, shape[1] - 1))
+            last = data.draw(st.one_of(st.none(), st.integers(first + 1, shape[1])))
+            read = logits.read(start, stop, workspace, first=first, last=last)
+            assert read.tolist() == expected[start:stop, first:last].tolist()
+            read = targets.read(start, stop, workspace, first=first, last=last)
+            assert read.tolist() == (-expected[start:stop, first:last]).tolist()
+
+
+def test_interleaved_rows_cost_few_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 2,000 rows of 500 classes; one read for each class of each ten rows would be 100,000.
+    np.save(tmp_path / "x.npy", np.zeros((500, 2000), dtype=np.float32))
+    rows = Rows((Part(open_array(str(tmp_path / "x.npy")), 0),))
+    reads = 0
+    fill = Part._fill
+
+    def counted(self: Part, *arguments: Any) -> None:
+        nonlocal reads
+        reads += 1
+        fill(self, *arguments)
+
+    monkeypatch.setattr(Part, "_fill", counted)
+    with Workspace() as workspace:
+        for start in range(0, 2000, 10):
+            rows.read(start, start + 10, workspace)
+    assert reads < 1000

@@ -205,6 +205,12 @@ def test_a_label_column_that_is_not_there_is_refused(column: str, says: str, ref
     assert says in refusal(read, "a,b,label\n1,2,0\n", label_column=column).message
 
 
+def test_a_label_column_that_is_mistyped_is_suggested_even_if_it_is_the_last_of_thousands(refusal: Refusal) -> None:
+    names = [f"class {n}" for n in range(5000)]
+    text = f"{','.join([*names, 'label'])}\n{','.join(['1'] * 5001)}\n"
+    assert refusal(read, text, label_column="lable").hint.startswith("did you mean label? ")
+
+
 def test_a_label_column_named_twice_or_alone_is_refused(refusal: Refusal) -> None:
     assert "2 columns are named y" in refusal(read, "y,y\n1,2\n", label_column="y").message
     assert "no column is left" in refusal(read, "y\n1\n", label_column="y").message
@@ -423,4 +429,5 @@ def test_columns_that_are_taken_out_leave_the_others_in_their_order() -> None:
     text = "".join([",a,b,c,label\n", *(f"{i},{i}.5,-{i}.25,{i}e3,{i % 3}\n" for i in range(200))])
     table = read(text, label_column="label")
     assert table.array.tolist() == [[i + 0.5, -(i + 0.25), i * 1e3] for i in range(200)]
+    assert table.labels is not None
     assert table.labels.tolist() == [i % 3 for i in range(200)]

@@ -50,7 +50,7 @@ def command(operation: Operation) -> Callable[..., int]:
         check_target(printing.output, output_format, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
         with session.progress(printing, f"reading {logits[0]}", unit="B") as progress:
-            stream = session.open_stream(logits, [], inputs)
+            stream = session.open_stream(logits, [], inputs, resources)
             notes = write_result(
                 operation,
                 stream,

@@ -48,7 +48,7 @@ def grad(
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
     with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
-        stream = session.open_stream(named, targets, inputs)
+        stream = session.open_stream(named, targets, inputs, resources)
         notes = write_result(
             Operation.CROSS_ENTROPY_GRAD,
             stream,

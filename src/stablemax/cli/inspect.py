@@ -80,9 +80,9 @@ def inspect(
         *changed(judged),
         *option("--format", number_format),
     )
-    with session.progress(printing, f"reading {named[0]}") as progress:
+    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
         result = inspect_stream(
-            session.open_stream(named, targets, inputs),
+            session.open_stream(named, targets, inputs, resources),
             formats=[name for name in FORMATS if not number_format or name in number_format],
             ignore_index=judged.ignore_index,
             resources=resources,

@@ -58,7 +58,7 @@ def loss(
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
     with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
-        stream = session.open_stream(named, targets, inputs)
+        stream = session.open_stream(named, targets, inputs, resources)
         result = cross_entropy_of(
             stream,
             reduction=reduction,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
-TERMINATED = 143
+BY_SIGNAL = 128
+"""Added to the number of the signal that ended the program, as shells do."""
 BROKEN_PIPE = 141
 
 MESSAGE_LIMIT = 1800
@@ -40,6 +41,9 @@ def main() -> NoReturn:
     sys.unraisablehook = _interrupt_in_a_callback
     # The default ends the program on the spot, and leaves temporary and half-written files behind.
     signal.signal(signal.SIGTERM, _terminated)
+    # A terminal that closes; not where nohup has it ignored, nor on Windows, which has no such signal.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -169,7 +173,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _terminated(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
-    raise SystemExit(TERMINATED)
+    raise SystemExit(BY_SIGNAL + signum)
 
 
 def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

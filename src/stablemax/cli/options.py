@@ -37,7 +37,7 @@ FilesArgument = Annotated[
 LogitsFilesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="LOGITS...",
+        metavar="LOGITS",
         help="Logits: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, an address, or - for stdin. "
         "Several files, or a quoted pattern ('part-*.npy'), are one input in this order.",
     ),
@@ -138,7 +138,7 @@ class StreamOptions:
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A running cluster for --engine dask, such as tcp://host:8786. A local one.",
+            help="Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
             show_default=False,
         ),
     ] = None

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError, shown
@@ -83,11 +84,12 @@ def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[
     return files[:1], files[1:]
 
 
-def open_stream(logits: list[str], labels: list[str], options: InputOptions) -> Stream:
+def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources) -> Stream:
     """Open logits and labels of any size; none of their numbers is read but those of text."""
     from stablemax.inputs.array_file import open_array
     from stablemax.inputs.layout import TableOptions
     from stablemax.inputs.naming import expand
+    from stablemax.inputs.spool import IN_MEMORY
     from stablemax.inputs.stream import as_stream
 
     if labels and options.label_column is not None:
@@ -97,9 +99,11 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions) -> 
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
     table = _table_options(options)
     label_table = TableOptions(delimiter=options.delimiter, comment=options.comment)
+    # The files share the memory; where it is capped, it is all for the computation.
+    kept = 0 if used.memory is not None else IN_MEMORY // (len(named) + len(targets))
     stream = as_stream(
-        [open_array(one, input_format=options.input_format, table=table) for one in named],
-        [open_array(one, table=label_table) for one in targets],
+        [open_array(one, input_format=options.input_format, table=table, in_memory=kept) for one in named],
+        [open_array(one, table=label_table, in_memory=kept) for one in targets],
         axis=options.axis,
     )
     if len(named) == 1:
@@ -123,8 +127,8 @@ def bytes_of(text: str | None) -> int | None:
 
     Examples
     --------
-    >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096")
-    (512000000, 1610612736, 4096)
+    >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096"), bytes_of("8.2MB")
+    (512000000, 1610612736, 4096, 8200000)
     """
     if text is None:
         return None
@@ -132,7 +136,8 @@ def bytes_of(text: str | None) -> int | None:
     if found is None or (found[3] and not found[2]):
         raise StablemaxError(f"--memory {shown(text)} is not an amount of memory", "such as 512MB, 2GiB or 1000000")
     power = " kmgt".index(found[2].lower() or " ")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+    # A fraction, as 8.2 * 10**6 is a little less than 8,200,000 in float64.
+    return int(Fraction(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def generated_problem(options: GeneratedOptions) -> Problem:

@@ -11,6 +11,7 @@ from stablemax.inputs.layout import TableOptions
 from stablemax.inputs.naming import check_format, extension_of, is_address, split_spec
 from stablemax.inputs.npy import MAGIC, read_exactly
 from stablemax.inputs.npy_array import open_npy, spool_npy
+from stablemax.inputs.spool import IN_MEMORY
 from stablemax.inputs.wording import brief, file_name
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def open_array(
     input_format: str | None = None,
     table: TableOptions | None = None,
     stdin: BinaryIO | None = None,
+    in_memory: int = IN_MEMORY,
 ) -> StoredArray:
     """Open the array that a user named, without reading its numbers where that is possible.
 
@@ -88,6 +90,8 @@ def open_array(
         How to read CSV, TSV and Parquet.
     stdin : BinaryIO, optional
         What "-" stands for; by default the program's standard input.
+    in_memory : int
+        Most bytes to keep in memory of what has to be read.
 
     Returns
     -------
@@ -114,14 +118,14 @@ def open_array(
     options = table or TableOptions()
     if path == "-":
         with reading(name):
-            return _from_stdin(_standard_input(stdin), member, input_format, options, name)
+            return _from_stdin(_standard_input(stdin), member, input_format, options, name, in_memory)
     local = _local(path)
     with _open(local) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
         kind = _format(path, start, input_format, name)
         _check_member(member, kind, name)
-        return _opened(stream, local, kind, member, options, name)
+        return _opened(stream, local, kind, member, options, name, in_memory)
 
 
 def read_array(
@@ -173,7 +177,7 @@ def _open(path: str) -> BinaryIO:
 
 
 def _opened(
-    stream: BinaryIO, path: str, kind: str, member: str | None, options: TableOptions, name: str
+    stream: BinaryIO, path: str, kind: str, member: str | None, options: TableOptions, name: str, in_memory: int
 ) -> StoredArray:
     """Open a file that can seek. Each format's reader is loaded only for it: zipfile alone takes longer than .npy."""
     if kind == "npy":
@@ -181,7 +185,7 @@ def _opened(
     if kind == "npz":
         from stablemax.inputs.npz import open_npz
 
-        return open_npz(stream, path, member, name)
+        return open_npz(stream, path, member, name, in_memory=in_memory)
     if kind == "safetensors":
         from stablemax.inputs.safetensors import open_safetensors
 
@@ -189,14 +193,14 @@ def _opened(
     if kind == "parquet":
         from stablemax.inputs.parquet import open_parquet
 
-        return open_parquet(stream, options, name)
-    return _table(stream, options, name, kind)
+        return open_parquet(stream, options, name, in_memory=in_memory)
+    return _table(stream, options, name, kind, in_memory)
 
 
-def _table(stream: Readable, options: TableOptions, name: str, kind: str) -> StoredArray:
+def _table(stream: Readable, options: TableOptions, name: str, kind: str, in_memory: int) -> StoredArray:
     from stablemax.inputs.table import open_table
 
-    return open_table(stream, options, name, plain=_PLAIN[kind], kind=kind)
+    return open_table(stream, options, name, plain=_PLAIN[kind], kind=kind, in_memory=in_memory)
 
 
 def _check_member(member: str | None, kind: str, name: str) -> None:
@@ -250,7 +254,7 @@ def _standard_input(given: BinaryIO | None) -> BinaryIO:
 
 
 def _from_stdin(
-    stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str
+    stream: BinaryIO, member: str | None, asked: str | None, options: TableOptions, name: str, in_memory: int
 ) -> StoredArray:
     start = read_exactly(stream, START)
     content = _content(start)
@@ -264,11 +268,11 @@ def _from_stdin(
     _check_member(member, kind, name)
     source = _Rejoined(start, stream)
     if kind == "npy":
-        return spool_npy(source, name)
+        return spool_npy(source, name, in_memory=in_memory)
     if kind in _PLAIN:
-        return _table(source, options, name, kind)
+        return _table(source, options, name, kind, in_memory)
     # Of these the table of contents stands at the end, or tells where in the file the numbers are.
     from stablemax.inputs.spool import copied
 
     with copied(source, name) as path, open_regular(path) as file:
-        return _opened(file, path, kind, member, options, name)
+        return _opened(file, path, kind, member, options, name, in_memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -249,4 +250,8 @@ def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
             f"the last one is {width - 1:,}",
         )
     hint = f"columns are named: {listed(names)}" if names else "there is no header; use its number, counted from 0"
+    # A column of labels is among the first or the last; a hundred thousand names would take seconds.
+    near = difflib.get_close_matches(asked[:60], [n[:60] for n in (*names[:100], *names[-100:])], n=1)
+    if near:
+        hint = f"did you mean {brief(near[0], 120)}? {hint}"
     raise StablemaxError(f"{name}: no column is named {brief(asked, 120)}", hint)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from stablemax.errors import StablemaxError
 from stablemax.inputs.files import length_of
 from stablemax.inputs.npy import CHUNK, TEXT_MODE, check_size, read_header
-from stablemax.inputs.spool import Spool, check_room
+from stablemax.inputs.spool import IN_MEMORY, Spool, check_room
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import size_of
 
@@ -50,7 +50,9 @@ def open_npy(stream: BinaryIO, path: str, name: str) -> StoredArray:
     )
 
 
-def spool_npy(stream: Readable, name: str, *, size: int | None = None, kind: str = "npy") -> StoredArray:
+def spool_npy(
+    stream: Readable, name: str, *, size: int | None = None, kind: str = "npy", in_memory: int = IN_MEMORY
+) -> StoredArray:
     """Read a .npy array from a stream that cannot seek.
 
     Parameters
@@ -63,6 +65,8 @@ def spool_npy(stream: Readable, name: str, *, size: int | None = None, kind: str
         The size of the whole stream, where it is known beforehand.
     kind : str
         The format to note.
+    in_memory : int
+        Most bytes to keep in memory.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def spool_npy(stream: Readable, name: str, *, size: int | None = None, kind: str
         check_size(header, size, name)
     check_room(header.data_bytes, name)
     count = 0
-    with Spool(name) as spool:
+    with Spool(name, in_memory) as spool:
         while count < header.data_bytes and (piece := stream.read(min(CHUNK, header.data_bytes - count))):
             spool.write(piece)
             count += len(piece)

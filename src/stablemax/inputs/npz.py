@@ -14,6 +14,7 @@ from stablemax.errors import StablemaxError
 from stablemax.inputs.files import length_of, reading
 from stablemax.inputs.npy import CHUNK, check_size, read_header
 from stablemax.inputs.npy_array import spool_npy
+from stablemax.inputs.spool import IN_MEMORY
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import brief, listed, size_of
 
@@ -80,7 +81,7 @@ def _zip_errors(name: str) -> Iterator[None]:
         ) from None
 
 
-def open_npz(stream: BinaryIO, path: str, member: str | None, name: str) -> StoredArray:
+def open_npz(stream: BinaryIO, path: str, member: str | None, name: str, *, in_memory: int = IN_MEMORY) -> StoredArray:
     """Find one array of an open .npz archive.
 
     Parameters
@@ -93,6 +94,8 @@ def open_npz(stream: BinaryIO, path: str, member: str | None, name: str) -> Stor
         The array's name, as it was given to `numpy.savez`. May be left out where there is only one.
     name : str
         What to call the archive in messages, already fit for one.
+    in_memory : int
+        Most bytes to keep in memory.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def open_npz(stream: BinaryIO, path: str, member: str | None, name: str) -> Stor
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         else:
             with archive.open(info) as data:
-                found = spool_npy(data, called, size=info.file_size, kind="npz")
+                found = spool_npy(data, called, size=info.file_size, kind="npz", in_memory=in_memory)
     # A single array is called by the archive's name alone, unless the user named it.
     return found if member is not None else dataclasses.replace(found, name=name)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.layout import label_place
-from stablemax.inputs.spool import Spool
+from stablemax.inputs.spool import IN_MEMORY, Spool
 from stablemax.inputs.wording import brief
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _INDEX = "__index_level_0__"
 """What pandas calls its index where that is no plain count."""
 
 
-def open_parquet(stream: BinaryIO, options: TableOptions, name: str) -> StoredArray:
+def open_parquet(stream: BinaryIO, options: TableOptions, name: str, *, in_memory: int = IN_MEMORY) -> StoredArray:
     """Read a Parquet file, batch by batch.
 
     Every numeric column is a class; a file of one column of lists has a row of logits in each list.
@@ -53,6 +53,8 @@ def open_parquet(stream: BinaryIO, options: TableOptions, name: str) -> StoredAr
         The label column, and whether the first column is an index; the rest is for text.
     name : str
         For messages, already fit for one.
+    in_memory : int
+        Most bytes to keep in memory.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def open_parquet(stream: BinaryIO, options: TableOptions, name: str) -> StoredAr
     """
     parquet = _pyarrow(name)
     notes: list[str] = []
-    with _errors(name), Spool(name) as values, Spool(name) as labels:
+    with _errors(name), Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
         file = parquet.ParquetFile(stream, buffer_size=2**20, pre_buffer=False)
         columns, label = _columns(file.schema_arrow, options, name, notes)
         types = [file.schema_arrow.field(at).type for at in columns]

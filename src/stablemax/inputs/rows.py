@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import io
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
     from stablemax.formats import Array
     from stablemax.workspace import Workspace
+
+AHEAD_BYTES = 16
+"""Rows that do not lie side by side are read ahead, as many as take so many bytes for each logit asked for:
+each class is a read of its own, and a long one costs no more than a short one."""
+
+GAP_BYTES = 1 << 14
+"""Where the numbers of a class take fewer bytes, reading all of them is sooner done than seeking the wanted."""
+PASSED_BYTES = 1 << 18
+"""Bytes of a file that are read at once to take a part of them."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,23 @@ def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -
 
 
 @dataclass(frozen=True, eq=False)
+class _Window:
+    """Rows that were read ahead: their classes from `first` on, (classes, rows) as they lie in the file."""
+
+    outer: int
+    left: int
+    first: int
+    strip: Array
+
+    def holds(self, outer: int, left: int, right: int, first: int, classes: int) -> bool:
+        return (
+            (self.outer, self.first, len(self.strip)) == (outer, first, classes)
+            and self.left <= left
+            and right <= self.left + self.strip.shape[1]
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """The rows of one stored array.
 
@@ -131,13 +158,18 @@ class Part:
             return self._gathered(start, stop, first, last)
         stored, layout = self.stored, self.layout
         out = workspace.take("stored", (stop - start, last - first), stored.dtype)
-        stream = workspace.file(stored.path, "rb", stored.open)
+        stream = workspace.file(stored.path, "rb", self._open)
         with reading(stored.name):
             if layout.is_plain:
                 self._read_rows(stream, out, start, first)
             else:
                 self._read_strips(stream, out, start, first, workspace)
         return out
+
+    def _open(self) -> BinaryIO:
+        # Unbuffered: a buffer would be filled anew for each piece of a strip.
+        stream = self.stored.open()
+        return cast("BinaryIO", stream.detach()) if isinstance(stream, io.BufferedReader) else stream
 
     def _gathered(self, start: int, stop: int, first: int, last: int) -> Array:
         array = self.memory
@@ -163,11 +195,32 @@ class Part:
         assert self.layout is not None
         layout, size = self.layout, self.stored.dtype.itemsize
         for outer, left, right, place in layout.strips(start, start + len(out)):
-            strip = workspace.take("strip", (out.shape[1], right - left), self.stored.dtype)
-            for k in range(out.shape[1]):
-                begins = (outer * layout.classes + first + k) * layout.inner + left
-                self._fill(stream, strip[k], self.stored.offset + begins * size)
-            out[place : place + right - left] = strip.T
+            held = workspace.kept(self)
+            if not (isinstance(held, _Window) and held.holds(outer, left, right, first, out.shape[1])):
+                wide = right - left
+                if out.shape[1] == layout.classes:
+                    # Of rows in pieces the next piece comes before the next row.
+                    wide = min(layout.inner - left, wide * max(1, AHEAD_BYTES // size))
+                strip = np.empty((out.shape[1], wide), self.stored.dtype)
+                self._fill_strip(stream, strip, (outer * layout.classes + first) * layout.inner, left, workspace)
+                held = _Window(outer, left, first, strip)
+                workspace.keep(self, held)
+            out[place : place + right - left] = held.strip[:, left - held.left : right - held.left].T
+
+    def _fill_strip(self, stream: BinaryIO, strip: Array, begins: int, left: int, workspace: Workspace) -> None:
+        """Read some rows (classes, rows) of the many that lie interleaved from the number at `begins` on."""
+        assert self.layout is not None
+        inner, size, wide = self.layout.inner, self.stored.dtype.itemsize, strip.shape[1]
+        if inner * size > GAP_BYTES:
+            for k in range(len(strip)):
+                self._fill(stream, strip[k], self.stored.offset + (begins + k * inner + left) * size)
+            return
+        several = max(1, PASSED_BYTES // (inner * size))
+        for k in range(0, len(strip), several):
+            part = strip[k : k + several]
+            every = workspace.take("passed", (len(part), inner), self.stored.dtype)
+            self._fill(stream, every, self.stored.offset + (begins + k * inner) * size)
+            part[...] = every[:, left : left + wide]
 
     def _fill(self, stream: BinaryIO, out: Array, offset: int) -> None:
         stream.seek(offset)
@@ -225,7 +278,7 @@ class Rows:
         start, stop : int
             The rows.
         workspace : Workspace
-            Of the calling worker; the result may lie in its buffers "stored", "strip" and "read".
+            Of the calling worker; the result may lie in its buffers "stored" and "read".
         first, last : int
             The classes; all when not given.
 

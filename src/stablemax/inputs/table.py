@@ -11,7 +11,7 @@ from stablemax.inputs.cells import parse_block, parse_lines
 from stablemax.inputs.decimals import parse_decimals
 from stablemax.inputs.layout import find_layout
 from stablemax.inputs.lines import TO_NPY, Block, blocks
-from stablemax.inputs.spool import Spool
+from stablemax.inputs.spool import IN_MEMORY, Spool
 from stablemax.inputs.wording import brief
 
 if TYPE_CHECKING:
@@ -74,7 +74,13 @@ class _Rows:
 
 
 def open_table(
-    stream: Readable, options: TableOptions, name: str, *, plain: str = ",", kind: str = "csv"
+    stream: Readable,
+    options: TableOptions,
+    name: str,
+    *,
+    plain: str = ",",
+    kind: str = "csv",
+    in_memory: int = IN_MEMORY,
 ) -> StoredArray:
     r"""Read a CSV or TSV table, in memory that does not grow with it.
 
@@ -90,6 +96,8 @@ def open_table(
         The delimiter that needs no announcement.
     kind : str
         The format to note.
+    in_memory : int
+        Most bytes to keep in memory.
 
     Returns
     -------
@@ -116,7 +124,7 @@ def open_table(
     stablemax.errors.StablemaxError: logits.csv: line 2 has 1 cell, but the first line has 2: '3'
     """
     notes: list[str] = []
-    with Spool(name) as values, Spool(name) as labels:
+    with Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
         rows, comments = _read(blocks(stream, name, notes), options, plain, (values, labels), notes)
         if comments:
             called = "1 comment line" if comments == 1 else f"{comments:,} comment lines"

@@ -78,7 +78,7 @@ def _verdict(formats: Sequence[FormatForecast], forecasts: Sequence[Forecast], *
     others = [f.format for f in formats if not f.safe and get_format(f.format).bits <= bits]
     if others:
         # The widest of the narrower ones is the one that a reader would have tried.
-        text += f"; {others[-1]} {_trouble(others[-1], forecasts, has_labels=has_labels, begins=True)}"
+        text += f"; {_trouble(others[-1], forecasts, has_labels=has_labels)}"
     tied = next(f.tied for f in formats if f.format == narrowest[-1])
     if tied:
         text += f". The two largest logits of {percent_of(tied)} of the rows become equal in {narrowest[-1]}"
@@ -92,10 +92,14 @@ def _wide(formats: Sequence[FormatForecast], forecasts: Sequence[Forecast]) -> l
     holds = next((f.format for f in formats if f.format not in beyond), None)
     if holds is None or holds == safe or (safe and get_format(safe).bits == get_format(holds).bits):
         return []
-    return [f"The wide variants, which compute in float64 and round once, are safe on logits held in {holds}."]
+    text = f"The wide variants, which compute in float64 and round once, are safe on logits held in {holds}"
+    tied = next(f.tied for f in formats if f.format == holds)
+    if tied:
+        text += f", where the two largest logits of {percent_of(tied)} of the rows become equal"
+    return [f"{text}."]
 
 
-def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool, begins: bool = False) -> str:
+def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> str:
     """Say the worst that the shifted formulas meet in a format."""
     shifted = [f for f in forecasts if f.format == name and f.formula == "shifted"]
     worst = max((f for f in shifted), key=lambda f: (f.worst.severity, f.shares[f.worst]))
@@ -105,10 +109,9 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool, begi
         Operation.CROSS_ENTROPY: "the loss",
         Operation.CROSS_ENTROPY_GRAD: "the gradient",
     }[Operation(worst.operation)]
-    where = "" if begins else "it "
     if worst.worst is Outcome.INPUT_OVERFLOW:
-        return f"{where}cannot hold {share} of the rows"
-    lead = "there " if begins else f"in {name} "
+        return f"{name} cannot hold {share} of the rows"
+    lead = f"in {name} "
     if worst.worst is not Outcome.LOST:
         return f"{lead}{what} of {share} of the rows is {_WORDS[worst.worst]}"
     if worst.operation == Operation.SOFTMAX:

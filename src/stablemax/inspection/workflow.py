@@ -58,7 +58,7 @@ def inspect_stream(
     command : tuple of str
         The command that reproduces it.
     progress : callable, optional
-        Called with (rows done, rows in all, what runs).
+        Called with (bytes done, bytes in all, what runs).
 
     Returns
     -------
@@ -85,7 +85,8 @@ def inspect_stream(
     if stream.has_soft_targets:
         raise StablemaxError(
             f"{stream.sources[1].name}: soft targets of shape {stream.sources[1].shape}; inspect takes class labels",
-            "leave them out: loss and gradient are then those of the most likely class",
+            "leave them out: loss and gradient are then those of the most likely class; if they are more logits, quote "
+            "one pattern for all files",
         )
     resources = resources or Resources()
     planned = _planned(stream, resources)
@@ -95,13 +96,14 @@ def inspect_stream(
     job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
     tally = Tally.of_nothing(len(formats))
     blocks = blocks_of(stream.rows, task)
+    size = stream.logits.size_bytes
     with engine_for(resources, planned.threads) as engine:
-        done = 0
+        if progress is not None:  # from here on counts the rate
+            progress(0, size, "inspecting")
         for block, part in zip(blocks, engine.run(job, blocks), strict=True):
             tally += part
-            done += block.rows
             if progress is not None:
-                progress(done, stream.rows, "inspecting")
+                progress(size * block.stop // stream.rows, size, "inspecting")
     return inspection_of(tally, stream, tuple(formats), command)
 
 

@@ -40,8 +40,8 @@ _GAP = 2
 _EXACT_DIGITS = 4
 SAFE = (
     "safe: the format holds every logit, and the shifted softmax, loss and gradient (of the sum) are nowhere NaN, "
-    "infinite or 0 that should not be; how accurate they are tells stablemax compare. tied: rows whose two largest "
-    "logits become equal"
+    "infinite, or 0 where a normal number of the format is right; stablemax compare tells how accurate they are. "
+    "tied: rows whose two largest logits become equal"
 )
 _COLUMNS = ("format", "formula", "operation", "rows", "worst", *(o.value for o in Outcome), "tied", "safe")
 
