@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.arithmetic import Arithmetic
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, format_of
 from stablemax.kernels import arrays, long_rows, rows
 from stablemax.kernels.odds import careful_odds, fast_odds, widened
+from stablemax.registry import default_id, evaluate, get
 from stablemax.targets import LabelTargets
 from stablemax.vocabulary import Operation
 from stablemax.workspace import Workspace
@@ -113,9 +115,10 @@ def test_the_careful_odds_are_those_that_the_fast_ones_approximate() -> None:
     fast, careful = fast_odds(x, Workspace()), careful_odds(x, Workspace())
     assert (fast.at == careful.at).all()
     assert (fast.m == careful.m).all()
-    # x - m rounds by up to u |x - m|, here 512 u; the careful odds are right to about 1 u.
-    assert np.abs(fast.q / careful.q - 1).max() < 512 * 2.0**-53
-    assert np.abs(fast.q / careful.q - 1).max() > 2 * 2.0**-53
+    assert np.abs(fast.q / careful.q - 1).max() < 8 * 2.0**-53
+    # Where m is subtracted, x - m rounds by up to u |x - m|, here 512 u.
+    shifted = fast_odds(x, Workspace(), reach=0.0)
+    assert 8 * 2.0**-53 < np.abs(shifted.q / careful.q - 1).max() < 512 * 2.0**-53
 
 
 # --- rows that have no value ----------------------------------------------------------------------
@@ -146,6 +149,28 @@ def test_a_row_with_infinities_has_the_limit_or_nan(
     np.testing.assert_array_equal(sums[0], lse)
     # The row beside it is not touched.
     np.testing.assert_array_max_ulp(losses[1], np.array(2.40760596444438), maxulp=2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("operation", ["softmax", "log_softmax", "logsumexp", "cross_entropy_grad"])
+def test_a_row_without_a_value_is_what_the_variant_makes_of_it(operation: str, dtype: Any) -> None:
+    x = np.array(
+        [[0, NAN, 1], [-INF, -INF, -INF], [0, INF, 1], [INF, INF, 0], [NAN, INF, 0], [-INF, 0, -INF], [0, 1, 2]], dtype
+    )
+    for logits in (x, x[:, :1]):
+        labels = np.zeros(len(x), dtype=np.int64)
+        xp = Arithmetic(format_of(x.dtype))
+        variant = get(default_id(Operation(operation), xp.format))
+        second = LabelTargets(labels) if operation == "cross_entropy_grad" else None
+        expected = evaluate(variant, logits, xp, second)
+        if operation == "logsumexp":
+            found = rows.logsumexps(logits, Workspace()).astype(dtype)
+        elif second is not None:
+            found = gradients(logits, labels)
+        else:
+            found = run(ARRAYS[Operation(operation)], logits)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
 
 
 def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() -> None:

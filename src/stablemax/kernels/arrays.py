@@ -33,9 +33,9 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
         e = xp.shifted_exp(wide, (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape)))
         xp.over_sum(e, e, 1.0, out=out)
         return
-    odds, e = _fast(x, workspace)
-    e[np.arange(len(e)), odds.at] = 1.0
-    e *= 1.0 / (1.0 + odds.q)[:, None]
+    odds, top, e = _fast(x, workspace)
+    e[np.arange(len(e)), odds.at] = top
+    e *= (1.0 / (top * (1.0 + odds.q)))[:, None]
     _round_into(out, e)
 
 
@@ -81,12 +81,12 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
         total, error = two_sum(high, at_label)
         np.divide(e, ((total + (error + low)) / scale)[:, None], out=out)
     else:
-        odds, e = _fast(x, workspace)
-        e[row, odds.at] = 1.0
-        at_label = e[row, labels]
-        others = np.where(labels == odds.at, odds.q, (odds.q - at_label) + 1.0)
+        odds, top, e = _fast(x, workspace)
+        e[row, odds.at] = top
+        rest = top * odds.q
+        others = np.where(labels == odds.at, rest, (rest - e[row, labels]) + top)
         e[row, labels] = -others
-        e *= (scale / (1.0 + odds.q))[:, None]
+        e *= (scale / (top + rest))[:, None]
         _round_into(out, e)
     nothing = np.flatnonzero(scale == 0)
     if len(nothing):
@@ -94,10 +94,13 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
         out[nothing] = 0
 
 
-def _fast(x: Array, workspace: Workspace) -> tuple[Odds, Array]:
+def _fast(x: Array, workspace: Workspace) -> tuple[Odds, Array, Array]:
+    """Return the odds, the maxima's own exponentials, and the others with 0 at the maximum."""
     x = x if x.dtype == np.float32 else widened(x, workspace)
     odds = fast_odds(x, workspace)
-    return odds, workspace.take("exponentials", x.shape)
+    # A row with +inf, or of nothing but -inf, has no probabilities.
+    top = np.where(np.isfinite(odds.m), odds.top, np.nan)
+    return odds, top, workspace.take("exponentials", x.shape)
 
 
 def _round_into(out: Array, values: Array) -> None:

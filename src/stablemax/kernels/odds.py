@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.workspace import Workspace
 
-SUM_ERROR_U = 3.0
-"""Error of a fast sum of exponentials in units of u, as measured: pairwise, so it hardly grows with K."""
+REACH = 300.0
+"""Rows with a maximum of at most this size need no shift: in float64 nothing of theirs overflows, and what
+underflows is below 2**-588 of the maximum's exponential."""
+SUM_ERROR_U = 4.0
+"""Error of fast odds in units of u, as measured: the sum is pairwise, so that it hardly grows with K."""
 SMALLEST_EXACT = 2.0**-960
 """Below, some of the exponentials in the odds may be subnormal, or have underflowed."""
 DOUBT_U = 1.5
@@ -37,12 +40,16 @@ class Odds:
         ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
     low : ndarray of float64 (N,)
         What the rounding of q took off, where it is known; else 0.
+    top : ndarray of float64 (N,)
+        The maximum's own exponential, in the scale of those that q was made of: 1 where m was
+        subtracted from the logits.
     """
 
     at: Array
     m: Array
     q: Array
     low: Array
+    top: Array
 
     def log1p(self) -> Array:
         """Return ``log(1 + q)``, -log of the maximum's probability."""
@@ -60,13 +67,13 @@ class Odds:
 
         Notes
         -----
-        ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
-        ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)),
-        and its summation adds a few u more. A q of 0 may be a sum of underflows.
+        Where m is subtracted, ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
+        ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)).
+        The sum and its quotient add a few u more. A q of 0 may be a sum of underflows.
         """
         if classes == 1:
             return np.zeros(len(self.q), dtype=bool)
-        spread = np.log((classes - 1) / self.q)
+        spread = np.where(np.abs(self.m) <= REACH, 0.0, np.log((classes - 1) / self.q))
         return np.asarray((share * (SUM_ERROR_U + spread) > DOUBT_U) | (self.q == 0))
 
 
@@ -92,27 +99,39 @@ def maxima(x: Array) -> tuple[Array, Array]:
     return at, x[np.arange(len(x)), at].astype(np.float64)
 
 
-def fast_odds(x: Array, workspace: Workspace) -> Odds:
-    """Return the odds of each row, the rounding errors of x - m and of the sum not put back.
+def fast_odds(x: Array, workspace: Workspace, *, reach: float = REACH) -> Odds:
+    """Return the odds of each row, rounding errors not put back.
 
     Parameters
     ----------
     x : ndarray (N, K)
         float32, or float64 of the caller; other formats are widened first.
     workspace : Workspace
-        Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
+        Its buffer "exponentials" holds ``exp(x - c)`` afterwards, 0 at the maximum.
+    reach : float
+        c is 0 for a row whose maximum is of at most this size, else the maximum. The subtraction is a
+        pass over the logits and rounds; exp is as accurate without it.
     """
     e = workspace.take("exponentials", x.shape)
     at, m = maxima(x)
-    if x.dtype == np.float64:
-        np.subtract(x, m[:, None], out=e)
-    else:
-        # Two passes, because a ufunc that converts does it in small pieces, which is slower.
+    row = np.arange(len(x))
+    c = np.where(np.abs(m) <= reach, 0.0, m)
+    # 0 is subtracted from the other rows of the block, which changes no bit of them.
+    shifted = bool(c.any())
+    if x.dtype != np.float64:
+        # A ufunc that converts does it in small pieces, which is slower than a pass of its own.
         np.copyto(e, x)
-        e -= m[:, None]
-    np.exp(e, out=e)
-    e[np.arange(len(x)), at] = 0.0
-    return Odds(at, m, np.add.reduce(e, axis=1), np.zeros(len(x)))
+        if shifted:
+            e -= c[:, None]
+        np.exp(e, out=e)
+    elif shifted:
+        np.exp(np.subtract(x, c[:, None], out=e), out=e)
+    else:
+        np.exp(x, out=e)
+    # exp(m - c), which is NaN for an infinite m.
+    top = np.where(c == 0, e[row, at], 1.0)
+    e[row, at] = 0.0
+    return Odds(at, m, np.add.reduce(e, axis=1) / top, np.zeros(len(x)), top)
 
 
 def careful_odds(x: Array, workspace: Workspace) -> Odds:
@@ -135,8 +154,8 @@ def careful_odds(x: Array, workspace: Workspace) -> Odds:
     room = (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
     if x.dtype.itemsize > 4 or x.dtype.kind in "iu":
         at, m = maxima(wide)
-        return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)))
-    odds = fast_odds(wide, workspace)
+        return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)), np.ones(len(x)))
+    odds = fast_odds(wide, workspace, reach=0.0)
     high, low = xp.sum_in_two(room[0], room[1])
     odds.q[:], odds.low[:] = two_sum(high[:, 0], low[:, 0])
     rough = np.flatnonzero(_may_round(wide, room[1]))
@@ -185,7 +204,7 @@ def merged(first: Odds, second: Odds, offset: int) -> Odds:
     # A piece of nothing but -inf adds nothing: its own odds are NaN.
     more = np.where(low == -math.inf, 0.0, scale * (1.0 + other))
     q = np.where(m == -math.inf, math.nan, q + more)
-    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)))
+    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)), np.ones(len(q)))
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
