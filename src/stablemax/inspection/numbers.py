@@ -129,7 +129,7 @@ def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
 
     The labels are taken to be the classes of the maxima.
     """
-    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part))) for part in (first, then)]
+    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part)), np.ones(len(part))) for part in (first, then)]
     whole = merged(pieces[0], pieces[1], offset)
     return RowNumbers(
         whole.at,
