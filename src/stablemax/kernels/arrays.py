@@ -8,7 +8,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
-from stablemax.kernels.odds import Odds, fast_odds, two_sum, widened
+from stablemax.kernels.odds import REACH, Odds, fast_odds, two_sum, widened
 from stablemax.kernels.rows import odds_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,14 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
     """
     if out.dtype == np.float64:
         wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
-        e = xp.shifted_exp(wide, (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape)))
-        xp.over_sum(e, e, 1.0, out=out)
+        plain = _needs_no_shift(wide)
+        if plain.any():
+            np.exp(wide, out=out)
+            out /= xp.compensated_sum(out, workspace.take("errors", x.shape))
+        rest = np.flatnonzero(~plain)
+        if len(rest):
+            e = xp.shifted_exp(wide[rest])
+            out[rest] = xp.over_sum(e, e, 1.0)
         return
     odds, top, e = _fast(x, workspace)
     e[np.arange(len(e)), odds.at] = top
@@ -71,15 +77,16 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
     """
     row = np.arange(len(x))
     if out.dtype == np.float64:
-        wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
-        room = (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
-        e = xp.shifted_exp(wide, room)
-        at_label = e[row, labels]
-        e[row, labels] = 0.0
-        high, low = (part[:, 0] for part in xp.sum_in_two(e, room[1]))
-        e[row, labels] = -(high + low)
-        total, error = two_sum(high, at_label)
-        np.divide(e, ((total + (error + low)) / scale)[:, None], out=out)
+        wide = widened(x, workspace)
+        plain = _needs_no_shift(wide)
+        if plain.any():
+            np.exp(wide, out=out)
+            _gradient_from(out, labels, scale, workspace.take("errors", x.shape))
+        rest = np.flatnonzero(~plain)
+        if len(rest):
+            e = Arithmetic(FLOAT64).shifted_exp(wide[rest])
+            _gradient_from(e, labels[rest], scale[rest], np.empty_like(e))
+            out[rest] = e
     else:
         odds, top, e = _fast(x, workspace)
         e[row, odds.at] = top
@@ -92,6 +99,23 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
     if len(nothing):
         # 0 times the NaN of a row that does not count would be NaN.
         out[nothing] = 0
+
+
+def _needs_no_shift(x: Array) -> Array:
+    """Mark rows whose exponentials neither overflow nor, where their share of the sum is normal, underflow."""
+    m = x.max(axis=1)
+    return np.asarray((m >= 0.0) & (m <= REACH))
+
+
+def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> None:
+    """Turn float64 exponentials into the gradient, in place; their sum is rounded once."""
+    row, xp = np.arange(len(e)), Arithmetic(FLOAT64)
+    at_label = e[row, labels]
+    e[row, labels] = 0.0
+    high, low = (part[:, 0] for part in xp.sum_in_two(e, work))
+    e[row, labels] = -(high + low)
+    total, error = two_sum(high, at_label)
+    e /= ((total + (error + low)) / scale)[:, None]
 
 
 def _fast(x: Array, workspace: Workspace) -> tuple[Odds, Array, Array]:
