@@ -48,14 +48,20 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
 def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
     """Log-probabilities of each row: ``(x - m) - log1p(q)``, two terms of one sign; parameters as for `softmax`."""
     x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
-    if out.dtype == np.float64:
-        odds = odds_of(x, _share_at_the_maximum, workspace)
-        _log_probabilities(x, odds, out)
-        return
-    odds = fast_odds(x, workspace)
+    wide = out.dtype == np.float64
+    odds = odds_of(x, _share_at_the_maximum, workspace) if wide else fast_odds(x, workspace)
     d = workspace.take("exponentials", x.shape)
-    _log_probabilities(x, odds, d)
-    _round_into(out, d)
+    if x.dtype == np.float64:
+        np.subtract(x, odds.m[:, None], out=d)
+    else:
+        np.copyto(d, x)
+        d -= odds.m[:, None]
+    if wide:
+        # The result is touched once: its memory is fresh, and a second pass would bring it in again.
+        np.subtract(d, odds.log1p()[:, None], out=out)
+    else:
+        d -= odds.log1p()[:, None]
+        _round_into(out, d)
 
 
 def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Workspace) -> None:
@@ -134,12 +140,3 @@ def _round_into(out: Array, values: Array) -> None:
 
 def _share_at_the_maximum(odds: Odds) -> Array:
     return np.asarray(odds.q / ((1.0 + odds.q) * np.log1p(odds.q)))
-
-
-def _log_probabilities(x: Array, odds: Odds, out: Array) -> None:
-    if x.dtype == np.float64:
-        np.subtract(x, odds.m[:, None], out=out)
-    else:
-        np.copyto(out, x)
-        out -= odds.m[:, None]
-    out -= odds.log1p()[:, None]
