@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax import arrays, streaming
+from stablemax import array_job, arrays, streaming
 from stablemax.cli import session
 from stablemax.cli.options import InputOptions
 from stablemax.errors import StablemaxError
@@ -133,7 +133,7 @@ def test_rows_longer_than_a_piece_give_what_they_give_whole(
     stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
     whole = result(operation, stream, Resources(threads=1))
     loss_whole = cross_entropy_of(stream).value
-    for module in (arrays, long_rows, row_kernels, streaming):
+    for module in (array_job, long_rows, row_kernels, streaming):
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", 64)
     pieces = result(operation, stream, Resources(threads=1))

@@ -38,7 +38,7 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
-    ("loss", "arrays"),
+    ("loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),
     ("verdicts",),

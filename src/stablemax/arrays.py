@@ -6,28 +6,24 @@ import contextlib
 import math
 import os
 import tempfile
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.blocks import Block, blocks_of
+from stablemax.array_job import ArrayJob, Noticings
+from stablemax.blocks import blocks_of
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Format, format_of, get_format
-from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
+from stablemax.inputs.noticed import inexact_notes, soft_target_notes
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import size_of
-from stablemax.kernels import arrays as kernels
-from stablemax.kernels import long_rows
-from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
 from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
-from stablemax.registry import Variant, default_id, default_variant, evaluate, get
+from stablemax.registry import Variant, default_id
 from stablemax.sinks import MemorySink, file_sink, npy_sink
-from stablemax.streaming import ROW_CELLS, STEP_CELLS, Resources, engine_for, for_engine, plan
-from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
+from stablemax.streaming import ROW_CELLS, STEP_CELLS, Resources, for_engine, plan, total_of
+from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 from stablemax.workspace import Workspace
 
@@ -66,158 +62,6 @@ class How:
     def result_format(self, stream: Stream) -> Format:
         """Return the format of the result."""
         return self.format or format_of(stream.logits.dtype)
-
-
-@dataclass(frozen=True)
-class Noticings:
-    """What a block of logits and targets gave reason to note; parts merge in any order."""
-
-    odd: Noticed = field(default_factory=Noticed)
-    inexact: Noticed = field(default_factory=Noticed)
-
-    def __add__(self, other: Noticings) -> Noticings:
-        """Merge two parts."""
-        return Noticings(self.odd + other.odd, self.inexact + other.inexact)
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayJob:
-    """The results of a block of rows, put where they belong.
-
-    Attributes
-    ----------
-    stream : Stream
-        Logits, and labels for the gradient.
-    sink : Sink
-        Takes the results.
-    operation : Operation
-        What is computed.
-    format : str
-        The format of the result.
-    step : int
-        How many rows are computed at once.
-    variant : str or None
-        Another formula than the accurate one.
-    accumulation : Accumulation or None
-        How sums are added.
-    options : TargetOptions
-        Of the gradient: weights, smoothing, ignored label.
-    divisor : float
-        What the gradient is divided by.
-    """
-
-    stream: Stream
-    sink: Sink
-    operation: Operation
-    format: str
-    step: int = 1
-    variant: str | None = None
-    accumulation: Accumulation | None = None
-    options: TargetOptions = field(default_factory=TargetOptions)
-    divisor: float = 1.0
-
-    @property
-    def _is_gradient(self) -> bool:
-        return self.operation is Operation.CROSS_ENTROPY_GRAD
-
-    @cached_property
-    def _xp(self) -> Arithmetic:
-        return Arithmetic(get_format(self.format), self.accumulation)
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
-        plain = not (self.variant or self.accumulation)
-        return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
-
-    def __call__(self, block: Block, workspace: Workspace) -> Noticings:
-        """Compute a block."""
-        return sum((self._compute(step, workspace) for step in block.steps(self.step)), Noticings())
-
-    def _compute(self, block: Block, workspace: Workspace) -> Noticings:
-        labels = None
-        if self._is_gradient:
-            labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
-        if self.is_fast and self.stream.classes > PIECE:
-            for row in range(block.rows):
-                self._long(block.start + row, None if labels is None else labels[row : row + 1], workspace)
-            return Noticings()
-        x = self.stream.logits.read(block.start, block.stop, workspace)
-        noticed = Noticings(
-            odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
-            inexact_integers(x, block.start),
-        )
-        (self._fast if self.is_fast else self._by_variant)(block, x, labels, workspace)
-        return noticed
-
-    def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
-        dtype = self._xp.format.dtype
-        if x.dtype != dtype and format_of(x.dtype) is not self._xp.format:
-            x = self._xp.array(x)
-        if self.operation.per_row:
-            values = self._xp.narrow(logsumexps(x, workspace))[:, None]
-            self.sink.put(block.start, values, workspace)
-            return
-        out = self.sink.room(block.start, block.stop, workspace, dtype=dtype)
-        if self.operation is Operation.SOFTMAX:
-            kernels.softmax(x, out, workspace)
-        elif self.operation is Operation.LOG_SOFTMAX:
-            kernels.log_softmax(x, out, workspace)
-        else:
-            assert labels is not None
-            chosen, scale = self._scale(labels)
-            kernels.gradient(x, chosen, scale, out, workspace)
-        self.sink.put(block.start, out, workspace)
-
-    def _scale(self, labels: Array) -> tuple[Array, Array]:
-        """Return labels that are classes, and what each row's gradient is multiplied by."""
-        kept = kept_rows(labels, self.options.ignore_index)
-        chosen = np.where(kept, labels, 0)
-        weights = row_weights(chosen, self.options)
-        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0) / self.divisor
-
-    def _long(self, row: int, labels: Array | None, workspace: Workspace) -> None:
-        """Compute a row that is too long to be taken at once, in pieces."""
-        logits, xp = self.stream.logits, self._xp
-
-        def read(first: int, last: int) -> Array:
-            x = logits.read(row, row + 1, workspace, first=first, last=last)
-            return x if format_of(x.dtype) is xp.format else xp.array(x)
-
-        odds = long_rows.odds(read, self.stream.classes, workspace)
-        if self.operation.per_row:
-            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace)
-            return
-        chosen, scale = (None, None) if labels is None else self._scale(labels)
-        for first in range(0, self.stream.classes, PIECE):
-            last = min(first + PIECE, self.stream.classes)
-            out = self.sink.room(row, row + 1, workspace, first=first, last=last, dtype=xp.format.dtype)
-            x = read(first, last)
-            if self.operation is Operation.LOG_SOFTMAX:
-                long_rows.log_softmax(x, odds, out, workspace)
-            else:
-                long_rows.softmax(x, odds, None if scale is None else scale[0], out, workspace)
-                if chosen is not None and scale is not None and first <= chosen[0] < last:
-                    out[0, chosen[0] - first] = xp.narrow(
-                        long_rows.gradient_at_label(read, int(chosen[0]), odds, scale[0], workspace)
-                    )[0]
-            self.sink.put(row, out, workspace, first=first)
-
-    def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
-        xp, formula = self._xp, self._formula
-        if labels is None:
-            values = evaluate(formula, xp.array(x), xp)
-        else:
-            keep = np.flatnonzero(kept_rows(labels, self.options.ignore_index))
-            values = np.zeros(x.shape, dtype=xp.format.dtype)
-            if len(keep):
-                targets = targets_of(labels[keep], x.shape[1], self.options, xp, self.divisor)
-                values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
-        self.sink.put(block.start, values.reshape(block.rows, -1), workspace)
-
-    @property
-    def _formula(self) -> Variant:
-        return get(self.variant) if self.variant else default_variant(self.operation, self._xp.format)
 
 
 def shape_of_result(operation: Operation, stream: Stream) -> tuple[tuple[int, ...], int | None]:
@@ -415,16 +259,9 @@ def _run(
         whole=how.variant is not None and not how.variant.rowwise,
         by_variant=not job.is_fast,
     )
-    noticed, size = Noticings(), stream.logits.size_bytes
     formula = job.variant or default_id(job.operation, get_format(job.format))
     job = replace(job, stream=for_engine(stream, resources), step=cut.step)
-    with engine_for(resources, cut.threads) as engine:
-        if progress is not None:  # from here on counts the rate
-            progress(0, size, formula)
-        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
-            noticed += part
-            if progress is not None:
-                progress(size * block.stop // stream.rows, size, formula)
+    noticed = total_of(job, cut, Noticings(), stream, resources, progress, formula)
     return (
         *soft_target_notes(noticed.odd, stream.sources[-1].name),
         *inexact_notes(noticed.inexact, stream.sources[0].name),

@@ -17,7 +17,7 @@ from stablemax.kernels import rows as kernels
 from stablemax.reduction import ExactSum, rounded
 from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.results import LossResult
-from stablemax.streaming import STEPS, Resources, engine_for, for_engine, plan
+from stablemax.streaming import STEPS, Resources, for_engine, plan, total_of
 from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
 from stablemax.vocabulary import Accumulation, Operation, Reduction
 
@@ -279,18 +279,9 @@ def cross_entropy_of(
         steps=1 if stream.has_soft_targets else STEPS,
     )
     job = replace(job, stream=for_engine(stream, resources), step=cut.step)
-    total, size = LossPart(), stream.logits.size_bytes
-    parts: list[tuple[Array, Array]] = []
-    with engine_for(resources, cut.threads) as engine:
-        if progress is not None:  # from here on counts the rate
-            progress(0, size, formula)
-        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
-            parts += part.values
-            total += replace(part, values=())
-            if progress is not None:
-                progress(size * block.stop // stream.rows, size, formula)
-    losses = np.concatenate([p for p, _ in parts]) if parts else np.zeros(0)
-    kept = np.concatenate([k for _, k in parts]) if parts else np.zeros(0, dtype=bool)
+    total = total_of(job, cut, LossPart(), stream, resources, progress, formula)
+    losses = np.concatenate([p for p, _ in total.values]) if total.values else np.zeros(0)
+    kept = np.concatenate([k for _, k in total.values]) if total.values else np.zeros(0, dtype=bool)
     value = math.nan
     if reduction is not Reduction.NONE:
         weighted = options.weight is not None and not stream.has_soft_targets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from stablemax.blocks import Block, blocks_of
 from stablemax.engines.threads import Threads, available_threads
@@ -15,10 +15,22 @@ from stablemax.kernels.rows import PIECE
 from stablemax.vocabulary import EngineName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stablemax.engines.base import Engine
     from stablemax.inputs.stream import Stream
+    from stablemax.workspace import Workspace
+
+
+class Mergeable(Protocol):
+    """What a block gives: parts merge with ``+``, in any order to the same bits."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Merge two parts."""
+        ...
+
+
+Part = TypeVar("Part", bound=Mergeable)
 
 STEP_CELLS = 1 << 19
 """Most logits that are computed at once: enough that a step's Python costs nothing, few enough for the cache."""
@@ -181,3 +193,42 @@ def for_engine(stream: Stream, resources: Resources) -> Stream:
     from stablemax.engines.sending import for_workers
 
     return for_workers(stream, resources.scheduler)
+
+
+def total_of(
+    job: Callable[[Block, Workspace], Part],
+    cut: Plan,
+    nothing: Part,
+    stream: Stream,
+    resources: Resources,
+    progress: Callable[[int, int, str], None] | None,
+    what: str,
+) -> Part:
+    """Run a job on the blocks of an input, and merge its parts with ``+``.
+
+    Parameters
+    ----------
+    job : callable
+        Its input made by `for_engine`.
+    cut : Plan
+        The blocks, and how many at once.
+    nothing : part
+        What there is before the first block.
+    stream : Stream
+        The input, for its size.
+    resources : Resources
+        Who computes.
+    progress : callable, optional
+        Called with (bytes done, bytes in all, `what`): first with none done, from where the rate counts.
+    what : str
+        What runs, in words or as an id.
+    """
+    total, size = nothing, stream.logits.size_bytes
+    with engine_for(resources, cut.threads) as engine:
+        if progress is not None:
+            progress(0, size, what)
+        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+            total += part
+            if progress is not None:
+                progress(size * block.stop // stream.rows, size, what)
+    return total

@@ -17,7 +17,7 @@ from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS
 from stablemax.inspection.tally import QUANTITIES, SIGHTED, Tally
 from stablemax.kernels.rows import PIECE
 from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
-from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, engine_for, for_engine, plan
+from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, for_engine, plan, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,16 +94,8 @@ def inspect_stream(
     fair = -(-stream.rows // (TASKS_A_THREAD * planned.threads))
     task = max(1, -(-min(ROWS_A_TASK, fair) // step)) * step
     job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
-    tally = Tally.of_nothing(len(formats))
-    blocks = blocks_of(stream.rows, task)
-    size = stream.logits.size_bytes
-    with engine_for(resources, planned.threads) as engine:
-        if progress is not None:  # from here on counts the rate
-            progress(0, size, "inspecting")
-        for block, part in zip(blocks, engine.run(job, blocks), strict=True):
-            tally += part
-            if progress is not None:
-                progress(size * block.stop // stream.rows, size, "inspecting")
+    cut = replace(planned, blocks=blocks_of(stream.rows, task))
+    tally = total_of(job, cut, Tally.of_nothing(len(formats)), stream, resources, progress, "inspecting")
     return inspection_of(tally, stream, tuple(formats), command)
 
 
