@@ -227,13 +227,27 @@ class Arithmetic:
         high, low = self.sum_in_two(x, np.empty_like(x) if work is None else work)
         return high + low
 
-    def sum_in_two(self, x: Array, work: Array) -> tuple[Array, Array]:
+    def sum_in_two(self, x: Array, work: Array, *, near: Array | None = None) -> tuple[Array, Array]:
         """Sum of each row of non-negative numbers as two numbers, (N, 1) each.
 
+        Parameters
+        ----------
+        x : ndarray (N, K)
+            Non-negative.
+        work : ndarray (N, K)
+            Memory.
+        near : ndarray (N, 1), optional
+            The sum as it comes out with rounding errors, which saves looking for the maximum.
+
+        Notes
+        -----
         Each term is cut at a common bit (an error-free transformation: Rump, Ogita, Oishi, SIAM J.
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
         and the low parts are too small for the rounding of their sum to matter.
         """
+        if near is not None:
+            # Twice, so that a little more than the sum is below it too.
+            return self._cut(x, near + near, work)
         room = self.format.max / 2
         cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
         return self._cut(x, cut, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, format_of
-from stablemax.kernels import arrays, long_rows, rows
-from stablemax.kernels.odds import careful_odds, fast_odds, widened
+from stablemax.kernels import arrays, long_rows, plain, rows
+from stablemax.kernels.odds import careful_odds, fast_odds, may_round, widened
 from stablemax.registry import default_id, evaluate, get
 from stablemax.targets import LabelTargets
 from stablemax.vocabulary import Operation
@@ -115,10 +116,54 @@ def test_the_careful_odds_are_those_that_the_fast_ones_approximate() -> None:
     fast, careful = fast_odds(x, Workspace()), careful_odds(x, Workspace())
     assert (fast.at == careful.at).all()
     assert (fast.m == careful.m).all()
-    assert np.abs(fast.q / careful.q - 1).max() < 8 * 2.0**-53
-    # Where m is subtracted, x - m rounds by up to u |x - m|, here 512 u.
-    shifted = fast_odds(x, Workspace(), reach=0.0)
-    assert 8 * 2.0**-53 < np.abs(shifted.q / careful.q - 1).max() < 512 * 2.0**-53
+    # Where m is subtracted, x - m rounds by up to u |x - m|, here 512 u; the exponentials as they are do not.
+    others, mine = plain.against(x, fast.at, Workspace())
+    assert np.abs(others / mine / careful.q - 1).max() < 8 * 2.0**-53
+    assert 8 * 2.0**-53 < np.abs(fast.q / careful.q - 1).max() < 512 * 2.0**-53
+
+
+@pytest.mark.parametrize("fmt", [FLOAT32, BFLOAT16, FLOAT16], ids=str)
+@given(data=st.data())
+def test_differences_of_a_row_that_is_not_said_to_round_are_exact_in_float64(fmt: Format, data: st.DataObject) -> None:
+    row = data.draw(st.lists(st.floats(width=32) | st.just(-INF) | st.just(0.0), min_size=2, max_size=6))
+    x = in_format([row], fmt)
+    if may_round(x)[0]:
+        return
+    finite = [Fraction(float(value)) for value in x[0] if np.isfinite(value)]
+    for a in finite:
+        for b in finite:
+            assert Fraction(float(a) - float(b)) == a - b
+
+
+def test_logits_of_a_usual_size_are_not_said_to_round() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 1000)).astype(np.float32)
+    x[:, 5], x[:, 6] = 0.0, -INF
+    assert not may_round(x).any()
+    x[3, 7] = 1e-12
+    assert np.flatnonzero(may_round(x)).tolist() == [3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [-1e5, -700.0, -400.0, 0.0, 400.0, 700.0, 1e5])
+def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: Any) -> None:
+    # Around 312 in size, the exponentials as they are leave their range; around 745, that of float64.
+    fmt = format_of(np.dtype(dtype))
+    x, labels = confident(6, 40, 30, 3.0, fmt)
+    x = (x + dtype(offset)).astype(dtype)
+    exact, second = x.astype(np.float64), LabelTargets(labels)
+    most = 2.0 if dtype == np.float32 else 4.0
+    losses = rows.losses(x, labels, Workspace())
+    assert ulps_of(losses, truth_of(Operation.CROSS_ENTROPY, exact, FLOAT64, second), FLOAT64).max() <= most
+    bound = 0.51 if dtype == np.float32 else 4.0
+    for operation, kernel in ARRAYS.items():
+        assert ulps_of(run(kernel, x), truth_of(operation, exact, fmt), fmt).max() <= bound
+    truth = truth_of(Operation.CROSS_ENTROPY_GRAD, exact, fmt, second)
+    assert ulps_of(gradients(x, labels), truth, fmt).max() <= bound
+    sums = rows.logsumexps(x, Workspace())
+    # A sum m + log1p(q) near 0 cancels, so that its error is told in ulps of m.
+    truth = truth_of(Operation.LOGSUMEXP, exact, FLOAT64)
+    step = np.spacing(np.maximum(np.abs(exact).max(axis=1), 1.0))
+    assert (np.abs(sums - truth.rounded) <= 3 * step).all()
 
 
 # --- rows that have no value ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +55,28 @@ class RowNumbers:
         return len(self.top)
 
     def rows(self, index: Array) -> RowNumbers:
-        """Return some of the rows."""
-        return RowNumbers(*(part[index] for part in _parts(self)))
+        """Return some of the rows, their numbers in ascending order."""
+        return self if len(index) == len(self) else RowNumbers(*(part[index] for part in _parts(self)))
+
+    @cached_property
+    def logsumexp(self) -> Array:
+        """The logarithm of the sum of all exponentials, (N,)."""
+        return np.asarray(self.top + np.log1p(self.odds))
+
+    @cached_property
+    def log_odds(self) -> Array:
+        """-inf where nothing is against the maximum, (N,)."""
+        return np.log(self.odds)
+
+    @cached_property
+    def log_felt(self) -> Array:
+        """The logarithm of the second largest exponential over the largest and over 1 + abs(top), (N,)."""
+        return np.asarray((self.second - self.top) - np.log1p(np.abs(self.top)))
+
+    @cached_property
+    def size(self) -> Array:
+        """The largest absolute value of a finite logit, where the maximum is finite, (N,)."""
+        return np.maximum(np.abs(self.top), np.abs(self.low))
 
 
 def _parts(numbers: RowNumbers) -> list[Array]:
@@ -64,6 +85,8 @@ def _parts(numbers: RowNumbers) -> list[Array]:
 
 def stacked(several: Sequence[RowNumbers]) -> RowNumbers:
     """Put the rows of several one after the other."""
+    if len(several) == 1:
+        return several[0]
     return RowNumbers(*(np.concatenate(parts) for parts in zip(*map(_parts, several), strict=True)))
 
 
@@ -129,7 +152,7 @@ def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
 
     The labels are taken to be the classes of the maxima.
     """
-    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part)), np.ones(len(part))) for part in (first, then)]
+    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part))) for part in (first, then)]
     whole = merged(pieces[0], pieces[1], offset)
     return RowNumbers(
         whole.at,

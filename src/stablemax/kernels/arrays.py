@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
-from stablemax.kernels.odds import REACH, Odds, fast_odds, two_sum, widened
-from stablemax.kernels.rows import odds_of
+from stablemax.kernels import plain
+from stablemax.kernels.columns import quick_columns
+from stablemax.kernels.odds import FAST_TO_SEARCH, fast_odds, maxima, rows_of, two_sum, widened
+from stablemax.kernels.rows import MOST_ULP, mended
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.kernels.odds import Odds
     from stablemax.workspace import Workspace
 
+ROUNDING_U, NARROW_ROUNDING_U = 2.0, 2.0**16
+"""How many units of u a log-probability may be off by because ``m + log1p(q)`` is rounded; in formats of fewer
+bits than float64 many more of them make no difference."""
 
+
+@quick_columns()
 def softmax(x: Array, out: Array, workspace: Workspace) -> None:
     """Probabilities of each row.
 
@@ -29,41 +37,49 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
         Of the calling worker.
     """
     if out.dtype == np.float64:
-        wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
-        plain = _needs_no_shift(wide)
-        if plain.any():
-            np.exp(wide, out=out)
-            out /= xp.compensated_sum(out, workspace.take("errors", x.shape))
-        rest = np.flatnonzero(~plain)
-        if len(rest):
-            e = xp.shifted_exp(wide[rest])
-            out[rest] = xp.over_sum(e, e, 1.0)
+        xp, e = Arithmetic(FLOAT64), plain.exponentials(x, workspace, out)
+        total = xp.compensated_sum(e, workspace.take("errors", x.shape))
+        e /= total
+        again = np.flatnonzero(~_has_room(total[:, 0]))
+        if len(again):
+            e = xp.shifted_exp(widened(rows_of(x, again), workspace))
+            out[again] = xp.over_sum(e, e, 1.0)
         return
-    odds, top, e = _fast(x, workspace)
-    e[np.arange(len(e)), odds.at] = top
-    e *= (1.0 / (top * (1.0 + odds.q)))[:, None]
+    total = plain.sums(x, workspace)
+    e = workspace.take("exponentials", x.shape)
+    e *= (1.0 / total)[:, None]
     _round_into(out, e)
+    again = np.flatnonzero(~plain.is_sound(total))
+    if len(again):
+        out[again] = _shifted_softmax(rows_of(x, again), out.dtype, workspace)
 
 
+@quick_columns()
 def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
     """Log-probabilities of each row: ``(x - m) - log1p(q)``, two terms of one sign; parameters as for `softmax`."""
-    x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
+    x = x if x.dtype in FAST_TO_SEARCH else widened(x, workspace)
     wide = out.dtype == np.float64
-    odds = odds_of(x, _share_at_the_maximum, workspace) if wide else fast_odds(x, workspace)
-    d = workspace.take("exponentials", x.shape)
-    if x.dtype == np.float64:
-        np.subtract(x, odds.m[:, None], out=d)
-    else:
-        np.copyto(d, x)
-        d -= odds.m[:, None]
+    at, m = maxima(x)
+    others, mine = plain.against(x, at, workspace)
+    sound, most = plain.has_sound_ratio(others, mine), MOST_ULP if wide else np.inf
+    least = plain.log1p_of_ratio(x, others, mine, sound, most, workspace) if wide else np.log1p(others / mine)
+    least = mended(least, x, np.flatnonzero(~sound), lambda odds, _: odds.log1p(), most, workspace)
+    total, d = m + least, workspace.take("exponentials", x.shape)
+    # One subtraction where the rounding of the sum is small beside every result, of which `least` is
+    # the smallest; else two. Subtracting 0 changes no bit of the rows that need one.
+    twice = ~(np.abs(total) <= (ROUNDING_U if wide else NARROW_ROUNDING_U) * least)
+    logits = widened(x, workspace, d)
+    if twice.any():
+        logits = np.subtract(logits, np.where(twice, m, 0.0)[:, None], out=d)
+    then = np.where(twice, least, total)[:, None]
     if wide:
         # The result is touched once: its memory is fresh, and a second pass would bring it in again.
-        np.subtract(d, odds.log1p()[:, None], out=out)
+        np.subtract(logits, then, out=out)
     else:
-        d -= odds.log1p()[:, None]
-        _round_into(out, d)
+        _round_into(out, np.subtract(logits, then, out=d))
 
 
+@quick_columns()
 def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Workspace) -> None:
     """Gradient of each row's cross-entropy, times a number for the row.
 
@@ -81,62 +97,75 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
     At the label, p_y - 1 is minus the sum of the other probabilities: the subtraction would give 0
     for a label that is nearly certain.
     """
-    row = np.arange(len(x))
     if out.dtype == np.float64:
-        wide = widened(x, workspace)
-        plain = _needs_no_shift(wide)
-        if plain.any():
-            np.exp(wide, out=out)
-            _gradient_from(out, labels, scale, workspace.take("errors", x.shape))
-        rest = np.flatnonzero(~plain)
-        if len(rest):
-            e = Arithmetic(FLOAT64).shifted_exp(wide[rest])
-            _gradient_from(e, labels[rest], scale[rest], np.empty_like(e))
-            out[rest] = e
+        e = plain.exponentials(x, workspace, out)
+        total = _gradient_from(e, labels, scale, workspace.take("errors", x.shape))
+        again = np.flatnonzero(~_has_room(total))
+        if len(again):
+            e = Arithmetic(FLOAT64).shifted_exp(widened(rows_of(x, again), workspace))
+            _gradient_from(e, labels[again], scale[again], np.empty_like(e))
+            out[again] = e
     else:
-        odds, top, e = _fast(x, workspace)
-        e[row, odds.at] = top
-        rest = top * odds.q
-        others = np.where(labels == odds.at, rest, (rest - e[row, labels]) + top)
+        row = np.arange(len(x))
+        others, mine = plain.against(x, labels, workspace)
+        e, total = workspace.take("exponentials", x.shape), others + mine
         e[row, labels] = -others
-        e *= (scale / (top + rest))[:, None]
+        e *= (scale / total)[:, None]
         _round_into(out, e)
+        again = np.flatnonzero(~plain.is_sound(total))
+        if len(again):
+            out[again] = _shifted_gradient(rows_of(x, again), labels[again], scale[again], out.dtype, workspace)
     nothing = np.flatnonzero(scale == 0)
     if len(nothing):
         # 0 times the NaN of a row that does not count would be NaN.
         out[nothing] = 0
 
 
-def _needs_no_shift(x: Array) -> Array:
-    """Mark rows whose exponentials neither overflow nor, where their share of the sum is normal, underflow."""
-    m = x.max(axis=1)
-    return np.asarray((m >= 0.0) & (m <= REACH))
+def _has_room(total: Array) -> Array:
+    """Mark rows of which every share that is a normal number is a quotient of normal numbers."""
+    return np.asarray((total >= 1.0) & (total <= plain.HIGHEST))
 
 
-def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> None:
-    """Turn float64 exponentials into the gradient, in place; their sum is rounded once."""
+def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> Array:
+    """Turn float64 exponentials into the gradient, in place; return their sums, rounded once."""
     row, xp = np.arange(len(e)), Arithmetic(FLOAT64)
     at_label = e[row, labels]
     e[row, labels] = 0.0
     high, low = (part[:, 0] for part in xp.sum_in_two(e, work))
     e[row, labels] = -(high + low)
     total, error = two_sum(high, at_label)
-    e /= ((total + (error + low)) / scale)[:, None]
+    total += error + low
+    e /= (total / scale)[:, None]
+    return total
 
 
-def _fast(x: Array, workspace: Workspace) -> tuple[Odds, Array, Array]:
-    """Return the odds, the maxima's own exponentials, and the others with 0 at the maximum."""
-    x = x if x.dtype == np.float32 else widened(x, workspace)
+def _shifted_softmax(x: Array, dtype: Any, workspace: Workspace) -> Array:
+    odds, top, e = _shifted(x, workspace)
+    e[np.arange(len(e)), odds.at] = top
+    e *= (top / (1.0 + odds.q))[:, None]
+    return _rounded(e, dtype)
+
+
+def _shifted_gradient(x: Array, labels: Array, scale: Array, dtype: Any, workspace: Workspace) -> Array:
+    (odds, top, e), row = _shifted(x, workspace), np.arange(len(x))
+    e[row, odds.at] = top
+    e[row, labels] = -np.where(labels == odds.at, odds.q, (odds.q - e[row, labels]) + top)
+    e *= (scale / (top + odds.q))[:, None]
+    return _rounded(e, dtype)
+
+
+def _shifted(x: Array, workspace: Workspace) -> tuple[Odds, Array, Array]:
+    """Return the odds, the exponentials of the maxima, and the others with 0 at the maximum."""
     odds = fast_odds(x, workspace)
     # A row with +inf, or of nothing but -inf, has no probabilities.
-    top = np.where(np.isfinite(odds.m), odds.top, np.nan)
-    return odds, top, workspace.take("exponentials", x.shape)
+    return odds, np.where(np.isfinite(odds.m), 1.0, np.nan), workspace.take("exponentials", x.shape)
 
 
 def _round_into(out: Array, values: Array) -> None:
+    out[...] = _rounded(values, out.dtype)
+
+
+def _rounded(values: Array, dtype: Any) -> Array:
+    """Return numbers that are only converted when they are assigned, where NumPy rounds them once."""
     # ml_dtypes converts float64 by way of float32, which rounds twice.
-    out[...] = values if out.dtype.isbuiltin == 1 else format_of(out.dtype).cast(values)
-
-
-def _share_at_the_maximum(odds: Odds) -> Array:
-    return np.asarray(odds.q / ((1.0 + odds.q) * np.log1p(odds.q)))
+    return values if dtype.isbuiltin == 1 else format_of(dtype).cast(values)

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FLOAT64
+from stablemax.formats import FLOAT64, format_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.workspace import Workspace
 
-REACH = 300.0
-"""Rows with a maximum of at most this size need no shift: in float64 nothing of theirs overflows, and what
-underflows is below 2**-588 of the maximum's exponential."""
-SUM_ERROR_U = 4.0
-"""Error of fast odds in units of u, as measured: the sum is pairwise, so that it hardly grows with K."""
+SUM_ERROR_U = 8.0
+"""Error of a sum of exponentials, or of one over another, in units of u: the largest that was measured. The sum
+is pairwise, so that it does not grow with K."""
 SMALLEST_EXACT = 2.0**-960
 """Below, some of the exponentials in the odds may be subnormal, or have underflowed."""
-DOUBT_U = 1.5
-"""Rows whose result may be off by more units of u because of their odds are computed again, with care."""
+FAST_TO_SEARCH = (np.float32, np.float64)
+"""NumPy looks for a maximum in these as fast as they can be read."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +38,57 @@ class Odds:
         ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
     low : ndarray of float64 (N,)
         What the rounding of q took off, where it is known; else 0.
-    top : ndarray of float64 (N,)
-        The maximum's own exponential, in the scale of those that q was made of: 1 where m was
-        subtracted from the logits.
     """
 
     at: Array
     m: Array
     q: Array
     low: Array
-    top: Array
 
     def log1p(self) -> Array:
         """Return ``log(1 + q)``, -log of the maximum's probability."""
         return np.log1p(self.q) + self.low / (1.0 + self.q)
 
-    def doubtful(self, share: Array, classes: int) -> Array:
-        """Mark the rows whose result needs careful odds.
-
-        Parameters
-        ----------
-        share : ndarray (N,)
-            ``|d result / d q| q / |result|``: how much of a relative error of q arrives in the result.
-        classes : int
-            K.
+    def error(self, classes: int) -> Array:
+        """Return how far q of `fast_odds` may be off, in units of u q, (N,).
 
         Notes
         -----
-        Where m is subtracted, ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
-        ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)).
-        The sum and its quotient add a few u more. A q of 0 may be a sum of underflows.
+        ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
+        ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)),
+        beside the error of the sum. A q of 0 may be a sum of underflows.
         """
-        if classes == 1:
-            return np.zeros(len(self.q), dtype=bool)
-        spread = np.where(np.abs(self.m) <= REACH, 0.0, np.log((classes - 1) / self.q))
-        return np.asarray((share * (SUM_ERROR_U + spread) > DOUBT_U) | (self.q == 0))
+        return np.asarray(SUM_ERROR_U + np.log(max(1, classes - 1) / self.q))
 
 
-def widened(x: Array, workspace: Workspace) -> Array:
-    """Return the numbers as float64: the array itself, or a copy in the workspace's "wide" buffer."""
+def is_doubtful(result: Array, share: Array | float, error: Array | float, most_ulp: float) -> Array:
+    """Mark the rows in which an error of the odds may move the result by more than some ulp.
+
+    Parameters
+    ----------
+    result : ndarray of float64 (N,)
+        ``log(1 + q)``, or a sum with it.
+    share : ndarray (N,)
+        ``q / (1 + q)``: how much of a relative error of q arrives in the logarithm.
+    error : float or ndarray (N,)
+        Of q, in units of u q.
+    most_ulp : float
+        What may be.
+
+    Examples
+    --------
+    >>> is_doubtful(np.array([1.0, 5.0]), 1.0, 8.0, 1.3)
+    array([ True, False])
+    """
+    return np.asarray(share * error * (FLOAT64.u / most_ulp) > np.spacing(np.abs(result)))
+
+
+def widened(x: Array, workspace: Workspace, out: Array | None = None) -> Array:
+    """Return the numbers as float64: the array itself, or a copy in `out` or in the workspace's "wide" buffer."""
     if x.dtype == np.float64:
         return x
-    out = workspace.take("wide", x.shape)
+    if out is None:
+        out = workspace.take("wide", x.shape)
     if x.dtype.kind == "V" and x.dtype.itemsize == 2:
         # bfloat16 is the upper half of a float32; ml_dtypes converts one number at a time.
         upper = workspace.take("upper", x.shape, np.uint32)
@@ -93,45 +100,32 @@ def widened(x: Array, workspace: Workspace) -> Array:
     return out
 
 
+def rows_of(x: Array, at: Array) -> Array:
+    """Return some of the rows; all of them without a copy."""
+    return x if len(at) == len(x) else x[at]
+
+
 def maxima(x: Array) -> tuple[Array, Array]:
     """Return the class of each row's maximum and the maximum as float64; NaN where there is one."""
     at = x.argmax(axis=1)
     return at, x[np.arange(len(x)), at].astype(np.float64)
 
 
-def fast_odds(x: Array, workspace: Workspace, *, reach: float = REACH) -> Odds:
+def fast_odds(x: Array, workspace: Workspace) -> Odds:
     """Return the odds of each row, rounding errors not put back.
 
     Parameters
     ----------
     x : ndarray (N, K)
-        float32, or float64 of the caller; other formats are widened first.
+        Of any format.
     workspace : Workspace
-        Its buffer "exponentials" holds ``exp(x - c)`` afterwards, 0 at the maximum.
-    reach : float
-        c is 0 for a row whose maximum is of at most this size, else the maximum. The subtraction is a
-        pass over the logits and rounds; exp is as accurate without it.
+        Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
     """
     e = workspace.take("exponentials", x.shape)
-    at, m = maxima(x)
-    row = np.arange(len(x))
-    c = np.where(np.abs(m) <= reach, 0.0, m)
-    # 0 is subtracted from the other rows of the block, which changes no bit of them.
-    shifted = bool(c.any())
-    if x.dtype != np.float64:
-        # A ufunc that converts does it in small pieces, which is slower than a pass of its own.
-        np.copyto(e, x)
-        if shifted:
-            e -= c[:, None]
-        np.exp(e, out=e)
-    elif shifted:
-        np.exp(np.subtract(x, c[:, None], out=e), out=e)
-    else:
-        np.exp(x, out=e)
-    # exp(m - c), which is NaN for an infinite m.
-    top = np.where(c == 0, e[row, at], 1.0)
-    e[row, at] = 0.0
-    return Odds(at, m, np.add.reduce(e, axis=1) / top, np.zeros(len(x)), top)
+    at, m = maxima(x if x.dtype in FAST_TO_SEARCH else widened(x, workspace))
+    np.exp(np.subtract(widened(x, workspace, e), m[:, None], out=e), out=e)
+    e[np.arange(len(x)), at] = 0.0
+    return Odds(at, m, np.add.reduce(e, axis=1), np.zeros(len(x)))
 
 
 def careful_odds(x: Array, workspace: Workspace) -> Odds:
@@ -146,27 +140,27 @@ def careful_odds(x: Array, workspace: Workspace) -> Odds:
 
     Notes
     -----
-    Between numbers of 24 bits that are less than 2**29 apart, x - m is exact in float64, and only the
-    sum needs care. Otherwise the rounding error of x - m is put back, in float64 as
-    `Arithmetic.odds` does, which is the faster way.
+    Differences of narrower numbers are mostly exact in float64 (see `may_round`), and only the sum
+    needs care. Otherwise the rounding error of x - m is put back, in float64 as `Arithmetic.odds`
+    does, which is the faster way.
     """
-    wide, xp = widened(x, workspace), Arithmetic(FLOAT64)
-    room = (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
-    if x.dtype.itemsize > 4 or x.dtype.kind in "iu":
+    xp, room = Arithmetic(FLOAT64), (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
+    if not is_narrow(x):
+        wide = widened(x, workspace)
         at, m = maxima(wide)
-        return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)), np.ones(len(x)))
-    odds = fast_odds(wide, workspace, reach=0.0)
-    high, low = xp.sum_in_two(room[0], room[1])
+        return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)))
+    odds = fast_odds(x, workspace)
+    high, low = xp.sum_in_two(*room, near=odds.q[:, None])
     odds.q[:], odds.low[:] = two_sum(high[:, 0], low[:, 0])
-    rough = np.flatnonzero(_may_round(wide, room[1]))
+    rough = np.flatnonzero(may_round(x))
     if len(rough):
-        again = exponentials(wide[rough], odds.m[rough])
+        again = exponentials(x[rough].astype(np.float64), odds.m[rough])
         again[np.arange(len(rough)), odds.at[rough]] = 0.0
         high, low = xp.sum_in_two(again, np.empty_like(again))
         odds.q[rough], odds.low[rough] = two_sum(high[:, 0], low[:, 0])
     tiny = np.flatnonzero(odds.q < SMALLEST_EXACT)
     if len(tiny):
-        odds.q[tiny], odds.low[tiny] = xp.odds(wide[tiny])[:, 0], 0.0
+        odds.q[tiny], odds.low[tiny] = xp.odds(x[tiny].astype(np.float64))[:, 0], 0.0
     return odds
 
 
@@ -182,12 +176,36 @@ def exponentials(x: Array, m: Array) -> Array:
     return np.asarray(e)
 
 
-def _may_round(x: Array, work: Array) -> Array:
-    """Mark rows of numbers of 24 bits whose differences may need more than 53."""
-    sizes = np.abs(x, out=work)
-    largest = sizes.max(axis=1, where=sizes < np.inf, initial=0.0)
-    smallest = sizes.min(axis=1, where=sizes > 0, initial=np.inf)
-    return np.asarray(smallest * 2.0**28 < largest)
+def is_narrow(x: Array) -> bool:
+    """Whether numbers have 24 bits or fewer, so that their differences are mostly exact in float64."""
+    return x.dtype.itemsize <= 4 and x.dtype.kind not in "iu"
+
+
+def may_round(x: Array) -> Array:
+    """Mark rows of narrow numbers (N, K) of which some difference may need more than 53 bits.
+
+    Numbers of 24 bits have exact differences where their exponents are at most 28 apart. The
+    exponents are compared as the integers that lie in the format's bits.
+
+    Examples
+    --------
+    >>> may_round(np.float32([[1e8, 1.0, 0.0, np.inf], [1e8, 0.1, 0.0, 0.0]]))
+    array([False,  True])
+    """
+    fmt = format_of(x.dtype)
+    if fmt.max / fmt.smallest_subnormal < 2.0**52:
+        return np.zeros(len(x), dtype=bool)
+    kind = np.dtype(f"u{x.dtype.itemsize}").type
+    # Without the sign; one exponent further, so that infinity and NaN wrap around to the smallest.
+    place = kind(fmt.precision)
+    sizes = (np.ascontiguousarray(x).view(kind) << kind(1)) + (kind(1) << place)
+    largest = (sizes.max(axis=1) >> place).astype(np.int64)
+    # 0 wraps around to the largest; so, nearly, does infinity.
+    sizes -= (kind(1) << place) + kind(1)
+    smallest = (sizes.min(axis=1) >> place).astype(np.int64) + 1
+    # Subnormal numbers have the exponent of the smallest normal one, and fewer bits.
+    smallest -= np.where(smallest == 1, fmt.precision, 0)
+    return np.asarray(smallest + 28 < largest)
 
 
 def merged(first: Odds, second: Odds, offset: int) -> Odds:
@@ -204,7 +222,7 @@ def merged(first: Odds, second: Odds, offset: int) -> Odds:
     # A piece of nothing but -inf adds nothing: its own odds are NaN.
     more = np.where(low == -math.inf, 0.0, scale * (1.0 + other))
     q = np.where(m == -math.inf, math.nan, q + more)
-    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)), np.ones(len(q)))
+    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)))
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.kernels.odds import Odds, careful_odds, fast_odds, widened
+from stablemax.kernels import plain
+from stablemax.kernels.columns import quick_columns
+from stablemax.kernels.odds import SUM_ERROR_U, Odds, careful_odds, fast_odds, is_doubtful, is_narrow, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,24 +21,48 @@ PIECE = 1 << 18
 row must not depend on it."""
 
 
-def odds_of(x: Array, share_of: Callable[[Odds], Array], workspace: Workspace) -> Odds:
-    """Return the odds of each row: fast, and once more with care where the result needs it.
+MOST_ULP, MOST_ULP_WIDE = 1.3, 3.3
+"""How much of the 2 ulp of a loss of narrower logits, and of the 4 of float64 logits, the odds may take: the
+logarithm and the rounding take the rest."""
+SMALLEST_LABEL = 2.0**-19
+"""A label's logit of 24 bits and at least this size has exact differences in float64 to logits up to 2**10 away."""
+
+
+def mended(
+    found: Array,
+    x: Array,
+    far: Array,
+    result_of: Callable[[Odds, Array], Array],
+    most_ulp: float,
+    workspace: Workspace,
+) -> Array:
+    """Return results, those of some rows computed again with the maximum subtracted.
 
     Parameters
     ----------
+    found : ndarray of float64 (N,)
+        Results, each a row's; changed in place.
     x : ndarray (N, K)
-        Logits; at most `PIECE` classes.
-    share_of : callable
-        From odds to what `Odds.doubtful` asks for.
+        Logits.
+    far : ndarray of int (M,)
+        The rows.
+    result_of : callable
+        From the odds of some rows, and the places of these rows, to their results.
+    most_ulp : float
+        By how much the odds may move a result; rows in which they may do more are computed with care.
     workspace : Workspace
         Of the calling worker.
     """
-    odds = fast_odds(x if x.dtype in (np.float32, np.float64) else widened(x, workspace), workspace)
-    doubtful = np.flatnonzero(odds.doubtful(share_of(odds), x.shape[1]))
-    if len(doubtful):
-        again = careful_odds(x if len(doubtful) == len(x) else x[doubtful], workspace)
-        odds.q[doubtful], odds.low[doubtful] = again.q, again.low
-    return odds
+    if len(far) == 0:
+        return found
+    odds = fast_odds(rows_of(x, far), workspace)
+    found[far] = result_of(odds, far)
+    share = odds.q / (1.0 + odds.q)
+    close = (is_doubtful(found[far], share, odds.error(x.shape[1]), most_ulp) | (odds.q == 0)) & (x.shape[1] > 1)
+    near = far[close]
+    if len(near):
+        found[near] = result_of(careful_odds(rows_of(x, near), workspace), near)
+    return found
 
 
 def loss_from(odds: Odds, label_logits: Array) -> Array:
@@ -52,6 +78,7 @@ def loss_from(odds: Odds, label_logits: Array) -> Array:
     return (odds.m - label_logits.astype(np.float64)) + odds.log1p()
 
 
+@quick_columns()
 def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
     """Cross-entropy of each row.
 
@@ -77,11 +104,19 @@ def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
     array([1.09861229e+00, 4.12230724e-09])
     """
     at_label = x[np.arange(len(x)), labels].astype(np.float64)
+    # Without the label's logit subtracted float64 logits, whose differences round, are the more accurate.
+    narrow = is_narrow(x)
+    others, mine = plain.against(x, labels, workspace, less=at_label if narrow else None)
+    sound = plain.has_sound_ratio(others, mine)
+    if narrow:
+        sound &= (np.abs(at_label) >= SMALLEST_LABEL) | (at_label == 0)
+    most = MOST_ULP if narrow else MOST_ULP_WIDE
+    found = plain.log1p_of_ratio(x, others, mine, sound, most, workspace)
 
-    def share(odds: Odds) -> Array:
-        return np.asarray(odds.q / ((1.0 + odds.q) * loss_from(odds, at_label)))
+    def loss(odds: Odds, at: Array) -> Array:
+        return loss_from(odds, at_label[at])
 
-    return loss_from(odds_of(x, share, workspace), at_label)
+    return mended(found, x, np.flatnonzero(~sound), loss, most, workspace)
 
 
 def logsumexp_from(odds: Odds) -> Array:
@@ -89,10 +124,10 @@ def logsumexp_from(odds: Odds) -> Array:
     return np.where(np.isinf(odds.m), odds.m, odds.m + odds.log1p())
 
 
+@quick_columns()
 def logsumexps(x: Array, workspace: Workspace) -> Array:
     """Log-sum-exp of each row, float64 (N,); the parameters as for `losses`."""
-
-    def share(odds: Odds) -> Array:
-        return np.asarray(odds.q / ((1.0 + odds.q) * np.abs(logsumexp_from(odds))))
-
-    return logsumexp_from(odds_of(x, share, workspace))
+    total = plain.sums(x, workspace)
+    found = np.log(total)
+    sound = plain.is_sound(total) & ~is_doubtful(found, 1.0, SUM_ERROR_U, MOST_ULP_WIDE)
+    return mended(found, x, np.flatnonzero(~sound), lambda odds, _: logsumexp_from(odds), MOST_ULP_WIDE, workspace)
