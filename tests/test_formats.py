@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,9 @@ import flint
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import (
@@ -27,9 +30,7 @@ from stablemax.formats import (
 from .exactly import exponent_of, nearest_number, ulp_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import (
-        Format,
-    )
+    from stablemax.formats import Array, Format
 
 ALL = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
 # A name, u, where exp overflows and gives 0, as printed in the hazard table.
@@ -128,6 +129,51 @@ def test_rounding_is_to_nearest_with_ties_to_even(fmt: Format, data: st.DataObje
     assert got == expected or (math.isnan(got) and math.isnan(expected))
     if got == 0:
         assert math.copysign(1.0, got) == math.copysign(1.0, value), "a zero keeps its sign"
+
+
+def between(low: float, high: float) -> list[float]:
+    """The middle of two neighbouring numbers, and the float64 numbers on both sides of it."""
+    middle = (low + high) / 2
+    return [math.nextafter(middle, -math.inf), middle, math.nextafter(middle, math.inf)]
+
+
+@pytest.mark.parametrize("fmt", [f for f in FORMATS.values() if f.bits <= 16], ids=lambda f: f.name)
+def test_every_number_of_a_small_format_is_what_all_between_its_middles_round_to(fmt: Format) -> None:
+    patterns = np.arange(2 ** (fmt.bits - 1)).astype(f"u{fmt.bits // 8}").view(fmt.dtype)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        held = patterns.astype(np.float64)
+    held = held[np.isfinite(held)]
+    assert held[-1] == fmt.max
+    # Beyond the largest there would be one more, and the middle between is where overflow begins.
+    beyond = 2 * held[-1] - held[-2]
+    middles = np.array([between(low, high) for low, high in itertools.pairwise([*held, beyond])])
+    overflow = math.inf if fmt.has_inf else math.nan
+    above = np.append(held[1:], overflow)
+    # Patterns count upwards, so that the even ones have an even significand.
+    even = np.where(np.arange(len(held)) % 2 == 0, held, above)
+    for sign in (1.0, -1.0):
+        right = sign * np.stack([held, even, above], axis=1)
+        for values, wanted in ((middles, right), (held, sign * held), (np.array([math.inf]), sign * above[-1:])):
+            got = fmt.round(sign * values)
+            np.testing.assert_array_equal(got, wanted)
+            assert np.array_equal(np.signbit(got), np.signbit(wanted) | np.isnan(wanted) & np.signbit(got))
+            if not np.isnan(wanted).any():
+                assert fmt.cast(sign * values).astype(np.float64).tobytes() == got.tobytes()
+
+
+@ALL
+@example(np.array([math.nan, math.inf, -math.inf, -0.0, 5e-324, -sys.float_info.max]))
+@given(arrays(np.float64, st.integers(0, 20), elements=st.floats()))
+def test_numbers_are_rounded_alike_alone_and_among_others(fmt: Format, values: Array) -> None:
+    together = fmt.round(values)
+    assert together.shape == values.shape
+    for value, got in zip(values.tolist(), together.tolist(), strict=True):
+        alone = float(fmt.round(value))
+        unbounded = value if fmt.has_inf else math.nan
+        wanted = nearest_number(Fraction(value), fmt) if math.isfinite(value) else unbounded
+        for one in (got, alone):
+            assert one == wanted or (math.isnan(one) and math.isnan(wanted))
+            assert math.isnan(one) or math.copysign(1.0, one) == math.copysign(1.0, value)
 
 
 @ALL

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stablemax import streaming
 from stablemax.blocks import Block
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E4M3FN, FLOAT16, FLOAT32, FLOAT64, FORMATS
@@ -23,7 +24,7 @@ from stablemax.inspection import job, prediction, workflow
 from stablemax.inspection.finding import percent_of
 from stablemax.inspection.job import Look
 from stablemax.inspection.numbers import RowNumbers, row_numbers
-from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, far_from_thresholds, outcomes
+from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, far_from_thresholds, outcomes
 from stablemax.inspection.tails import second_looks, tails_of
 from stablemax.inspection.tally import Tally
 from stablemax.inspection.workflow import inspect_stream, inspection_of
@@ -90,7 +91,7 @@ def predicted(
         moved = replace(numbers, odds=numbers.odds * odds)
         looks = second_looks(replace(moved, top=numbers.top + top), x.shape[1], [fmt.name])
         tails = tails_of(looks, numbers, 1, lambda: [(x, e)], workspace)
-        return dict(outcomes(moved, tails, 0, x.shape[1], fmt))
+        return dict(outcomes(Rounded(moved, fmt, x.shape[1]), tails, 0))
 
 
 def certain(x: Array, labels: Array, fmt: Format) -> dict[tuple[Operation, str], Array]:
@@ -232,9 +233,9 @@ def test_the_rows_that_are_not_looked_at_closely_would_come_out_the_same(
     quick = [predicted(x, labels, fmt) for x, labels in inputs]
     far = []
 
-    def near(numbers: RowNumbers, dropped: Array, fmt: Format) -> Array:
-        far.append(far_from_thresholds(numbers, dropped, fmt))
-        return np.zeros(len(numbers), dtype=bool)
+    def near(rounded: Rounded, dropped: Array) -> Array:
+        far.append(far_from_thresholds(rounded, dropped))
+        return np.zeros(len(dropped), dtype=bool)
 
     monkeypatch.setattr(prediction, "far_from_thresholds", near)
     for (x, labels), told_quickly in zip(inputs, quick, strict=True):
@@ -381,8 +382,9 @@ def test_the_result_is_the_same_for_any_files_blocks_and_threads(
 ) -> None:
     whole = told(inspected(ROWS, labels=LABELS), but=("sightings",))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "ROWS_AT_A_TIME", step)
-        patch.setattr(workflow, "ROWS_A_TASK", task)
+        patch.setattr(workflow, "ROWS_AT_A_TIME", task)
+        patch.setattr(streaming, "STEP_CELLS", step * ROWS.shape[1])
+        patch.setattr(streaming, "ALONE_CELLS", 0)
         parts = np.split(ROWS, sorted(cuts))
         cut = inspected(*parts, labels=LABELS, resources=Resources(threads=threads))
     assert told(cut, but=("sightings",)) == whole
@@ -401,6 +403,20 @@ def test_tallies_merge_in_any_order_to_the_same_result(order: list[int]) -> None
         return told(inspection_of(tally, stream, formats, ()))
 
     assert result(order) == result(list(range(6)))
+
+
+@pytest.mark.parametrize("shape", [(4096, 16384), (300_000, 10)], ids=str)
+def test_progress_is_told_often(shape: tuple[int, int]) -> None:
+    seen: list[float] = []
+    x = np.broadcast_to(np.float32(1.0), shape)
+    inspected(
+        x,
+        formats=("float32",),
+        resources=Resources(threads=2),
+        progress=lambda done, size, what: seen.append(done / size),
+    )
+    assert max(np.diff(seen)) <= 1 / 5
+    assert seen[-1] == 1
 
 
 @pytest.mark.parametrize("piece", [3, 5, 8])
@@ -475,6 +491,12 @@ def test_logits_that_become_equal_in_a_format_are_told() -> None:
     found = inspected(np.array([[1000.0, 1001.0], [0.0, 2.0]]), formats=("bfloat16", "float32"))
     assert [f.tied for f in found.formats] == [0.5, 0.0]
     assert found.finding.endswith("The two largest logits of 50% of the rows become equal in bfloat16.")
+
+
+def test_no_row_that_counts_leaves_the_softmax_to_judge_by() -> None:
+    found = inspected(np.array([[0.0, 7e4], [0.0, 1.0]], np.float32), labels=np.array([-100, -100]))
+    assert "float16 cannot hold 50% of the rows" in found.finding
+    assert {f.rows for f in found.forecasts if f.operation != "softmax"} == {0}
 
 
 def test_rows_without_a_softmax_are_told_apart_from_the_formats() -> None:

@@ -154,14 +154,24 @@ class Format:
         value = np.asarray(value, dtype=np.float64)
         if self.precision == FLOAT64_PRECISION:
             return value
-        if self.is_native:
-            with np.errstate(over="ignore", invalid="ignore"):
-                return value.astype(self.dtype).astype(np.float64)
-        exponent = self.ulp_exponent(value)
-        rounded = np.ldexp(np.rint(np.ldexp(value, -exponent)), exponent)
-        beyond = np.abs(rounded) > self.max
-        overflowed = np.copysign(np.inf, rounded) if self.has_inf else np.nan
-        return np.asarray(np.where(beyond, overflowed, rounded))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.name == "float32":
+                return value.astype(np.float32).astype(np.float64)
+            numbers = np.atleast_1d(value)
+            # 2**52 units of a number's last place added to it leave no bit beyond that place; 1.5 times as
+            # many, so that a negative number does not halve the unit. The sum is rounded once, ties to even.
+            shift = (numbers.view(np.int64) & EXPONENT_BITS).view(np.float64)
+            np.maximum(shift, self.smallest_normal, out=shift)
+            shift *= 1.5 * 2.0 ** (FLOAT64_PRECISION - self.precision)
+            rounded = numbers + shift
+            rounded -= shift
+            np.copysign(rounded, numbers, out=rounded)  # a zero has lost its sign
+            sizes = np.abs(rounded, out=shift)
+            # A NaN is not within the format either.
+            if not sizes.max(initial=0.0) <= self.max:
+                beyond = ~(sizes <= self.max) & ~np.isnan(numbers)
+                rounded = np.where(beyond, np.copysign(np.inf, numbers) if self.has_inf else np.nan, rounded)
+        return rounded.reshape(value.shape)
 
     def cast(self, value: Any) -> Array:
         """Convert an array to this format's dtype, rounding once.
@@ -181,6 +191,8 @@ class Format:
 
 
 FLOAT64_PRECISION = 53
+EXPONENT_BITS = np.int64(0x7FF << 52)
+"""Of the pattern of a float64."""
 
 
 @dataclass(frozen=True)

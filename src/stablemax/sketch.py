@@ -25,7 +25,7 @@ class Run:
     Attributes
     ----------
     values : ndarray of float64 (n,)
-        Finite, cut towards 0 to `bits`; in any order, and not all distinct.
+        Finite, cut towards 0 to `bits`; sorted, and not all distinct.
     counts : ndarray of int64 (n,)
         How often.
     bits : int
@@ -70,8 +70,9 @@ class Sketch:
         if not len(numbers):
             return cls()
         numbers = numbers + 0.0  # makes a 0 of -0.0
+        numbers.sort()
         run = Run(numbers, np.broadcast_to(np.int64(1), numbers.shape), LEVELS[0])
-        return cls((run,), float(numbers.min()), float(numbers.max()))._bounded()
+        return cls((run,), float(numbers[0]), float(numbers[-1]))._bounded()
 
     def __add__(self, other: Sketch) -> Sketch:
         """Merge two sketches."""
@@ -160,7 +161,8 @@ def _middle(value: float, bits: int) -> float:
 
 def _grouped(values: Array, counts: Array) -> tuple[Array, Array]:
     """Sort numbers and add the counts of equal ones."""
-    order = np.argsort(values)
+    # Sorted runs one after the other: a stable sort only merges them.
+    order = np.argsort(values, kind="stable")
     values = values[order]
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     return values[first], np.add.reduceat(counts[order], first)

@@ -143,6 +143,8 @@ def test_csv_is_a_line_for_each_formula_in_each_format(dump: Path) -> None:
         assert (row["format"], row["formula"], row["operation"]) == tuple(
             forecast[k] for k in ("format", "formula", "operation")
         )
+        judged = next(f for f in found["formats"] if f["format"] == row["format"])
+        assert (json.loads(row["safe"]), float(row["tied"])) == (judged["safe"], judged["tied"])
         shares = {k: float(row[k]) for k in forecast["shares"]}
         assert shares == forecast["shares"]
         assert abs(sum(shares.values()) - 1) <= 4 * 2.0**-53

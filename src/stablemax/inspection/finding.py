@@ -102,7 +102,7 @@ def _wide(formats: Sequence[FormatForecast], forecasts: Sequence[Forecast]) -> l
 def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> str:
     """Say the worst that the shifted formulas meet in a format."""
     shifted = [f for f in forecasts if f.format == name and f.formula == "shifted"]
-    worst = max((f for f in shifted), key=lambda f: (f.worst.severity, f.shares[f.worst]))
+    worst = max((f for f in shifted), key=lambda f: (f.worst.severity, f.shares.get(f.worst, 0.0)))
     share = percent_of(worst.shares[worst.worst])
     what = {
         Operation.SOFTMAX: "the softmax",

@@ -10,7 +10,7 @@ import numpy as np
 from stablemax.blocks import Block, blocks_of
 from stablemax.inputs.noticed import Noticed, inexact_integers
 from stablemax.inspection.numbers import RowNumbers, joined, row_numbers, stacked
-from stablemax.inspection.tails import Tails, second_looks, tails_of
+from stablemax.inspection.tails import Tails, second_looks, tails_of, together
 from stablemax.inspection.tally import Tally, tally_of
 from stablemax.kernels.odds import widened
 from stablemax.kernels.rows import PIECE
@@ -60,12 +60,8 @@ class Look:
             numbers.append(of_part)
             tails.append(its_tails)
             inexact += noticed
-        every = Tails(
-            np.concatenate([t.shifted for t in tails], axis=1),
-            np.concatenate([t.naive for t in tails], axis=1),
-            np.concatenate([t.dropped for t in tails], axis=1),
-        )
-        return tally_of(stacked(numbers), every, labels, kept, classes, self.formats, block.start, inexact)
+        every = stacked(numbers), together(tails)
+        return tally_of(*every, labels, kept, classes, self.formats, block.start, inexact)
 
     def _rows(
         self, start: int, stop: int, labels: Array | None, workspace: Workspace

@@ -9,7 +9,8 @@ comes out as all its cells would, unless it lies within rounding of a threshold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -36,39 +37,116 @@ LARGEST_EXPONENT = 700.0
 """Beyond, exp in float64 is near its own end, and the odds are those of the second largest logit alone."""
 
 
-def tied(numbers: RowNumbers, fmt: Format) -> Array:
-    """Mark the rows whose two largest logits differ and are equal in the format, (N,)."""
-    top, second = fmt.round(numbers.top), fmt.round(numbers.second)
-    return np.asarray((numbers.top > numbers.second) & (top == second))
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """The numbers of rows that have a softmax, as a format holds them, and the truth about them.
 
-
-def cannot_hold(numbers: RowNumbers, fmt: Format) -> Array:
-    """Mark the rows with a logit that is beyond the format, (N,).
-
-    -inf is one where the format has no infinity. Of the finite logits the largest and the smallest
-    tell, because rounding is monotone.
+    Attributes
+    ----------
+    numbers : RowNumbers
+        Of the rows.
+    fmt : Format
+        What everything is computed in. The truth is taken at the logits that it rounds to.
+    classes : int
+        K.
     """
-    beyond = ~np.isfinite(fmt.round(numbers.finite_top)) | ~np.isfinite(fmt.round(numbers.low))
-    return np.asarray(beyond | ((numbers.masked > 0) & (not fmt.has_inf)))
+
+    numbers: RowNumbers
+    fmt: Format
+    classes: int
+
+    def rows(self, index: Array) -> Rounded:
+        """Return some of the rows, their numbers in ascending order."""
+        return self if len(index) == len(self.numbers) else replace(self, numbers=self.numbers.rows(index))
+
+    @cached_property
+    def top(self) -> Array:
+        """The largest logit, rounded."""
+        return self.fmt.round(self.numbers.top)
+
+    @cached_property
+    def second(self) -> Array:
+        """The second largest logit, rounded; -inf where there is none."""
+        # A format without infinities has no -inf, which here stands for no other class at all.
+        second = self.numbers.second
+        return np.where(second == -np.inf, second, self.fmt.round(second))
+
+    @cached_property
+    def low(self) -> Array:
+        """The smallest finite logit, rounded."""
+        return self.fmt.round(self.numbers.low)
+
+    @cached_property
+    def label(self) -> Array:
+        """The logit of the label, rounded."""
+        return self.fmt.round(self.numbers.label)
+
+    @cached_property
+    def tied(self) -> Array:
+        """Rows whose two largest logits differ and are equal in the format."""
+        return np.asarray((self.numbers.top > self.numbers.second) & (self.top == self.second))
+
+    @cached_property
+    def beyond(self) -> Array:
+        """Rows with a logit that is beyond the format.
+
+        -inf is one where the format has no infinity. Of the finite logits the largest and the smallest
+        tell, because rounding is monotone.
+        """
+        beyond = ~(np.isfinite(self.top) & np.isfinite(self.low))
+        return beyond if self.fmt.has_inf else beyond | (self.numbers.masked > 0)
+
+    @cached_property
+    def second_exponential(self) -> Array:
+        """The second largest exponential over the largest."""
+        return np.exp(self.second - self.top)
+
+    @cached_property
+    def odds(self) -> Array:
+        """The odds at the rounded logits, as if all others were rounded as the second largest is."""
+        gap = self.numbers.top - self.numbers.second
+        alike = np.where(gap < LARGEST_EXPONENT, self.numbers.odds * np.exp(gap), 1.0)
+        return np.asarray(np.clip(alike, 1.0, max(1, self.classes - 1)) * self.second_exponential)
+
+    @cached_property
+    def label_leads(self) -> Array:
+        """Rows whose label has the largest logit; of the others the second largest leads there."""
+        return np.asarray(self.label == self.top)
+
+    @cached_property
+    def softmax(self) -> _Truth:
+        """The largest probability."""
+        return _Truth(1.0 / (1.0 + self.odds), self.fmt, may_flush=False)
+
+    @cached_property
+    def other(self) -> Array:
+        """The largest probability of the classes that are not the label's, rounded."""
+        return self.fmt.round(np.where(self.label_leads, self.second_exponential, 1.0) / (1.0 + self.odds))
+
+    @cached_property
+    def loss(self) -> _Truth:
+        """The loss of the label."""
+        return _Truth((self.top - self.label) + np.log1p(self.odds), self.fmt)
+
+    @cached_property
+    def gradient(self) -> _Truth:
+        """The gradient at the label's logit."""
+        probability = np.exp(self.label - self.top) / (1.0 + self.odds)
+        certain = self.odds / (1.0 + self.odds)
+        return _Truth(-np.where(self.label_leads, certain, 1.0 - probability), self.fmt)
 
 
-def outcomes(
-    numbers: RowNumbers, tails: Tails, place: int, classes: int, fmt: Format
-) -> Mapping[tuple[Operation, str], Array]:
+def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operation, str], Array]:
     """Predict what becomes of each row.
 
     Parameters
     ----------
-    numbers : RowNumbers
-        Of rows that have a softmax; the gradient is that of the sum of the losses.
+    rounded : Rounded
+        Rows that have a softmax, in the format; the gradient is that of the sum of the losses.
     tails : Tails
         What their small exponentials come to.
     place : int
         Where in `tails` the format is.
-    classes : int
-        K.
-    fmt : Format
-        What everything is computed in. The truth is taken at the logits that it rounds to.
 
     Returns
     -------
@@ -88,57 +166,57 @@ def outcomes(
         gradient: 1 + odds was rounded to 1, or p - 1 to 0: the label is nearly certain, its loss
         collapses to 0, and learning stops.
     """
-    keys = [(operation, formula) for formula in FORMULAS for operation in OPERATIONS]
-    found = {key: np.zeros(len(numbers), np.int8) for key in keys}
+    naive, shifted, dropped = tails.naive[place], tails.shifted[place], tails.dropped[place]
     with np.errstate(all="ignore"):
-        near = np.flatnonzero(~far_from_thresholds(numbers, tails.dropped[place], fmt))
+        near = np.flatnonzero(~far_from_thresholds(rounded, dropped))
+        if len(near) == len(dropped):
+            return _outcomes_near(rounded, naive, shifted, dropped)
+        keys = [(operation, formula) for formula in FORMULAS for operation in OPERATIONS]
+        found = {key: np.zeros(len(dropped), np.int8) for key in keys}
         if len(near):
-            some = tails.naive[place, near], tails.shifted[place, near], tails.dropped[place, near]
-            for key, codes in _outcomes_near(numbers.rows(near), *some, classes, fmt).items():
+            of_near = _outcomes_near(rounded.rows(near), naive[near], shifted[near], dropped[near])
+            for key, codes in of_near.items():
                 found[key][near] = codes
     return found
 
 
-def far_from_thresholds(numbers: RowNumbers, dropped: Array, fmt: Format) -> Array:
+def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
     """Mark rows that are so far from everything that can happen that all their outcomes are ok, (N,).
 
     Parameters
     ----------
-    numbers : RowNumbers
-        Of the rows.
+    rounded : Rounded
+        The rows in the format.
     dropped : ndarray of int64 (N,)
         As in `Tails`, of the format.
-    fmt : Format
-        The format.
 
     Notes
     -----
     Saves carrying the formulas out: of ordinary logits nearly all rows are such, in the formats of more
     than 8 bits. Every difference of logits is given the ulp by which their rounding may move it.
     """
-    size = np.maximum(np.abs(numbers.top), np.abs(numbers.low))
-    ulp = 2.0 * fmt.u * size
+    numbers, fmt = rounded.numbers, rounded.fmt
     # The naive loss is a difference of numbers as large as the maximum.
-    absorbed = CLEAR * fmt.u * (1.0 + np.abs(numbers.top))
+    absorbed = math.log(CLEAR * fmt.u)
+    if absorbed >= 0:
+        return np.zeros(len(numbers), dtype=bool)
+    ulp = 2.0 * fmt.u * numbers.size
     return np.asarray(
-        (size < fmt.max / CLEAR)
+        (numbers.size < fmt.max / CLEAR)
         & ((numbers.masked == 0) | fmt.has_inf)
         & (dropped == 0)
-        & (numbers.top + np.log1p(numbers.odds) + ulp < fmt.exp_overflow.real - MARGIN)
-        & (numbers.second - ulp > np.log(fmt.smallest_normal) + MARGIN)
-        & (numbers.odds * np.exp(ulp) < fmt.max / CLEAR)
-        & (np.exp(numbers.second - numbers.top - ulp) > absorbed)
+        & (numbers.logsumexp + ulp < fmt.exp_overflow.real - MARGIN)
+        & (numbers.second - ulp > math.log(fmt.smallest_normal) + MARGIN)
+        & (numbers.log_odds + ulp < math.log(fmt.max / CLEAR))
+        & (numbers.log_felt - ulp > absorbed)
     )
 
 
-def _outcomes_near(
-    numbers: RowNumbers, naive: Array, shifted: Array, dropped: Array, classes: int, fmt: Format
-) -> dict[tuple[Operation, str], Array]:
+def _outcomes_near(row: Rounded, naive: Array, shifted: Array, dropped: Array) -> dict[tuple[Operation, str], Array]:
     """Carry the formulas out on the numbers of rows."""
-    held = cannot_hold(numbers, fmt)
-    row = _RoundedRow(numbers, fmt, classes)
+    numbers, fmt = row.numbers, row.fmt
     # A class that is dropped and is the label's has gradient -1, which is right.
-    lowest = numbers.top + np.log1p(numbers.odds) + np.log(fmt.smallest_normal)
+    lowest = numbers.logsumexp + math.log(fmt.smallest_normal)
     label_dropped = (numbers.label > lowest) & (numbers.label < underflow_edge(fmt))
     found: dict[tuple[Operation, str], Array] = {}
     for formula, run in (
@@ -146,65 +224,41 @@ def _outcomes_near(
         ("shifted", _shifted(row, shifted)),
     ):
         for operation, codes in zip(OPERATIONS, run.outcomes(row), strict=True):
-            codes[held] = CODES.index(Outcome.INPUT_OVERFLOW)
+            np.putmask(codes, row.beyond, CODES.index(Outcome.INPUT_OVERFLOW))
             found[operation, formula] = codes
     return found
 
 
-@dataclass(frozen=True)
-class _RoundedRow:
-    """The numbers of rows as the format holds them, and the truth about them."""
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """What numbers (N,) should be that a formula computes in a format."""
 
-    numbers: RowNumbers
+    value: Array
     fmt: Format
-    classes: int
+    may_flush: bool = True
 
     @cached_property
-    def top(self) -> Array:
-        return self.fmt.round(self.numbers.top)
+    def rounded(self) -> Array:
+        return self.fmt.round(self.value)
 
     @cached_property
-    def second(self) -> Array:
-        # A format without infinities has no -inf, which here stands for no other class at all.
-        second = self.numbers.second
-        return np.where(second == -np.inf, second, self.fmt.round(second))
+    def is_tiny(self) -> Array:
+        """Below the smallest normal number, where a 0 is no failure."""
+        return np.asarray(np.abs(self.value) < self.fmt.smallest_normal)
 
-    @cached_property
-    def low(self) -> Array:
-        return self.fmt.round(self.numbers.low)
-
-    @cached_property
-    def label(self) -> Array:
-        return self.fmt.round(self.numbers.label)
-
-    @cached_property
-    def odds(self) -> Array:
-        """The odds at the rounded logits, as if all others were rounded as the second largest is."""
-        gap = self.numbers.top - self.numbers.second
-        alike = np.where(gap < LARGEST_EXPONENT, self.numbers.odds * np.exp(gap), 1.0)
-        return np.asarray(np.clip(alike, 1.0, max(1, self.classes - 1)) * np.exp(self.second - self.top))
-
-    @cached_property
-    def other(self) -> Array:
-        """The largest logit of the classes that are not the label."""
-        return np.where(self.label == self.top, self.second, self.top)
-
-    def probability(self, logits: Array) -> Array:
-        """The probabilities of logits."""
-        return np.asarray(np.exp(logits - self.top) / (1.0 + self.odds))
-
-    @cached_property
-    def loss(self) -> Array:
-        return np.asarray((self.top - self.label) + np.log1p(self.odds))
-
-    @cached_property
-    def gradient(self) -> Array:
-        """Of the label's logit."""
-        certain = self.odds / (1.0 + self.odds)
-        return -np.where(self.label == self.top, certain, 1.0 - self.probability(self.label))
+    def judge(self, output: Array) -> Array:
+        """Judge what was computed as `measure.judge` does."""
+        right = self.rounded
+        codes = np.zeros(len(output), np.int8)
+        np.putmask(codes, (output == 0) & (right != 0), CODES.index(Outcome.LOST))
+        np.putmask(codes, np.isinf(output) & np.isfinite(right), CODES.index(Outcome.OVERFLOW))
+        np.putmask(codes, np.isnan(output) & ~np.isnan(right), CODES.index(Outcome.NAN))
+        if self.may_flush:
+            np.putmask(codes, self.is_tiny & (np.abs(output) <= self.fmt.smallest_normal), 0)
+        return codes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Run:
     """What a formula computes of rows: everything rounded to the format."""
 
@@ -213,71 +267,55 @@ class _Run:
     other: Array
     loss: Array
     gradient: Array
-    poisoned: Array
-    dropped: Array
-    other_dropped: Array
+    dropped: Array | None = None
+    other_dropped: Array | None = None
 
-    def outcomes(self, row: _RoundedRow) -> tuple[Array, Array, Array]:
+    def outcomes(self, row: Rounded) -> tuple[Array, Array, Array]:
         """Judge softmax, loss and gradient."""
-        fmt = row.fmt
-        absorbed = np.isinf(self.total)
-        other_right = fmt.round(row.probability(row.other))
         # Where the sum is inf all probabilities are 0, and the judgement is of all of them.
-        other_lost = (self.other == 0) & ((other_right >= fmt.smallest_normal) | (absorbed & (other_right != 0)))
-        softmax = _judged(self.top, row.probability(row.top), fmt, strict=True)
-        _worsen(softmax, self.dropped, Outcome.LOST)
-        loss = _judged(self.loss, row.loss, fmt)
-        gradient = _judged(self.gradient, row.gradient, fmt)
-        _worsen(gradient, other_lost | self.other_dropped, Outcome.LOST)
+        needed = np.where(np.isinf(self.total), row.other != 0, row.other >= row.fmt.smallest_normal)
+        other_lost = (self.other == 0) & needed
+        softmax, gradient = row.softmax.judge(self.top), row.gradient.judge(self.gradient)
+        if self.dropped is not None and self.other_dropped is not None:
+            _worsen(softmax, self.dropped, Outcome.LOST)
+            other_lost |= self.other_dropped
+        _worsen(gradient, other_lost, Outcome.LOST)
+        poisoned = np.isnan(self.top)
         for codes in (softmax, gradient):
-            _worsen(codes, self.poisoned, Outcome.NAN)
-        return softmax, loss, gradient
-
-
-def _judged(output: Array, truth: Array, fmt: Format, *, strict: bool = False) -> Array:
-    """Judge numbers as `measure.judge` does; a 0 below the smallest normal number is no failure, unless strict."""
-    right = fmt.round(truth)
-    codes = np.zeros(len(output), np.int8)
-    _worsen(codes, (output == 0) & (right != 0), Outcome.LOST)
-    _worsen(codes, np.isinf(output) & np.isfinite(right), Outcome.OVERFLOW)
-    _worsen(codes, np.isnan(output), Outcome.NAN)
-    tiny = (np.abs(truth) < fmt.smallest_normal) & (np.abs(output) <= fmt.smallest_normal)
-    same = (output == right) | (np.isnan(output) & np.isnan(right))
-    codes[same | (tiny & (not strict))] = 0
-    return codes
+            _worsen(codes, poisoned, Outcome.NAN)
+        return softmax, row.loss.judge(self.loss), gradient
 
 
 def _worsen(codes: Array, where: Array, outcome: Outcome) -> None:
-    codes[where] = np.maximum(codes[where], CODES.index(outcome))
+    np.maximum(codes, where.view(np.int8) * np.int8(CODES.index(outcome)), out=codes)
 
 
-def _naive(row: _RoundedRow, tail: Array, dropped: Array, other_dropped: Array) -> _Run:
+def _naive(row: Rounded, tail: Array, dropped: Array, other_dropped: Array) -> _Run:
     """``exp(x) / sum``, ``log(sum) - x_y``, ``exp(x) / sum - onehot``."""
     rounded = row.fmt.round
-    e = rounded(np.exp(row.top))
-    rest = _rest(row, tail, np.exp(row.second) / e, rounded(np.exp(row.second)) / e)
+    first, second = rounded(np.exp(row.top)), np.exp(row.second)
+    rounded_second = rounded(second)
+    rest = _rest(row, tail, second / first, rounded_second / first)
     # The others of an exponential of 0 are 0 too, and nothing is added to inf.
-    total = rounded(np.where((e > 0) & (e < np.inf), e + e * rest, e))
-    top = rounded(e / total)
-    at_label, other = (rounded(rounded(np.exp(x)) / total) for x in (row.label, row.other))
+    total = rounded(np.where((first > 0) & (first < np.inf), first + first * rest, first))
+    at_label = rounded(rounded(np.exp(row.label)) / total)
     return _Run(
         total=total,
-        top=top,
-        other=other,
+        top=rounded(first / total),
+        other=rounded(np.where(row.label_leads, rounded_second, first) / total),
         loss=rounded(rounded(np.log(total)) - row.label),
         gradient=rounded(at_label - 1.0),
-        poisoned=np.isnan(top),
         dropped=dropped,
         other_dropped=other_dropped,
     )
 
 
-def _rest(row: _RoundedRow, tail: Array, second: Array, rounded_second: Array) -> Array:
+def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Array:
     """Sum the exponentials but the largest, over it.
 
     Parameters
     ----------
-    row : _RoundedRow
+    row : Rounded
         The rows.
     tail : ndarray (N,)
         The share that does not underflow, where it is known. Elsewhere the others are few, or far from
@@ -285,32 +323,30 @@ def _rest(row: _RoundedRow, tail: Array, second: Array, rounded_second: Array) -
     second, rounded_second : ndarray (N,)
         The second largest exponential over the largest, itself rounded or not.
     """
-    alone = np.exp(row.second - row.top)
-    gained = np.where(np.isnan(tail), rounded_second, second * tail) / alone
+    alone = row.second_exponential
+    unknown = np.isnan(tail)
+    gained = (rounded_second if unknown.all() else np.where(unknown, rounded_second, second * tail)) / alone
     # Where the second largest is 0, all the others are.
     return np.asarray(np.where((alone > 0) & (rounded_second > 0), row.odds * gained, 0.0))
 
 
-def _shifted(row: _RoundedRow, tail: Array) -> _Run:
+def _shifted(row: Rounded, tail: Array) -> _Run:
     """The same with ``x - m`` in the place of x."""
     rounded = row.fmt.round
-    # A difference beyond a format without infinities is NaN, and NaN is in every sum.
-    reach = rounded(row.low - row.top)
     d = np.where(row.second == -np.inf, row.second, rounded(row.second - row.top))
-    rest = np.where(np.isnan(reach), np.nan, _rest(row, tail, np.exp(d), rounded(np.exp(d))))
+    second = np.exp(d)
+    rounded_second = rounded(second)
+    rest = _rest(row, tail, second, rounded_second)
+    if not row.fmt.has_inf:
+        # A difference beyond a format without infinities is NaN, and NaN is in every sum.
+        rest = np.where(np.isnan(rounded(row.low - row.top)), np.nan, rest)
     total = rounded(1.0 + rest)
-    top = rounded(1.0 / total)
     d = rounded(row.label - row.top)
     at_label = rounded(rounded(np.exp(d)) / total)
-    other = rounded(rounded(np.exp(rounded(row.other - row.top))) / total)
-    nothing = np.zeros(len(total), dtype=bool)
     return _Run(
         total=total,
-        top=top,
-        other=other,
+        top=rounded(1.0 / total),
+        other=rounded(np.where(row.label_leads, rounded_second, 1.0) / total),
         loss=rounded(rounded(np.log(total)) - d),
         gradient=rounded(at_label - 1.0),
-        poisoned=np.isnan(top),
-        dropped=nothing,
-        other_dropped=nothing,
     )

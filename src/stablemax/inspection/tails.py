@@ -49,6 +49,23 @@ class Tails:
     naive: Array
     dropped: Array
 
+    def rows(self, index: Array) -> Tails:
+        """Return those of some of the rows, their numbers in ascending order."""
+        if len(index) == self.shifted.shape[1]:
+            return self
+        return Tails(self.shifted[:, index], self.naive[:, index], self.dropped[:, index])
+
+
+def together(several: Sequence[Tails]) -> Tails:
+    """Put the rows of several one after the other."""
+    if len(several) == 1:
+        return several[0]
+    return Tails(
+        np.concatenate([tails.shifted for tails in several], axis=1),
+        np.concatenate([tails.naive for tails in several], axis=1),
+        np.concatenate([tails.dropped for tails in several], axis=1),
+    )
+
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
@@ -87,24 +104,26 @@ def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> l
         Names of number formats.
     """
     gap, spread = numbers.top - numbers.second, numbers.top - numbers.low
-    lse = numbers.top + np.log1p(numbers.odds)
+    # Rows with a NaN have none of these.
+    least, low = (float(np.fmin.reduce(n, initial=math.inf)) for n in (numbers.logsumexp, numbers.low))
     found = []
     for place, name in enumerate(formats):
         fmt = get_format(name)
         underflow = fmt.exp_underflow.real
-        shifted = naive = np.empty(0, np.int64)
+        shifted = naive = dropped = np.empty(0, np.int64)
         # Tails of so many classes can add up to something that 1 feels, even where each of them underflows.
         unheard = classes * fmt.smallest_subnormal / 2
-        near = (gap > -math.log(NEAR * fmt.u)) & (numbers.odds > fmt.u / NEAR)
         if unheard > fmt.u / NEAR:
+            near = (gap > -math.log(NEAR * fmt.u)) & (numbers.odds > fmt.u / NEAR)
             shifted = np.flatnonzero(near & (spread > -underflow - MARGIN))
             # In the naive formula they are smaller by exp(m) before they underflow.
             loud = (numbers.top > underflow - MARGIN) & (numbers.top < math.log(unheard * NEAR / fmt.u))
             naive = np.flatnonzero(near & loud & (numbers.low < underflow + MARGIN))
-        lowest = lse + math.log(fmt.smallest_normal)
-        dropped = np.flatnonzero((lowest < underflow) & (numbers.low < underflow + MARGIN))
+        lowest = math.log(fmt.smallest_normal)
+        if least + lowest < underflow and low < underflow + MARGIN:
+            dropped = np.flatnonzero((numbers.logsumexp + lowest < underflow) & (numbers.low < underflow + MARGIN))
         if len(shifted) or len(naive) or len(dropped):
-            found.append(SecondLook(fmt, place, shifted, naive, dropped, lowest[dropped]))
+            found.append(SecondLook(fmt, place, shifted, naive, dropped, numbers.logsumexp[dropped] + lowest))
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.formats import get_format
 from stablemax.inputs.noticed import Noticed
-from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, cannot_hold, outcomes, tied
+from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.sketch import Sketch
 from stablemax.vocabulary import Operation
 
@@ -175,7 +175,8 @@ def tally_of(
     with np.errstate(all="ignore"):
         spread, gap = numbers.top - numbers.low, numbers.top - numbers.second
     quantities = {"maximum": numbers.top, "spread": spread, "gap": gap}
-    ties, counts = _by_format(numbers.rows(judged), _of_rows(tails, judged), kept[judged], classes, formats)
+    rows = np.flatnonzero(judged)
+    ties, counts = _by_format(numbers.rows(rows), tails.rows(rows), kept[rows], classes, formats)
     return Tally(
         float(np.min(numbers.low, initial=math.inf)),
         float(np.max(numbers.finite_top, initial=-math.inf)),
@@ -190,22 +191,23 @@ def tally_of(
     )
 
 
-def _of_rows(tails: Tails, index: Array) -> Tails:
-    return type(tails)(tails.shifted[:, index], tails.naive[:, index], tails.dropped[:, index])
-
-
 def _by_format(
     numbers: RowNumbers, tails: Tails, kept: Array, classes: int, formats: Sequence[str]
 ) -> tuple[Array, Array]:
     """Count the rows that tie, and the rows by their outcomes, in each format."""
     ties = np.zeros(len(formats), np.int64)
     counts = np.zeros((len(formats), len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64)
+    all_kept = bool(kept.all())
     for place, name in enumerate(formats):
-        fmt = get_format(name)
+        rounded = Rounded(numbers, get_format(name), classes)
         with np.errstate(all="ignore"):
-            ties[place] = np.count_nonzero(tied(numbers, fmt) & ~cannot_hold(numbers, fmt))
-        for (operation, formula), codes in outcomes(numbers, tails, place, classes, fmt).items():
-            some = codes if operation is Operation.SOFTMAX else codes[kept]
+            ties[place] = np.count_nonzero(rounded.tied & ~rounded.beyond)
+        for (operation, formula), codes in outcomes(rounded, tails, place).items():
+            some = codes if all_kept or operation is Operation.SOFTMAX else codes[kept]
             at = (place, FORMULAS.index(formula), OPERATIONS.index(operation))
-            counts[at] = np.bincount(some, minlength=len(CODES))
+            counts[at] = np.bincount(some, minlength=len(CODES)) if some.any() else _none_but_ok(len(some))
     return ties, counts
+
+
+def _none_but_ok(rows: int) -> Array:
+    return np.array([rows] + [0] * (len(CODES) - 1))

@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from stablemax.inputs.stream import Stream
 
 PERCENT = (0, 1, 25, 50, 75, 99, 100)
-ROWS_AT_A_TIME = 1 << 12
-"""Most rows that are read at a time, however few classes they have: some fifty numbers are kept of each."""
-ROWS_A_TASK = 1 << 12
-"""Rows that are judged at once; what is computed of a row costs little, and calling NumPy for few of them much."""
-TASKS_A_THREAD = 2
+ROWS_AT_A_TIME = 1 << 15
+"""Most rows that are looked at and judged at once, however few classes they have: some fifty numbers are kept of
+each. Of more these leave the cache; of fewer the threads wait for each other between short calls of NumPy."""
 KEPT_BYTES = 16 << 20
 """What the quantiles and the numbers of the rows in work take of --memory, however many rows there are."""
 
@@ -90,11 +88,9 @@ def inspect_stream(
         )
     resources = resources or Resources()
     planned = _planned(stream, resources)
-    step = min(planned.step, ROWS_AT_A_TIME)
-    fair = -(-stream.rows // (TASKS_A_THREAD * planned.threads))
-    task = max(1, -(-min(ROWS_A_TASK, fair) // step)) * step
-    job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
-    cut = replace(planned, blocks=blocks_of(stream.rows, task))
+    rows = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
+    job = Look(for_engine(stream, resources), tuple(formats), min(planned.step, rows), ignore_index)
+    cut = replace(planned, blocks=blocks_of(stream.rows, rows))
     tally = total_of(job, cut, Tally.of_nothing(len(formats)), stream, resources, progress, "inspecting")
     return inspection_of(tally, stream, tuple(formats), command)
 

@@ -111,9 +111,17 @@ def verdict_row(operation: str, verdict: Verdict) -> list[str]:
 
 
 def cell(value: Any) -> str:
-    """Write one CSV cell: numbers so that they read back the same."""
+    """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON.
+
+    Examples
+    --------
+    >>> cell(0.1), cell(True), cell(False), cell(None)
+    ('0.1', 'true', 'false', '')
+    """
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value))
     return str(value)

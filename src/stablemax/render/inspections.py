@@ -29,19 +29,19 @@ _SIGHTED = {
     "inf": "+inf",
     "masked": "-inf",
     "masked-row": "nothing but -inf",
-    "single-class": "all but one -inf",
-    "constant-row": "all equal",
+    "single-class": "a single finite logit",
+    "constant-row": "all logits equal",
     "label-masked": "label at -inf",
-    "ignored": "ignored by label",
+    "ignored": "label ignored",
 }
 _CELLS = ("nan", "inf", "masked")
 _NARROW = 15  # "▲ overflow >99%"
 _GAP = 2
 _EXACT_DIGITS = 4
 SAFE = (
-    "safe: the format holds every logit, and the shifted softmax, loss and gradient (of the sum) are nowhere NaN, "
-    "infinite, or 0 where a normal number of the format is right; stablemax compare tells how accurate they are. "
-    "tied: rows whose two largest logits become equal"
+    "tied: rows whose two largest logits become equal in the format; safe: it holds every logit, and the shifted "
+    "softmax, loss and gradient (of the sum of the losses) are nowhere NaN, infinite, or 0 where a normal number of "
+    "the format is right. stablemax compare tells how accurate they are"
 )
 _COLUMNS = ("format", "formula", "operation", "rows", "worst", *(o.value for o in Outcome), "tied", "safe")
 
@@ -170,7 +170,11 @@ def _table(result: Inspection, on: Surface) -> list[RenderableType]:
     parts += [Text(line, style="dim") for line in _unseen(result)]
     parts += _forecasts(result, on)
     outcomes = {f.worst for f in result.forecasts}
-    lines = ["worst outcome of all rows, with the share of the rows", legend_of(outcomes, on), SAFE]
+    lines = [
+        "each cell: the worst outcome of any row, with the share of the rows that have it",
+        legend_of(outcomes, on),
+        SAFE,
+    ]
     parts += [Text(""), Text("; ".join(line for line in lines if line), style="dim")]
     return parts
 
