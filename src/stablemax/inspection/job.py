@@ -12,6 +12,7 @@ from stablemax.inputs.noticed import Noticed, inexact_integers
 from stablemax.inspection.numbers import RowNumbers, joined, row_numbers, stacked
 from stablemax.inspection.tails import Tails, second_looks, tails_of, together
 from stablemax.inspection.tally import Tally, tally_of
+from stablemax.kernels.columns import quick_columns
 from stablemax.kernels.odds import widened
 from stablemax.kernels.rows import PIECE
 
@@ -44,6 +45,7 @@ class Look:
     step: int
     ignore_index: int | None
 
+    @quick_columns()
     def __call__(self, block: Block, workspace: Workspace) -> Tally:
         """Look at a block."""
         labels, classes = None, self.stream.classes

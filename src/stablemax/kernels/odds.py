@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.formats import Array, Format
     from stablemax.workspace import Workspace
 
 SUM_ERROR_U = 8.0
@@ -198,14 +198,20 @@ def may_round(x: Array) -> Array:
     kind = np.dtype(f"u{x.dtype.itemsize}").type
     # Without the sign; one exponent further, so that infinity and NaN wrap around to the smallest.
     place = kind(fmt.precision)
-    sizes = (np.ascontiguousarray(x).view(kind) << kind(1)) + (kind(1) << place)
-    largest = (sizes.max(axis=1) >> place).astype(np.int64)
+    upper = (np.ascontiguousarray(x).view(kind) << kind(1)) + (kind(1) << place)
     # 0 wraps around to the largest; so, nearly, does infinity.
-    sizes -= (kind(1) << place) + kind(1)
-    smallest = (sizes.min(axis=1) >> place).astype(np.int64) + 1
+    lower = upper - ((kind(1) << place) + kind(1))
+    # Mostly all rows together show that none of them may, and short rows are slow one by one.
+    if not _are_far_apart(lower.min(), upper.max(), fmt):
+        return np.zeros(len(x), dtype=bool)
+    return np.asarray(_are_far_apart(lower.min(axis=1), upper.max(axis=1), fmt))
+
+
+def _are_far_apart(lower: Any, upper: Any, fmt: Format) -> Any:
+    smallest = (lower >> fmt.precision).astype(np.int64) + 1
     # Subnormal numbers have the exponent of the smallest normal one, and fewer bits.
     smallest -= np.where(smallest == 1, fmt.precision, 0)
-    return np.asarray(smallest + 28 < largest)
+    return smallest + 28 < (upper >> fmt.precision).astype(np.int64)
 
 
 def merged(first: Odds, second: Odds, offset: int) -> Odds:
