@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax import array_job, arrays, streaming
+from stablemax import array_job, arrays, collecting, streaming
 from stablemax.cli import session
 from stablemax.cli.options import InputOptions
 from stablemax.errors import StablemaxError
@@ -105,6 +106,56 @@ def test_every_array_has_the_same_bits_for_any_blocks_and_threads(seed: int, dty
         assert pieces.tobytes() == whole.tobytes(), operation
 
 
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.data())
+def test_a_file_of_interleaved_rows_has_the_same_bytes_for_any_threads_and_memory(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 12, size=3).tolist())
+    folder = tmp_path_factory.mktemp("interleaved")
+    np.save(folder / "x.npy", (rng.normal(size=shape) * 20).astype(np.float32))
+    np.save(folder / "y.npy", rng.integers(0, shape[1], (shape[0], shape[2])))
+    stream = as_stream(open_array(str(folder / "x.npy")), open_array(str(folder / "y.npy")), axis=1)
+    _, _, cells, threads = data.draw(cuts(1))
+    resources = Resources(threads=threads, memory=data.draw(st.one_of(st.none(), st.integers(9 << 20, 20 << 20))))
+    for operation in (Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD):
+        whole = result(operation, stream, Resources(threads=1))
+
+        def run(sink: Any, operation: Operation = operation) -> tuple[str, ...]:
+            if operation is Operation.CROSS_ENTROPY_GRAD:
+                return arrays.compute_gradient(stream, sink, resources=resources)
+            return arrays.compute(operation, stream, sink, resources=resources)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streaming, "ALONE_CELLS", 0)
+            patch.setattr(streaming, "STEP_CELLS", cells)
+            patch.setattr(collecting, "COLLECTED_BYTES", data.draw(st.integers(1, 5000)))
+            patch.setattr(collecting, "ROWS", data.draw(st.integers(1, 50)))
+            arrays.result_in_npy(operation, stream, arrays.How(), run, str(folder / "p.npy"), force=True)
+        assert np.load(folder / "p.npy").tobytes() == whole.tobytes(), operation
+
+
+def test_wide_blocks_cover_every_row_once_and_fit_the_memory() -> None:
+    for rows, inner, classes, threads, memory in itertools.product(
+        (1000, 70_000), (1, 10, 1000), (10, 3000, 300_000), (1, 2, 7), (None, 3 * 10**7, 10**8, 10**9)
+    ):
+        resources = Resources(threads=threads, memory=memory)
+        cut = plan(rows, classes, resources)
+        found = collecting.collecting(cut, rows, classes, inner, 8, resources)
+        if found is None:
+            assert len(cut.blocks) == 1 or (classes > row_kernels.PIECE and memory is not None)
+            continue
+        assert (found.blocks[0].start, found.blocks[-1].stop) == (0, rows)
+        assert all(a.stop == b.start for a, b in itertools.pairwise(found.blocks))
+        assert max(block.rows for block in found.blocks) == found.blocks[0].rows >= found.step
+        held = found.threads * found.blocks[0].rows * classes * 8
+        computed = found.threads * found.step * min(classes, row_kernels.PIECE) * streaming.BYTES_PER_CELL
+        assert held <= (collecting.COLLECTED_BYTES if memory is None else memory - computed) or (
+            found.blocks[0].rows == found.step
+        )
+
+
 def result(operation: Operation, stream: Stream, resources: Resources) -> Array:
     if operation is Operation.CROSS_ENTROPY_GRAD:
         return arrays.gradient_of(stream, resources=resources)
@@ -183,6 +234,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y = rng.integers(0, 20_000, 600)
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", y)
+    np.save(folder / "interleaved.npy", x.reshape(2, 300, 20_000).swapaxes(1, 2))
+    np.save(folder / "few.npy", y.reshape(2, 300))
     for n, (piece, labels) in enumerate(zip(np.split(x, [100, 350]), np.split(y, [99, 400]), strict=True)):
         np.save(folder / f"x-{n}.npy", piece)
         np.save(folder / f"y-{n}.npy", labels)
@@ -206,6 +259,20 @@ def test_the_command_prints_the_same_digits_for_any_threads_memory_and_files(des
     assert [done.returncode for done in found] == [0] * len(ways)
     assert len({done.stdout for done in found}) == 1
     assert not any(done.stderr for done in found)
+
+
+def test_numbered_files_that_a_shell_put_out_of_order_are_told_and_a_pattern_puts_them_in_order(tmp_path: Path) -> None:
+    for n in range(11):
+        np.save(tmp_path / f"x-{n}.npy", np.eye(1, 11, n))
+    np.save(tmp_path / "y.npy", np.arange(11))
+    told = [
+        stablemax("loss", *way, "--labels", "y.npy", cwd=tmp_path)
+        for way in (["x-*.npy"], sorted(path.name for path in tmp_path.glob("x-*.npy")))
+    ]
+    assert [done.returncode for done in told] == [0, 0]
+    assert float(told[0].stdout) < float(told[1].stdout)
+    words = "x-10.npy comes before x-2.npy, as they were named; a quoted pattern has numbers in order"
+    assert [words in done.stderr for done in told] == [False, True]
 
 
 # Not ru_maxrss: a process inherits that of its parent, beside which no peak of its own would show.
@@ -236,8 +303,11 @@ print(peak() - before, file=sys.stderr)
         ("softmax", "x.npy", "-o", "p.npy", "--force"),
         ("grad", "x.npy", "y.npy", "-o", "g.npy", "--force"),
         ("logsumexp", "x.npy"),
+        ("softmax", "interleaved.npy", "--axis", "1", "-o", "p.npy", "--force"),
+        ("softmax", "interleaved.npy", "--axis", "1", "-o", "p.npy", "--force", "--variant", "shifted"),
+        ("grad", "interleaved.npy", "few.npy", "-o", "g.npy", "--force"),
     ],
-    ids=lambda command: command[0],
+    ids=" ".join,
 )
 def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], desk: Path) -> None:
     # The input is 48 MB, the cap 24 MB.

@@ -38,6 +38,7 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
+    ("collecting",),
     ("loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),

@@ -54,6 +54,8 @@ class ArrayJob:
         The format of the result.
     step : int
         How many rows are computed at once.
+    holds : bool
+        Whether there is memory for the rows of a block as they lie in the files, see `held_bytes`.
     variant : str or None
         Another formula than the accurate one.
     accumulation : Accumulation or None
@@ -69,6 +71,7 @@ class ArrayJob:
     operation: Operation
     format: str
     step: int = 1
+    holds: bool = False
     variant: str | None = None
     accumulation: Accumulation | None = None
     options: TargetOptions = field(default_factory=TargetOptions)
@@ -88,33 +91,41 @@ class ArrayJob:
         plain = not (self.variant or self.accumulation)
         return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
 
+    @property
+    def held_bytes(self) -> int:
+        """What is held of a logit that is read ahead or waits to be written: 0 where rows are not interleaved."""
+        ahead = self.stream.logits.dtype.itemsize if self.stream.logits.is_interleaved else 0
+        waiting = get_format(self.format).stored_dtype.itemsize if self.sink.is_interleaved else 0
+        return ahead + waiting
+
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
-        return sum((self._compute(step, workspace) for step in block.steps(self.step)), Noticings())
+        held = block if self.holds else None
+        return sum((self._compute(step, held, workspace) for step in block.steps(self.step)), Noticings())
 
-    def _compute(self, block: Block, workspace: Workspace) -> Noticings:
+    def _compute(self, block: Block, held: Block | None, workspace: Workspace) -> Noticings:
         labels = None
         if self._is_gradient:
             labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
         if self.is_fast and self.stream.classes > PIECE:
             for row in range(block.rows):
-                self._long(block.start + row, None if labels is None else labels[row : row + 1], workspace)
+                self._long(block.start + row, None if labels is None else labels[row : row + 1], held, workspace)
             return Noticings()
-        x = self.stream.logits.read(block.start, block.stop, workspace)
+        x = self.stream.logits.read(block.start, block.stop, workspace, until=None if held is None else held.stop)
         noticed = Noticings(
             odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
             inexact_integers(x, block.start),
         )
-        (self._fast if self.is_fast else self._by_variant)(block, x, labels, workspace)
+        (self._fast if self.is_fast else self._by_variant)(block, x, labels, held, workspace)
         return noticed
 
-    def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
+    def _fast(self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
         dtype = self._xp.format.dtype
         if x.dtype != dtype and format_of(x.dtype) is not self._xp.format:
             x = self._xp.array(x)
         if self.operation.per_row:
             values = self._xp.narrow(logsumexps(x, workspace))[:, None]
-            self.sink.put(block.start, values, workspace)
+            self.sink.put(block.start, values, workspace, within=held)
             return
         out = self.sink.room(block.start, block.stop, workspace, dtype=dtype)
         if self.operation is Operation.SOFTMAX:
@@ -125,7 +136,7 @@ class ArrayJob:
             assert labels is not None
             chosen, scale = self._scale(labels)
             kernels.gradient(x, chosen, scale, out, workspace)
-        self.sink.put(block.start, out, workspace)
+        self.sink.put(block.start, out, workspace, within=held)
 
     def _scale(self, labels: Array) -> tuple[Array, Array]:
         """Return labels that are classes, and what each row's gradient is multiplied by."""
@@ -134,17 +145,17 @@ class ArrayJob:
         weights = row_weights(chosen, self.options)
         return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0) / self.divisor
 
-    def _long(self, row: int, labels: Array | None, workspace: Workspace) -> None:
+    def _long(self, row: int, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
         """Compute a row that is too long to be taken at once, in pieces."""
         logits, xp = self.stream.logits, self._xp
 
         def read(first: int, last: int) -> Array:
-            x = logits.read(row, row + 1, workspace, first=first, last=last)
+            x = logits.read(row, row + 1, workspace, first=first, last=last, until=None if held is None else held.stop)
             return x if format_of(x.dtype) is xp.format else xp.array(x)
 
         odds = long_rows.odds(read, self.stream.classes, workspace)
         if self.operation.per_row:
-            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace)
+            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace, within=held)
             return
         chosen, scale = (None, None) if labels is None else self._scale(labels)
         for first in range(0, self.stream.classes, PIECE):
@@ -159,9 +170,11 @@ class ArrayJob:
                     out[0, chosen[0] - first] = xp.narrow(
                         long_rows.gradient_at_label(read, int(chosen[0]), odds, scale[0], workspace)
                     )[0]
-            self.sink.put(row, out, workspace, first=first)
+            self.sink.put(row, out, workspace, first=first, within=held)
 
-    def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
+    def _by_variant(
+        self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace
+    ) -> None:
         xp, formula = self._xp, self._formula
         if labels is None:
             values = evaluate(formula, xp.array(x), xp)
@@ -171,7 +184,7 @@ class ArrayJob:
             if len(keep):
                 targets = targets_of(labels[keep], x.shape[1], self.options, xp, self.divisor)
                 values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
-        self.sink.put(block.start, values.reshape(block.rows, -1), workspace)
+        self.sink.put(block.start, values.reshape(block.rows, -1), workspace, within=held)
 
     @property
     def _formula(self) -> Variant:

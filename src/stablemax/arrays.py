@@ -13,6 +13,7 @@ import numpy as np
 
 from stablemax.array_job import ArrayJob, Noticings
 from stablemax.blocks import blocks_of
+from stablemax.collecting import collecting
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import inexact_notes, soft_target_notes
@@ -259,8 +260,15 @@ def _run(
         whole=how.variant is not None and not how.variant.rowwise,
         by_variant=not job.is_fast,
     )
+    job, wide = replace(job, stream=for_engine(stream, resources)), None
+    if job.held_bytes:
+        inner = math.prod(stream.shape[stream.axis + 1 :])
+        wide = collecting(
+            cut, stream.rows, stream.classes, inner, job.held_bytes, resources, by_variant=not job.is_fast
+        )
+    cut = wide or cut
+    job = replace(job, step=cut.step, holds=wide is not None)
     formula = job.variant or default_id(job.operation, get_format(job.format))
-    job = replace(job, stream=for_engine(stream, resources), step=cut.step)
     noticed = total_of(job, cut, Noticings(), stream, resources, progress, formula)
     return (
         *soft_target_notes(noticed.odd, stream.sources[-1].name),

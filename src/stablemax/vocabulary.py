@@ -125,6 +125,10 @@ class OutputFormat(enum.StrEnum):
         return self in (OutputFormat.JUNIT, OutputFormat.GITHUB)
 
 
+ARRAY_FORMATS = (OutputFormat.CSV, OutputFormat.PLAIN, OutputFormat.JSON, OutputFormat.NDJSON)
+"""How an array is written to standard output."""
+
+
 class ColorMode(enum.StrEnum):
     """When to colour: ``auto`` for a terminal, as NO_COLOR, FORCE_COLOR and CLICOLOR have it."""
 

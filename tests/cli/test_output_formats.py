@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
@@ -80,6 +81,23 @@ def test_the_schema_refuses_what_it_should(here: Path) -> None:
     ):
         assert not validator().is_valid(good | change)
     assert not validator().is_valid({k: v for k, v in good.items() if k != "versions"})
+
+
+def test_the_first_bad_row_of_several_files_is_named_by_its_file_too(desk: Path) -> None:
+    for n in range(3):
+        x = np.zeros((4, 3))
+        x[2] = np.inf if n == 1 else 0.0
+        np.save(f"part-{n}.npy", x)
+    np.save("labels.npy", np.zeros(12, np.int64))
+    for reduction in ("mean", "none"):
+        done = run("loss", "part-*.npy", "labels.npy", "--reduction", reduction, "--output-format", "json", "-q")
+        found = done.json
+        assert validator().is_valid(found)
+        assert (done.code, found["first_bad_row"]) == (1, 6)
+        assert (found["first_bad_file"], found["first_bad_file_row"]) == ("part-1.npy", 2)
+        assert "row 2 of part-1.npy has loss nan" in done.err
+    found = run("loss", "x.npy", "y.npy", "--output-format", "json").json
+    assert (found["first_bad_row"], found["first_bad_file"], found["first_bad_file_row"]) == (None, None, None)
 
 
 NDJSON = {"compare": "verdict", "loss": "loss_row"}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stablemax.vocabulary import OutputFormat
+
 from .running import process, run
 
 if TYPE_CHECKING:
@@ -72,6 +74,20 @@ def test_the_help_names_every_option_and_has_no_double_brackets(command: str) ->
     assert "[[" not in done.out
     if command:
         assert "--output-format" in done.out or command == "generate"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "loss x.npy y.npy", "softmax x.npy", "logsumexp x.npy", "grad x.npy y.npy", "explain softmax/naive",
+        "list formats", "inspect x.npy", "compare --preset notebook-c --operation softmax --format float32",
+    ],
+)  # fmt: skip
+def test_the_help_lists_the_output_formats_that_are_taken_and_no_others(command: str, here: Path) -> None:
+    listed = re.search(r"--output-format <([a-z|]+)>", run(command.split(maxsplit=1)[0], "--help", COLUMNS="200").out)
+    assert listed is not None
+    taken = {how for how in OutputFormat if run(*command.split(), "--output-format", how, "-q").code != 2}
+    assert set(listed[1].split("|")) == taken
 
 
 # --- widths -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stablemax.inputs.naming import expand, split_spec
+from stablemax.inputs.naming import expand, out_of_order, split_spec
 
 if TYPE_CHECKING:
     from .conftest import Refusal
@@ -41,6 +41,37 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_patterns_name_the_files_that_fit_sorted_and_the_rest_is_itself(specs: list[str], found: list[str]) -> None:
     assert [name.replace(os.sep, "/") for name in expand(specs)] == found
+
+
+def test_numbers_in_names_are_in_order_as_numbers() -> None:
+    names = [
+        "s-0.npy",
+        "s-2.npy",
+        "s-10.npy",
+        f"s-{'9' * 100}.npy",
+        f"s-1{'0' * 100}.npy",
+        "t-1.npy",
+        "u1b2.npy",
+        "u1b11.npy",
+    ]
+    for name in names:
+        Path(name).touch()
+    assert expand(["[stu]*.npy"]) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["s-1.npy", "s-10.npy", "s-2.npy"], ("s-10.npy", "s-2.npy")),
+        (["run-9/s-1.npy", "run-10/s-0.npy", "run-10/s-1.npy"], None),
+        (["b-2.npy", "a-1.npy"], None),
+        (["s-2.npy"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_names_that_a_shell_sorted_as_text_are_found(names: list[str], found: tuple[str, str] | None) -> None:
+    assert out_of_order(names) == found
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signs in names")

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stablemax.blocks import blocks_of
 from stablemax.errors import StablemaxError
 from stablemax.inputs import rows as rows_module
 from stablemax.inputs.array_file import open_array
-from stablemax.inputs.rows import Part, Rows, layout_of
+from stablemax.inputs.interleaved import gather, layout_of, spread
+from stablemax.inputs.rows import Part, Rows
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import as_stream
 from stablemax.sinks import FileSink, MemorySink, npy_sink
@@ -57,7 +59,8 @@ def test_a_block_of_any_layout_is_what_the_array_holds(
     stop = data.draw(st.integers(start + 1, len(expected)))
     first = data.draw(st.integers(0, expected.shape[1] - 1))
     last = data.draw(st.integers(first + 1, expected.shape[1]))
-    for stored in (open_array(str(path)), StoredArray.of(array), StoredArray.of(np.repeat(array, 2, axis=0)[::2])):
+    memory = (array, np.repeat(array, 2, axis=0)[::2], np.repeat(array, 2, axis=-1)[..., ::2])
+    for stored in (open_array(str(path)), *map(StoredArray.of, memory)):
         rows = Rows((Part(stored, axis),))
         with Workspace() as workspace:
             found = rows.read(start, stop, workspace, first=first, last=last)
@@ -107,6 +110,17 @@ def test_thousands_of_files_do_not_run_out_of_descriptors(tmp_path: Path) -> Non
     assert after - before <= 8
 
 
+@pytest.mark.parametrize("shape", [(2, 3000, 300), (3, 20, 7000), (1, 90, 91), (300, 5, 20), (2, 9000, 3)], ids=str)
+def test_large_boxes_are_turned_into_rows_and_back(shape: tuple[int, int, int]) -> None:
+    array = np.random.default_rng(0).normal(size=shape)
+    rows = by_hand(array, 1)
+    found, box = np.empty_like(rows), np.empty_like(array)
+    gather(array, found)
+    spread(rows, box)
+    np.testing.assert_array_equal(found, rows)
+    np.testing.assert_array_equal(box, array)
+
+
 # --- sinks ------------------------------------------------------------------------------------------
 
 
@@ -135,6 +149,50 @@ def test_a_sink_puts_every_block_where_the_rows_came_from(
                         sink.put(start, room, workspace, first=first)
     np.testing.assert_array_equal(np.load(path), array)
     np.testing.assert_array_equal(in_memory, array)
+
+
+@given(st.data())
+def test_a_file_holds_what_was_put_in_steps_of_a_block(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6)))
+    array = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
+    rows = by_hand(array, 1)
+    size, step = data.draw(st.integers(1, len(rows))), data.draw(st.integers(1, 8))
+    pieces = data.draw(st.integers(1, shape[1]))
+    path = tmp_path_factory.mktemp("held") / "out.npy"
+    with path.open("xb") as stream, Workspace() as workspace:
+        sink = npy_sink(stream, shape, 1, np.dtype(np.float32))
+        for block in data.draw(st.permutations(blocks_of(len(rows), size))):
+            for part in block.steps(step):
+                for first in range(0, shape[1], pieces):
+                    values = rows[part.start : part.stop, first : first + pieces]
+                    sink.put(part.start, values, workspace, first=first, within=block)
+    np.testing.assert_array_equal(np.load(path), array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "writes"), [((1, 100, 4000), 400, 1000), ((40, 25, 10), 100, 4), ((40, 25, 10), 95, 105)], ids=str
+)
+def test_interleaved_rows_cost_few_writes(
+    shape: tuple[int, int, int], size: int, writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A write for each class of each 10 rows would be 40,000 or 1,000.
+    count, write = 0, FileSink._write
+
+    def counted(self: FileSink, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        write(self, *arguments)
+
+    monkeypatch.setattr(FileSink, "_write", counted)
+    with (tmp_path / "p.npy").open("xb") as stream, Workspace() as workspace:
+        sink = npy_sink(stream, shape, 1, np.dtype(np.float32))
+        for block in blocks_of(shape[0] * shape[2], size):
+            for part in block.steps(10):
+                sink.put(part.start, np.ones((part.rows, shape[1])), workspace, within=block)
+    assert count == writes
+    assert (np.load(tmp_path / "p.npy") == 1).all()
 
 
 def test_a_sink_converts_a_format_that_numpy_lacks() -> None:
@@ -215,7 +273,8 @@ def test_rows_that_are_interleaved_are_read_right_whatever_is_read_ahead(
             stop = data.draw(st.integers(start + 1, len(expected)))
             first = data.draw(st.integers(0, shape[1] - 1))
             last = data.draw(st.one_of(st.none(), st.integers(first + 1, shape[1])))
-            read = logits.read(start, stop, workspace, first=first, last=last)
+            until = data.draw(st.one_of(st.none(), st.integers(stop, len(expected))))
+            read = logits.read(start, stop, workspace, first=first, last=last, until=until)
             assert read.tolist() == expected[start:stop, first:last].tolist()
             read = targets.read(start, stop, workspace, first=first, last=last)
             assert read.tolist() == (-expected[start:stop, first:last]).tolist()

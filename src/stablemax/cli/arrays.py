@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.options import ArithmeticOptions, InputOptions, LogitsFilesArgument, PrintOptions, StreamOptions
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.cli.options import (
+    ArithmeticOptions,
+    InputOptions,
+    LogitsFilesArgument,
+    PrintOptions,
+    StreamOptions,
+    one_of,
+)
+from stablemax.vocabulary import ARRAY_FORMATS, Operation, OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
 ArrayFormatOption = Annotated[
     OutputFormat | None,
-    typer.Option(help="On standard output: csv, plain, json or ndjson. csv.", show_default=False),
+    typer.Option(metavar=one_of(ARRAY_FORMATS), help="On standard output. csv.", show_default=False),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.options import ImplementationOptions, OutputFormatOption, PrintOptions, TargetArgument
+from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument
 from stablemax.cli.reproducing import changed, option
 from stablemax.vocabulary import FormatName, OutputFormat
 
@@ -52,7 +52,7 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of that search.")] = 0,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one call may take.")] = 10.0,
     details: Annotated[bool, typer.Option("--details", help="List the hazards that hold, too.")] = False,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = OutputFormat.TABLE,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
 

@@ -9,6 +9,7 @@ import typer
 
 from stablemax.cli import session
 from stablemax.cli.options import (
+    CheckFormatOption,
     GeneratedOptions,
     HazardOptions,
     InputOptions,
@@ -16,7 +17,6 @@ from stablemax.cli.options import (
     LabelsArgument,
     LibraryOptions,
     OptionalLogits,
-    OutputFormatOption,
     PrintOptions,
 )
 from stablemax.cli.reproducing import changed, option
@@ -95,7 +95,7 @@ def compare(
         str | None,
         typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
     ] = None,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = OutputFormat.TABLE,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.options import PrintOptions
+from stablemax.cli.options import PrintOptions, one_of
 from stablemax.errors import StablemaxError
 from stablemax.vocabulary import OutputFormat
+
+WRITTEN_AS = (OutputFormat.TABLE, OutputFormat.PLAIN, OutputFormat.JSON, OutputFormat.MARKDOWN)
 
 
 def explain(
@@ -18,7 +20,7 @@ def explain(
         str, typer.Argument(metavar="VARIANT", help="Id of a variant, or of a peer: softmax/shifted, torch/softmax.")
     ],
     output_format: Annotated[
-        OutputFormat, typer.Option(help="table and plain: text; or markdown or json.")
+        OutputFormat, typer.Option(metavar=one_of(WRITTEN_AS), help="table and plain: text.")
     ] = OutputFormat.TABLE,
 ) -> int:
     """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
@@ -27,7 +29,7 @@ def explain(
     from stablemax.render.explanations import render
 
     session.check_written_as(output_format, "an explanation")
-    if output_format in (OutputFormat.CSV, OutputFormat.NDJSON):
+    if output_format not in WRITTEN_AS:
         raise StablemaxError(f"an explanation is not written as {output_format}", "use table, plain, markdown or json")
     text = render(
         explanation_of(find(variant)), output_format, color=printing.color, to_file=printing.output is not None

@@ -8,11 +8,11 @@ import typer
 
 from stablemax.cli import session
 from stablemax.cli.options import (
+    CheckFormatOption,
     InputOptions,
     LabelOptions,
     LogitsArgument,
     LossOptions,
-    OutputFormatOption,
     PrintOptions,
 )
 from stablemax.cli.reproducing import changed, option
@@ -67,7 +67,7 @@ def judge(
             "--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False
         ),
     ] = None,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = OutputFormat.TABLE,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 

@@ -9,6 +9,7 @@ import typer
 
 from stablemax.cli import session
 from stablemax.cli.options import (
+    DATA_FORMATS,
     ArithmeticOptions,
     FilesArgument,
     InputOptions,
@@ -36,7 +37,7 @@ def loss(
         float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
     ] = None,
     output_format: Annotated[
-        OutputFormat, typer.Option(help="plain: the number alone. Or json, ndjson, csv, markdown.")
+        OutputFormat, typer.Option(metavar=DATA_FORMATS, help="plain and table: the number alone.")
     ] = OutputFormat.PLAIN,
 ) -> int:
     """Print the cross-entropy: one number, the shortest decimal of the float64 result.

@@ -20,6 +20,8 @@ from stablemax.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stablemax.implementations.orders import Order
 
 LogitsArgument = Annotated[
@@ -31,7 +33,8 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="LOGITS [LABELS]",
         help="Logits, then labels or soft targets: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, "
-        "an address, or - for stdin. A quoted pattern ('part-*.npy') is several files; with --labels all are logits.",
+        "an address, or - for stdin. A quoted pattern ('part-*.npy') is several files, part-2 before part-10; with "
+        "--labels all are logits.",
     ),
 ]
 LogitsFilesArgument = Annotated[
@@ -39,7 +42,7 @@ LogitsFilesArgument = Annotated[
     typer.Argument(
         metavar="LOGITS",
         help="Logits: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, an address, or - for stdin. "
-        "Several files, or a quoted pattern ('part-*.npy'), are one input in this order.",
+        "Several files are one input, in this order; a quoted pattern ('part-*.npy') takes part-2 before part-10.",
     ),
 ]
 LabelFilesOption = Annotated[
@@ -237,7 +240,14 @@ class PrintOptions:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
 
 
-OutputFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]
+def one_of(formats: Iterable[OutputFormat]) -> str:
+    """Name the formats that a command writes, as its help shows them."""
+    return f"<{'|'.join(formats)}>"
+
+
+DATA_FORMATS = one_of(how for how in OutputFormat if not how.is_for_ci)
+OutputFormatOption = Annotated[OutputFormat, typer.Option(metavar=DATA_FORMATS, help="How the result is written.")]
+CheckFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]
 
 TargetArgument = Annotated[
     str,

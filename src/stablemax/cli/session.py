@@ -88,7 +88,7 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
     """Open logits and labels of any size; none of their numbers is read but those of text."""
     from stablemax.inputs.array_file import open_array
     from stablemax.inputs.layout import TableOptions
-    from stablemax.inputs.naming import expand
+    from stablemax.inputs.naming import expand, out_of_order
     from stablemax.inputs.spool import IN_MEMORY
     from stablemax.inputs.stream import as_stream
 
@@ -106,6 +106,10 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
         [open_array(one, table=label_table, in_memory=kept) for one in targets],
         axis=options.axis,
     )
+    for files in (named, targets):
+        if swapped := out_of_order(files):
+            note = f"{swapped[0]} comes before {swapped[1]}, as they were named; a quoted pattern has numbers in order"
+            stream = replace(stream, notes=(note, *stream.notes))
     if len(named) == 1:
         return stream
     note = f"{len(named):,} files as one input: {named[0]} to {named[-1]}, {stream.rows:,} rows"

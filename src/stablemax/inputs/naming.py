@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ def expand(specs: Sequence[str]) -> list[str]:
     """Name every array that a user means, in order.
 
     What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such
-    names, sorted by name; `**` stands for folders of any depth.
+    names, sorted by name, numbers in the names as numbers; `**` stands for folders of any depth.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def _expanded(spec: str) -> list[str]:
     else:
         import glob
 
-        found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - a path stays text
+        found = glob.glob(path, recursive=True)  # noqa: PTH207 - a path stays text
     if not found:
         raise StablemaxError(
             f"{file_name(path)}: no file has such a name",
@@ -138,7 +139,38 @@ def _expanded(spec: str) -> list[str]:
             if not is_address(path)
             else "check the pattern and the address",
         )
+    found = sorted(found, key=in_order)
     return found if member is None else [f"{one}:{member}" for one in found]
+
+
+def in_order(name: str) -> tuple[list[object], str]:
+    """Return the key by which names are sorted: their numbers as numbers, and the rest as text.
+
+    Examples
+    --------
+    >>> sorted(["s-10.npy", "s-2.npy", "s-02.npy", "t-1.npy"], key=in_order)
+    ['s-02.npy', 's-2.npy', 's-10.npy', 't-1.npy']
+    """
+    # Of two numbers without leading zeros the longer one is larger, whatever its length.
+    cut = re.split("([0-9]+)", name)
+    digits = [(len(found), found) for found in (part.lstrip("0") for part in cut[1::2])]
+    return [part for pair in zip(cut[::2], [*digits, ()], strict=True) for part in pair], name
+
+
+def out_of_order(names: Sequence[str]) -> tuple[str, str] | None:
+    """Find two neighbours that differ in their numbers alone, the larger first: as a shell sorts them.
+
+    Examples
+    --------
+    >>> out_of_order(["s-1.npy", "s-10.npy", "s-2.npy"])
+    ('s-10.npy', 's-2.npy')
+    >>> out_of_order(["s-1.npy", "s-2.npy", "a-1.npy"]) is None
+    True
+    """
+    for one, other in itertools.pairwise(names):
+        if re.sub("[0-9]+", "0", one) == re.sub("[0-9]+", "0", other) and in_order(one) > in_order(other):
+            return one, other
+    return None
 
 
 def _before_query(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import io
 import math
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from stablemax.inputs.files import reading
+from stablemax.inputs.interleaved import Layout, Section, gather, layout_of
 from stablemax.inputs.stored import StoredArray, ends_early
 from stablemax.workspace import bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from stablemax.formats import Array
     from stablemax.workspace import Workspace
@@ -31,83 +33,30 @@ PASSED_BYTES = 1 << 18
 """Bytes of a file that are read at once to take a part of them."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where rows lie in an array without gaps, the last axis varying fastest.
-
-    Attributes
-    ----------
-    outer, classes, inner : int
-        The product of the axes before that of the classes, the classes, and the product of those
-        after it. Row r is at ``[r // inner, :, r % inner]``.
-
-    Examples
-    --------
-    >>> list(Layout(2, 5, 3).strips(1, 5))
-    [(0, 1, 3, 0), (1, 0, 2, 2)]
-    """
-
-    outer: int
-    classes: int
-    inner: int
-
-    @property
-    def rows(self) -> int:
-        """N."""
-        return self.outer * self.inner
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the numbers of a row lie side by side."""
-        return self.inner == 1
-
-    def strips(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """Cut rows where the outer index changes: outer index, first and last inner index, place in the rows."""
-        row = start
-        while row < stop:
-            outer, first = divmod(row, self.inner)
-            last = min(self.inner, first + stop - row)
-            yield outer, first, last, row - start
-            row += last - first
-
-
-def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -> Layout | None:
-    """Find the layout of rows along an axis; None where no such layout gives them in their order.
-
-    The rows are in the order of the other axes, the last varying fastest. In Fortran order the
-    array lies reversed, which keeps that order only where there is a single other axis.
-
-    Examples
-    --------
-    >>> layout_of((8, 21, 4, 5), 1)
-    Layout(outer=8, classes=21, inner=20)
-    >>> layout_of((6, 4), 1, fortran_order=True)
-    Layout(outer=1, classes=4, inner=6)
-    >>> layout_of((6, 4, 3), 1, fortran_order=True) is None
-    True
-    """
-    if fortran_order and len(shape) > 2:
-        return None
-    if fortran_order:
-        shape, axis = shape[::-1], len(shape) - 1 - axis
-    return Layout(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
-
-
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """Rows that were read ahead: their classes from `first` on, (classes, rows) as they lie in the file."""
+    """Rows that were read ahead: their classes from `first` on, as they lie in the file."""
 
-    outer: int
-    left: int
+    section: Section
+    start: int
     first: int
-    strip: Array
+    numbers: Array
+    classes: int
 
-    def holds(self, outer: int, left: int, right: int, first: int, classes: int) -> bool:
-        return (
-            (self.outer, self.first, len(self.strip)) == (outer, first, classes)
-            and self.left <= left
-            and right <= self.left + self.strip.shape[1]
-        )
+    @property
+    def box(self) -> Array:
+        """The rows as (count, classes, wide)."""
+        shape = self.section.count, self.classes, self.section.wide
+        return self.numbers[: math.prod(shape)].reshape(shape)
+
+    @property
+    def stop(self) -> int:
+        """The row after the last."""
+        return self.start + self.section.rows
+
+    def holds(self, row: int, first: int, classes: int) -> bool:
+        """Whether some classes of a row are here."""
+        return self.start <= row < self.stop and self.first <= first <= first + classes <= self.first + self.classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +101,25 @@ class Part:
         shape = self.stored.shape
         return math.prod(n for place, n in enumerate(shape) if place != self.axis)
 
-    def read(self, start: int, stop: int, first: int, last: int, workspace: Workspace) -> Array:
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether rows lie interleaved in a file, so that it pays to read ahead."""
+        return self.layout is not None and not self.layout.is_plain
+
+    def read(
+        self, start: int, stop: int, first: int, last: int, workspace: Workspace, *, until: int | None = None
+    ) -> Array:
         """Read some classes of some rows: (stop - start, last - first), as stored."""
-        if self.layout is None:
-            return self._gathered(start, stop, first, last)
-        stored, layout = self.stored, self.layout
+        if self.stored.memory is not None or self.layout is None:
+            return self._taken(start, stop, first, last, workspace)
+        stored = self.stored
         out = workspace.take("stored", (stop - start, last - first), stored.dtype)
         stream = workspace.file(stored.path, "rb", self._open)
         with reading(stored.name):
-            if layout.is_plain:
+            if self.layout.is_plain:
                 self._read_rows(stream, out, start, first)
             else:
-                self._read_strips(stream, out, start, first, workspace)
+                self._read_strips(stream, out, start, first, workspace, until)
         return out
 
     def _open(self) -> BinaryIO:
@@ -171,11 +127,30 @@ class Part:
         stream = self.stored.open()
         return cast("BinaryIO", stream.detach()) if isinstance(stream, io.BufferedReader) else stream
 
-    def _gathered(self, start: int, stop: int, first: int, last: int) -> Array:
-        array = self.memory
-        if array.ndim <= 2 or (array.flags.c_contiguous and array.dtype.isnative):
-            return array.reshape(-1, array.shape[-1])[start:stop, first:last]
-        return array[np.unravel_index(np.arange(start, stop), array.shape[:-1])][:, first:last]
+    def _taken(self, start: int, stop: int, first: int, last: int, workspace: Workspace) -> Array:
+        """Return rows of an array in memory, copied where their numbers do not lie side by side."""
+        box = self._box
+        if box is not None and len(box) == 1 and box.strides[1] == box.itemsize:
+            return box[0].T[start:stop, first:last]
+        out = workspace.take("stored", (stop - start, last - first), self.stored.dtype)
+        if box is None:
+            array = self.memory
+            out[...] = array[np.unravel_index(np.arange(start, stop), array.shape[:-1])][:, first:last]
+            return out
+        for part in Layout(*box.shape).sections(start, stop):
+            found = box[part.outer : part.outer + part.count, first:last, part.left : part.right]
+            gather(found, out[part.place : part.place + part.rows])
+        return out
+
+    @cached_property
+    def _box(self) -> Array | None:
+        """A view of the array as (outer, classes, inner), where its other axes run on into two."""
+        *others, classes = self.memory.shape
+        for cut in range(len(others) + 1):
+            shape = math.prod(others[:cut]), math.prod(others[cut:]), classes
+            with contextlib.suppress(ValueError):
+                return self.memory.reshape(shape, copy=False).transpose(0, 2, 1)
+        return None
 
     def _read_rows(self, stream: BinaryIO, out: Array, start: int, first: int) -> None:
         size = self.stored.dtype.itemsize
@@ -191,21 +166,53 @@ class Part:
         """K."""
         return 1 if self.axis is None else self.stored.shape[self.axis]
 
-    def _read_strips(self, stream: BinaryIO, out: Array, start: int, first: int, workspace: Workspace) -> None:
+    def _read_strips(
+        self, stream: BinaryIO, out: Array, start: int, first: int, workspace: Workspace, until: int | None
+    ) -> None:
         assert self.layout is not None
-        layout, size = self.layout, self.stored.dtype.itemsize
-        for outer, left, right, place in layout.strips(start, start + len(out)):
+        layout, row, stop = self.layout, start, start + len(out)
+        while row < stop:
             held = workspace.kept(self)
-            if not (isinstance(held, _Window) and held.holds(outer, left, right, first, out.shape[1])):
-                wide = right - left
-                if out.shape[1] == layout.classes:
-                    # Of rows in pieces the next piece comes before the next row.
-                    wide = min(layout.inner - left, wide * max(1, AHEAD_BYTES // size))
-                strip = np.empty((out.shape[1], wide), self.stored.dtype)
-                self._fill_strip(stream, strip, (outer * layout.classes + first) * layout.inner, left, workspace)
-                held = _Window(outer, left, first, strip)
+            if not (isinstance(held, _Window) and held.holds(row, first, out.shape[1])):
+                used = held.numbers if isinstance(held, _Window) else np.empty(0, self.stored.dtype)
+                held = self._window(stream, row, stop, first, out.shape[1], workspace, until, used)
                 workspace.keep(self, held)
-            out[place : place + right - left] = held.strip[:, left - held.left : right - held.left].T
+            end = min(stop, held.stop)
+            for part in layout.sections(row, end):
+                box = part.within(held.box, held.section)[:, first - held.first : first - held.first + out.shape[1]]
+                gather(box, out[row - start + part.place :][: part.rows])
+            row = end
+
+    def _window(
+        self,
+        stream: BinaryIO,
+        row: int,
+        stop: int,
+        first: int,
+        classes: int,
+        workspace: Workspace,
+        until: int | None,
+        used: Array,
+    ) -> _Window:
+        """Read rows from one on: up to `until` with all their classes, or a few more than are asked for."""
+        assert self.layout is not None
+        layout = self.layout
+        if until is not None:
+            first, classes, stop = 0, layout.classes, until
+        elif classes == layout.classes:
+            # Of rows in pieces the next piece comes before the next row.
+            stop = row + (stop - row) * max(1, AHEAD_BYTES // self.stored.dtype.itemsize)
+        section = next(layout.sections(row, min(stop, layout.rows)))
+        # Memory that is used again costs nothing, and is not held twice.
+        numbers = used if used.size >= section.rows * classes else np.empty(section.rows * classes, self.stored.dtype)
+        window = _Window(section, row, first, numbers, classes)
+        if section.wide == layout.inner and classes == layout.classes:
+            self._fill(stream, window.box, self.stored.offset + row * classes * self.stored.dtype.itemsize)
+        else:
+            for n, strip in enumerate(window.box):
+                begins = ((section.outer + n) * layout.classes + first) * layout.inner
+                self._fill_strip(stream, strip, begins, section.left, workspace)
+        return window
 
     def _fill_strip(self, stream: BinaryIO, strip: Array, begins: int, left: int, workspace: Workspace) -> None:
         """Read some rows (classes, rows) of the many that lie interleaved from the number at `begins` on."""
@@ -270,7 +277,21 @@ class Rows:
         """The bytes of all its numbers."""
         return sum(part.stored.size_bytes for part in self.parts)
 
-    def read(self, start: int, stop: int, workspace: Workspace, *, first: int = 0, last: int | None = None) -> Array:
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether rows lie interleaved in a file, so that it pays to read ahead."""
+        return any(part.is_interleaved for part in self.parts)
+
+    def read(
+        self,
+        start: int,
+        stop: int,
+        workspace: Workspace,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        until: int | None = None,
+    ) -> Array:
         """Read a block of rows, or some classes of them.
 
         Parameters
@@ -281,6 +302,9 @@ class Rows:
             Of the calling worker; the result may lie in its buffers "stored" and "read".
         first, last : int
             The classes; all when not given.
+        until : int, optional
+            Rows up to this one are asked for next, and may be read ahead with all their classes: there
+            is memory for it. By default a few are, where rows lie interleaved.
 
         Returns
         -------
@@ -302,14 +326,18 @@ class Rows:
         """
         end = self.classes if last is None else last
         found = list(self.parts_of(start, stop))
+
+        def read(part: Part, begin: int, finish: int, place: int) -> Array:
+            limit = None if until is None else min(part.rows, begin + until - start - place)
+            return part.read(begin, finish, first, end, workspace, until=limit)
+
         if len(found) == 1:
-            part, begin, finish, _ = found[0]
-            block = part.read(begin, finish, first, end, workspace)
+            block = read(*found[0])
             if block.dtype.isnative and block.strides[-1] == block.itemsize:
                 return block
         out = workspace.take("read", (stop - start, end - first), self.dtype)
         for part, begin, finish, place in found:
-            out[place : place + finish - begin] = part.read(begin, finish, first, end, workspace)
+            out[place : place + finish - begin] = read(part, begin, finish, place)
         return out
 
     def parts_of(self, start: int, stop: int) -> Iterator[tuple[Part, int, int, int]]:

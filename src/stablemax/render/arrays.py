@@ -14,7 +14,7 @@ from stablemax.inputs.rows import Part, Rows
 from stablemax.inputs.stored import StoredArray
 from stablemax.output import whole_file
 from stablemax.render.data import document, jsonable
-from stablemax.vocabulary import OutputFormat
+from stablemax.vocabulary import ARRAY_FORMATS, OutputFormat
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> 
     StablemaxError
         With the fix as hint.
     """
-    if how is not None and (how.is_for_ci or how in (OutputFormat.MARKDOWN, OutputFormat.TABLE)):
+    if how is not None and how not in ARRAY_FORMATS:
         raise StablemaxError(f"an array is not written as {how}", "use csv, plain, json or ndjson; or -o FILE.npy")
     if path is None:
         return
@@ -88,8 +88,8 @@ def write(
         if suffix == ".npy":
             np.save(file, plain(stored.load().array), allow_pickle=False)
         else:
-            for line in _lines(stored, _DELIMITERS[suffix]):
-                file.write(line.encode("ascii"))
+            for text in _text(stored, _DELIMITERS[suffix]):
+                file.write(text.encode("ascii"))
 
 
 def plain(array: Array) -> Array:
@@ -97,24 +97,23 @@ def plain(array: Array) -> Array:
     return array if array.dtype.isbuiltin == 1 or not array.dtype.isnative else array.astype(np.float32)
 
 
-def _rows(stored: StoredArray) -> Iterator[Array]:
-    """Give one line after the other: the last axis runs along the line, and one number a row stands alone."""
+def _blocks(stored: StoredArray) -> Iterator[Array]:
+    """Give lines (n, K), some at a time: the last axis runs along a line, and one number a row stands alone."""
     axis = len(stored.shape) - 1
     rows = Rows((Part(stored, axis if axis > 0 else None),))
     step = max(1, CELLS_AT_ONCE // max(1, rows.classes))
     with Workspace() as workspace:
         for start in range(0, rows.rows, step):
-            yield from plain(rows.read(start, min(start + step, rows.rows), workspace))
+            yield plain(rows.read(start, min(start + step, rows.rows), workspace))
 
 
-def text_of(value: Any) -> str:
-    """Write a number in its own format: the shortest decimal that reads back the same."""
-    return str(value)
-
-
-def _lines(stored: StoredArray, delimiter: str) -> Iterator[str]:
-    for row in _rows(stored):
-        yield delimiter.join(map(text_of, row)) + "\n"
+def _text(stored: StoredArray, delimiter: str) -> Iterator[str]:
+    """Write lines of numbers, each in its own format: the shortest decimal that reads back the same."""
+    for block in _blocks(stored):
+        # Python writes a float64 as NumPy does, and sooner.
+        numbers = block.tolist() if block.dtype == np.float64 else block
+        for row in numbers:
+            yield delimiter.join(map(str, row)) + "\n"
 
 
 def _to_stdout(stored: StoredArray, how: OutputFormat, stream: Stream | None) -> None:
@@ -125,11 +124,12 @@ def _to_stdout(stored: StoredArray, how: OutputFormat, stream: Stream | None) ->
         out.write(document("array", {**described, "dtype": array.dtype.name, "shape": array.shape, "values": array}))
         return
     if how is OutputFormat.NDJSON:
-        for row in _rows(stored):
-            out.write(json.dumps(jsonable(row), allow_nan=False) + "\n")
+        for block in _blocks(stored):
+            for row in block:
+                out.write(json.dumps(jsonable(row), allow_nan=False) + "\n")
         return
-    for line in _lines(stored, "," if how is OutputFormat.CSV else " "):
-        out.write(line)
+    for text in _text(stored, "," if how is OutputFormat.CSV else " "):
+        out.write(text)
 
 
 def described_input(stream: Problem | Stream) -> dict[str, Any]:

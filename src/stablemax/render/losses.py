@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 def render(result: LossResult, how: OutputFormat, stream: Stream) -> str:
     """Write a loss: a number alone, or every row's."""
     values = [result.value] if result.rows is None else result.rows.tolist()
+    file, row = (None, None) if result.first_bad is None else stream.logits.place(result.first_bad[0])
     body = {
         "variant": result.variant,
         "format": result.format,
         "kept_rows": result.kept_rows,
         "total_rows": result.total_rows,
         "first_bad_row": None if result.first_bad is None else result.first_bad[0],
+        "first_bad_file": file,
+        "first_bad_file_row": row,
     }
     if how is OutputFormat.JSON:
         found = {"loss": result.value} if result.rows is None else {"losses": values}
