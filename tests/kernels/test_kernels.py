@@ -76,6 +76,20 @@ def test_a_loss_is_within_2_ulp_of_float64_for_narrow_logits_and_4_for_float64(
     assert ulps_of(found, truth, FLOAT64).max() <= (4.0 if fmt is FLOAT64 else 2.0)
 
 
+@pytest.mark.parametrize("rival", [4096, 4097], ids=["seen", "overlooked"])
+def test_a_loss_of_a_long_row_is_accurate_however_wrong_the_guess_of_its_size_is(rival: int) -> None:
+    # From rows.SHORT classes on it is guessed from some of the logits, here from every 2,048th, for which the
+    # others are taken to be like them. The masked classes leave the truth to two of them.
+    rng = np.random.default_rng(12)
+    x = np.full((16, 1 << 17), -INF, np.float32)
+    for _ in range(150):
+        x[:, rival] = rng.normal(size=16)
+        x[:, 1] = x[:, rival] + rng.uniform(0.0, 2.4, 16)
+        pairs, first = x[:, [1, rival]].astype(np.float64), np.zeros(16, np.int64)
+        truth = truth_of(Operation.CROSS_ENTROPY, pairs, FLOAT64, LabelTargets(first))
+        assert ulps_of(rows.losses(x, first + 1, Workspace()), truth, FLOAT64).max() <= 2.0
+
+
 @given(rows_of(FLOAT32, limit=1e4), st.data())
 def test_a_loss_of_any_float32_logits_is_within_2_ulp(values: list[list[float]], data: st.DataObject) -> None:
     # Logits of very different sizes, and losses down to e**-708, in which nothing may be lost.

@@ -24,6 +24,14 @@ row must not depend on it."""
 MOST_ULP, MOST_ULP_WIDE = 1.3, 3.3
 """How much of the 2 ulp of a loss of narrower logits, and of the 4 of float64 logits, the odds may take: the
 logarithm and the rounding take the rest."""
+SAMPLE = 64
+"""How many of a row's logits are looked at to guess whether its loss may be small."""
+SHORT = 2048
+"""Classes of rows so short that guessing costs more than a pass."""
+SMALL_ODDS = 55.0
+"""Odds against a label below which its loss is below 4, so that the errors of a sum would be seen."""
+LARGE = 200.0
+"""Size of a label's logit beyond which the others may have no room as they are."""
 SMALLEST_LABEL = 2.0**-19
 """A label's logit of 24 bits and at least this size has exact differences in float64 to logits up to 2**10 away."""
 
@@ -104,19 +112,36 @@ def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
     array([1.09861229e+00, 4.12230724e-09])
     """
     at_label = x[np.arange(len(x)), labels].astype(np.float64)
-    # Without the label's logit subtracted float64 logits, whose differences round, are the more accurate.
-    narrow = is_narrow(x)
-    others, mine = plain.against(x, labels, workspace, less=at_label if narrow else None)
+    most, less = MOST_ULP_WIDE, None
+    subtracted = np.zeros(len(x), dtype=bool)
+    if is_narrow(x):
+        most, subtracted = MOST_ULP, _to_subtract(x, at_label)
+        less = np.where(subtracted, at_label, 0.0) if subtracted.any() else None
+    others, mine = plain.against(x, labels, workspace, less=less)
     sound = plain.has_sound_ratio(others, mine)
-    if narrow:
-        sound &= (np.abs(at_label) >= SMALLEST_LABEL) | (at_label == 0)
-    most = MOST_ULP if narrow else MOST_ULP_WIDE
+    if is_narrow(x):
+        exact = (np.abs(at_label) >= SMALLEST_LABEL) | (at_label == 0)
+        sound &= np.where(subtracted, exact, others >= SMALL_ODDS * mine)
     found = plain.log1p_of_ratio(x, others, mine, sound, most, workspace)
 
     def loss(odds: Odds, at: Array) -> Array:
         return loss_from(odds, at_label[at])
 
     return mended(found, x, np.flatnonzero(~sound), loss, most, workspace)
+
+
+def _to_subtract(x: Array, at_label: Array) -> Array:
+    """Guess in which rows (N,) of narrow logits the label's should be subtracted.
+
+    Between numbers of 24 bits it leaves nothing rounded, and the label's exponential is 1: so a small
+    loss is as accurate as the others' sum. It also makes room where the logits are large. Otherwise it
+    is a pass for nothing. A wrong guess costs time; the guess depends on the row alone.
+    """
+    if x.shape[1] < SHORT:
+        return np.ones(len(x), dtype=bool)
+    some = x[:, :: x.shape[1] // SAMPLE].astype(np.float64)
+    odds = np.exp(some - at_label[:, None]).mean(axis=1) * x.shape[1]
+    return np.asarray(~(odds >= 3.0 * SMALL_ODDS) | (np.abs(at_label) > LARGE))
 
 
 def logsumexp_from(odds: Odds) -> Array:
