@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 """Classes of a longer row are taken in pieces of this many, whatever memory there is: the bits of a
 row must not depend on it."""
-
-
 MOST_ULP, MOST_ULP_WIDE = 1.3, 3.3
 """How much of the 2 ulp of a loss of narrower logits, and of the 4 of float64 logits, the odds may take: the
 logarithm and the rounding take the rest."""
 SAMPLE = 64
 """How many of a row's logits are looked at to guess whether its loss may be small."""
-SHORT = 2048
+SHORT = 1 << 14
 """Classes of rows so short that guessing costs more than a pass."""
 SMALL_ODDS = 55.0
 """Odds against a label below which its loss is below 4, so that the errors of a sum would be seen."""
