@@ -10,12 +10,11 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
 from stablemax.kernels import plain
 from stablemax.kernels.columns import quick_columns
-from stablemax.kernels.odds import FAST_TO_SEARCH, fast_odds, maxima, rows_of, two_sum, widened
+from stablemax.kernels.odds import FAST_TO_SEARCH, maxima, rows_of, two_sum, widened
 from stablemax.kernels.rows import MOST_ULP, mended
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
-    from stablemax.kernels.odds import Odds
     from stablemax.workspace import Workspace
 
 ROUNDING_U, NARROW_ROUNDING_U = 2.0, 2.0**16
@@ -45,13 +44,12 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
             e = xp.shifted_exp(widened(rows_of(x, again), workspace))
             out[again] = xp.over_sum(e, e, 1.0)
         return
-    total = plain.sums(x, workspace)
-    e = workspace.take("exponentials", x.shape)
-    e *= (1.0 / total)[:, None]
+    e, total = _probabilities(x, workspace)
     _round_into(out, e)
     again = np.flatnonzero(~plain.is_sound(total))
     if len(again):
-        out[again] = _shifted_softmax(rows_of(x, again), out.dtype, workspace)
+        some = rows_of(x, again)
+        out[again] = _rounded(_probabilities(some, workspace, less=_maxima(some, workspace))[0], out.dtype)
 
 
 @quick_columns()
@@ -106,15 +104,13 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
             _gradient_from(e, labels[again], scale[again], np.empty_like(e))
             out[again] = e
     else:
-        row = np.arange(len(x))
-        others, mine = plain.against(x, labels, workspace)
-        e, total = workspace.take("exponentials", x.shape), others + mine
-        e[row, labels] = -others
-        e *= (scale / total)[:, None]
+        e, total = _gradients(x, labels, scale, workspace)
         _round_into(out, e)
         again = np.flatnonzero(~plain.is_sound(total))
         if len(again):
-            out[again] = _shifted_gradient(rows_of(x, again), labels[again], scale[again], out.dtype, workspace)
+            some = rows_of(x, again)
+            e, _ = _gradients(some, labels[again], scale[again], workspace, less=_maxima(some, workspace))
+            out[again] = _rounded(e, out.dtype)
     nothing = np.flatnonzero(scale == 0)
     if len(nothing):
         # 0 times the NaN of a row that does not count would be NaN.
@@ -139,26 +135,28 @@ def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> Array:
     return total
 
 
-def _shifted_softmax(x: Array, dtype: Any, workspace: Workspace) -> Array:
-    odds, top, e = _shifted(x, workspace)
-    e[np.arange(len(e)), odds.at] = top
-    e *= (top / (1.0 + odds.q))[:, None]
-    return _rounded(e, dtype)
+def _probabilities(x: Array, workspace: Workspace, *, less: Array | None = None) -> tuple[Array, Array]:
+    """Return probabilities in float64, and the sums of the exponentials, with `less` subtracted from the logits."""
+    total = plain.sums(x, workspace, less=less)
+    e = workspace.take("exponentials", x.shape)
+    e *= (1.0 / total)[:, None]
+    return e, total
 
 
-def _shifted_gradient(x: Array, labels: Array, scale: Array, dtype: Any, workspace: Workspace) -> Array:
-    (odds, top, e), row = _shifted(x, workspace), np.arange(len(x))
-    e[row, odds.at] = top
-    e[row, labels] = -np.where(labels == odds.at, odds.q, (odds.q - e[row, labels]) + top)
-    e *= (scale / (top + odds.q))[:, None]
-    return _rounded(e, dtype)
+def _gradients(
+    x: Array, labels: Array, scale: Array, workspace: Workspace, *, less: Array | None = None
+) -> tuple[Array, Array]:
+    """Return gradients in float64, and the sums of the exponentials, as `_probabilities` does."""
+    others, mine = plain.against(x, labels, workspace, less=less)
+    e, total = workspace.take("exponentials", x.shape), others + mine
+    e[np.arange(len(x)), labels] = -others
+    e *= (scale / total)[:, None]
+    return e, total
 
 
-def _shifted(x: Array, workspace: Workspace) -> tuple[Odds, Array, Array]:
-    """Return the odds, the exponentials of the maxima, and the others with 0 at the maximum."""
-    odds = fast_odds(x, workspace)
-    # A row with +inf, or of nothing but -inf, has no probabilities.
-    return odds, np.where(np.isfinite(odds.m), 1.0, np.nan), workspace.take("exponentials", x.shape)
+def _maxima(x: Array, workspace: Workspace) -> Array:
+    """Return each row's maximum; an infinite one makes NaN of the row, which has no probabilities."""
+    return maxima(x if x.dtype in FAST_TO_SEARCH else widened(x, workspace))[1]
 
 
 def _round_into(out: Array, values: Array) -> None:

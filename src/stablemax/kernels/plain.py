@@ -36,9 +36,9 @@ def exponentials(x: Array, workspace: Workspace, out: Array | None = None, *, le
     return np.exp(logits, out=e)
 
 
-def sums(x: Array, workspace: Workspace) -> Array:
-    """Return the sum of ``exp(x)`` of each row (N,); `exponentials` are in the buffer."""
-    return np.asarray(np.add.reduce(exponentials(x, workspace), axis=1))
+def sums(x: Array, workspace: Workspace, *, less: Array | None = None) -> Array:
+    """Return the sum of the `exponentials` of each row (N,); they are in the buffer."""
+    return np.asarray(np.add.reduce(exponentials(x, workspace, less=less), axis=1))
 
 
 def against(x: Array, chosen: Array, workspace: Workspace, *, less: Array | None = None) -> tuple[Array, Array]:
