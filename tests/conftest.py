@@ -14,11 +14,15 @@ settings.load_profile("ci")
 
 
 def pytest_configure() -> None:
-    """Give programs under test a clean start, which can be interrupted also from the background of a shell.
+    """Give programs under test a clean start: they can be stopped, whatever started this run.
 
-    There SIGINT is ignored, which every child inherits, and Python then installs no handler of its own.
+    In the background of a shell SIGINT is ignored, under nohup SIGHUP: every child inherits that, and Python then
+    installs no handler of its own. A handler, be it one that does nothing, is not inherited. (Popen's preexec_fn
+    would do it for one child, but it runs what JAX does at a fork, which warns.)
     """
     # What this run was asked for is not meant for the runs that tests start.
     os.environ.pop("PYTEST_ADDOPTS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)

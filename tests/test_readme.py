@@ -67,7 +67,7 @@ def workplace(folder: Path) -> Path:
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a shell as a reader would: 80 columns, no colour, standard error with the rest."""
-    foreign = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS")
+    foreign = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     return subprocess.run(

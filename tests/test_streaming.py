@@ -393,19 +393,11 @@ def test_a_full_folder_of_temporary_files_is_named_with_a_way_out(monkeypatch: p
 def test_a_run_that_is_stopped_leaves_no_half_file(sent: str, code: int, desk: Path) -> None:
     command = [sys.executable, "-m", "stablemax", "softmax", "x.npy", "-o", "interrupted.npy", "--threads", "1"]
     before = {path.name for path in desk.iterdir()}
-    number = getattr(signal, sent)
-    # A runner that was itself started by nohup hands down that SIGHUP is ignored, and so does a shell SIGINT.
-    running = subprocess.Popen(
-        command,
-        cwd=desk,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
-    )
+    running = subprocess.Popen(command, cwd=desk, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()
     while {path.name for path in desk.iterdir()} == before and time.monotonic() - begun < 20:
         time.sleep(0.001)
-    running.send_signal(number)
+    running.send_signal(getattr(signal, sent))
     _, said = running.communicate(timeout=20)
     assert (running.returncode, said) == (code, "")
     assert {path.name for path in desk.iterdir()} == before

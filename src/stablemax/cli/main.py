@@ -136,6 +136,8 @@ def _plain(message: str, given: str) -> str:
 def _report(message: str, hint: str, code: int) -> int:
     lines = [f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])
     if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()  # as in `warn`
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write("\n".join(lines) + "\n")
     return code

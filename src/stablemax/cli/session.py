@@ -269,10 +269,14 @@ def say(notes: Iterable[str], options: PrintOptions) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line on standard error, whatever its encoding can show."""
+    """Print a line on standard error, whatever its encoding can show, after what standard output was given."""
     stream = sys.stderr
     if stream is None:  # closed: 2>&-
         return
+    # Into a pipe (2>&1, a log of CI) standard output would otherwise come last: only the end flushes it. What
+    # cannot be written is told there.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
     encoding = getattr(stream, "encoding", None) or "ascii"
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     with contextlib.suppress(OSError, ValueError):
