@@ -98,7 +98,8 @@ def test_text_named_npy_is_refused(refusal: Refusal) -> None:
 @pytest.mark.parametrize(
     ("start", "what"),
     [
-        (gzip.compress(b"1,2"), "gzip"),
+        # Without a time of its own: a name that holds the second differs between two runners, which xdist refuses.
+        (gzip.compress(b"1,2", mtime=0), "gzip"),
         (pickle.dumps([1]), "pickle"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"ARROW1\0\0", "Arrow"),
