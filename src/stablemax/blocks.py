@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHARES = 2
+"""Of what is left a worker takes its share divided by so many: the others may be slower."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -43,3 +46,35 @@ def blocks_of(rows: int, size: int) -> list[Block]:
     [Block(start=0, stop=2), Block(start=2, stop=4), Block(start=4, stop=5)]
     """
     return Block(0, rows).steps(size)
+
+
+def tapering(rows: int, step: int, most: int, workers: int) -> list[Block]:
+    """Cut rows into blocks of several steps, fewer and fewer of them.
+
+    Handing out a block costs the same however large it is, and at the end nobody should wait for
+    another's large one: each is a share of what is left (Polychronopoulos and Kuck, "Guided
+    self-scheduling", IEEE Trans. Comput. 36, 1987).
+
+    Parameters
+    ----------
+    rows : int
+        N.
+    step : int
+        Rows of a step.
+    most : int
+        Most steps in a block.
+    workers : int
+        How many take blocks at once.
+
+    Examples
+    --------
+    >>> [block.rows for block in tapering(125, 10, 16, 2)]
+    [40, 30, 20, 10, 10, 10, 5]
+    """
+    blocks, start = [], 0
+    while start < rows:
+        left = -(-(rows - start) // step)
+        size = step * min(most, -(-left // (SHARES * workers)))
+        blocks.append(Block(start, min(start + size, rows)))
+        start += size
+    return blocks

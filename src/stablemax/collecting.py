@@ -57,7 +57,7 @@ def collecting(
     >>> from stablemax.streaming import Resources, plan
     >>> found = plan(2000, 50000, Resources(threads=2))
     >>> [block.rows for block in found.blocks[:2]]
-    [120, 120]
+    [160, 160]
     >>> found = collecting(found, 2000, 50000, 1000, 8, Resources(threads=2))
     >>> [block.rows for block in found.blocks] if found else None
     [334, 334, 332, 334, 334, 332]

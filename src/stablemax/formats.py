@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -241,6 +241,8 @@ def get_format(name: str) -> Format:
         raise StablemaxError(f"there is no number format {shown(name)!r}", f"one of: {', '.join(FORMATS)}") from None
 
 
+# NumPy composes the name of a dtype anew each time, which takes longer than the exponentials of a short row.
+@cache
 def format_of(dtype: np.dtype[Any]) -> Format:
     """Return the format in which an array of `dtype` is computed: its own, or float64 for integers.
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from stablemax.blocks import Block, blocks_of
+from stablemax.blocks import Block, blocks_of, tapering
 from stablemax.engines.threads import Threads, available_threads
 from stablemax.errors import StablemaxError
 from stablemax.inputs.wording import size_of
@@ -36,8 +36,6 @@ STEP_CELLS = 1 << 19
 """Most logits that are computed at once: enough that a step's Python costs nothing, few enough for the cache."""
 STEPS = 16
 """Most steps in a block, which is handed out as one: a hand-over wakes two threads."""
-BLOCKS = 8
-"""Blocks for each thread, so that none is left waiting for another's last one."""
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
@@ -129,7 +127,7 @@ def plan(
     --------
     >>> found = plan(2048, 32768, Resources(threads=2))
     >>> found.step, found.blocks[:2]
-    (16, [Block(start=0, stop=128), Block(start=128, stop=256)])
+    (16, [Block(start=0, stop=256), Block(start=256, stop=512)])
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
@@ -158,8 +156,7 @@ def plan(
     if rows * classes <= min(ALONE_CELLS, cells) and rows <= most:
         return Plan(blocks_of(rows, max(1, rows)), max(1, rows), 1)
     step = max(1, min(cells // classes, most, -(-rows // threads)))
-    several = max(1, min(steps, rows // (step * threads * BLOCKS), most // step))
-    return Plan(blocks_of(rows, step * several), step, threads)
+    return Plan(tapering(rows, step, max(1, min(steps, most // step)), threads), step, threads)
 
 
 @contextlib.contextmanager

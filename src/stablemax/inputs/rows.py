@@ -89,7 +89,10 @@ class Part:
     def memory(self) -> Array:
         """The array with the classes last; mapped if the file's layout has the rows out of order."""
         array = self.stored.load().array
-        return array[..., np.newaxis] if self.axis is None else np.moveaxis(array, self.axis, -1)
+        if self.axis is None:
+            return array[..., np.newaxis]
+        # np.moveaxis takes as long as the exponentials of a short row, also where nothing moves.
+        return array if self.axis == array.ndim - 1 else np.moveaxis(array, self.axis, -1)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is mapped or computed stays in its process.

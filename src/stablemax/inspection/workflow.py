@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stablemax.blocks import blocks_of
+from stablemax.blocks import tapering
 from stablemax.errors import StablemaxError
 from stablemax.formats import FORMATS
 from stablemax.inputs.noticed import inexact_notes
@@ -88,9 +88,10 @@ def inspect_stream(
         )
     resources = resources or Resources()
     planned = _planned(stream, resources)
-    rows = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
-    job = Look(for_engine(stream, resources), tuple(formats), min(planned.step, rows), ignore_index)
-    cut = replace(planned, blocks=blocks_of(stream.rows, rows))
+    most = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
+    step = min(planned.step, most)
+    job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
+    cut = replace(planned, blocks=tapering(stream.rows, step, most // step, planned.threads))
     tally = total_of(job, cut, Tally.of_nothing(len(formats)), stream, resources, progress, "inspecting")
     return inspection_of(tally, stream, tuple(formats), command)
 
