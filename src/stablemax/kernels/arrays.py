@@ -49,7 +49,8 @@ def softmax(x: Array, out: Array, workspace: Workspace) -> None:
     again = np.flatnonzero(~plain.is_sound(total))
     if len(again):
         some = rows_of(x, again)
-        out[again] = _rounded(_probabilities(some, workspace, less=_maxima(some, workspace))[0], out.dtype)
+        e, _ = _probabilities(some, workspace, less=maxima(some, workspace)[1])
+        out[again] = _rounded(e, out.dtype)
 
 
 @quick_columns()
@@ -57,7 +58,7 @@ def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
     """Log-probabilities of each row: ``(x - m) - log1p(q)``, two terms of one sign; parameters as for `softmax`."""
     x = x if x.dtype in FAST_TO_SEARCH else widened(x, workspace)
     wide = out.dtype == np.float64
-    at, m = maxima(x)
+    at, m = maxima(x, workspace)
     others, mine = plain.against(x, at, workspace)
     sound, most = plain.has_sound_ratio(others, mine), MOST_ULP if wide else np.inf
     least = plain.log1p_of_ratio(x, others, mine, sound, most, workspace) if wide else np.log1p(others / mine)
@@ -109,7 +110,7 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
         again = np.flatnonzero(~plain.is_sound(total))
         if len(again):
             some = rows_of(x, again)
-            e, _ = _gradients(some, labels[again], scale[again], workspace, less=_maxima(some, workspace))
+            e, _ = _gradients(some, labels[again], scale[again], workspace, less=maxima(some, workspace)[1])
             out[again] = _rounded(e, out.dtype)
     nothing = np.flatnonzero(scale == 0)
     if len(nothing):
@@ -136,7 +137,10 @@ def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> Array:
 
 
 def _probabilities(x: Array, workspace: Workspace, *, less: Array | None = None) -> tuple[Array, Array]:
-    """Return probabilities in float64, and the sums of the exponentials, with `less` subtracted from the logits."""
+    """Return probabilities in float64, and the sums of the exponentials, with `less` subtracted from the logits.
+
+    An infinite maximum, subtracted, makes NaN of the row, which has no probabilities.
+    """
     total = plain.sums(x, workspace, less=less)
     e = workspace.take("exponentials", x.shape)
     e *= (1.0 / total)[:, None]
@@ -152,11 +156,6 @@ def _gradients(
     e[np.arange(len(x)), labels] = -others
     e *= (scale / total)[:, None]
     return e, total
-
-
-def _maxima(x: Array, workspace: Workspace) -> Array:
-    """Return each row's maximum; an infinite one makes NaN of the row, which has no probabilities."""
-    return maxima(x if x.dtype in FAST_TO_SEARCH else widened(x, workspace))[1]
 
 
 def _round_into(out: Array, values: Array) -> None:

@@ -105,8 +105,10 @@ def rows_of(x: Array, at: Array) -> Array:
     return x if len(at) == len(x) else x[at]
 
 
-def maxima(x: Array) -> tuple[Array, Array]:
+def maxima(x: Array, workspace: Workspace) -> tuple[Array, Array]:
     """Return the class of each row's maximum and the maximum as float64; NaN where there is one."""
+    if x.dtype not in FAST_TO_SEARCH:
+        x = widened(x, workspace)
     at = x.argmax(axis=1)
     return at, x[np.arange(len(x)), at].astype(np.float64)
 
@@ -122,7 +124,7 @@ def fast_odds(x: Array, workspace: Workspace) -> Odds:
         Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
     """
     e = workspace.take("exponentials", x.shape)
-    at, m = maxima(x if x.dtype in FAST_TO_SEARCH else widened(x, workspace))
+    at, m = maxima(x, workspace)
     np.exp(np.subtract(widened(x, workspace, e), m[:, None], out=e), out=e)
     e[np.arange(len(x)), at] = 0.0
     return Odds(at, m, np.add.reduce(e, axis=1), np.zeros(len(x)))
@@ -147,7 +149,7 @@ def careful_odds(x: Array, workspace: Workspace) -> Odds:
     xp, room = Arithmetic(FLOAT64), (workspace.take("exponentials", x.shape), workspace.take("errors", x.shape))
     if not is_narrow(x):
         wide = widened(x, workspace)
-        at, m = maxima(wide)
+        at, m = maxima(wide, workspace)
         return Odds(at, m, xp.odds(wide, room)[:, 0], np.zeros(len(x)))
     odds = fast_odds(x, workspace)
     high, low = xp.sum_in_two(*room, near=odds.q[:, None])
