@@ -17,14 +17,15 @@ from stablemax.inputs.hazards import HAZARDS, NEEDS, PROMISED
 from stablemax.inputs.labels import IGNORED
 from stablemax.registry import evaluate, get, variants
 from stablemax.results import Outcome
-from stablemax.verdicts import Shared, case_of, setting_of, variant_verdict
+from stablemax.settings import Shared, case_of, setting_of
+from stablemax.verdicts import variant_verdict
 from stablemax.vocabulary import Accumulation, Operation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.inputs.hazards import Hazard, HazardCase
     from stablemax.results import Verdict
-    from stablemax.verdicts import Setting
+    from stablemax.settings import Setting
 
 INF = math.inf
 EVERY = pytest.mark.parametrize("hazard", HAZARDS.values(), ids=lambda h: h.name)

@@ -32,8 +32,9 @@ from stablemax.measure import CODES as JUDGED_CODES
 from stablemax.measure import judge
 from stablemax.registry import get
 from stablemax.results import Outcome
+from stablemax.settings import Case, Shared, setting_of
 from stablemax.streaming import Resources
-from stablemax.verdicts import Case, Shared, computed, setting_of
+from stablemax.verdicts import computed
 from stablemax.vocabulary import EngineName, Operation
 from stablemax.workspace import Workspace
 

@@ -42,6 +42,7 @@ ROOMS = (
     ("loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),
+    ("settings",),
     ("verdicts",),
     ("finding",),
     ("comparison", "league", "explanation", "trace"),

@@ -11,7 +11,8 @@ from stablemax.implementations.orders import Answer, Question
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
-from stablemax.verdicts import Setting, Shared, case_of, setting_of, verdict_of
+from stablemax.settings import Setting, Shared, case_of, setting_of
+from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Arra
 from stablemax.registry import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
+from stablemax.settings import Case, Shared, case_of, setting_of
 from stablemax.target_options import kept_rows
-from stablemax.verdicts import LIBRARY_SUMS, Case, Shared, case_of, setting_of, variant_verdict
+from stablemax.verdicts import LIBRARY_SUMS, variant_verdict
 from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from stablemax.formats import Array, Format, format_of
 from stablemax.registry import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
+from stablemax.settings import Case, Shared, setting_of
 from stablemax.target_options import TargetOptions, check_options, kept_rows
-from stablemax.verdicts import Case, Shared, setting_of, verdict_of
+from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Operation, Reduction
 from stablemax.wording import listed
 

@@ -11,7 +11,8 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.finding import few, league_finding, refusals
 from stablemax.inputs.hazards import HAZARDS, Hazard
 from stablemax.results import League, Outcome, Standout, Verdict
-from stablemax.verdicts import Shared, setting_of, variant_verdict
+from stablemax.settings import Shared, setting_of
+from stablemax.verdicts import variant_verdict
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
