@@ -15,7 +15,7 @@ PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
 ROOMS = (
     ("errors",),
-    ("vocabulary", "wording"),
+    ("vocabulary", "wording", "limits"),
     ("results",),
     ("citations",),
     ("formats",),

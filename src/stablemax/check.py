@@ -20,6 +20,7 @@ from stablemax.implementations.orders import Answer, Described, Order
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
+from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.pasting import OURS
 from stablemax.registry import Variant, variants
 from stablemax.results import (
@@ -83,8 +84,7 @@ class CheckOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_ulp is not None and not self.max_ulp >= 0:
-            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
+        check_max_ulp(self.max_ulp)
         known = (*(o.value for o in Outcome if o.is_failure), *LAW_NAMES)
         for name in self.allow:
             if name not in known:
@@ -166,8 +166,7 @@ def check(
     StablemaxError
         If the target cannot be loaded, or no hazard concerns it.
     """
-    if not timeout_s > 0:
-        raise StablemaxError(f"--timeout {shown(timeout_s)} is out of range", "seconds, more than 0")
+    check_timeout(timeout_s)
     with Remote(order, timeout_s) as remote:
         return _checked(remote, order, options or CheckOptions(), command, progress, remote.ask)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.errors import StablemaxError, shown
+from stablemax.errors import StablemaxError
 from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
+from stablemax.limits import check_judge, check_max_ulp, check_range
 from stablemax.registry import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
@@ -81,14 +82,11 @@ class CompareOptions:
     def __post_init__(self) -> None:
         if not self.formats:
             raise StablemaxError("no number format is given", f"one or more of: {', '.join(FORMATS)}")
-        if self.max_ulp is not None and not self.max_ulp >= 0:
-            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
-        if self.judge is not None and self.judge < 1:
-            raise StablemaxError(f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500")
+        check_max_ulp(self.max_ulp)
+        check_judge(self.judge)
         if self.reduction is Reduction.NONE:
             raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
-        if self.show_values < 0:
-            raise StablemaxError(f"--show-values {shown(self.show_values)} is out of range", "0 or more")
+        check_range("--show-values", self.show_values, 0, math.inf, "0 or more")
 
     def implementations(self, operation: Operation) -> tuple[Variant, ...]:
         """Return what to run of an operation: the libraries' built-ins after our variants."""

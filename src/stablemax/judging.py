@@ -10,6 +10,7 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
+from stablemax.limits import check_judge, check_max_ulp
 from stablemax.registry import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
@@ -64,10 +65,8 @@ class JudgeOptions:
     round_logits: Format | None = None
 
     def __post_init__(self) -> None:
-        if self.max_ulp is not None and not self.max_ulp >= 0:
-            raise StablemaxError(f"--max-ulp {shown(self.max_ulp)} is out of range", "a number, 0 or more")
-        if self.judge is not None and self.judge < 1:
-            raise StablemaxError(f"--judge {shown(self.judge)} is out of range", "--judge all, or --judge 500")
+        check_max_ulp(self.max_ulp)
+        check_judge(self.judge)
         known = tuple(o.value for o in Outcome if o.is_failure)
         for name in self.allow:
             if name not in known:

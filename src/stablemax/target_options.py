@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError, shown
+from stablemax.errors import StablemaxError
+from stablemax.limits import check_range
 from stablemax.targets import LabelTargets, SoftTargets, Targets
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def check_options(options: TargetOptions, classes: int) -> None:
     StablemaxError
         If the smoothing is not in [0, 1], or the weights are not K finite numbers of 0 or more.
     """
-    smoothing = options.label_smoothing
-    if not 0.0 <= smoothing <= 1.0:
-        raise StablemaxError(f"--label-smoothing {shown(smoothing)} is out of range", "it is a share, from 0 to 1")
+    check_range("--label-smoothing", options.label_smoothing, 0.0, 1.0, "it is a share, from 0 to 1")
     weight = options.weight
     if weight is None:
         return

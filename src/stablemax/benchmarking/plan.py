@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ from stablemax.benchmarking import machine
 from stablemax.benchmarking.implementations import Ours, WholeArrayNumpy
 from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, Shape, TimedDtype, TimedPeer
 from stablemax.errors import StablemaxError, shown
+from stablemax.limits import check_range
 from stablemax.peers.timed import timed
 from stablemax.vocabulary import Operation
 from stablemax.wording import counted
@@ -103,10 +105,8 @@ class BenchOptions:
         for operation in self.operations:
             if operation not in OPERATIONS:
                 raise StablemaxError(f"{operation} is not timed", f"one or more of: {', '.join(OPERATIONS)}")
-        if self.repeat is not None and self.repeat < 1:
-            raise StablemaxError(f"--repeat {shown(self.repeat)} is out of range", "1 or more")
-        if self.seed < 0:
-            raise StablemaxError(f"--seed {shown(self.seed)} is out of range", "0 or more")
+        check_range("--repeat", self.repeat, 1, math.inf, "1 or more")
+        check_range("--seed", self.seed, 0, math.inf, "0 or more")
 
     def thread_counts(self, cores: int) -> tuple[int, ...]:
         """Return the numbers of threads, in ascending order.

@@ -22,6 +22,7 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
+from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.results import Outcome
 from stablemax.vocabulary import FormatName, OutputFormat, Upstream
 
@@ -72,10 +73,8 @@ def trace(
     from stablemax.render.traces import render
 
     session.check_written_as(output_format, "a trace")
-    if max_ulp is not None and not max_ulp >= 0:
-        raise StablemaxError(f"--max-ulp {shown(max_ulp)} is out of range", "a number, 0 or more")
-    if not timeout > 0:
-        raise StablemaxError(f"--timeout {shown(timeout)} is out of range", "seconds, more than 0")
+    check_max_ulp(max_ulp)
+    check_timeout(timeout)
     _refuse_mixed(logits, inputs, generated, hazard)
     named: tuple[str, ...] = ()
     if hazard is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.problem import Problem, Source
+from stablemax.limits import check_range
 from stablemax.vocabulary import Distribution
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def generate(
     >>> problem.logits.shape, problem.labels.shape, bool(abs(problem.logits).max() <= 1e5)
     ((2, 3), (2,), True)
     """
-    _check("--seed", seed, 0, 2**63 - 1, "a whole number, 0 or more")
-    _check("--rows", rows, 1, MAX_CELLS, "at least 1")
-    _check("--classes", classes, 1, MAX_CELLS, "at least 1")
-    _check("--rows times --classes", rows * classes, 1, MAX_CELLS, f"at most {MAX_CELLS:,} logits are generated")
-    _check("--scale", scale, 0.0, np.finfo(np.float64).max, "a finite number, 0 or more")
+    check_range("--seed", seed, 0, 2**63 - 1, "a whole number, 0 or more")
+    check_range("--rows", rows, 1, MAX_CELLS, "at least 1")
+    check_range("--classes", classes, 1, MAX_CELLS, "at least 1")
+    check_range("--rows times --classes", rows * classes, 1, MAX_CELLS, f"at most {MAX_CELLS:,} logits are generated")
+    check_range("--scale", scale, 0.0, np.finfo(np.float64).max, "a finite number, 0 or more")
     largest = float(np.finfo(np.float64).max)
-    _check("--offset", offset, -largest, largest, "a finite number")
+    check_range("--offset", offset, -largest, largest, "a finite number")
     rng = np.random.default_rng(seed)
     with np.errstate(over="ignore"):
         logits = _DRAW[distribution](rng, scale, (rows, classes)) + offset
@@ -86,12 +87,6 @@ def generate(
     if offset:
         described += f", offset {offset:g}"
     return _problem(logits, labels, f"{described}, seed {seed}", "drawn with them")
-
-
-def _check(name: str, value: float, low: float, high: float, rule: str) -> None:
-    if not low <= value <= high:
-        rule = f"at most {high:,}" if value > high and isinstance(high, int) else rule
-        raise StablemaxError(f"{name} {shown(value)} is out of range", rule)
 
 
 def _problem(logits: Array, labels: Any, name: str, labels_name: str) -> Problem:
