@@ -193,6 +193,60 @@ def test_a_gradient_of_a_reduction_is_scaled_by_it(reduction: str) -> None:
     assert (found == (own / 4 if reduction == "mean" else own)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("weight", [1e-9, 1.0, 1e5])
+def test_a_smoothed_gradient_is_that_of_float64_rounded_once_whatever_the_weights(dtype: str, weight: float) -> None:
+    fmt = FORMATS[dtype]
+    x = fmt.cast(logits((3, 500)))
+    options: dict[str, Any] = {"label_smoothing": 0.1, "weight": np.full(500, weight)}
+    found = stablemax.cross_entropy_grad(x, [0, 1, 2], **options)
+    assert found.dtype == fmt.dtype
+    right = fmt.cast(stablemax.cross_entropy_grad(x.astype(np.float64), [0, 1, 2], **options))
+    assert found.astype(np.float64).tolist() == right.astype(np.float64).tolist()
+
+
+def test_soft_targets_need_no_place_in_the_logits_format() -> None:
+    # 199,998 at most in float16: both entries are beyond it.
+    assert stablemax.cross_entropy_grad(np.zeros((1, 2), np.float16), [[2e5, 1.0]]).tolist() == [[-INF, INF]]
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16])
+def test_labels_and_soft_targets_may_be_of_any_format(dtype: Any) -> None:
+    x = logits((2, 3))
+    assert stablemax.cross_entropy(x, np.array([2, 0]).astype(dtype)) == stablemax.cross_entropy(x, [2, 0])
+    hot = np.eye(3)[[2, 0]]
+    assert stablemax.cross_entropy(x, hot.astype(dtype)) == stablemax.cross_entropy(x, hot)
+
+
+def test_rows_without_weight_have_no_mean_and_ignored_ones_still_no_gradient() -> None:
+    x = [[0.0, 1.0], [2.0, 0.0]]
+    options: dict[str, Any] = {"weight": [0.0, 1.0], "ignore_index": 7}
+    found = stablemax.cross_entropy_grad(x, [7, 0], **options)
+    assert found[0].tolist() == [0.0, 0.0]
+    assert np.isnan(found[1]).all()
+    # Smoothing leaves a loss that a weight of 0 is to divide: 0/0 in PyTorch, which divides both parts.
+    assert math.isnan(stablemax.cross_entropy(x, [7, 0], label_smoothing=0.1, **options))
+    smoothed = stablemax.cross_entropy_grad(x, [7, 0], label_smoothing=0.1, **options)
+    assert smoothed[0].tolist() == [0.0, 0.0]
+    assert np.isnan(smoothed[1]).all()
+
+
+@pytest.mark.parametrize("classes", [2**18, 2**18 + 1])
+def test_a_row_with_an_infinity_has_no_probabilities_however_long_it_is(classes: int) -> None:
+    x = np.zeros((1, classes), np.float32)
+    x[0, 5] = INF
+    assert np.isnan(stablemax.softmax(x)).all()
+    for label in (5, 3):
+        assert np.isnan(stablemax.cross_entropy_grad(x, [label])).all()
+
+
+def test_integers_that_float64_cannot_hold_are_warned_of() -> None:
+    with pytest.warns(
+        UserWarning, match="1 integer among the logits cannot be exact in float64, such as 9007199254740993"
+    ):
+        stablemax.softmax(np.array([2**53 + 1, 2**53]))
+
+
 # --- the commands give the same -----------------------------------------------------------------
 
 
@@ -258,6 +312,9 @@ def test_compare_returns_what_its_command_prints(tmp_path: Path, monkeypatch: py
 # --- mistakes -----------------------------------------------------------------------------------
 
 
+UNTYPED: Any = stablemax
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -274,6 +331,14 @@ def test_compare_returns_what_its_command_prints(tmp_path: Path, monkeypatch: py
         (lambda: stablemax.cross_entropy([[0.0, 1.0]], [0], reduction="avg"), "'avg'"),
         (lambda: stablemax.cross_entropy([[0.0, 1.0]], [0], label_smoothing=2.0), "smoothing"),
         (lambda: stablemax.cross_entropy([[0.0, 1.0]], [0], weight=[1.0]), "weights"),
+        (lambda: UNTYPED.cross_entropy([[0.0, 1.0]], [0], weight=["a", "b"]), "not a number"),
+        (lambda: UNTYPED.cross_entropy([[0.0, 1.0]], [0], weight=[1j, 1.0]), "not a number"),
+        (lambda: UNTYPED.cross_entropy([[0.0, 1.0]], [0], label_smoothing="a"), "not a number"),
+        (lambda: UNTYPED.cross_entropy([[0.0, 1.0]], [0], ignore_index="a"), "ignore_index=a is not a whole"),
+        (lambda: UNTYPED.softmax([0.0, 1.0], threads="2"), "threads=2 is not a whole"),
+        (lambda: UNTYPED.softmax([[0.0, 1.0]], axis=None), "axis=None is not a whole"),
+        (lambda: UNTYPED.logsumexp([[0.0, 1.0]], axis=(0, 1)), "not a whole"),
+        (lambda: UNTYPED.softmax(np.ma.masked_array([1.0, 2.0], mask=[False, True])), "masked array"),
         (lambda: stablemax.softmax_vjp([0.0, 1.0], [1.0]), "upstream"),
         (lambda: stablemax.compare([[0.0]], formats=["float33"]), "float33"),
         (lambda: stablemax.compare([[0.0]], operations=["soft"]), "'soft'"),

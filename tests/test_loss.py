@@ -334,3 +334,12 @@ def test_the_truth_of_this_file_knows_a_loss_by_heart() -> None:
         assert right.overlaps(2 * flint.arb(2).log())
         assert error_u(float(Fraction(3, 2)), flint.arb(1)) == 2.0**52
         assert Operation.CROSS_ENTROPY.per_row
+
+
+@pytest.mark.parametrize("classes", [10, 2**18 + 1])
+def test_integers_that_float64_cannot_hold_are_noted_however_long_the_row_is(classes: int) -> None:
+    x = np.zeros((2, classes), np.int64)
+    x[1, -1] = 2**53 + 1
+    found = cross_entropy_of(as_stream(StoredArray.of(x, "x.npy"), StoredArray.of(np.array([0, 0]), "y.npy")))
+    where = f"row 1, class {classes - 1:,}: 9007199254740993"
+    assert found.notes == (f"x.npy: 1 integer is not exact in float64; the first is {where}",)

@@ -86,6 +86,8 @@ def test_the_mean_of_nothing_is_zero_over_zero() -> None:
     # pytorch 70348, 116349
     assert math.isnan(ExactSum.of(np.array([])).mean())
     assert math.isnan(ExactSum.of(np.zeros(3)).mean(ExactSum.of(np.zeros(3))))
+    assert math.isnan(ExactSum.of(np.ones(3)).mean(ExactSum.of(np.zeros(3))))
+    assert math.isnan(ExactSum.of(np.full(3, math.inf)).mean(ExactSum.of(np.zeros(3))))
 
 
 ANY = st.lists(st.floats(), max_size=30)

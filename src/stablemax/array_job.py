@@ -108,9 +108,11 @@ class ArrayJob:
         if self._is_gradient:
             labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
         if self.is_fast and self.stream.classes > PIECE:
-            for row in range(block.rows):
+            found = (
                 self._long(block.start + row, None if labels is None else labels[row : row + 1], held, workspace)
-            return Noticings()
+                for row in range(block.rows)
+            )
+            return sum(found, Noticings())
         x = self.stream.logits.read(block.start, block.stop, workspace, until=None if held is None else held.stop)
         noticed = Noticings(
             odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
@@ -134,30 +136,39 @@ class ArrayJob:
             kernels.log_softmax(x, out, workspace)
         else:
             assert labels is not None
-            chosen, scale = self._scale(labels)
-            kernels.gradient(x, chosen, scale, out, workspace)
+            chosen, weights = self._weighted(labels)
+            kernels.gradient(x, chosen, weights, self.divisor, out, workspace)
         self.sink.put(block.start, out, workspace, within=held)
 
-    def _scale(self, labels: Array) -> tuple[Array, Array]:
-        """Return labels that are classes, and what each row's gradient is multiplied by."""
+    def _weighted(self, labels: Array) -> tuple[Array, Array]:
+        """Return labels that are classes, and each row's weight: 0 where it does not count."""
         kept = kept_rows(labels, self.options.ignore_index)
         chosen = np.where(kept, labels, 0)
         weights = row_weights(chosen, self.options)
-        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0) / self.divisor
+        if self.divisor == 0:
+            # The mean over rows of no weight is 0/0, and so is its gradient.
+            return chosen, np.where(kept, np.nan, 0.0)
+        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
-    def _long(self, row: int, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
+    def _long(self, row: int, labels: Array | None, held: Block | None, workspace: Workspace) -> Noticings:
         """Compute a row that is too long to be taken at once, in pieces."""
-        logits, xp = self.stream.logits, self._xp
+        logits, xp, inexact = self.stream.logits, self._xp, Noticed()
 
         def read(first: int, last: int) -> Array:
             x = logits.read(row, row + 1, workspace, first=first, last=last, until=None if held is None else held.stop)
             return x if format_of(x.dtype) is xp.format else xp.array(x)
 
-        odds = long_rows.odds(read, self.stream.classes, workspace)
+        def read_first(first: int, last: int) -> Array:
+            nonlocal inexact
+            x = read(first, last)
+            inexact += inexact_integers(x, row, first)
+            return x
+
+        odds = long_rows.odds(read_first, self.stream.classes, workspace)
         if self.operation.per_row:
             self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace, within=held)
-            return
-        chosen, scale = (None, None) if labels is None else self._scale(labels)
+            return Noticings(inexact=inexact)
+        chosen, weight = (None, np.ones(1)) if labels is None else self._weighted(labels)
         for first in range(0, self.stream.classes, PIECE):
             last = min(first + PIECE, self.stream.classes)
             out = self.sink.room(row, row + 1, workspace, first=first, last=last, dtype=xp.format.dtype)
@@ -165,12 +176,12 @@ class ArrayJob:
             if self.operation is Operation.LOG_SOFTMAX:
                 long_rows.log_softmax(x, odds, out, workspace)
             else:
-                long_rows.softmax(x, odds, None if scale is None else scale[0], out, workspace)
-                if chosen is not None and scale is not None and first <= chosen[0] < last:
-                    out[0, chosen[0] - first] = xp.narrow(
-                        long_rows.gradient_at_label(read, int(chosen[0]), odds, scale[0], workspace)
-                    )[0]
+                long_rows.softmax(x, odds, weight, self.divisor, out, workspace)
+                if chosen is not None and first <= chosen[0] < last:
+                    at_label = long_rows.gradient_at_label(read, int(chosen[0]), odds, weight, self.divisor, workspace)
+                    out[0, chosen[0] - first] = xp.narrow(at_label)[0, 0]
             self.sink.put(row, out, workspace, first=first, within=held)
+        return Noticings(inexact=inexact)
 
     def _by_variant(
         self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace
@@ -181,8 +192,12 @@ class ArrayJob:
         else:
             keep = np.flatnonzero(kept_rows(labels, self.options.ignore_index))
             values = np.zeros(x.shape, dtype=xp.format.dtype)
-            if len(keep):
-                targets = targets_of(labels[keep], x.shape[1], self.options, xp, self.divisor)
+            if len(keep) and self.divisor == 0:
+                values[keep] = np.nan
+            elif len(keep):
+                # Targets are no part of the logits' format, unless a formula is asked for as it is written.
+                given = xp if self.variant or self.accumulation else xp.wider
+                targets = targets_of(labels[keep], x.shape[1], self.options, given, self.divisor)
                 values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
         self.sink.put(block.start, values.reshape(block.rows, -1), workspace, within=held)
 

@@ -140,21 +140,26 @@ class LossJob:
             noticed = inexact_integers(x, step.start)
             out[:] = kernels.losses(x, chosen, workspace)
         else:
-            out[:] = [self._long(step.start + n, int(y), workspace) for n, y in enumerate(chosen)]
+            for n, y in enumerate(chosen):
+                out[n], more = self._long(step.start + n, int(y), workspace)
+                noticed += more
         if self.options.weight is not None:
             out *= self.options.weight[chosen]
         out[~kept] = 0.0
         return noticed
 
-    def _long(self, row: int, label: int, workspace: Workspace) -> float:
-        logits = self.stream.logits
-        odds = long_rows.odds(
-            lambda first, last: logits.read(row, row + 1, workspace, first=first, last=last),
-            self.stream.classes,
-            workspace,
-        )
+    def _long(self, row: int, label: int, workspace: Workspace) -> tuple[float, Noticed]:
+        logits, noticed = self.stream.logits, Noticed()
+
+        def read(first: int, last: int) -> Array:
+            nonlocal noticed
+            x = logits.read(row, row + 1, workspace, first=first, last=last)
+            noticed += inexact_integers(x, row, first)
+            return x
+
+        odds = long_rows.odds(read, self.stream.classes, workspace)
         at_label = logits.read(row, row + 1, workspace, first=label, last=label + 1)[:, 0]
-        return float(kernels.loss_from(odds, at_label)[0])
+        return float(kernels.loss_from(odds, at_label)[0]), noticed
 
     def _by_variant(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
         xp = Arithmetic(get_format(self.format or FLOAT64.name), self.accumulation)

@@ -116,14 +116,12 @@ class ExactSum:
         Returns
         -------
         float
-            NaN for no numbers or a total weight of 0: 0/0, as PyTorch.
+            NaN for no numbers or a total weight of 0, as PyTorch.
         """
         by = Fraction(self.count) if divisor is None else divisor.fraction
-        if not self.is_finite:
-            return self.rounded() if by else math.nan
-        if by == 0:
-            return math.nan if self.units == 0 else math.inf if self.units > 0 else -math.inf
-        return rounded(self.fraction / by)
+        if by and not self.is_finite:
+            return self.rounded()
+        return rounded(self.fraction / by) if by else math.nan
 
 
 def _units(values: Array) -> int:

@@ -48,7 +48,7 @@ def run(kernel: Any, x: Array, *rest: Any, dtype: Any = None) -> Array:
 
 def gradients(x: Array, labels: Array, scale: Array | None = None) -> Array:
     ones = np.ones(len(x)) if scale is None else scale
-    return run(arrays.gradient, x, labels, ones)
+    return run(arrays.gradient, x, labels, ones, 1.0)
 
 
 def confident(seed: int, rows_: int, classes: int, scale: float, fmt: Format) -> tuple[Array, Array]:
@@ -239,6 +239,23 @@ def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() ->
     assert (found[2] != 0).all()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_and_a_divisor_cost_a_float64_gradient_one_rounding(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, labels = confident(seed, 40, 6, 10.0, FLOAT64)
+    weights, divisor = rng.uniform(0.1, 3, (40, 1)), float(rng.uniform(1, 200))
+    targets = LabelTargets(labels, weights, divisor)
+    found = run(arrays.gradient, x, labels, weights[:, 0], divisor)
+    assert ulps_of(found, truth_of(Operation.CROSS_ENTROPY_GRAD, x, FLOAT64, targets), FLOAT64).max() <= 4.1
+
+
+def test_a_weight_may_be_as_small_as_float64_has_it() -> None:
+    x = np.array([[310.0, 300.0]])
+    found = run(arrays.gradient, x, np.array([0]), np.array([1e-180]), 1.0)
+    plain_one = run(arrays.gradient, x, np.array([0]), np.array([1.0]), 1.0)
+    np.testing.assert_array_max_ulp(found, plain_one * 1e-180, maxulp=2)
+
+
 # --- a row depends on itself alone -----------------------------------------------------------------
 
 
@@ -291,6 +308,16 @@ def test_the_odds_of_a_row_in_pieces_give_the_same_loss_within_4_ulp(seed: int, 
     truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     assert odds.at[0] == x[0].argmax()
     assert ulps_of(rows.loss_from(odds, x[[0], labels]), truth, FLOAT64).max() <= 4.0
+
+
+@pytest.mark.parametrize("gap", [1.5, 7.25, 20.125, 40.00838, 300.7])
+def test_equal_pieces_do_not_add_up_their_rounding_errors(gap: float, short_pieces: int) -> None:
+    classes = 100 * short_pieces
+    x = np.full((1, classes), -gap, np.float32)
+    x[0, 0] = 0.0
+    odds = long_rows.odds(lambda first, last: x[:, first:last], classes, Workspace())
+    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(np.array([0])))
+    assert ulps_of(rows.loss_from(odds, x[:, 0]), truth, FLOAT64).max() <= 2.0
 
 
 @pytest.mark.parametrize(

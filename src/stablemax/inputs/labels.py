@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError
+from stablemax.formats import format_of
 from stablemax.inputs.noticed import BLOCK_CELLS
 from stablemax.inputs.wording import shape_of
 
@@ -80,8 +81,12 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
             f"{name}: labels are boolean, not class numbers",
             "if they mean classes 0 and 1, or one-hot: y.astype(int)",
         )
-    if dtype.kind not in "iuf":
-        raise StablemaxError(f"{name}: labels are {dtype.name}, not numbers", "save class numbers: y.astype(np.int64)")
+    try:
+        format_of(dtype)
+    except StablemaxError:
+        raise StablemaxError(
+            f"{name}: labels are {dtype.name}, not numbers", "save class numbers: y.astype(np.int64)"
+        ) from None
 
 
 def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> StablemaxError:
@@ -133,7 +138,7 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, 
     result: np.ndarray = array if native else np.empty(len(array), np.int64)
     for start, piece in _blocks(array):
         # float16 is widened, because a number of classes above 65,504 has no place in it.
-        block = piece.astype(np.float64) if piece.dtype.kind == "f" else piece
+        block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
         valid = (block >= 0) & (block < classes)
         if block.dtype.kind == "f":
             valid &= block == np.floor(block)

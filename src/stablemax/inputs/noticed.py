@@ -67,19 +67,30 @@ def odd_targets(targets: Array, first_row: int = 0) -> Noticed:
     return Noticed(len(wrong), (row, f"row {row:,} with {sums[wrong[0]]:.6g}"))
 
 
-def inexact_integers(rows: Array, first_row: int = 0) -> Noticed:
-    """Count integers (N, K) that float64 cannot hold, because every computation here begins there."""
+def inexact_in_float64(rows: Array) -> Array | None:
+    """Mark integers (N, K) that float64 cannot hold; None where no number of the dtype can be one.
+
+    Examples
+    --------
+    >>> inexact_in_float64(np.array([[2**53, 2**53 + 1]]))
+    array([[False,  True]])
+    """
     if rows.dtype.kind not in "iu" or rows.dtype.itemsize < 8:
-        return Noticed()
+        return None
     # The bits of a negative number are negated, which also holds for the smallest of them.
     bits = rows.astype(np.uint64)
     sizes = np.where(rows < 0, ~bits + np.uint64(1), bits)
     lowest = sizes & (~sizes + np.uint64(1))
-    inexact = sizes // np.maximum(lowest, np.uint64(1)) >= np.uint64(2**53)
-    if not inexact.any():
+    return np.asarray(sizes // np.maximum(lowest, np.uint64(1)) >= np.uint64(2**53))
+
+
+def inexact_integers(rows: Array, first_row: int = 0, first_class: int = 0) -> Noticed:
+    """Count integers (N, K) that float64 cannot hold, because every computation here begins there."""
+    inexact = inexact_in_float64(rows)
+    if inexact is None or not inexact.any():
         return Noticed()
     row, column = (int(n) for n in np.unravel_index(np.argmax(inexact), inexact.shape))
-    place = f"row {first_row + row:,}, class {column:,}: {rows[row, column].item()}"
+    place = f"row {first_row + row:,}, class {first_class + column:,}: {rows[row, column].item()}"
     return Noticed(int(np.count_nonzero(inexact)), (first_row + row, place))
 
 

@@ -10,7 +10,8 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
 from stablemax.kernels import plain
 from stablemax.kernels.columns import quick_columns
-from stablemax.kernels.odds import FAST_TO_SEARCH, maxima, rows_of, two_sum, widened
+from stablemax.kernels.in_two import over_weight, two_sum
+from stablemax.kernels.odds import FAST_TO_SEARCH, maxima, rows_of, widened
 from stablemax.kernels.rows import MOST_ULP, mended
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
 
 
 @quick_columns()
-def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Workspace) -> None:
-    """Gradient of each row's cross-entropy, times a number for the row.
+def gradient(x: Array, labels: Array, weights: Array, divisor: float, out: Array, workspace: Workspace) -> None:
+    """Gradient of each row's cross-entropy, times its weight, over what the losses are divided by.
 
     Parameters
     ----------
@@ -88,8 +89,10 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
         As for `softmax`.
     labels : ndarray of int (N,)
         From 0 to K - 1.
-    scale : ndarray of float64 (N,)
-        The row's weight over what the losses are divided by; 0 gives a row of zeros.
+    weights : ndarray of float64 (N,)
+        Of the rows; 0 gives a row of zeros, NaN one of NaN.
+    divisor : float
+        The number of rows, or the sum of their weights, for a mean.
 
     Notes
     -----
@@ -98,13 +101,14 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
     """
     if out.dtype == np.float64:
         e = plain.exponentials(x, workspace, out)
-        total = _gradient_from(e, labels, scale, workspace.take("errors", x.shape))
+        total = _gradient_from(e, labels, weights, divisor, workspace.take("errors", x.shape))
         again = np.flatnonzero(~_has_room(total))
         if len(again):
             e = Arithmetic(FLOAT64).shifted_exp(widened(rows_of(x, again), workspace))
-            _gradient_from(e, labels[again], scale[again], np.empty_like(e))
+            _gradient_from(e, labels[again], weights[again], divisor, np.empty_like(e))
             out[again] = e
     else:
+        scale = weights / divisor
         e, total = _gradients(x, labels, scale, workspace)
         _round_into(out, e)
         again = np.flatnonzero(~plain.is_sound(total))
@@ -112,7 +116,7 @@ def gradient(x: Array, labels: Array, scale: Array, out: Array, workspace: Works
             some = rows_of(x, again)
             e, _ = _gradients(some, labels[again], scale[again], workspace, less=maxima(some, workspace)[1])
             out[again] = _rounded(e, out.dtype)
-    nothing = np.flatnonzero(scale == 0)
+    nothing = np.flatnonzero(weights == 0)
     if len(nothing):
         # 0 times the NaN of a row that does not count would be NaN.
         out[nothing] = 0
@@ -123,7 +127,7 @@ def _has_room(total: Array) -> Array:
     return np.asarray((total >= 1.0) & (total <= plain.HIGHEST))
 
 
-def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> Array:
+def _gradient_from(e: Array, labels: Array, weights: Array, divisor: float, work: Array) -> Array:
     """Turn float64 exponentials into the gradient, in place; return their sums, rounded once."""
     row, xp = np.arange(len(e)), Arithmetic(FLOAT64)
     at_label = e[row, labels]
@@ -131,8 +135,10 @@ def _gradient_from(e: Array, labels: Array, scale: Array, work: Array) -> Array:
     high, low = (part[:, 0] for part in xp.sum_in_two(e, work))
     e[row, labels] = -(high + low)
     total, error = two_sum(high, at_label)
-    total += error + low
-    e /= (total / scale)[:, None]
+    bottom, then = over_weight(total, error + low, weights, divisor)
+    e /= bottom[:, None]
+    if (then != 1.0).any():
+        e *= then[:, None]
     return total
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import format_of
+from stablemax.kernels.in_two import over_weight, two_sum
 from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
 from stablemax.kernels.rows import PIECE
 
@@ -47,22 +48,30 @@ def log_softmax(x: Array, of: Odds, out: Array, workspace: Workspace) -> None:
     out[...] = Arithmetic(format_of(out.dtype)).narrow(d)
 
 
-def softmax(x: Array, of: Odds, scale: float | None, out: Array, workspace: Workspace) -> None:
-    """Probabilities of a piece (1, n), times `scale`: exp(x - m) / (1 + q), the error of x - m put back."""
+def softmax(x: Array, of: Odds, weight: Array, divisor: float, out: Array, workspace: Workspace) -> None:
+    """Probabilities of a piece (1, n), the error of x - m put back, times the row's weight (1,) over the divisor."""
     e = exponentials(widened(x, workspace), of.m)
-    e /= 1.0 + of.q[:, None]
-    if scale is not None:
-        e *= scale
-        if scale == 0:
-            # 0 times the NaN of a row that does not count would be NaN.
-            e[...] = 0.0
-    out[...] = Arithmetic(format_of(out.dtype)).narrow(e)
+    out[...] = Arithmetic(format_of(out.dtype)).narrow(_share(e, of, weight, divisor))
 
 
-def gradient_at_label(read: Read, label: int, of: Odds, scale: float, workspace: Workspace) -> Array:
-    """Return minus the sum of the other probabilities, times `scale`, (1,) float64."""
-    if scale == 0:
-        return np.zeros(1)
+def gradient_at_label(read: Read, label: int, of: Odds, weight: Array, divisor: float, workspace: Workspace) -> Array:
+    """Return minus the sum of the other probabilities, times weight (1,) / divisor: (1, 1) float64."""
     mine = exponentials(widened(read(label, label + 1), workspace), of.m)[:, 0]
     others = np.where(of.at == label, of.q, (of.q - mine) + 1.0)
-    return np.asarray(-others / (1.0 + of.q) * scale)
+    return -_share(others[:, None], of, weight, divisor)
+
+
+def _share(e: Array, of: Odds, weight: Array, divisor: float) -> Array:
+    """Return ``e / (1 + q) weight / divisor``, in the memory of e."""
+    if weight[0] == 0:
+        # 0 times the NaN of a row that does not count would be NaN.
+        e[...] = 0.0
+        return e
+    total, low = two_sum(np.ones(1), of.q)
+    # A row with +inf has no probabilities, though all but its own exponential are 0.
+    total[of.m == np.inf] = np.nan
+    bottom, then = over_weight(total, low + of.low, weight, divisor)
+    e /= bottom[:, None]
+    if then[0] != 1.0:
+        e *= then[:, None]
+    return e

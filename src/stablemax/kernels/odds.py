@@ -10,6 +10,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, format_of
+from stablemax.kernels.in_two import two_prod, two_sum
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
@@ -220,27 +221,23 @@ def merged(first: Odds, second: Odds, offset: int) -> Odds:
     """Merge the odds of two pieces of the same rows, the second beginning at class `offset`.
 
     The online merge of Milakov and Gimelshein, arXiv 1805.02867, with the maximum's own exponential
-    left out of the sum, and the rounding error of the difference of the maxima put back.
+    left out of the sum, the rounding error of the difference of the maxima put back, and what roundings
+    take off kept: a row of many pieces would add up their errors.
     """
     # A NaN is a maximum of its piece and must stay one.
     later = (second.m > first.m) | (np.isnan(second.m) & ~np.isnan(first.m))
     m, low = np.where(later, second.m, first.m), np.where(later, first.m, second.m)
     q, other = np.where(later, second.q, first.q), np.where(later, first.q, second.q)
+    q_low, other_low = np.where(later, second.low, first.low), np.where(later, first.low, second.low)
     scale = exponentials(low[:, None], m)[:, 0]
+    whole, rest = two_sum(np.ones_like(other), other)
+    more, error = two_prod(scale, whole)
+    error += scale * (rest + other_low)
     # A piece of nothing but -inf adds nothing: its own odds are NaN.
-    more = np.where(low == -math.inf, 0.0, scale * (1.0 + other))
-    q = np.where(m == -math.inf, math.nan, q + more)
-    return Odds(np.where(later, second.at + offset, first.at), m, q, np.zeros(len(q)))
-
-
-def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
-
-    Examples
-    --------
-    >>> two_sum(np.array([1.0]), np.array([1e-20]))
-    (array([1.]), array([1.e-20]))
-    """
-    total = a + b
-    back = total - a
-    return total, (a - (total - back)) + (b - back)
+    nothing = low == -math.inf
+    more, error = np.where(nothing, 0.0, more), np.where(nothing, 0.0, error)
+    q, rest = two_sum(q, more)
+    q, rest = two_sum(q, q_low + error + rest)
+    q = np.where(m == -math.inf, math.nan, q)
+    # inf - inf is no error.
+    return Odds(np.where(later, second.at + offset, first.at), m, q, np.where(np.isfinite(rest), rest, 0.0))

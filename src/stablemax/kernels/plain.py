@@ -12,7 +12,8 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64
-from stablemax.kernels.odds import SUM_ERROR_U, is_doubtful, is_narrow, may_round, rows_of, two_sum, widened
+from stablemax.kernels.in_two import two_sum
+from stablemax.kernels.odds import SUM_ERROR_U, is_doubtful, is_narrow, may_round, rows_of, widened
 
 if TYPE_CHECKING:
     from stablemax.formats import Array

@@ -261,7 +261,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
 
     Why it holds: d + r is x - c without error (Fast2Sum), exp(d + r) = exp(d) (1 + r) to first order
     in a tiny r, and the sum keeps its rounding errors: what is left is exp's own error, one
-    multiplication, one addition and one division, at most 4 ulp whatever the logits.
+    multiplication, one addition and one division, at most 4.1 ulp whatever the logits.
 
     Where it breaks: a row of all -inf, or with a +inf or NaN, has no softmax: NaN.
     """
