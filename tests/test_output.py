@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -71,6 +72,37 @@ def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, name: str, w
 def test_a_device_is_not_replaced_by_a_file() -> None:
     with pytest.raises(StablemaxError, match="is not a regular file"), whole_file("/dev/null"):
         pytest.fail("the block must not run")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")  # noqa: PTH112
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/stderr", "/dev/fd/{}", "/proc/self/fd/{}", "link"])
+def test_an_open_file_is_not_replaced_by_another_of_its_name(name: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        stream.write("kept")
+        stream.flush()
+        (tmp_path / "link").symlink_to(f"/dev/fd/{stream.fileno()}")
+        path = str(tmp_path / "link") if name == "link" else name.format(stream.fileno())
+        with pytest.raises(StablemaxError, match="is not a regular file"), whole_file(path):
+            pytest.fail("the block must not run")
+    assert log.read_text() == "kept"
+
+
+@POSIX
+def test_links_that_go_in_circles_are_refused_or_replaced_but_do_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with contextlib.suppress(StablemaxError), whole_file(str(tmp_path / "a")) as stream:
+        stream.write(b"x")
+    assert len(listed(tmp_path)) == 2
+
+
+def test_an_error_is_told_in_its_own_words_and_the_hint_names_the_option(tmp_path: Path) -> None:
+    path = str(tmp_path / "y.npy")
+    with pytest.raises(StablemaxError) as caught, whole_file(path, option="--labels"):
+        raise OSError("2 requested and 1 written")
+    assert caught.value.message == f"{path}: cannot be written (2 requested and 1 written)"
+    assert caught.value.hint == "choose another place with --labels"
 
 
 @POSIX

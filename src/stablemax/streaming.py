@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from stablemax.blocks import Block, blocks_of, tapering
@@ -185,6 +185,10 @@ def for_engine(stream: Stream, resources: Resources) -> Stream:
     StablemaxError
         If the workers of a cluster elsewhere cannot: it is in memory, or in a temporary file.
     """
+    if resources.scheduler is None:
+        # Once for all workers; machines of a cluster do not see a temporary file of this one.
+        labels = None if stream.labels is None else stream.labels.within_reach()
+        stream = replace(stream, logits=stream.logits.within_reach(), labels=labels)
     if not resources.elsewhere:
         return stream
     from stablemax.engines.sending import for_workers

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .running import assert_refused, run
+from .running import assert_refused, run, strict_json
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
@@ -73,7 +73,8 @@ def test_a_refusal_comes_before_the_work(desk: Path, monkeypatch: pytest.MonkeyP
         pytest.fail("the work was begun")
 
     monkeypatch.setattr("stablemax.arrays.compute", too_late)
-    assert_refused(run("softmax", "x.npy", "-o", "x.npy"), "exists")
+    Path("p.npy").touch()
+    assert_refused(run("softmax", "x.npy", "-o", "p.npy"), "exists")
     assert_refused(run("softmax", "x.npy", "-o", "p.xlsx"), ".npy, .csv or .tsv")
     assert_refused(run("softmax", "x.npy", "--output-format", "table"), "table")
 
@@ -102,6 +103,128 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
 def test_a_device_is_no_place_for_a_report(device: str, desk: Path) -> None:
     assert_refused(run("loss", "x.npy", "y.npy", "-o", device), f"{device}: is not a regular file")
     assert Path(device).is_char_device()
+
+
+CODE = "import numpy as np\ndef softmax(x):\n    e = np.exp(x)\n    return e / e.sum(-1, keepdims=True)\n"
+
+
+@pytest.fixture
+def inputs(desk: Path) -> Path:
+    """Put a file of every kind on the desk."""
+    np.save("w.npy", np.ones(4))
+    np.savez("both.npz", x=np.load("x.npy"))
+    Path("x.csv").write_text("a,b,label\n1,2,0\n3,4,1\n")
+    Path("code.py").write_text(CODE)
+    Path("link.npy").symlink_to("x.npy")
+    Path("hard.npy").hardlink_to("x.npy")
+    return desk
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (("loss", "x.npy", "y.npy"), "x.npy"),
+        (("loss", "x.npy", "y.npy"), "./y.npy"),
+        (("loss", "x.npy", "y.npy"), "link.npy"),
+        (("loss", "x.npy", "y.npy"), "hard.npy"),
+        (("loss", "link.npy", "y.npy"), "x.npy"),
+        (("loss", "x.npy", "y.npy", "--weight", "w.npy"), "w.npy"),
+        (("loss", "x.npy", "--labels", "y.npy"), "y.npy"),
+        (("loss", "x.csv", "--label-column", "label"), "x.csv"),
+        (("loss", "both.npz:x", "y.npy"), "both.npz"),
+        (("inspect", "[wxy].npy"), "x.npy"),
+        (("compare", "x.npy", "y.npy"), "y.npy"),
+        (("compare", "x.npy", "y.npy", "--output-format", "junit"), "y.npy"),
+        (("judge", "--operation", "softmax", "x.npy", "hard.npy"), "hard.npy"),
+        (("judge", "--operation", "cross_entropy", "x.npy", "y.npy", "y.npy", "--weight", "w.npy"), "w.npy"),
+        (("judge", "--operation", "softmax_vjp", "x.npy", "x.npy", "--upstream", "w.npy"), "w.npy"),
+        (("check", "code.py:softmax"), "code.py"),
+        (("check", "code:softmax"), "code.py"),
+        (("trace", "code.py:softmax", "x.npy"), "code.py"),
+        (("trace", "code.py:softmax", "x.npy", "y.npy"), "y.npy"),
+        (("softmax", "x.npy", "--force"), "x.npy"),
+        (("softmax", "x.npy"), "link.npy"),
+        (("logsumexp", "x.csv", "--force"), "x.csv"),
+        (("grad", "x.npy", "y.npy", "--force"), "y.npy"),
+        (("grad", "x.npy", "y.npy", "--weight", "w.npy", "--force"), "w.npy"),
+    ],
+    ids=str,
+)
+def test_an_output_never_replaces_what_is_read(command: tuple[str, ...], output: str, inputs: Path) -> None:
+    before = {p: p.read_bytes() for p in inputs.iterdir()}
+    assert_refused(run(*command, "-o", output), f"error: {output}: is an input, too\nhint: give -o another name\n")
+    assert {p: p.read_bytes() for p in inputs.iterdir()} == before
+
+
+def test_an_input_with_an_address_of_this_machine_is_not_replaced_either(desk: Path) -> None:
+    address = (desk / "x.npy").as_uri()
+    assert_refused(run("loss", address, "y.npy", "-o", "x.npy"), "x.npy: is an input, too")
+
+
+def test_an_older_report_is_replaced(desk: Path) -> None:
+    Path("report.txt").write_text("old")
+    assert run("loss", "x.npy", "y.npy", "-o", "report.txt").code == 0
+    assert Path("report.txt").read_text() == run("loss", "x.npy", "y.npy").out
+
+
+@pytest.mark.parametrize(
+    "command", [("loss", "x.npy", "y.npy"), ("softmax", "x.npy"), ("list", "formats"), ("compare", "x.npy")], ids=str
+)
+def test_a_dash_and_an_address_are_no_files_to_write(command: tuple[str, ...], desk: Path) -> None:
+    before = files(desk)
+    assert_refused(run(*command, "-o", "-"), "-o -", "leave -o out to write to standard output")
+    for address in ("memory://out.npy", "s3://bucket/y.npy"):
+        assert_refused(run(*command, "-o", address), f"{address}: addresses are read, not written", "with -o")
+    assert files(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("ending", "how"),
+    [
+        *(("json", "json"), ("JSON", "json"), ("ndjson", "ndjson"), ("jsonl", "ndjson"), ("csv", "csv")),
+        *(("md", "markdown"), ("txt", None), ("xml", None)),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("loss", "x.npy", "y.npy"),
+        ("inspect", "x.npy", "--format", "float32"),
+        ("compare", "x.npy", "--operation", "logsumexp", "--format", "float32"),
+        ("judge", "--operation", "softmax", "x.npy", "p.npy"),
+        ("trace", "softmax/naive", "x.npy"),
+        ("list", "formats"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_ending_of_o_says_how_a_report_is_written(
+    command: tuple[str, ...], ending: str, how: str | None, desk: Path
+) -> None:
+    assert run("softmax", "x.npy", "-o", "p.npy").code == 0
+    expected = run(*command, *(() if how is None else ("--output-format", how)), "-o", "expected.txt")
+    done = run(*command, "-o", f"report.{ending}")
+    assert (done.code, done.out) == (expected.code, "")
+    assert Path(f"report.{ending}").read_bytes() == Path("expected.txt").read_bytes()
+
+
+def test_the_ending_of_o_says_so_for_checks_and_explanations_too(desk: Path) -> None:
+    assert run("check", "softmax/wide", "--format", "float32", "--no-search", "-o", "check.json").code == 0
+    assert strict_json(Path("check.json").read_text("utf-8"))
+    assert run("explain", "softmax/wide", "-o", "e.md").code == 0
+    assert Path("e.md").read_text("utf-8") == run("explain", "softmax/wide", "--output-format", "markdown").out
+    assert_refused(run("explain", "softmax/wide", "-o", "e.csv"), "csv", "--output-format table")
+    assert run("explain", "softmax/wide", "-o", "e.csv", "--output-format", "table").code == 0
+
+
+def test_output_format_comes_before_the_ending_of_o(desk: Path) -> None:
+    assert run("loss", "x.npy", "y.npy", "-o", "report.csv", "--output-format", "json").code == 0
+    assert "loss" in strict_json(Path("report.csv").read_text("utf-8"))
+
+
+def test_one_field_of_a_structured_array_is_named_as_the_file_has_it(desk: Path) -> None:
+    np.save("s.npy", np.zeros(3, dtype=[("a", "<f4"), ("b", "<f4")]))
+    assert_refused(run("softmax", "s.npy"), "s.npy: holds a structured array", "x['a']")
 
 
 HOSTILE = ["[red]x[/red]", "esc\x1b[31mape", "new\nline", "smörgås✓", "-dash", "a b'c\"d", "$(touch pwned)"]
@@ -148,6 +271,16 @@ def test_generated_files_compare_as_the_generated_input_does(suffix: str, desk: 
 def test_generate_does_not_write_logits_and_labels_into_one_file(desk: Path) -> None:
     assert_refused(run("generate", "-o", "same.npy", "--labels", "same.npy"), "same.npy")
     assert "same.npy" not in files(desk)
+
+
+def test_generate_leaves_no_logits_where_the_labels_cannot_be_written(desk: Path) -> None:
+    before = files(desk)
+    done = run("generate", "-o", "g.npy", "--labels", "none/l.npy")
+    assert_refused(done, "none/l.npy: cannot be written (No such file", "choose another place with --labels")
+    assert_refused(run("generate", "-o", "g.npy", "--labels", "l.xlsx"), "give --labels one of these endings")
+    assert_refused(run("generate", "-o", "g.npy", "--labels", "s3://b/l.npy"), "not written", "with --labels")
+    assert_refused(run("generate", "-o", "none/g.npy", "--labels", "l.npy"), "none/g.npy: cannot", "with -o")
+    assert files(desk) == before
 
 
 def test_a_csv_file_is_not_written_where_json_was_asked_for(desk: Path) -> None:

@@ -82,7 +82,7 @@ MISTAKES = [
     # outputs
     ("softmax x.npy -o p.txt", ".npy, .csv or .tsv"),
     ("softmax x.npy -o missing/p.npy", "missing/p.npy: cannot be written"),
-    ("softmax x.npy -o x.npy", "x.npy: exists", "--force"),
+    ("softmax x.npy -o x.npy", "x.npy: is an input, too", "another name"),
     ("softmax x.npy --output-format markdown", "markdown"),
     ("explain softmax/naive --output-format csv", "csv"),
     ("generate", "-o logits.npy"),

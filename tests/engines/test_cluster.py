@@ -291,7 +291,7 @@ def test_a_cluster_without_stablemax_is_told(engine: Cluster, who: str) -> None:
     try:
         with pytest.raises(StablemaxError, match=f"the {who} .*has not .* and stablemax .*import") as caught:
             module._check_versions(engine.client)
-        assert "pip install stablemax==" in caught.value.hint
+        assert "pip install . in the clone that this is from" in caught.value.hint
     finally:
         run(hide, None)
     module._check_versions(engine.client)
@@ -340,7 +340,14 @@ def refused(address: str) -> StablemaxError:
     return caught.value
 
 
-@pytest.mark.parametrize("address", ["", "nowhere", "foo://x:1", "tcp://a:b:c", "tls://127.0.0.1:1", "inproc://x"])
+@pytest.mark.parametrize("address", ["", " "])
+def test_an_empty_address_is_told_as_such(address: str) -> None:
+    with pytest.raises(StablemaxError, match=r"^--scheduler is empty$") as caught, cluster(address, 1):
+        pass
+    assert "leave --scheduler out" in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["nowhere", "foo://x:1", "tcp://a:b:c", "tls://127.0.0.1:1", "inproc://x"])
 def test_an_impossible_address_is_an_error_at_once(address: str) -> None:
     refused(address)
 
@@ -451,6 +458,76 @@ def test_neither_a_lost_worker_nor_an_interrupted_one_says_a_word(tmp_path: Path
     assert complaints.endswith("KeyboardInterrupt\n")
     assert not psutil.wait_procs(family, timeout=5)[1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["program.py"]
+
+
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process")
+@pytest.mark.parametrize("when", ["starts", "stops"])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_while_a_cluster_starts_or_stops_waits_until_it_is_closed(
+    number: int, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Signalled(distributed.LocalCluster):  # type: ignore[misc, name-defined]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            if when == "starts":
+                os.kill(os.getpid(), number)
+
+        def close(self, timeout: float | None = None) -> Any:
+            if when == "stops" and not closing:
+                os.kill(os.getpid(), number)
+            closing.append(True)
+            return super().close(timeout)
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    closing: list[bool] = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(distributed, "LocalCluster", Signalled)
+    before = signal.signal(number, end)
+    family = set(psutil.Process().children(recursive=True))
+    try:
+        with pytest.raises(SystemExit) as caught, cluster(None, 1):
+            assert when == "stops"
+        assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, before)
+    assert caught.value.code == 128 + number
+    assert closing
+    started_here = set(psutil.Process().children(recursive=True)) - family
+    assert not [process for process in started_here if "resource_tracker" not in " ".join(process.cmdline())]
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminating a process there gives it no time")
+def test_a_program_that_is_terminated_while_its_cluster_starts_leaves_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((6, 4)))
+    room = tmp_path / "room"
+    room.mkdir()
+    with subprocess.Popen(
+        [*STABLEMAX, "softmax", "x.npy", "-o", "s.npy", "--engine", "dask", "--threads", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(room)},
+    ) as program:
+        killer = threading.Timer(40, program.kill)
+        killer.start()
+        try:
+            while program.poll() is None and not list(room.glob("*/dask-scratch-space")):
+                time.sleep(0.01)
+            program.terminate()
+            said = program.communicate()
+        finally:
+            killer.cancel()
+            program.kill()
+    assert (program.returncode, *said) == (128 + signal.SIGTERM, b"", b"")
+    assert not list(room.iterdir())
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["room", "x.npy"]
 
 
 # --- a cluster that runs already ----------------------------------------------------------------

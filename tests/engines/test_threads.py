@@ -11,6 +11,7 @@ import pytest
 
 from stablemax.blocks import Block, blocks_of
 from stablemax.engines.threads import WAITING, Threads, available_threads
+from stablemax.inputs.remote import open_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ COUNTS = (1, 2, 3, 7)
 
 
 def worker_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("stablemax")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("stablemax_")]
 
 
 def test_at_least_one_thread_is_available() -> None:
@@ -107,6 +108,54 @@ def test_an_interrupt_of_who_takes_the_results_ends_the_threads(count: int) -> N
     with pytest.raises(KeyboardInterrupt):
         take()
     assert worker_threads() == []
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_blocks_that_wait_for_a_server_are_not_waited_for(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    system, asked, released = fsspec.filesystem("memory"), threading.Event(), threading.Event()
+    answered = []
+
+    def never(*args: object, **options: object) -> bytes:
+        asked.set()
+        released.wait(20)
+        answered.append(b"abc")
+        return b"abc"
+
+    def job(block: Block, workspace: Workspace) -> bytes:
+        if block.start == 0:
+            return b""
+        with open_address("memory://asked-of-nobody") as stream:
+            return stream.read()
+
+    system.pipe("/asked-of-nobody", b"abc")
+    # Each thread has a file system of its own.
+    monkeypatch.setattr(type(system), "cat_file", never)
+    results = Threads(count).run(job, blocks_of(1000, 1))
+    try:
+        next(results)
+        assert asked.wait(30)
+        results.close()  # type: ignore[attr-defined]
+        assert answered == []
+        assert worker_threads() == []
+    finally:
+        released.set()
+        system.rm("/asked-of-nobody")
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_blocks_that_compute_are_waited_for(count: int) -> None:
+    begun, done = [], []
+
+    def job(block: Block, workspace: Workspace) -> None:
+        begun.append(block.start)
+        time.sleep(0.02 * (block.start > 0))
+        done.append(block.start)
+
+    results = Threads(count).run(job, blocks_of(1000, 1))
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert sorted(begun) == sorted(done)
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stablemax.errors import StablemaxError
+from stablemax.inputs import parquet as module
 from stablemax.inputs.array_file import open_array, read_array
 from stablemax.inputs.layout import TableOptions
 
@@ -120,6 +121,39 @@ def test_columns_of_one_name_are_all_read(arrow: Any) -> None:
     assert read().array.tolist() == [[1, 2]]
 
 
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read two columns at once, and of those two rows."""
+    page = 2 * 24 + 48
+    monkeypatch.setattr(module, "PAGE_BYTES", page)
+    monkeypatch.setattr(module, "OPEN_BYTES", 2 * 2 * page)
+    monkeypatch.setattr(module, "BATCH_CELLS", 4)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 8])
+@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.usefixtures("few_at_once")
+def test_columns_that_are_read_a_few_at_a_time_are_the_same_rows(arrow: Any, columns: int, size: int) -> None:
+    array = np.random.default_rng(size).standard_normal((11, columns)).astype(np.float32)
+    table = {f"c{n}": column for n, column in enumerate(array.T)}
+    write(arrow.table({"y": np.arange(11), **table}), row_group_size=size)
+    file = open_array("x.parquet", table=TableOptions(label_column="y"), in_memory=0).load()
+    assert file.array.tobytes() == array.tobytes()
+    assert file.labels is not None
+    assert file.labels.tolist() == list(range(11))
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_what_is_said_of_columns_read_a_few_at_a_time_names_the_row_of_the_file(arrow: Any, refusal: Refusal) -> None:
+    whole = [0.0] * 9
+    table = {"a": whole, "b": whole, "c": whole, "d": [*range(7), 2**53 + 1, 0]}
+    write(arrow.table(table), row_group_size=5)
+    found = open_array("x.parquet", in_memory=0)
+    assert found.notes == ("x.parquet: column d, row 7: 9007199254740993 is not exact in float64",)
+    write(arrow.table({**table, "c": [*whole[:6], None, 0.0, 0.0]}), row_group_size=5)
+    assert "column c, row 6: there is no value" in refusal(open_array, "x.parquet", in_memory=0).message
+
+
 @pytest.mark.parametrize("rows", [3, 300_000])
 def test_a_missing_value_is_refused_with_its_column_and_row(arrow: Any, rows: int, refusal: Refusal) -> None:
     values = [1.0] * (rows - 1) + [None]
@@ -194,3 +228,17 @@ def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
         found.append(memory)
     assert Path("x.parquet").stat().st_size > 140 * 2**20
     assert found[1] < found[0] + 150
+
+
+def test_memory_does_not_grow_with_the_row_group(arrow: Any, peak: Peak) -> None:
+    rng = np.random.default_rng(0)
+    code = "from stablemax.inputs.array_file import open_array; print(open_array('x.parquet', in_memory=0).shape)"
+    found = []
+    for rows in (100, 40_000):
+        columns = {f"c{n}": rng.standard_normal(rows).astype(np.float32) for n in range(300)}
+        write(arrow.table(columns), row_group_size=rows)
+        memory, output = peak(code)
+        assert output == f"({rows}, 300)"
+        found.append(memory)
+    assert Path("x.parquet").stat().st_size > 45 * 2**20
+    assert found[1] < found[0] + 40

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +19,12 @@ import pytest
 from stablemax.inputs.array_file import open_array, read_array
 from stablemax.inputs.naming import expand
 from stablemax.inputs.remote import AHEAD, open_address
+from stablemax.inputs.rows import Part, Rows
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stream import as_stream
+from stablemax.loss import cross_entropy_of
+from stablemax.streaming import Resources
+from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,11 +188,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     content = b""
     parts = True
+    asked: ClassVar[list[str | None]]
+    """The parts that were asked for; None for the whole."""
+    held_from: int | None = None
+    """Parts from here on are not sent before `released` is set."""
+    held: threading.Event
+    """Whether such a part was asked for."""
+    released: threading.Event
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
 
     def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.asked.append(asked)
+        if self.held_from is not None and asked and int(asked.removeprefix("bytes=").split("-")[0]) >= self.held_from:
+            self.held.set()
+            self.released.wait(60)
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
@@ -200,7 +224,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            with contextlib.suppress(OSError):  # nobody may be there any more
+                self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
@@ -212,14 +237,22 @@ def server() -> Iterator[tuple[str, type[Handler]]]:
     pytest.importorskip("aiohttp", reason="needs aiohttp")
 
     class Own(Handler):
-        pass
+        asked: ClassVar[list[str | None]] = []
+        held, released = threading.Event(), threading.Event()
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}", Own
+        Own.released.set()
         running.shutdown()
         thread.join()
+
+
+def saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def test_files_on_a_web_server_are_read_in_parts(server: tuple[str, type[Handler]], refusal: Refusal) -> None:
@@ -239,3 +272,135 @@ def test_a_web_server_that_is_not_there_is_refused_in_words(refusal: Refusal) ->
     pytest.importorskip("fsspec", reason="needs fsspec")
     pytest.importorskip("aiohttp", reason="needs aiohttp")
     assert "http://127.0.0.1:9/x.npy: cannot be read (" in refusal(open_array, "http://127.0.0.1:9/x.npy").message
+
+
+def test_a_web_server_without_parts_is_refused_before_a_large_file_comes(
+    server: tuple[str, type[Handler]], refusal: Refusal
+) -> None:
+    address, handler = server
+    handler.content, handler.parts = saved(np.zeros(2**20)), False
+    error = refusal(open_array, f"{address}/x.npy")
+    assert error.message == f"{address}/x.npy: holds 8,388,736 bytes, and the server gives no parts of files"
+    assert handler.asked == ["bytes=1-1"]
+
+
+def test_a_small_file_is_read_from_a_web_server_without_parts(server: tuple[str, type[Handler]]) -> None:
+    address, handler = server
+    handler.content, handler.parts = saved(ARRAY), False
+    stored = open_array(f"{address}/x.npy")
+    with Workspace() as workspace:
+        assert Rows((Part(stored, 1),)).read(1, 5, workspace).tolist() == ARRAY[1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "order"), [((300, 4000), 1, "F"), ((4000, 300), 0, "C"), ((40, 30, 50), 1, "F")]
+)
+def test_rows_that_lie_interleaved_behind_an_address_are_fetched_once_and_in_few_requests(
+    shape: tuple[int, ...], axis: int, order: Any, server: tuple[str, type[Handler]], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    address, handler = server
+    array = np.asarray(np.random.default_rng(0).standard_normal(shape), order=order)
+    handler.content = saved(array)
+    stored = open_array(f"{address}/x.npy")
+    assert stored.fortran_order == (order == "F")
+    handler.asked.clear()
+    rows = Rows((Part(stored, axis),)).within_reach()
+    expected = np.moveaxis(array, axis, -1).reshape(-1, shape[axis])
+    with Workspace() as workspace:
+        for start in range(0, rows.rows, 37):
+            stop = min(start + 37, rows.rows)
+            assert rows.read(start, stop, workspace).tolist() == expected[start:stop].tolist()
+    assert len(handler.asked) <= 2 + len(handler.content) // AHEAD + 1
+    assert rows.parts[0].stored.name == stored.name
+    assert len(list(tmp_path.iterdir())) == 1
+    del rows, workspace
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_loss_of_interleaved_rows_behind_an_address_takes_few_requests(server: tuple[str, type[Handler]]) -> None:
+    address, handler = server
+    array, labels = np.asfortranarray(np.random.default_rng(0).standard_normal((3000, 500))), np.arange(3000) % 500
+    handler.content = saved(array)
+    stream = as_stream(open_array(f"{address}/x.npy"), StoredArray.of(labels))
+    resources = Resources(threads=2, memory=32 * 10**6)
+    expected = cross_entropy_of(as_stream(StoredArray.of(array), StoredArray.of(labels)), resources=resources)
+    assert cross_entropy_of(stream, resources=resources).value == expected.value
+    assert len(handler.asked) <= 10
+
+
+def test_rows_that_lie_one_after_the_other_stay_where_they_are(memory: Any) -> None:
+    memory.pipe("/dumps/x.npy", saved(ARRAY))
+    rows = Rows((Part(open_array("memory://dumps/x.npy"), 1),))
+    assert rows.within_reach() is rows
+
+
+def test_interleaved_rows_behind_an_address_that_fit_on_no_disk_are_refused(
+    memory: Any, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/dumps/x.npy", saved(np.zeros((3, 3_000_000), order="F")))
+    rows = Rows((Part(open_array("memory://dumps/x.npy"), 1),))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    error = refusal(rows.within_reach)
+    assert error.message.startswith("memory://dumps/x.npy: 72,000,000 bytes do not fit into ")
+    assert "TMPDIR" in error.hint
+
+
+def test_a_file_that_became_shorter_leaves_no_temporary_file(
+    memory: Any, refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    content = saved(np.zeros((3, 1_000_000), order="F"))
+    memory.pipe("/dumps/x.npy", content)
+    rows = Rows((Part(open_array("memory://dumps/x.npy"), 1),))
+    memory.pipe("/dumps/x.npy", content[:-8])
+    assert "ends before its array does" in refusal(rows.within_reach).message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_passwords_in_addresses_are_not_told(
+    server: tuple[str, type[Handler]], memory: Any, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = server[0].replace("://", "://user:secret@")
+    for name in ("y.npy", "secret.npy"):
+        assert refusal(open_address, f"{address}/{name}").message.startswith(
+            f"{address.replace('secret', '***')}/{name}"
+        )
+    server[1].content = saved(ARRAY)
+    assert open_array(f"{address}/x.npy").name == f"{address.replace('secret', '***')}/x.npy"
+    assert "user:***@" in refusal(open_address, "nosuch://user:secret@host/x.npy").message
+    assert "user:***@" in refusal(open_address, "file://user:secret@host/x.npy").message
+
+    def fail(*args: object, **options: object) -> bytes:
+        raise RuntimeError("cannot connect to ftp://user:secret@host/x.npy")
+
+    memory.pipe("/dumps/x.npy", b"abc")
+    monkeypatch.setattr(memory, "info", fail)
+    assert "ftp://user:***@host" in refusal(open_address, "memory://dumps/x.npy").message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_signal_ends_the_program_while_a_server_does_not_answer(
+    sent: str, code: int, threads: str, server: tuple[str, type[Handler]], tmp_path: Path
+) -> None:
+    address, handler = server
+    handler.content = saved(np.zeros((2000, 1000)))
+    handler.held_from = 2 * AHEAD
+    command = ("softmax", f"{address}/x.npy", "-o", str(tmp_path / "p.npy"), "--threads", threads)
+    with subprocess.Popen(
+        [sys.executable, "-m", "stablemax", *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        try:
+            assert handler.held.wait(30)
+            child.send_signal(getattr(signal, sent))
+            output = child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert not handler.released.is_set()
+    assert (child.returncode, *output) == (code, b"", b"")
+    assert list(tmp_path.iterdir()) == []

@@ -256,8 +256,12 @@ def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> 
 @pytest.mark.parametrize(
     ("text", "place", "hints"),
     [
-        ("1,2\n3\n", "line 2 has 1 cell, but the first line has 2", "--delimiter"),
-        ("1,2\n3,4,5\n", "line 2 has 3 cells", "header"),
+        ("1,2\n3\n", "line 2 has 1 cell, but the first line has 2: '3'", "give every row as many cells"),
+        ("1,2,3\n1,2\n", "line 2 has 2 cells, but the first line has 3: '1,2'", "give every row as many cells"),
+        ('"1","2","3"\n"1", "2"\n', 'line 2 has 2 cells, but the first line has 3: \'"1", "2"\'', "give every row"),
+        ("1,2\n3,4,5\n", "line 2 has 3 cells", "give every row as many cells"),
+        ("a,b\n3,4,5\n", "line 2 has 3 cells", "header"),
+        ("1;2\n3|4\n", "line 2 has 1 cell", "--delimiter '|'"),
         ("1,2\n3,4,\n", "line 2 has 3 cells", "ends in ','"),
         ("1,2\n3;4\n", "line 2 has 1 cell", "--delimiter ';'"),
         ("a,b\n1,\n", "line 2, column 2 (b): the cell is empty", "nan"),
@@ -272,8 +276,12 @@ def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> 
         ("1,2\n1,0x10\n", "line 2, column 2: '0x10'", "hexadecimal"),
         ("1,2\n1,1+2j\n", "line 2, column 2: '1+2j'", "complex"),
         ("1,2\n1,True\n", "line 2, column 2: 'True'", "1 and 0"),
-        ("1;2\n1,5;2,5\n", "line 2, column 1: '1,5'", "decimal points"),
-        ('1,2\n"1,5",2\n', "line 2, column 1: '1,5'", "decimal points"),
+        ("1;2\n1,5;2,5\n", "line 2, column 1: '1,5'", "decimal points instead of commas: sed 's/,/./g'"),
+        ('1,2\n"1,5",2\n', "line 2, column 1: '1,5'", "write it without the comma"),
+        ('1,2\n"1,000",2\n', "line 2, column 1: '1,000'", "1000 for 1,000"),
+        ("1;2\n1,000;2\n", "line 2, column 1: '1,000'", "between thousands? sed 's/,//g'"),
+        ("1;2\n1,000,000;2\n", "line 2, column 1: '1,000,000'", "no commas between thousands"),
+        ("1;2\n0,125;2\n", "line 2, column 1: '0,125'", "decimal points instead of commas"),
         ("1,2\n1,\u0661\n", "line 2, column 2: '\u0661'", "decimal"),
         ("1,2\n1,\u22121\n", "line 2, column 2: '\u22121'", "decimal"),
         ("1,2\n1,1e400\n", "line 2, column 2: '1e400' is outside float64", "inf"),
@@ -295,6 +303,12 @@ def test_mistakes_are_refused_with_their_place(text: str, place: str, hints: str
     error = refusal(read, text)
     assert error.message.startswith(f"x.csv: {place}"), error.message
     assert hints in error.hint
+
+
+@pytest.mark.parametrize("text", ['1,2\n"1,5",2\n', "1,2\n3\n", "1,2\n3,4,5\n"])
+def test_no_hint_names_a_sign_that_the_line_does_not_hold_or_spoils_the_file(text: str, refusal: Refusal) -> None:
+    hint = refusal(read, text).hint
+    assert not any(word in hint for word in ("sed", "--delimiter", "header")), hint
 
 
 def test_the_place_is_right_far_into_a_file(refusal: Refusal) -> None:

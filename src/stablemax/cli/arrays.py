@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import (
     ArithmeticOptions,
     InputOptions,
@@ -54,9 +54,10 @@ def command(operation: Operation) -> Callable[..., int]:
         from stablemax.arrays import compute
         from stablemax.render.arrays import check_target
 
+        outputs.check_output(printing, *logits)
         check_target(printing.output, output_format, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
-        with session.progress(printing, f"reading {logits[0]}", unit="B") as progress:
+        with session.progress(printing, session.reading(logits[0]), unit="B") as progress:
             stream = session.open_stream(logits, [], inputs, resources)
             notes = write_result(
                 operation,

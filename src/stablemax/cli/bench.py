@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, TimedDtype, TimedPeer, shape_of
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import OutputFormatOption, PrintOptions
 from stablemax.cli.reproducing import option
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: OutputFormatOption = None,
 ) -> int:
     """Time our functions beside torch, jax, scipy and plain NumPy, in turns, on this machine.
 
@@ -78,7 +78,9 @@ def bench(
     it copies memory and the rate of NumPy's exp, measured in the same run. The defaults, with logits of
     up to 2 GiB, take up to half an hour; --shape 2048x4096 takes a minute or two.
     """
-    session.check_written_as(output_format, "a benchmark")
+    how = outputs.written_as(output_format, printing)
+    outputs.check_written_as(how, "a benchmark")
+    outputs.check_output(printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")
     shapes = tuple(dict.fromkeys(map(shape_of, shape))) if shape else DEFAULT_SHAPES
@@ -109,8 +111,8 @@ def bench(
     with session.progress(printing, "looking at the machine") as progress:
         result = run(options, command=command, progress=progress)
     session.say(result.notes, printing)
-    text = render(result, output_format, color=printing.color, chart=chart, to_file=printing.output is not None)
-    session.emit(text, printing)
+    text = render(result, how, color=printing.color, chart=chart, to_file=printing.output is not None)
+    outputs.emit(text, printing)
     return 0 if fail_under is None else _verdict(result, fail_under)
 
 

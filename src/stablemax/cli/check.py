@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument
 from stablemax.cli.reproducing import changed, option
-from stablemax.vocabulary import FormatName, OutputFormat
+from stablemax.vocabulary import FormatName
 
 
 def check(
@@ -52,7 +52,7 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of that search.")] = 0,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one call may take.")] = 10.0,
     details: Annotated[bool, typer.Option("--details", help="List the hazards that hold, too.")] = False,
-    output_format: CheckFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
 
@@ -64,6 +64,8 @@ def check(
     from stablemax.formats import get_format
     from stablemax.render.checks import render
 
+    as_what = outputs.written_as(output_format, printing)
+    outputs.check_output(printing, target, outputs.module_file(target))
     formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
     options = CheckOptions(
         formats,
@@ -89,11 +91,11 @@ def check(
     with session.progress(printing, f"loading {target}") as progress:
         report = run(how.order(target), options, timeout_s=timeout, command=command, progress=progress)
     session.say(report.notes, printing)
-    if output_format in (OutputFormat.JUNIT, OutputFormat.GITHUB):
-        session.emit_for_ci(report, output_format, printing)
+    if as_what.is_for_ci:
+        outputs.emit_for_ci(report, as_what, printing)
     else:
         to_file = printing.output is not None
-        session.emit(render(report, output_format, color=printing.color, details=details, to_file=to_file), printing)
+        outputs.emit(render(report, as_what, color=printing.color, details=details, to_file=to_file), printing)
     if not report.passed:
         session.warn(f"failed: {report.target} is {report.standing}")
     return 0 if report.passed else 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import (
     CheckFormatOption,
     GeneratedOptions,
@@ -19,7 +19,7 @@ from stablemax.cli.options import (
     OptionalLogits,
     PrintOptions,
 )
-from stablemax.cli.reproducing import changed, option
+from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.results import Comparison, League, Outcome
 from stablemax.vocabulary import (
@@ -27,7 +27,6 @@ from stablemax.vocabulary import (
     BackendName,
     FormatName,
     Operation,
-    OutputFormat,
     Reduction,
     Upstream,
 )
@@ -95,7 +94,7 @@ def compare(
         str | None,
         typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
     ] = None,
-    output_format: CheckFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 
@@ -113,6 +112,8 @@ def compare(
         "--show-values": show_values and catalogue.hazards,
     }
     _refuse_mixed_inputs(logits, inputs, generated, catalogue, others)
+    how = outputs.written_as(output_format, printing)
+    outputs.check_output(printing, logits, labels)
     if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
     built_ins, notes = _built_ins(libraries)
@@ -144,7 +145,7 @@ def compare(
         *option("--reduction", None if reduction is Reduction.MEAN else reduction),
         *option("--upstream", None if upstream is Upstream.NORMAL else upstream),
     )
-    with session.progress(printing, "generating" if logits is None else f"reading {logits}") as progress:
+    with session.progress(printing, "generating" if logits is None else session.reading(logits)) as progress:
         result: Comparison | League
         if catalogue.hazards:
             from stablemax.league import league
@@ -161,26 +162,26 @@ def compare(
                 problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
             result = compare_problem(problem, options, command=command, progress=progress)
     session.say((*notes, *result.notes), printing)
-    if output_format.is_for_ci:
-        session.emit_for_ci(result, output_format, printing, failures)
+    if how.is_for_ci:
+        outputs.emit_for_ci(result, how, printing, failures)
         return _verdict(result, failures)
     to_file = printing.output is not None
     if isinstance(result, League):
         from stablemax.render import leagues
 
-        text = leagues.render(result, output_format, color=printing.color, details=details, to_file=to_file)
+        text = leagues.render(result, how, color=printing.color, details=details, to_file=to_file)
     else:
         from stablemax.render import comparisons
 
         text = comparisons.render(
             result,
-            output_format,
+            how,
             color=printing.color,
             details=details,
             show_values=show_values > 0,
             to_file=to_file,
         )
-    session.emit(text, printing)
+    outputs.emit(text, printing)
     return _verdict(result, failures)
 
 
@@ -304,8 +305,7 @@ def _input_command(
     logits: str | None, labels: str | None, inputs: InputOptions, generated: GeneratedOptions
 ) -> tuple[str, ...]:
     if logits is not None:
-        named = tuple(a for a in (logits, labels) if a is not None)
-        return (*named, *changed(inputs))
+        return (*files(logits, labels), *changed(inputs))
     if generated.preset is not None:
         return ("--preset", generated.preset)
     fields = (f for f in dataclasses.fields(generated) if f.name != "preset")

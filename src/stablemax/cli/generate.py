@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.arrays import ForceOption
 from stablemax.cli.options import GeneratedOptions, PrintOptions
 from stablemax.errors import StablemaxError, shown
@@ -22,18 +22,21 @@ def generate(
     force: ForceOption = False,
 ) -> int:
     """Write generated logits, or a notebook's, to -o FILE.npy or FILE.csv."""
-    from stablemax.render.arrays import check_target, write
+    from stablemax.render.arrays import check_target, write_files
 
     if printing.output is None:
         raise StablemaxError("generate writes a file, and none is named", "stablemax generate -o logits.npy")
     if labels is not None and Path(labels).resolve() == Path(printing.output).resolve():
         raise StablemaxError(f"{shown(labels)}: is named for the logits and for the labels", "name two files")
-    for path in (printing.output, labels):
-        check_target(path, None, force=force)
+    for path, option in ((printing.output, "-o"), (labels, "--labels")):
+        if path is not None:
+            outputs.refuse_address(path, option)
+            check_target(path, None, force=force, option=option)
     problem = session.generated_problem(generated)
-    write(problem.logits, None, printing.output, force=force)
+    arrays = [(problem.logits, printing.output, "-o")]
     if labels is not None and problem.labels is not None:
-        write(problem.labels, None, labels, force=force)
+        arrays.append((problem.labels, labels, "--labels"))
+    write_files(arrays, force=force)
     rows, classes = problem.logits.shape
     session.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
     return 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
@@ -43,11 +43,12 @@ def grad(
     from stablemax.arrays import compute_gradient
     from stablemax.render.arrays import check_target
 
+    outputs.check_output(printing, *files, *(labels or ()), losses.weight)
     check_target(printing.output, output_format, force=force)
     how, resources = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
-    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
+    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         stream = session.open_stream(named, targets, inputs, resources)
         notes = write_result(
             Operation.CROSS_ENTROPY_GRAD,

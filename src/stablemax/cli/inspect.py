@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, reproducing, session
 from stablemax.cli.options import (
     FilesArgument,
     InputOptions,
@@ -18,7 +18,7 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import FormatName, OutputFormat
+from stablemax.vocabulary import FormatName
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: OutputFormatOption = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
 
@@ -62,7 +62,9 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    session.check_written_as(output_format, "an inspection")
+    how = outputs.written_as(output_format, printing)
+    outputs.check_written_as(how, "an inspection")
+    outputs.check_output(printing, *files, *(labels or ()))
     failures = _failures(fail_on)
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
@@ -74,13 +76,13 @@ def inspect(
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
     command = (
-        *("stablemax", "inspect", *files),
+        *("stablemax", "inspect", *reproducing.files(*files)),
         *option("--labels", labels),
         *changed(inputs),
         *changed(judged),
         *option("--format", number_format),
     )
-    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
+    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         result = inspect_stream(
             session.open_stream(named, targets, inputs, resources),
             formats=[name for name in FORMATS if not number_format or name in number_format],
@@ -90,7 +92,7 @@ def inspect(
             progress=progress,
         )
     session.say(result.notes, printing)
-    session.emit(render(result, output_format, color=printing.color, to_file=printing.output is not None), printing)
+    outputs.emit(render(result, how, color=printing.color, to_file=printing.output is not None), printing)
     return _verdict(result, failures)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import (
     CheckFormatOption,
     InputOptions,
@@ -15,9 +15,9 @@ from stablemax.cli.options import (
     LossOptions,
     PrintOptions,
 )
-from stablemax.cli.reproducing import changed, option
-from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import FormatName, Operation, OutputFormat, Reduction
+from stablemax.cli.reproducing import changed, files, option
+from stablemax.errors import StablemaxError
+from stablemax.vocabulary import FormatName, Operation, Reduction
 
 
 def judge(
@@ -67,7 +67,7 @@ def judge(
             "--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False
         ),
     ] = None,
-    output_format: CheckFormatOption = OutputFormat.TABLE,
+    output_format: CheckFormatOption = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
@@ -81,16 +81,10 @@ def judge(
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(Operation)}")
     if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
+    how = outputs.written_as(output_format, printing)
+    outputs.check_output(printing, logits, computed, labels, upstream, loss.weight)
     command = (
-        *(
-            "stablemax",
-            "judge",
-            "--operation",
-            operation.value,
-            logits,
-            computed,
-            *(() if labels is None else (labels,)),
-        ),
+        *("stablemax", "judge", "--operation", operation.value, *files(logits, computed, labels)),
         *changed(inputs),
         *changed(counted),
         *changed(loss),
@@ -102,7 +96,7 @@ def judge(
         *option("--allow", allow),
         *option("--judge", judged),
     )
-    with session.progress(printing, f"reading {shown(logits)}"):
+    with session.progress(printing, session.reading(logits)):
         problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
         values, fmt, name = session.read_output(computed, problem, operation, number_format)
         options = JudgeOptions(
@@ -124,11 +118,11 @@ def judge(
     session.say(report.notes, printing)
     if number_format is None and computed.lower().endswith((".csv", ".tsv")):
         session.say([f"{name} is text, judged in {fmt.name}: --format names what the program computed in"], printing)
-    if output_format in (OutputFormat.JUNIT, OutputFormat.GITHUB):
-        session.emit_for_ci(report, output_format, printing)
+    if how.is_for_ci:
+        outputs.emit_for_ci(report, how, printing)
     else:
-        text = render_judged(report, output_format, color=printing.color, to_file=printing.output is not None)
-        session.emit(text, printing)
+        text = render_judged(report, how, color=printing.color, to_file=printing.output is not None)
+        outputs.emit(text, printing)
     if not report.passed:
         session.warn(f"failed: {report.finding}")
     return 0 if report.passed else 1

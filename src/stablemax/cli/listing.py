@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs
 from stablemax.cli.options import OutputFormatOption, PrintOptions
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +34,14 @@ def list_(
         Operation | None,
         typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
     ] = None,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: OutputFormatOption = None,
 ) -> int:
     """List the variants, the number formats with the logits at which exp breaks, the presets, or the hazards."""
     from stablemax.render.listings import formats, hazards, presets, render, variants
 
-    session.check_written_as(output_format, "a list")
+    how = outputs.written_as(output_format, printing)
+    outputs.check_written_as(how, "a list")
+    outputs.check_output(printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
     listings: dict[Listed, Callable[[], Listing]] = {
@@ -48,6 +50,6 @@ def list_(
         Listed.PRESETS: presets,
         Listed.HAZARDS: lambda: hazards(operation),
     }
-    text = render(listings[what](), output_format, color=printing.color, to_file=printing.output is not None)
-    session.emit(text, printing)
+    text = render(listings[what](), how, color=printing.color, to_file=printing.output is not None)
+    outputs.emit(text, printing)
     return 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import (
     DATA_FORMATS,
     ArithmeticOptions,
@@ -37,8 +37,13 @@ def loss(
         float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
     ] = None,
     output_format: Annotated[
-        OutputFormat, typer.Option(metavar=DATA_FORMATS, help="plain and table: the number alone.")
-    ] = OutputFormat.PLAIN,
+        OutputFormat | None,
+        typer.Option(
+            metavar=DATA_FORMATS,
+            help="plain and table: the number alone. By the ending of -o; else plain.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Print the cross-entropy: one number, the shortest decimal of the float64 result.
 
@@ -51,14 +56,16 @@ def loss(
     from stablemax.loss import cross_entropy_of
     from stablemax.render.losses import render
 
-    session.check_written_as(output_format, "a loss")
+    how = outputs.written_as(output_format, printing, OutputFormat.PLAIN)
+    outputs.check_written_as(how, "a loss")
+    outputs.check_output(printing, *files, *(labels or ()), losses.weight)
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
-    with session.progress(printing, f"reading {named[0]}", unit="B") as progress:
+    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         stream = session.open_stream(named, targets, inputs, resources)
         result = cross_entropy_of(
             stream,
@@ -71,7 +78,7 @@ def loss(
             progress=progress,
         )
     session.say([*stream.notes, *result.notes], printing)
-    session.emit(render(result, output_format, stream), printing)
+    outputs.emit(render(result, how, stream), printing)
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")
         return 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import gc
 import itertools
 import os
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from stablemax.cli import ReaderGoneError, version_line
 from stablemax.errors import StablemaxError, shown
+from stablemax.output import unwritten_output, write_out
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,16 +58,16 @@ def _run() -> int:
     # Typer checks options with pydantic, which first reads the metadata of every installed package in
     # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    if sys.argv[1:] in (["--version"], ["-V"]):
-        # Building the commands takes longer than everything else that a version needs.
-        sys.stdout.write(version_line() + "\n")
-        return 0
     try:
+        if sys.argv[1:] in (["--version"], ["-V"]):
+            # Building the commands takes longer than everything else that a version needs.
+            write_out(version_line() + "\n", flush=True)
+            return 0
         from stablemax.cli.app import COMMANDS, build
 
         app = build([a for a in sys.argv[1:2] if a in COMMANDS] or COMMANDS)
         code = app(standalone_mode=False, prog_name="stablemax")
-        sys.stdout.flush()
+        write_out("", flush=True)
     except StablemaxError as error:
         return _report(error.message, error.hint, USER_ERROR)
     except (BrokenPipeError, ReaderGoneError):
@@ -92,7 +94,9 @@ def _other(error: Exception) -> int:
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{shown(error.filename)}: " if error.filename else ""
-        return _report(f"{where}{error.strerror}", "", USER_ERROR)
+        # Without a name it is Typer, printing help.
+        hint = "make room, or write elsewhere" if error.errno == errno.ENOSPC else ""
+        return _report(f"{where}{error.strerror}", hint, USER_ERROR)
     if os.environ.get("STABLEMAX_DEBUG"):
         raise error
     _report(
@@ -165,7 +169,8 @@ def _leave(code: int) -> NoReturn:
         lost, code = True, BROKEN_PIPE
     except (OSError, ValueError) as error:
         lost = True
-        code = code or _report(f"standard output cannot be written ({error})", "make room, or write elsewhere", 2)
+        told = unwritten_output(error)
+        code = code or _report(told.message, told.hint, USER_ERROR)
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
     if lost:

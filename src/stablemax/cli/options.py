@@ -232,7 +232,9 @@ class PrintOptions:
 
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to a file; its ending says how.", show_default=False
+        ),
     ] = None
     color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
         ColorMode.AUTO
@@ -246,8 +248,16 @@ def one_of(formats: Iterable[OutputFormat]) -> str:
 
 
 DATA_FORMATS = one_of(how for how in OutputFormat if not how.is_for_ci)
-OutputFormatOption = Annotated[OutputFormat, typer.Option(metavar=DATA_FORMATS, help="How the result is written.")]
-CheckFormatOption = Annotated[OutputFormat, typer.Option(help="How the result is written.")]
+OutputFormatOption = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        metavar=DATA_FORMATS, help="How the result is written. By the ending of -o; else table.", show_default=False
+    ),
+]
+CheckFormatOption = Annotated[
+    OutputFormat | None,
+    typer.Option(help="How the result is written. By the ending of -o; else table.", show_default=False),
+]
 
 TargetArgument = Annotated[
     str,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from stablemax.inputs.wording import masked
+
 
 def changed(group: Any) -> tuple[str, ...]:
     """Write the options of a group that differ from their defaults."""
@@ -16,6 +18,17 @@ def changed(group: Any) -> tuple[str, ...]:
             continue
         found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else option(f"--{name}", value)
     return tuple(found)
+
+
+def files(*named: str | None) -> tuple[str, ...]:
+    """Write what is read, without passwords: a command line ends up in the log of a CI system.
+
+    Examples
+    --------
+    >>> files("http://me:secret@host/x.npy", None)
+    ('http://me:***@host/x.npy',)
+    """
+    return tuple(masked(name) for name in named if name is not None)
 
 
 def option(name: str, value: Any) -> tuple[str, ...]:
@@ -30,6 +43,6 @@ def option(name: str, value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, list):
         return tuple(a for v in value for a in option(name, v))
-    text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else masked(str(value))
     # A value that begins with a minus needs the equals sign.
     return (f"{name}={text}",) if text.startswith("-") else (name, text)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from stablemax.inputs.problem import Problem
     from stablemax.inputs.stream import Stream
     from stablemax.registry import Variant
-    from stablemax.render.ci import Result
-    from stablemax.results import Outcome
     from stablemax.streaming import Resources
     from stablemax.target_options import TargetOptions
-    from stablemax.vocabulary import Operation, OutputFormat
+    from stablemax.vocabulary import Operation
 
 PROGRESS_DELAY_S = 1.0
 
@@ -91,6 +89,7 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
     from stablemax.inputs.naming import expand, out_of_order
     from stablemax.inputs.spool import IN_MEMORY
     from stablemax.inputs.stream import as_stream
+    from stablemax.inputs.wording import file_name
 
     if labels and options.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
@@ -108,11 +107,13 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
     )
     for files in (named, targets):
         if swapped := out_of_order(files):
-            note = f"{swapped[0]} comes before {swapped[1]}, as they were named; a quoted pattern has numbers in order"
+            before, after = map(file_name, swapped)
+            note = f"{before} comes before {after}, as they were named; a quoted pattern has numbers in order"
             stream = replace(stream, notes=(note, *stream.notes))
     if len(named) == 1:
         return stream
-    note = f"{len(named):,} files as one input: {named[0]} to {named[-1]}, {stream.rows:,} rows"
+    first, last = file_name(named[0]), file_name(named[-1])
+    note = f"{len(named):,} files as one input: {first} to {last}, {stream.rows:,} rows"
     return replace(stream, notes=(note, *stream.notes))
 
 
@@ -255,12 +256,6 @@ def _vector(path: str) -> np.ndarray:
     return np.asarray(read.array, dtype=np.float64).ravel()
 
 
-def check_written_as(how: OutputFormat | None, what: str) -> None:
-    """Refuse an output format that is for checks, before anything is computed."""
-    if how is not None and how.is_for_ci:
-        raise StablemaxError(f"{what} is not written as {how}", "junit and github are for compare, check and judge")
-
-
 def say(notes: Iterable[str], options: PrintOptions) -> None:
     """Print notes on standard error."""
     if not options.quiet:
@@ -281,6 +276,13 @@ def warn(line: str) -> None:
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     with contextlib.suppress(OSError, ValueError):
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def reading(path: str) -> str:
+    """Say that a file is read, as the progress does first."""
+    from stablemax.inputs.wording import file_name
+
+    return f"reading {file_name(path)}"
 
 
 @contextlib.contextmanager
@@ -368,26 +370,3 @@ def _watch(state: _Progress, finished: threading.Event) -> None:
         sys.stderr.flush()
     sys.stderr.write("\r\x1b[K")
     sys.stderr.flush()
-
-
-def emit_for_ci(result: Result, how: OutputFormat, options: PrintOptions, failures: Collection[Outcome] = ()) -> None:
-    """Write a result for a CI system; GitHub's summary goes to the file that it names."""
-    import os
-
-    from stablemax.render.ci import write
-
-    # Empty where no runner set it.
-    summary, root = (os.environ.get(name) or None for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"))
-    emit(write(result, how, failures=failures, summary_path=summary, root=root), options)
-
-
-def emit(text: str, options: PrintOptions) -> None:
-    """Write a finished text to standard output, or whole to the file of -o."""
-    if options.output is None:
-        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        return
-    from stablemax.output import whole_file
-
-    with whole_file(options.output) as stream:
-        stream.write(text.encode("utf-8"))

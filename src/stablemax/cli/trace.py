@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import session
+from stablemax.cli import outputs, session
 from stablemax.cli.options import (
     GeneratedOptions,
     ImplementationOptions,
@@ -20,11 +20,11 @@ from stablemax.cli.options import (
     PrintOptions,
     TargetArgument,
 )
-from stablemax.cli.reproducing import changed, option
+from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.results import Outcome
-from stablemax.vocabulary import FormatName, OutputFormat, Upstream
+from stablemax.vocabulary import FormatName, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def trace(
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
-    output_format: OutputFormatOption = OutputFormat.TABLE,
+    output_format: OutputFormatOption = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
@@ -72,7 +72,9 @@ def trace(
     """
     from stablemax.render.traces import render
 
-    session.check_written_as(output_format, "a trace")
+    as_what = outputs.written_as(output_format, printing)
+    outputs.check_written_as(as_what, "a trace")
+    outputs.check_output(printing, target, outputs.module_file(target), logits, labels)
     check_max_ulp(max_ulp)
     check_timeout(timeout)
     _refuse_mixed(logits, inputs, generated, hazard)
@@ -80,7 +82,7 @@ def trace(
     if hazard is not None:
         named = ("--hazard", hazard)
     elif logits is not None:
-        named = (*(a for a in (logits, labels) if a is not None), *changed(inputs), *changed(judged))
+        named = (*files(logits, labels), *changed(inputs), *changed(judged))
     else:
         named = changed(generated)
     with session.progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
@@ -113,8 +115,8 @@ def trace(
             told["notes"] = (*notes, "rows are counted among those that are traced")
         result = host.traced(question, **told)
     session.say(result.notes, printing)
-    text = render(result, output_format, color=printing.color, details=details, to_file=printing.output is not None)
-    session.emit(text, printing)
+    text = render(result, as_what, color=printing.color, details=details, to_file=printing.output is not None)
+    outputs.emit(text, printing)
     return _verdict(result)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import sys
+import threading
 import uuid
 import warnings
 from collections import deque
@@ -22,7 +23,8 @@ from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import ModuleType
+    from contextlib import AbstractContextManager
+    from types import FrameType, ModuleType
 
     from stablemax.blocks import Block
 
@@ -195,20 +197,26 @@ def cluster(address: str | None, workers: int) -> Iterator[Cluster]:
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: no Dask scheduler answers at nowhere (missing port number in address 'nowhere')
     """
+    if address is not None and not address.strip():
+        raise StablemaxError(
+            "--scheduler is empty", "give an address, --scheduler tcp://HOST:8786; or leave --scheduler out"
+        )
     distributed = _distributed()
-    with _no_chatter(), contextlib.ExitStack() as stack:
+    with _no_chatter(), _signals_for_later() as listening, contextlib.ExitStack() as stack:
         if address is None:
             address = stack.enter_context(_local_scheduler(distributed, workers))
         else:
-            _greet(distributed, address)
+            with listening():
+                _greet(distributed, address)
         client = _connect(distributed, address)
         stack.callback(client.close, CLOSE_S)
-        try:
-            client.wait_for_workers(1, timeout=WORKERS_S)
-        except TimeoutError:
-            raise _no_workers(client) from None
-        _check_versions(client)
-        yield Cluster(client)
+        with listening():
+            try:
+                client.wait_for_workers(1, timeout=WORKERS_S)
+            except TimeoutError:
+                raise _no_workers(client) from None
+            _check_versions(client)
+            yield Cluster(client)
 
 
 def _distributed() -> ModuleType:
@@ -230,7 +238,7 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
-        with _interrupts_for_later(), _no_warnings():
+        with _no_interrupts_in_processes(), _no_warnings():
             started = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -249,8 +257,8 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _interrupts_for_later() -> Iterator[None]:
-    """Hold Ctrl-C back while threads are started: they and the processes that they start never get it.
+def _no_interrupts_in_processes() -> Iterator[None]:
+    """Start threads that never get Ctrl-C, nor do the processes that they start.
 
     A terminal sends it to every process; one of the workers' would be told of with a traceback.
     """
@@ -266,6 +274,50 @@ def _interrupts_for_later() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _signals_for_later() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Hold back what ends a program while a cluster starts and stops; `with listening()` lets it through.
+
+    A start or a stop that is cut off leaves processes and folders, which distributed then tells of.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:  # noqa: ARG001 - what a handler is called with
+        came.append(number)
+
+    # Not a mask: threads that were there before take the signal, and the handler runs in this one.
+    usual = {number: handler for number in _ending() if callable(handler := signal.getsignal(number))}
+
+    @contextlib.contextmanager
+    def listening() -> Iterator[None]:
+        try:
+            _handle(usual)
+            while came:
+                signal.raise_signal(came.pop())
+            yield
+        finally:
+            _handle(dict.fromkeys(usual, note))
+
+    _handle(dict.fromkeys(usual, note))
+    try:
+        yield listening
+    finally:
+        _handle(usual)
+        while came:
+            signal.raise_signal(came.pop())
+
+
+def _ending() -> list[signal.Signals]:
+    if threading.current_thread() is not threading.main_thread():
+        return []  # handlers are set and run in the main thread alone
+    return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _handle(handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _greet(distributed: ModuleType, address: str) -> None:
@@ -324,7 +376,7 @@ def _check_versions(client: Any) -> None:
         if answer != wanted:
             raise StablemaxError(
                 f"{who} has not {wanted} ({brief(answer, 200)})",
-                f"in the environment of the scheduler and of each worker: pip install stablemax=={__version__}",
+                "in the environments of the scheduler and of the workers: pip install . in the clone that this is from",
             )
 
 

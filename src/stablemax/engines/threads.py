@@ -61,9 +61,13 @@ class Threads:
     def _side_by_side(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         # A small input needs no threads, and then their import is saved.
         from concurrent.futures import ThreadPoolExecutor
+        from threading import Event
+
+        from stablemax.inputs.remote import STOP
 
         idle: deque[Workspace] = deque(Workspace() for _ in range(self.count))
-        pool = ThreadPoolExecutor(self.count, thread_name_prefix="stablemax")
+        stop = Event()
+        pool = ThreadPoolExecutor(self.count, "stablemax", initializer=STOP.set, initargs=(stop,))
 
         def work(block: Block) -> Result:
             workspace = idle.pop()
@@ -81,6 +85,10 @@ class Threads:
             while pending:
                 yield pending.popleft().result()
         finally:
+            # An interrupt comes out here as any error does. Workers who read from a server give up at once,
+            # and those who compute or write are done soon: they are waited for, so that nobody writes into
+            # a file that is being removed.
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for workspace in idle:
                 workspace.close()

@@ -23,11 +23,14 @@ COLUMN_LIMIT = 2**20
 
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _BLANKS = re.compile(r'"[^"]*"|\S+')
+_OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
+"""What may separate cells where another sign was taken for it, and how --delimiter is given it."""
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?", "missing", "."})
 _MEANT = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE), hint)
     for pattern, hint in (
-        (r"[+-]?\d*,\d+(e[+-]?\d+)?", "write decimal points instead of commas: sed 's/,/./g' FILE"),
         (r"[+-]?[\d.]+(_[\d.]+)+(e[+-]?\d+)?", "write numbers without underscores"),
         (r"[+-]?0x.*", "write hexadecimal numbers in decimal"),
         (r"true|false", "write 1 and 0"),
@@ -240,7 +243,7 @@ def parse_lines(
         place = f"{name}: line {number:,}"
         cells = split(line, delimiter, place)
         if len(cells) != width:
-            _refuse_ragged(place, cells, width, delimiter)
+            _refuse_ragged(place, line, cells, width, delimiter, has_header=bool(header))
         for column in range(int(skip_first), width):
             cell = cells[column]
             value = float(cell) if len(cell) <= CELL_LIMIT and is_number(cell) else None
@@ -253,38 +256,67 @@ def parse_lines(
                     default = "if the column names the rows: --index-column"
                 if not cell and column == width - 1 and delimiter != " ":
                     default = f"does every line end in {delimiter!r}? remove it; write nan for an unknown value"
-                _refuse_cell(f"{place}, column {column + 1:,}{title}", cell, value, default)
+                _refuse_cell(f"{place}, column {column + 1:,}{title}", cell, value, default, delimiter)
             result[row, column - skip_first] = value
     return result
 
 
-def _refuse_ragged(place: str, cells: list[str], width: int, delimiter: str) -> NoReturn:
+def _refuse_ragged(
+    place: str, line: str, cells: list[str], width: int, delimiter: str, *, has_header: bool
+) -> NoReturn:
     count = "1 cell" if len(cells) == 1 else f"{len(cells):,} cells"
-    hint = "give every row as many cells, or name the delimiter: --delimiter ';'"
-    if delimiter == "," and any(";" in cell for cell in cells):
-        hint = "is the delimiter a semicolon? --delimiter ';'"
-    elif len(cells) == width + 1 and not cells[-1] and delimiter != " ":
+    hint = "give every row as many cells; write nan for a value that is not known"
+    other = next((sign for sign in _OTHER_DELIMITERS if sign != delimiter and any(sign in c for c in cells)), None)
+    if len(cells) == width + 1 and not cells[-1] and delimiter != " ":
         hint = f"the line ends in {delimiter!r}; remove it, or end every line in it"
-    elif len(cells) == width + 1:
+    elif other is not None:
+        named = _OTHER_DELIMITERS[other]
+        hint = (
+            f"does {other!r} separate the cells of every line? --delimiter {named}; else write {delimiter!r} here, too"
+        )
+    elif len(cells) == width + 1 and has_header:
         hint = "does the header leave out the name of the first column? add one"
-    shown_cells = brief((delimiter if delimiter == " " else f"{delimiter} ").join(cells[:8]), 160)
-    raise StablemaxError(f"{place} has {count}, but the first line has {width:,}: '{shown_cells}'", hint)
+    raise StablemaxError(f"{place} has {count}, but the first line has {width:,}: '{brief(line, 160)}'", hint)
 
 
-def _refuse_cell(place: str, cell: str, value: float | None, default: str) -> NoReturn:
+def _refuse_cell(place: str, cell: str, value: float | None, default: str, delimiter: str) -> NoReturn:
     if not cell:
         hint = default if default.startswith("does") else "fill it in; write nan for a value that is not known"
         raise StablemaxError(f"{place}: the cell is empty", hint)
     text = f"'{brief(cell)}'"
     if value is not None:
         raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
-    raise StablemaxError(f"{place}: {text} is not a number", _hint(cell) or default)
+    raise StablemaxError(f"{place}: {text} is not a number", _hint(cell, delimiter) or default)
 
 
-def _hint(cell: str) -> str:
+def _hint(cell: str, delimiter: str) -> str:
     """Say how to write what a cell probably means; empty where nobody can tell."""
     if len(cell) > CELL_LIMIT:
         return "is the delimiter right? --delimiter ';'"
     if is_missing_word(cell):
         return "write nan for a value that is not known"
-    return next((hint for pattern, hint in _MEANT if pattern.fullmatch(cell)), "")
+    of_commas = _hint_of_commas(cell, delimiter)
+    return of_commas or next((hint for pattern, hint in _MEANT if pattern.fullmatch(cell)), "")
+
+
+def _hint_of_commas(cell: str, delimiter: str) -> str:
+    """Say what to do about commas within a number; empty where there are none.
+
+    Examples
+    --------
+    >>> _hint_of_commas("1,5", ";")
+    "write decimal points instead of commas: sed 's/,/./g' FILE"
+    >>> _hint_of_commas("1,234,567", ";")
+    "write no commas between thousands: sed 's/,//g' FILE"
+    """
+    decimal, thousands = (p.fullmatch(cell) is not None for p in (_DECIMAL_COMMA, _THOUSANDS))
+    if not decimal and not thousands:
+        return ""
+    # There sed would take the commas between the cells, too.
+    if delimiter == ",":
+        return "write it without the comma: 1.5 for 1,5, and 1000 for 1,000"
+    if decimal and thousands:
+        return "a decimal comma? sed 's/,/./g' FILE; a comma between thousands? sed 's/,//g' FILE"
+    if thousands:
+        return "write no commas between thousands: sed 's/,//g' FILE"
+    return "write decimal points instead of commas: sed 's/,/./g' FILE"

@@ -228,7 +228,7 @@ def _dtype(descr: object, name: str) -> np.dtype[Any]:
     if isinstance(descr, list | tuple):
         raise StablemaxError(
             f"{name}: holds a structured array (fields), not one array of numbers: {_literal(descr)}",
-            "save one field: numpy.save('logits.npy', x['logits'])",
+            f"save one field: numpy.save('logits.npy', x[{_first_field(descr)}])",
         )
     match = _SIMPLE.fullmatch(descr) if isinstance(descr, str) else None
     if match is None:
@@ -241,6 +241,21 @@ def _dtype(descr: object, name: str) -> np.dtype[Any]:
             return np.dtype(f"{'' if order == '|' else order}{kind}{size}")
     what, hint = _refusal(kind, size)
     raise StablemaxError(f"{name}: holds {what} (dtype {_literal(descr)}), not real numbers", hint)
+
+
+def _first_field(descr: list[Any] | tuple[Any, ...]) -> str:
+    """Write the name of the first field as Python does; a header may hold anything.
+
+    Examples
+    --------
+    >>> _first_field([("a", "<f4"), ("b", "<f4")])
+    "'a'"
+    """
+    first = descr[0] if descr else None
+    field = first[0] if isinstance(first, tuple) and first else None
+    # With a title the name comes second.
+    name = field[1] if isinstance(field, tuple) and len(field) == 2 else field
+    return _literal(name) if isinstance(name, str) else "'logits'"
 
 
 def _refusal(kind: str, size: int) -> tuple[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.layout import label_place
+from stablemax.inputs.rows import Part
 from stablemax.inputs.spool import IN_MEMORY, Spool
 from stablemax.inputs.wording import brief
+from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 BATCH_CELLS = 2**18
 """Numbers that are converted at a time."""
+OPEN_BYTES = 2**22
+"""What the columns that are read at once may take at least: pyarrow holds a page of each, as stored and decoded."""
+PAGE_BYTES = 2**20
+"""Pages are about so long where a column of a row group is longer."""
+BUFFER_BYTES = 2**16
+"""What pyarrow reads of a column at once; a page that is longer, whole."""
 # As Arrow names its types.
 _NUMBERS = {
     "int8": "i1",
@@ -77,40 +86,120 @@ def open_parquet(stream: BinaryIO, options: TableOptions, name: str, *, in_memor
     parquet = _pyarrow(name)
     notes: list[str] = []
     with _errors(name), Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
-        file = parquet.ParquetFile(stream, buffer_size=2**20, pre_buffer=False)
-        columns, label = _columns(file.schema_arrow, options, name, notes)
-        types = [file.schema_arrow.field(at).type for at in columns]
+        file = parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        schema = file.schema_arrow  # made anew each time that it is asked for
+        columns, label = _columns(schema, options, name, notes)
+        types = [schema.field(at).type for at in columns]
         lists = len(columns) == 1 and _is_list(types[0])
-        _check_types(file.schema_arrow, [*columns, *([] if label is None else [label])], name, lists=lists)
-        dtype = _dtype(types)
-        count, width, inexact = 0, None if lists else len(columns), ""
-        places = [*columns, *([] if label is None else [label])]
-        names = [file.schema_arrow.names[at] for at in places]
-        # Columns are asked for by name; where two have the same one, all are read.
-        unique = len(set(file.schema_arrow.names)) == len(file.schema_arrow.names)
-        rows = _batch_rows(file, len(columns), lists=lists)
-        for batch in file.iter_batches(rows, columns=names if unique else None):
-            arrays = [batch.column(one) for one in (names if unique else places)]
-            for one, array in zip(names, arrays, strict=True):
-                _check_nulls(array, one, count, name)
+        _check_types(schema, [*columns, *([] if label is None else [label])], name, lists=lists)
+        table = _Table(file, name, schema.names, _dtype(types), max(OPEN_BYTES, in_memory // 2))
+        count, width = 0, None if lists else len(columns)
+        for group in range(file.num_row_groups):
+            start = count
             if lists:
-                block, width = _list_rows(arrays[0], width, count, names[0], name)
+                count, width = table.copy_lists(group, columns[0], start, width, values)
             else:
-                block = np.empty((len(batch), len(columns)), dtype)
-                for place, array in enumerate(arrays[: len(columns)]):
-                    numbers = array.to_numpy(zero_copy_only=False)
-                    block[:, place] = numbers
-                    inexact = inexact or _inexact(numbers, dtype, names[place], count)
-            values.write(block)
-            if label is not None:
-                labels.write(arrays[-1].to_numpy(zero_copy_only=False).astype(np.float64))
-            count += len(batch)
+                count = table.copy_columns(group, columns, start, values)
+            if label is not None and table.copy_labels(group, label, start, labels) != count:
+                raise ValueError("its columns differ in length")
         if not count or width is None:
             raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
-        if inexact:
-            notes.append(f"{name}: {inexact}")
+        if table.inexact:
+            notes.append(f"{name}: {table.inexact[0]}")
         found = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
-        return values.stored((count, width), dtype, format="parquet", labels=found, notes=tuple(notes))
+        return values.stored((count, width), table.dtype, format="parquet", labels=found, notes=tuple(notes))
+
+
+class _Table:
+    """A Parquet file, a row group at a time; of its columns so many at once as memory allows."""
+
+    def __init__(self, file: Any, name: str, names: Sequence[str], dtype: np.dtype[Any], at_once: int) -> None:
+        self.file = file
+        self.name = name
+        self.dtype = dtype
+        self.inexact: list[str] = []
+        self._names = names
+        self._at_once = at_once
+        # Columns are asked for by name; where two have the same one, all are read.
+        self._unique = len(set(self._names)) == len(self._names)
+
+    def copy_columns(self, group: int, columns: Sequence[int], start: int, values: Spool) -> int:
+        """Write the rows of a group; return the row after the last."""
+        slices = self._slices(group, columns)
+        if len(slices) == 1:
+            return self._copy_slice(group, columns, start, values)
+        with Spool(self.name, in_memory=-1) as scratch:
+            ends = [self._copy_slice(group, one, start, scratch) for one in slices]
+            if len(set(ends)) > 1:
+                raise ValueError("its columns differ in length")
+            self._join(scratch, ends[0] - start, [len(one) for one in slices], values)
+        return ends[0]
+
+    def copy_labels(self, group: int, label: int, start: int, labels: Spool) -> int:
+        """Write the labels of a group; return the row after the last."""
+        for row, (array,) in self._batches(group, [label], start, BATCH_CELLS):
+            labels.write(array.to_numpy(zero_copy_only=False).astype(np.float64))
+            start = row + len(array)
+        return start
+
+    def copy_lists(
+        self, group: int, column: int, start: int, width: int | None, values: Spool
+    ) -> tuple[int, int | None]:
+        """Write the lists of a group, all of the same length; return the row after the last, and that length."""
+        rows = max(1, BATCH_CELLS // _row_length(self.file.metadata.row_group(group)))
+        for row, (array,) in self._batches(group, [column], start, rows):
+            block, width = _list_rows(array, width, row, self._names[column], self.name)
+            values.write(block)
+            start = row + len(array)
+        return start, width
+
+    def _slices(self, group: int, columns: Sequence[int]) -> list[Sequence[int]]:
+        about = self.file.metadata.row_group(group)
+        size = 2 * min(PAGE_BYTES, max(1, about.total_byte_size // max(1, about.num_columns)))
+        width = max(1, self._at_once // size) if self._unique else len(columns)
+        return [columns[first : first + width] for first in range(0, len(columns), width)]
+
+    def _copy_slice(self, group: int, columns: Sequence[int], start: int, values: Spool) -> int:
+        for row, arrays in self._batches(group, columns, start, max(1, BATCH_CELLS // len(columns))):
+            block = np.empty((len(arrays[0]), len(columns)), self.dtype)
+            for place, (at, array) in enumerate(zip(columns, arrays, strict=True)):
+                numbers = array.to_numpy(zero_copy_only=False)
+                block[:, place] = numbers
+                if not self.inexact:
+                    self.inexact += _inexact(numbers, self.dtype, self._names[at], row)
+            values.write(block)
+            start = row + len(block)
+        return start
+
+    def _join(self, scratch: Spool, rows: int, widths: Sequence[int], values: Spool) -> None:
+        """Write rows whose slices lie one after the other."""
+        stored = scratch.stored((rows, sum(widths)), self.dtype)
+        ends = np.cumsum(widths).tolist()
+        begins = [end - width for end, width in zip(ends, widths, strict=True)]
+        parts = [
+            Part(replace(stored, shape=(rows, width), offset=rows * begin * self.dtype.itemsize), 1)
+            for begin, width in zip(begins, widths, strict=True)
+        ]
+        step = max(1, BATCH_CELLS // sum(widths))
+        with Workspace() as workspace:
+            for start in range(0, rows, step):
+                stop = min(rows, start + step)
+                block = workspace.take("block", (stop - start, sum(widths)), self.dtype)
+                for part, begin, end in zip(parts, begins, ends, strict=True):
+                    block[:, begin:end] = part.read(start, stop, 0, end - begin, workspace)
+                values.write(block)
+
+    def _batches(self, group: int, columns: Sequence[int], start: int, rows: int) -> Iterator[tuple[int, list[Any]]]:
+        """Read some columns of a group, some rows at a time, with the number of the first."""
+        names = [self._names[at] for at in columns]
+        wanted = names if self._unique else None
+        # Threads take more memory, and are no faster where the columns are read a few at a time.
+        for batch in self.file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
+            arrays = [batch.column(one) for one in (names if self._unique else columns)]
+            for one, array in zip(names, arrays, strict=True):
+                _check_nulls(array, one, start, self.name)
+            yield start, arrays
+            start += len(batch)
 
 
 def _pyarrow(name: str) -> Any:
@@ -188,13 +277,10 @@ def _dtype(types: Sequence[Any]) -> np.dtype[Any]:
     return np.dtype(_NUMBERS[kinds.pop()]) if len(kinds) == 1 else np.dtype(np.float64)
 
 
-def _batch_rows(file: Any, columns: int, *, lists: bool) -> int:
-    cells = columns
-    if lists and file.metadata.num_rows:
-        group = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        values = sum(one.column(at).num_values for one in group for at in range(one.num_columns))
-        cells = max(1, values // file.metadata.num_rows)
-    return max(1, BATCH_CELLS // cells)
+def _row_length(group: Any) -> int:
+    """Tell how many numbers a row of lists has, before the first is read."""
+    values = sum(group.column(at).num_values for at in range(group.num_columns))
+    return max(1, values // max(1, group.num_rows))
 
 
 def _check_nulls(array: Any, column: str, start: int, name: str) -> None:
@@ -229,13 +315,13 @@ def _list_rows(array: Any, width: int | None, start: int, column: str, name: str
     return flat.to_numpy(zero_copy_only=False).reshape(len(array), first), first
 
 
-def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> str:
+def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> list[str]:
     """Note the first integer that float64 does not hold, where columns of several types become float64."""
     if dtype.kind != "f" or numbers.dtype.kind not in "iu" or numbers.dtype.itemsize < 8:
-        return ""
+        return []
     # Python compares an integer with a float exactly; NumPy would round first.
     large = np.flatnonzero((numbers > 2**53) | (numbers < -(2**53)))
     row = next((int(at) for at in large if int(numbers[at]) != float(numbers[at])), None)
     if row is None:
-        return ""
-    return f"column {brief(column, 120)}, row {start + row:,}: {int(numbers[row])} is not exact in float64"
+        return []
+    return [f"column {brief(column, 120)}, row {start + row:,}: {int(numbers[row])} is not exact in float64"]

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.naming import is_address
-from stablemax.inputs.wording import brief, file_name, size_of
+from stablemax.inputs.wording import brief, file_name, masked, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from _typeshed import WriteableBuffer
 
+Answer = TypeVar("Answer")
+
 AHEAD = 2**22
 """Bytes that are asked for at least: headers come in many small reads, and rows in blocks of the cache's size."""
+
+STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
+"""Of a worker thread: what tells it to ask for nothing more, and to wait for no answer."""
+LOOK_S = 0.05
+"""How often a worker that waits for an answer looks whether it still should."""
 
 
 class _Ranges(io.RawIOBase):
@@ -55,7 +64,7 @@ class _Ranges(io.RawIOBase):
         if not count:
             return 0
         with _errors(self._name):
-            data = self._system.cat_file(self._path, start=self._at, end=self._at + count)
+            data = _answer(lambda: self._system.cat_file(self._path, start=self._at, end=self._at + count))
         if len(data) != count:
             raise StablemaxError(
                 f"{self._name}: {size_of(count)} were asked for, and {size_of(len(data))} came",
@@ -82,7 +91,8 @@ def open_address(address: str) -> BinaryIO:
     Raises
     ------
     StablemaxError
-        When there is no such file, it may not be read or not be reached, or a package is missing.
+        When there is no such file, it may not be read or not be reached, or a package is missing; when
+        it is large, and the server can only send all of it.
 
     Examples
     --------
@@ -93,12 +103,70 @@ def open_address(address: str) -> BinaryIO:
     name = file_name(address)
     with _errors(name):
         system, path = _file_system(address)
-        known = system.info(path)
+        known = _answer(lambda: system.info(path))
     if known.get("type") == "directory":
         raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
     if not isinstance(known.get("size"), int):
         raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
+    if address.lower().startswith(("http://", "https://")):
+        with _errors(name):
+            parts = _answer(lambda: _gives_parts(system, path, known))
+            if not parts and known["size"] <= AHEAD:
+                return io.BytesIO(_answer(lambda: system.cat_file(path)))
+        if not parts:
+            raise StablemaxError(
+                f"{name}: holds {size_of(known['size'])}, and the server gives no parts of files",
+                "download it first, and name the file: no range requests are answered there",
+            )
     return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, known["size"], name), AHEAD))
+
+
+def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
+    """Whether a web server answers a request for a part of a file with that part.
+
+    One that does not sends the whole file, and `cat_file` would take all of it into memory. The
+    files that fsspec opens look at the head of an answer first; they need not ask for the first
+    byte, which they would take from any answer.
+    """
+    if known.get("partial") is False:
+        return False
+    if known["size"] < 2:
+        return True
+    try:
+        with system.open(path, block_size=1, cache_type="none", size=known["size"]) as file:
+            file.seek(1)
+            return len(file.read(1)) == 1
+    except ValueError:
+        return False
+
+
+def _answer(request: Callable[[], Answer]) -> Answer:
+    """Wait for what a request gives, as long as this thread is not told to stop.
+
+    A signal interrupts the main thread alone: a worker would wait for as long as the server likes.
+    So a worker has its requests made by threads that nobody waits for, at the end of the process
+    neither; what one of them still gets is thrown away.
+    """
+    stop = STOP.get()
+    if stop is None:
+        return request()
+    from concurrent.futures import Future, wait
+
+    future: Future[Answer] = Future()
+
+    def ask() -> None:
+        try:
+            future.set_result(request())
+        except BaseException as error:
+            future.set_exception(error)
+
+    if not stop.is_set():
+        threading.Thread(target=ask, name="stablemax request", daemon=True).start()
+    while not stop.is_set():
+        wait([future], LOOK_S)
+        if future.done():
+            return future.result()
+    raise InterruptedError("nobody waits for it any more")
 
 
 def glob_addresses(pattern: str) -> list[str]:
@@ -181,7 +249,8 @@ def _errors(name: str) -> Iterator[None]:
         raise _denied(name) from None
     except ImportError as error:
         raise StablemaxError(
-            f"{name}: the address needs another package ({brief(error, 200)})", "pip install what is named there"
+            f"{name}: the address needs another package ({brief(masked(str(error)), 200)})",
+            "pip install what is named there",
         ) from None
     except Exception as error:
         raise _failed(name, error) from None
@@ -192,7 +261,7 @@ def _denied(name: str) -> StablemaxError:
 
 
 def _failed(name: str, error: BaseException) -> StablemaxError:
-    reason = brief(" ".join(str(error).split()) or type(error).__name__, 200)
+    reason = brief(masked(" ".join(str(error).split())) or type(error).__name__, 200)
     hint = "check the address and the network"
     if "Protocol not known" in reason:
         hint = "known are s3://, gs://, https:// and whatever else fsspec opens"

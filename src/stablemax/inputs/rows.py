@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -108,6 +108,11 @@ class Part:
     def is_interleaved(self) -> bool:
         """Whether rows lie interleaved in a file, so that it pays to read ahead."""
         return self.layout is not None and not self.layout.is_plain
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether the numbers of a row do not lie side by side, and behind an address."""
+        return self.stored.is_remote and (self.layout is None or not self.layout.is_plain)
 
     def read(
         self, start: int, stop: int, first: int, last: int, workspace: Workspace, *, until: int | None = None
@@ -284,6 +289,30 @@ class Rows:
     def is_interleaved(self) -> bool:
         """Whether rows lie interleaved in a file, so that it pays to read ahead."""
         return any(part.is_interleaved for part in self.parts)
+
+    def within_reach(self) -> Rows:
+        """Return rows of which no block needs many requests to a server.
+
+        Of rows that lie interleaved each class is a read of its own, and one that waits for a server
+        takes longer than a megabyte of it. Such arrays are copied to temporary files.
+
+        Raises
+        ------
+        StablemaxError
+            When they cannot be read, or do not fit on the disk.
+
+        Examples
+        --------
+        >>> rows = Rows((Part(StoredArray.of(np.ones((3, 2))), 0),))
+        >>> rows.within_reach() is rows
+        True
+        """
+        if not any(part.is_scattered for part in self.parts):
+            return self
+        from stablemax.inputs.spool import downloaded
+
+        parts = (replace(part, stored=downloaded(part.stored)) if part.is_scattered else part for part in self.parts)
+        return Rows(tuple(parts))
 
     def read(
         self,

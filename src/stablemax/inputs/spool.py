@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from stablemax.errors import StablemaxError
+from stablemax.inputs.files import reading
 from stablemax.inputs.npy import CHUNK
-from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stored import StoredArray, ends_early
 from stablemax.inputs.wording import brief, size_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 IN_MEMORY = 64 * 2**20
 """Most bytes that are kept in memory."""
+DOWNLOADED = 4 * 2**20
+"""Bytes that a server is asked for at once: enough that waiting for its answers is worth it."""
 _ROOM = "set TMPDIR to a folder on a disk with more room"
 
 
@@ -194,6 +197,53 @@ def check_room(size: int, name: str) -> None:
     if size > free:
         raise StablemaxError(
             f"{name}: {size_of(size)} do not fit into {brief(folder, 200)}, where {size_of(free)} are free", _ROOM
+        )
+
+
+def downloaded(stored: StoredArray) -> StoredArray:
+    """Copy the numbers of a stored array, which lie behind an address, into a temporary file.
+
+    Parameters
+    ----------
+    stored : StoredArray
+        It has a path.
+
+    Returns
+    -------
+    StoredArray
+        The same but for the place.
+
+    Raises
+    ------
+    StablemaxError
+        When they cannot be read, or do not fit on the disk.
+
+    Examples
+    --------
+    >>> with Spool("x.npy", in_memory=0) as spool:
+    ...     spool.write(np.array([1.5, 2.5]))
+    ...     there = spool.stored((1, 2), np.dtype(float))
+    >>> here = downloaded(there)
+    >>> here.path != there.path, here.load().array
+    (True, array([[1.5, 2.5]]))
+    """
+    check_room(stored.size_bytes, stored.name)
+    left = stored.size_bytes
+    with Spool(stored.name, in_memory=0) as spool, stored.open() as stream, reading(stored.name):
+        stream.seek(stored.offset)
+        while left:
+            piece = stream.read(min(DOWNLOADED, left))
+            if not piece:
+                raise ends_early(stored.name)
+            spool.write(piece)
+            left -= len(piece)
+        return spool.stored(
+            stored.shape,
+            stored.dtype,
+            format=stored.format,
+            fortran_order=stored.fortran_order,
+            labels=stored.labels,
+            notes=stored.notes,
         )
 
 

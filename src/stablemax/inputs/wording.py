@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from stablemax.errors import shown
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 VALUE_BYTES = 240
 NAME_BYTES = 400
 LIST_BYTES = 600
+
+_PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):[^/?#\s]*@")
 
 
 def brief(value: object, size: int = VALUE_BYTES) -> str:
@@ -62,7 +65,18 @@ def file_name(path: object) -> str:
     >>> file_name("\x1b[31m.npy")
     '\\x1b[31m.npy'
     """
-    return "standard input" if path == "-" else brief(path, NAME_BYTES)
+    return "standard input" if path == "-" else brief(masked(str(path)), NAME_BYTES)
+
+
+def masked(text: str) -> str:
+    """Hide the passwords of addresses.
+
+    Examples
+    --------
+    >>> masked("http://user:p@ss@host:80/x.npy?at=1:2@3")
+    'http://user:***@host:80/x.npy?at=1:2@3'
+    """
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def size_of(count: int) -> str:

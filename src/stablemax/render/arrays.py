@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.rows import Part, Rows
 from stablemax.inputs.stored import StoredArray
-from stablemax.output import whole_file
+from stablemax.output import whole_file, write_out, writing
 from stablemax.render.data import document, jsonable
 from stablemax.vocabulary import ARRAY_FORMATS, OutputFormat
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from stablemax.formats import Array
     from stablemax.inputs.problem import Problem
@@ -29,7 +29,7 @@ CELLS_AT_ONCE = 1 << 18
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> None:
+def check_target(path: str | None, how: OutputFormat | None, *, force: bool, option: str = "-o") -> None:
     """Refuse an output before anything is computed: a wrong ending, a file that is there, a wrong format.
 
     Parameters
@@ -40,6 +40,8 @@ def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> 
         What was asked for standard output.
     force : bool
         Replace a file that is there.
+    option : str
+        What the user names the file with.
 
     Raises
     ------
@@ -56,7 +58,9 @@ def check_target(path: str | None, how: OutputFormat | None, *, force: bool) -> 
             "leave out one of the two",
         )
     if Path(path).suffix.lower() not in (".npy", *_DELIMITERS):
-        raise StablemaxError(f"{shown(path)}: arrays are written as .npy, .csv or .tsv", "give -o one of these endings")
+        raise StablemaxError(
+            f"{shown(path)}: arrays are written as .npy, .csv or .tsv", f"give {option} one of these endings"
+        )
     if Path(path).exists() and not force:
         raise StablemaxError(f"{shown(path)}: exists", "add --force to replace it")
 
@@ -84,12 +88,41 @@ def write(
         _to_stdout(stored, how or OutputFormat.CSV, stream)
         return
     with whole_file(path, force=force) as file:
-        suffix = Path(path).suffix.lower()
-        if suffix == ".npy":
-            np.save(file, plain(stored.load().array), allow_pickle=False)
-        else:
-            for text in _text(stored, _DELIMITERS[suffix]):
-                file.write(text.encode("ascii"))
+        _to_file(stored, path, file)
+
+
+def write_files(arrays: Sequence[tuple[Array, str, str]], *, force: bool) -> None:
+    """Write arrays to files: all of them or none.
+
+    Parameters
+    ----------
+    arrays : sequence of (ndarray, str, str)
+        Each with its file, ending in .npy, .csv or .tsv, and the option that names it.
+    force : bool
+        Replace files that are there.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(whole_file(path, force=force, option=option)) for _, path, option in arrays]
+        for (array, path, option), file in zip(arrays, files, strict=True):
+            # Every file is open: an error here would else be told of the last one.
+            with writing(path, option):
+                _to_file(StoredArray.of(array), path, file)
+                file.flush()
+
+
+class _Writable(NamedTuple):
+    """A file to NumPy, which writes to any other by itself and says of a full disk only that too little was written."""
+
+    write: Callable[[bytes], object]
+
+
+def _to_file(stored: StoredArray, path: str, file: IO[bytes]) -> None:
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npy":
+        np.save(_Writable(file.write), plain(stored.load().array), allow_pickle=False)
+        return
+    for text in _text(stored, _DELIMITERS[suffix]):
+        file.write(text.encode("ascii"))
 
 
 def plain(array: Array) -> Array:
@@ -117,19 +150,18 @@ def _text(stored: StoredArray, delimiter: str) -> Iterator[str]:
 
 
 def _to_stdout(stored: StoredArray, how: OutputFormat, stream: Stream | None) -> None:
-    out = sys.stdout
     if how is OutputFormat.JSON:
         array = plain(stored.load().array)
         described = {} if stream is None else {"input": described_input(stream)}
-        out.write(document("array", {**described, "dtype": array.dtype.name, "shape": array.shape, "values": array}))
+        write_out(document("array", {**described, "dtype": array.dtype.name, "shape": array.shape, "values": array}))
         return
     if how is OutputFormat.NDJSON:
         for block in _blocks(stored):
             for row in block:
-                out.write(json.dumps(jsonable(row), allow_nan=False) + "\n")
+                write_out(json.dumps(jsonable(row), allow_nan=False) + "\n")
         return
     for text in _text(stored, "," if how is OutputFormat.CSV else " "):
-        out.write(text)
+        write_out(text)
 
 
 def described_input(stream: Problem | Stream) -> dict[str, Any]:
