@@ -8,7 +8,7 @@ import typer
 
 from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, TimedDtype, TimedPeer, shape_of
 from stablemax.cli import outputs, session
-from stablemax.cli.options import OutputFormatOption, PrintOptions
+from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
 from stablemax.cli.reproducing import option
 from stablemax.errors import StablemaxError, shown
 from stablemax.vocabulary import Operation
@@ -78,8 +78,7 @@ def bench(
     it copies memory and the rate of NumPy's exp, measured in the same run. The defaults, with logits of
     up to 2 GiB, take up to half an hour; --shape 2048x4096 takes a minute or two.
     """
-    how = outputs.written_as(output_format, printing)
-    outputs.check_written_as(how, "a benchmark")
+    how = outputs.written_as(output_format, printing, "a benchmark", FOR_DATA)
     outputs.check_output(printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")

@@ -64,7 +64,7 @@ def check(
     from stablemax.formats import get_format
     from stablemax.render.checks import render
 
-    as_what = outputs.written_as(output_format, printing)
+    as_what = outputs.written_as(output_format, printing, "a check")
     outputs.check_output(printing, target, outputs.module_file(target))
     formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
     options = CheckOptions(

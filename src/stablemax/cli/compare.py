@@ -112,7 +112,7 @@ def compare(
         "--show-values": show_values and catalogue.hazards,
     }
     _refuse_mixed_inputs(logits, inputs, generated, catalogue, others)
-    how = outputs.written_as(output_format, printing)
+    how = outputs.written_as(output_format, printing, "a comparison")
     outputs.check_output(printing, logits, labels)
     if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")

@@ -8,7 +8,6 @@ import typer
 
 from stablemax.cli import outputs
 from stablemax.cli.options import PrintOptions, one_of
-from stablemax.errors import StablemaxError
 from stablemax.vocabulary import OutputFormat
 
 WRITTEN_AS = (OutputFormat.TABLE, OutputFormat.PLAIN, OutputFormat.JSON, OutputFormat.MARKDOWN)
@@ -33,12 +32,7 @@ def explain(
     from stablemax.peers import find
     from stablemax.render.explanations import render
 
-    how = outputs.written_as(output_format, printing)
-    outputs.check_written_as(how, "an explanation")
-    if how not in WRITTEN_AS:
-        raise StablemaxError(
-            f"an explanation is not written as {how}", "--output-format table, plain, markdown or json"
-        )
+    how = outputs.written_as(output_format, printing, "an explanation", WRITTEN_AS)
     outputs.check_output(printing)
     text = render(explanation_of(find(variant)), how, color=printing.color, to_file=printing.output is not None)
     outputs.emit(text, printing)

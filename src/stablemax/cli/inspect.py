@@ -8,6 +8,7 @@ import typer
 
 from stablemax.cli import outputs, reproducing, session
 from stablemax.cli.options import (
+    FOR_DATA,
     FilesArgument,
     InputOptions,
     LabelFilesOption,
@@ -62,8 +63,7 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    how = outputs.written_as(output_format, printing)
-    outputs.check_written_as(how, "an inspection")
+    how = outputs.written_as(output_format, printing, "an inspection", FOR_DATA)
     outputs.check_output(printing, *files, *(labels or ()))
     failures = _failures(fail_on)
     if "unsafe" in failures and not number_format:

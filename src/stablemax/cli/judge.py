@@ -81,7 +81,7 @@ def judge(
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(Operation)}")
     if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    how = outputs.written_as(output_format, printing)
+    how = outputs.written_as(output_format, printing, "a judgement")
     outputs.check_output(printing, logits, computed, labels, upstream, loss.weight)
     command = (
         *("stablemax", "judge", "--operation", operation.value, *files(logits, computed, labels)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import outputs
-from stablemax.cli.options import OutputFormatOption, PrintOptions
+from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
 from stablemax.errors import StablemaxError
 from stablemax.vocabulary import Operation
 
@@ -39,8 +39,7 @@ def list_(
     """List the variants, the number formats with the logits at which exp breaks, the presets, or the hazards."""
     from stablemax.render.listings import formats, hazards, presets, render, variants
 
-    how = outputs.written_as(output_format, printing)
-    outputs.check_written_as(how, "a list")
+    how = outputs.written_as(output_format, printing, "a list", FOR_DATA)
     outputs.check_output(printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")

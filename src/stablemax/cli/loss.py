@@ -9,7 +9,7 @@ import typer
 
 from stablemax.cli import outputs, session
 from stablemax.cli.options import (
-    DATA_FORMATS,
+    FOR_DATA,
     ArithmeticOptions,
     FilesArgument,
     InputOptions,
@@ -18,6 +18,7 @@ from stablemax.cli.options import (
     LossOptions,
     PrintOptions,
     StreamOptions,
+    one_of,
 )
 from stablemax.errors import StablemaxError, shown
 from stablemax.vocabulary import Operation, OutputFormat, Reduction
@@ -39,7 +40,7 @@ def loss(
     output_format: Annotated[
         OutputFormat | None,
         typer.Option(
-            metavar=DATA_FORMATS,
+            metavar=one_of(FOR_DATA),
             help="plain and table: the number alone. By the ending of -o; else plain.",
             show_default=False,
         ),
@@ -56,8 +57,7 @@ def loss(
     from stablemax.loss import cross_entropy_of
     from stablemax.render.losses import render
 
-    how = outputs.written_as(output_format, printing, OutputFormat.PLAIN)
-    outputs.check_written_as(how, "a loss")
+    how = outputs.written_as(output_format, printing, "a loss", FOR_DATA, OutputFormat.PLAIN)
     outputs.check_output(printing, *files, *(labels or ()), losses.weight)
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")

@@ -247,11 +247,11 @@ def one_of(formats: Iterable[OutputFormat]) -> str:
     return f"<{'|'.join(formats)}>"
 
 
-DATA_FORMATS = one_of(how for how in OutputFormat if not how.is_for_ci)
+FOR_DATA = tuple(how for how in OutputFormat if not how.is_for_ci)
 OutputFormatOption = Annotated[
     OutputFormat | None,
     typer.Option(
-        metavar=DATA_FORMATS, help="How the result is written. By the ending of -o; else table.", show_default=False
+        metavar=one_of(FOR_DATA), help="How the result is written. By the ending of -o; else table.", show_default=False
     ),
 ]
 CheckFormatOption = Annotated[

@@ -107,18 +107,39 @@ def _is_same(one: str | int, other: str) -> bool:
 
 
 def written_as(
-    given: OutputFormat | None, options: PrintOptions, default: OutputFormat = OutputFormat.TABLE
+    given: OutputFormat | None,
+    options: PrintOptions,
+    what: str,
+    formats: Collection[OutputFormat] = tuple(OutputFormat),
+    default: OutputFormat = OutputFormat.TABLE,
 ) -> OutputFormat:
-    """Return how a result is written: as was asked for, else as the ending of -o says."""
-    if given is not None:
-        return given
-    return _BY_ENDING.get(Path(options.output or "").suffix.lower(), default)
+    """Return how a result is written: as was asked for, else as the ending of -o says.
 
+    Parameters
+    ----------
+    given : OutputFormat or None
+        --output-format.
+    options : PrintOptions
+        -o.
+    what : str
+        The result, in words.
+    formats : collection of OutputFormat
+        Those that it is written in.
+    default : OutputFormat
+        Where nothing says otherwise.
 
-def check_written_as(how: OutputFormat | None, what: str) -> None:
-    """Refuse an output format that is for checks, before anything is computed."""
-    if how is not None and how.is_for_ci:
-        raise StablemaxError(f"{what} is not written as {how}", "junit and github are for compare, check and judge")
+    Raises
+    ------
+    StablemaxError
+        If it is not written so.
+    """
+    how = given or _BY_ENDING.get(Path(options.output or "").suffix.lower(), default)
+    if how not in formats:
+        hint = "junit and github are for compare, check and judge"
+        raise StablemaxError(
+            f"{what} is not written as {how}", hint if how.is_for_ci else f"--output-format {', '.join(formats)}"
+        )
+    return how
 
 
 def emit_for_ci(result: Result, how: OutputFormat, options: PrintOptions, failures: Collection[Outcome] = ()) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from stablemax.cli import outputs, session
 from stablemax.cli.options import (
+    FOR_DATA,
     GeneratedOptions,
     ImplementationOptions,
     InputOptions,
@@ -72,8 +73,7 @@ def trace(
     """
     from stablemax.render.traces import render
 
-    as_what = outputs.written_as(output_format, printing)
-    outputs.check_written_as(as_what, "a trace")
+    as_what = outputs.written_as(output_format, printing, "a trace", FOR_DATA)
     outputs.check_output(printing, target, outputs.module_file(target), logits, labels)
     check_max_ulp(max_ulp)
     check_timeout(timeout)
