@@ -51,6 +51,7 @@ ROOMS = (
     ("laws", "search", "pasting"),
     ("exactness", "counterexample"),
     ("check", "judging"),
+    ("arguments",),
     ("api",),
     ("benchmarking",),
     ("render",),

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import operator
-import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
 from stablemax.arithmetic import Arithmetic
 from stablemax.arrays import array_of, gradient_of
 from stablemax.comparison import CompareOptions, compare_problem
-from stablemax.errors import StablemaxError, shown
+from stablemax.errors import StablemaxError
 from stablemax.formats import Array, format_of, get_format
-from stablemax.inputs.noticed import inexact_in_float64
 from stablemax.inputs.problem import as_problem, restore
-from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import Stream, as_stream
 from stablemax.loss import cross_entropy_of
 from stablemax.registry import default_variant, evaluate
-from stablemax.streaming import Resources
-from stablemax.target_options import TargetOptions
-from stablemax.vocabulary import Accumulation, Operation, Reduction
-from stablemax.wording import counted
+from stablemax.vocabulary import Accumulation, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +55,7 @@ def softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     >>> softmax([1000.0, 1001.0, 1002.0]).round(8).tolist()
     [0.09003057, 0.24472847, 0.66524096]
     """
-    return array_of(Operation.SOFTMAX, _stream(x, _axis(axis)), resources=_resources(threads))
+    return array_of(Operation.SOFTMAX, stream_of(x, axis_of(axis)), resources=resources_of(threads))
 
 
 def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
@@ -94,7 +85,7 @@ def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     >>> log_softmax([0.0, -40.0]).tolist()
     [-4.248354255291589e-18, -40.0]
     """
-    return array_of(Operation.LOG_SOFTMAX, _stream(x, _axis(axis)), resources=_resources(threads))
+    return array_of(Operation.LOG_SOFTMAX, stream_of(x, axis_of(axis)), resources=resources_of(threads))
 
 
 def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
@@ -126,7 +117,7 @@ def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
     >>> float(logsumexp([0.0, -40.0]))
     4.248354255291589e-18
     """
-    return array_of(Operation.LOGSUMEXP, _stream(x, _axis(axis)), resources=_resources(threads))[()]
+    return array_of(Operation.LOGSUMEXP, stream_of(x, axis_of(axis)), resources=resources_of(threads))[()]
 
 
 def cross_entropy(
@@ -175,12 +166,15 @@ def cross_entropy(
 
     Examples
     --------
+    >>> import numpy as np
     >>> cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0])
     1.0986122886681098
     """
-    stream = _stream(logits, axis, labels)
-    options = _options(weight, label_smoothing, ignore_index)
-    result = cross_entropy_of(stream, reduction=_reduction(reduction), options=options, resources=_resources(threads))
+    stream = stream_of(logits, axis, labels)
+    options = options_of(weight, label_smoothing, ignore_index)
+    result = cross_entropy_of(
+        stream, reduction=reduction_of(reduction), options=options, resources=resources_of(threads)
+    )
     return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 
 
@@ -216,12 +210,16 @@ def cross_entropy_grad(
 
     Examples
     --------
+    >>> import numpy as np
     >>> cross_entropy_grad(np.float32([[20.0, 0.0]]), [0]).tolist()
     [[-2.06115369216775e-09, 2.06115369216775e-09]]
     """
-    options = _options(weight, label_smoothing, ignore_index)
+    options = options_of(weight, label_smoothing, ignore_index)
     return gradient_of(
-        _stream(logits, axis, labels), reduction=_reduction(reduction), options=options, resources=_resources(threads)
+        stream_of(logits, axis, labels),
+        reduction=reduction_of(reduction),
+        options=options,
+        resources=resources_of(threads),
     )
 
 
@@ -250,11 +248,12 @@ def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
 
     Examples
     --------
+    >>> import numpy as np
     >>> bool(softmax_vjp(np.float32([0, 0, 0]), np.float32([1000.0001, 1000, 1000]))[0] > 0)
     True
     """
-    problem = as_problem(_logits(x), axis=_axis(axis))
-    upstream = as_problem(_array(g), axis=_axis(axis))
+    problem = as_problem(logits_of(x), axis=axis_of(axis))
+    upstream = as_problem(numbers_of(g), axis=axis_of(axis))
     if upstream.shape != problem.shape:
         raise StablemaxError(
             f"the upstream gradient has shape {upstream.shape}, the logits {problem.shape}",
@@ -317,97 +316,19 @@ def compare(
     ('softmax/naive', 'nan')
     """
     problem = as_problem(
-        _logits(logits),
-        None if labels is None else _array(labels),
-        axis=None if axis is None else _axis(axis),
-        ignore_index=_options(None, 0.0, ignore_index).ignore_index,
+        logits_of(logits),
+        None if labels is None else numbers_of(labels),
+        axis=None if axis is None else axis_of(axis),
+        ignore_index=options_of(None, 0.0, ignore_index).ignore_index,
     )
     options = CompareOptions(
         formats=tuple(get_format(f) for f in formats),
-        operations=tuple(_named(Operation, "operation", o) for o in operations),
+        operations=tuple(named(Operation, "operation", o) for o in operations),
         patterns=tuple(variants),
-        accumulation=None if accumulate is None else _named(Accumulation, "accumulation", accumulate),
+        accumulation=None if accumulate is None else named(Accumulation, "accumulation", accumulate),
         max_ulp=max_ulp,
         judge=judge,
-        reduction=_reduction(reduction),
+        reduction=reduction_of(reduction),
         ignore_index=ignore_index,
     )
     return compare_problem(problem, options)
-
-
-def _array(values: Any) -> Array:
-    if np.ma.is_masked(values):
-        raise StablemaxError(
-            "a masked array, whose mask would be lost", "x.filled(-numpy.inf) takes masked classes out of a row"
-        )
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        # NumPy's own words of rows of different lengths; torch's of what NumPy lacks, or must not take.
-        is_tensor = type(values).__module__.partition(".")[0] == "torch"
-        hint = "x.detach().cpu().float().numpy()" if is_tensor else "rows need one length"
-        raise StablemaxError(f"not an array: {shown(error)}", hint) from None
-    if array.dtype.kind not in "iub":
-        format_of(array.dtype)
-    return array
-
-
-def _logits(x: Any) -> Array:
-    array = _array(x)
-    if array.size:
-        inexact = inexact_in_float64(array.reshape(1, -1))
-        if inexact is not None and inexact.any():
-            value = array.ravel()[int(np.argmax(inexact))]
-            many = counted(int(np.count_nonzero(inexact)), "integer")
-            # The caller of a function of this module is three calls up.
-            warnings.warn(f"{many} among the logits cannot be exact in float64, such as {value}", stacklevel=4)
-    return array
-
-
-def _stream(x: Any, axis: int | None, labels: Any = None) -> Stream:
-    targets = () if labels is None else StoredArray.of(_array(labels), "the labels")
-    return as_stream(StoredArray.of(_logits(x), "the logits"), targets, axis=axis)
-
-
-def _whole(name: str, value: Any, hint: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise StablemaxError(f"{name}={shown(value)} is not a whole number", hint) from None
-
-
-def _axis(axis: Any) -> int:
-    # SciPy's axis=None, over everything, would be another function.
-    return _whole("axis", axis, "one axis: the last is -1; of all numbers at once: x.ravel()")
-
-
-def _resources(threads: int | None) -> Resources:
-    hint = "1 or more; None: all cores"
-    if threads is not None and _whole("threads", threads, hint) < 1:
-        raise StablemaxError(f"threads={shown(threads)} is not a number of threads", hint)
-    return Resources(threads=threads)
-
-
-def _options(weight: Any, label_smoothing: Any, ignore_index: Any) -> TargetOptions:
-    try:
-        weights = None if weight is None else np.asarray(weight, dtype=np.float64)
-        smoothing = float(label_smoothing)
-    except (TypeError, ValueError) as error:
-        raise StablemaxError(
-            f"weight or label_smoothing is not a number: {shown(error)}", "weights are (K,), the smoothing is a share"
-        ) from None
-    hint = "the label of rows that do not count; None: all count"
-    return TargetOptions(
-        weights, smoothing, None if ignore_index is None else _whole("ignore_index", ignore_index, hint)
-    )
-
-
-def _reduction(name: str) -> Reduction:
-    return _named(Reduction, "reduction", name)
-
-
-def _named(kind: Any, what: str, name: str) -> Any:
-    try:
-        return kind(name)
-    except ValueError:
-        raise StablemaxError(f"there is no {what} {shown(name)!r}", f"one of: {', '.join(kind)}") from None

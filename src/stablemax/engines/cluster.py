@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
-import threading
 import uuid
 import warnings
 from collections import deque
@@ -17,14 +15,14 @@ import numpy as np
 
 from stablemax import __version__
 from stablemax.engines.base import Result
+from stablemax.engines.signals import no_interrupts_in_processes, signals_for_later
 from stablemax.errors import StablemaxError
 from stablemax.inputs.wording import brief
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from types import FrameType, ModuleType
+    from types import ModuleType
 
     from stablemax.blocks import Block
 
@@ -202,7 +200,7 @@ def cluster(address: str | None, workers: int) -> Iterator[Cluster]:
             "--scheduler is empty", "give an address, --scheduler tcp://HOST:8786; or leave --scheduler out"
         )
     distributed = _distributed()
-    with _no_chatter(), _signals_for_later() as listening, contextlib.ExitStack() as stack:
+    with _no_chatter(), signals_for_later() as listening, contextlib.ExitStack() as stack:
         if address is None:
             address = stack.enter_context(_local_scheduler(distributed, workers))
         else:
@@ -238,7 +236,7 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
-        with _no_interrupts_in_processes(), _no_warnings():
+        with no_interrupts_in_processes(), _no_warnings():
             started = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -254,70 +252,6 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
             yield started.scheduler_address
         finally:
             started.close(timeout=CLOSE_S)
-
-
-@contextlib.contextmanager
-def _no_interrupts_in_processes() -> Iterator[None]:
-    """Start threads that never get Ctrl-C, nor do the processes that they start.
-
-    A terminal sends it to every process; one of the workers' would be told of with a traceback.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    # Whichever thread starts this process lets interrupts through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _signals_for_later() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Hold back what ends a program while a cluster starts and stops; `with listening()` lets it through.
-
-    A start or a stop that is cut off leaves processes and folders, which distributed then tells of.
-    """
-    came: list[int] = []
-
-    def note(number: int, frame: object) -> None:  # noqa: ARG001 - what a handler is called with
-        came.append(number)
-
-    # Not a mask: threads that were there before take the signal, and the handler runs in this one.
-    usual = {number: handler for number in _ending() if callable(handler := signal.getsignal(number))}
-
-    @contextlib.contextmanager
-    def listening() -> Iterator[None]:
-        try:
-            _handle(usual)
-            while came:
-                signal.raise_signal(came.pop())
-            yield
-        finally:
-            _handle(dict.fromkeys(usual, note))
-
-    _handle(dict.fromkeys(usual, note))
-    try:
-        yield listening
-    finally:
-        _handle(usual)
-        while came:
-            signal.raise_signal(came.pop())
-
-
-def _ending() -> list[signal.Signals]:
-    if threading.current_thread() is not threading.main_thread():
-        return []  # handlers are set and run in the main thread alone
-    return [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-def _handle(handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def _greet(distributed: ModuleType, address: str) -> None:
