@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stablemax.errors import StablemaxError
-from stablemax.output import whole_file
+from stablemax.output import check_place, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,3 +144,8 @@ def test_a_long_name_fits(tmp_path: Path) -> None:
     with whole_file(str(tmp_path / name)) as stream:
         stream.write(b"x")
     assert listed(tmp_path) == [name]
+
+
+def test_a_missing_folder_is_refused_before_there_is_anything_to_write(tmp_path: Path) -> None:
+    with pytest.raises(StablemaxError, match="cannot be written .No such file or directory"):
+        check_place(str(tmp_path / "none" / "report.json"))

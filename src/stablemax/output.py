@@ -88,6 +88,7 @@ def check_place(path: str, option: str = "-o") -> None:
     with writing(path, option):
         if target.is_dir():
             raise StablemaxError(f"{shown(path)}: is a folder", "name a file in it")
+        Path(os.path.realpath(target)).parent.stat()  # which is said before the work, not after it
         # An open file has a name as well, that of the log to which standard output is redirected, say: a
         # new file of that name would throw the log away.
         if not _is_descriptor(target) and (target.is_file() or not target.exists()):
