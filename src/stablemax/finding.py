@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
 from stablemax.results import Outcome, Standing
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.vocabulary import Operation
 from stablemax.wording import counted, listed
 
@@ -36,7 +37,7 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
         where = ":" if len(formats) == 1 else f"; in {first.format},"
         sentences.append(
             f"{len(names)} of {len(ran)} {_kind(ran)} {'breaks' if len(names) == 1 else 'break'}. "
-            f"{first.variant} is {_word(first.worst)} in "
+            f"{first.variant} is {OUTCOMES[first.worst].predicate} in "
             f"{listed(formats)}{where} {first.cause}."
         )
     failing = {v.variant for v in broken}
@@ -156,14 +157,8 @@ def _telling(failing: list[Standout]) -> str:
     most = max((s for s in failing if FORMATS[s.format].precision == widest), key=lambda s: len(s.failed))
     assert most.worst is not None
     return (
-        f"{most.implementation} is {_word(most.worst)} in {most.format} on {most.worst_hazard}"
+        f"{most.implementation} is {OUTCOMES[most.worst].predicate} in {most.format} on {most.worst_hazard}"
         f" and fails on {len(most.failed)} of {most.judged}: {most.cause}."
-    )
-
-
-def _word(outcome: Outcome) -> str:
-    return {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite", Outcome.LOST: "0 where it should not be"}.get(
-        outcome, outcome.value
     )
 
 

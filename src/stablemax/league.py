@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from stablemax.finding import few, league_finding, refusals
 from stablemax.inputs.hazards import HAZARDS, Hazard
 from stablemax.results import League, Outcome, Standout, Verdict
 from stablemax.settings import Shared, setting_of
+from stablemax.text.suggest import suggest
 from stablemax.verdicts import variant_verdict
 from stablemax.vocabulary import Operation
 
@@ -39,10 +39,7 @@ def hazard_named(name: str) -> Hazard:
     """
     if name in HAZARDS:
         return HAZARDS[name]
-    near = difflib.get_close_matches(name, HAZARDS, n=1)
-    raise StablemaxError(
-        f"there is no hazard {shown(name)!r}", (f"did you mean {near[0]}? " if near else "") + "stablemax list hazards"
-    )
+    raise StablemaxError(f"there is no hazard {shown(name)!r}", suggest(name, HAZARDS, "stablemax list hazards"))
 
 
 def league(

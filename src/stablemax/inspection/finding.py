@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.formats import get_format
 from stablemax.results import Outcome
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.vocabulary import Operation
 from stablemax.wording import counted, listed
 
@@ -113,7 +114,7 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> s
         return f"{name} cannot hold {share} of the rows"
     lead = f"in {name} "
     if worst.worst is not Outcome.LOST:
-        return f"{lead}{what} of {share} of the rows is {_WORDS[worst.worst]}"
+        return f"{lead}{what} of {share} of the rows is {OUTCOMES[worst.worst].predicate}"
     if worst.operation == Operation.SOFTMAX:
         return f"{lead}{share} of the rows lose probabilities to 0"
     whose = "" if has_labels else " of the most likely class"
@@ -121,6 +122,3 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> s
     if loss is None:
         return f"{lead}the gradient{whose} is lost to 0 in {share} of the rows"
     return f"{lead}the loss{whose} collapses to 0 in {percent_of(loss.shares[Outcome.LOST])} of the rows"
-
-
-_WORDS = {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite"}
