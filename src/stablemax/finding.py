@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stablemax.formats import FORMATS
 from stablemax.results import Outcome, Standing
 from stablemax.text.outcomes import OUTCOMES
-from stablemax.vocabulary import Operation
+from stablemax.vocabulary import Operation, is_built_in
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -78,17 +78,6 @@ def _holding(safe: list[str], ran: list[str]) -> tuple[str, list[str]]:
 def _kind(names: Iterable[str]) -> str:
     """Say what these are: variants, or implementations where other libraries' are among them."""
     return "implementations" if any(is_built_in(name) for name in names) else "variants"
-
-
-def is_built_in(name: str) -> bool:
-    """Tell another library's built-in from a variant of ours by its id.
-
-    Examples
-    --------
-    >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
-    (True, False)
-    """
-    return name.partition("/")[0] not in set(Operation)
 
 
 def league_finding(standouts: tuple[Standout, ...]) -> str:

@@ -1,16 +1,14 @@
-"""Lists of variants, formats, presets and hazards in each output format."""
+"""Lists of variants, formats, presets and hazards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablemax.formats import FLOAT32, FORMATS
-from stablemax.inputs.generated import PRESETS
-from stablemax.inputs.hazards import HAZARDS
-from stablemax.registry import variants as _variants
-from stablemax.render import data, figures
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.render import figures
+from stablemax.render.document import Document, Table
+from stablemax.render.forms import ResultKind, Rows
+from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
@@ -21,31 +19,22 @@ _SHOWN_CELLS = 64
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of like things.
+    """A list of like things."""
 
-    Parameters
-    ----------
-    kind : str
-        What they are.
-    headers : tuple of str
-        Columns of the tables.
-    rows : tuple of tuple of str
-        Cells of the tables.
-    records : tuple of dict
-        The same and more, for JSON.
-    """
-
-    kind: str
+    #: Columns of the tables
     headers: tuple[str, ...]
+    #: Cells of the tables
     rows: tuple[tuple[str, ...], ...]
+    #: The same and more, for JSON
     records: tuple[dict[str, Any], ...]
 
 
 def variants(operation: Operation | None) -> Listing:
     """List the variants with their formulas."""
-    found = _variants(operation)
+    from stablemax.registry import variants as all_variants
+
+    found = all_variants(operation)
     return Listing(
-        "variants",
         ("variant", "formula"),
         tuple((v.id, v.formula) for v in found),
         tuple(
@@ -57,9 +46,10 @@ def variants(operation: Operation | None) -> Listing:
 
 def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
+    from stablemax.formats import FORMATS
+
     found = list(FORMATS.values())
     return Listing(
-        "formats",
         (
             "format",
             "p",
@@ -113,9 +103,10 @@ def formats() -> Listing:
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
+    from stablemax.inputs.generated import PRESETS
+
     found = list(PRESETS.values())
     return Listing(
-        "presets",
         ("preset", "what it shows"),
         tuple((p.name, p.about) for p in found),
         tuple({"name": p.name, "about": p.about} for p in found),
@@ -124,9 +115,11 @@ def presets() -> Listing:
 
 def hazards(operation: Operation | None) -> Listing:
     """List the hazards, or those of one operation, with why they are here and where they were seen."""
+    from stablemax.formats import FLOAT32
+    from stablemax.inputs.hazards import HAZARDS
+
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
-        "hazards",
         ("hazard", "reason", "seen in", "operations"),
         tuple((h.name, h.reason, h.source, _operations(h)) for h in found),
         tuple(
@@ -150,6 +143,8 @@ def _operations(hazard: Hazard) -> str:
 
 def _input(case: HazardCase) -> dict[str, Any]:
     """Return a hazard's input as float32 holds it; of a large one the shape alone."""
+    from stablemax.formats import FLOAT32
+
     arrays: dict[str, Array | None] = {
         "logits": FLOAT32.round(case.logits),
         "labels": case.labels,
@@ -165,21 +160,18 @@ def _input(case: HazardCase) -> dict[str, Any]:
     }
 
 
-def render(listing: Listing, how: OutputFormat, *, color: str, to_file: bool) -> str:
-    """Write a listing."""
-    headers, rows = list(listing.headers), [list(r) for r in listing.rows]
-    if how is OutputFormat.TABLE:
-        from stablemax.render import console, tables
+def document(result: Listing) -> Document:
+    """Give the list as a table."""
+    return ((Table(result.headers, result.rows),),)
 
-        on = console.surface(color, to_file=to_file)
-        return console.printed(tables.grid(headers, rows, on), on)
-    if how is OutputFormat.JSON:
-        return data.document(listing.kind, {listing.kind: listing.records})
-    if how is OutputFormat.NDJSON:
-        return data.lines(list(listing.records))
-    write = {
-        OutputFormat.CSV: data.table_csv,
-        OutputFormat.PLAIN: data.table_plain,
-        OutputFormat.MARKDOWN: data.table_markdown,
-    }[how]
-    return write(headers, rows)
+
+def listing_kind(kind: str) -> ResultKind:
+    """Return the forms of a list of things of a kind."""
+    return ResultKind(
+        "a list",
+        kind,
+        content=lambda result: {kind: result.records},
+        document=document,
+        records=lambda result: result.records,
+        rows=lambda result: Rows(result.headers, result.rows),
+    )

@@ -1,0 +1,256 @@
+"""A result as a document: what is said, and in what order, whatever writes it.
+
+A writer decides how each block looks; a block says what it is. Nothing here knows of terminals, Markdown or Rich.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stablemax.text.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of text in one style."""
+
+    text: str
+    #: Colour and weight, as in `bold red`; that of the sign where it is empty
+    style: str = ""
+    #: An outcome whose glyph stands before the text
+    sign: Outcome | None = None
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result in a sentence or two."""
+
+    text: str
+    style: str = "bold"
+    #: The verdict in a word, for what has no colours
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was looked at and how, a line each."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """An aside, a paragraph each."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of what follows; level 1 is that of the whole document."""
+
+    text: str
+    level: int = 3
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines in words."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Lines beneath a heading, set in."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A list whose words may wrap, with a header."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell of a matrix says, on one line or, where there is little room, on more."""
+
+    wide: Span
+    narrow: Span | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a matrix."""
+
+    header: str
+    #: The header where all columns stand side by side
+    wide_header: str = ""
+    #: Where there is little room, columns of different groups stand in different tables, each with its group's title
+    group: str = ""
+    #: It stands at the end of the first table
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Cells that are never cut or wrapped; where there is little room, the columns are spread over several tables."""
+
+    title: str
+    columns: tuple[Column, ...]
+    labels: tuple[Span, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    #: The title stands in a line of its own above the table, not in its corner
+    title_above: bool = False
+    #: What the labels are, where no title says it
+    labels_are: str = ""
+    #: Least width of a column with cells on one line, and with narrow ones
+    wide_width: int = 0
+    narrow_width: int = 0
+    #: Cells stand on one line only where each column has this room
+    wide_room: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart, with its figure in words."""
+
+    title: str
+    name: str
+    value: float
+    text: str
+    is_ours: bool
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A chart; each group of bars has its own scale."""
+
+    title: str
+    titles_are: str
+    groups: tuple[tuple[Bar, ...], ...]
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What signs and words mean, one after another."""
+
+    entries: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Short keys with what they stand for; a key stays with its name."""
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code to copy: no line of it is wrapped."""
+
+    title: str
+    text: str
+    language: str = "python"
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of somebody's text, of which long lines may be cut."""
+
+    title: str
+    lines: tuple[str, ...]
+    more: str = ""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What one operation did: pieces that are never broken, in one style."""
+
+    name: str
+    pieces: tuple[Span, ...]
+    style: str
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of source, with what happened on it."""
+
+    number: int
+    text: str
+    happenings: tuple[Happening, ...]
+    is_blamed: bool
+    #: Why this line is to blame
+    blame: str = ""
+    #: Lines before it are left out
+    after_gap: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of source."""
+
+    file: str
+    lines: tuple[SourceLine, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Numbers for other programs, whole: the last column alone where the format has no columns."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that reproduces the result: one line, however long, for a copy of it must run."""
+
+    arguments: tuple[str, ...]
+
+
+Block = (
+    Finding
+    | Facts
+    | Note
+    | Heading
+    | Lines
+    | Items
+    | Table
+    | Matrix
+    | Bars
+    | Legend
+    | Keys
+    | Code
+    | Excerpt
+    | Source
+    | Values
+    | Command
+)
+Section = tuple[Block, ...]
+Document = tuple[Section, ...]
+"""Blocks of a section belong together; sections stand apart."""
+
+
+def outcome_legend(seen: set[Outcome | None]) -> tuple[Span, ...]:
+    """Explain the outcomes that occur, but for ok, worst failure last."""
+    from stablemax.text.outcomes import OUTCOMES, Outcome
+
+    order = (
+        Outcome.INACCURATE,
+        Outcome.LOST,
+        Outcome.OVERFLOW,
+        Outcome.NAN,
+        Outcome.INPUT_OVERFLOW,
+        Outcome.UNDEFINED,
+    )
+    return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order if o in seen)
