@@ -217,7 +217,7 @@ def verdict_row(operation: str, verdict: Verdict) -> list[str]:
     values: dict[str, Any] = {
         "operation": operation,
         **{f.name: getattr(verdict, f.name) for f in dataclasses.fields(verdict)},
-        **verdict.shares,
+        **{outcome.value: share for outcome, share in verdict.shares.items()},
     }
     if verdict.first_bad is not None:
         values |= {f"first_bad_{name}": value for name, value in dataclasses.asdict(verdict.first_bad).items()}

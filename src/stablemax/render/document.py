@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stablemax.text.outcomes import OUTCOMES
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stablemax.text.outcomes import Outcome
 
 
@@ -26,8 +30,12 @@ class Span:
 Line = tuple[Span, ...]
 
 
+class Block:
+    """What a document is made of."""
+
+
 @dataclass(frozen=True)
-class Finding:
+class Finding(Block):
     """The result in a sentence or two."""
 
     text: str
@@ -37,21 +45,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Block):
     """What was looked at and how, a line each."""
 
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Note:
+class Note(Block):
     """An aside, a paragraph each."""
 
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Heading:
+class Heading(Block):
     """The title of what follows; level 1 is that of the whole document."""
 
     text: str
@@ -59,21 +67,21 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Block):
     """Lines in words."""
 
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
-class Items:
+class Items(Block):
     """Lines beneath a heading, set in."""
 
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Block):
     """A list whose words may wrap, with a header."""
 
     headers: tuple[str, ...]
@@ -102,7 +110,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class Matrix(Block):
     """Cells that are never cut or wrapped; where there is little room, the columns are spread over several tables."""
 
     title: str
@@ -132,7 +140,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Bars(Block):
     """A chart; each group of bars has its own scale."""
 
     title: str
@@ -141,21 +149,21 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Legend:
+class Legend(Block):
     """What signs and words mean, one after another."""
 
     entries: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(Block):
     """Short keys with what they stand for; a key stays with its name."""
 
     entries: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Code:
+class Code(Block):
     """Code to copy: no line of it is wrapped."""
 
     title: str
@@ -164,7 +172,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class Excerpt(Block):
     """The beginning of somebody's text, of which long lines may be cut."""
 
     title: str
@@ -196,7 +204,7 @@ class SourceLine:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Block):
     """A file of source."""
 
     file: str
@@ -204,7 +212,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Values:
+class Values(Block):
     """Numbers for other programs, whole: the last column alone where the format has no columns."""
 
     headers: tuple[str, ...]
@@ -212,45 +220,19 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Block):
     """The command that reproduces the result: one line, however long, for a copy of it must run."""
 
     arguments: tuple[str, ...]
 
 
-Block = (
-    Finding
-    | Facts
-    | Note
-    | Heading
-    | Lines
-    | Items
-    | Table
-    | Matrix
-    | Bars
-    | Legend
-    | Keys
-    | Code
-    | Excerpt
-    | Source
-    | Values
-    | Command
-)
 Section = tuple[Block, ...]
 Document = tuple[Section, ...]
 """Blocks of a section belong together; sections stand apart."""
 
 
-def outcome_legend(seen: set[Outcome | None]) -> tuple[Span, ...]:
-    """Explain the outcomes that occur, but for ok, worst failure last."""
-    from stablemax.text.outcomes import OUTCOMES, Outcome
-
-    order = (
-        Outcome.INACCURATE,
-        Outcome.LOST,
-        Outcome.OVERFLOW,
-        Outcome.NAN,
-        Outcome.INPUT_OVERFLOW,
-        Outcome.UNDEFINED,
-    )
-    return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order if o in seen)
+def outcome_legend(seen: Iterable[Outcome | None]) -> tuple[Span, ...]:
+    """Explain the outcomes that occur, but for ok: failures first, from mild to bad."""
+    others = {outcome for outcome in seen if outcome is not None and outcome.severity}
+    order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
+    return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order)

@@ -172,7 +172,8 @@ def rows(result: Inspection) -> Rows:
 
 def _row(forecast: Forecast, result: Inspection) -> list[str]:
     of_format = next(f for f in result.formats if f.format == forecast.format)
-    values = {**dataclasses.asdict(forecast), "tied": of_format.tied, "safe": of_format.safe, **forecast.shares}
+    values = {**dataclasses.asdict(forecast), "tied": of_format.tied, "safe": of_format.safe}
+    values |= {outcome.value: share for outcome, share in forecast.shares.items()}
     return [cell(values.get(column)) for column in COLUMNS]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def written(document: model.Document, *, ascii_only: bool = False) -> str:
     """Write a document, an empty line between its blocks."""
-    blocks = [_BLOCKS[type(block)](block, ascii_only) for section in document for block in section]
+    blocks = [BLOCKS[type(block)](block, ascii_only) for section in document for block in section]
     return "\n\n".join(block.rstrip("\n") for block in blocks if block) + "\n"
 
 
@@ -54,7 +54,7 @@ def _finding(block: model.Finding) -> str:
     return f"**{block.label}**: {block.text}" if block.label else block.text
 
 
-def _lines(block: model.Lines, ascii_only: bool) -> str:  # noqa: FBT001 - as `_BLOCKS` calls all of them
+def _lines(block: model.Lines, ascii_only: bool) -> str:  # noqa: FBT001 - as `BLOCKS` calls all of them
     return items("".join(spelled(span, ascii_only=ascii_only) for span in line).strip() for line in block.lines)
 
 
@@ -87,7 +87,7 @@ def _source(block: model.Source, ascii_only: bool) -> str:  # noqa: FBT001
     return f"### {block.file}\n\n" + table(["line", "code", "operation", "what it gives"], rows)
 
 
-_BLOCKS: Mapping[type, Callable[[Any, bool], str]] = {
+BLOCKS: Mapping[type, Callable[[Any, bool], str]] = {
     model.Finding: lambda block, _: _finding(block),
     model.Facts: lambda block, _: items(block.lines),
     model.Note: lambda block, _: "\n\n".join(block.lines),

@@ -30,9 +30,9 @@ def written(document: model.Document, on: Surface) -> str:
         if index:
             laid.append(Text(""))
         for block in section:
-            whole = _WHOLE.get(type(block))
+            whole = WHOLE.get(type(block))
             if whole is None:
-                laid += _LAID[type(block)](block, on)
+                laid += LAID[type(block)](block, on)
                 continue
             # What is to be copied is not laid out: Rich would wrap it.
             pieces += [printed(laid, on), *(f"{line}\n" for line in whole(block))]
@@ -129,7 +129,7 @@ def _code(block: model.Code) -> list[str]:
     return [block.title, "", *(f"    {line}" if line else "" for line in code)]
 
 
-_LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
+LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Finding: lambda block, _: [Text(block.text, style=block.style)],
     model.Facts: lambda block, _: _dim(block.lines),
     model.Note: lambda block, _: _dim(block.lines),
@@ -144,7 +144,7 @@ _LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Excerpt: _excerpt,
     model.Source: _source,
 }
-_WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
+WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
     model.Code: _code,
     model.Values: lambda block: [row[-1] for row in block.rows],
     model.Command: lambda block: [f"reproduce: {quoted(block.arguments)}"],
