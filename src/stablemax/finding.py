@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def finding(reports: tuple[OperationReport, ...]) -> str:
-    """Put the result into a sentence or two: how much breaks, what first, and what holds.
-
-    Parameters
-    ----------
-    reports : tuple of OperationReport
-        All verdicts.
-    """
+    """Put the result into a sentence or two: how much breaks, what first, and what holds."""
     verdicts = [v for r in reports for v in r.verdicts if v.worst is not None]
     ran = dict.fromkeys(v.variant for v in verdicts)
     broken = [v for v in verdicts if v.worst is not None and v.worst.is_failure]
@@ -81,13 +75,7 @@ def _kind(names: Iterable[str]) -> str:
 
 
 def league_finding(standouts: tuple[Standout, ...]) -> str:
-    """Put the league into a few sentences: how many fail, the first of them, and who holds.
-
-    Parameters
-    ----------
-    standouts : tuple of Standout
-        By operation, implementation, format.
-    """
+    """Put the league into a few sentences: how many fail, the first of them, and who holds."""
     ran = [s for s in standouts if s.worst is not None]
     if not ran:
         return "Nothing was run."
@@ -154,12 +142,7 @@ def _telling(failing: list[Standout]) -> str:
 def check_finding(report: CheckReport, refusals: dict[str, str]) -> str:
     """Put a check's result into a sentence or two.
 
-    Parameters
-    ----------
-    report : CheckReport
-        All but its finding.
-    refusals : dict of str to str
-        By format, what the target did instead of an answer to an easy input.
+    Refusals say, by format, what the target did instead of an answer to an easy input.
     """
     name, formats = report.target, listed(report.formats) if report.formats else ""
     failed = [h for h in report.hazards if h.failed]

@@ -35,19 +35,7 @@ def percent_of(share: float) -> str:
 def finding_of(
     formats: Sequence[FormatForecast], forecasts: Sequence[Forecast], rows: int, judged: int, *, has_labels: bool
 ) -> str:
-    """Name the narrowest safe format, and what goes wrong in the ones that are narrower.
-
-    Parameters
-    ----------
-    formats : sequence of FormatForecast
-        From narrow to wide.
-    forecasts : sequence of Forecast
-        In these formats.
-    rows, judged : int
-        All rows, and those that have a softmax.
-    has_labels : bool
-        Whether the loss is of labels, or of the most likely classes.
-    """
+    """Name the narrowest safe format, and what goes wrong in the ones that are narrower."""
     if not judged:
         return f"No row has a softmax: each of {counted(rows, 'row')} has a NaN or +inf, or is -inf throughout."
     parts = [_verdict(formats, forecasts, has_labels=has_labels), *_wide(formats, forecasts)]

@@ -7,21 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.benchmarking.findings import means, times
 from stablemax.benchmarking.words import OURS
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.data import cell, versions
-from stablemax.render.document import (
-    Bar,
-    Bars,
-    Cell,
-    Column,
-    Command,
-    Document,
-    Facts,
-    Finding,
-    Matrix,
-    Section,
-    Span,
-)
+from stablemax.render.data import versions
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.wording import counted, listed
 
@@ -45,17 +33,18 @@ LEGEND = (
 """What a cell says."""
 
 
-def document(result: Benchmark, *, chart: bool = False) -> Document:
+def document(result: Benchmark, *, chart: bool = False) -> doc.Document:
     """Give the finding, means as bars, and a table for each operation, dtype and number of threads."""
-    sections: list[Section] = [(Finding(result.finding),), (Facts(tuple(facts(result))),), (_mean_bars(result),)]
+    facts_of = doc.Facts(tuple(facts(result)))
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (facts_of,), (_mean_bars(result),)]
     blocks: dict[str, list[TimedCase]] = {}
     for c in result.cases:
         blocks.setdefault(f"{c.operation}, {c.dtype}, {counted(c.threads, 'thread')}", []).append(c)
     for title, cases in blocks.items():
         matrix = _matrix(title, cases)
         sections.append((matrix, _case_bars(cases)) if chart else (matrix,))
-    end: Section = (Facts(LEGEND),)
-    return (*sections, (*end, Command(result.command)) if result.command else end)
+    end: doc.Section = (doc.Facts(LEGEND),)
+    return (*sections, doc.reproduced(end, result.command))
 
 
 def facts(result: Benchmark) -> list[str]:
@@ -114,60 +103,60 @@ def _shape(case: TimedCase) -> str:
     return f"{case.rows}x{case.classes}"
 
 
-def _matrix(title: str, cases: list[TimedCase]) -> Matrix:
+def _matrix(title: str, cases: list[TimedCase]) -> doc.Matrix:
     names = list(dict.fromkeys(t.implementation for c in cases for t in c.timings))
     rows = []
     for case in cases:
         by_name = {t.implementation: t for t in case.timings}
-        limit = Cell(Span(figures.share(case.limit_share)))
+        limit = doc.Cell(doc.Span(figures.share(case.limit_share)))
         rows.append((*(_cell(by_name.get(name)) for name in names), limit))
-    return Matrix(
+    return doc.Matrix(
         title,
-        (*map(Column, names), Column("limit", is_pinned=True)),
-        tuple(Span(_shape(case)) for case in cases),
+        (*map(doc.Column, names), doc.Column("limit", is_pinned=True)),
+        tuple(doc.Span(_shape(case)) for case in cases),
         tuple(rows),
         title_above=True,
     )
 
 
-def _cell(timing: Timing | None) -> Cell:
+def _cell(timing: Timing | None) -> doc.Cell:
     """Write time, spread, ratio and memory on one line, or on three."""
     if timing is None:
-        return Cell(Span("-", "dim"))
+        return doc.Cell(doc.Span("-", "dim"))
     is_ours = timing.implementation == OURS
     style = "" if is_ours else "red" if timing.ratio < 1 else "green"
     time, memory = duration(timing.median_s), size(timing.peak_bytes)
     spread = f"±{figures.share(timing.spread)}" if timing.calls > 1 else ""
     ratio = "" if is_ours else f"{times(timing.ratio)}x"
     wide = " ".join(text for text in (time, spread, ratio, memory) if text)
-    return Cell(Span(wide, style), Span(f"{time}\n{f'{ratio} {spread}'.strip()}\n{memory}", style))
+    return doc.Cell(doc.Span(wide, style), doc.Span(f"{time}\n{f'{ratio} {spread}'.strip()}\n{memory}", style))
 
 
-def _mean_bars(result: Benchmark) -> Bars:
+def _mean_bars(result: Benchmark) -> doc.Bars:
     """Draw a bar for every mean, all on one scale."""
     shapes = len({(c.rows, c.classes) for c in result.cases})
     dtypes = list(dict.fromkeys(c.dtype for c in result.cases))
     threads = list(dict.fromkeys(c.threads for c in result.cases))
     counts = counted(threads[0], "thread") if len(threads) == 1 else f"{listed([str(t) for t in threads])} threads"
     bars = tuple(
-        Bar(operation, name, ratio, f"{times(ratio)}x", name == OURS)
+        doc.Bar(operation, name, ratio, f"{times(ratio)}x", name == OURS)
         for operation, by_name in means(result.cases).items()
         for name, ratio in by_name.items()
     )
     title = f"time over ours, geometric mean over {counted(shapes, 'shape')}, {listed(dtypes)}, {counts}"
-    return Bars(title, "operation", (bars,))
+    return doc.Bars(title, "operation", (bars,))
 
 
-def _case_bars(cases: list[TimedCase]) -> Bars:
+def _case_bars(cases: list[TimedCase]) -> doc.Bars:
     """Draw a bar for every time; each shape has a scale of its own."""
     groups = (
         tuple(
-            Bar(_shape(c), t.implementation, t.median_s, duration(t.median_s), t.implementation == OURS)
+            doc.Bar(_shape(c), t.implementation, t.median_s, duration(t.median_s), t.implementation == OURS)
             for t in c.timings
         )
         for c in cases
     )
-    return Bars("", "shape", tuple(groups))
+    return doc.Bars("", "shape", tuple(groups))
 
 
 def records(result: Benchmark) -> Iterator[dict[str, Any]]:
@@ -178,10 +167,7 @@ def records(result: Benchmark) -> Iterator[dict[str, Any]]:
             yield {"kind": "timing", **of_case, **dataclasses.asdict(timing), **limit}
 
 
-def rows(result: Benchmark) -> Rows:
-    """Give a row for each timing."""
-    columns = (*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS)
-    return Rows(columns, ([cell(record[column]) for column in columns] for record in records(result)))
-
-
-BENCHMARK = ResultKind("a benchmark", "benchmark", document=document, records=records, rows=rows)
+_COLUMNS = (*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS)
+BENCHMARK = ResultKind(
+    "a benchmark", "benchmark", document=document, records=records, rows=lambda result: Rows(_COLUMNS, records(result))
+)

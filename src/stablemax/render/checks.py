@@ -4,28 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.comparisons import limit_of, outcome_words, place_words
-from stablemax.render.data import cell
-from stablemax.render.document import (
-    Block,
-    Cell,
-    Code,
-    Column,
-    Command,
-    Document,
-    Excerpt,
-    Facts,
-    Finding,
-    Legend,
-    Line,
-    Lines,
-    Matrix,
-    Note,
-    Section,
-    Span,
-    outcome_legend,
-)
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.results import Standing
 from stablemax.text.outcomes import OUTCOMES, Outcome
@@ -51,24 +32,24 @@ _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
 _TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung"}
 
 
-def document(report: CheckReport, *, details: bool = False) -> Document:
+def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     """Give the verdict, the hazards that it fails on or all, the laws that it breaks, and an input that shows it."""
-    finding = Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
-    sections: list[Section] = [(finding,), (Facts(tuple(facts(report))),)]
+    finding = doc.Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
+    sections: list[doc.Section] = [(finding,), (doc.Facts(tuple(facts(report))),)]
     sections += _hazards(report, details=details)
     broken = [law for law in report.laws if law.detail]
     if broken:
         names = dict.fromkeys(law.law for law in broken)
-        sections.append((Lines(tuple(_law([law for law in broken if law.law == name]) for name in names)),))
+        sections.append((doc.Lines(tuple(_law([law for law in broken if law.law == name]) for name in names)),))
     if report.printed:
         sections.append((_excerpt(report.printed),))
     example = report.counterexample
-    end: Section = (Command(report.command),) if report.command else ()
+    end: doc.Section = (doc.Command(report.command),) if report.command else ()
     if example is None or not example.code:
         return (*sections[:-1], (*sections[-1], *end))
     sections += [
-        (Code("smallest input that breaks it:", example.code),),
-        (Code("a test that fails until it is mended:", example.test),),
+        (doc.Code("smallest input that breaks it:", example.code),),
+        (doc.Code("a test that fails until it is mended:", example.test),),
     ]
     return (*sections, end) if end else tuple(sections)
 
@@ -85,24 +66,24 @@ def contract_words(contract: Contract) -> str:
     return f"{limit_of(contract.max_ulp)}{allowed}"
 
 
-def _excerpt(text: str) -> Excerpt:
+def _excerpt(text: str) -> doc.Excerpt:
     """Show the beginning of what somebody's code printed; its escape sequences must not reach a terminal."""
     lines = text.splitlines()
     first = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[:_PRINTED_LINES])
     more = f"and {counted(len(lines) - _PRINTED_LINES, 'more line')}" if len(lines) > _PRINTED_LINES else ""
-    return Excerpt("it printed:", tuple(first), more)
+    return doc.Excerpt("it printed:", tuple(first), more)
 
 
-def _law(broken: list[LawVerdict]) -> Line:
+def _law(broken: list[LawVerdict]) -> doc.Line:
     """Tell of one law in all formats; the example is that of the widest that breaks it."""
     failed = any(law.failed for law in broken)
     word = "law broken" if failed else "law broken, which is allowed"
     formats = listed([law.format for law in broken])
     text = f" {word}: {broken[0].law} in {formats}: {broken[-1].detail}"
-    return (Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK),)
+    return (doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK),)
 
 
-def _hazards(report: CheckReport, *, details: bool) -> list[Section]:
+def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
     """Show hazards x formats: the failing ones, or all of them."""
     names = list(dict.fromkeys(h.hazard for h in report.hazards))
     failing = {h.hazard for h in report.hazards if h.failed}
@@ -110,15 +91,15 @@ def _hazards(report: CheckReport, *, details: bool) -> list[Section]:
     if not chosen or not report.formats:
         return []
     shown = [h for h in report.hazards if h.hazard in chosen and h.worst is not None]
-    legend = list(outcome_legend({h.worst for h in shown}))
+    legend = list(doc.outcome_legend({h.worst for h in shown}))
     if any(_is_tiny(h, report.contract) for h in shown):
-        legend.append(Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
-    blocks: list[Block] = [_matrix(report, chosen)]
+        legend.append(doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
+    blocks: list[doc.Block] = [_matrix(report, chosen)]
     if legend:
-        blocks.append(Legend(tuple(legend)))
+        blocks.append(doc.Legend(tuple(legend)))
     passed = len({h.hazard for h in report.hazards if not h.skipped} - failing)
     if not details and passed:
-        blocks.append(Note((f"and {counted(passed, 'hazard')} on which it keeps its contract: --details",)))
+        blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details"))
     return [tuple(blocks)]
 
 
@@ -128,28 +109,28 @@ def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
     return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
 
 
-def _matrix(report: CheckReport, hazards: list[str]) -> Matrix:
+def _matrix(report: CheckReport, hazards: list[str]) -> doc.Matrix:
     by_place = {(h.hazard, h.format): h for h in report.hazards}
     longest = max(map(len, report.formats))
-    return Matrix(
+    return doc.Matrix(
         "hazard",
-        tuple(map(Column, report.formats)),
-        tuple(map(Span, hazards)),
+        tuple(map(doc.Column, report.formats)),
+        tuple(map(doc.Span, hazards)),
         tuple(tuple(_cell(by_place.get((name, f)), report.contract) for f in report.formats) for name in hazards),
         wide_width=max(_WIDE, longest),
         narrow_width=max(_NARROW, longest),
     )
 
 
-def _cell(verdict: HazardVerdict | None, contract: Contract) -> Cell:
+def _cell(verdict: HazardVerdict | None, contract: Contract) -> doc.Cell:
     if verdict is None or verdict.skipped:
-        return Cell(Span("not run", "dim"))
+        return doc.Cell(doc.Span("not run", "dim"))
     outcome, wide, narrow = _words(verdict)
     style = below = ""
     if outcome.is_failure and not verdict.failed:
         style = "dim"
         below = "\n(allowed)" if outcome in contract.allow else f"\n({_TINY})"
-    return Cell(Span(f" {wide}{below}", style, outcome), Span(f" {narrow}{below}", style, outcome))
+    return doc.Cell(doc.Span(f" {wide}{below}", style, outcome), doc.Span(f" {narrow}{below}", style, outcome))
 
 
 def _words(verdict: HazardVerdict) -> tuple[Outcome, str, str]:
@@ -180,16 +161,8 @@ def _shorter(figure: str) -> str:
 
 def records(report: CheckReport) -> Iterator[dict[str, Any]]:
     """Give a record for each hazard in each format."""
-    return ({"kind": "hazard", "target": report.target, **_record(h)} for h in report.hazards)
-
-
-def _record(verdict: HazardVerdict) -> dict[str, Any]:
-    return {column: getattr(verdict, column) for column in HAZARD_COLUMNS}
-
-
-def rows(report: CheckReport) -> Rows:
-    """Give a row for each hazard in each format."""
-    return Rows(HAZARD_COLUMNS, (list(map(cell, _record(h).values())) for h in report.hazards))
+    for h in report.hazards:
+        yield {"kind": "hazard", "target": report.target, **{column: getattr(h, column) for column in HAZARD_COLUMNS}}
 
 
 def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
@@ -246,4 +219,11 @@ def _evidence(report: CheckReport) -> str:
     return "\n\n".join(parts)
 
 
-CHECK = ResultKind("a check", "check", document=document, records=records, rows=rows, checks=checks)
+CHECK = ResultKind(
+    "a check",
+    "check",
+    document=document,
+    records=records,
+    rows=lambda report: Rows(HAZARD_COLUMNS, records(report)),
+    checks=checks,
+)

@@ -6,23 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.data import cell
-from stablemax.render.document import (
-    Cell,
-    Column,
-    Command,
-    Document,
-    Facts,
-    Finding,
-    Heading,
-    Legend,
-    Lines,
-    Matrix,
-    Section,
-    Span,
-    outcome_legend,
-)
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.vocabulary import is_built_in
@@ -31,7 +16,7 @@ from stablemax.wording import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.results import Comparison, InputSummary, OperationReport, Place, Verdict
+    from stablemax.results import Comparison, InputSummary, OperationReport, Place, Standout, Verdict
 
 _FIGURES = ("error_ulp", "error_u", "error_over_bound", "sum_error", "mean", "mean_error_ulp")
 VERDICT_COLUMNS = (
@@ -52,9 +37,9 @@ _ADDED = {
 }
 
 
-def document(result: Comparison, *, details: bool = False, show_values: bool = False) -> Document:
+def document(result: Comparison, *, details: bool = False, show_values: bool = False) -> doc.Document:
     """Say what breaks, then show a table for each operation, then what the words mean."""
-    sections: list[Section] = [(Finding(result.finding),), (Facts(tuple(facts(result))),)]
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
     for report in result.reports:
         sections.append((_matrix(report, result.formats),))
         if details:
@@ -62,9 +47,9 @@ def document(result: Comparison, *, details: bool = False, show_values: bool = F
         if show_values:
             sections += [_values(v) for v in report.verdicts if v.values]
     seen = {o for v in result.verdicts for o in (v.shares if details or show_values else (v.worst,))}
-    lead = Span("worst outcome of all cells, with its share or the largest error")
-    end: Section = (Legend((lead, *outcome_legend(seen))),)
-    return (*sections, (*end, Command(result.command)) if result.command else end)
+    lead = doc.Span("worst outcome of all cells, with its share or the largest error")
+    end: doc.Section = (doc.Legend((lead, *doc.outcome_legend(seen))),)
+    return (*sections, doc.reproduced(end, result.command))
 
 
 def facts(result: Comparison) -> list[str]:
@@ -109,13 +94,13 @@ def _libraries(result: Comparison) -> str:
     return f"with {listed(versions)}{theirs}{ours}"
 
 
-def _matrix(report: OperationReport, formats: tuple[str, ...]) -> Matrix:
+def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
     names = list(dict.fromkeys(v.variant for v in report.verdicts))
     by_place = {(v.variant, v.format): v for v in report.verdicts}
-    return Matrix(
+    return doc.Matrix(
         report.operation,
-        tuple(map(Column, formats)),
-        tuple(Span(row_label(name)) for name in names),
+        tuple(map(doc.Column, formats)),
+        tuple(doc.Span(row_label(name)) for name in names),
         tuple(tuple(_cell(by_place[name, fmt]) for fmt in formats) for name in names),
         narrow_width=_NARROW,
         wide_width=_NARROW,
@@ -134,21 +119,21 @@ def row_label(variant: str) -> str:
     return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
-def _cell(verdict: Verdict) -> Cell:
+def _cell(verdict: Verdict) -> doc.Cell:
     if verdict.worst is None:
-        return Cell(Span("not run", "dim"))
+        return doc.Cell(doc.Span("not run", "dim"))
     return outcome_cell(verdict.worst, _figure(verdict), _NARROW)
 
 
-def outcome_cell(outcome: Outcome, figure: str, room: int) -> Cell:
+def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
     """Return an outcome's word with a figure; narrow, broken between words: "– input" and "overflow 100%"."""
     word = OUTCOMES[outcome].word
-    wide = Span(f" {word} {figure}".rstrip(), sign=outcome)
+    wide = doc.Span(f" {word} {figure}".rstrip(), sign=outcome)
     if len(wide.text) < room:
-        return Cell(wide)
+        return doc.Cell(wide)
     head, _, tail = word.rpartition(" ")
     narrow = f" {head}\n{tail} {figure}" if head else f" {word}\n{figure}"
-    return Cell(wide, Span(narrow, sign=outcome))
+    return doc.Cell(wide, doc.Span(narrow, sign=outcome))
 
 
 def _figure(verdict: Verdict) -> str:
@@ -159,12 +144,13 @@ def _figure(verdict: Verdict) -> str:
     return figures.share(verdict.shares[verdict.worst])
 
 
-def _details(verdict: Verdict) -> Section:
-    heading = Heading(f"{verdict.variant} in {verdict.format}")
+def _details(verdict: Verdict) -> doc.Section:
+    heading = doc.Heading(f"{verdict.variant} in {verdict.format}")
     if verdict.worst is None:
-        return (heading, Lines(((Span(f"  not run: {verdict.skipped}", "dim"),),)))
-    shares = [Span(f" {OUTCOMES[o].word} {figures.share(share)}  ", sign=o) for o, share in verdict.shares.items()]
-    return (heading, Lines(((Span("  "), *shares), *((Span(f"  {line}"),) for line in detail_lines(verdict)))))
+        return (heading, doc.Lines(((doc.Span(f"  not run: {verdict.skipped}", "dim"),),)))
+    shares = [doc.Span(f" {OUTCOMES[o].word} {figures.share(share)}  ", sign=o) for o, share in verdict.shares.items()]
+    figures_of = doc.words(*(f"  {line}" for line in detail_lines(verdict)))
+    return (heading, doc.Lines(((doc.Span("  "), *shares),)), figures_of)
 
 
 def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
@@ -189,15 +175,15 @@ def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
     return [line for line in lines if line]
 
 
-def _values(verdict: Verdict) -> Section:
+def _values(verdict: Verdict) -> doc.Section:
     lines = []
     for row in verdict.values:
-        spans = [Span(f"  row {row.row}:")]
+        spans = [doc.Span(f"  row {row.row}:")]
         for value, outcome in zip(row.values, row.outcomes, strict=True):
             sign = None if outcome is Outcome.OK else outcome
-            spans += [Span(" "), Span(figures.number(value, verdict.format), sign=sign)]
+            spans += [doc.Span(" "), doc.Span(figures.number(value, verdict.format), sign=sign)]
         lines.append(tuple(spans))
-    return (Heading(f"{verdict.variant} in {verdict.format}"), Lines(tuple(lines)))
+    return (doc.Heading(f"{verdict.variant} in {verdict.format}"), doc.Lines(tuple(lines)))
 
 
 def records(result: Comparison) -> Iterator[dict[str, Any]]:
@@ -209,10 +195,10 @@ def records(result: Comparison) -> Iterator[dict[str, Any]]:
 
 def rows(result: Comparison) -> Rows:
     """Give a row for each verdict."""
-    return Rows(VERDICT_COLUMNS, (verdict_row(r.operation, v) for r in result.reports for v in r.verdicts))
+    return Rows(VERDICT_COLUMNS, [verdict_row(r.operation, v) for r in result.reports for v in r.verdicts])
 
 
-def verdict_row(operation: str, verdict: Verdict) -> list[str]:
+def verdict_row(operation: str, verdict: Verdict) -> dict[str, Any]:
     """Flatten a verdict to the cells of `VERDICT_COLUMNS`."""
     values: dict[str, Any] = {
         "operation": operation,
@@ -221,7 +207,7 @@ def verdict_row(operation: str, verdict: Verdict) -> list[str]:
     }
     if verdict.first_bad is not None:
         values |= {f"first_bad_{name}": value for name, value in dataclasses.asdict(verdict.first_bad).items()}
-    return [cell(values.get(column)) for column in VERDICT_COLUMNS]
+    return values
 
 
 def checks(result: Comparison, failures: frozenset[Outcome]) -> Checks:
@@ -232,10 +218,7 @@ def checks(result: Comparison, failures: frozenset[Outcome]) -> Checks:
 
 
 def _check(verdict: Verdict, group: str, failures: frozenset[Outcome]) -> Check:
-    check = Check(group, verdict.variant, verdict.format)
-    if verdict.worst is None:
-        return dataclasses.replace(check, skipped=verdict.skipped or "not run")
-    check = dataclasses.replace(check, outcome=outcome_words(verdict.worst, verdict.error_ulp))
+    check = outcome_check(group, verdict.variant, verdict)
     hits = failures & verdict.shares.keys()
     if not hits:
         return check
@@ -247,6 +230,13 @@ def _check(verdict: Verdict, group: str, failures: frozenset[Outcome]) -> Check:
     failure = f"{failure}: {verdict.cause}" if verdict.cause else failure
     details = gives(verdict.first_bad, verdict.format)
     return dataclasses.replace(check, failure=failure, kind=kind.value, details=details)
+
+
+def outcome_check(group: str, subject: str, verdict: Verdict | Standout) -> Check:
+    """Return a check that says what came out, or why nothing was run."""
+    if verdict.worst is None:
+        return Check(group, subject, verdict.format, skipped=verdict.skipped or "not run")
+    return Check(group, subject, verdict.format, outcome_words(verdict.worst, verdict.error_ulp))
 
 
 def outcome_words(worst: Outcome, error_ulp: float | None) -> str:

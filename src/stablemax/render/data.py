@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stablemax.results import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from stablemax.render.forms import Rows
 
@@ -63,7 +63,7 @@ def json_line(record: Any) -> str:
 
 
 def cell(value: Any) -> str:
-    """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON.
+    """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON, names with spaces between.
 
     Examples
     --------
@@ -76,18 +76,19 @@ def cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value))
-    return str(value)
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _with_headers(table: Rows) -> Iterator[Any]:
+def _lines(table: Rows) -> Iterator[Sequence[str]]:
     if table.headers:
         yield table.headers
-    yield from table.rows
+    for row in table.rows:
+        yield [cell(row.get(name)) for name in table.headers] if isinstance(row, Mapping) else row
 
 
 def comma_separated(table: Rows) -> Iterator[str]:
     """Write CSV, line by line."""
-    for row in _with_headers(table):
+    for row in _lines(table):
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(row)
         yield line.getvalue()
@@ -95,5 +96,5 @@ def comma_separated(table: Rows) -> Iterator[str]:
 
 def tab_separated(table: Rows) -> Iterator[str]:
     """Write tab-separated lines, for cut and awk."""
-    for row in _with_headers(table):
+    for row in _lines(table):
         yield "\t".join(c.replace("\t", " ").replace("\n", " ") for c in row) + "\n"

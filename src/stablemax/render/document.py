@@ -52,13 +52,6 @@ class Facts(Block):
 
 
 @dataclass(frozen=True)
-class Note(Block):
-    """An aside, a paragraph each."""
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Heading(Block):
     """The title of what follows; level 1 is that of the whole document."""
 
@@ -150,7 +143,7 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Legend(Block):
-    """What signs and words mean, one after another."""
+    """What signs and words mean, or another aside: one entry after another."""
 
     entries: tuple[Span, ...]
 
@@ -236,3 +229,18 @@ def outcome_legend(seen: Iterable[Outcome | None]) -> tuple[Span, ...]:
     others = {outcome for outcome in seen if outcome is not None and outcome.severity}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
     return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order)
+
+
+def words(*texts: str) -> Lines:
+    """Return lines in no style."""
+    return Lines(tuple((Span(text),) for text in texts))
+
+
+def aside(*texts: str) -> Legend:
+    """Return an aside in no style."""
+    return Legend(tuple(map(Span, texts)))
+
+
+def reproduced(section: Section, command: tuple[str, ...]) -> Section:
+    """Put the command that reproduces a result behind its last section."""
+    return (*section, Command(command)) if command else section

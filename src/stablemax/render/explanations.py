@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.document import Block, Document, Finding, Heading, Items
 from stablemax.render.forms import ResultKind
 from stablemax.text.outcomes import OUTCOMES, Outcome
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from stablemax.results import Example, Explanation
 
 
-def document(result: Explanation) -> Document:
+def document(result: Explanation) -> doc.Document:
     """Give the declaration in words, part by part, with a live example."""
-    parts: list[Block] = []
+    parts: list[doc.Block] = []
     for title, lines in _parts(result):
         if lines:
-            parts += [Heading(title, level=2), Items(tuple(lines))]
-    return ((Heading(result.variant, level=1), Finding(result.summary, style="")), tuple(parts))
+            parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
+    return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
 
 
 def _parts(result: Explanation) -> list[tuple[str, list[str]]]:

@@ -29,7 +29,8 @@ class Rows:
     """Cells of a table for a program, with their headers; no headers where there are only numbers."""
 
     headers: tuple[str, ...]
-    rows: Iterable[Sequence[str]]
+    #: Cells in words, or values by header
+    rows: Iterable[Sequence[str] | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,9 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.comparisons import outcome_cell
-from stablemax.render.data import cell
-from stablemax.render.document import (
-    Block,
-    Cell,
-    Column,
-    Command,
-    Document,
-    Facts,
-    Finding,
-    Legend,
-    Matrix,
-    Note,
-    Section,
-    Span,
-    Table,
-    outcome_legend,
-)
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.text.outcomes import Outcome
 from stablemax.wording import counted, listed
@@ -58,18 +42,17 @@ SAFE = (
 COLUMNS = ("format", "formula", "operation", "rows", "worst", *(o.value for o in Outcome), "tied", "safe")
 
 
-def document(result: Inspection) -> Document:
+def document(result: Inspection) -> doc.Document:
     """Give the finding, what the logits are, and what becomes of them in each format."""
-    sections: list[Section] = [(Finding(result.finding),), (Facts(tuple(facts(result))),)]
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
     quantiles = [q for q in result.quantiles if q.rows]
     if quantiles:
         sections.append(_quantiles(quantiles))
     sections.append(_sightings(result))
     sections.append((_forecasts(result),))
-    lead = Span("each cell: the worst outcome of any row, with the share of the rows that have it")
-    legend = Legend((lead, *outcome_legend({f.worst for f in result.forecasts}), Span(SAFE)))
-    sections.append((legend, Command(result.command)) if result.command else (legend,))
-    return tuple(sections)
+    lead = doc.Span("each cell: the worst outcome of any row, with the share of the rows that have it")
+    legend = doc.Legend((lead, *doc.outcome_legend({f.worst for f in result.forecasts}), doc.Span(SAFE)))
+    return (*sections, doc.reproduced((legend,), result.command))
 
 
 def facts(result: Inspection) -> list[str]:
@@ -91,16 +74,16 @@ def facts(result: Inspection) -> list[str]:
     return lines
 
 
-def _quantiles(quantiles: list[Quantiles]) -> Section:
+def _quantiles(quantiles: list[Quantiles]) -> doc.Section:
     names = {0: "min", 100: "max"}
     headers = ("of each row", *(names.get(p, f"{p}%") for p in quantiles[0].percent))
-    table = Table(headers, tuple((q.of, *_shown(q)) for q in quantiles))
+    table = doc.Table(headers, tuple((q.of, *_shown(q)) for q in quantiles))
     rough = [q for q in quantiles if q.digits is not None]
     if not rough:
         return (table,)
     fewest = min(q.digits or 0 for q in rough)
     digits = "1 digit" if fewest == 1 else f"{fewest} digits"
-    return (table, Note((f"between min and max to {digits}: {listed([q.of for q in rough])}",)))
+    return (table, doc.aside(f"between min and max to {digits}: {listed([q.of for q in rough])}"))
 
 
 def _shown(quantiles: Quantiles) -> list[str]:
@@ -110,59 +93,58 @@ def _shown(quantiles: Quantiles) -> list[str]:
     return [f"{value:.{n}g}" for value, n in zip(quantiles.values, digits, strict=True)]
 
 
-def _sightings(result: Inspection) -> Section:
+def _sightings(result: Inspection) -> doc.Section:
     """Show what was looked for and is there, and name what is not."""
-    blocks: list[Block] = []
+    blocks: list[doc.Block] = []
     rows = []
     for s in (s for s in result.sightings if s.rows):
         file = f"{s.first_file} " if result.files > 1 else ""
         cells = f"{s.cells:,}" if s.what in _CELLS else ""
         rows.append((_SIGHTED[s.what], f"{s.rows:,}", cells, f"{file}row {s.first_row:,}"))
     if rows:
-        blocks.append(Table(("logits", "rows", "cells", "first"), tuple(rows)))
+        blocks.append(doc.Table(("logits", "rows", "cells", "first"), tuple(rows)))
     unseen = (s.what for s in result.sightings if not s.rows)
     absent = [_SIGHTED[what] for what in unseen if result.labels or what not in _ABOUT_LABELS]
     if absent:
-        blocks.append(Note((f"no row with: {', '.join(absent)}",)))
+        blocks.append(doc.aside(f"no row with: {', '.join(absent)}"))
     return tuple(blocks)
 
 
-def _forecasts(result: Inspection) -> Matrix:
+def _forecasts(result: Inspection) -> doc.Matrix:
     """Show the formats; what is said of a whole format stands beside the shifted formula."""
     by_place = {(f.format, f.formula, f.operation): f for f in result.forecasts}
     places = [(formula, operation) for formula in _FORMULAS for operation in _HEADERS]
-    columns = [Column(_HEADERS[o], f"{formula} {_HEADERS[o]}", formula) for formula, o in places]
+    columns = [doc.Column(_HEADERS[o], f"{formula} {_HEADERS[o]}", formula) for formula, o in places]
     last = _FORMULAS[-1]
     rows = []
     for f in result.formats:
         cells = [_cell(by_place[f.format, formula, o]) for formula, o in places]
-        safe = Span(" yes", sign=Outcome.OK) if f.safe else Span(" no", sign=Outcome.NAN)
-        rows.append((*cells, Cell(Span(figures.share(f.tied))), Cell(safe)))
-    return Matrix(
+        safe = doc.Span(" yes", sign=Outcome.OK) if f.safe else doc.Span(" no", sign=Outcome.NAN)
+        rows.append((*cells, doc.Cell(doc.Span(figures.share(f.tied))), doc.Cell(safe)))
+    return doc.Matrix(
         "",
-        (*columns, Column("tied", group=last), Column("safe", group=last)),
-        tuple(Span(f.format) for f in result.formats),
+        (*columns, doc.Column("tied", group=last), doc.Column("safe", group=last)),
+        tuple(doc.Span(f.format) for f in result.formats),
         tuple(rows),
         labels_are="format",
     )
 
 
-def _cell(forecast: Forecast) -> Cell:
+def _cell(forecast: Forecast) -> doc.Cell:
     if not forecast.rows:
-        return Cell(Span("no row", "dim"))
+        return doc.Cell(doc.Span("no row", "dim"))
     share = "" if forecast.worst is Outcome.OK else figures.share(forecast.shares[forecast.worst])
     return outcome_cell(forecast.worst, share, _NARROW)
 
 
 def records(result: Inspection) -> Iterator[dict[str, Any]]:
     """Give a record for each sighting, distribution and forecast."""
-    for kind, parts in (
-        ("sighting", result.sightings),
-        ("quantiles", result.quantiles),
-        ("forecast", result.forecasts),
-    ):
-        for part in parts:
-            yield {"kind": kind, **dataclasses.asdict(part)}
+    parts: dict[str, tuple[Any, ...]] = {
+        "sighting": result.sightings,
+        "quantiles": result.quantiles,
+        "forecast": result.forecasts,
+    }
+    return ({"kind": kind, **dataclasses.asdict(part)} for kind, every in parts.items() for part in every)
 
 
 def rows(result: Inspection) -> Rows:
@@ -170,11 +152,10 @@ def rows(result: Inspection) -> Rows:
     return Rows(COLUMNS, (_row(f, result) for f in result.forecasts))
 
 
-def _row(forecast: Forecast, result: Inspection) -> list[str]:
+def _row(forecast: Forecast, result: Inspection) -> dict[str, Any]:
     of_format = next(f for f in result.formats if f.format == forecast.format)
     values = {**dataclasses.asdict(forecast), "tied": of_format.tied, "safe": of_format.safe}
-    values |= {outcome.value: share for outcome, share in forecast.shares.items()}
-    return [cell(values.get(column)) for column in COLUMNS]
+    return values | {outcome.value: share for outcome, share in forecast.shares.items()}
 
 
 INSPECTION = ResultKind("an inspection", "inspection", document=document, records=records, rows=rows)

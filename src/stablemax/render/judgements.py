@@ -5,40 +5,40 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.checks import contract_words
 from stablemax.render.comparisons import (
     VERDICT_COLUMNS,
     detail_lines,
     input_line,
-    outcome_words,
+    outcome_check,
     place_words,
     verdict_row,
 )
-from stablemax.render.document import Cell, Column, Command, Document, Facts, Finding, Lines, Matrix, Section, Span
-from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.forms import Checks, ResultKind, Rows
 from stablemax.text.outcomes import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
     from stablemax.results import JudgeReport
 
 
-def document(report: JudgeReport) -> Document:
+def document(report: JudgeReport) -> doc.Document:
     """Give the verdict, the outcomes with their shares, and all the figures."""
     shares = report.verdict.shares
-    matrix = Matrix(
+    matrix = doc.Matrix(
         "outcome",
-        (Column("share of the cells"),),
-        tuple(Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares),
-        tuple((Cell(Span(figures.share(share))),) for share in shares.values()),
+        (doc.Column("share of the cells"),),
+        tuple(doc.Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares),
+        tuple((doc.Cell(doc.Span(figures.share(share))),) for share in shares.values()),
     )
     details = detail_lines(report.verdict, f"the bound of {report.bound_of}")
-    end: Section = (Lines(tuple((Span(line),) for line in details)),) if details else ()
+    end: doc.Section = (doc.words(*details),) if details else ()
     return (
-        (Finding(report.finding, "bold green" if report.passed else "bold red"),),
-        (Facts(tuple(facts(report))),),
+        (doc.Finding(report.finding, "bold green" if report.passed else "bold red"),),
+        (doc.Facts(tuple(facts(report))),),
         (matrix,),
-        (*end, Command(report.command)) if report.command else end,
+        doc.reproduced(end, report.command),
     )
 
 
@@ -63,14 +63,10 @@ def rows(report: JudgeReport) -> Rows:
 def checks(report: JudgeReport, _: frozenset[Outcome]) -> Checks:
     """Give one check; what is a failure the contract has said."""
     verdict = report.verdict
-    check = Check("stablemax.judge", f"{report.output} as {report.operation}", verdict.format)
-    if verdict.worst is None:
-        check = dataclasses.replace(check, skipped=verdict.skipped or "not run")
-    else:
-        check = dataclasses.replace(check, outcome=outcome_words(verdict.worst, verdict.error_ulp))
-        if not report.passed:
-            details = place_words(verdict.first_bad, verdict.format)
-            check = dataclasses.replace(check, failure=report.finding, kind=verdict.worst.value, details=details)
+    check = outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)
+    if verdict.worst is not None and not report.passed:
+        details = place_words(verdict.first_bad, verdict.format)
+        check = dataclasses.replace(check, failure=report.finding, kind=verdict.worst.value, details=details)
     return Checks(f"stablemax judge {report.output}", report.finding, (check,))
 
 

@@ -5,24 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.comparisons import limit_of, outcome_words
-from stablemax.render.data import cell
-from stablemax.render.document import (
-    Cell,
-    Column,
-    Command,
-    Document,
-    Facts,
-    Finding,
-    Keys,
-    Legend,
-    Lines,
-    Matrix,
-    Section,
-    Span,
-    outcome_legend,
-)
+from stablemax.render.comparisons import limit_of, outcome_check
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.vocabulary import is_built_in
@@ -40,20 +25,20 @@ COLUMNS = (
 ByImplementation = dict[str, dict[str, "Standout"]]
 
 
-def document(result: League, *, details: bool = False) -> Document:
+def document(result: League, *, details: bool = False) -> doc.Document:
     """Say how many fail, then show a table for each operation with its hazards, then what the cells say."""
-    sections: list[Section] = [(Finding(result.finding),), (Facts(tuple(facts(result))),)]
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
     for operation, implementations in _by_operation(result).items():
         keys = _keys(implementations)
-        section: Section = (_matrix(operation, implementations, result.formats, keys),)
+        section: doc.Section = (_matrix(operation, implementations, result.formats, keys),)
         if keys:
-            section += (Keys(tuple(f"{key} {name}" for name, key in keys.items())),)
+            section += (doc.Keys(tuple(f"{key} {name}" for name, key in keys.items())),)
         if details:
             every = (s for row in implementations.values() for s in row.values())
-            section += (Lines(tuple((Span(line),) for s in every for line in _details(s))),)
+            section += (doc.words(*(line for s in every for line in _details(s))),)
         sections.append(section)
-    end: Section = (Legend(_legend({s.worst for s in result.standouts})),)
-    return (*sections, (*end, Command(result.command)) if result.command else end)
+    end: doc.Section = (doc.Legend(_legend({s.worst for s in result.standouts})),)
+    return (*sections, doc.reproduced(end, result.command))
 
 
 def facts(result: League) -> list[str]:
@@ -80,12 +65,12 @@ def _by_operation(result: League) -> dict[str, ByImplementation]:
 
 def _matrix(
     operation: str, implementations: ByImplementation, formats: tuple[str, ...], keys: dict[str, str]
-) -> Matrix:
-    return Matrix(
+) -> doc.Matrix:
+    return doc.Matrix(
         operation,
-        tuple(map(Column, formats)),
-        tuple(Span(_label(next(iter(row.values())))) for row in implementations.values()),
-        tuple(tuple(Cell(_words(row[fmt], keys)) for fmt in formats) for row in implementations.values()),
+        tuple(map(doc.Column, formats)),
+        tuple(doc.Span(_label(next(iter(row.values())))) for row in implementations.values()),
+        tuple(tuple(doc.Cell(_words(row[fmt], keys)) for fmt in formats) for row in implementations.values()),
         title_above=True,
     )
 
@@ -98,17 +83,17 @@ def _label(standout: Standout) -> str:
     return home if name == standout.operation else standout.implementation
 
 
-def _words(standout: Standout, keys: dict[str, str]) -> Span:
+def _words(standout: Standout, keys: dict[str, str]) -> doc.Span:
     """Write a cell: the largest error where all holds, else the outcome, how many hazards, and a key to the worst."""
     worst = standout.worst
     if worst is None:
-        return Span("not run", "dim")
+        return doc.Span("not run", "dim")
     if worst is Outcome.OK:
-        return Span(f" {figures.short_error(standout.error_ulp)}".rstrip(), sign=worst)
+        return doc.Span(f" {figures.short_error(standout.error_ulp)}".rstrip(), sign=worst)
     key = keys[standout.worst_hazard]
     if worst is Outcome.INACCURATE:
-        return Span(f" {figures.short_error(standout.error_ulp)} {key}", sign=worst)
-    return Span(f" {OUTCOMES[worst].word} {len(standout.failed)} {key}", sign=worst)
+        return doc.Span(f" {figures.short_error(standout.error_ulp)} {key}", sign=worst)
+    return doc.Span(f" {OUTCOMES[worst].word} {len(standout.failed)} {key}", sign=worst)
 
 
 def _keys(implementations: ByImplementation) -> dict[str, str]:
@@ -129,14 +114,14 @@ def _letters(index: int) -> str:
     return (_letters(head - 1) if head else "") + chr(ord("a") + last)
 
 
-def _legend(seen: set[Outcome | None]) -> tuple[Span, ...]:
+def _legend(seen: set[Outcome | None]) -> tuple[doc.Span, ...]:
     """Explain what a cell says."""
-    entries = [Span("worst outcome over all hazards")]
+    entries = [doc.Span("worst outcome over all hazards")]
     if Outcome.OK in seen:
-        entries.append(Span(" ok: the largest error, nothing fails", sign=Outcome.OK))
-    entries += outcome_legend({o for o in seen if o is not None and o.is_failure})
+        entries.append(doc.Span(" ok: the largest error, nothing fails", sign=Outcome.OK))
+    entries += doc.outcome_legend({o for o in seen if o is not None and o.is_failure})
     if any(o is not None and o.is_failure for o in seen):
-        entries.append(Span("a number: on how many hazards it fails; a letter: the one that the outcome is of"))
+        entries.append(doc.Span("a number: on how many hazards it fails; a letter: the one that the outcome is of"))
     return tuple(entries)
 
 
@@ -159,16 +144,6 @@ def records(result: League) -> Iterator[dict[str, Any]]:
     return ({"kind": "standout", **dataclasses.asdict(s)} for s in result.standouts)
 
 
-def rows(result: League) -> Rows:
-    """Give a row for each implementation in each format."""
-    return Rows(COLUMNS, (_row(s) for s in result.standouts))
-
-
-def _row(standout: Standout) -> list[str]:
-    values = {**dataclasses.asdict(standout), "failed": " ".join(standout.failed)}
-    return [cell(values[column]) for column in COLUMNS]
-
-
 def checks(result: League, failures: frozenset[Outcome]) -> Checks:
     """Give a check for each implementation in each format."""
     every = (_check(s, failures) for s in result.standouts)
@@ -176,10 +151,7 @@ def checks(result: League, failures: frozenset[Outcome]) -> Checks:
 
 
 def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
-    check = Check(f"stablemax.league.{standout.operation}", standout.implementation, standout.format)
-    if standout.worst is None:
-        return dataclasses.replace(check, skipped=standout.skipped or "not run")
-    check = dataclasses.replace(check, outcome=outcome_words(standout.worst, standout.error_ulp))
+    check = outcome_check(f"stablemax.league.{standout.operation}", standout.implementation, standout)
     hits = failures & standout.outcomes.keys()
     if not hits:
         return check
@@ -189,4 +161,11 @@ def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
     return dataclasses.replace(check, failure=failure, kind=kind.value, details=f"hazards: {listed(names)}")
 
 
-LEAGUE = ResultKind("a league", "league", document=document, records=records, rows=rows, checks=checks)
+LEAGUE = ResultKind(
+    "a league",
+    "league",
+    document=document,
+    records=records,
+    rows=lambda league: Rows(COLUMNS, records(league)),
+    checks=checks,
+)

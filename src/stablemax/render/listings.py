@@ -21,12 +21,10 @@ _SHOWN_CELLS = 64
 class Listing:
     """A list of like things."""
 
-    #: Columns of the tables
-    headers: tuple[str, ...]
-    #: Cells of the tables
-    rows: tuple[tuple[str, ...], ...]
+    #: What tables show of each, by header
+    cells: list[dict[str, str]]
     #: The same and more, for JSON
-    records: tuple[dict[str, Any], ...]
+    records: list[dict[str, Any]]
 
 
 def variants(operation: Operation | None) -> Listing:
@@ -34,13 +32,10 @@ def variants(operation: Operation | None) -> Listing:
     from stablemax.registry import variants as all_variants
 
     found = all_variants(operation)
+    names = ("id", "operation", "formula", "summary", "cure")
     return Listing(
-        ("variant", "formula"),
-        tuple((v.id, v.formula) for v in found),
-        tuple(
-            {"id": v.id, "operation": v.operation, "formula": v.formula, "summary": v.summary, "cure": v.cure}
-            for v in found
-        ),
+        [{"variant": v.id, "formula": v.formula} for v in found],
+        [{name: getattr(v, name) for name in names} for v in found],
     )
 
 
@@ -48,57 +43,39 @@ def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
     from stablemax.formats import FORMATS
 
-    found = list(FORMATS.values())
-    return Listing(
-        (
-            "format",
-            "p",
-            "u",
-            "max",
-            "smallest normal",
-            "smallest",
-            "exp overflows",
-            "first at",
-            "exp gives 0",
-            "first 0 at",
-        ),
-        tuple(
-            (
-                f.name,
-                str(f.precision),
-                f"2^-{f.precision}",
-                figures.exact(f.max).removesuffix(".0"),
-                figures.exact(f.smallest_normal).removesuffix(".0"),
-                figures.exact(f.smallest_subnormal).removesuffix(".0"),
-                f"above {f.exp_overflow.real:.5g}",
-                repr(f.exp_overflow.first_bad),
-                f"below {f.exp_underflow.real:.5g}",
-                repr(f.exp_underflow.first_bad),
-            )
-            for f in found
-        ),
-        tuple(
-            {
-                "name": f.name,
-                "precision": f.precision,
-                "u": f.u,
-                "max": f.max,
-                "smallest_normal": f.smallest_normal,
-                "smallest_subnormal": f.smallest_subnormal,
-                "exp_overflow": {
-                    "log_max": f.exp_overflow.real,
-                    "last_finite_logit": f.exp_overflow.last_good,
-                    "first_overflowing_logit": f.exp_overflow.first_bad,
-                },
-                "exp_underflow": {
-                    "log_half_smallest": f.exp_underflow.real,
-                    "last_nonzero_logit": f.exp_underflow.last_good,
-                    "first_zero_logit": f.exp_underflow.first_bad,
-                },
-            }
-            for f in found
-        ),
-    )
+    cells = [
+        {
+            "format": f.name,
+            "p": str(f.precision),
+            "u": f"2^-{f.precision}",
+            "max": figures.exact(f.max).removesuffix(".0"),
+            "smallest normal": figures.exact(f.smallest_normal).removesuffix(".0"),
+            "smallest": figures.exact(f.smallest_subnormal).removesuffix(".0"),
+            "exp overflows": f"above {f.exp_overflow.real:.5g}",
+            "first at": repr(f.exp_overflow.first_bad),
+            "exp gives 0": f"below {f.exp_underflow.real:.5g}",
+            "first 0 at": repr(f.exp_underflow.first_bad),
+        }
+        for f in FORMATS.values()
+    ]
+    names = ("name", "precision", "u", "max", "smallest_normal", "smallest_subnormal")
+    records = [
+        {
+            **{name: getattr(f, name) for name in names},
+            "exp_overflow": {
+                "log_max": f.exp_overflow.real,
+                "last_finite_logit": f.exp_overflow.last_good,
+                "first_overflowing_logit": f.exp_overflow.first_bad,
+            },
+            "exp_underflow": {
+                "log_half_smallest": f.exp_underflow.real,
+                "last_nonzero_logit": f.exp_underflow.last_good,
+                "first_zero_logit": f.exp_underflow.first_bad,
+            },
+        }
+        for f in FORMATS.values()
+    ]
+    return Listing(cells, records)
 
 
 def presets() -> Listing:
@@ -107,9 +84,8 @@ def presets() -> Listing:
 
     found = list(PRESETS.values())
     return Listing(
-        ("preset", "what it shows"),
-        tuple((p.name, p.about) for p in found),
-        tuple({"name": p.name, "about": p.about} for p in found),
+        [{"preset": p.name, "what it shows": p.about} for p in found],
+        [{"name": p.name, "about": p.about} for p in found],
     )
 
 
@@ -120,9 +96,8 @@ def hazards(operation: Operation | None) -> Listing:
 
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
-        ("hazard", "reason", "seen in", "operations"),
-        tuple((h.name, h.reason, h.source, _operations(h)) for h in found),
-        tuple(
+        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
+        [
             {
                 "name": h.name,
                 "reason": h.reason,
@@ -133,7 +108,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "float32": _input(h.case(FLOAT32)),
             }
             for h in found
-        ),
+        ],
     )
 
 
@@ -162,7 +137,11 @@ def _input(case: HazardCase) -> dict[str, Any]:
 
 def document(result: Listing) -> Document:
     """Give the list as a table."""
-    return ((Table(result.headers, result.rows),),)
+    return ((Table(_headers(result), tuple(tuple(row.values()) for row in result.cells)),),)
+
+
+def _headers(result: Listing) -> tuple[str, ...]:
+    return tuple(next(iter(result.cells), {}))
 
 
 def listing_kind(kind: str) -> ResultKind:
@@ -173,5 +152,5 @@ def listing_kind(kind: str) -> ResultKind:
         content=lambda result: {kind: result.records},
         document=document,
         records=lambda result: result.records,
-        rows=lambda result: Rows(result.headers, result.rows),
+        rows=lambda result: Rows(_headers(result), result.cells),
     )

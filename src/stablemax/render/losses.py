@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.document import Document, Values
 from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from stablemax.inputs.stream import Stream
     from stablemax.results import LossResult
@@ -22,23 +22,27 @@ class LossOfInput(NamedTuple):
     stream: Stream
 
 
-def document(loss: LossOfInput) -> Document:
+def document(loss: LossOfInput) -> doc.Document:
     """Give the numbers alone."""
-    table = rows(loss)
-    return ((Values(table.headers, tuple(tuple(row) for row in table.rows)),),)
+    headers, cells = _cells(loss)
+    return ((doc.Values(headers, tuple(cells)),),)
 
 
 def lines(loss: LossOfInput) -> Iterator[str]:
     """Give the numbers, one a line."""
-    return (f"{row[-1]}\n" for row in rows(loss).rows)
+    return (f"{row[-1]}\n" for row in _cells(loss)[1])
 
 
 def rows(loss: LossOfInput) -> Rows:
     """Give the number, or a row for each."""
+    return Rows(*_cells(loss))
+
+
+def _cells(loss: LossOfInput) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:
     result = loss.result
     if result.rows is None:
-        return Rows(("loss",), [[figures.exact(result.value)]])
-    return Rows(("row", "loss"), ([str(i), figures.exact(v)] for i, v in enumerate(result.rows.tolist())))
+        return ("loss",), [(figures.exact(result.value),)]
+    return ("row", "loss"), ((str(i), figures.exact(v)) for i, v in enumerate(result.rows.tolist()))
 
 
 def content(loss: LossOfInput) -> dict[str, Any]:

@@ -90,7 +90,6 @@ def _source(block: model.Source, ascii_only: bool) -> str:  # noqa: FBT001
 BLOCKS: Mapping[type, Callable[[Any, bool], str]] = {
     model.Finding: lambda block, _: _finding(block),
     model.Facts: lambda block, _: items(block.lines),
-    model.Note: lambda block, _: "\n\n".join(block.lines),
     model.Heading: lambda block, _: f"{'#' * block.level} {block.text}",
     model.Lines: _lines,
     model.Items: lambda block, _: items(block.lines) if len(block.lines) > 1 else "\n".join(block.lines),

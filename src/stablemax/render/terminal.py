@@ -132,7 +132,6 @@ def _code(block: model.Code) -> list[str]:
 LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Finding: lambda block, _: [Text(block.text, style=block.style)],
     model.Facts: lambda block, _: _dim(block.lines),
-    model.Note: lambda block, _: _dim(block.lines),
     model.Heading: lambda block, _: [_heading(block)],
     model.Lines: lambda block, on: [_line(line, on) for line in block.lines],
     model.Items: lambda block, _: [Padding(Text(line), (0, 0, 0, 2)) for line in block.lines],

@@ -6,21 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.data import cell
-from stablemax.render.document import (
-    Command,
-    Document,
-    Facts,
-    Finding,
-    Happening,
-    Legend,
-    Lines,
-    Section,
-    Source,
-    SourceLine,
-    Span,
-)
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.results import Origin
 from stablemax.text.outcomes import OUTCOMES, Outcome
@@ -47,23 +34,23 @@ _ORIGINS = {
 }
 
 
-def document(result: Trace, *, details: bool = False) -> Document:
+def document(result: Trace, *, details: bool = False) -> doc.Document:
     """Give the finding, the input, the source with its figures, and what was not followed."""
     width = min(max((len(_name(o)) for line in result.lines for o in line.operations), default=0), _NAME)
     by_file: dict[str, list[TracedLine]] = {}
     for line in result.lines:
         by_file.setdefault(line.file, []).append(line)
-    sources: list[Section] = [
-        (Source(file, tuple(_source(lines, result, width, details=details))),) for file, lines in by_file.items()
+    sources: list[doc.Section] = [
+        (doc.Source(file, tuple(_source(lines, result, width, details=details))),) for file, lines in by_file.items()
     ]
-    end: Section = (Legend(_legend(result)),)
+    end: doc.Section = (doc.Legend(_legend(result)),)
     if result.not_followed:
-        end = (Lines(tuple((Span(f"not followed: {what}"),) for what in result.not_followed)), *end)
+        end = (doc.words(*(f"not followed: {what}" for what in result.not_followed)), *end)
     return (
-        (Finding(result.finding),),
-        (Facts(tuple(_facts(result))),),
+        (doc.Finding(result.finding),),
+        (doc.Facts(tuple(_facts(result))),),
         *sources,
-        (*end, Command(result.command)) if result.command else end,
+        doc.reproduced(end, result.command),
     )
 
 
@@ -76,23 +63,23 @@ def _facts(result: Trace) -> list[str]:
     return [f"input: {result.source}; {size}", f"{judged}, judged as {result.operation}"]
 
 
-def _legend(result: Trace) -> tuple[Span, ...]:
+def _legend(result: Trace) -> tuple[doc.Span, ...]:
     seen = {o.origin for line in result.lines for o in line.operations}
     lead = (
         "beneath each line: its operations, with the range of their finite cells, the cells that are infinite, NaN or 0"
         " where the exact value is not, and the largest error, in ulps of the operation's own format"
     )
     meanings = (f"{origin.value}: {text}" for origin, text in _ORIGINS.items() if origin in seen)
-    return tuple(map(Span, (lead, *meanings)))
+    return tuple(map(doc.Span, (lead, *meanings)))
 
 
-def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool) -> Iterator[SourceLine]:
+def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool) -> Iterator[doc.SourceLine]:
     numbers = range(len(lines)) if details or len(lines) <= _WHOLE else _near_operations(lines)
     before = -1
     for i in numbers:
         line = lines[i]
         blame = result.blame.sentence.partition(": ")[2] if line.blamed and result.blame is not None else ""
-        yield SourceLine(
+        yield doc.SourceLine(
             line.line,
             _plain(line.text),
             tuple(_happening(o, width, details=details) for o in line.operations),
@@ -120,29 +107,29 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _happening(operation: TracedOperation, width: int, *, details: bool) -> Happening:
+def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.Happening:
     phase = "" if operation.phase == "forward" else operation.phase
-    pieces = [Span(phase), Span(_range(operation))]
+    pieces = [doc.Span(phase), doc.Span(_range(operation))]
     for outcome, count, word in (
         (Outcome.OVERFLOW, operation.inf, "inf"),
         (Outcome.NAN, operation.nan, "NaN"),
         (Outcome.LOST, operation.lost, "lost"),
     ):
         if count:
-            pieces.append(Span(f" {word} {count:,} of {operation.cells:,}", sign=outcome))
+            pieces.append(doc.Span(f" {word} {count:,} of {operation.cells:,}", sign=outcome))
     if operation.error_ulp:
         error = figures.error(operation.error_ulp)
-        pieces.append(Span(f" {error}", sign=Outcome.INACCURATE) if _is_inaccurate(operation) else Span(error))
+        pieces.append(doc.Span(f" {error}", sign=Outcome.INACCURATE) if _is_inaccurate(operation) else doc.Span(error))
     elif operation.error_ulp == 0 and not (operation.inf or operation.nan or operation.lost):
-        pieces.append(Span("exact"))
+        pieces.append(doc.Span("exact"))
     if operation.origin is not Origin.NONE:
-        pieces.append(Span(operation.origin.value))
+        pieces.append(doc.Span(operation.origin.value))
     if details:
-        pieces.append(Span(f"{operation.dtype} {_shape(operation)}"))
+        pieces.append(doc.Span(f"{operation.dtype} {_shape(operation)}"))
         if operation.local_error_ulp is not None:
-            pieces.append(Span(f"made here {figures.error(operation.local_error_ulp)}"))
-        pieces += map(Span, operation.note.split(" "))
-    return Happening(f"{_name(operation):<{width}}", tuple(p for p in pieces if p.text), _style(operation))
+            pieces.append(doc.Span(f"made here {figures.error(operation.local_error_ulp)}"))
+        pieces += map(doc.Span, operation.note.split(" "))
+    return doc.Happening(f"{_name(operation):<{width}}", tuple(p for p in pieces if p.text), _style(operation))
 
 
 def _name(operation: TracedOperation) -> str:
@@ -185,9 +172,6 @@ def records(result: Trace) -> Iterator[dict[str, Any]]:
             yield {"kind": "operation", **dataclasses.asdict(o), "shape": _shape(o), "blamed": is_blamed}
 
 
-def rows(result: Trace) -> Rows:
-    """Give a row for each operation."""
-    return Rows(COLUMNS, ([cell(record[column]) for column in COLUMNS] for record in records(result)))
-
-
-TRACE = ResultKind("a trace", "trace", document=document, records=records, rows=rows)
+TRACE = ResultKind(
+    "a trace", "trace", document=document, records=records, rows=lambda trace: Rows(COLUMNS, records(trace))
+)
