@@ -14,6 +14,7 @@ import stablemax
 PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
 ROOMS = (
+    ("text",),
     ("errors",),
     ("vocabulary", "wording", "limits"),
     ("results",),

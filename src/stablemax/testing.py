@@ -107,9 +107,10 @@ def assert_stable(
         ),
     )
     if not report.passed:
-        from stablemax.render.checks import plain
+        from stablemax.render.checks import document
+        from stablemax.render.terminal import message
 
-        raise AssertionError(plain(report))
+        raise AssertionError(message(document(report)))
     return report
 
 
@@ -195,9 +196,10 @@ def assert_accurate(
         # The commonest failure of the code under test, and no mistake in the test.
         raise AssertionError(error.message) from None
     if not report.passed:
-        from stablemax.render.checks import judged_plain
+        from stablemax.render.judgements import document
+        from stablemax.render.terminal import message
 
-        raise AssertionError(judged_plain(report))
+        raise AssertionError(message(document(report)))
     return report
 
 

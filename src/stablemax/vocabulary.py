@@ -36,6 +36,17 @@ class Operation(enum.StrEnum):
         return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"
 
 
+def is_built_in(name: str) -> bool:
+    """Tell another library's built-in from a variant of ours by its id.
+
+    Examples
+    --------
+    >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
+    (True, False)
+    """
+    return name.partition("/")[0] not in set(Operation)
+
+
 class Accumulation(enum.StrEnum):
     """How a sum is added up.
 
@@ -105,28 +116,6 @@ class BackendName(enum.StrEnum):
     NUMPY = "numpy"
     TORCH = "torch"
     JAX = "jax"
-
-
-class OutputFormat(enum.StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    PLAIN = "plain"
-    JSON = "json"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    JUNIT = "junit"
-    GITHUB = "github"
-
-    @property
-    def is_for_ci(self) -> bool:
-        """True where a result is written as checks that passed or failed."""
-        return self in (OutputFormat.JUNIT, OutputFormat.GITHUB)
-
-
-ARRAY_FORMATS = (OutputFormat.CSV, OutputFormat.PLAIN, OutputFormat.JSON, OutputFormat.NDJSON)
-"""How an array is written to standard output."""
 
 
 class ColorMode(enum.StrEnum):

@@ -45,13 +45,7 @@ def times(ratio: float) -> str:
 
 
 def finding(cases: Sequence[TimedCase]) -> str:
-    """Say how often ours is the fastest, and where it stands worst.
-
-    Parameters
-    ----------
-    cases : sequence of TimedCase
-        At least one, each with ours and at least one other.
-    """
+    """Say how often ours is the fastest, and where it stands worst."""
     nearest = [min(others(case), key=lambda t: t.ratio) for case in cases]
     first = sum(t.ratio >= 1 for t in nearest)
     worst, case = min(zip(nearest, cases, strict=True), key=lambda pair: pair[0].ratio)

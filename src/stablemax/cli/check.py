@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
-from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument
+from stablemax.cli import io, session
+from stablemax.cli.options import ImplementationOptions, PrintOptions, TargetArgument, format_option
 from stablemax.cli.reproducing import changed, option
+from stablemax.render.checks import CHECK
 from stablemax.vocabulary import FormatName
 
 
@@ -52,7 +53,7 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of that search.")] = 0,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one call may take.")] = 10.0,
     details: Annotated[bool, typer.Option("--details", help="List the hazards that hold, too.")] = False,
-    output_format: CheckFormatOption = None,
+    output_format: Annotated[str | None, format_option(CHECK)] = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
 
@@ -62,10 +63,8 @@ def check(
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
     from stablemax.formats import get_format
-    from stablemax.render.checks import render
 
-    as_what = outputs.written_as(output_format, printing, "a check")
-    outputs.check_output(printing, target, outputs.module_file(target))
+    output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
     formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
     options = CheckOptions(
         formats,
@@ -91,11 +90,7 @@ def check(
     with session.progress(printing, f"loading {target}") as progress:
         report = run(how.order(target), options, timeout_s=timeout, command=command, progress=progress)
     session.say(report.notes, printing)
-    if as_what.is_for_ci:
-        outputs.emit_for_ci(report, as_what, printing)
-    else:
-        to_file = printing.output is not None
-        outputs.emit(render(report, as_what, color=printing.color, details=details, to_file=to_file), printing)
+    output.write(report, details=details)
     if not report.passed:
         session.warn(f"failed: {report.target} is {report.standing}")
     return 0 if report.passed else 1

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    CheckFormatOption,
     GeneratedOptions,
     HazardOptions,
     InputOptions,
@@ -18,9 +17,12 @@ from stablemax.cli.options import (
     LibraryOptions,
     OptionalLogits,
     PrintOptions,
+    format_option,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
+from stablemax.render.comparisons import COMPARISON
+from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, League, Outcome
 from stablemax.vocabulary import (
     Accumulation,
@@ -94,7 +96,7 @@ def compare(
         str | None,
         typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
     ] = None,
-    output_format: CheckFormatOption = None,
+    output_format: Annotated[str | None, format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 
@@ -112,8 +114,7 @@ def compare(
         "--show-values": show_values and catalogue.hazards,
     }
     _refuse_mixed_inputs(logits, inputs, generated, catalogue, others)
-    how = outputs.written_as(output_format, printing, "a comparison")
-    outputs.check_output(printing, logits, labels)
+    output = io.output_of(LEAGUE if catalogue.hazards else COMPARISON, output_format, printing, logits, labels)
     if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
     built_ins, notes = _built_ins(libraries)
@@ -162,26 +163,8 @@ def compare(
                 problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
             result = compare_problem(problem, options, command=command, progress=progress)
     session.say((*notes, *result.notes), printing)
-    if how.is_for_ci:
-        outputs.emit_for_ci(result, how, printing, failures)
-        return _verdict(result, failures)
-    to_file = printing.output is not None
-    if isinstance(result, League):
-        from stablemax.render import leagues
-
-        text = leagues.render(result, how, color=printing.color, details=details, to_file=to_file)
-    else:
-        from stablemax.render import comparisons
-
-        text = comparisons.render(
-            result,
-            how,
-            color=printing.color,
-            details=details,
-            show_values=show_values > 0,
-            to_file=to_file,
-        )
-    outputs.emit(text, printing)
+    extra = {} if catalogue.hazards else {"show_values": show_values > 0}
+    output.write(result, failures, details=details, **extra)
     return _verdict(result, failures)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, write_result
+from stablemax.cli import session
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, output_of, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
     FilesArgument,
@@ -41,10 +41,8 @@ def grad(
     Rows that are ignored have gradient 0.
     """
     from stablemax.arrays import compute_gradient
-    from stablemax.render.arrays import check_target
 
-    outputs.check_output(printing, *files, *(labels or ()), losses.weight)
-    check_target(printing.output, output_format, force=force)
+    output = output_of(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
     how, resources = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
@@ -58,8 +56,7 @@ def grad(
                 stream, sink, how, reduction=reduction, options=options, resources=resources, progress=progress
             ),
             resources,
-            printing,
-            output_format,
+            output,
             force=force,
         )
     session.say([*stream.notes, *notes], printing)

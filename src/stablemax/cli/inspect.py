@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import outputs, reproducing, session
+from stablemax.cli import io, reproducing, session
 from stablemax.cli.options import (
-    FOR_DATA,
     FilesArgument,
     InputOptions,
     LabelFilesOption,
     LabelOptions,
-    OutputFormatOption,
     PrintOptions,
     StreamOptions,
+    format_option,
 )
 from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
+from stablemax.render.inspections import INSPECTION
 from stablemax.vocabulary import FormatName
 from stablemax.wording import counted
 
@@ -55,7 +55,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(INSPECTION)] = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
 
@@ -63,15 +63,13 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    how = outputs.written_as(output_format, printing, "an inspection", FOR_DATA)
-    outputs.check_output(printing, *files, *(labels or ()))
+    output = io.output_of(INSPECTION, output_format, printing, *files, *(labels or ()))
     failures = _failures(fail_on)
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.formats import FORMATS
     from stablemax.inspection.workflow import inspect_stream
-    from stablemax.render.inspections import render
 
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
@@ -92,7 +90,7 @@ def inspect(
             progress=progress,
         )
     session.say(result.notes, printing)
-    outputs.emit(render(result, how, color=printing.color, to_file=printing.output is not None), printing)
+    output.write(result)
     return _verdict(result, failures)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablemax.render.writers import formats_of
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
@@ -15,14 +16,12 @@ from stablemax.vocabulary import (
     EngineName,
     FormatName,
     Operation,
-    OutputFormat,
     PeerName,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from stablemax.implementations.orders import Order
+    from stablemax.render.forms import ResultKind
 
 LogitsArgument = Annotated[
     str,
@@ -242,22 +241,10 @@ class PrintOptions:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
 
 
-def one_of(formats: Iterable[OutputFormat]) -> str:
-    """Name the formats that a command writes, as its help shows them."""
-    return f"<{'|'.join(formats)}>"
+def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
+    """Declare --output-format for a kind of result, with the formats that it has."""
+    return typer.Option(metavar=f"<{'|'.join(formats_of(kind))}>", help=text, show_default=False)
 
-
-FOR_DATA = tuple(how for how in OutputFormat if not how.is_for_ci)
-OutputFormatOption = Annotated[
-    OutputFormat | None,
-    typer.Option(
-        metavar=one_of(FOR_DATA), help="How the result is written. By the ending of -o; else table.", show_default=False
-    ),
-]
-CheckFormatOption = Annotated[
-    OutputFormat | None,
-    typer.Option(help="How the result is written. By the ending of -o; else table.", show_default=False),
-]
 
 TargetArgument = Annotated[
     str,

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    FOR_DATA,
     GeneratedOptions,
     ImplementationOptions,
     InputOptions,
     LabelOptions,
     LabelsArgument,
     OptionalLogits,
-    OutputFormatOption,
     PrintOptions,
     TargetArgument,
+    format_option,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_max_ulp, check_timeout
+from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
 from stablemax.vocabulary import FormatName, Upstream
 
@@ -63,7 +63,7 @@ def trace(
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
@@ -71,10 +71,7 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
-    from stablemax.render.traces import render
-
-    as_what = outputs.written_as(output_format, printing, "a trace", FOR_DATA)
-    outputs.check_output(printing, target, outputs.module_file(target), logits, labels)
+    output = io.output_of(TRACE, output_format, printing, target, io.module_file(target), logits, labels)
     check_max_ulp(max_ulp)
     check_timeout(timeout)
     _refuse_mixed(logits, inputs, generated, hazard)
@@ -115,8 +112,7 @@ def trace(
             told["notes"] = (*notes, "rows are counted among those that are traced")
         result = host.traced(question, **told)
     session.say(result.notes, printing)
-    text = render(result, as_what, color=printing.color, details=details, to_file=printing.output is not None)
-    outputs.emit(text, printing)
+    output.write(result, details=details)
     return _verdict(result)
 
 

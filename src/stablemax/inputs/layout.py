@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.cells import is_missing_word, is_number, split
 from stablemax.inputs.wording import brief, listed
+from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -251,7 +251,7 @@ def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
         )
     hint = f"columns are named: {listed(names)}" if names else "there is no header; use its number, counted from 0"
     # A column of labels is among the first or the last; a hundred thousand names would take seconds.
-    near = difflib.get_close_matches(asked[:60], [n[:60] for n in (*names[:100], *names[-100:])], n=1)
+    near = nearest(asked[:60], [n[:60] for n in (*names[:100], *names[-100:])])
     if near:
-        hint = f"did you mean {brief(near[0], 120)}? {hint}"
+        hint = f"did you mean {brief(near, 120)}? {hint}"
     raise StablemaxError(f"{name}: no column is named {brief(asked, 120)}", hint)
