@@ -13,8 +13,10 @@ from stablemax.benchmarking.plan import BenchOptions, Case, Input
 from stablemax.benchmarking.words import OPERATIONS, Shape, TimedDtype
 from stablemax.benchmarking.workflow import Instruments, bench
 from stablemax.engines.threads import available_threads
+from stablemax.operations.operation import Operation
 from stablemax.results import Benchmark, Machine, Rates
-from stablemax.vocabulary import Operation
+
+from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +120,7 @@ def sample(**changes: Any) -> Benchmark:
     """A benchmark whose every figure is known."""
     clock = Clock()
     given: dict[str, Any] = {
-        "operations": (Operation.SOFTMAX, Operation.CROSS_ENTROPY),
+        "operations": (SOFTMAX, CROSS_ENTROPY),
         "shapes": (Shape(128, 1000), Shape(16, 131072)),
         "dtypes": (TimedDtype.FLOAT32,),
         "threads": (1, 2),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import stablemax
+from stablemax.operations import all_operations
 
 PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
@@ -91,7 +92,7 @@ def names_in(tree: ast.Module, package: tuple[str, ...]) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            # `from stablemax import bounds` names a module; `from stablemax.bounds import Bound` does not.
+            # `from stablemax.operations import bounds` names a module; `from stablemax.operations.bounds import Bound` does not.
             names += [f"{stem}.{alias.name}" for alias in node.names] if stem == "stablemax" else [stem]
     return names
 
@@ -137,13 +138,13 @@ def test_every_room_is_listed_once() -> None:
 
 def test_the_import_reader_sees_every_way_of_importing() -> None:
     source = (
-        "import rich.table\nfrom stablemax import bounds\nfrom stablemax.registry import get\n"
+        "import rich.table\nfrom stablemax.operations import bounds\nfrom stablemax.operations.variant import get\n"
         "def f():\n    from .exact import truth\n    from . import sampling\n    import typer as t\n"
     )
     assert names_in(ast.parse(source), ("stablemax",)) == [
         "rich.table",
-        "stablemax.bounds",
-        "stablemax.registry",
+        "stablemax.operations.bounds",
+        "stablemax.operations.variant",
         "stablemax.exact",
         "stablemax.sampling",
         "typer",
@@ -170,10 +171,9 @@ def test_importing_every_module_prints_nothing() -> None:
 
 
 def test_the_variants_hold_nothing_but_declared_functions() -> None:
-    from stablemax.registry import Variant
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.variant import Variant
 
-    for operation in Operation:
+    for operation in all_operations():
         tree = ast.parse((PACKAGE / "variants" / f"{operation}.py").read_text(encoding="utf-8"))
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         assert functions
