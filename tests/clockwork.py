@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.benchmarking.plan import BenchOptions, Case, Input
-from stablemax.benchmarking.words import OPERATIONS, Shape, TimedDtype
+from stablemax.benchmarking.words import Shape, TimedDtype, timed_operations
 from stablemax.benchmarking.workflow import Instruments, bench
 from stablemax.engines.threads import available_threads
-from stablemax.operations.operation import Operation
 from stablemax.results import Benchmark, Machine, Rates
 
 from .records import CROSS_ENTROPY, SOFTMAX
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from stablemax.benchmarking.memory import Peaks
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 GIB = 1 << 30
 STEP_S = 2.0**-40
@@ -45,7 +45,7 @@ class Clockwork:
     name: str
     seconds: float
     clock: Clock
-    operations: tuple[Operation, ...] = OPERATIONS
+    operations: tuple[Operation, ...] = field(default_factory=timed_operations)
     needs_affinity: bool = False
     libraries: tuple[str, ...] = ()
     swing: float = 0.0
@@ -106,7 +106,7 @@ def instruments(clock: Clock, **changes: Any) -> Instruments:
 
 def clockworks(clock: Clock) -> tuple[Clockwork, ...]:
     """Ours, one that is nearly as fast, one without a measured peak, one without a loss, and a slow one."""
-    array_operations = tuple(o for o in OPERATIONS if not o.needs_targets)
+    array_operations = tuple(o for o in timed_operations() if not o.needs_targets)
     return (
         Clockwork("stablemax", 2e-9, clock),
         Clockwork("torch", 1.999e-9, clock),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FORMATS
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.operations.targets import Targets
     from stablemax.vocabulary import Accumulation
 

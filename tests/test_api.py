@@ -16,7 +16,6 @@ import stablemax
 from stablemax.errors import StablemaxError
 from stablemax.formats import FORMATS, format_of
 from stablemax.measure import exact_result
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets
 
 from .cli.running import run
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 INF, NAN = math.inf, math.nan
 ELEMENTWISE = {

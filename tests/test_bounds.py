@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import bounds
-from stablemax.operations.operation import Operation
 from stablemax.operations.variant import get, variants
 from stablemax.vocabulary import Accumulation
 
@@ -20,6 +19,7 @@ from .records import LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
     from .exactly import Judged
 

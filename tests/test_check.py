@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,12 +15,14 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
 from stablemax.implementations.orders import Order
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.operations.variant import variants
 from stablemax.results import CheckReport, Outcome, Standing
 
 from .implementations import callable_in_many_ways as ways
 from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
@@ -113,7 +115,7 @@ def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
 
 
 @pytest.mark.parametrize("name", ["accurate", "wide"])
-@pytest.mark.parametrize("operation", all_operations())
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_the_best_ids_are_good(operation: Operation, name: str) -> None:
     report = check_function_of(operation.best_id if name == "accurate" else f"{operation}/wide")
     assert report.standing is Standing.GOOD, report.finding

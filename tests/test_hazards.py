@@ -16,7 +16,6 @@ from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.inputs.hazards import HAZARDS, NEEDS, PROMISED
 from stablemax.inputs.labels import IGNORED
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Outcome
 from stablemax.settings import Shared, case_of, setting_of
@@ -28,6 +27,7 @@ from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.inputs.hazards import Hazard, HazardCase
+    from stablemax.operations.operation import Operation
     from stablemax.results import Verdict
     from stablemax.settings import Setting
 

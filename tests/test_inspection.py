@@ -30,7 +30,6 @@ from stablemax.inspection.tally import Tally
 from stablemax.inspection.workflow import inspect_stream, inspection_of
 from stablemax.measure import CODES as JUDGED_CODES
 from stablemax.measure import judge
-from stablemax.operations.operation import Operation
 from stablemax.operations.variant import get
 from stablemax.results import Outcome
 from stablemax.settings import Case, Shared, setting_of
@@ -43,6 +42,7 @@ from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.results import Inspection
 
 EVERY_FORMAT = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)

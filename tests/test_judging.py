@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,13 +13,15 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.judging import JudgeOptions, judge_output
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets, TargetOptions
 from stablemax.operations.variant import evaluate, variants
 from stablemax.results import JudgeReport, Outcome
 from stablemax.vocabulary import Reduction
 
 from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 DRAW = np.random.default_rng(0)
 X = (DRAW.normal(size=(6, 4)) * 30).astype(np.float32)
@@ -48,7 +50,7 @@ def arguments(operation: Operation) -> dict[str, Any]:
 def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) -> None:
     operation = variant.operation
     compared = stablemax.compare(
-        X, LABELS, operations=[operation.value], formats=["float32"], variants=[variant.name], ignore_index=-100
+        X, LABELS, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
     )
     (expected,) = [v for v in compared.verdicts if v.variant == variant.id]
     second = None

@@ -165,10 +165,7 @@ def test_the_compensated_variants_do_not_notice_a_permutation_beyond_4_ulp(
     before = output(variant.id, x, fmt, second)
     after = output(variant.id, x[:, order], fmt, moved)
     again = before if variant.operation.per_row else before[:, order]
-    if variant.operation is LOGSUMEXP:
-        allowed = 8 * fmt.u * (np.abs(again) + np.log(x.shape[1]))
-    else:
-        allowed = 4 * fmt.ulp(again)
+    allowed = 8 * fmt.u * (np.abs(again) + np.log(x.shape[1])) if variant.operation is LOGSUMEXP else 4 * fmt.ulp(again)
     assert np.all(np.abs(again - after) <= allowed)
 
 

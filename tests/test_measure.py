@@ -19,17 +19,17 @@ from stablemax.measure import (
     judge,
     largest_sum_error,
     row_error_u,
-    undefined_rows,
 )
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.undefined import rows_without_distribution
 from stablemax.results import Outcome
 
 from .records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 INF, NAN = math.inf, math.nan
 
@@ -96,7 +96,7 @@ def test_an_infinity_is_right_where_the_truth_is_one() -> None:
 @pytest.mark.parametrize("output", [[NAN, NAN], [0.0, 1.0]])
 def test_where_the_formula_has_no_value_every_output_is_undefined(x: list[float], output: list[float]) -> None:
     assert outcomes(output, x) == ["undefined", "undefined"]
-    assert undefined_rows(np.array([x, [0.0, -INF]])).tolist() == [True, False]
+    assert rows_without_distribution(np.array([x, [0.0, -INF]])).tolist() == [True, False]
 
 
 def test_a_row_that_the_cast_made_infinite_is_blamed_on_the_input() -> None:
@@ -164,7 +164,7 @@ def seconds(operation: Operation, which: Array, of_weights: Array) -> list[Any]:
     return [None]
 
 
-@pytest.mark.parametrize("operation", all_operations())
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_many_equal_rows_have_the_truth_of_the_one_that_they_are(operation: Operation) -> None:
     # Every row of logits with every label and every weight; so few rows are computed one by one.
     rows, labels, weights = (axis.ravel() for axis in np.meshgrid(*[np.arange(3)] * 3))

@@ -11,16 +11,19 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.formats import get_format
 from stablemax.implementations.orders import Order
-from stablemax.operations.operation import Operation
 from stablemax.results import CheckReport, Standing
 
 from .records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = "samples"

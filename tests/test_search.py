@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,11 +14,13 @@ from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order
 from stablemax.inputs.hazards import HAZARDS, HazardCase
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Outcome
 from stablemax.search import levels, shrunk, smallest_failure
 
 from .records import CROSS_ENTROPY, SOFTMAX
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 
 def asker(target: Any, operation: Operation = SOFTMAX, **contract: Any) -> Asker:
@@ -109,7 +111,7 @@ def test_what_raises_is_found_as_surely_as_what_is_wrong() -> None:
     assert asked.trial(case, FLOAT32).trouble.startswith("raised ValueError: too large")
 
 
-@pytest.mark.parametrize("operation", all_operations())
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_nothing_is_found_that_breaks_our_widest_variants(operation: Operation) -> None:
     assert smallest_failure(asker(f"{operation}/wide"), FLOAT16) is None
 

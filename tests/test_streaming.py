@@ -28,7 +28,6 @@ from stablemax.inspection.workflow import inspect_stream
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as row_kernels
 from stablemax.loss import cross_entropy_of
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions
 from stablemax.streaming import Resources, plan
 from stablemax.vocabulary import Reduction
@@ -37,6 +36,7 @@ from .records import CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -16,7 +16,6 @@ from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.inputs.hazards import PROMISED
 from stablemax.measure import default_max_ulp
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Origin, Outcome
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
     from stablemax.results import Trace
 
@@ -128,7 +128,7 @@ def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant
     assert kept[0].tobytes() == ordinary.tobytes()
 
 
-@pytest.mark.parametrize("operation", all_operations())
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_the_best_id_holds_on_gentle_logits_and_nothing_is_blamed(operation: Operation) -> None:
     found = of_hazard(get(operation.best_id), "gentle")
     assert (found.outcome, found.blame, found.formula_is_wrong) == (Outcome.OK, None, False)

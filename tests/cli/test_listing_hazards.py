@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from stablemax.formats import FLOAT32
 from stablemax.inputs.hazards import HAZARDS
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 
 from .running import assert_refused, run
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
@@ -41,7 +44,7 @@ def test_at_80_columns_a_hazard_is_a_block_and_at_200_a_row() -> None:
     assert row.split()[1:] == ["the", "label", "absorbs", "the", "sum", "arXiv", "2501.04697", "all"]
 
 
-@pytest.mark.parametrize("operation", all_operations())
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_the_hazards_of_one_operation_are_listed_by_themselves(operation: Operation) -> None:
     done = run("list", "hazards", operation, "--output-format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,10 +10,12 @@ import pytest
 from stablemax.implementations.calling import Convention, as_array
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Answer, Order, Question
-from stablemax.operations.operation import Operation
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 from . import callable_in_many_ways as ways
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 X = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([2, 0])

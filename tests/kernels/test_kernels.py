@@ -15,7 +15,6 @@ from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, form
 from stablemax.kernels import arrays, long_rows, plain, rows
 from stablemax.kernels.odds import careful_odds, fast_odds, may_round, widened
 from stablemax.operations import get_operation
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import default_id, evaluate, get
 from stablemax.workspace import Workspace
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from stablemax.exact import Truth
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
 ARRAYS = {SOFTMAX: arrays.softmax, LOG_SOFTMAX: arrays.log_softmax}
 

@@ -11,10 +11,9 @@ import pytest
 from stablemax import peers
 from stablemax.benchmarking.implementations import Ours, WholeArrayNumpy
 from stablemax.benchmarking.plan import Input
-from stablemax.benchmarking.words import OPERATIONS, Shape, TimedDtype
+from stablemax.benchmarking.words import Shape, TimedDtype, timed_operations
 from stablemax.errors import StablemaxError
 from stablemax.formats import FORMATS
-from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets
 from stablemax.peers.timed import timed
 
@@ -23,6 +22,7 @@ from ..records import CROSS_ENTROPY
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
     from stablemax.peers.timed import Implementation
 
 ROWS, CLASSES = 6, 50
@@ -54,7 +54,7 @@ def errors_ulp(operation: Operation, got: Array, x: Array, y: Array) -> Array:
 
 
 @pytest.mark.parametrize("dtype", TimedDtype)
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", timed_operations(), ids=str)
 @pytest.mark.parametrize("name", ["stablemax", "numpy", *peers.PEERS])
 def test_a_timed_call_gives_the_operation_of_its_logits(name: str, operation: Operation, dtype: TimedDtype) -> None:
     found = implementation(name)
