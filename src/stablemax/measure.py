@@ -145,7 +145,9 @@ def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prove
         else:
             proved = prover.of(operation, some[:, kept], None if given is None else given[:, kept])
             if not operation.per_row:
-                proved = proved.spread(kept, some.shape, operation.limit[-math.inf])
+                limit = operation.limit[-math.inf]
+                assert not callable(limit), "a class at -inf has one limit, whatever the second argument"
+                proved = proved.spread(kept, some.shape, limit)
         parts.put(index, proved)
     return parts
 

@@ -58,11 +58,12 @@ class Case:
         kept = kept_rows(self.labels, IGNORED)
         return None if kept.all() else kept
 
-    def second(self, xp: Any) -> Targets | Array | None:
+    def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
             given = None if self.array is None else xp.array(self.array)
-            return CellTargets(given, divisor=self.divisor) if self.operation.second is Second.CELL_TARGETS else given
+            is_target = self.operation.second is Second.CELL_TARGETS
+            return CellTargets(given, divisor=self.divisor) if is_target else given
         kept = self.labels if self.kept is None else self.labels[self.kept]
         targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)

@@ -144,8 +144,8 @@ class CellTargets:
 
     def to(self, xp: Any) -> CellTargets:
         """Return the targets as arrays of that arithmetic."""
-        others = (None if array is None else xp.array(array) for array in (self.weight, self.pos_weight))
-        return CellTargets(xp.array(self.values), *others, self.divisor)
+        weight, pos_weight = (None if a is None else xp.array(a) for a in (self.weight, self.pos_weight))
+        return CellTargets(xp.array(self.values), weight, pos_weight, self.divisor)
 
 
 _TARGETS = (LabelTargets, SoftTargets, CellTargets)
