@@ -19,6 +19,7 @@ from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import inexact_notes, soft_target_notes
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import size_of
+from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
 from stablemax.operations.variant import Variant, default_id
 from stablemax.output import whole_file
@@ -163,6 +164,8 @@ def compute(
                 "a gradient needs labels", "give a file of labels, or name a column with --label-column"
             )
         check_options(options, stream.classes)
+    elif operation.second is not Second.NONE and not stream.has_soft_targets:
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", "one number for each logit")
     job = ArrayJob(
         stream,
         sink,
@@ -171,15 +174,15 @@ def compute(
         variant=None if how.variant is None else how.variant.id,
         accumulation=how.accumulation,
         options=options,
-        divisor=_divisor(stream, options) if operation.of_losses and reduction is Reduction.MEAN else 1.0,
+        divisor=_divisor(operation, stream, options) if operation.of_losses and reduction is Reduction.MEAN else 1.0,
     )
     return _run(job, how, resources or Resources(), progress)
 
 
-def _divisor(stream: Stream, options: TargetOptions) -> float:
+def _divisor(operation: Operation, stream: Stream, options: TargetOptions) -> float:
     """Return what the gradient of the mean is divided by: one look at the labels beforehand."""
     if stream.has_soft_targets:
-        return float(stream.rows)
+        return float(operation.loss_count(stream.rows, stream.classes))
     total = ExactSum()
     with Workspace() as workspace:
         for block in blocks_of(stream.rows, STEP_CELLS // ROW_CELLS):

@@ -315,6 +315,8 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
             )
         if operation.second in _SECONDS:
             case = replace(case, array=_SECONDS[operation.second](logits, problem, rows, options))
+            if operation.of_losses and options.reduction is Reduction.MEAN:
+                case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")

@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.limits import check_judge, check_max_ulp
+from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows
 from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
@@ -120,12 +121,15 @@ def judge_output(
     operation = options.operation
     if operation.needs_targets and labels is None:
         raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
-    if operation.needs_upstream and upstream is None:
-        raise StablemaxError(f"{operation} needs its upstream gradient", "give it with --upstream FILE")
+    if operation.second is Second.CELL_TARGETS:
+        upstream = _cell_targets(labels, logits.shape[-1])
+    if operation.second not in (Second.NONE, Second.LABELS) and upstream is None:
+        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", hint)
     rows, classes = logits.shape
     if upstream is not None and upstream.shape != logits.shape:
         raise StablemaxError(
-            f"the upstream gradient: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            f"the {operation.second.value}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
             "one number for each logit",
         )
     if operation.needs_targets and options.targets is not None:
@@ -146,7 +150,7 @@ def judge_output(
         np.ascontiguousarray(logits[chosen]),
         labels=labels[chosen] if operation.needs_targets and labels is not None else None,
         array=upstream[chosen] if upstream is not None else None,
-        divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
+        divisor=float(operation.loss_count(int(kept.sum()), classes)) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
         summed=options.reduction is Reduction.SUM,
@@ -186,6 +190,13 @@ def judge_output(
         command=command,
         notes=tuple(told),
     )
+
+
+def _cell_targets(labels: Array | None, classes: int) -> Array | None:
+    """Return targets of cells, or of labels those of a single class."""
+    if labels is None or labels.ndim == 2:
+        return labels
+    return np.asarray(np.arange(classes) == labels[:, None], dtype=np.float64)
 
 
 def _is_sum(value: float, mean: float, case: Case) -> bool:

@@ -255,7 +255,7 @@ def test_a_cell_wise_operation_is_judged_at_its_limits_and_a_nan_makes_its_own_c
     exact = exact_result(sigmoid, np.array([[-INF, INF, 0.0, math.nan]]), None, FLOAT32)
     assert exact.undefined.tolist() == [[False, False, False, True]]
     assert exact.truth.rounded[0, :3].tolist() == [0.0, 1.0, 0.5]
-    judged = judge(np.float32([[0.5, 1.0, 0.5, 7.0]]), exact, FLOAT32)
+    judged = judge(np.array([[0.5, 1.0, 0.5, 7.0]], np.float32), exact, FLOAT32)
     assert [CODES[c].value for c in judged.codes[0]] == ["inaccurate", "ok", "ok", "undefined"]
 
 
@@ -277,3 +277,25 @@ def test_a_comparison_of_every_operation_takes_a_new_one_in(declared: Any) -> No
     assert verdict.worst is not None
     assert verdict.worst.value == "undefined"
     assert verdict.shares == {"ok": 0.75, "undefined": 0.25}
+
+
+def test_a_new_operation_has_a_python_function_of_its_name_that_streams_in_blocks(declared: Any) -> None:
+    declared(_sigmoid())
+    from stablemax import api
+
+    x = np.linspace(-20, 20, 60_000).reshape(300, 200)
+    p = api.sigmoid(x, threads=2)
+    assert p.shape == x.shape
+    assert np.allclose(p, 1 / (1 + np.exp(-x)), rtol=1e-15, atol=0)
+    with pytest.raises(StablemaxError, match="sigmoid takes none beside the logits"):
+        api.sigmoid(x, x)
+
+
+def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
+    declared(_binary_cross_entropy())
+    from stablemax import api
+
+    losses = api.binary_cross_entropy(np.zeros((2, 3)), np.full((2, 3), 0.5))
+    assert losses.tolist() == [[math.log(2)] * 3] * 2
+    with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
+        api.binary_cross_entropy(np.zeros((2, 3)))
