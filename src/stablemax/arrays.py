@@ -46,20 +46,13 @@ HELD_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class How:
-    """How to compute, where not in the default way.
+    """How to compute, where not in the default way."""
 
-    Parameters
-    ----------
-    variant : Variant, optional
-        By default `wide`, in float64 the accurate variant.
-    format : Format, optional
-        By default the input's own, float64 for integers.
-    accumulation : Accumulation, optional
-        By default what an ordinary kernel of the format does.
-    """
-
+    #: By default `wide`, in float64 the accurate variant.
     variant: Variant | None = None
+    #: By default the input's own, float64 for integers.
     format: Format | None = None
+    #: By default what an ordinary kernel of the format does.
     accumulation: Accumulation | None = None
 
     def result_format(self, stream: Stream) -> Format:
@@ -91,11 +84,6 @@ def result_in_npy(
     """Run a computation into a .npy file, which is there whole or not at all.
 
     Formats that NumPy lacks are written as float32, which holds every number of theirs.
-
-    Raises
-    ------
-    StablemaxError
-        If the file cannot be written, or the disk has no room for it.
     """
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
@@ -108,13 +96,7 @@ def result_in_npy(
 def result_of(
     operation: Operation, stream: Stream, how: How, run: Run, resources: Resources
 ) -> Iterator[tuple[StoredArray, tuple[str, ...]]]:
-    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large.
-
-    Yields
-    ------
-    tuple of (StoredArray, tuple of str)
-        The result, and what was noticed. The file goes away in the end.
-    """
+    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large."""
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
     size = math.prod(shape) * fmt.stored_dtype.itemsize

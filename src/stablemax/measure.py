@@ -31,8 +31,6 @@ CODES: tuple[Outcome, ...] = tuple(Outcome)
 def default_max_ulp(fmt: Format) -> float:
     """Return the error at which more than half of the format's p bits are lost: ``2**(p/2)`` ulp.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> default_max_ulp(FLOAT32)
     4096.0
@@ -197,8 +195,6 @@ def judge(
     rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
     normal number may be flushed to 0, or to anything that small, as processors and compilers do.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> from stablemax.operations import get_operation
     >>> x = np.float32([[0.0, 1.0, -np.inf]])

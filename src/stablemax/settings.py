@@ -85,8 +85,6 @@ class Case:
 def case_of(hazard: HazardCase, operation: Operation) -> Case:
     """Turn a hazard's input into a case of an operation; a gradient is that of the mean.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> from stablemax.inputs.hazards import HAZARDS
     >>> from stablemax.operations import get_operation
