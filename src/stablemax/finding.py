@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
+from stablemax.operations import is_built_in
 from stablemax.results import Outcome, Standing
 from stablemax.text.outcomes import OUTCOMES
-from stablemax.vocabulary import Operation, is_built_in
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ def check_finding(report: CheckReport, refusals: dict[str, str]) -> str:
     if not parts:
         parts.append("the search found an input that breaks it")
     meaning = {
-        Standing.WRONG: "wrong: its formula does not compute "
-        f"{Operation(report.operation).value} even in exact arithmetic;",
+        Standing.WRONG: f"wrong: its formula does not compute {report.operation} even in exact arithmetic;",
         Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
         Standing.BROKEN: "broken:",
     }[report.standing]

@@ -33,8 +33,6 @@ def named(case: TimedCase) -> str:
 def times(ratio: float) -> str:
     """Write a ratio of times to three digits; 1 is never reached from below.
 
-    Examples
-    --------
     >>> times(0.9704), times(0.99996), times(1.8), times(12.34), times(123.4)
     ('0.970', '0.999', '1.80', '12.3', '123')
     """

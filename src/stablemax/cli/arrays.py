@@ -15,15 +15,17 @@ from stablemax.cli.options import (
     StreamOptions,
     format_option,
 )
+from stablemax.operations import get_operation
+from stablemax.operations.operation import Operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arrays import How
     from stablemax.inputs.stream import Stream
+    from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
     from stablemax.streaming import Resources
 
@@ -31,15 +33,8 @@ ArrayFormatOption = Annotated[str | None, format_option(ARRAY, "On standard outp
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
 
-_DOES = {
-    Operation.SOFTMAX: "Compute probabilities",
-    Operation.LOG_SOFTMAX: "Compute log-probabilities",
-    Operation.LOGSUMEXP: "Compute the log-sum-exp of every row",
-}
-
-
-def command(operation: Operation) -> Callable[..., int]:
-    """Return the command of an operation that takes logits alone."""
+def command(name: str, does: str) -> Callable[..., int]:
+    """Return the command of an operation that takes logits alone; `does` says what it does."""
 
     def run(
         inputs: InputOptions,
@@ -52,6 +47,7 @@ def command(operation: Operation) -> Callable[..., int]:
     ) -> int:
         from stablemax.arrays import compute
 
+        operation = get_operation(name)
         output = output_of(output_format, printing, *logits, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
         with session.progress(printing, session.reading(logits[0]), unit="B") as progress:
@@ -68,7 +64,7 @@ def command(operation: Operation) -> Callable[..., int]:
         session.say([*stream.notes, *notes], printing)
         return 0
 
-    run.__doc__ = f"{_DOES[operation]}, to -o FILE.npy or .csv or to standard output."
+    run.__doc__ = f"{does}, to -o FILE.npy or .csv or to standard output."
     return run
 
 
@@ -104,13 +100,7 @@ def write_result(
     *,
     force: bool,
 ) -> tuple[str, ...]:
-    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text.
-
-    Returns
-    -------
-    tuple of str
-        What the computation noticed.
-    """
+    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text."""
     from stablemax.arrays import result_in_npy, result_of
     from stablemax.render.array_files import write_file
 
@@ -125,6 +115,6 @@ def write_result(
     return notes
 
 
-softmax = command(Operation.SOFTMAX)
-log_softmax = command(Operation.LOG_SOFTMAX)
-logsumexp = command(Operation.LOGSUMEXP)
+softmax = command("softmax", "Compute probabilities")
+log_softmax = command("log_softmax", "Compute log-probabilities")
+logsumexp = command("logsumexp", "Compute the log-sum-exp of every row")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, TimedDtype, TimedPeer, shape_of
+from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
 from stablemax.cli import io, session
 from stablemax.cli.options import PrintOptions, format_option
 from stablemax.cli.reproducing import option
 from stablemax.errors import StablemaxError, shown
+from stablemax.operations import OperationName, get_operation
 from stablemax.render.benches import BENCHMARK
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _SHOWN = 10
 def bench(
     printing: PrintOptions,
     operation: Annotated[
-        list[Operation] | None,
+        list[OperationName] | None,
         typer.Option(
             metavar="OPERATION",
-            help=f"Operation to time; repeatable. {', '.join(OPERATIONS)}.",
+            help="Operation to time; repeatable. All that the libraries have ready-made.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +88,7 @@ def bench(
     from stablemax.benchmarking.workflow import bench as run
 
     options = BenchOptions(
-        operations=tuple(dict.fromkeys(operation)) if operation else OPERATIONS,
+        operations=tuple(map(get_operation, dict.fromkeys(operation))) if operation else timed_operations(),
         shapes=shapes,
         dtypes=tuple(dict.fromkeys(dtype)) if dtype else tuple(TimedDtype),
         threads=tuple(threads or ()),

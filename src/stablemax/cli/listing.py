@@ -10,8 +10,8 @@ import typer
 from stablemax.cli import io
 from stablemax.cli.options import PrintOptions, format_option
 from stablemax.errors import StablemaxError
+from stablemax.operations import OperationName, get_operation
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        Operation | None,
+        OperationName | None,
         typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
@@ -39,11 +39,12 @@ def list_(
     output = io.output_of(listing_kind(what), output_format, printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
+    record = None if operation is None else get_operation(operation)
     listings: dict[Listed, Callable[[], Listing]] = {
-        Listed.VARIANTS: lambda: variants(operation),
+        Listed.VARIANTS: lambda: variants(record),
         Listed.FORMATS: formats,
         Listed.PRESETS: presets,
-        Listed.HAZARDS: lambda: hazards(operation),
+        Listed.HAZARDS: lambda: hazards(record),
     }
     output.write(listings[what]())
     return 0

@@ -20,8 +20,9 @@ from stablemax.cli.options import (
     format_option,
 )
 from stablemax.errors import StablemaxError, shown
+from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
 
 def loss(
@@ -54,7 +55,7 @@ def loss(
     output = io.output_of(LOSS, output_format, printing, *files, *(labels or ()), losses.weight, default="plain")
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
-    variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
+    variant = session.chosen_variant(get_operation("cross_entropy"), arithmetic)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.vocabulary import is_built_in
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:

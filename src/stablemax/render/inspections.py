@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.operations import get_operation
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.comparisons import outcome_cell
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from stablemax.results import Forecast, Inspection, Quantiles
 
-_HEADERS = {"softmax": "softmax", "cross_entropy": "loss", "cross_entropy_grad": "gradient"}
 _FORMULAS = ("naive", "shifted")
 _SIGHTED = {
     "nan": "NaN",
@@ -113,8 +113,9 @@ def _sightings(result: Inspection) -> doc.Section:
 def _forecasts(result: Inspection) -> doc.Matrix:
     """Show the formats; what is said of a whole format stands beside the shifted formula."""
     by_place = {(f.format, f.formula, f.operation): f for f in result.forecasts}
-    places = [(formula, operation) for formula in _FORMULAS for operation in _HEADERS]
-    columns = [doc.Column(_HEADERS[o], f"{formula} {_HEADERS[o]}", formula) for formula, o in places]
+    nouns = {f.operation: get_operation(f.operation).noun for f in result.forecasts}
+    places = [(formula, operation) for formula in _FORMULAS for operation in nouns]
+    columns = [doc.Column(nouns[o], f"{formula} {nouns[o]}", formula) for formula, o in places]
     last = _FORMULAS[-1]
     rows = []
     for f in result.formats:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stablemax.formats import FLOAT32, FORMATS
+from stablemax.inputs.generated import PRESETS
+from stablemax.inputs.hazards import HAZARDS
+from stablemax.operations import all_operations
+from stablemax.operations.operation import Operation
 from stablemax.render import figures
 from stablemax.render.document import Document, Table
 from stablemax.render.forms import ResultKind, Rows
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.inputs.hazards import Hazard, HazardCase
+    from stablemax.operations.operation import Operation
 
 _SHOWN_CELLS = 64
 
@@ -29,20 +34,18 @@ class Listing:
 
 def variants(operation: Operation | None) -> Listing:
     """List the variants with their formulas."""
-    from stablemax.registry import variants as all_variants
+    from stablemax.operations.variant import variants as all_variants
 
     found = all_variants(operation)
     names = ("id", "operation", "formula", "summary", "cure")
     return Listing(
         [{"variant": v.id, "formula": v.formula} for v in found],
-        [{name: getattr(v, name) for name in names} for v in found],
+        [{name: str(getattr(v, name)) for name in names} for v in found],
     )
 
 
 def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
-    from stablemax.formats import FORMATS
-
     cells = [
         {
             "format": f.name,
@@ -80,8 +83,6 @@ def formats() -> Listing:
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
-    from stablemax.inputs.generated import PRESETS
-
     found = list(PRESETS.values())
     return Listing(
         [{"preset": p.name, "what it shows": p.about} for p in found],
@@ -91,9 +92,6 @@ def presets() -> Listing:
 
 def hazards(operation: Operation | None) -> Listing:
     """List the hazards, or those of one operation, with why they are here and where they were seen."""
-    from stablemax.formats import FLOAT32
-    from stablemax.inputs.hazards import HAZARDS
-
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
         [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
@@ -102,7 +100,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "name": h.name,
                 "reason": h.reason,
                 "sources": [s for s in h.source.split(", ") if s],
-                "operations": h.operations,
+                "operations": [o.name for o in h.operations],
                 "needs": h.needs,
                 "promised": h.promised,
                 "float32": _input(h.case(FLOAT32)),
@@ -113,13 +111,11 @@ def hazards(operation: Operation | None) -> Listing:
 
 
 def _operations(hazard: Hazard) -> str:
-    return "all" if len(hazard.operations) == len(Operation) else ", ".join(hazard.operations)
+    return "all" if len(hazard.operations) == len(all_operations()) else ", ".join(map(str, hazard.operations))
 
 
 def _input(case: HazardCase) -> dict[str, Any]:
     """Return a hazard's input as float32 holds it; of a large one the shape alone."""
-    from stablemax.formats import FLOAT32
-
     arrays: dict[str, Array | None] = {
         "logits": FLOAT32.round(case.logits),
         "labels": case.labels,
