@@ -6,5 +6,8 @@ from importlib.util import find_spec
 
 NEEDS = {"torch": ("torch",), "jax": ("jax",), "optax": ("jax", "optax"), "scipy": ("scipy",)}
 collect_ignore_glob = [
-    f"stablemax/peers/{name}*.py" for name, libraries in NEEDS.items() if not all(map(find_spec, libraries))
+    f"stablemax/{room}"
+    for name, libraries in NEEDS.items()
+    for room in (f"peers/{name}*.py", f"trace/{name}/*.py")
+    if not all(map(find_spec, libraries))
 ]

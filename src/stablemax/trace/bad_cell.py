@@ -9,11 +9,11 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.measure import CODES
-from stablemax.shadow import cells
-from stablemax.shadow.blame import Culprit, culprit
-from stablemax.shadow.reading import Case, Reading, first_of
-from stablemax.shadow.running import ShadowRun, run, run_decided
-from stablemax.shadow.tape import Record, Step
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.blame import Culprit, culprit
+from stablemax.trace.numpy.numpy_run import ShadowRun, run, run_decided
+from stablemax.trace.numpy.tape import Record, Step
+from stablemax.trace.reading import Case, Reading, first_of
 
 if TYPE_CHECKING:
     from stablemax.results import Outcome

@@ -8,16 +8,16 @@ import numpy as np
 
 from stablemax.measure import largest
 from stablemax.results import Blame, Outcome
-from stablemax.shadow import cells
-from stablemax.shadow.bad_cell import bad_cell, culprit_of, record_of
-from stablemax.shadow.reading import first_of
-from stablemax.shadow.wording import sentence
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.bad_cell import bad_cell, culprit_of, record_of
+from stablemax.trace.reading import first_of
+from stablemax.trace.sentences import sentence
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
-    from stablemax.shadow.reading import Case, Reading
-    from stablemax.shadow.running import ShadowRun
+    from stablemax.trace.numpy.numpy_run import ShadowRun
+    from stablemax.trace.reading import Case, Reading
 
 WORDS = {
     Outcome.NAN: "NaN",

@@ -17,19 +17,19 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.formats import FORMATS
 from stablemax.peers.torch_arrays import to_numpy
-from stablemax.peers.torch_trace_exact import CONSTANTS, EXACT, MOVES, REDUCTIONS, NotExact, positions, reduced
-from stablemax.peers.torch_trace_lines import Spot
-from stablemax.peers.torch_trace_shadows import NOWHERE, Shadows, wide
-from stablemax.shadow.cells import as_cell, cells_of, nearest, settled
-from stablemax.shadow.observe import observe
-from stablemax.shadow.tape import Record, Site, Step
+from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
+from stablemax.trace.numpy.tape import Record, Site, Step
+from stablemax.trace.observe import observe
+from stablemax.trace.torch.exact_ops import CONSTANTS, EXACT, MOVES, REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
+from stablemax.trace.torch.torch_lines import Spot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stablemax.formats import Array
-    from stablemax.peers.torch_trace_lines import Locator
-    from stablemax.shadow.observe import Observation
+    from stablemax.trace.observe import Observation
+    from stablemax.trace.torch.torch_lines import Locator
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _PRODUCTS = ("mm", "bmm", "mv", "addmm")

@@ -14,11 +14,11 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import FLOAT64
-from stablemax.shadow import cells
-from stablemax.shadow.array import ShadowArray
-from stablemax.shadow.base import Shadowed, exact_of, plain, shadow, shadow_tree
-from stablemax.shadow.creators import following
-from stablemax.shadow.tape import Tape, boundary
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.numpy.array_makers import following
+from stablemax.trace.numpy.shadow_array import ShadowArray
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
+from stablemax.trace.numpy.tape import Tape, boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

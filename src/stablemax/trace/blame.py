@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.shadow.observe import Kind
+from stablemax.trace.observe import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.shadow.tape import Step
+    from stablemax.trace.numpy.tape import Step
 
 
 @dataclass(frozen=True)

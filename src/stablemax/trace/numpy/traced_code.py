@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stablemax.shadow.tape import Tape
+from stablemax.trace.numpy.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import numpy as np
 from flint import arb
 
 from stablemax.errors import StablemaxError
-from stablemax.shadow.cells import EXACT, as_array, as_cell, cells_of
+from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,7 @@ def _rounded(a: Array, decimals: Any = 0, out: Any = None) -> Any:
 
 def _ignoring_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(a: Array, *args: Any, **kwargs: Any) -> Any:
-        from stablemax.shadow.cells import has_no_value
+        from stablemax.trace.exact_cells import has_no_value
 
         return function(a, *args, **{**kwargs, "where": ~has_no_value(a)})
 

@@ -15,10 +15,10 @@ import torch
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.peers.torch_arrays import to_torch
-from stablemax.peers.torch_trace_lines import Locator, boundary, home_of
-from stablemax.peers.torch_trace_shadows import Shadows, wide
-from stablemax.peers.torch_trace_watch import Escapes, Fix, Replace, Watch
-from stablemax.shadow.cells import cells_of, is_undecided, nearest
+from stablemax.trace.exact_cells import cells_of, is_undecided, nearest
+from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
+from stablemax.trace.torch.storage import Shadows, wide
+from stablemax.trace.torch.torch_lines import Locator, boundary, home_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

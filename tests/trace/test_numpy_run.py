@@ -14,10 +14,10 @@ from numpy import zeros as made_of_zeros
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
-from stablemax.shadow import cells
-from stablemax.shadow.running import run_decided
-from stablemax.shadow.tape import Tape
+from stablemax.trace import exact_cells as cells
 from stablemax.trace import run_in_shadow
+from stablemax.trace.numpy.numpy_run import run_decided
+from stablemax.trace.numpy.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,7 +318,7 @@ def test_numpy_is_as_it_was_after_a_run_that_raises() -> None:
         out = np.zeros(3)
         raise KeyError(f"nothing at {out[0]}")
 
-    with pytest.raises(StablemaxError, match=r"KeyError at test_running\.py"):
+    with pytest.raises(StablemaxError, match=r"KeyError at test_numpy_run\.py"):
         run_in_shadow(raises, logits())
     assert {name: getattr(np, name) for name in before} == before
     assert made_of_zeros is np.zeros
@@ -408,7 +408,7 @@ def test_what_cannot_be_followed_is_named_with_its_line_and_the_value_goes_on(
     x = logits(FLOAT32)
     found = run_in_shadow(code, x)
     line = code.__code__.co_firstlineno + 1
-    assert found.not_followed == (f"{named} at test_running.py:{line}",)
+    assert found.not_followed == (f"{named} at test_numpy_run.py:{line}",)
     assert found.value.tobytes() == np.asarray(code(x)).tobytes()
     assert found.exact is None
 
@@ -417,7 +417,7 @@ def test_a_library_that_takes_the_array_apart_is_named() -> None:
     pytest.importorskip("scipy", reason="scipy is not installed")
     found = run_in_shadow(by_library, logits(FLOAT64))
     assert found.exact is None
-    assert found.not_followed[0].startswith("logsumexp(x, axis=1) at test_running.py:")
+    assert found.not_followed[0].startswith("logsumexp(x, axis=1) at test_numpy_run.py:")
 
 
 def test_a_result_without_a_shadow_is_never_taken_for_an_exact_one() -> None:

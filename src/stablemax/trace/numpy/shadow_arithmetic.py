@@ -11,16 +11,16 @@ from flint import arb
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64
-from stablemax.shadow.array import ShadowArray
-from stablemax.shadow.base import Shadowed, carrier, operate, plain, shadow
-from stablemax.shadow.cells import EXACT, as_array, as_cell, cells_of
-from stablemax.shadow.functions import COMPUTED
+from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
+from stablemax.trace.numpy.exact_functions import COMPUTED
+from stablemax.trace.numpy.shadow_array import ShadowArray
+from stablemax.trace.numpy.shadowed import Shadowed, carrier, operate, plain, shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array
-    from stablemax.shadow.tape import Tape
+    from stablemax.trace.numpy.tape import Tape
 
 
 @dataclass(frozen=True)

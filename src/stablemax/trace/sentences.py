@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
 from stablemax.results import Origin
-from stablemax.shadow.observe import Cell, Event, Kind
+from stablemax.trace.observe import Cell, Event, Kind
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
-    from stablemax.shadow.tape import Record, Step
+    from stablemax.trace.numpy.tape import Record, Step
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _EXPONENTIALS = ("exp", "shifted_exp")

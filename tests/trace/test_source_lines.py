@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from stablemax.shadow.source import display_name, listing, scalar_conversions
+from stablemax.trace.source_lines import display_name, listing, scalar_conversions
 
 if TYPE_CHECKING:
     from pathlib import Path

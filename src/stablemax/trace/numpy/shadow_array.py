@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.shadow.base import (
+from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
+from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, VALUES, replaced
+from stablemax.trace.numpy.shadowed import (
     Shadowed,
     carrier,
     exact_of,
@@ -21,13 +23,11 @@ from stablemax.shadow.base import (
     shadow,
     shadow_tree,
 )
-from stablemax.shadow.cells import EXACT, as_array, cells_of, format_or_none, settled
-from stablemax.shadow.functions import COMPUTED, LIKE, MOVED, VALUES, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.shadow.tape import Tape
+    from stablemax.trace.numpy.tape import Tape
 
 
 class ShadowArray(Shadowed):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from stablemax.shadow.cells import cells_of
+from stablemax.trace.exact_cells import cells_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.results import Origin
-from stablemax.shadow import cells
+from stablemax.trace import exact_cells as cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

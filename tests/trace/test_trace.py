@@ -111,8 +111,8 @@ def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant
     kept: list[Array] = []
 
     def watched(*arguments: Any) -> Any:
-        from stablemax.shadow.arithmetic import ShadowArithmetic
-        from stablemax.shadow.base import plain
+        from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
+        from stablemax.trace.numpy.shadowed import plain
 
         result = evaluate(variant, arguments[0], ShadowArithmetic(fmt, tape=arguments[0].tape), second)
         kept.append(np.asarray(plain(result)))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.results import Origin
-from stablemax.shadow import cells
-from stablemax.shadow.observe import Event, Observation, observe
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.observe import Event, Observation, observe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from stablemax.formats import Array, Format
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = str(Path(__file__).parents[2])
 _VARIANTS = str(Path(_PACKAGE, "variants"))
-_SHADOW = str(Path(_PACKAGE, "shadow"))
+_SHADOW = str(Path(_PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _MIX = {Origin.NONE: 0, Origin.CAME_IN: 1, Origin.ABSORPTION: 2, Origin.CANCELLATION: 3, Origin.MADE_HERE: 4}

@@ -15,8 +15,8 @@ from stablemax.exact import Truth
 from stablemax.measure import CODES, ExactResult, Judgement, exact_result, judge
 from stablemax.reduction import exact_sum, rounded
 from stablemax.results import Outcome
-from stablemax.shadow.cells import nearest
 from stablemax.targets import LabelTargets
+from stablemax.trace.exact_cells import nearest
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:

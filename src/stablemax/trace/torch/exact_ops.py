@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stablemax.shadow.cells import EXACT as UFUNC
-from stablemax.shadow.cells import as_array, as_cell, cells_of, nearest
+from stablemax.trace.exact_cells import EXACT as UFUNC
+from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,18 +15,18 @@ from stablemax.exact import Truth
 from stablemax.measure import CODES, ExactResult, Judgement, exact_result, judge
 from stablemax.reduction import exact_sum, rounded
 from stablemax.results import Outcome
-from stablemax.shadow import cells
-from stablemax.shadow.wording import Input
 from stablemax.targets import LabelTargets, SoftTargets
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.sentences import Input
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
-    from stablemax.shadow.running import ShadowRun
-    from stablemax.shadow.traced_code import Code
     from stablemax.targets import Targets
+    from stablemax.trace.numpy.numpy_run import ShadowRun
+    from stablemax.trace.numpy.traced_code import Code
 
 _SAME_ULP = 1e-6
 """A shadow this close to the truth is the truth: rounding it twice must not tell them apart."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.shadow.array import ShadowArray
-from stablemax.shadow.base import Shadowed, exact_of, narrows, plain, plain_array, shadow, shadow_tree
-from stablemax.shadow.cells import EXACT, cells_of, format_or_none, settled
-from stablemax.shadow.functions import COMPUTED, MOVED, VALUES
-from stablemax.shadow.tape import Part, Tape
+from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, settled
+from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
+from stablemax.trace.numpy.shadow_array import ShadowArray
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, narrows, plain, plain_array, shadow, shadow_tree
+from stablemax.trace.numpy.tape import Part, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,23 +10,23 @@ import numpy as np
 from stablemax.errors import StablemaxError
 from stablemax.measure import CODES, largest
 from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
-from stablemax.shadow.arithmetic import ShadowArithmetic
-from stablemax.shadow.findings import good, unstable, wrong_formula
-from stablemax.shadow.observe import Kind
-from stablemax.shadow.reading import Case, targets_for
-from stablemax.shadow.running import ShadowRun, run_decided
-from stablemax.shadow.source import display_name, listing, scalar_conversions
-from stablemax.shadow.tape import Tape
-from stablemax.shadow.traced_code import Code, code_of
-from stablemax.shadow.wording import cell_words, event_words
+from stablemax.trace.numpy.numpy_run import ShadowRun, run_decided
+from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
+from stablemax.trace.numpy.tape import Tape
+from stablemax.trace.numpy.traced_code import Code, code_of
+from stablemax.trace.observe import Kind
+from stablemax.trace.reading import Case, targets_for
+from stablemax.trace.sentences import cell_words, event_words
+from stablemax.trace.source_lines import display_name, listing, scalar_conversions
+from stablemax.trace.story import good, unstable, wrong_formula
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
     from stablemax.registry import Variant
-    from stablemax.shadow.reading import Reading
-    from stablemax.shadow.tape import Record
+    from stablemax.trace.numpy.tape import Record
+    from stablemax.trace.reading import Reading
     from stablemax.vocabulary import Operation
 
 MAX_CELLS = 1 << 14

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _TORCH = str(Path(torch.__file__).parent)
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[2])
 _LIBRARY = sysconfig.get_paths()["stdlib"]
 # What stands between an operator and whoever called it.
 _DISPATCHING = tuple(str(Path(_TORCH, part)) for part in ("_dynamo", "_compile.py", "utils", "overrides.py"))

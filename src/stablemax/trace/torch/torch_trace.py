@@ -11,17 +11,17 @@ import torch
 
 from stablemax.errors import StablemaxError
 from stablemax.measure import CODES, largest
-from stablemax.peers.torch_trace_lines import BACKWARD, Spot
-from stablemax.peers.torch_trace_run import Run, Task, decided_run, followed_run, plain_run, run_with
-from stablemax.peers.torch_trace_shadows import NOWHERE
-from stablemax.peers.torch_trace_truth import Question, Reading
-from stablemax.peers.torch_trace_watch import Placed
 from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
-from stablemax.shadow.blame import culprit
-from stablemax.shadow.cells import nearest
-from stablemax.shadow.observe import Kind
-from stablemax.shadow.source import display_name, listing
-from stablemax.shadow.wording import Input, cell_words, event_words, sentence
+from stablemax.trace.blame import culprit
+from stablemax.trace.exact_cells import nearest
+from stablemax.trace.observe import Kind
+from stablemax.trace.sentences import Input, cell_words, event_words, sentence
+from stablemax.trace.source_lines import display_name, listing
+from stablemax.trace.torch.dispatch import Placed
+from stablemax.trace.torch.storage import NOWHERE
+from stablemax.trace.torch.torch_lines import BACKWARD, Spot
+from stablemax.trace.torch.torch_run import Run, Task, decided_run, followed_run, plain_run, run_with
+from stablemax.trace.torch.torch_truth import Question, Reading
 from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
-    from stablemax.peers.torch_trace_watch import Ran, Watch
-    from stablemax.shadow.observe import Event
-    from stablemax.shadow.tape import Record
+    from stablemax.trace.numpy.tape import Record
+    from stablemax.trace.observe import Event
+    from stablemax.trace.torch.dispatch import Ran, Watch
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _MAX_ROWS_TRIED = 64

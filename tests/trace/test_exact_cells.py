@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flint import arb
 
-from stablemax.shadow.cells import (
+from stablemax.trace.exact_cells import (
     EXACT,
     INFINITE,
     MINUS_INFINITE,

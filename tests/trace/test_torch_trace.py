@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.results import Origin, Outcome, Trace, TracedOperation
-from stablemax.shadow.cells import nearest
-from stablemax.shadow.observe import Kind
+from stablemax.trace.exact_cells import nearest
+from stablemax.trace.observe import Kind
 from stablemax.vocabulary import Operation
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from stablemax.peers.torch_trace import trace_torch  # noqa: E402
-from stablemax.peers.torch_trace_exact import EXACT, MOVES  # noqa: E402
-from stablemax.peers.torch_trace_run import Task, followed_run  # noqa: E402
+from stablemax.trace.torch.exact_ops import EXACT, MOVES  # noqa: E402
+from stablemax.trace.torch.torch_run import Task, followed_run  # noqa: E402
+from stablemax.trace.torch.torch_trace import trace_torch  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
