@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +13,11 @@ from stablemax.exact import Balls, Truth
 from stablemax.formats import FLOAT64, Array, Format
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import ExactResult, exact_result
-from stablemax.reduction import exact_sum, rounded
+from stablemax.reduction import exact_sum
 from stablemax.registry import Variant, evaluate, matching
 from stablemax.target_options import TargetOptions, kept_rows, row_weights, targets_of
 from stablemax.targets import LabelTargets, SoftTargets
+from stablemax.truth.reductions import reduced
 from stablemax.vocabulary import Accumulation, Operation
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
             lse = evaluate(_LSE(), rounded_x, Arithmetic(FLOAT64))[:, None]
     mean = None
     if case.operation is Operation.CROSS_ENTROPY and case.mean_divisor and not _has_no_mean(exact, overflow):
-        mean = _exact_mean(exact, fmt, case.mean_divisor)
+        mean = reduced(exact, fmt, case.mean_divisor).truth
     return Setting(case, xp, x, second, exact, overflow, lse, mean)
 
 
@@ -249,16 +248,11 @@ def _exact_with_ignored(
 
 def _reduced(setting: Setting) -> Setting:
     """Put the mean of the losses in the place of the losses."""
-    exact, overflow = setting.exact, setting.input_overflow
-    undefined = np.array([bool(exact.undefined.any()) or setting.case.mean_divisor == 0])
-    if undefined[0] or overflow.any():
-        nothing = Truth(*(np.full((1, 1), np.nan) for _ in range(3)))
-        return replace(setting, exact=ExactResult(nothing, undefined), input_overflow=np.array([overflow.any()]))
-    mean = Truth(*(np.full((1, 1), np.inf), np.zeros((1, 1)), np.full((1, 1), np.inf)))
-    if np.isfinite(exact.truth.nearest).all():
-        mean = _exact_mean(exact, setting.xp.format, setting.case.mean_divisor)
-        mean = Truth(*(np.reshape(part, (1, 1)) for part in (mean.nearest, mean.residual_ulp, mean.rounded)))
-    return replace(setting, exact=ExactResult(mean, undefined), input_overflow=np.array([False]))
+    exact, overflow = setting.exact, setting.input_overflow.any()
+    mean = reduced(exact, setting.xp.format, setting.case.mean_divisor)
+    if overflow:
+        mean = ExactResult(Truth(*(np.full((1, 1), np.nan) for _ in range(3))), mean.undefined)
+    return replace(setting, exact=mean, input_overflow=np.array([overflow]))
 
 
 @functools.cache
@@ -270,13 +264,3 @@ def _has_no_mean(exact: ExactResult, input_overflow: Array) -> bool:
     """True where a row has no loss or an infinite one."""
     finite = bool(np.isfinite(exact.truth.nearest).all()) and exact.truth.nearest.size > 0
     return bool(exact.undefined.any() or input_overflow.any()) or not finite
-
-
-def _exact_mean(exact: ExactResult, fmt: Format, divisor: float) -> Truth:
-    """Exact mean of the exact losses, all of them finite; ignored rows are 0 and do not count."""
-    nearest = exact.truth.nearest.ravel()
-    rest = np.ldexp(exact.truth.residual_ulp.ravel(), exact.truth.ulp_exponent(fmt).ravel())
-    right = (exact_sum(nearest) + exact_sum(rest)) / Fraction(divisor)
-    near = np.asarray(rounded(right))
-    remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
-    return Truth(near, np.asarray(remainder), fmt.round(near))

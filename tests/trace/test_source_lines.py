@@ -74,4 +74,4 @@ def takes_numbers_out(x: Any) -> Any:
 def test_a_scalar_type_that_takes_a_number_out_is_found_and_a_constant_is_not() -> None:
     (found,) = scalar_conversions([takes_numbers_out.__code__])
     line = takes_numbers_out.__code__.co_firstlineno + 4
-    assert found == f"np.float32(x.sum()) at test_source.py:{line}"
+    assert found == f"np.float32(x.sum()) at test_source_lines.py:{line}"
