@@ -437,18 +437,18 @@ def test_what_is_no_array_of_real_numbers_is_refused(junk: Any) -> None:
 
 def test_the_runs_of_a_loop_are_told_once() -> None:
     found = run_decided(rows_into_a_list, (logits(),), Tape())
-    told = {(r.name, r.times) for r in found.tape.records.values()}
+    told = {(r.seen.name, r.seen.times) for r in found.records.values()}
     assert told == {("exp", 5), ("sum", 5), ("log", 5)}
-    assert {r.site.line for r in found.tape.records.values()} == {rows_into_a_list.__code__.co_firstlineno + 1}
+    assert {r.seen.line for r in found.records.values()} == {rows_into_a_list.__code__.co_firstlineno + 1}
 
 
 def test_an_operation_is_told_at_the_line_of_the_helper_that_runs_it() -> None:
     found = run_decided(with_a_helper, (logits(),), Tape())
-    lines = {r.name: r.site.line for r in found.tape.records.values()}
+    lines = {r.seen.name: r.seen.line for r in found.records.values()}
     first = in_place.__code__.co_firstlineno
     assert lines["exp"] == first + 3
     assert lines["log"] == with_a_helper.__code__.co_firstlineno + 1
-    assert {c.co_name for c in found.tape.codes} == {"in_place", "with_a_helper"}
+    assert {c.co_name for c in found.functions} == {"in_place", "with_a_helper"}
 
 
 # --- lists, which NumPy asks about nobody -------------------------------------------------------------

@@ -19,7 +19,7 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.results import Origin, Outcome, Trace, TracedOperation
 from stablemax.trace.exact_cells import nearest
-from stablemax.trace.observe import Kind
+from stablemax.trace.observation import Kind
 from stablemax.vocabulary import Operation
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from stablemax.trace.torch.exact_ops import EXACT, MOVES  # noqa: E402
-from stablemax.trace.torch.torch_run import Task, followed_run  # noqa: E402
+from stablemax.trace.torch.torch_run import TorchCode  # noqa: E402
 from stablemax.trace.torch.torch_trace import trace_torch  # noqa: E402
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def operations(trace: Trace) -> list[TracedOperation]:
 
 
 def followed(function: Callable[..., Any], x: Array, fmt: Format = FLOAT32) -> tuple[Any, Any]:
-    return followed_run(Task(function, fmt.cast(x), None, fmt, function))
+    return TorchCode(function, fmt.cast(x), None, fmt, function).followed()
 
 
 # --- the notebooks and the samples ----------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_followed_values_are_those_of_pytorch_bit_for_bit_and_the_shadow_is_that
     x = np.random.default_rng(seed).uniform(0.5, 2, (3, 5))
     run, watch = followed(chain, x, fmt)
     tensor = torch.from_numpy(fmt.round(x)).to(getattr(torch, fmt.name))
-    assert run.values.tobytes() == chain(tensor).to(torch.float64).numpy().tobytes()
+    assert run.value.tobytes() == chain(tensor).to(torch.float64).numpy().tobytes()
     assert watch.not_followed == {}
     assert run.exact is not None
     branches = {"sorted by a column", "chosen by size"} & set(names)
@@ -462,12 +462,12 @@ def test_an_operator_is_computed_exactly_as_pytorch_means_it(
         if backward:
             torch.autograd.grad(out, tensor, torch.ones_like(out))
     assert name in called, "PyTorch calls something else for this"
-    run, watch = followed_run(Task(function, x, None, FLOAT64, function, backward=backward))
+    run, watch = TorchCode(function, x, None, FLOAT64, function, backward=backward).followed()
     assert (watch.not_followed, watch.in_float64) == ({}, {})
     assert run.exact is not None
     # Five terms at most, and functions that PyTorch computes to a few ulps.
-    error = np.abs(nearest(run.exact) - run.values)
-    assert (error <= 64 * FLOAT64.u * np.maximum(np.abs(run.values), 1.0)).all()
+    error = np.abs(nearest(run.exact) - run.value)
+    assert (error <= 64 * FLOAT64.u * np.maximum(np.abs(run.value), 1.0)).all()
 
 
 def test_every_exact_operator_has_such_a_test() -> None:
@@ -489,7 +489,7 @@ def test_an_operator_without_an_exact_form_is_compared_with_float64_and_said_so(
 
 def test_a_shadow_beyond_float64_is_not_taken_for_an_infinity() -> None:
     run, _ = followed(lambda x: torch.log(torch.exp(x)), np.array([[1e4, -1e4]]))
-    assert run.values.tolist() == [[math.inf, -math.inf]]
+    assert run.value.tolist() == [[math.inf, -math.inf]]
     assert run.exact is not None
     assert nearest(run.exact).tolist() == [[1e4, -1e4]]
 
@@ -597,7 +597,7 @@ def test_code_that_raises_is_told_with_its_line() -> None:
 
 
 def test_a_result_of_another_shape_is_refused() -> None:
-    with pytest.raises(StablemaxError, match=r"returns a tensor of shape \(1,\) for logits of shape \(1, 2\)"):
+    with pytest.raises(StablemaxError, match=r"returns shape \(1,\) for logits of shape \(1, 2\)"):
         softmax_trace(lambda x: x.sum(dim=1), [[1.0, 2.0]])
 
 
@@ -688,10 +688,10 @@ def test_a_cell_knows_the_logit_or_the_row_that_it_comes_from_wherever_it_is_mov
 
     x = np.array([[0.0, 0.0, 0.0], [0.0, 11.0, 11.0], [0.0, 12.0, 0.0]])
     _, watch = followed(scattered, x, FLOAT16)
-    places = {r.aten: r.places.get(Kind.OVERFLOW) for r in watch.records.values()}
+    places = {r.seen.label: r.places.get(Kind.OVERFLOW) for r in watch.records.values()}
     row_end = x.shape[1] + 1
-    assert places["exp"] == 2 * row_end + 1
-    assert places["sum"] == 1 * row_end + x.shape[1]
+    assert places["aten.exp"] == 2 * row_end + 1
+    assert places["aten.sum"] == 1 * row_end + x.shape[1]
 
 
 def test_random_numbers_are_the_same_in_every_run_and_nobody_elses_are_used_up() -> None:
@@ -719,7 +719,7 @@ def test_random_operators_are_not_run_twice() -> None:
     expected = noisy(torch.ones(1, 6))
     torch.manual_seed(7)
     run, _ = followed(noisy, np.ones((1, 6)))
-    assert run.values.tolist() == expected.to(torch.float64).tolist()
+    assert run.value.tolist() == expected.to(torch.float64).tolist()
 
 
 def test_a_helper_that_is_compiled_is_named_too() -> None:

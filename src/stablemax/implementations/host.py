@@ -136,8 +136,8 @@ class Host:
         """Run NumPy code, or a variant, on exact numbers: its result in float64; None where that is not possible."""
         if self._variant is not None:
             return _exact_variant(self._variant, question)
-        from stablemax.trace.exact_cells import nearest
         from stablemax.trace import run_in_shadow
+        from stablemax.trace.exact_cells import nearest
 
         if self.described.backend != "numpy" or question.options:
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from stablemax.results import Origin
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.observation import Cell, Event, Kind, Observation, Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,132 +24,93 @@ _ADDITIONS = ("add", "subtract")
 _SUMS = ("sum", "add.reduce", "mean", "einsum", "dot", "matmul", "inner", "tensordot")
 
 
-class Kind(enum.Enum):
-    """What happened to a cell."""
-
-    OVERFLOW = "overflow"
-    ZERO = "zero"
-    POLE = "pole"
-    INVALID = "invalid"
-
-
 @dataclass(frozen=True)
-class Event:
-    """One thing that happened to cells of an output.
+class Ran:
+    """One operation that ran: what it is called, where it was called, and which output this is."""
 
-    Parameters
-    ----------
-    kind : Kind
-        Finite numbers overflowed, vanished, met a pole (log 0, 1 / 0), or gave NaN.
-    cells : int
-        How many.
-    place : tuple of int
-        Index of the first in the output.
-    operands : tuple of float
-        The inputs there.
-    exact : float
-        The same operation on them exactly, rounded to float64.
-    """
-
-    kind: Kind
-    cells: int
-    place: tuple[int, ...]
-    operands: tuple[float, ...]
-    exact: float
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of an output: what went in, what came out, and what should have."""
-
-    place: tuple[int, ...]
-    operands: tuple[float, ...]
-    value: float
-    exact: float
-    difference: float
-
-
-@dataclass(frozen=True)
-class Observation:
-    """The figures of one operation; the fields are those of `results.TracedOperation`."""
-
-    shape: tuple[int, ...]
-    smallest: float
-    largest: float
-    cells: int
-    inf: int
-    nan: int
-    lost: int
-    error_ulp: float | None
-    local_error_ulp: float | None
-    origin: Origin
-    events: tuple[Event, ...]
-    worst: Cell | None = None
+    name: str
+    site: Site
+    index: int
+    #: How the listing calls it, where sentences use another name.
+    label: str = ""
+    output: int = 0
 
 
 def observe(
-    name: str,
-    fmt: Format,
-    value: Array,
-    exact: Array,
-    local: Array,
-    inputs: Sequence[tuple[Array, Array]],
+    operation: Ran, fmt: Format, value: Array, exact: Array, local: Array, inputs: Sequence[tuple[Array, Array]]
 ) -> Observation:
-    """Measure an operation.
+    """Measure an operation by its output in a format, beside two arrays of cells of the same shape.
 
-    Parameters
-    ----------
-    name : str
-        What it is called.
-    fmt : Format
-        Of the output.
-    value : ndarray
-        The output.
-    exact, local : object ndarray
-        Cells of the output's shape: the shadow, and the same operation exactly on the inputs' values.
-    inputs : sequence of (values, cells)
-        What went in, and its shadow.
+    `exact` is the shadow, and `local` the same operation taken exactly on the inputs' values. The inputs are pairs of
+    values and their shadow.
     """
     wide = value.astype(np.float64)
-    finite = np.isfinite(wide)
-    right, here = cells.nearest(exact), cells.nearest(local)
+    right = cells.nearest(exact)
     infinite = np.isinf(wide) & (_is_ball(exact) | (np.sign(wide) != np.sign(right)))
     nan = np.isnan(wide)
     lost = (wide == 0) & cells.nonzero(exact)
+    here = cells.nearest(local)
+    values = [v for v, _ in inputs]
     errors = _error_ulp(value, exact, right, fmt)
-    error = _largest(errors)
-    worst = None
-    if error:
-        place = _first(errors == error)
-        operands = _operands([v for v, _ in inputs], value.shape, place)
-        off = float(cells.distance(np.asarray(value[place]), cells.as_array(exact[place])))
-        worst = Cell(place, operands, float(wide[place]), float(right[place]), off)
-    made = _largest(_error_ulp(value, local, here, fmt))
-    events = _events(wide, local, here, [v for v, _ in inputs])
+    errors_made = _error_ulp(value, local, here, fmt)
+    measured = _Measured(
+        operation.name,
+        wide,
+        inputs,
+        events=_events(wide, local, here, values),
+        error=_largest(errors),
+        made=_largest(errors_made),
+        is_bad=bool(infinite.any() or nan.any() or lost.any()),
+        has_no_value=bool(cells.has_no_value(exact).any()),
+    )
+    finite = wide[np.isfinite(wide)]
     return Observation(
+        index=operation.index,
+        name=operation.name,
+        label=operation.label or operation.name,
+        output=operation.output,
+        site=operation.site,
+        phase=operation.site.phase,
+        file=operation.site.file,
+        line=operation.site.line,
+        dtype=fmt.name,
         shape=value.shape,
-        smallest=float(np.min(wide, where=finite, initial=math.inf)) if finite.any() else math.nan,
-        largest=float(np.max(wide, where=finite, initial=-math.inf)) if finite.any() else math.nan,
+        smallest=float(finite.min()) if finite.size else math.nan,
+        largest=float(finite.max()) if finite.size else math.nan,
         cells=value.size,
         inf=int(np.count_nonzero(infinite)),
         nan=int(np.count_nonzero(nan)),
         lost=int(np.count_nonzero(lost)),
-        error_ulp=error,
-        local_error_ulp=made,
-        origin=_origin(
-            name,
-            fmt,
-            events,
-            error,
-            made,
-            wide,
-            inputs,
-            bad=bool(infinite.any() or nan.any() or lost.any()),
-            valueless=bool(cells.has_no_value(exact).any()),
-        ),
-        events=events,
-        worst=worst,
+        error_ulp=measured.error,
+        local_error_ulp=measured.made,
+        origin=_origin(measured, fmt),
+        events=measured.events,
+        worst=_worst(errors, measured.error, value, exact, values) if measured.error else None,
     )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What tells where an operation's error comes from."""
+
+    name: str
+    wide: Array
+    inputs: Sequence[tuple[Array, Array]]
+    events: tuple[Event, ...]
+    #: Largest error in ulps beside the shadow, and beside the same operation taken exactly on the inputs' values.
+    error: float | None
+    made: float | None
+    #: Some cell is infinite, NaN or lost; and for some cell exact arithmetic has no value either.
+    is_bad: bool
+    has_no_value: bool
+
+
+def _worst(errors: Array, error: float | None, value: Array, exact: Array, inputs: Sequence[Array]) -> Cell:
+    """Return the first cell with the largest error."""
+    place = _first(errors == error)
+    off = float(cells.distance(np.asarray(value[place]), cells.as_array(exact[place])))
+    right = float(cells.nearest(cells.as_array(exact[place])))
+    return Cell(place, _operands(inputs, value.shape, place), float(value[place]), right, off)
 
 
 def _error_ulp(value: Array, exact: Array, right: Array, fmt: Format) -> Array:
@@ -221,29 +182,19 @@ def _operands(inputs: Sequence[Array], shape: tuple[int, ...], place: tuple[int,
     return () if aligned is None else tuple(float(a[place]) for a in aligned)
 
 
-def _origin(
-    name: str,
-    fmt: Format,
-    events: tuple[Event, ...],
-    error: float | None,
-    made: float | None,
-    wide: Array,
-    inputs: Sequence[tuple[Array, Array]],
-    *,
-    bad: bool,
-    valueless: bool,
-) -> Origin:
-    kinds = {e.kind for e in events}
-    # -inf - -inf has no exact value either: nothing was wrong with what came in.
-    if kinds & {Kind.OVERFLOW, Kind.ZERO} or (Kind.INVALID in kinds and valueless):
+def _origin(measured: _Measured, fmt: Format) -> Origin:
+    """Tell where the error comes from: this operation, its inputs, or digits that it made worse."""
+    kinds = {e.kind for e in measured.events}
+    # -inf - -inf has no exact value either: the inputs had no error.
+    if kinds & {Kind.OVERFLOW, Kind.ZERO} or (Kind.INVALID in kinds and measured.has_no_value):
         return Origin.MADE_HERE
-    error, made = error or 0.0, made or 0.0
-    if (name in _ADDITIONS or name in _SUMS) and (error > 0 or bad):
-        if _absorbs(name, wide, [v for v, _ in inputs]) and made > 0:
+    name, error, made = measured.name, measured.error or 0.0, measured.made or 0.0
+    if (name in _ADDITIONS or name in _SUMS) and (error > 0 or measured.is_bad):
+        if _absorbs(name, measured.wide, [v for v, _ in measured.inputs]) and made > 0:
             return Origin.ABSORPTION
-        if error > MAGNIFIED * max(1.0, made) and error > MAGNIFIED * _input_error(inputs, fmt):
+        if error > MAGNIFIED * max(1.0, made) and error > MAGNIFIED * _input_error(measured.inputs, fmt):
             return Origin.CANCELLATION
-    if bad:
+    if measured.is_bad:
         return Origin.CAME_IN
     if error <= 1.0:
         return Origin.NONE

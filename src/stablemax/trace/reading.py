@@ -5,164 +5,179 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
-from stablemax.exact import Truth
-from stablemax.measure import CODES, ExactResult, Judgement, exact_result, judge
-from stablemax.reduction import exact_sum, rounded
+from stablemax.measure import CODES, ExactResult, Judgement, judge
 from stablemax.results import Outcome
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.trace import exact_cells as cells
-from stablemax.trace.sentences import Input
-from stablemax.vocabulary import Operation
+from stablemax.settings import Case, Shared, setting_of
+from stablemax.trace.exact_cells import nearest
+from stablemax.truth.reductions import reduced, which_reduction
+from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.formats import Array, Format
-    from stablemax.targets import Targets
-    from stablemax.trace.numpy.numpy_run import ShadowRun
-    from stablemax.trace.numpy.traced_code import Code
+    from stablemax.trace.run import Run
+
+_FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
 
 _SAME_ULP = 1e-6
-"""A shadow this close to the truth is the truth: rounding it twice must not tell them apart."""
+"""A shadow this close to the truth is the truth: what is left is the width of its ball."""
 
-
-def targets_for(second: Array, divisor: float) -> Targets:
-    """Return labels or soft targets as a cross-entropy takes them."""
-    return LabelTargets(second, None, divisor) if second.dtype.kind in "iu" else SoftTargets(second, divisor)
+_GRADIENTS = {
+    Reduction.MEAN: "the gradient of the mean loss",
+    Reduction.SUM: "the gradient of the sum of the losses",
+}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way of reading an output: what it is, and how it does."""
+    """What an output is, and the truth about that."""
 
     exact: ExactResult
-    judged: Judgement
-    note: str = ""
-    reduced: bool = False
+    format: Format
+    max_ulp: float | None = None
+    #: Which reduction it is, in words; empty where there is only one.
+    meaning: str = ""
+    #: True for one loss of several rows.
+    is_reduced: bool = False
 
-    @property
-    def failing(self) -> Array:
-        """Cells that are bad."""
-        failures = [CODES.index(o) for o in Outcome if o.is_failure]
-        return np.isin(self.judged.codes, failures)
+    def judged(self, value: Array) -> Judgement:
+        """Judge an output in any layout."""
+        shaped = value.reshape(self.exact.truth.nearest.shape)
+        return judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
+
+    def failing(self, value: Array) -> Array:
+        """Mark the cells that are bad, (N, C)."""
+        return np.isin(self.judged(value).codes, _FAILURES)
+
+    def wrong_exactly(self, run: Run) -> Array | None:
+        """Mark the cells for which exact arithmetic gives another value than it should; None without a shadow.
+
+        A cell for which it gives no value, as for inf - inf, tells nothing of the formula.
+        """
+        if run.exact is None:
+            return None
+        truth = self.exact.truth
+        shadow = nearest(run.exact).reshape(truth.nearest.shape)
+        is_same = truth.error_ulp(shadow, self.format) <= _SAME_ULP
+        failing = self.failing(np.where(is_same, truth.rounded, self.format.round(shadow)))
+        return np.asarray(failing & ~np.isnan(shadow))
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is traced on what."""
+class Expected:
+    """What the code should give: an operation on an input in a format."""
 
-    function: Callable[..., Any]
-    x: Array
-    second: Array | None
     operation: Operation
-    fmt: Format
-    code: Code
-    max_ulp: float | None
-    numbers: Array | None = None
+    #: In the format's dtype, (N, K); labels or soft targets, or an upstream gradient.
+    logits: Array
+    second: Array | None
+    format: Format
+    max_ulp: float | None = None
+
+    def row(self, index: int) -> Expected:
+        """Return the same for one row."""
+        rows = slice(index, index + 1)
+        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+    def reading(self, run: Run) -> Reading:
+        """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""
+        value = _as_exactly_as_known(run)
+        if self._is_one_loss(value.shape):
+            losses = self._truth()
+            results = {r: reduced(losses, self.format, d) for r, d in self._divisors.items()}
+            likely = which_reduction(value, {r: exact.truth.nearest for r, exact in results.items()})[0]
+            return self._reading(results[likely], f"the {likely} of the losses", is_reduced=True)
+        self._check_shape(value.shape)
+        if not self.is_gradient_of_losses:
+            return self._reading(self._truth())
+        likely = self._reduction_of_gradient(value, run.forward)
+        return self._reading(self._truth(self._divisors[likely]), _GRADIENTS[likely])
 
     @property
-    def input(self) -> Input:
-        """The logits, for the wording."""
-        return Input(self.x.astype(np.float64), self.numbers)
+    def is_per_row(self) -> bool:
+        """True where a row has one number."""
+        return self.operation.per_row
 
     @property
-    def arguments(self) -> tuple[Array, ...]:
-        """What the function is called with."""
-        return (self.x,) if self.second is None else (self.x, self.second)
+    def has_labels(self) -> bool:
+        """True where each row has a class of its own."""
+        return self.second is not None and self.second.ndim == 1
 
-    def row(self, index: int) -> Case:
-        """The same on one row."""
-        part = slice(index, index + 1)
-        return replace(self, x=self.x[part], second=None if self.second is None else self.second[part])
+    @property
+    def _is_loss(self) -> bool:
+        """True where one number may be the mean or the sum of the losses."""
+        return self.operation.needs_targets and self.operation.per_row
+
+    @property
+    def is_gradient_of_losses(self) -> bool:
+        """True where the operation is the gradient of losses, of their mean or of their sum."""
+        return self.operation.needs_targets and not self.operation.per_row
+
+    @property
+    def _losses(self) -> Expected:
+        """The losses that the operation is the gradient of."""
+        return replace(self, operation=Operation.CROSS_ENTROPY)
 
     @functools.cached_property
-    def truths(self) -> list[tuple[ExactResult, str, bool]]:
-        """The right results, as an output may mean them: the gradient of the mean or of the sum."""
-        xp = Arithmetic(self.fmt)
-        x = self.x.astype(np.float64)
-        if not self.operation.needs_targets:
-            second = None if self.second is None else self.second.astype(np.float64)
-            return [(exact_result(self.operation, x, second, self.fmt), "", False)]
-        assert self.second is not None, "a cross-entropy has labels"
-        targets = (
-            targets_for(self.second, float(len(self.x))).to(xp)
-            if self.second.dtype.kind in "iu"
-            else (targets_for(self.second.astype(np.float64), float(len(self.x))))
-        )
-        found = exact_result(self.operation, x, targets, self.fmt)
-        if self.operation is Operation.CROSS_ENTROPY:
-            return [(found, "", False)]
-        if len(self.x) == 1:
-            return [(found, "", False)]
-        summed = exact_result(self.operation, x, replace(targets, divisor=1.0), self.fmt)
-        return [(found, "", False), (summed, "read as the gradient of the sum of the losses", False)]
+    def _case(self) -> Case:
+        targets = self.second if self.operation.needs_targets else None
+        upstream = self.second if self.operation.needs_upstream else None
+        return Case(self.operation, np.arange(len(self.logits)), self.logits, targets, upstream)
 
-    def readings(self, shape: tuple[int, ...]) -> list[tuple[ExactResult, str, bool]]:
-        """The right results that fit an output's shape."""
-        rows, classes = self.x.shape
-        wanted = rows if self.operation.per_row else rows * classes
-        if math.prod(shape) == wanted and (not shape or shape[0] in (rows, 1, classes)):
-            return self.truths
-        if math.prod(shape) == 1 and self.operation is Operation.CROSS_ENTROPY:
-            (rowwise, _, _) = self.truths[0]
-            return [
-                (reduced_result(rowwise, self.fmt, len(self.x)), "read as the mean of the losses", True),
-                (reduced_result(rowwise, self.fmt, 1), "read as the sum of the losses", True),
-            ]
-        raise StablemaxError(
-            f"the traced function returns an array of shape {shape} for logits of shape {self.x.shape}",
-            f"{self.operation} has shape {(rows,) if self.operation.per_row else (rows, classes)}",
-        )
+    def _truth(self, divisor: float = 1.0) -> ExactResult:
+        return setting_of(replace(self._case, divisor=divisor), Shared(self.format)).exact
 
-    def judged(self, value: Array, exact: ExactResult) -> Judgement:
-        """Judge an output against the truth."""
-        return judge(value, exact, self.fmt, max_ulp=self.max_ulp)
+    @property
+    def _divisors(self) -> dict[Reduction, float]:
+        """What each reduction divides the sum of the losses by; ignored rows do not count."""
+        return {Reduction.MEAN: self._case.mean_divisor, Reduction.SUM: 1.0}
 
-    def reading(self, found: ShadowRun) -> Reading:
-        """Judge an output as what it most likely is: the shadow tells a mean from a sum."""
-        best: Reading | None = None
-        fewest = (math.inf, math.inf)
-        for exact, note, reduced in self.readings(found.value.shape):
-            judged = self.judged(found.value, exact)
-            reading = Reading(exact, judged, note, reduced)
-            wrong = self.wrong_exactly(found, exact)
-            score = (math.inf if wrong is None else int(wrong.sum()), int(reading.failing.sum()))
-            if best is None or score < fewest:
-                best, fewest = reading, score
-        assert best is not None, "there is always a reading"
-        return best
+    def _reading(self, exact: ExactResult, meaning: str = "", *, is_reduced: bool = False) -> Reading:
+        several = len(self.logits) > 1
+        return Reading(exact, self.format, self.max_ulp, meaning if several else "", is_reduced and several)
 
-    def wrong_exactly(self, found: ShadowRun, exact: ExactResult) -> Array | None:
-        """Mark the cells for which exact arithmetic gives another value than it should; None without a shadow."""
-        if found.exact is None:
-            return None
-        shadow = found.exact.reshape(exact.truth.nearest.shape)
-        right = cells.nearest(shadow)
-        error = exact.truth.error_ulp(right, self.fmt)
-        right = np.where(error <= _SAME_ULP, exact.truth.rounded, self.fmt.round(right))
-        failing = Reading(exact, self.judged(right, exact)).failing
-        return np.asarray(failing & ~np.isnan(cells.nearest(shadow)))
+    def _is_one_loss(self, shape: tuple[int, ...]) -> bool:
+        """Tell one loss of all rows from a loss of each; for a single row they differ only where it is ignored."""
+        rows = len(self.logits)
+        may_differ = rows > 1 or (shape != (rows,) and self._case.kept is not None)
+        return self._is_loss and math.prod(shape) == 1 and may_differ
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a shape that is not the operation's; axes of length 1 do not matter."""
+        right = self.logits.shape[:1] if self.is_per_row else self.logits.shape
+        if [n for n in shape if n != 1] != [n for n in right if n != 1]:
+            raise StablemaxError(
+                f"the traced function returns shape {shape} for logits of shape {self.logits.shape}",
+                f"{self.operation} has shape {right}; --operation names what is computed",
+            )
+
+    def _reduction_of_gradient(self, gradient: Array, forward: Array | None) -> Reduction:
+        """Tell which loss a gradient is of: the loss itself says so, or else the gradient's own size."""
+        if forward is not None:
+            losses = self._losses._truth()
+            right = {r: reduced(losses, self.format, d).truth.nearest for r, d in self._divisors.items()}
+            with np.errstate(invalid="ignore"):
+                likely = which_reduction(forward.sum(), right)
+            if len(likely) == 1:
+                return likely[0]
+            if forward.size > 1:  # autograd takes the sum of the losses of the rows
+                return Reduction.SUM
+        total = self._truth().truth.nearest
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return which_reduction(gradient, {r: total / d for r, d in self._divisors.items()})[0]
 
 
-def reduced_result(rowwise: ExactResult, fmt: Format, divisor: int) -> ExactResult:
-    """The mean (or sum) of exact losses, exact itself."""
-    truth = rowwise.truth
-    nearest = truth.nearest.ravel()
-    undefined = np.array([bool(rowwise.undefined.any())])
-    if undefined[0] or not np.isfinite(nearest).all():
-        value = np.full((1, 1), math.nan if undefined[0] else math.inf)
-        return ExactResult(Truth(value, np.zeros((1, 1)), value), undefined)
-    rest = np.ldexp(truth.residual_ulp.ravel(), truth.ulp_exponent(fmt).ravel())
-    right = (exact_sum(nearest) + exact_sum(rest)) / divisor
-    near = np.full((1, 1), rounded(right))
-    remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if np.isfinite(near).all() else 0.0
-    return ExactResult(Truth(near, np.full((1, 1), remainder), fmt.round(near)), undefined)
+def _as_exactly_as_known(run: Run) -> Array:
+    """Return the output's exact values, and its own where exact arithmetic has none."""
+    value = run.value.astype(np.float64)
+    if run.exact is None:
+        return value
+    exact = nearest(run.exact).reshape(value.shape)
+    return np.where(np.isnan(exact), value, exact)
 
 
 def first_of(where: Array) -> tuple[int, int]:

@@ -8,28 +8,21 @@ from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
 from stablemax.results import Origin
-from stablemax.trace.observe import Cell, Event, Kind
+from stablemax.trace.observation import BACKWARD, Cell, Event, Kind, Site
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
-    from stablemax.trace.numpy.tape import Record, Step
+    from stablemax.trace.observation import Observation, Record
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _EXPONENTIALS = ("exp", "shifted_exp")
+_GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
 
 
 @dataclass(frozen=True)
-class Input:
-    """The logits that were traced.
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        In float64.
-    numbers : ndarray of int (N,), optional
-        What the rows are called, where they are some of many.
-    """
+class TracedInput:
+    """The logits that were traced, in float64, and the numbers of their rows where these are some of many."""
 
     x: Array
     numbers: Array | None = None
@@ -39,114 +32,100 @@ class Input:
         return f"row {index if self.numbers is None else int(self.numbers[index])}"
 
     def place(self, record: Record, event: Event, otherwise: int) -> str:
-        """Say where an event happened first: its row, class and logit, as far as the shape tells.
+        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
+        row, column = record.place(event, *self.x.shape)
+        row = otherwise if row is None else row
+        return self.row(row) if column is None else self.cell(row, column)
 
-        In a loop over the rows an operation has run as often as there are rows, and the number of its
-        run is the row.
-        """
-        rows, classes = self.x.shape
-        shape, at = record.seen.shape, event.place
-        run = record.first.get(event.kind, 0)
-        row, column = otherwise, None
-        if shape[:2] == (rows, classes) and record.times == 1:
-            row, column = at[0], at[1]
-        elif shape[:1] == (rows,) and record.times == 1:
-            row = at[0]
-        elif record.times == rows:
-            row = run
-            column = at[-1] if shape[-1:] == (classes,) else None
-        elif record.times == rows * classes and not shape:
-            row, column = divmod(run, classes)
-        elif shape[-1:] == (classes,):
-            column = at[-1]
-        if column is None:
-            return self.row(row)
+    def cell(self, row: int, column: int) -> str:
+        """Name a logit."""
         return f"{self.row(row)}, class {column}, logit {float(self.x[row, column])!r}"
 
 
-def sentence(record: Record, step: Step, given: Input, row: int, root: Step | None) -> str:
+def sentence(record: Record, step: Observation, given: TracedInput, row: int, root: Observation | None) -> str:
     """Say what the blamed operation did.
 
-    Parameters
-    ----------
-    record : Record
-        Its figures in the whole run.
-    step : Step
-        The operation on the bad row.
-    given : Input
-        The logits.
-    row : int
-        The bad row.
-    root : Step, optional
-        The operation that lost what this one needed, where that is another.
+    The record has its figures in the whole run, the step is the operation on the bad row alone; the root lost what
+    the step needed, where that is another operation.
     """
-    words = f"line {step.site.line}: {_deed(record, step, given, row)}"
+    words = f"{_line(step.site)}{_deed(record, step, given, row)}"
     return f"{words}; {_root(root, step)}" if root is not None else words
 
 
-def _deed(record: Record, step: Step, given: Input, row: int) -> str:
-    own = {e.kind for e in step.seen.events}
-    for kind in (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO):
+def note(record: Record, given: TracedInput) -> str:
+    """Say the gravest thing that happened in an operation; empty where nothing did."""
+    seen = record.seen
+    for event in sorted(seen.events, key=lambda e: _GRAVEST_FIRST.index(e.kind)):
+        return _event(seen, event, given.place(record, event, 0))
+    return _cell(seen) if seen.origin in (Origin.CANCELLATION, Origin.ABSORPTION) else ""
+
+
+def _line(site: Site) -> str:
+    """Begin a sentence with the line; say so where it is blamed for its backward pass."""
+    if not site.file:
+        return ""
+    if site.phase != BACKWARD:
+        return f"line {site.line}: "
+    node = site.node.rstrip("0123456789").removesuffix("Backward")
+    return f"line {site.line}, backward{f' of {node}' if node else ''}: "
+
+
+def _deed(record: Record, step: Observation, given: TracedInput, row: int) -> str:
+    for kind in _GRAVEST_FIRST:
         event = next((e for e in record.seen.events if e.kind is kind), None)
-        if event is not None and kind in own:
-            return event_words(record.name, record.dtype, event, record.seen.cells, given.place(record, event, row))
-    return cell_words(step.name, step.seen.origin, step.seen.worst) or f"{step.name} makes the result bad"
+        if event is not None and kind in step.kinds:
+            return _event(record.seen, event, given.place(record, event, row))
+    return _cell(step) or f"{step.name} makes the result bad"
 
 
-def event_words(name: str, dtype: str, event: Event, cells: int, place: str) -> str:
+def _event(seen: Observation, event: Event, place: str) -> str:
     """Say what happened, to how many cells, and where first."""
-    fmt = FORMATS[dtype]
-    share = f"for {event.cells:,} of {counted(cells, 'cell')}"
+    name, fmt = seen.name, FORMATS[seen.dtype]
+    share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
     first = f"(first: {place})"
     if event.kind is Kind.OVERFLOW:
-        limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {dtype}" if name in _EXPONENTIALS else ""
+        limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} overflows {share} {first}{limit}"
     if event.kind is Kind.ZERO:
-        limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {dtype}" if name in _EXPONENTIALS else ""
+        limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} gives 0 {share} {first}{limit}"
     if event.kind is Kind.POLE:
         return f"{name}{_of(name, event.operands)} is infinite {share} {first}"
     return f"{name} gives NaN {share}{_calculation(name, event.operands)} {first}"
 
 
-def cell_words(name: str, origin: Origin, cell: Cell | None) -> str:
-    """Say what became of one cell: what went in, what came out, what would have been right."""
-    if cell is None:
+def _cell(seen: Observation) -> str:
+    """Say what became of the worst cell: what went in, what came out, what would have been right."""
+    if seen.worst is None:
         return ""
-    what = _calculation(name, cell.operands).removeprefix(": ") or name
-    outcome = f"{what} {_gives(cell)}"
-    if origin is Origin.CANCELLATION:
-        return f"{name} cancels: {outcome}"
-    if origin is Origin.ABSORPTION:
-        return f"{name} absorbs: {outcome}"
-    if origin is Origin.CAME_IN:
-        return f"{name} magnifies what was rounded before: {outcome}"
-    return f"{name} is inaccurate: {outcome}"
+    verb = {
+        Origin.CANCELLATION: "cancels",
+        Origin.ABSORPTION: "absorbs",
+        Origin.CAME_IN: "magnifies what was rounded before",
+    }.get(seen.origin, "is inaccurate")
+    return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}"
 
 
-def _gives(cell: Cell) -> str:
+def _outcome(name: str, cell: Cell) -> str:
     """Say what came out beside what should have, or by how much it is off where the two print alike."""
+    what = _calculation(name, cell.operands).removeprefix(": ") or name
     value, exact = _number(cell.value), _number(cell.exact)
     if value == exact:
-        return f"gives {value}, off by {abs(cell.difference):.3g}"
-    return f"gives {value}, exactly {exact}"
+        return f"{what} gives {value}, off by {abs(cell.difference):.3g}"
+    return f"{what} gives {value}, exactly {exact}"
 
 
-def _root(root: Step, step: Step) -> str:
-    where = f"line {root.site.line}"
-    if root.site.file != step.site.file:
-        where = f"{Path(root.site.file).name} {where}"
+def _root(root: Observation, step: Observation) -> str:
+    file = f"{Path(root.site.file).name} " if root.site.file != step.site.file else ""
+    where = f" on {file}line {root.line}" if root.line else ""
     fmt = FORMATS[root.dtype]
-    event = next((e for e in root.seen.events if e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal), None)
-    if event is not None:
+    if any(e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal for e in root.events):
         limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
-        return f"the 0 comes from {root.name} on {where}, which underflows{limit}"
-    cell = root.seen.worst
-    if cell is None:
-        return f"the digits are lost on {where}, in {root.name}"
-    what = _calculation(root.name, cell.operands).removeprefix(": ") or root.name
-    verb = "absorbed" if root.seen.origin is Origin.ABSORPTION else "rounded away"
-    return f"the digits were {verb} on {where}: {what} {_gives(cell)}"
+        return f"the 0 comes from {root.name}{where}, which underflows{limit}"
+    if root.worst is None:
+        return f"the digits are lost{where}, in {root.name}"
+    verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
+    return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}"
 
 
 def _calculation(name: str, operands: tuple[float, ...]) -> str:

@@ -16,7 +16,7 @@ from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, narrows, plain, plain_array, shadow, shadow_tree
-from stablemax.trace.numpy.tape import Part, Tape
+from stablemax.trace.numpy.tape import Owner, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,11 +112,11 @@ def _converter(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
 def _wrapped(original: Callable[..., Any], tape: Tape, *, convert: bool) -> Callable[..., Any]:
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> Any:
-        part = tape.part(sys._getframe(1).f_code.co_filename)
-        if part is Part.TRACED:
+        owner = tape.owner(sys._getframe(1).f_code.co_filename)
+        if owner is Owner.TRACED:
             return _converted(original, tape, args, kwargs) if convert else _made(original, tape, args, kwargs)
-        if convert and part is not Part.MACHINERY and args and _holds_shadows(args[0], tape):
-            if part is Part.OURS:
+        if convert and owner is not Owner.TRACER and args and _holds_shadows(args[0], tape):
+            if owner is Owner.PACKAGE:
                 return _converted(original, tape, args, kwargs)
             tape.lose_call(f"np.{original.__name__}() in a library")
             return original(*plain(args), **plain(kwargs))

@@ -1,12 +1,11 @@
-"""One run of a function with its shadow, at a precision that decides every digit."""
+"""NumPy code run beside its exact shadow, at a precision that decides every digit."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import flint
@@ -19,63 +18,54 @@ from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape, boundary
+from stablemax.trace.numpy.traced_code import Code
+from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
+from stablemax.trace.source_lines import scalar_conversions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array
 
-PRECISIONS = (256, 4096)
-"""Bits of the shadow: the second where the first leave a digit of the result open."""
-
-_SPARE_BITS = 12
-
 
 @dataclass(frozen=True)
-class ShadowRun:
-    """What a function gave.
+class NumpyCode(Subject):
+    """NumPy code and its input."""
 
-    Parameters
-    ----------
-    value : ndarray
-        Its output, bit for bit that of an ordinary run.
-    exact : object ndarray or None
-        Cells of the output's shape, each a ``flint.arb`` or a `cells.Special`: what exact
-        arithmetic gives for the same code. None where the shadow did not reach the end.
-    not_followed : tuple of str
-        What the shadow could not go through, with its line.
-    tape : Tape
-        What ran.
-    bits : int
-        Precision of the shadow.
-    """
+    #: Which files and modules are the traced code.
+    code: Code = field(default_factory=Code)
 
-    value: Array
-    exact: Array | None
-    not_followed: tuple[str, ...]
-    tape: Tape
-    bits: int = PRECISIONS[0]
+    backend = "numpy"
+
+    def plain(self) -> Run:
+        """Run the code and measure nothing."""
+        return run_once(self.function, self._arguments, self.code.tape(watch=False))
+
+    def observed(self) -> Run:
+        """Run the code and observe each operation, with as many bits as the digits of its result take."""
+        return run_decided(self.function, self._arguments, self.code.tape())
+
+    def rounded(self, run: Run, count: int) -> Run:
+        """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
+        return run_once(self.function, self._arguments, self.code.tape(watch=False, rounded_to=count), run.bits)
+
+    def forgotten(self, run: Run, count: int) -> Run:
+        """Repeat a run; the shadow starts again from the values that its first operations gave."""
+        return run_once(self.function, self._arguments, self.code.tape(watch=False, forgotten_to=count), run.bits)
+
+    def suspects(self, run: Run) -> tuple[str, ...]:
+        """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
+        return scalar_conversions(run.functions)
+
+    @property
+    def _arguments(self) -> tuple[Array, ...]:
+        return (self.logits,) if self.second is None else (self.logits, self.second)
 
 
-def run(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = PRECISIONS[0]) -> ShadowRun:
-    """Run a function once.
+def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = FIRST_BITS) -> Run:
+    """Run a function of arrays once, on copies, so that it may work in place.
 
-    Parameters
-    ----------
-    function : callable
-        Takes NumPy arrays by position.
-    arguments : tuple
-        The arrays; those of a number format are shadowed, labels are handed on as they are. Copies
-        are passed, so that the function may work in place.
-    tape : Tape
-        What to take down, and what to change.
-    bits : int
-        Precision of the shadow.
-
-    Raises
-    ------
-    StablemaxError
-        If the function raises, or returns no array of real numbers.
+    Arrays of a number format are shadowed, labels are handed on as they are.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
         given = tuple(_shadowed(a, tape) for a in arguments)
@@ -83,32 +73,29 @@ def run(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bi
             try:
                 result = boundary(function, given)
             except Exception as error:
-                raise StablemaxError(*_words(error, tape)) from error
+                raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)
         tape.close()
         if exact is None and not tape.not_followed:
-            last = tape.steps[-1].site.line if tape.steps else 0
+            last = tape.steps[-1].line if tape.steps else 0
             tape.not_followed["the result" + (f", after line {last}" if last else "")] = None
-    return ShadowRun(value, exact, tuple(tape.not_followed), tape, bits)
+    return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
 
 
-def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> ShadowRun:
+def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
-    found = run(function, arguments, tape.fresh(), PRECISIONS[0])
-    if found.exact is None:
-        return found
-    fmt = cells.format_or_none(found.value.dtype)
-    wanted = (FLOAT64 if fmt is None else fmt).precision + _SPARE_BITS
-    with flint.ctx.workprec(PRECISIONS[0]):
-        open_cells = cells.is_undecided(found.exact, wanted)
-    if not open_cells.any():
-        return found
-    return run(function, arguments, tape.fresh(), PRECISIONS[1])
+    run = run_once(function, arguments, tape.fresh())
+    if run.exact is None:
+        return run
+    fmt = cells.format_or_none(run.value.dtype) or FLOAT64
+    with flint.ctx.workprec(FIRST_BITS):
+        is_open = cells.is_undecided(run.exact, fmt.precision + SPARE_BITS).any()
+    return run_once(function, arguments, tape.fresh(), MORE_BITS) if is_open else run
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the function prints and warns of to itself: it is run many times."""
+    """Drop what the function prints and warns of: it is run many times."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
@@ -126,7 +113,7 @@ def _shadowed(argument: Any, tape: Tape) -> Any:
 
 
 def _apart(result: Any, tape: Tape) -> tuple[Array, Array | None]:
-    """Split what came back into values and cells."""
+    """Split what the function returned into values and cells."""
     if isinstance(result, Shadowed):
         return np.asarray(plain(result)), exact_of(result)
     if isinstance(result, (list, tuple)):
@@ -145,20 +132,4 @@ def _apart(result: Any, tape: Tape) -> tuple[Array, Array | None]:
     raise StablemaxError(
         f"the traced function returns {shown(type(result).__name__)}, not an array of real numbers",
         "return the result as a NumPy array",
-    )
-
-
-def _words(error: Exception, tape: Tape) -> tuple[str, str]:
-    """Say what the traced code raised, and where."""
-    place = ""
-    frames = error.__traceback__
-    while frames is not None:
-        file = frames.tb_frame.f_code.co_filename
-        if tape.follows(file):
-            place = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
-        frames = frames.tb_next
-    text = shown(" ".join(str(error).split()), 300)
-    return (
-        f"the traced function raises {type(error).__name__}{place}: {text}",
-        "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any",
     )

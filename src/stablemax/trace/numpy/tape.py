@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import enum
+import itertools
+import linecache
 import sys
 import sysconfig
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.results import Origin
 from stablemax.trace import exact_cells as cells
-from stablemax.trace.observe import Event, Observation, observe
+from stablemax.trace.observation import Observation, Record, Site
+from stablemax.trace.observe import Ran, observe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,163 +25,76 @@ if TYPE_CHECKING:
 
 _PACKAGE = str(Path(__file__).parents[2])
 _VARIANTS = str(Path(_PACKAGE, "variants"))
-_SHADOW = str(Path(_PACKAGE, "trace"))
+_TRACE = str(Path(_PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
 _STANDARD = sysconfig.get_paths()["stdlib"]
-_MIX = {Origin.NONE: 0, Origin.CAME_IN: 1, Origin.ABSORPTION: 2, Origin.CANCELLATION: 3, Origin.MADE_HERE: 4}
+_LONGEST_EXPRESSION = 60
 
 
-class Part(enum.Enum):
-    """Whose code it is."""
+class Owner(enum.Enum):
+    """Whose code a file is."""
 
-    TRACED = "traced"
-    OURS = "this package's, but for the shadow"
-    MACHINERY = "the shadow's and NumPy's"
-    LIBRARY = "anybody else's"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A line of the traced code.
-
-    Parameters
-    ----------
-    file : str
-        Path of the source; empty where no line of it was found.
-    line : int
-        Counted from 1; 0 where none was found.
-    code : code or None
-        The function that it is in.
-    """
-
-    file: str
-    line: int
-    code: CodeType | None = field(default=None, compare=False)
+    TRACED = "the traced code"
+    PACKAGE = "this package, without the tracer"
+    TRACER = "the tracer, and NumPy"
+    LIBRARY = "any other library"
 
 
 @dataclass(frozen=True)
-class Step:
-    """One operation, as it ran."""
+class _Taken:
+    """An operation that waits to be measured."""
 
-    name: str
-    site: Site
-    dtype: str
-    seen: Observation
-
-
-@dataclass
-class Record:
-    """One operation on one line; the runs of a loop are one record with the worst of their figures.
-
-    Parameters
-    ----------
-    index : int
-        Position of its first run.
-    name : str
-        What NumPy calls it.
-    site : Site
-        Where.
-    dtype : str
-        Of the output.
-    seen : Observation
-        Figures, the worst of all runs.
-    times : int
-        Number of runs.
-    first : dict
-        For each kind of event, which run (from 0) had it first.
-    """
-
-    index: int
-    name: str
-    site: Site
-    dtype: str
-    seen: Observation
-    times: int = 1
-    first: dict[Any, int] = field(default_factory=dict)
-
-    def add(self, seen: Observation) -> None:
-        """Count one more run."""
-        for event in seen.events:
-            self.first.setdefault(event.kind, self.times)
-        self.times += 1
-        self.seen = _merged(self.seen, seen)
+    ran: Ran
+    format: Format
+    value: Array
+    exact: Array
+    local: Array
+    inputs: list[tuple[Array, Array]]
 
 
-def _merged(a: Observation, b: Observation) -> Observation:
-    events: dict[Any, Event] = {e.kind: e for e in a.events}
-    for e in b.events:
-        old = events.get(e.kind)
-        events[e.kind] = e if old is None else replace(old, cells=old.cells + e.cells)
-    return Observation(
-        shape=b.shape,
-        smallest=float(np.fmin(a.smallest, b.smallest)),
-        largest=float(np.fmax(a.largest, b.largest)),
-        cells=a.cells + b.cells,
-        inf=a.inf + b.inf,
-        nan=a.nan + b.nan,
-        lost=a.lost + b.lost,
-        error_ulp=_larger(a.error_ulp, b.error_ulp),
-        local_error_ulp=_larger(a.local_error_ulp, b.local_error_ulp),
-        origin=max(a.origin, b.origin, key=_MIX.__getitem__),
-        events=tuple(events.values()),
-        worst=b.worst if (b.error_ulp or 0.0) > (a.error_ulp or 0.0) else a.worst,
-    )
+@dataclass(frozen=True)
+class _HandedOut:
+    """A Python float that the traced code was given, the cell that it stands for, and the call that asked for it."""
 
-
-def _larger(a: float | None, b: float | None) -> float | None:
-    return b if a is None else a if b is None else max(a, b)
+    value: float
+    cell: Any
+    call: str
 
 
 @dataclass
 class Tape:
-    """The record of one run, and what to change in it.
+    """The record of one run, and what to change in it."""
 
-    Parameters
-    ----------
-    roots : tuple of str
-        Files and folders that count as the traced code wherever they are.
-    namespaces : tuple of dict
-        Globals of the traced modules.
-    watch : bool
-        Measure every operation; without, only the shadow is kept.
-    rounded_to : int
-        Up to this many operations give the exact value, rounded once, in place of their own: what
-        correct rounding of all of them would have led to.
-    forgotten_to : int
-        After this many operations the shadow starts again from the values: what exact arithmetic
-        can still make of them.
-    """
-
+    #: Files and folders of the traced code, and the globals of its modules.
     roots: tuple[str, ...] = ()
-    watch: bool = True
     namespaces: tuple[dict[str, Any], ...] = ()
+    #: Measure every operation; without, only the shadow is kept.
+    watch: bool = True
+    #: So many operations, from the first, give the exact value, rounded once, in place of their own.
     rounded_to: int = 0
+    #: After so many operations the shadow starts again from the values.
     forgotten_to: int = 0
     count: int = 0
-    steps: list[Step] = field(default_factory=list)
-    records: dict[tuple[str, int, str, str], Record] = field(default_factory=dict)
+    steps: list[Observation] = field(default_factory=list)
+    records: dict[tuple[Any, ...], Record] = field(default_factory=dict)
     codes: dict[CodeType, None] = field(default_factory=dict)
     not_followed: dict[str, None] = field(default_factory=dict)
-    handed: dict[int, tuple[float, Any, str]] = field(default_factory=dict)
+    #: Floats that were handed out, by identity, and which of them came back.
+    handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
-    _taken: list[tuple[str, Format, Site, Array, Array, Array, list[tuple[Array, Array]]]] = field(default_factory=list)
-    _parts: dict[str, Part] = field(default_factory=dict)
+    _taken: list[_Taken] = field(default_factory=list)
+    _owners: dict[str, Owner] = field(default_factory=dict)
 
     def fresh(self) -> Tape:
         """Return an empty tape with the same instructions."""
-        return Tape(self.roots, self.watch, self.namespaces, self.rounded_to, self.forgotten_to)
+        return Tape(self.roots, self.namespaces, self.watch, self.rounded_to, self.forgotten_to)
 
     def finish(
-        self,
-        name: str,
-        value: Array,
-        exact: Array,
-        local: Array | None,
-        inputs: Sequence[tuple[Array, Array]],
+        self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
     ) -> tuple[Array, Array]:
-        """Take down one operation; return its value and shadow, changed as the tape says."""
+        """Record one operation; return its value and shadow, changed as the tape says."""
         fmt = cells.format_or_none(value.dtype)
-        assert fmt is not None, "only results in a number format are taken down"
+        assert fmt is not None, "only results in a number format are recorded"
         index = self.count
         self.count += 1
         if index < self.rounded_to:
@@ -188,106 +103,100 @@ class Tape:
         if self.watch:
             # Measured after the run: what runs now sees NumPy's functions replaced, and what is written
             # here may be changed in place before that.
-            kept = [(v.copy(), c.copy()) for v, c in inputs]
+            copies = [(v.copy(), c.copy()) for v, c in inputs]
             local = exact.copy() if local is None else local
-            self._taken.append((name, fmt, site, value.copy(), exact.copy(), local, kept))
+            self._taken.append(_Taken(Ran(name, site, index), fmt, value.copy(), exact.copy(), local, copies))
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact
 
-    def lose(self, what: str) -> None:
-        """Take down that the shadow could not go through something, with its line."""
-        self.not_followed.setdefault(self._placed(what))
-
     def lose_call(self, otherwise: str) -> None:
-        """The same for a call that is named by its source: ``math.exp(x[0])``."""
-        self.not_followed.setdefault(self._placed_call(otherwise))
+        """Record that the shadow ends at the running call, named by its source, ``math.exp(x[0])``, or `otherwise`."""
+        self.not_followed.setdefault(self._running_call(otherwise))
 
     def hand_out(self, value: float, cell: Any, otherwise: str) -> float:
         """Give a Python float to the traced code.
 
-        Nothing can be seen of what becomes of it, but the very object is known again when it comes
-        back: ``return float(loss)`` loses nothing. What never comes back is not followed.
+        What becomes of it is not seen, but the very object is recognised when it comes back: ``return float(loss)``
+        loses nothing. A float that never comes back is not followed.
         """
-        self.handed[id(value)] = (value, cell, self._placed_call(otherwise))
+        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise))
         return value
 
     def known(self, value: float) -> Any:
         """Return the cell of a float that was handed out; None for any other."""
-        found = self.handed.get(id(value))
-        if found is None or found[0] is not value:
+        handed = self.handed.get(id(value))
+        if handed is None or handed.value is not value:
             return None
         self.recovered.add(id(value))
-        return found[1]
+        return handed.cell
 
     def close(self) -> None:
-        """Measure what was taken down, at the precision that it ran at, and end the run."""
-        for index, (name, fmt, site, value, exact, local, inputs) in enumerate(self._taken):
-            found = observe(name, fmt, value, exact, local, inputs)
-            self.steps.append(Step(name, site, fmt.name, found))
-            key = (site.file, site.line, name, fmt.name)
-            if key in self.records:
-                self.records[key].add(found)
+        """Measure what was recorded, at the precision of the run, and end the run."""
+        for taken in self._taken:
+            seen = observe(taken.ran, taken.format, taken.value, taken.exact, taken.local, taken.inputs)
+            self.steps.append(seen)
+            if seen.key in self.records:
+                self.records[seen.key].add(seen)
             else:
-                first = {e.kind: 0 for e in found.events}
-                self.records[key] = Record(index, name, site, fmt.name, found, first=first)
+                self.records[seen.key] = Record(seen)
         self._taken.clear()
-        seen = {words for key, (_, _, words) in self.handed.items() if key in self.recovered}
-        for _, _, words in self.handed.values():
-            if words not in seen:
-                self.not_followed.setdefault(words)
+        followed = {handed.call for key, handed in self.handed.items() if key in self.recovered}
+        for handed in self.handed.values():
+            if handed.call not in followed:
+                self.not_followed.setdefault(handed.call)
 
-    def _placed(self, what: str) -> str:
-        site = self.site()
-        return f"{what} at {Path(site.file).name}:{site.line}" if site.file else what
-
-    def _placed_call(self, otherwise: str) -> str:
+    def _running_call(self, otherwise: str) -> str:
+        """Name the running call of the traced code, with its line."""
         frame = self._frame()
-        return self._placed((_expression(frame) if frame is not None else "") or otherwise)
+        if frame is None:
+            return otherwise
+        file = frame.f_code.co_filename
+        return f"{_expression(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
 
     def site(self) -> Site:
         """Find the line of the traced code that runs now."""
         frame = self._frame()
         if frame is None:
-            return Site("", 0)
+            return Site()
         code = frame.f_code
         if code not in self.codes:
-            self._take_part(frame)
-        return Site(code.co_filename, frame.f_lineno, code)
+            self._add_functions(frame)
+        return Site(code.co_filename, frame.f_lineno)
 
     def follows(self, filename: str) -> bool:
         """Tell the traced code from all other."""
-        return self.part(filename) is Part.TRACED
+        return self.owner(filename) is Owner.TRACED
 
-    def part(self, filename: str) -> Part:
+    def owner(self, filename: str) -> Owner:
         """Tell whose code a file is."""
-        found = self._parts.get(filename)
-        if found is None:
-            found = self._parts[filename] = self._part_of(filename)
-        return found
+        owner = self._owners.get(filename)
+        if owner is None:
+            owner = self._owners[filename] = self._owner_of(filename)
+        return owner
 
-    def _part_of(self, filename: str) -> Part:
-        if filename.startswith((_SHADOW, _NUMPY)):
-            return Part.MACHINERY
+    def _owner_of(self, filename: str) -> Owner:
+        if filename.startswith((_TRACE, _NUMPY)):
+            return Owner.TRACER
         if filename.startswith(_PACKAGE):
-            return Part.TRACED if filename.startswith(_VARIANTS) else Part.OURS
+            return Owner.TRACED if filename.startswith(_VARIANTS) else Owner.PACKAGE
         if any(filename == r or filename.startswith(r.rstrip("/") + "/") for r in self.roots):
-            return Part.TRACED
+            return Owner.TRACED
         installed = "site-packages" in filename or "dist-packages" in filename
         if installed or filename.startswith(("<frozen", _STANDARD)):
-            return Part.LIBRARY
-        return Part.TRACED
+            return Owner.LIBRARY
+        return Owner.TRACED
 
     def _frame(self) -> FrameType | None:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and not self.follows(frame.f_code.co_filename):
-            frame = None if frame.f_code is _BOUNDARY_CODE() else frame.f_back
+            frame = None if frame.f_code is boundary.__code__ else frame.f_back
         return frame
 
-    def _take_part(self, frame: FrameType | None) -> None:
+    def _add_functions(self, frame: FrameType | None) -> None:
         """Note the functions that lead here, the innermost last."""
         chain = []
-        while frame is not None and frame.f_code is not _BOUNDARY_CODE():
+        while frame is not None and frame.f_code is not boundary.__code__:
             if self.follows(frame.f_code.co_filename):
                 chain.append(frame.f_code)
             frame = frame.f_back
@@ -300,15 +209,8 @@ def boundary(function: Any, arguments: Sequence[Any]) -> Any:
     return function(*arguments)
 
 
-def _BOUNDARY_CODE() -> CodeType:  # noqa: N802 - stands for a constant
-    return boundary.__code__
-
-
 def _expression(frame: FrameType) -> str:
     """Source of the expression that a frame is at, where it fits on a line."""
-    import itertools
-    import linecache
-
     positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
     if positions is None:
         return ""
@@ -316,4 +218,4 @@ def _expression(frame: FrameType) -> str:
     if line is None or line != end_line or start is None or end is None:
         return ""
     text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."

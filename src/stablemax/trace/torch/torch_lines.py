@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stablemax.trace.observation import BACKWARD, FORWARD, Site
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -27,33 +29,6 @@ _ENGINE = "_engine_run_backward"
 _COMPILED = "compile_wrapper"
 
 _INSTALLED = ("site-packages", "dist-packages")
-
-FORWARD, BACKWARD = "forward", "backward"
-
-
-@dataclass(frozen=True)
-class Spot:
-    """Where an operator was called.
-
-    Parameters
-    ----------
-    file : str
-        As Python has it; empty where no line of Python called it.
-    line : int
-        Counted from 1; 0 without a file.
-    phase : str
-        ``forward`` or ``backward``.
-    node : str
-        Name of the autograd node that called it, ``LogBackward0``; empty in code that calls it itself.
-    instruction : int
-        Tells apart two calls on one line.
-    """
-
-    file: str
-    line: int
-    phase: str = FORWARD
-    node: str = ""
-    instruction: int = 0
 
 
 def boundary(call: Callable[[], Any]) -> Any:
@@ -81,10 +56,10 @@ class Locator:
     home: str
     functions: dict[CodeType, None] = field(default_factory=dict)
     compiled: bool = False
-    _forward: dict[int, Spot] = field(default_factory=dict)
-    _last: Spot = Spot("", 0, BACKWARD)
+    _forward: dict[int, Site] = field(default_factory=dict)
+    _last: Site = field(default_factory=lambda: Site(phase=BACKWARD))
 
-    def spot(self) -> Spot:
+    def site(self) -> Site:
         """Find where the running operator was called."""
         own, library, engine = self._walk(sys._getframe(1))
         node: Any = torch._C._current_autograd_node()
@@ -93,28 +68,28 @@ class Locator:
                 return self._of_frame(own, BACKWARD)
             return self._of_node(node)
         found = own or library
-        spot = Spot("", 0) if found is None else self._of_frame(found, FORWARD)
-        self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, spot)
-        return spot
+        site = Site() if found is None else self._of_frame(found, FORWARD)
+        self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, site)
+        return site
 
-    def caller(self) -> Spot:
+    def caller(self) -> Site:
         """Find the running line of the traced code, whatever it calls."""
         own, library, _ = self._walk(sys._getframe(1))
         found = own or library
-        return Spot("", 0) if found is None else self._of_frame(found, FORWARD)
+        return Site() if found is None else self._of_frame(found, FORWARD)
 
-    def _of_frame(self, frame: FrameType, phase: str) -> Spot:
-        return Spot(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
+    def _of_frame(self, frame: FrameType, phase: str) -> Site:
+        return Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
 
-    def _of_node(self, node: Any) -> Spot:
+    def _of_node(self, node: Any) -> Site:
         # Between two nodes the engine adds up gradients; a leaf's own node has no forward operator.
         if node is None or node.name().endswith("AccumulateGrad"):
             return self._last
         known = sorted(self._forward)
         # A view that is written to gets one more node, after its operator's own.
         at = bisect.bisect_right(known, node._sequence_nr()) - 1
-        source = self._forward[known[at]] if at >= 0 else Spot("", 0)
-        self._last = Spot(source.file, source.line, BACKWARD, node.name(), source.instruction)
+        source = self._forward[known[at]] if at >= 0 else Site()
+        self._last = Site(source.file, source.line, BACKWARD, node.name(), source.instruction)
         return self._last
 
     def _walk(self, frame: FrameType | None) -> tuple[FrameType | None, FrameType | None, bool]:
