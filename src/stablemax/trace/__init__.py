@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.target_options import TargetOptions, targets_of
 from stablemax.trace.blame import Traced
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
 from stablemax.trace.numpy.traced_code import code_of
-from stablemax.trace.reading import Expected
+from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
 from stablemax.trace.source_lines import scalar_conversions
 from stablemax.trace.story import told
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from stablemax.formats import Array, Format
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
     from stablemax.results import Trace
     from stablemax.trace.story import About
-    from stablemax.vocabulary import Operation
 
 MAX_CELLS = 1 << 14
 """A trace of more cells takes longer than anybody waits; rows are sampled above."""
@@ -72,9 +71,9 @@ def trace_numpy(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_numpy(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
-    ...     np.array([[1000.0, 1.0]]), None, Operation.SOFTMAX, FLOAT32)
+    ...     np.array([[1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2].partition(";")[0]
     ('nan', 'exp overflows for 2 of 4 cells (first: row 0, class 0, logit 1000.0)')
     """
@@ -95,7 +94,8 @@ def expected_of(
 ) -> Expected:
     """Round an input to a format; labels become int64."""
     if second is not None:
-        second = second.astype(np.int64) if second.dtype.kind in "iu" else fmt.cast(second)
+        is_labels = operation.needs_targets and second.dtype.kind in "iu"
+        second = second.astype(np.int64) if is_labels else fmt.cast(second)
     return Expected(operation, fmt.cast(logits), second, fmt, max_ulp)
 
 
@@ -117,8 +117,8 @@ def fails(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
-    >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), Operation.CROSS_ENTROPY, FLOAT32)
+    >>> from stablemax.operations import get_operation
+    >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), get_operation("cross_entropy"), FLOAT32)
     True
     """
     reading = expected_of(operation, logits, second, fmt, max_ulp).reading(Run(value))
@@ -141,11 +141,8 @@ def trace_variant(
 
     def function(x: Any, *others: Any) -> Any:
         arithmetic = ShadowArithmetic(fmt, tape=x.tape)
-        targets = TargetOptions()
-        given = [
-            targets_of(o, x.shape[-1], targets, arithmetic, float(len(x))) if operation.needs_targets else o
-            for o in others
-        ]
+        divisor = float(operation.loss_count(*x.shape))
+        given = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
         result = variant.function(x, *given, arithmetic)
         return result[:, 0] if operation.per_row else result
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +14,11 @@ from stablemax.results import Outcome
 from stablemax.settings import Case, Shared, setting_of
 from stablemax.trace.exact_cells import nearest
 from stablemax.truth.reductions import reduced, which_reduction
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.trace.run import Run
 
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
@@ -86,13 +86,12 @@ class Expected:
     def reading(self, run: Run) -> Reading:
         """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""
         value = _as_exactly_as_known(run)
-        if self._is_one_loss(value.shape):
-            losses = self._truth()
-            results = {r: reduced(losses, self.format, d) for r, d in self._divisors.items()}
+        if self.operation.is_reduced(value.shape, self.logits.shape):
+            results = self._reduced_losses()
             likely = which_reduction(value, {r: exact.truth.nearest for r, exact in results.items()})[0]
             return self._reading(results[likely], f"the {likely} of the losses", is_reduced=True)
         self._check_shape(value.shape)
-        if not self.is_gradient_of_losses:
+        if not self.operation.of_losses:
             return self._reading(self._truth())
         likely = self._reduction_of_gradient(value, run.forward)
         return self._reading(self._truth(self._divisors[likely]), _GRADIENTS[likely])
@@ -107,44 +106,32 @@ class Expected:
         """True where each row has a class of its own."""
         return self.second is not None and self.second.ndim == 1
 
-    @property
-    def _is_loss(self) -> bool:
-        """True where one number may be the mean or the sum of the losses."""
-        return self.operation.needs_targets and self.operation.per_row
-
-    @property
-    def is_gradient_of_losses(self) -> bool:
-        """True where the operation is the gradient of losses, of their mean or of their sum."""
-        return self.operation.needs_targets and not self.operation.per_row
-
-    @property
-    def _losses(self) -> Expected:
-        """The losses that the operation is the gradient of."""
-        return replace(self, operation=Operation.CROSS_ENTROPY)
-
     @functools.cached_property
     def _case(self) -> Case:
-        targets = self.second if self.operation.needs_targets else None
-        upstream = self.second if self.operation.needs_upstream else None
-        return Case(self.operation, np.arange(len(self.logits)), self.logits, targets, upstream)
+        return case_for(self.operation, self.logits, self.second)
+
+    @functools.cached_property
+    def _truths(self) -> dict[float, ExactResult]:
+        return {}
 
     def _truth(self, divisor: float = 1.0) -> ExactResult:
-        return setting_of(replace(self._case, divisor=divisor), Shared(self.format)).exact
+        """Prove what is right, once for each divisor of a gradient."""
+        if divisor not in self._truths:
+            self._truths[divisor] = setting_of(replace(self._case, divisor=divisor), Shared(self.format)).exact
+        return self._truths[divisor]
 
     @property
     def _divisors(self) -> dict[Reduction, float]:
         """What each reduction divides the sum of the losses by; ignored rows do not count."""
         return {Reduction.MEAN: self._case.mean_divisor, Reduction.SUM: 1.0}
 
-    def _reading(self, exact: ExactResult, meaning: str = "", *, is_reduced: bool = False) -> Reading:
-        several = len(self.logits) > 1
-        return Reading(exact, self.format, self.max_ulp, meaning if several else "", is_reduced and several)
+    def _reduced_losses(self) -> dict[Reduction, ExactResult]:
+        losses = self._truth()
+        return {r: reduced(losses, self.format, divisor) for r, divisor in self._divisors.items()}
 
-    def _is_one_loss(self, shape: tuple[int, ...]) -> bool:
-        """Tell one loss of all rows from a loss of each; for a single row they differ only where it is ignored."""
-        rows = len(self.logits)
-        may_differ = rows > 1 or (shape != (rows,) and self._case.kept is not None)
-        return self._is_loss and math.prod(shape) == 1 and may_differ
+    def _reading(self, exact: ExactResult, meaning: str = "", *, is_reduced: bool = False) -> Reading:
+        several = self.operation.loss_count(*self.logits.shape) > 1
+        return Reading(exact, self.format, self.max_ulp, meaning if several else "", is_reduced and several)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse a shape that is not the operation's; axes of length 1 do not matter."""
@@ -157,11 +144,12 @@ class Expected:
 
     def _reduction_of_gradient(self, gradient: Array, forward: Array | None) -> Reduction:
         """Tell which loss a gradient is of: the loss itself says so, or else the gradient's own size."""
-        if forward is not None:
-            losses = self._losses._truth()
-            right = {r: reduced(losses, self.format, d).truth.nearest for r, d in self._divisors.items()}
+        if self._divisors[Reduction.MEAN] == 1.0:
+            return Reduction.MEAN
+        if forward is not None and self.operation.forward is not None:
+            results = replace(self, operation=self.operation.forward)._reduced_losses()
             with np.errstate(invalid="ignore"):
-                likely = which_reduction(forward.sum(), right)
+                likely = which_reduction(forward.sum(), {r: exact.truth.nearest for r, exact in results.items()})
             if len(likely) == 1:
                 return likely[0]
             if forward.size > 1:  # autograd takes the sum of the losses of the rows
@@ -169,6 +157,12 @@ class Expected:
         total = self._truth().truth.nearest
         with np.errstate(divide="ignore", invalid="ignore"):
             return which_reduction(gradient, {r: total / d for r, d in self._divisors.items()})[0]
+
+
+def case_for(operation: Operation, logits: Any, second: Any, divisor: float = 1.0) -> Case:
+    """Make a case of an operation: its second argument is labels, or an array beside the logits."""
+    labels, array = (second, None) if operation.needs_targets else (None, second)
+    return Case(operation, np.arange(len(logits)), logits, labels, array, divisor)
 
 
 def _as_exactly_as_known(run: Run) -> Array:

@@ -34,6 +34,8 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
     [0.75, 1.5, nan]
     """
     truth = losses.truth
+    if truth.nearest.size == 1 and divisor == 1:
+        return ExactResult(truth.mapped(lambda part: part.reshape(1, 1)), losses.undefined.reshape(1))
     undefined = np.array([bool(losses.undefined.any()) or divisor == 0])
     if undefined[0]:
         return ExactResult(Truth(*(np.full((1, 1), math.nan) for _ in range(3))), undefined)

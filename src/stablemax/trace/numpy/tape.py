@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.observation import Observation, Record, Site
 from stablemax.trace.observe import Ran, observe
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stablemax.formats import Array, Format
 
 _PACKAGE = str(Path(__file__).parents[2])
-_VARIANTS = str(Path(_PACKAGE, "variants"))
+_VARIANTS = tuple(str(Path(_PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(_PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
 _STANDARD = sysconfig.get_paths()["stdlib"]

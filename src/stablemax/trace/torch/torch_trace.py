@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.results import Trace
     from stablemax.trace.story import About
-    from stablemax.vocabulary import Operation
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch._C.ScriptMethod)
@@ -55,9 +55,9 @@ def trace_torch(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_torch(lambda x: torch.exp(x) / torch.exp(x).sum(1, keepdim=True),
-    ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, Operation.SOFTMAX, FLOAT32)
+    ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2]
     ('nan',
      'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
@@ -73,7 +73,7 @@ def trace_torch(
     expected = expected_of(operation, logits, second, fmt, max_ulp)
     upstream = backward and operation.needs_upstream
     subject = TorchCode(function, expected.logits, expected.second, fmt, code or function, device, backward, upstream)
-    if expected.is_gradient_of_losses and not backward:
+    if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
     return told(Traced(subject, expected, target or "the traced function", numbers), target, about)
 
