@@ -149,8 +149,8 @@ def as_array(cells: Any) -> Array:
 
 def nearest(cells: Array) -> Array:
     """Round cells to float64: infinite beyond its range, NaN where there is no value."""
-    found = [_FLOATS[c.name] if type(c) is Special else float(c) for c in cells.ravel().tolist()]
-    return np.array(found, dtype=np.float64).reshape(cells.shape)
+    floats = [_FLOATS[c.name] if type(c) is Special else float(c) for c in cells.ravel().tolist()]
+    return np.array(floats, dtype=np.float64).reshape(cells.shape)
 
 
 _FLOATS = {"inf": math.inf, "-inf": -math.inf, "no value": math.nan, "undecided": math.nan}
@@ -158,17 +158,17 @@ _FLOATS = {"inf": math.inf, "-inf": -math.inf, "no value": math.nan, "undecided"
 
 def distance(values: Array, cells: Array) -> Array:
     """Return values minus cells as float64; NaN where either is not finite."""
-    found = [
+    distances = [
         math.nan if type(c) is Special or not math.isfinite(v) else float(arb(v) - c)
         for v, c in zip(values.astype(np.float64).ravel().tolist(), cells.ravel().tolist(), strict=True)
     ]
-    return np.array(found, dtype=np.float64).reshape(values.shape)
+    return np.array(distances, dtype=np.float64).reshape(values.shape)
 
 
 def nonzero(cells: Array) -> Array:
     """Mark the cells that have a value, and one that is not 0."""
-    found = [(c.sign != 0) if type(c) is Special else bool(c != 0) for c in cells.ravel().tolist()]
-    return np.array(found, dtype=bool).reshape(cells.shape)
+    are_nonzero = [(c.sign != 0) if type(c) is Special else bool(c != 0) for c in cells.ravel().tolist()]
+    return np.array(are_nonzero, dtype=bool).reshape(cells.shape)
 
 
 def has_no_value(cells: Array) -> Array:

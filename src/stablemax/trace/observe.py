@@ -13,7 +13,7 @@ from stablemax.trace import exact_cells as cells
 from stablemax.trace.observation import Cell, Event, Kind, Observation, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stablemax.formats import Array, Format
 
@@ -127,15 +127,15 @@ def _events(wide: Array, local: Array, here: Array, inputs: Sequence[Array]) -> 
     """Find what happened here, to inputs as they were."""
     ball = _is_ball(local)
     bounded = ball & ~np.isnan(here)
-    found = {
+    marks = {
         Kind.OVERFLOW: ~np.isfinite(wide) & bounded,
-        Kind.POLE: np.isinf(wide) & np.isinf(here) & ~ball & _all_finite(inputs, wide.shape),
-        Kind.INVALID: np.isnan(wide) & ~bounded & ~_any_nan(inputs, wide.shape),
+        Kind.POLE: np.isinf(wide) & np.isinf(here) & ~ball & ~_any_input(inputs, wide.shape, lambda v: ~np.isfinite(v)),
+        Kind.INVALID: np.isnan(wide) & ~bounded & ~_any_input(inputs, wide.shape, np.isnan),
         Kind.ZERO: (wide == 0) & cells.nonzero(local),
     }
     return tuple(
         Event(kind, int(np.count_nonzero(where)), place, _operands(inputs, wide.shape, place), float(here[place]))
-        for kind, where in found.items()
+        for kind, where in marks.items()
         if where.any()
         for place in [_first(where)]
     )
@@ -146,35 +146,24 @@ def _first(where: Array) -> tuple[int, ...]:
 
 
 def _is_ball(local: Array) -> Array:
-    found = [not isinstance(c, cells.Special) for c in local.ravel().tolist()]
-    return np.array(found, dtype=bool).reshape(local.shape)
+    are_balls = [not isinstance(c, cells.Special) for c in local.ravel().tolist()]
+    return np.array(are_balls, dtype=bool).reshape(local.shape)
 
 
-def _aligned(values: Array, shape: tuple[int, ...]) -> Array | None:
-    """Return the input cell by cell of the output, or None where an output cell is made of many."""
+def _per_cell(inputs: Sequence[Array], shape: tuple[int, ...]) -> list[Array] | None:
+    """Return the inputs cell by cell of the output, or None where an output cell is made of many."""
     try:
-        return np.broadcast_to(values.astype(np.float64), shape)
+        return [np.broadcast_to(v.astype(np.float64), shape) for v in inputs]
     except ValueError:
         return None
 
 
-def _per_cell(inputs: Sequence[Array], shape: tuple[int, ...]) -> list[Array] | None:
-    aligned = [_aligned(v, shape) for v in inputs]
-    return None if any(a is None for a in aligned) else [a for a in aligned if a is not None]
-
-
-def _all_finite(inputs: Sequence[Array], shape: tuple[int, ...]) -> Array:
+def _any_input(inputs: Sequence[Array], shape: tuple[int, ...], test: Callable[[Array], Array]) -> Array:
+    """Mark the cells of the output with an input that passes a test; all, where an output cell is made of many."""
     aligned = _per_cell(inputs, shape)
     if aligned is None:
-        return np.full(shape, all(bool(np.isfinite(v.astype(np.float64)).all()) for v in inputs))
-    return np.logical_and.reduce([np.isfinite(a) for a in aligned])
-
-
-def _any_nan(inputs: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    aligned = _per_cell(inputs, shape)
-    if aligned is None:
-        return np.full(shape, any(bool(np.isnan(v.astype(np.float64)).any()) for v in inputs))
-    return np.logical_or.reduce([np.isnan(a) for a in aligned])
+        return np.full(shape, any(bool(test(v.astype(np.float64)).any()) for v in inputs))
+    return np.logical_or.reduce([test(a) for a in aligned])
 
 
 def _operands(inputs: Sequence[Array], shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[float, ...]:
@@ -221,6 +210,6 @@ def _input_error(inputs: Sequence[tuple[Array, Array]], fmt: Format) -> float:
     for values, exact in inputs:
         own = cells.format_or_none(values.dtype)
         if own is not None:
-            found = _largest(_error_ulp(values, exact, cells.nearest(exact), own))
-            worst = max(worst, math.ldexp(found or 0.0, max(fmt.precision - own.precision, 0)))
+            error = _largest(_error_ulp(values, exact, cells.nearest(exact), own))
+            worst = max(worst, math.ldexp(error or 0.0, max(fmt.precision - own.precision, 0)))
     return worst

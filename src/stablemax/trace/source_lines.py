@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import CodeType
 
-_SHOWN_AROUND = 2
-
 
 @dataclass(frozen=True)
 class SourceLine:
@@ -32,15 +30,8 @@ class SourceLine:
 def listing(codes: Iterable[CodeType], lines: dict[str, set[int]]) -> list[SourceLine]:
     """Return the lines of functions, file by file in the order in which the functions first ran.
 
-    Decorators and docstrings are left out. Where the source cannot be cut into functions (a lambda, code
-    of a string) the lines that ran are listed with their neighbours.
-
-    Parameters
-    ----------
-    codes : iterable of code
-        The functions.
-    lines : dict of str to set of int
-        Lines that ran, by file.
+    Decorators and docstrings are left out. Where the source cannot be cut into functions (a lambda, code of a string)
+    the lines that ran are listed.
     """
     wanted: dict[str, set[int]] = {}
     for code in codes:
@@ -79,19 +70,19 @@ _SCALARS = frozenset(("float16", "float32", "float64", "half", "single", "double
 
 
 def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
-    """Name the calls like ``np.float32(total)``: NumPy takes the number out without asking anybody.
+    """Name the calls like ``np.float32(total)``: there a number leaves NumPy, and no protocol reports it.
 
-    Such a number cannot be told from a constant of the code. Where the code has one, what its shadow
-    says of the formula is not to be trusted.
+    Such a number looks like a constant of the code. Where the code has one, its shadow proves nothing about the
+    formula.
     """
-    found: dict[str, None] = {}
+    calls: dict[str, None] = {}
     for code in codes:
         lines = _body(code)
         tree = _parsed(code.co_filename)
         for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
-                found.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")
-    return tuple(found)
+                calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")
+    return tuple(calls)
 
 
 def _takes_a_number_out(call: ast.Call) -> bool:

@@ -1,4 +1,4 @@
-"""What NumPy asks nobody about: functions that make arrays, and lists of numbers given to any function.
+"""Functions of NumPy that no protocol reaches: those that make arrays, and those that are given lists of numbers.
 
 A run replaces them for the traced code, and puts them back.
 """
@@ -34,13 +34,9 @@ MAKERS = ("zeros", "empty", "ones", "full", "eye", "identity", "linspace", "aran
 
 @contextlib.contextmanager
 def following(tape: Tape) -> Iterator[None]:
-    """Make arrays of the traced code shadowed ones, until the block ends.
+    """Make the arrays of the traced code shadowed ones until the block ends, also by ``from numpy import zeros``.
 
-    Parameters
-    ----------
-    tape : Tape
-        Tells the traced code from libraries, which get NumPy's own functions; knows the globals of the
-        traced modules, where ``from numpy import zeros`` has put one.
+    Libraries get NumPy's own functions.
     """
     replaced: list[tuple[Any, str, Any]] = []
     try:
@@ -75,10 +71,10 @@ class _FollowedUfunc:
         return self._original(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._original, name)
+        attribute = getattr(self._original, name)
         if name in _METHODS and self._tape.follows(sys._getframe(1).f_code.co_filename):
-            return _taker(found, self._tape)
-        return found
+            return _taker(attribute, self._tape)
+        return attribute
 
 
 def _taker(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:

@@ -1,9 +1,10 @@
-"""NumPy's functions on cells: those that compute, those that only move, those that are followed inside."""
+"""NumPy's functions on cells: those that compute, those that only move, and those that are about the values."""
 
 # ruff: noqa: ARG001, FBT002 - the signatures are NumPy's
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from flint import arb
 
 from stablemax.errors import StablemaxError
-from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
+from stablemax.trace.exact_cells import EXACT, as_array, as_cell, has_no_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,30 +24,31 @@ class NotFollowedError(StablemaxError):
     """A function was called in a way that has no exact counterpart here."""
 
 
-def _sum(
-    a: Array, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
-    where: Any = True,
-) -> Any:  # fmt: skip
-    return np.add.reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
+def _reduction(ufunc: np.ufunc, start: float) -> Callable[..., Any]:
+    """Return ``np.sum`` or ``np.prod`` on cells."""
+
+    def reduce(
+        a: Array,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = start,
+        where: Any = True,
+    ) -> Any:
+        return ufunc.reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
+
+    return reduce
 
 
-def _prod(
-    a: Array, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 1,
-    where: Any = True,
-) -> Any:  # fmt: skip
-    return np.multiply.reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
+def _extreme(ufunc: np.ufunc, start: float) -> Callable[..., Any]:
+    """Return ``np.max`` or ``np.min`` on cells: they take no dtype."""
+    reduce = _reduction(ufunc, start)
+    return lambda a, axis=None, out=None, *args, **kwargs: reduce(a, axis, None, out, *args, **kwargs)
 
 
-def _max(
-    a: Array, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = -math.inf, where: Any = True
-) -> Any:
-    return EXACT["maximum"].reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
-
-
-def _min(
-    a: Array, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = math.inf, where: Any = True
-) -> Any:
-    return EXACT["minimum"].reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
+_sum, _prod = _reduction(np.add, 0), _reduction(np.multiply, 1)
+_max, _min = _extreme(EXACT["maximum"], -math.inf), _extreme(EXACT["minimum"], math.inf)
 
 
 def _mean(
@@ -71,12 +73,9 @@ def _std(*args: Any, **kwargs: Any) -> Any:
     return EXACT["sqrt"](_var(*args, **kwargs))
 
 
-def _cumsum(a: Array, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-    return np.add.accumulate(a.ravel() if axis is None else a, axis=axis or 0)
-
-
-def _cumprod(a: Array, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-    return np.multiply.accumulate(a.ravel() if axis is None else a, axis=axis or 0)
+def _running(ufunc: np.ufunc) -> Callable[..., Any]:
+    """Return ``np.cumsum`` or ``np.cumprod`` on cells."""
+    return lambda a, axis=None, *_: ufunc.accumulate(a.ravel() if axis is None else a, axis=axis or 0)
 
 
 def _ptp(a: Array, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
@@ -101,8 +100,8 @@ def _average(a: Array, axis: Any = None, weights: Any = None, returned: Any = Fa
 def _clip(a: Array, a_min: Any = None, a_max: Any = None, out: Any = None, **limits: Any) -> Any:
     low = limits.get("min", a_min)
     high = limits.get("max", a_max)
-    found = a if low is None else EXACT["maximum"](a, low)
-    return found if high is None else EXACT["minimum"](found, high)
+    raised = a if low is None else EXACT["maximum"](a, low)
+    return raised if high is None else EXACT["minimum"](raised, high)
 
 
 def _norm(x: Array, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:  # noqa: A002 - NumPy's name
@@ -133,8 +132,6 @@ def _rounded(a: Array, decimals: Any = 0, out: Any = None) -> Any:
 
 def _ignoring_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(a: Array, *args: Any, **kwargs: Any) -> Any:
-        from stablemax.trace.exact_cells import has_no_value
-
         return function(a, *args, **{**kwargs, "where": ~has_no_value(a)})
 
     return apply
@@ -150,10 +147,7 @@ def _without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _chained(arrays: Any) -> Any:
-    found = arrays[0]
-    for a in arrays[1:]:
-        found = np.dot(found, a)
-    return found
+    return functools.reduce(np.dot, arrays)
 
 
 COMPUTED: dict[str, Callable[..., Any]] = {
@@ -166,8 +160,8 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "var": _var,
     "std": _std,
-    "cumsum": _cumsum,
-    "cumprod": _cumprod,
+    "cumsum": _running(np.add),
+    "cumprod": _running(np.multiply),
     "ptp": _ptp,
     "average": _average,
     "clip": _clip,
@@ -310,8 +304,3 @@ VALUES = frozenset(
     )
 )
 """Functions whose results follow the plain values by nature: places, comparisons, texts."""
-
-
-def replaced(values: Array, result: Array, exact: Array) -> Array:
-    """Return the shadow of ``nan_to_num``: what was finite keeps its own, what was put in is exact."""
-    return np.where(np.isfinite(values.astype(np.float64)), exact, cells_of(result))

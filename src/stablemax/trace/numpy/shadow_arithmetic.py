@@ -1,9 +1,9 @@
-"""The `xp` of a variant under trace: its own operations, each one taken down as such."""
+"""The `xp` of a variant under trace: each of its operations is one operation of the trace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,13 +28,9 @@ class ShadowArithmetic(Arithmetic):
     """An arithmetic whose every operation also runs on the shadow.
 
     A sum is one operation here, however the policy adds; so is a compensated one.
-
-    Parameters
-    ----------
-    tape : Tape
-        Where operations are taken down.
     """
 
+    #: The record of the run.
     tape: Tape | None = None
 
     @cached_property
@@ -56,9 +52,7 @@ class ShadowArithmetic(Arithmetic):
         """Run a method of the plain arithmetic, and `exactly` on the cells."""
         if not any(isinstance(i, Shadowed) for i in inputs):
             return getattr(self._plain, method)(*inputs, **kwargs)
-        return operate(
-            carrier(inputs), name, lambda: getattr(self._plain, method)(*plain(inputs), **kwargs), exactly, inputs, {}
-        )
+        return operate(carrier(inputs), name, partial(getattr(self._plain, method), **kwargs), exactly, inputs)
 
     def array(self, values: Any) -> Any:
         """Round values to the format."""
@@ -110,12 +104,7 @@ class ShadowArithmetic(Arithmetic):
         if not isinstance(x, Shadowed) and not isinstance(e, Shadowed):
             return self._plain.over_sum(x, e, divisor)
         return operate(
-            carrier(x, e),
-            "over_sum",
-            lambda: self._plain.over_sum(plain(x).copy(), plain(e), divisor),
-            exactly,
-            (x, e),
-            {},
+            carrier(x, e), "over_sum", lambda x, e: self._plain.over_sum(x.copy(), e, divisor), exactly, (x, e)
         )
 
     def shifted_exp(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from flint import arb
 
 from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
-from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, VALUES, replaced
+from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, VALUES
 from stablemax.trace.numpy.shadowed import (
     Shadowed,
     carrier,
@@ -47,35 +48,28 @@ class ShadowArray(Shadowed):
         out = target[0] if target else None
         exactly = _exact_ufunc(tape, ufunc, method, kwargs, out)
         given = {} if target is None else {"out": plain(target)}
-        return operate(like, name, lambda: run(*plain(inputs), **given, **plain(kwargs)), exactly, inputs, {}, out)
+        return operate(like, name, functools.partial(run, **given, **plain(kwargs)), exactly, inputs, out=out)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         """Run a NumPy function on the values and on the shadow."""
         like = carrier(args, kwargs)
         tape = like.tape
         name = f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
-
-        def compute() -> Any:
-            return func(*plain(args), **plain(kwargs))
-
         if name in COMPUTED and not (name == "where" and len(args) < 3):
-            return operate(like, name, compute, COMPUTED[name], args, kwargs, kwargs.get("out"))
+            return operate(like, name, func, COMPUTED[name], args, kwargs, kwargs.get("out"))
         if name in MOVED:
-            return move(like, name, compute, func, args, kwargs)
-        if name in LIKE:
-            value = compute()
-            return shadow(value, cells_of(value), tape, ShadowArray)
+            return move(like, name, func, func, args, kwargs)
         if name == "nan_to_num":
-            first = args[0]
-            return operate(
-                like, name, compute, lambda x, *_a, **_k: replaced(np.asarray(plain(first)), compute(), x), args, kwargs
-            )
+            exactly = _nan_to_num(func, np.array(plain(args[0])), *plain(args[1:]), **plain(kwargs))
+            return operate(like, name, func, exactly, args, kwargs)
         if name == "sort":
             axis = args[1] if len(args) > 1 else kwargs.get("axis", -1)
             return _sorted(args[0], axis)
         if name == "apply_along_axis":
             return _along_axis(tape, *args, **kwargs)
-        result = compute()
+        result = func(*plain(args), **plain(kwargs))
+        if name in LIKE:
+            return shadow(result, cells_of(result), tape, ShadowArray)
         if name not in VALUES:
             tape.lose_call(f"np.{name}()")
         return result
@@ -86,7 +80,7 @@ class ShadowArray(Shadowed):
         index = plain(index)
         exact = exact_of(self)
         if is_fancy(index):
-            return operate(self, "index", lambda: plain_array(self)[index], lambda e: e[index], (self,), {})
+            return operate(self, "index", lambda a: a[index], lambda e: e[index], (self,))
         return shadow(plain_array(self)[index], as_array(exact[index]), self.tape, ShadowArray)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -172,12 +166,12 @@ class ShadowArray(Shadowed):
         if wanted == self.dtype and kwargs.get("copy") is False:
             return self
 
-        def compute() -> Any:
-            return plain(self).astype(dtype, *args, **kwargs)
+        def convert(values: Any) -> Any:
+            return values.astype(dtype, *args, **kwargs)
 
         if narrows(self.dtype, wanted):
-            return operate(self, "astype", compute, lambda e: e, (self,), {})
-        return shadow(compute(), exact_of(self).copy(), self.tape, ShadowArray)
+            return operate(self, "astype", convert, lambda e: e, (self,))
+        return shadow(convert(plain(self)), exact_of(self).copy(), self.tape, ShadowArray)
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the same memory; as another dtype or class the shadow is lost."""
@@ -233,7 +227,7 @@ class ShadowArray(Shadowed):
         return self
 
 
-_HOW = ("dtype", "casting", "order", "subok", "signature")
+_ROUNDING_OPTIONS = ("dtype", "casting", "order", "subok", "signature")
 
 
 def _exact_ufunc(
@@ -243,20 +237,20 @@ def _exact_ufunc(
     exact = EXACT.get(ufunc.__name__)
     if exact is None or ufunc.nout != 1:
         return None
-    kept = {k: shadow_tree(v, tape) for k, v in kwargs.items() if k not in _HOW}
-    where = kept.pop("where", True)
+    options = {k: shadow_tree(v, tape) for k, v in kwargs.items() if k not in _ROUNDING_OPTIONS}
+    where = options.pop("where", True)
     if where is True:
-        if kept.get("initial", 0) is None:
-            del kept["initial"]
-        return lambda *xs: getattr(exact, method)(*xs, **kept)
+        if options.get("initial", 0) is None:
+            del options["initial"]
+        return lambda *xs: getattr(exact, method)(*xs, **options)
     if method == "reduce":
         identity = {"add": arb(0), "multiply": arb(1)}.get(ufunc.__name__, exact.identity)
-        return lambda *xs: exact.reduce(*xs, **{"initial": identity, **kept, "where": where})
+        return lambda *xs: exact.reduce(*xs, **{"initial": identity, **options, "where": where})
     if not isinstance(out, Shadowed):
         return None
     # The cells that the mask leaves out keep what was there.
     before = exact_of(out).copy()
-    return lambda *xs: np.where(where, exact(*xs, **kept), before)
+    return lambda *xs: np.where(where, exact(*xs, **options), before)
 
 
 def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None:
@@ -281,6 +275,13 @@ def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None
     if changed is not values:
         values[...] = changed
     exact_of(target)[...] = cells_now
+
+
+def _nan_to_num(func: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+    """``np.nan_to_num`` on cells: finite numbers keep their shadow, what replaces the others is exact."""
+    is_finite = np.isfinite(values.astype(np.float64))
+    replaced = cells_of(func(values, *args, **kwargs))
+    return lambda x, *_args, **_kwargs: np.where(is_finite, x, replaced)
 
 
 def _sorted(array: Any, axis: int | None) -> Any:
@@ -327,17 +328,17 @@ def _operators(name: str, run: Callable[[Any, Any], Any]) -> None:
     def forward(self: ShadowArray, other: Any) -> Any:
         if not isinstance(other, _NUMBERS):
             return NotImplemented
-        return operate(self, ufunc, lambda: run(plain(self), plain(other)), exact, (self, other), {})
+        return operate(self, ufunc, run, exact, (self, other))
 
     def reflected(self: ShadowArray, other: Any) -> Any:
         if not isinstance(other, _NUMBERS):
             return NotImplemented
-        return operate(self, ufunc, lambda: run(plain(other), plain(self)), exact, (other, self), {})
+        return operate(self, ufunc, run, exact, (other, self))
 
     def updated(self: ShadowArray, other: Any) -> Any:
         if self.is_scalar:
             return run(self, other)
-        return operate(self, ufunc, lambda: in_place(plain_array(self), plain(other)), exact, (self, other), {}, self)
+        return operate(self, ufunc, in_place, exact, (self, other), out=self)
 
     for prefix, method in (("", forward), ("r", reflected), ("i", updated)):
         setattr(ShadowArray, f"__{prefix}{name}__", method)
@@ -345,41 +346,36 @@ def _operators(name: str, run: Callable[[Any, Any], Any]) -> None:
 
 def _sign_operator(name: str, ufunc: str, run: Callable[[Any], Any]) -> None:
     def method(self: ShadowArray) -> Any:
-        return operate(self, ufunc, lambda: run(plain(self)), EXACT[ufunc], (self,), {})
+        return operate(self, ufunc, run, EXACT[ufunc], (self,))
 
     setattr(ShadowArray, name, method)
 
 
+def _method(name: str) -> Callable[..., Any]:
+    return lambda array, *args, **kwargs: getattr(array, name)(*args, **kwargs)
+
+
 def _computing_method(name: str) -> None:
     def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
-        def compute() -> Any:
-            return getattr(plain(self), name)(*plain(args), **plain(kwargs))
-
-        return operate(self, name, compute, COMPUTED[name], (self, *args), kwargs, kwargs.get("out"))
+        return operate(self, name, _method(name), COMPUTED[name], (self, *args), kwargs, kwargs.get("out"))
 
     setattr(ShadowArray, name, method)
 
 
 def _moving_method(name: str) -> None:
-    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
-        def compute() -> Any:
-            return getattr(plain(self), name)(*plain(args), **plain(kwargs))
+    def on_cells(cells: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(as_array(cells), name)(*args, **kwargs)
 
-        return move(self, name, compute, lambda e, *a, **k: getattr(as_array(e), name)(*a, **k), (self, *args), kwargs)
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        return move(self, name, _method(name), on_cells, (self, *args), kwargs)
 
     setattr(ShadowArray, name, method)
 
 
-def _leaving_method(name: str) -> None:
+def _value_method(name: str, *, loses: bool = False) -> None:
     def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
-        self.tape.lose_call(f"{name}()")
-        return getattr(plain(self), name)(*args, **kwargs)
-
-    setattr(ShadowArray, name, method)
-
-
-def _value_method(name: str) -> None:
-    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        if loses:
+            self.tape.lose_call(f"{name}()")
         return getattr(plain(self), name)(*plain(args), **plain(kwargs))
 
     setattr(ShadowArray, name, method)
@@ -396,6 +392,6 @@ for _name in ("reshape", "transpose", "swapaxes", "squeeze", "ravel", "flatten",
               "diagonal", "compress"):  # fmt: skip
     _moving_method(_name)
 for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "choose"):
-    _leaving_method(_name)
+    _value_method(_name, loses=True)
 for _name in ("argmax", "argmin", "argsort", "argpartition", "all", "any", "nonzero", "searchsorted"):
     _value_method(_name)

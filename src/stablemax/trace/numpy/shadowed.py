@@ -25,21 +25,15 @@ class Shadowed(np.ndarray):
     """Values with a shadow.
 
     The array's own memory holds the values, computed by NumPy itself on plain arrays, so that they are
-    those of an ordinary run bit for bit. `exact` holds cells of the same shape; a view of the values has
-    a view of the cells, so that what is written through it reaches both.
-
-    Attributes
-    ----------
-    exact : object ndarray or None
-        None until they are asked for: then they are the values.
-    tape : Tape
-        Where operations are taken down.
-    is_scalar : bool
-        The array stands for a NumPy scalar: it has no dimensions, and is never changed in place.
+    those of an ordinary run bit for bit. A view of the values has a view of the cells, so that what is
+    written through it reaches both.
     """
 
+    #: Cells of the array's shape; None until they are asked for: then they are the values.
     exact: Array | None
+    #: The record of the run.
     tape: Tape
+    #: The array stands for a NumPy scalar: it has no dimensions, and is never changed in place.
     is_scalar: bool
 
     def __array_finalize__(self, source: Any) -> None:
@@ -84,47 +78,35 @@ def shadow(value: Any, exact: Array | None, tape: Tape, kind: type[Shadowed]) ->
     values = np.asarray(value)
     if format_or_none(values.dtype) is None:
         return value
-    found = np.ndarray.view(values, kind)
-    found.exact, found.tape, found.is_scalar = exact, tape, isinstance(value, np.generic)
-    if found.is_scalar and exact is not None:
-        found.exact = exact.copy()
-    return found
+    array = np.ndarray.view(values, kind)
+    array.exact, array.tape, array.is_scalar = exact, tape, isinstance(value, np.generic)
+    if array.is_scalar and exact is not None:
+        array.exact = exact.copy()
+    return array
 
 
 def operate(
     like: Shadowed,
     name: str,
-    compute: Callable[[], Any],
+    function: Callable[..., Any],
     exactly: Callable[..., Any] | None,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kwargs: dict[str, Any] | None = None,
     out: Any = None,
 ) -> Any:
-    """Run an operation on the values and on the shadow, and take it down.
+    """Run an operation on the values, and exactly on their cells, and record it.
 
-    Parameters
-    ----------
-    like : Shadowed
-        One of the arguments: its tape takes it down, its class is that of the result.
-    name : str
-        What the operation is called.
-    compute : callable
-        Runs it on the plain values, into `out` if there is one.
-    exactly : callable or None
-        The same on cells; None where there is no such thing.
-    args, kwargs
-        What went in: shadows and floats in them become cells, all else is handed on.
-    out : Shadowed, optional
-        Where the result goes.
+    One of its arguments, `like`, has the tape, and the class of the result. In arguments for `exactly` shadowed arrays
+    and floats become cells; it is None for an operation that has no exact form.
     """
-    tape = like.tape
-    kwargs = {k: v for k, v in kwargs.items() if k != "out"}
-    shadows = shadow_tree((args, kwargs), tape)
-    inputs = _arrays((args, kwargs), whole_numbers=name in EXACT)
+    tape, kwargs = like.tape, kwargs or {}
+    read = {k: v for k, v in kwargs.items() if k != "out"}
+    shadows = shadow_tree((args, read), tape)
+    inputs = _arrays((args, read), whole_numbers=name in EXACT)
     if out is not None:  # the inputs may be overwritten
         inputs = [(values.copy(), exact) for values, exact in inputs]
-    here = _local_tree((args, kwargs)) if tape.watch else None
-    result = compute()
+    here = _local_tree((args, read)) if tape.watch else None
+    result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
     if format_or_none(value.dtype) is None:
         if exactly is None and value.dtype.kind in "fc":
@@ -146,27 +128,33 @@ def operate(
     if local is not None and local.shape != value.shape:
         local = np.broadcast_to(local, value.shape)
     changed, exact = tape.finish(name, value, exact, local, inputs)
-    if isinstance(out, Shadowed):
+    if out is None:
         if changed is not value:
-            plain_array(out)[...] = changed
-        exact_of(out)[...] = exact
-        return out
-    if out is not None:
+            result = changed[()] if isinstance(result, np.generic) else changed
+        return shadow(result, exact, tape, type(like))
+    if not isinstance(out, Shadowed):
         tape.lose_call(f"{name} into an array from outside")
         return result
     if changed is not value:
-        result = changed[()] if isinstance(result, np.generic) else changed
-    return shadow(result, exact, tape, type(like))
+        plain_array(out)[...] = changed
+    exact_of(out)[...] = exact
+    return out
 
 
 def move(
-    like: Shadowed, name: str, compute: Callable[[], Any], func: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    like: Shadowed,
+    name: str,
+    function: Callable[..., Any],
+    on_cells: Callable[..., Any],
+    args: Any,
+    kwargs: dict[str, Any],
 ) -> Any:
-    """Run a function that only moves numbers on the values and on the shadow; nothing is taken down."""
+    """Run a function that only moves numbers on the values and on their cells; it is not recorded."""
     tape, kind = like.tape, type(like)
-    result = compute()
+    result = function(*plain(args), **plain(kwargs))
     try:
-        exact = func(*shadow_tree(args, tape), **shadow_tree({k: v for k, v in kwargs.items() if k != "dtype"}, tape))
+        options = {k: v for k, v in kwargs.items() if k != "dtype"}
+        exact = on_cells(*shadow_tree(args, tape), **shadow_tree(options, tape))
     except _UNFOLLOWABLE:
         tape.lose_call(f"np.{name}()")
         return result
@@ -185,8 +173,8 @@ def move(
 def _map(thing: Any, on_shadowed: Callable[[Shadowed], Any], tape: Tape | None) -> Any:
     """Turn shadows and floats into cells, wherever they are in an argument."""
     if isinstance(thing, Shadowed):
-        found = on_shadowed(thing)
-        return found if found.ndim else found[()]
+        cells = on_shadowed(thing)
+        return cells if cells.ndim else cells[()]
     if type(thing) in (list, tuple):
         return type(thing)(_map(t, on_shadowed, tape) for t in thing)
     if type(thing) is dict:
@@ -229,9 +217,9 @@ def _arrays(thing: Any, *, whole_numbers: bool) -> list[tuple[Array, Array]]:
 
 def carrier(*things: Any) -> Shadowed:
     """Return the first shadowed array of some arguments."""
-    found = _first_shadowed(things)
-    assert found is not None, "NumPy calls the protocols of arguments only"
-    return found
+    shadowed = _first_shadowed(things)
+    assert shadowed is not None, "NumPy calls the protocols of arguments only"
+    return shadowed
 
 
 def _first_shadowed(thing: Any) -> Shadowed | None:
@@ -246,8 +234,8 @@ def _first_shadowed(thing: Any) -> Shadowed | None:
 
 def is_fancy(index: Any) -> bool:
     """Tell an index that picks cells from one that gives a view."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(p, (list, np.ndarray)) for p in parts)
+    indices = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, (list, np.ndarray)) for i in indices)
 
 
 def narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -13,7 +13,8 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
-from stablemax.trace.torch.exact_ops import EXACT, MOVES, NotExact, positions
+from stablemax.trace.torch.exact_moves import MOVES, NotExact, positions
+from stablemax.trace.torch.exact_ops import EXACT
 from stablemax.trace.torch.storage import wide
 
 if TYPE_CHECKING:

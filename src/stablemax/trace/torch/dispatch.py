@@ -16,7 +16,7 @@ from stablemax.peers.torch_arrays import to_numpy
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.observe import Ran, observe
 from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
-from stablemax.trace.torch.exact_ops import CONSTANTS, MOVES
+from stablemax.trace.torch.exact_moves import CONSTANTS, MOVES
 from stablemax.trace.torch.logit_places import PlacedRecord, places_of
 from stablemax.trace.torch.storage import wide
 

@@ -10,13 +10,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from stablemax.trace.exact_cells import EXACT as UFUNC
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
+from stablemax.trace.torch.exact_moves import NotExact, in_cells, index_put, scatter, scatter_add
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import torch
 
     from stablemax.formats import Array
 
@@ -30,19 +32,6 @@ _MAXIMUM, _MINIMUM = UFUNC["maximum"], UFUNC["minimum"]
 _EXP, _LOG, _SQRT = UFUNC["exp"], UFUNC["log"], UFUNC["sqrt"]
 
 Axes = int | list[int] | tuple[int, ...] | None
-
-
-class NotExact(Exception):  # noqa: N818 - not an error: the operator is then taken in float64
-    """An operator, or a way of calling it, that has no entry here."""
-
-
-def in_cells(value: Any) -> Array:
-    """Take an argument to cells: an array of them as it is, a number or an integer tensor by its value."""
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, torch.Tensor):
-        return cells_of(value.detach().cpu().to(torch.float64).numpy())
-    return cells_of(float(value))
 
 
 def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,31 +94,12 @@ def _same(self: Any, **_: Any) -> Array:
 
 
 def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, start: float | None = None) -> Array:
-    """Reduce an array over axes; over all of them where none is given, as PyTorch does.
-
-    Parameters
-    ----------
-    ufunc : ufunc
-        What joins two cells.
-    x : ndarray
-        Of cells, or of anything that the ufunc takes.
-    dim : int, sequence of int or None
-        The axes.
-    keepdim : bool
-        Keep them with length 1.
-    start : float, optional
-        What nothing reduces to.
-
-    Raises
-    ------
-    NotExact
-        Where there is nothing to reduce and no `start`.
-    """
+    """Reduce an array over axes, or over all of them where none is given, as PyTorch does; nothing gives `start`."""
     chosen = (dim,) if isinstance(dim, int) else tuple(dim or ())
     axes = sorted(d % x.ndim for d in chosen) if chosen and x.ndim else list(range(x.ndim))
-    kept = [d for d in range(x.ndim) if d not in axes]
+    others = [d for d in range(x.ndim) if d not in axes]
     length = math.prod(x.shape[d] for d in axes)
-    rows = x.transpose([*kept, *axes]).reshape([x.shape[d] for d in kept] + [length])
+    rows = x.transpose([*others, *axes]).reshape([x.shape[d] for d in others] + [length])
     if length == 0 and start is None:
         raise NotExact
     out = as_array(ufunc.reduce(rows, axis=-1)) if length else cells_of(np.full(rows.shape[:-1], start))
@@ -152,9 +122,9 @@ def _prod(self: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
 def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = False) -> Any:
     if isinstance(dim, np.ndarray):  # torch.max(a, b) is elementwise
         return ufunc(self, dim)
-    found = reduced(ufunc, self, dim, keepdim=keepdim)
+    cells = reduced(ufunc, self, dim, keepdim=keepdim)
     # Along an axis it also gives positions, which are those of the values.
-    return (found, None) if isinstance(dim, int) else found
+    return (cells, None) if isinstance(dim, int) else cells
 
 
 def _amax(ufunc: np.ufunc, self: Array, dim: Axes = (), keepdim: bool = False) -> Array:
@@ -275,62 +245,11 @@ def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -
     return self + _scaled(as_array(_DIVIDE(tensor1, tensor2)), value)
 
 
-def positions(shape: tuple[int, ...], start: int = 0) -> torch.Tensor:
-    """Number the cells of an array from `start`, as a tensor that PyTorch can move about.
-
-    Examples
-    --------
-    >>> positions((2, 2), 1).tolist()
-    [[1, 2], [3, 4]]
-    """
-    return torch.arange(start, start + math.prod(shape)).reshape(shape)
-
-
-def _added_at(base: Array, where: Array, values: Array) -> Array:
-    """Add values to cells of `base`, to some perhaps more than once."""
-    out = base.flatten()
-    spread = np.broadcast_to(values, where.shape)
-    for position, value in zip(where.ravel().tolist(), spread.ravel().tolist(), strict=True):
-        out[position] = out[position] + value
-    return out.reshape(base.shape)
-
-
-def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = False, unsafe: bool = False) -> Array:
-    where = positions(self.shape)[tuple(slice(None) if i is None else i.cpu() for i in indices)].numpy()
-    if accumulate:
-        return _added_at(self, where, in_cells(values))
-    out = self.flatten()
-    out[where] = np.broadcast_to(in_cells(values), where.shape)
-    return out.reshape(self.shape)
-
-
-def _scattered(self: Array, dim: int, index: torch.Tensor) -> Array:
-    """Positions in `self` that scatter writes to."""
-    if self.ndim == 0:
-        raise NotExact
-    inside = tuple(slice(None) if d == dim % self.ndim else slice(0, n) for d, n in enumerate(index.shape))
-    return torch.gather(positions(self.shape)[inside], dim, index.cpu()).numpy()
-
-
-def _as_wide(src: Any, index: torch.Tensor) -> Array:
-    values = in_cells(src)
-    return values[tuple(slice(0, n) for n in index.shape)] if values.ndim else values
-
-
-def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: str | None = None) -> Array:
-    if reduce is not None:
-        raise NotExact
-    out, where = self.flatten(), _scattered(self, dim, index)
-    out[where] = np.broadcast_to(_as_wide(src, index), where.shape)
-    return out.reshape(self.shape)
-
-
-def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
-    return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
-
+_AS_UFUNCS = ("reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh")
 
 EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
+        **{name: UFUNC[name] for name in _AS_UFUNCS},
         "add": _add,
         "sub": _sub,
         "rsub": _rsub,
@@ -338,21 +257,11 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "div": _div,
         "neg": operator.neg,
         "abs": UFUNC["absolute"],
-        "reciprocal": UFUNC["reciprocal"],
-        "exp": _EXP,
-        "exp2": UFUNC["exp2"],
-        "expm1": UFUNC["expm1"],
-        "log": _LOG,
-        "log1p": UFUNC["log1p"],
-        "log2": UFUNC["log2"],
-        "log10": UFUNC["log10"],
-        "logaddexp": _elementwise(UFUNC["logaddexp"]),
-        "sqrt": _SQRT,
         "rsqrt": lambda self: UFUNC["reciprocal"](_SQRT(self)),
+        "logaddexp": _elementwise(UFUNC["logaddexp"]),
         "pow": _elementwise(UFUNC["power"]),
         "sigmoid": _sigmoid,
         "sigmoid_backward": lambda grad_output, output: grad_output * output * (as_cell(1.0) - output),
-        "tanh": UFUNC["tanh"],
         "tanh_backward": lambda grad_output, output: grad_output * (as_cell(1.0) - output * output),
         "relu": lambda self: _clamp(self, 0.0),
         "threshold": _threshold,
@@ -391,60 +300,13 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "mv": _mv,
         "dot": lambda self, tensor: _sum(as_array(self * tensor)),
         "addmm": _addmm,
-        "index_put": _index_put,
-        "_index_put_impl": _index_put,
-        "scatter": _scatter,
-        "scatter_add": _scatter_add,
+        "index_put": index_put,
+        "_index_put_impl": index_put,
+        "scatter": scatter,
+        "scatter_add": scatter_add,
     }
 )
 """Operators by their aten name, without the underscore that ends the name of an in-place form."""
 
-MOVES = frozenset(
-    [
-        "cat",
-        "stack",
-        "index",
-        "gather",
-        "index_select",
-        "take",
-        "flip",
-        "roll",
-        "repeat",
-        "tril",
-        "triu",
-        "diag_embed",
-        "diagonal_backward",
-        "masked_select",
-        "select_backward",
-        "slice_backward",
-        "select_scatter",
-        "slice_scatter",
-        "diagonal_scatter",
-        "constant_pad_nd",
-        "expand_copy",
-        "unfold_backward",
-        "repeat_interleave",
-        "block_diag",
-    ]
-)
-"""Operators that only move cells, or put zeros between them: run on positions, they say where each cell goes."""
-
 REDUCTIONS = frozenset(["sum", "mean", "prod", "max", "min", "amax", "amin", "logsumexp"])
 """Operators called as ``f(x, dim, keepdim)`` that make one cell of many."""
-
-CONSTANTS = frozenset(
-    [
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "empty_like",
-        "rand_like",
-        "randn_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "new_empty_strided",
-    ]
-)
-"""Operators that take nothing but the shape from their argument."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.aten_call import moved
-from stablemax.trace.torch.exact_ops import MOVES, REDUCTIONS, reduced
+from stablemax.trace.torch.exact_moves import MOVES
+from stablemax.trace.torch.exact_ops import REDUCTIONS, reduced
 from stablemax.trace.torch.storage import NOWHERE
 
 if TYPE_CHECKING:

@@ -22,23 +22,14 @@ _CROWD = 256
 
 @dataclass
 class _Shadow:
-    """What stands beside one storage, number by number.
+    """What stands beside one storage, number by number."""
 
-    Parameters
-    ----------
-    storage : StorageWeakRef
-        The storage; while this reference lives, no other storage gets its address.
-    cells : object ndarray
-        The exact numbers.
-    places : ndarray of int64
-        Which logit each one comes from.
-    exact : bool
-        True while every number is equal to its shadow.
-    """
-
+    #: While this reference lives, no other storage gets the storage's address.
     storage: StorageWeakRef
     cells: Array
+    #: Which logit each number comes from.
     places: Array
+    #: True while every number is equal to its shadow.
     exact: bool
 
     @property
@@ -53,14 +44,9 @@ def wide(tensor: torch.Tensor) -> Array:
 
 
 class Shadows:
-    """The shadows of the storages that live.
+    """The shadows of the storages that live; a tensor without a shadow is a constant, and what it holds is exact.
 
-    A tensor without a shadow is a constant: what it holds is exact.
-
-    Parameters
-    ----------
-    rows, classes : int
-        Of the logits. A place is ``row * (classes + 1) + class``, or ``... + classes`` for a row as a whole.
+    The place of a logit is ``row * (classes + 1) + class``, that of a row as a whole ``row * (classes + 1) + classes``.
     """
 
     def __init__(self, rows: int, classes: int) -> None:

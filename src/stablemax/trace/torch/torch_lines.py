@@ -42,19 +42,13 @@ class Locator:
 
     PyTorch numbers autograd's nodes as it creates them, and gives the operator that a node is made for
     the number before the next: so an operator of the backward pass finds the line of its forward one.
-
-    Parameters
-    ----------
-    home : str
-        The traced function's own file, or folder of its package: its code even where it is installed.
-    functions : dict of code to None
-        The functions that took part, in order.
-    compiled : bool
-        True once code of torch.compile was met.
     """
 
+    #: The traced function's own file, or folder of its package: its code even where it is installed.
     home: str
+    #: The functions that took part, in order.
     functions: dict[CodeType, None] = field(default_factory=dict)
+    #: True once code of torch.compile was met.
     compiled: bool = False
     _forward: dict[int, Site] = field(default_factory=dict)
     _last: Site = field(default_factory=lambda: Site(phase=BACKWARD))
@@ -67,19 +61,21 @@ class Locator:
             if own is not None:
                 return self._of_frame(own, BACKWARD)
             return self._of_node(node)
-        found = own or library
-        site = Site() if found is None else self._of_frame(found, FORWARD)
+        site = self._of_frame(own or library, FORWARD)
         self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, site)
         return site
 
     def caller(self) -> Site:
         """Find the running line of the traced code, whatever it calls."""
         own, library, _ = self._walk(sys._getframe(1))
-        found = own or library
-        return Site() if found is None else self._of_frame(found, FORWARD)
+        return self._of_frame(own or library, FORWARD)
 
-    def _of_frame(self, frame: FrameType, phase: str) -> Site:
-        return Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
+    def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
+        return (
+            Site()
+            if frame is None
+            else Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
+        )
 
     def _of_node(self, node: Any) -> Site:
         # Between two nodes the engine adds up gradients; a leaf's own node has no forward operator.
