@@ -9,6 +9,7 @@ NEEDS = {
     "peers/jax*.py": ("jax",),
     "peers/optax*.py": ("jax", "optax"),
     "peers/scipy*.py": ("scipy",),
+    "trace/torch/*.py": ("torch",),
     "inputs/remote.py": ("fsspec",),
 }
 collect_ignore_glob = [

@@ -141,8 +141,8 @@ class Host:
         """Run NumPy code, or a variant, on exact numbers: its result in float64; None where that is not possible."""
         if self._variant is not None:
             return _exact_variant(self._variant, question)
-        from stablemax.shadow.cells import nearest
         from stablemax.trace import run_in_shadow
+        from stablemax.trace.exact_cells import nearest
 
         if self.described.backend != "numpy" or question.options:
             return None
@@ -182,7 +182,7 @@ class Host:
                 target=described.name, code=self._function, **told,
             )  # fmt: skip
         if described.backend == "torch" and variant is None:
-            from stablemax.peers.torch_trace import trace_torch
+            from stablemax.trace.torch.torch_trace import trace_torch
 
             return trace_torch(
                 self.plain(), question.x, question.second, described.operation, fmt,

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablemax.formats import FLOAT32, FORMATS
-from stablemax.inputs.generated import PRESETS
-from stablemax.inputs.hazards import HAZARDS
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Operation
 from stablemax.render import figures
 from stablemax.render.document import Document, Table
 from stablemax.render.forms import ResultKind, Rows
@@ -46,6 +42,8 @@ def variants(operation: Operation | None) -> Listing:
 
 def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
+    from stablemax.formats import FORMATS
+
     cells = [
         {
             "format": f.name,
@@ -83,6 +81,8 @@ def formats() -> Listing:
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
+    from stablemax.inputs.generated import PRESETS
+
     found = list(PRESETS.values())
     return Listing(
         [{"preset": p.name, "what it shows": p.about} for p in found],
@@ -92,6 +92,9 @@ def presets() -> Listing:
 
 def hazards(operation: Operation | None) -> Listing:
     """List the hazards, or those of one operation, with why they are here and where they were seen."""
+    from stablemax.formats import FLOAT32
+    from stablemax.inputs.hazards import HAZARDS
+
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
         [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
@@ -116,6 +119,8 @@ def _operations(hazard: Hazard) -> str:
 
 def _input(case: HazardCase) -> dict[str, Any]:
     """Return a hazard's input as float32 holds it; of a large one the shape alone."""
+    from stablemax.formats import FLOAT32
+
     arrays: dict[str, Array | None] = {
         "logits": FLOAT32.round(case.logits),
         "labels": case.labels,
