@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, Array, Format
+from stablemax.numerics.emulated import Emulated
 from stablemax.vocabulary import Accumulation
 
 
 def default_accumulation(fmt: Format) -> Accumulation:
-    """Return what an ordinary kernel of that format does.
+    """Return what an ordinary kernel of that format does: adds in float32 where that is wider.
 
     Examples
     --------
@@ -22,7 +23,8 @@ def default_accumulation(fmt: Format) -> Accumulation:
     >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
     ('float32', 'pairwise')
     """
-    return Accumulation.FLOAT32 if fmt.precision < FLOAT32.precision else Accumulation.PAIRWISE
+    is_narrower = fmt.precision < FLOAT32.precision and fmt.emax <= FLOAT32.emax
+    return Accumulation.FLOAT32 if is_narrower else Accumulation.PAIRWISE
 
 
 class Namespace(Protocol):
@@ -178,21 +180,19 @@ class Arithmetic:
     def _elementary(self, function: np.ufunc, x: Array) -> Array:
         # NumPy's vectorised float32 functions differ by CPU, and exp is off by 2.2 ulp on one with
         # AVX-512; taken in float64 and rounded they are right to 0.51 ulp, the "every operation rounds" of the theory.
-        # (The narrower formats are computed in float32 by NumPy and ml_dtypes in just this way.)
-        if self.format is FLOAT32:
-            return np.asarray(function(x.astype(np.float64)).astype(np.float32))
-        return np.asarray(function(x))
+        # All formats do it alike, so that float16 and the emulated e5m10 give the same bits.
+        return self.array(function(x.astype(np.float64, copy=False)))
 
     def max(self, x: Array) -> Array:
         """Maximum of each row, kept as a column."""
-        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
+        return np.asanyarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
         if axis is None:
             return self.sum(x.reshape(1, -1))
         if self.policy is Accumulation.SEQUENTIAL:
-            return np.asarray(np.add.accumulate(x, axis=-1)[..., -1:])
+            return np.asanyarray(np.add.accumulate(x, axis=-1)[..., -1:])
         if self.policy is Accumulation.PAIRWISE:
             return _pairwise(x)
         wide = x.astype(np.dtype(self.policy.value))
@@ -267,7 +267,7 @@ class Arithmetic:
         high, low = self._cut(e, cut, out)
         if divisor == 1.0:
             return np.divide(x, high + low, out=out)
-        if self.format.precision < FLOAT32.precision:
+        if self._coarse_grid is None:
             return self.divided(x / (high + low), divisor)
         times = self.number(divisor)
         shifted = high * self.number(2.0 ** math.ceil(self.format.precision / 2) + 1)
@@ -315,7 +315,7 @@ class Arithmetic:
             t = d - x
             r = (x - (d - t)) - (m + t)
             if not self.format.has_inf:
-                # Here a difference beyond the range is NaN instead of -inf; exp of either is 0.
+                # Here a difference beyond the range is NaN, or saturates, instead of -inf; exp of each is 0.
                 beyond = np.isnan(d) & np.isfinite(x)
                 d = np.where(beyond, self.number(-self.format.max), d)
                 r = np.where(beyond, np.zeros_like(r), r)
@@ -354,7 +354,7 @@ class Arithmetic:
         at = (np.arange(len(x)), np.argmax(x, axis=-1))
         top = e[at][:, None]
         e[at] = self.number(0.0)
-        return np.asarray(self.compensated_sum(e, None if room is None else room[1]) / top)
+        return np.asanyarray(self.compensated_sum(e, None if room is None else room[1]) / top)
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -362,11 +362,11 @@ class Arithmetic:
 
     def maximum(self, x: Array, y: Array) -> Array:
         """Larger of two; NaN wins."""
-        return np.asarray(np.maximum(x, y))
+        return np.asanyarray(np.maximum(x, y))
 
     def minimum(self, x: Array, y: Array) -> Array:
         """Smaller of two; NaN wins."""
-        return np.asarray(np.minimum(x, y))
+        return np.asanyarray(np.minimum(x, y))
 
     def isfinite(self, x: Array) -> Array:
         """Mark the finite cells."""
@@ -413,14 +413,14 @@ class Arithmetic:
 def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
     """Offset, reach and lift of the grid that `Arithmetic.shift` cuts its constant to.
 
-    None for a format of fewer than 24 bits, which has too few for such a grid.
+    None for a format of fewer bits or less range than float32, which has too few for such a grid.
 
     Examples
     --------
     >>> coarse_grid(FLOAT32)
     (1536.0, 512.0, 17.0)
     """
-    if fmt.precision < FLOAT32.precision:
+    if fmt.precision < FLOAT32.precision or fmt.emax < FLOAT32.emax:
         return None
     lift = math.ceil(fmt.precision * math.log(2))
     reach = 2.0 ** math.ceil(math.log2(3 * (lift - fmt.exp_underflow.real)))
@@ -442,7 +442,7 @@ def room_of(fmt: Format) -> float:
 
 def take(values: Array, columns: Array) -> Array:
     """One value of each row (N, 1), at the given columns (N,)."""
-    return np.asarray(values[np.arange(len(values)), columns][:, None])
+    return np.asanyarray(values[np.arange(len(values)), columns][:, None])
 
 
 def first_max(x: Array) -> Array:
@@ -464,7 +464,9 @@ def _pairwise(x: Array) -> Array:
     NumPy adds float32 and float64 pairwise only along a contiguous axis, and the other formats
     one by one in a layout-dependent width: ones(3000) in float16 gives 3000 or 2048.
     """
-    if x.dtype in (np.float32, np.float64):
+    if isinstance(x, Emulated):
+        return np.asanyarray(np.add.reduce(x, axis=-1, keepdims=True))
+    if x.dtype in (np.float32, np.float64) or x.shape[-1] == 0:
         return np.asarray(np.add.reduce(np.ascontiguousarray(x), axis=-1, keepdims=True))
     x = x.copy() if x.shape[-1] == 1 else x
     while x.shape[-1] > 1:

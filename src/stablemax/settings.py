@@ -206,11 +206,7 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
     x = given.array(rounded_x)
     second = case.second(given)
-    with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
-        # A format without infinities has no -inf either.
-        beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
-        overflow = np.asarray(beyond.any(axis=-1))
+    overflow = np.asarray(shared.inputs.lacks(case.logits).any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
     if case.kept is not None:
         overflow &= case.kept
