@@ -87,8 +87,8 @@ class ArrayJob:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
-        plain = not (self.variant or self.accumulation)
+        """Whether the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
+        plain = not (self.variant or self.accumulation or self._xp.format.is_emulated)
         return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
 
     @property

@@ -325,6 +325,11 @@ def _accepted(asker: Asker, options: CheckOptions) -> tuple[list[Format], dict[s
         if limits and fmt.name not in limits:
             refusals[fmt.name] = "does not take it"
             continue
+        if fmt.is_emulated and asker.runner.described.backend != "numpy":
+            refusals[fmt.name] = (
+                f"takes arrays of {asker.runner.described.backend}, and the format is emulated on NumPy's"
+            )
+            continue
         answer = asker.answers([asker.question(easy_case(), fmt)])[0]
         if answer.output is None:
             refusals[fmt.name] = answer.trouble

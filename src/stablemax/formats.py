@@ -355,6 +355,11 @@ def format_of(dtype: np.dtype[Any]) -> Format:
     raise StablemaxError(f"logits of dtype {shown(dtype)} are not real numbers", "use float16, float32 or float64")
 
 
+def name_of(array: Array) -> str:
+    """Name what an array is stored as: its dtype, or the format that it emulates."""
+    return array.format.name if isinstance(array, Emulated) else array.dtype.name
+
+
 def format_of_array(array: Array) -> Format:
     """Return the format in which an array is computed; only an `Emulated` one has another than its dtype's."""
     return array.format if isinstance(array, Emulated) else format_of(array.dtype)

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import outputs, session
-from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument
+from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument, formats_named
 from stablemax.cli.reproducing import changed, option
-from stablemax.vocabulary import FormatName
 
 
 def check(
@@ -17,7 +16,7 @@ def check(
     how: ImplementationOptions,
     target: TargetArgument,
     number_format: Annotated[
-        list[FormatName] | None,
+        list[str] | None,
         typer.Option(
             "--format",
             help="Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code.",
@@ -61,12 +60,11 @@ def check(
     """
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
-    from stablemax.formats import get_format
     from stablemax.render.checks import render
 
     as_what = outputs.written_as(output_format, printing, "a check")
     outputs.check_output(printing, target, outputs.module_file(target))
-    formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
+    formats = formats_named(number_format or ())
     options = CheckOptions(
         formats,
         max_ulp,

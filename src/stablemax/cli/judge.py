@@ -17,7 +17,7 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import FormatName, Operation, Reduction
+from stablemax.vocabulary import Operation, Reduction
 
 
 def judge(
@@ -38,7 +38,7 @@ def judge(
         str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
     ] = None,
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
@@ -47,7 +47,7 @@ def judge(
         ),
     ] = None,
     round_logits: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
     ] = None,
     reduction: Annotated[

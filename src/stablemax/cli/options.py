@@ -13,7 +13,6 @@ from stablemax.vocabulary import (
     ColorMode,
     Distribution,
     EngineName,
-    FormatName,
     Operation,
     OutputFormat,
     PeerName,
@@ -22,6 +21,7 @@ from stablemax.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stablemax.formats import Format
     from stablemax.implementations.orders import Order
 
 LogitsArgument = Annotated[
@@ -207,7 +207,7 @@ class ArithmeticOptions:
         typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
     ] = None
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
     ] = None
     accumulate: Annotated[
@@ -245,6 +245,13 @@ class PrintOptions:
 def one_of(formats: Iterable[OutputFormat]) -> str:
     """Name the formats that a command writes, as its help shows them."""
     return f"<{'|'.join(formats)}>"
+
+
+def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
+    """Look up the number formats that --format names, each once."""
+    from stablemax.formats import get_format
+
+    return tuple(dict.fromkeys(get_format(name) for name in names))
 
 
 FOR_DATA = tuple(how for how in OutputFormat if not how.is_for_ci)

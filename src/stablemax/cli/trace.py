@@ -25,7 +25,7 @@ from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.results import Outcome
-from stablemax.vocabulary import FormatName, Upstream
+from stablemax.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def trace(
         typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
     ] = None,
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option("--format", metavar="FORMAT", help="Number format. The file's; else float32.", show_default=False),
     ] = None,
     upstream: Annotated[
@@ -200,7 +200,7 @@ class _Tried:
     """Inputs as the target gets them, and what their rows are called where they are some of many."""
 
     host: Host | _Remote
-    number_format: FormatName | None
+    number_format: str | None
     max_ulp: float | None
     numbers: Any = None
 
@@ -307,9 +307,9 @@ class _Tried:
 
 
 def _format(question: Question) -> Format:
-    from stablemax.formats import get_format
+    from stablemax.formats import format_of_array
 
-    return get_format(question.x.dtype.name)
+    return format_of_array(question.x)
 
 
 def _upstream(kind: Upstream, rows: int, classes: int) -> Any:

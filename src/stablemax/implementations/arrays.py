@@ -24,7 +24,7 @@ class NumpyArrays:
         """Copy."""
         if device is not None:
             raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
-        return np.array(array)
+        return np.array(array, subok=True)
 
     def back(self, array: Any) -> Array:
         """Return it as it is."""

@@ -98,7 +98,7 @@ def _rounded(result: Any, fmt: Format) -> Any:
         return type(result)(_rounded(r, fmt) for r in result)
     if isinstance(result, (np.ndarray, np.generic)) and result.dtype == np.float64:
         return Emulated.of(fmt.round(_plain(result)), fmt)
-    return result
+    return _plain(result)
 
 
 def _accumulated(ufunc: np.ufunc, rounded: Callable[[Any], Array], x: Array, axis: int = 0, dtype: Any = None) -> Array:

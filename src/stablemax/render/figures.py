@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stablemax.formats import FORMATS
+from stablemax.formats import get_format
 from stablemax.results import Outcome
 
 
@@ -109,7 +109,7 @@ def number(value: float, fmt: str = "float64") -> str:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
-    convert = FORMATS[fmt].round
+    convert = get_format(fmt).round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))
     return next((text for text in texts if float(convert(float(text))) == value), repr(value))
 
