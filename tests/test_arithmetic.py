@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.arithmetic import Arithmetic, coarse_grid, default_accumulation
+from stablemax.arithmetic import Arithmetic, default_accumulation
 from stablemax.formats import (
     BFLOAT16,
     FLOAT8_E4M3FN,
@@ -21,6 +21,7 @@ from stablemax.formats import (
     FORMATS,
     get_format,
 )
+from stablemax.numerics.coarse_grid import coarse_grid
 from stablemax.vocabulary import Accumulation
 
 from .exactly import EVERY_FORMAT, fractions_of, in_format, nearest_number, rows_of, sum_of, ulp_of, values_of

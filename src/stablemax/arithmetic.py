@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, Array, Format
+from stablemax.numerics.coarse_grid import coarse_grid, room_of
 from stablemax.numerics.emulated import Emulated
+from stablemax.numerics.picking import first_max, split_at_max, take
 from stablemax.vocabulary import Accumulation
 
 
@@ -116,14 +118,7 @@ Room = tuple[Any, Any] | None
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """NumPy arithmetic in one format, with one accumulation policy.
-
-    Parameters
-    ----------
-    format : Format
-        Every operation rounds to it.
-    accumulation : Accumulation, optional
-        How sums are added; what an ordinary kernel of the format does when not given.
+    """NumPy arithmetic in one format, to which every operation rounds, with one accumulation policy.
 
     Examples
     --------
@@ -136,7 +131,7 @@ class Arithmetic:
     """
 
     format: Format
-    accumulation: Accumulation | None = None
+    accumulation: Accumulation | None = None  #: None: what an ordinary kernel of the format does.
 
     @cached_property
     def policy(self) -> Accumulation:
@@ -228,22 +223,12 @@ class Arithmetic:
         return high + low
 
     def sum_in_two(self, x: Array, work: Array, *, near: Array | None = None) -> tuple[Array, Array]:
-        """Sum of each row of non-negative numbers as two numbers, (N, 1) each.
+        """Sum of each row of non-negative numbers as two numbers, (N, 1) each, in the memory of `work`.
 
-        Parameters
-        ----------
-        x : ndarray (N, K)
-            Non-negative.
-        work : ndarray (N, K)
-            Memory.
-        near : ndarray (N, 1), optional
-            The sum as it comes out with rounding errors, which saves looking for the maximum.
-
-        Notes
-        -----
         Each term is cut at a common bit (an error-free transformation: Rump, Ogita, Oishi, SIAM J.
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
-        and the low parts are too small for the rounding of their sum to matter.
+        and the low parts are too small for the rounding of their sum to matter. The sum as it comes
+        out with rounding errors, if it is at hand as `near`, saves looking for the maximum.
         """
         if near is not None:
             # Twice, so that a little more than the sum is below it too.
@@ -282,29 +267,15 @@ class Arithmetic:
         return total, _pairwise(np.subtract(x, high, out=work))
 
     def shift(self, x: Array, room: Room = None) -> tuple[Array, Array]:
-        """Subtract the row maximum and keep the rounding error of the subtraction.
+        """Subtract the row maximum: the rounded difference d, and its error r, both (..., K).
 
-        Parameters
-        ----------
-        x : ndarray (..., K)
-            The logits.
-        room : pair of ndarray (..., K), optional
-            Memory for the two results, in the formats of 24 bits and more.
+        ``d + r = x - c`` exactly, wherever exp(d) is not 0. c is constant along a row: the row maximum
+        in the formats without a `coarse_grid`, and about p log 2 below it in the others, which lifts the
+        exponentials of all probabilities that the format can hold out of the subnormal range.
 
-        Returns
-        -------
-        d, r : ndarray (..., K)
-            ``d`` is the rounded difference, ``r`` its error: ``d + r = x - c`` exactly, wherever
-            exp(d) is not 0. c is constant along a row: the row maximum in the formats of fewer
-            than 24 bits, and about p log 2 below it in the others, which lifts the exponentials of
-            all probabilities that the format can hold out of the subnormal range.
-
-        Notes
-        -----
-        Dekker's Fast2Sum takes three operations but needs the exponent of c to be no smaller than
-        that of x; Knuth's 2Sum takes six. A c cut to a coarse grid, of which every x that counts
-        is a multiple or larger, satisfies Fast2Sum whatever the signs. In the formats with too few
-        bits for such a grid, 2Sum is used.
+        Dekker's Fast2Sum takes three operations but needs the exponent of c to be no smaller than that
+        of x; Knuth's 2Sum takes six. A c cut to a coarse grid, of which every x that counts is a multiple
+        or larger, satisfies Fast2Sum whatever the signs, and uses the memory of `room`.
         """
         m = self.max(x)
         # A row of -inf, or with +inf: no shift (as in SciPy), so that exp gives 0 or inf, not NaN.
@@ -385,13 +356,7 @@ class Arithmetic:
         return split_at_max(values, x, self.number(0.0))
 
     def with_room(self, x: Array) -> tuple[Array, Array]:
-        """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow.
-
-        Returns
-        -------
-        x, scale : ndarray (N, K) and (N, 1)
-            ``scale`` is 1 for rows that have room as they are, and x is as it was.
-        """
+        """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow: some by 1."""
         room = room_of(self.format)
         full = self.max(np.abs(x)) > self.number(self.format.max / room)
         scale = np.where(full, self.number(1.0 / room), self.number(1.0))
@@ -408,54 +373,6 @@ class Arithmetic:
     def narrow(self, x: Array) -> Array:
         """Round float64 to the format."""
         return self.format.cast(x)
-
-
-def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
-    """Offset, reach and lift of the grid that `Arithmetic.shift` cuts its constant to.
-
-    None for a format of fewer bits or less range than float32, which has too few for such a grid.
-
-    Examples
-    --------
-    >>> coarse_grid(FLOAT32)
-    (1536.0, 512.0, 17.0)
-    """
-    if fmt.precision < FLOAT32.precision or fmt.emax < FLOAT32.emax:
-        return None
-    lift = math.ceil(fmt.precision * math.log(2))
-    reach = 2.0 ** math.ceil(math.log2(3 * (lift - fmt.exp_underflow.real)))
-    return 3 * reach, reach, float(lift)
-
-
-def room_of(fmt: Format) -> float:
-    """Return how far a difference from a mean, times the lifted exponentials, may exceed the numbers, as 2**n.
-
-    Examples
-    --------
-    >>> from stablemax.formats import BFLOAT16
-    >>> room_of(BFLOAT16), room_of(FLOAT32) == 2.0**28
-    (8.0, True)
-    """
-    lift = 0 if coarse_grid(fmt) is None else fmt.precision + 1
-    return 2.0 ** (lift + 3)
-
-
-def take(values: Array, columns: Array) -> Array:
-    """One value of each row (N, 1), at the given columns (N,)."""
-    return np.asanyarray(values[np.arange(len(values)), columns][:, None])
-
-
-def first_max(x: Array) -> Array:
-    """Mark the first maximum of each row, (N, K)."""
-    return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
-
-
-def split_at_max(values: Array, x: Array, zero: Any) -> tuple[Array, Array]:
-    """Return the value at the first maximum of each row of x, and `values` with `zero` there."""
-    at = (np.arange(len(x)), np.argmax(x, axis=-1))
-    rest = values.copy()
-    rest[at] = zero
-    return values[at][:, None], rest
 
 
 def _pairwise(x: Array) -> Array:
