@@ -88,10 +88,10 @@ class ArrayJob:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
-        plain = self.operation.kernel and not (self.variant or self.accumulation)
+        """Whether the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
+        changed = self.variant or self.accumulation or self._xp.format.is_emulated
         soft = self.stream.has_soft_targets or self.options.label_smoothing
-        return bool(plain) and not (self.operation.needs_targets and soft)
+        return bool(self.operation.kernel) and not changed and not (self.operation.needs_targets and soft)
 
     @property
     def held_bytes(self) -> int:

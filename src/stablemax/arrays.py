@@ -87,7 +87,8 @@ def result_in_npy(
     """
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
-    widened = () if fmt.is_native else (f"{shown(path)}: {fmt.name} is written as float32, for NumPy lacks it",)
+    told = f"{shown(path)}: {fmt.name} is written as {fmt.stored_dtype.name}, for NumPy lacks it"
+    widened = () if fmt.is_native else (told,)
     with whole_file(path, force=force) as file:
         return (*run(npy_sink(file, shape, axis, fmt.stored_dtype)), *widened)
 

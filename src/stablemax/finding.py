@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.formats import FORMATS
+from stablemax.formats import get_format
 from stablemax.operations import is_built_in
 from stablemax.results import Outcome, Standing
 from stablemax.text.outcomes import OUTCOMES
@@ -25,7 +25,7 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     sentences = []
     if broken:
         names = dict.fromkeys(v.variant for v in broken)
-        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: FORMATS[v.format].precision)
+        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: get_format(v.format).precision)
         assert first.worst is not None
         formats = [v.format for v in broken if v.variant == first.variant and v.worst is first.worst]
         where = ":" if len(formats) == 1 else f"; in {first.format},"
@@ -130,8 +130,8 @@ def few(names: list[str]) -> str:
 
 def _telling(failing: list[Standout]) -> str:
     """Tell of the one that fails on the most hazards in the widest format."""
-    widest = max(FORMATS[s.format].precision for s in failing)
-    most = max((s for s in failing if FORMATS[s.format].precision == widest), key=lambda s: len(s.failed))
+    widest = max(get_format(s.format).precision for s in failing)
+    most = max((s for s in failing if get_format(s.format).precision == widest), key=lambda s: len(s.failed))
     assert most.worst is not None
     return (
         f"{most.implementation} is {OUTCOMES[most.worst].predicate} in {most.format} on {most.worst_hazard}"

@@ -161,11 +161,8 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
     x = given.array(rounded_x)
     second = case.second(given)
-    with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
-        # A format without infinities has no -inf either.
-        beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
-        overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
+    beyond = shared.inputs.lacks(case.logits)
+    overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
     if case.kept is not None:
         overflow &= case.kept

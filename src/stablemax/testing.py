@@ -19,7 +19,7 @@ import numpy as np
 
 from stablemax.check import CheckOptions, check_function
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of, get_format
+from stablemax.formats import format_of_array, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order, Question
@@ -174,7 +174,7 @@ def assert_accurate(
     x, out = as_array(logits), as_array(output)
     y, g = (None if v is None else as_array(v) for v in (labels, upstream))
     # A plain number has no format of its own: losses are logged as Python floats.
-    fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
+    fmt = format_of_array(x if out.ndim == 0 else out)
     if x.ndim == 1:  # one row
         x, out = x[np.newaxis], np.atleast_1d(out) if get_operation(operation).per_row else out[np.newaxis]
         y, g = (None if v is None else v[np.newaxis] for v in (y, g))
@@ -225,7 +225,7 @@ def implementation(target: str) -> Callable[..., Array]:
     host = Host(Order(target))
 
     def call(x: Array, second: Array | None = None) -> Array:
-        answer = host.call(Question(np.asarray(x), None if second is None else np.asarray(second)))
+        answer = host.call(Question(np.asanyarray(x), None if second is None else np.asanyarray(second)))
         if answer.output is None:
             raise StablemaxError(f"{target} {answer.trouble}", "stablemax explain says what it takes")
         return answer.output

@@ -304,7 +304,7 @@ def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process_behind() -> N
         ((f"{SOFTMAX}:god",), ("has no function 'god'", "did you mean good?")),
         ((f"{MISBEHAVING}:raises",), ("its name does not say what it computes", "--operation softmax")),
         (("softmax/naiv",), ("there is no variant", "did you mean softmax/naive?")),
-        ((f"{SOFTMAX}:good", "--format", "float31"), ("float31", "Did you mean 'float32'?")),
+        ((f"{SOFTMAX}:good", "--format", "float31"), ("float31", "did you mean float32?")),
         ((f"{SOFTMAX}:good", "--max-ulp", "-1"), ("--max-ulp -1.0 is out of range",)),
         ((f"{SOFTMAX}:good", "--max-ulp", "few"), ("few",)),
         ((f"{SOFTMAX}:good", "--allow", "all"), ("there is no outcome or law 'all'", "shift-invariance")),

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import io, session
-from stablemax.cli.options import ImplementationOptions, PrintOptions, TargetArgument, format_option
+from stablemax.cli.options import ImplementationOptions, PrintOptions, TargetArgument, format_option, formats_named
 from stablemax.cli.reproducing import changed, option
 from stablemax.render.checks import CHECK
-from stablemax.vocabulary import FormatName
 
 
 def check(
@@ -18,7 +17,7 @@ def check(
     how: ImplementationOptions,
     target: TargetArgument,
     number_format: Annotated[
-        list[FormatName] | None,
+        list[str] | None,
         typer.Option(
             "--format",
             help="Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code.",
@@ -62,10 +61,9 @@ def check(
     """
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
-    from stablemax.formats import get_format
 
     output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
-    formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
+    formats = formats_named(number_format or ())
     options = CheckOptions(
         formats,
         max_ulp,

@@ -18,6 +18,7 @@ from stablemax.cli.options import (
     OptionalLogits,
     PrintOptions,
     format_option,
+    formats_named,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
@@ -28,7 +29,6 @@ from stablemax.results import Comparison, League, Outcome
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
-    FormatName,
     Reduction,
     Upstream,
 )
@@ -61,7 +61,7 @@ def compare(
         typer.Option(metavar="GLOB", help="Variants by name or id; repeatable. All.", show_default=False),
     ] = None,
     number_format: Annotated[
-        list[FormatName] | None,
+        list[str] | None,
         typer.Option(
             "--format",
             help="Number format; repeatable. float16, bfloat16, float32, float64.",
@@ -104,7 +104,6 @@ def compare(
     even when the naive formulas fail, for they are meant to; --fail-on makes a check of it.
     """
     from stablemax.comparison import DEFAULT_FORMATS, CompareOptions, compare_hazard, compare_problem
-    from stablemax.formats import get_format
 
     failures = _failures(fail_on)
     others = {
@@ -119,7 +118,7 @@ def compare(
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
     built_ins, notes = _built_ins(libraries)
     options = CompareOptions(
-        formats=tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS,
+        formats=formats_named(number_format) if number_format else DEFAULT_FORMATS,
         operations=tuple(map(get_operation, dict.fromkeys(operation or ()))),
         patterns=tuple(variant or ()),
         accumulation=accumulate,

@@ -15,11 +15,12 @@ from stablemax.cli.options import (
     PrintOptions,
     StreamOptions,
     format_option,
+    formats_named,
 )
 from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
+from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
-from stablemax.vocabulary import FormatName
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -44,8 +45,13 @@ def inspect(
     files: FilesArgument,
     labels: LabelFilesOption = None,
     number_format: Annotated[
-        list[FormatName] | None,
-        typer.Option("--format", help="Number format to judge; repeatable. All.", show_default=False, metavar="FORMAT"),
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Number format to judge; repeatable. All that processors have.",
+            show_default=False,
+            metavar="FORMAT",
+        ),
     ] = None,
     fail_on: Annotated[
         list[str] | None,
@@ -68,7 +74,6 @@ def inspect(
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
-    from stablemax.formats import FORMATS
     from stablemax.inspection.workflow import inspect_stream
 
     named, targets = session.logits_and_labels(files, labels)
@@ -83,7 +88,7 @@ def inspect(
     with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         result = inspect_stream(
             session.open_stream(named, targets, inputs, resources),
-            formats=[name for name in FORMATS if not number_format or name in number_format],
+            formats=[f.name for f in sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)],
             ignore_index=judged.ignore_index,
             resources=resources,
             command=command,

@@ -19,7 +19,7 @@ from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError
 from stablemax.operations import NAMES, OperationName, get_operation
 from stablemax.render.judgements import JUDGEMENT
-from stablemax.vocabulary import FormatName, Reduction
+from stablemax.vocabulary import Reduction
 
 
 def judge(
@@ -42,7 +42,7 @@ def judge(
         str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
     ] = None,
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
@@ -51,7 +51,7 @@ def judge(
         ),
     ] = None,
     round_logits: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
     ] = None,
     reduction: Annotated[

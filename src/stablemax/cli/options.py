@@ -15,11 +15,13 @@ from stablemax.vocabulary import (
     ColorMode,
     Distribution,
     EngineName,
-    FormatName,
     PeerName,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stablemax.formats import Format
     from stablemax.implementations.orders import Order
     from stablemax.render.forms import ResultKind
 
@@ -206,7 +208,7 @@ class ArithmeticOptions:
         typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
     ] = None
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
     ] = None
     accumulate: Annotated[
@@ -244,6 +246,13 @@ class PrintOptions:
 def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
     """Declare --output-format for a kind of result, with the formats that it has."""
     return typer.Option(metavar=f"<{'|'.join(formats_of(kind))}>", help=text, show_default=False)
+
+
+def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
+    """Look up the number formats that --format names, each once."""
+    from stablemax.formats import get_format
+
+    return tuple(dict.fromkeys(get_format(name) for name in names))
 
 
 TargetArgument = Annotated[

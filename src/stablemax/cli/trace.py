@@ -25,7 +25,7 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
-from stablemax.vocabulary import FormatName, Upstream
+from stablemax.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ _HazardOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False)
 ]
 _FormatOption = Annotated[
-    FormatName | None,
+    str | None,
     typer.Option("--format", metavar="FORMAT", help="Number format. The file's; else float32.", show_default=False),
 ]
 _UpstreamOption = Annotated[
@@ -200,7 +200,7 @@ class _Inputs:
     """The inputs that a trace may have, as the target gets them."""
 
     target: Host | _Remote
-    number_format: FormatName | None
+    number_format: str | None
     max_ulp: float | None
     upstream: Upstream
 
@@ -334,9 +334,9 @@ def _question(x: Any, second: Any, fmt: Format) -> Question:
 
 
 def _format(question: Question) -> Format:
-    from stablemax.formats import get_format
+    from stablemax.formats import format_of_array
 
-    return get_format(question.x.dtype.name)
+    return format_of_array(question.x)
 
 
 def _upstream(kind: Upstream, rows: int, classes: int) -> Any:

@@ -97,7 +97,7 @@ class Rounded:
         -inf is one where the format has no infinity. Of the finite logits the largest and the smallest
         tell, because rounding is monotone.
         """
-        beyond = ~(np.isfinite(self.top) & np.isfinite(self.low))
+        beyond = self.fmt.lacks(self.numbers.top) | self.fmt.lacks(self.numbers.low)
         return beyond if self.fmt.has_inf else beyond | (self.numbers.masked > 0)
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.blocks import tapering
 from stablemax.errors import StablemaxError
-from stablemax.formats import FORMATS
+from stablemax.formats import get_format
 from stablemax.inputs.noticed import inexact_notes
 from stablemax.inputs.wording import size_of
 from stablemax.inspection.finding import finding_of
@@ -16,6 +16,7 @@ from stablemax.inspection.job import Look
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS
 from stablemax.inspection.tally import QUANTITIES, SIGHTED, Tally
 from stablemax.kernels.rows import PIECE
+from stablemax.numerics.format_names import ORDINARY
 from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
 from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, for_engine, plan, total_of
 
@@ -35,7 +36,7 @@ KEPT_BYTES = 16 << 20
 def inspect_stream(
     stream: Stream,
     *,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str] = ORDINARY,
     ignore_index: int | None = -100,
     resources: Resources | None = None,
     command: tuple[str, ...] = (),
@@ -86,6 +87,12 @@ def inspect_stream(
             "leave them out: loss and gradient are then those of the most likely class; if they are more logits, quote "
             "one pattern for all files",
         )
+    for name in formats:
+        if get_format(name).saturates:
+            raise StablemaxError(
+                f"{name} has neither infinities nor NaN: what is too large becomes {get_format(name).max:g} unseen",
+                "inspect takes the other formats; stablemax compare judges every cell in this one",
+            )
     resources = resources or Resources()
     planned = _planned(stream, resources)
     most = min(planned.blocks[0].rows, ROWS_AT_A_TIME)

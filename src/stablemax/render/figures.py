@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from stablemax.formats import get_format
+
 
 def error(value: float | None, unit: str = "ulp") -> str:
     """Write an error to three digits.
@@ -77,10 +79,9 @@ def number(value: float, fmt: str = "float64") -> str:
     if value.is_integer() and abs(value) < 2**24:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
-    from stablemax.formats import FORMATS
 
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
-    convert = FORMATS[fmt].round
+    convert = get_format(fmt).round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))
     return next((text for text in texts if float(convert(float(text))) == value), repr(value))
 

@@ -1,0 +1,1 @@
+"""Number formats as data, and how they compute."""
