@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, output_of, write_result
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, how_to, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
     FilesArgument,
@@ -42,7 +42,7 @@ def grad(
     """
     from stablemax.arrays import compute_gradient
 
-    output = output_of(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
+    output = array_output(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
     how, resources = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
