@@ -48,7 +48,7 @@ def command(name: str, does: str) -> Callable[..., int]:
         from stablemax.arrays import compute
 
         operation = get_operation(name)
-        output = output_of(output_format, printing, *logits, force=force)
+        output = array_output(output_format, printing, *logits, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
         with session.progress(printing, session.reading(logits[0]), unit="B") as progress:
             stream = session.open_stream(logits, [], inputs, resources)
@@ -68,7 +68,7 @@ def command(name: str, does: str) -> Callable[..., int]:
     return run
 
 
-def output_of(output_format: str | None, printing: PrintOptions, *read: str | None, force: bool) -> io.Output:
+def array_output(output_format: str | None, printing: PrintOptions, *read: str | None, force: bool) -> io.Output:
     """Return where an array goes; a file by its ending, which other results do not have."""
     from stablemax.render.array_files import check_target
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stablemax.cli import session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, output_of, write_result
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, how_to, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
     FilesArgument,
@@ -43,7 +43,7 @@ def grad(
     """
     from stablemax.arrays import compute
 
-    output = output_of(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
+    output = array_output(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
     operation = get_operation("cross_entropy_grad")
     how, resources = how_to(operation, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)

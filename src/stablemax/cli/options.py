@@ -245,7 +245,9 @@ class PrintOptions:
 
 def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
     """Declare --output-format for a kind of result, with the formats that it has."""
-    return typer.Option(metavar=f"<{'|'.join(formats_of(kind))}>", help=text, show_default=False)
+    names = formats_of(kind)
+    # Names, not an enumeration: a format of a plugin is one more name.
+    return typer.Option(metavar=f"<{'|'.join(names)}>", help=text, show_default=False, autocompletion=lambda: names)
 
 
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:

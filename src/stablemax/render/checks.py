@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.comparisons import limit_of, outcome_words, place_words
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.judged_words import limit_of, outcome_words, place_words
 from stablemax.results import Standing
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.wording import counted, listed
@@ -44,14 +45,14 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     if report.printed:
         sections.append((_excerpt(report.printed),))
     example = report.counterexample
-    end: doc.Section = (doc.Command(report.command),) if report.command else ()
     if example is None or not example.code:
-        return (*sections[:-1], (*sections[-1], *end))
-    sections += [
+        return (*sections[:-1], doc.reproduced(sections[-1], report.command))
+    return (
+        *sections,
         (doc.Code("smallest input that breaks it:", example.code),),
         (doc.Code("a test that fails until it is mended:", example.test),),
-    ]
-    return (*sections, end) if end else tuple(sections)
+        doc.reproduced((), report.command),
+    )
 
 
 def facts(report: CheckReport) -> list[str]:
@@ -168,18 +169,11 @@ def records(report: CheckReport) -> Iterator[dict[str, Any]]:
 def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
     """Give a check for the verdict, each hazard and each law; what is a failure the contract has said."""
     group = f"stablemax.check.{report.target}"
-    whole = Check(group, "verdict", outcome=report.standing.value)
+    standing = report.standing.value
+    whole = Check(group, "verdict", outcome=standing)
     if not report.passed:
-        whole = Check(
-            group,
-            "verdict",
-            outcome=report.standing.value,
-            failure=report.finding,
-            kind=report.standing.value,
-            details=_evidence(report),
-            file=report.blame_file,
-            line=report.blame_line,
-        )
+        failure, file, line = report.finding, report.blame_file, report.blame_line
+        whole = replace(whole, failure=failure, kind=standing, details=_evidence(report), file=file, line=line)
     hazards = (_check(h, group) for h in report.hazards)
     laws = (
         Check(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import get_operation
 from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.comparisons import outcome_cell
 from stablemax.render.forms import ResultKind, Rows
+from stablemax.render.judged_words import outcome_cell
 from stablemax.text.outcomes import Outcome
 from stablemax.wording import counted, listed
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.checks import contract_words
-from stablemax.render.comparisons import (
+from stablemax.render.forms import Checks, ResultKind, Rows
+from stablemax.render.judged_words import (
     VERDICT_COLUMNS,
     detail_lines,
     input_line,
@@ -16,7 +17,6 @@ from stablemax.render.comparisons import (
     place_words,
     verdict_row,
 )
-from stablemax.render.forms import Checks, ResultKind, Rows
 from stablemax.text.outcomes import OUTCOMES, Outcome
 
 if TYPE_CHECKING:

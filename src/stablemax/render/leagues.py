@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.comparisons import limit_of, outcome_check
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.judged_words import limit_of, outcome_check
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.wording import counted, listed
 
