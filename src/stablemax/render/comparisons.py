@@ -20,7 +20,6 @@ from stablemax.render.judged_words import (
     verdict_row,
 )
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.vocabulary import is_built_in
 from stablemax.wording import listed
 
 if TYPE_CHECKING:
