@@ -26,24 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """Look at a block of rows.
-
-    Attributes
-    ----------
-    stream : Stream
-        The input; its labels are classes.
-    formats : tuple of str
-        Names of number formats.
-    step : int
-        Rows that are read at a time, so that they stay in the cache.
-    ignore_index : int or None
-        Rows with this label do not count.
-    """
+    """Look at a block of rows."""
 
     stream: Stream
     formats: tuple[str, ...]
-    step: int
-    ignore_index: int | None
+    step: int  #: Rows that are read at a time, so that they stay in the cache.
+    ignore_index: int | None  #: Rows with this label do not count.
 
     @quick_columns()
     def __call__(self, block: Block, workspace: Workspace) -> Tally:

@@ -42,32 +42,9 @@ def inspect_stream(
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Inspection:
-    """Look at every logit once.
+    """Look at every logit once: what the logits are, and which of the formats are safe for them.
 
-    Parameters
-    ----------
-    stream : Stream
-        Logits (N, K) of any size, and class labels if there are any.
-    formats : sequence of str
-        Number formats to judge; all when not given.
-    ignore_index : int or None
-        Rows with this label do not count for losses and gradients.
-    resources : Resources, optional
-        Threads, memory and engine.
-    command : tuple of str
-        The command that reproduces it.
-    progress : callable, optional
-        Called with (bytes done, bytes in all, what runs).
-
-    Returns
-    -------
-    Inspection
-        The same to the last bit for any resources, but for what the processor's exp decides.
-
-    Raises
-    ------
-    StablemaxError
-        If the labels are soft targets or do not fit, or a file cannot be read.
+    The result is the same to the last bit for any resources, but for what the processor's exp decides.
 
     Examples
     --------
@@ -117,19 +94,7 @@ def _planned(stream: Stream, resources: Resources) -> Plan:
 
 
 def inspection_of(tally: Tally, stream: Stream, formats: tuple[str, ...], command: tuple[str, ...]) -> Inspection:
-    """Turn counts into a result, with its finding.
-
-    Parameters
-    ----------
-    tally : Tally
-        Of all rows.
-    stream : Stream
-        What was looked at.
-    formats : tuple of str
-        Number formats, as in the tally.
-    command : tuple of str
-        The command that reproduces it.
-    """
+    """Turn the counts of all rows into a result, with its finding."""
     forecasts = tuple(_forecasts(tally, formats))
     judged = tuple(
         FormatForecast(name, _is_safe(name, forecasts), int(ties) / tally.judged if tally.judged else 0.0)
