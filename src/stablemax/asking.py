@@ -13,7 +13,7 @@ from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
 from stablemax.settings import Setting, Shared, case_of, setting_of
 from stablemax.verdicts import verdict_of
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
+    from stablemax.operations.operation import Operation
     from stablemax.results import Contract, Verdict
 
 
@@ -112,10 +113,9 @@ class Asker:
     def question(self, case: HazardCase, fmt: Format) -> Question:
         """Round a case to a format, as the function gets it."""
         x = fmt.cast(case.logits)
-        if self.operation.needs_upstream:
-            return Question(x, fmt.cast(case.upstream))
+        second = case.second(self.operation)
         if not self.operation.needs_targets:
-            return Question(x)
+            return Question(x, None if second is None else fmt.cast(second))
         labels = case.labels if case.labels.ndim == 1 else fmt.cast(case.labels)
         options: dict[str, Any] = {}
         if case.weight is not None:
@@ -160,7 +160,7 @@ class Asker:
         )
         bad = [i for i, o in enumerate(CODES) if o.is_failure and o.value not in self.contract.allow]
         broken = np.isin(judged.codes, bad)
-        if self.operation is Operation.SOFTMAX_VJP:
+        if self.operation.ill_conditioned:
             broken &= ~self._near_for_its_row(output, setting)
         return np.where(broken, judged.codes, 0)
 
@@ -184,11 +184,7 @@ class Asker:
         return setting_of(found, shared or Shared(fmt))
 
     def _is_reduced(self, output: Array, case: HazardCase) -> bool:
-        return (
-            self.operation is Operation.CROSS_ENTROPY
-            and output.size == 1
-            and (output.ndim == 0 or len(case.logits) > 1)
-        )
+        return self.operation.is_reduced(output.shape, case.logits.shape)
 
     def _misshapen(self, output: Array, setting: Setting) -> str:
         """Say what is wrong with an output's shape; empty where nothing is."""
@@ -231,10 +227,10 @@ def find_reading(asker: Asker, case: HazardCase, fmt: Format, forward: Answer | 
     answer = forward or asker.answers([asker.question(case, fmt)])[0]
     if answer.output is None:
         return Reduction.MEAN
-    operation = asker.operation if forward is None else Operation.CROSS_ENTROPY
+    operation = asker.operation if forward is None else asker.operation.forward or asker.operation
     distance = {}
     for reading in (Reduction.MEAN, Reduction.SUM):
-        found = replace(case_of(case, operation), reduced=operation is Operation.CROSS_ENTROPY)
+        found = replace(case_of(case, operation), reduced=operation.reduces)
         if reading is Reduction.SUM:
             found = replace(found, divisor=1.0, summed=True)
         right = setting_of(found, Shared(fmt)).exact.truth.nearest

@@ -21,8 +21,8 @@ from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
 from stablemax.laws import LAW_NAMES, check_laws, easy_case
 from stablemax.limits import check_max_ulp, check_timeout
+from stablemax.operations.variant import Variant, variants
 from stablemax.pasting import OURS
-from stablemax.registry import Variant, variants
 from stablemax.results import (
     CheckReport,
     Contract,
@@ -32,12 +32,13 @@ from stablemax.results import (
     Standing,
 )
 from stablemax.search import shrunk, smallest_failure
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stablemax.operations.operation import Operation
     from stablemax.results import Trace
 
 _TRIALS_RUN_EXACTLY = 8
@@ -224,7 +225,7 @@ def _checked(
     if way.by_row:
         found.notes.append(f"called one row at a time, as {way.in_words}: on several rows it {why}")
     if asker.reading is Reduction.SUM:
-        of_gradient = described.operation is Operation.CROSS_ENTROPY_GRAD
+        of_gradient = described.operation.of_losses
         taken = "its gradient is taken as that of the sum" if of_gradient else "its number is taken as the sum"
         found.notes.append(f"{taken} of the losses, not {'of ' if of_gradient else ''}their mean")
     found.notes += [f"not tried in {name}: it {why}" for name, why in refusals.items() if accepted]
@@ -259,7 +260,7 @@ def _checked(
         example = counterexample(asker, easy, way, backward=order.backward, broken=broken)
     report = CheckReport(
         target=described.name,
-        operation=described.operation.value,
+        operation=described.operation.name,
         backend=described.backend,
         standing=standing,
         finding="",

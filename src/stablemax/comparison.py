@@ -13,19 +13,22 @@ from stablemax.errors import StablemaxError
 from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.limits import check_judge, check_max_ulp, check_range
-from stablemax.registry import Variant, matches, matching
+from stablemax.operations import default_operations
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import kept_rows
+from stablemax.operations.variant import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Shared, case_of, setting_of
-from stablemax.target_options import kept_rows
 from stablemax.verdicts import LIBRARY_SUMS, variant_verdict
-from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
+from stablemax.vocabulary import Accumulation, Reduction, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.inputs.hazards import Hazard
     from stablemax.inputs.problem import Problem
+    from stablemax.operations.operation import Operation
     from stablemax.peers.backend import Backend
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
@@ -106,7 +109,8 @@ class CompareOptions:
         every = [v for chosen in found.values() for v in chosen]
         if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
             raise StablemaxError(
-                f"no variant of {', '.join(operations)} matches {', '.join(self.patterns)}", "stablemax list variants"
+                f"no variant of {', '.join(map(str, operations))} matches {', '.join(self.patterns)}",
+                "stablemax list variants",
             )
         return found
 
@@ -197,11 +201,11 @@ def compare_hazard(
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    wanted = tuple(o for o in options.operations or tuple(Operation) if o in hazard.operations)
+    wanted = tuple(o for o in options.operations or default_operations() if o in hazard.operations)
     if not wanted:
         raise StablemaxError(
-            f"hazard {hazard.name} does not concern {', '.join(options.operations)}",
-            f"it concerns {', '.join(hazard.operations)}",
+            f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",
+            f"it concerns {', '.join(map(str, hazard.operations))}",
         )
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
     reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
@@ -251,7 +255,7 @@ def _reports(
                 )
                 advance(1, f"{variant.id} in {fmt.name}")
     return tuple(
-        OperationReport(operation.value, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
+        OperationReport(operation.name, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
         for operation, chosen in plan.items()
     )
 
@@ -283,7 +287,7 @@ def _comparison(
 
 def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
     logits = np.ascontiguousarray(problem.logits[rows])
-    wanted = options.operations or tuple(Operation)
+    wanted = options.operations or default_operations()
     cases: list[Case] = []
     notes: list[str] = []
     for operation in wanted:
@@ -309,18 +313,36 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
                 labels=problem.labels[rows[here]],
                 divisor=divisor,
             )
-        if operation.needs_upstream:
-            case = replace(case, upstream=_upstream(logits, options))
+        if operation.second in _SECONDS:
+            case = replace(case, array=_SECONDS[operation.second](logits, problem, rows, options))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")
     return cases, notes
 
 
-def _upstream(logits: Array, options: CompareOptions) -> Array:
+def _upstream(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
     if options.upstream is Upstream.MEAN:
         return np.full(logits.shape, 1.0 / logits.shape[-1])
     return np.asarray(np.random.default_rng(options.upstream_seed).standard_normal(logits.shape))
+
+
+def _cell_targets(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
+    """The labels as targets of their cells; without labels 1 in the first class."""
+    labels = np.zeros(len(rows), dtype=np.int64) if problem.labels is None else problem.labels[rows]
+    return labels if labels.ndim == 2 else np.asarray(np.arange(logits.shape[-1]) == labels[:, None], dtype=np.float64)
+
+
+def _reversed_logits(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
+    return logits[:, ::-1]
+
+
+# What an operation takes beside logits and labels, where the input holds nothing of the kind.
+_SECONDS: dict[Second, Callable[[Array, Problem, Array, CompareOptions], Array]] = {
+    Second.UPSTREAM: _upstream,
+    Second.CELL_TARGETS: _cell_targets,
+    Second.LOGITS: _reversed_logits,
+}
 
 
 def _summary(problem: Problem, rows: Array) -> InputSummary:

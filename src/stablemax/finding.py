@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
+from stablemax.operations import NAMES
 from stablemax.results import Outcome, Standing
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def is_built_in(name: str) -> bool:
     >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
     (True, False)
     """
-    return name.partition("/")[0] not in set(Operation)
+    return name.partition("/")[0] not in NAMES
 
 
 def league_finding(standouts: tuple[Standout, ...]) -> str:
@@ -199,8 +199,7 @@ def check_finding(report: CheckReport, refusals: dict[str, str]) -> str:
     if not parts:
         parts.append("the search found an input that breaks it")
     meaning = {
-        Standing.WRONG: "wrong: its formula does not compute "
-        f"{Operation(report.operation).value} even in exact arithmetic;",
+        Standing.WRONG: f"wrong: its formula does not compute {report.operation} even in exact arithmetic;",
         Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
         Standing.BROKEN: "broken:",
     }[report.standing]

@@ -11,16 +11,17 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.limits import check_judge, check_max_ulp
-from stablemax.registry import get
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows
+from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Shared, setting_of
-from stablemax.target_options import TargetOptions, check_options, kept_rows
 from stablemax.verdicts import verdict_of
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 from stablemax.wording import listed
 
 if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
     from stablemax.results import Verdict
 
 
@@ -79,10 +80,6 @@ class JudgeOptions:
         return self.round_logits or format_of(logits.dtype)
 
 
-_REFERENCES = {Operation.SOFTMAX: "softmax/shifted", Operation.LOGSUMEXP: "logsumexp/shifted"}
-"""Formulas with an a-priori bound that any good kernel should keep."""
-
-
 def judge_output(
     output: Array,
     logits: Array,
@@ -133,7 +130,7 @@ def judge_output(
         )
     if operation.needs_targets and options.targets is not None:
         check_options(options.targets, classes)
-    reduced = operation is Operation.CROSS_ENTROPY and output.size == 1 and (rows > 1 or output.ndim == 0)
+    reduced = operation.is_reduced(output.shape, logits.shape)
     _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
     kept = np.ones(rows, dtype=bool)
@@ -148,7 +145,7 @@ def judge_output(
         chosen,
         np.ascontiguousarray(logits[chosen]),
         labels=labels[chosen] if operation.needs_targets and labels is not None else None,
-        upstream=upstream[chosen] if upstream is not None else None,
+        array=upstream[chosen] if upstream is not None else None,
         divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
@@ -157,7 +154,7 @@ def judge_output(
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
     part = output.astype(np.float64)
     part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
-    reference = get(_REFERENCES.get(operation, operation.accurate_variant))
+    reference = get(f"{operation}/{operation.reference or operation.best}")
     verdict = verdict_of(
         part,
         setting,
@@ -178,7 +175,7 @@ def judge_output(
     if reduced and failing and rows > 1 and _is_sum(float(part), float(setting.exact.truth.nearest[0, 0]), case):
         told.append("it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     return JudgeReport(
-        operation=operation.value,
+        operation=operation.name,
         output=names[1],
         input=_summary(logits, chosen, names),
         verdict=verdict,

@@ -14,12 +14,13 @@ from stablemax.formats import FLOAT64, Array, Format, get_format
 from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as kernels
+from stablemax.operations import get_operation
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights, targets_of
+from stablemax.operations.variant import Variant, default_id, default_variant, evaluate, get
 from stablemax.reduction import ExactSum, rounded
-from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.results import LossResult
 from stablemax.streaming import STEPS, Resources, for_engine, plan, total_of
-from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
-from stablemax.vocabulary import Accumulation, Operation, Reduction
+from stablemax.vocabulary import Accumulation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +172,7 @@ class LossJob:
         return inexact_integers(x, step.start)
 
     def _formula(self, fmt: Format) -> Variant:
-        return get(self.variant) if self.variant else default_variant(Operation.CROSS_ENTROPY, fmt)
+        return get(self.variant) if self.variant else default_variant(get_operation("cross_entropy"), fmt)
 
     def _why(
         self, block: Block, losses: Array, labels: Array, bad: int, workspace: Workspace
@@ -262,7 +263,7 @@ def cross_entropy_of(
         raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
     check_options(options, stream.classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
-    formula = default_id(Operation.CROSS_ENTROPY, xp.format) if variant is None else variant.id
+    formula = default_id(get_operation("cross_entropy"), xp.format) if variant is None else variant.id
     # A sum in a format depends on the order of the rows, so that all of them are needed at once.
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)

@@ -12,13 +12,14 @@ import numpy as np
 
 from stablemax.formats import FORMATS
 from stablemax.laws import LAW_NAMES
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.implementations.calling import Convention
     from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
+    from stablemax.operations.operation import Operation
     from stablemax.results import Contract
 
 _LARGEST = 64
@@ -65,8 +66,8 @@ class Call:
     @property
     def function_operation(self) -> Operation:
         """What the function itself computes: a loss, where its gradient is what is judged."""
-        forward = {Operation.SOFTMAX_VJP: Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD: Operation.CROSS_ENTROPY}
-        return forward[self.described.operation] if self.backward else self.described.operation
+        operation = self.described.operation
+        return operation.forward or operation if self.backward else operation
 
     @property
     def backend(self) -> str:
@@ -153,7 +154,7 @@ def _asserted(call: Call) -> list[str]:
     allowed = [name for name in contract.allow if name not in LAW_NAMES]
     if allowed:
         arguments.append(f"allow={allowed!r}".replace("'", '"'))
-    if operation is Operation.CROSS_ENTROPY_GRAD and call.reduction is not Reduction.MEAN:
+    if operation.of_losses and call.reduction is not Reduction.MEAN:
         arguments.append(f'reduction="{call.reduction}"')
     return arguments
 

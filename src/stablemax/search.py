@@ -11,6 +11,7 @@ import numpy as np
 
 from stablemax.inputs.hazards import HazardCase
 from stablemax.measure import CODES
+from stablemax.operations.operation import Second
 from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def smallest_failure(
             return mixed
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
-        second = asker.operation.needs_targets or asker.operation.needs_upstream
+        second = asker.operation.second is not Second.NONE
         rows = _candidates(classes, fmt, seed, needs_second=second)
         # The simplest come first, so that the first that fails is the one.
         order = sorted(range(len(rows.logits)), key=lambda i: _cost(rows.logits[i], int(rows.labels[i])))

@@ -25,8 +25,9 @@ from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order, Question
 from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
-from stablemax.target_options import TargetOptions
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.operations import get_operation
+from stablemax.operations.targets import TargetOptions
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +99,7 @@ def assert_stable(
         function,
         Order(
             getattr(function, "__qualname__", type(function).__name__),
-            None if operation is None else _operation(operation),
+            None if operation is None else get_operation(operation),
             backend,
             backward=backward,
         ),
@@ -174,14 +175,14 @@ def assert_accurate(
     # A plain number has no format of its own: losses are logged as Python floats.
     fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
     if x.ndim == 1:  # one row
-        x, out = x[np.newaxis], np.atleast_1d(out) if _operation(operation).per_row else out[np.newaxis]
+        x, out = x[np.newaxis], np.atleast_1d(out) if get_operation(operation).per_row else out[np.newaxis]
         y, g = (None if v is None else v[np.newaxis] for v in (y, g))
     if x.ndim != 2:
         raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
     problem = as_problem(x, y, axis=-1, ignore_index=ignore_index)
     weights = None if weight is None else as_array(weight).astype(np.float64)
     options = JudgeOptions(
-        _operation(operation),
+        get_operation(operation),
         fmt=fmt,
         max_ulp=max_ulp,
         allow=tuple(allow),
@@ -235,10 +236,3 @@ def _reduction(name: str) -> Reduction:
         return Reduction(name)
     except ValueError:
         raise StablemaxError(f"there is no reduction {shown(name)!r}", f"one of: {', '.join(Reduction)}") from None
-
-
-def _operation(name: str) -> Operation:
-    try:
-        return Operation(name)
-    except ValueError:
-        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(Operation)}") from None

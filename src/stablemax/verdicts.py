@@ -10,20 +10,19 @@ import numpy as np
 from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
-from stablemax.registry import evaluate
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.settings import spread
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arithmetic import Arithmetic
-    from stablemax.bounds import Bound
     from stablemax.formats import Array, Format
+    from stablemax.operations.bounds import Bound
+    from stablemax.operations.variant import Variant
     from stablemax.peers.backend import Backend
-    from stablemax.registry import Variant
     from stablemax.settings import Case, Setting
 
 LIBRARY_SUMS = "library"
@@ -98,7 +97,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
         Mean of the losses as the arithmetic, or the library, takes it; None for other operations.
     """
     case, xp = setting.case, setting.xp
-    of_losses = case.operation is Operation.CROSS_ENTROPY
+    of_losses = case.operation.reduces
     if variant.library:
         output = evaluate(variant, setting.x, xp, setting.second)
         mean = float(variant.mean(setting.x, setting.second, xp)) if of_losses and variant.mean else None
@@ -179,7 +178,7 @@ def verdict_of(
         error_ulp=largest(judged.error_ulp),
         error_u=largest(judged.error_u),
         error_over_bound=_over_bound(bound, setting, judged, output),
-        sum_error=largest_sum_error(output) if case.operation is Operation.SOFTMAX else None,
+        sum_error=largest_sum_error(output) if "rows-sum-to-1" in case.operation.laws else None,
         mean=mean,
         mean_error_ulp=mean_error,
         first_bad=place,
@@ -190,7 +189,7 @@ def verdict_of(
 
 def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output: Array) -> float | None:
     """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
-    if bound is None or setting.lse is None:
+    if bound is None:
         return None
     x = setting.x.astype(np.float64)
     finite = (Outcome.OK, Outcome.INACCURATE)
@@ -204,7 +203,7 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
     """Mean of the losses as it was taken, and its distance from the exact one."""
-    if setting.case.operation is not Operation.CROSS_ENTROPY or setting.case.reduced:
+    if not setting.case.operation.reduces or setting.case.reduced:
         return None, None
     if mean is None:
         with np.errstate(all="ignore"):

@@ -5,37 +5,6 @@ from __future__ import annotations
 import enum
 
 
-class Operation(enum.StrEnum):
-    """What is computed; each has a module of variants."""
-
-    SOFTMAX = "softmax"
-    LOG_SOFTMAX = "log_softmax"
-    LOGSUMEXP = "logsumexp"
-    CROSS_ENTROPY = "cross_entropy"
-    CROSS_ENTROPY_GRAD = "cross_entropy_grad"
-    SOFTMAX_VJP = "softmax_vjp"
-
-    @property
-    def needs_targets(self) -> bool:
-        """True where the second argument is labels or soft targets."""
-        return self in (Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
-
-    @property
-    def needs_upstream(self) -> bool:
-        """True where the second argument is an upstream gradient."""
-        return self is Operation.SOFTMAX_VJP
-
-    @property
-    def per_row(self) -> bool:
-        """True where a row of logits gives one number."""
-        return self in (Operation.LOGSUMEXP, Operation.CROSS_ENTROPY)
-
-    @property
-    def accurate_variant(self) -> str:
-        """Id of the variant that is right to a few ulps in float64."""
-        return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"
-
-
 class Accumulation(enum.StrEnum):
     """How a sum is added up.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,16 +10,19 @@ import pytest
 from stablemax.implementations.calling import Convention, as_array
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Answer, Order, Question
-from stablemax.vocabulary import Operation
 
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 from . import callable_in_many_ways as ways
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 X = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([2, 0])
 P = np.exp(X) / np.exp(X).sum(axis=-1, keepdims=True)
 
 
-def host(function: Any, operation: Operation = Operation.SOFTMAX, backend: str = "numpy") -> Host:
+def host(function: Any, operation: Operation = SOFTMAX, backend: str = "numpy") -> Host:
     return Host(Order("f", operation, backend), function)
 
 
@@ -60,7 +63,7 @@ def test_a_function_that_takes_several_rows_and_mixes_them_is_not_called_row_by_
     def over_axis_0(x: Any) -> Any:
         return np.log(np.exp(x).sum(axis=0))
 
-    made = host(over_axis_0, operation=Operation.LOGSUMEXP)
+    made = host(over_axis_0, operation=LOGSUMEXP)
     output = made.call(Question(X)).output
     assert output is not None
     assert output.shape == (3,)
@@ -72,7 +75,7 @@ def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_mak
         return np.log(np.exp(x).sum()) - x[label]
 
     x = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
-    made = host(loss, operation=Operation.CROSS_ENTROPY)
+    made = host(loss, operation=CROSS_ENTROPY)
     output = made.call(Question(x, np.array([0, 1]))).output
     assert output is not None
     assert output.shape == (2,)
@@ -90,10 +93,10 @@ def test_a_builtin_that_shows_no_signature_is_tried_with_dim_and_with_axis() -> 
 
 
 def test_the_options_of_a_loss_are_read_off_its_signature() -> None:
-    assert host(ways.weighted_loss, Operation.CROSS_ENTROPY).described.takes == {"weights"}
-    assert host(ways.ignoring_loss, Operation.CROSS_ENTROPY).described.takes == {"ignore-index"}
-    assert host(ways.mean_loss, Operation.CROSS_ENTROPY).described.takes == frozenset()
-    assert host(ways.weighted_loss, Operation.SOFTMAX).described.takes == frozenset()
+    assert host(ways.weighted_loss, CROSS_ENTROPY).described.takes == {"weights"}
+    assert host(ways.ignoring_loss, CROSS_ENTROPY).described.takes == {"ignore-index"}
+    assert host(ways.mean_loss, CROSS_ENTROPY).described.takes == frozenset()
+    assert host(ways.weighted_loss, SOFTMAX).described.takes == frozenset()
 
 
 def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_targets_for_the_others() -> None:
@@ -108,10 +111,10 @@ def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_t
         return 0.0
 
     question = Question(X, LABELS, {"weight": np.ones(3), "ignore_index": -100, "label_smoothing": 0.25})
-    host(torchlike, Operation.CROSS_ENTROPY).call(question)
+    host(torchlike, CROSS_ENTROPY).call(question)
     assert (seen["weight"].tolist(), seen["ignore_index"], seen["label_smoothing"]) == ([1, 1, 1], -100, 0.25)
     assert seen["y"].tolist() == LABELS.tolist()
-    host(plain, Operation.CROSS_ENTROPY).call(Question(X, LABELS, {"label_smoothing": 0.75}))
+    host(plain, CROSS_ENTROPY).call(Question(X, LABELS, {"label_smoothing": 0.75}))
     assert seen["y"].tolist() == [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]
 
 
@@ -195,7 +198,7 @@ def test_the_caller_keeps_its_arrays_and_learns_that_they_were_written_into() ->
 
     x, labels = X.copy(), LABELS.copy()
     assert answer(into_logits, Question(x)).changed_input
-    assert answer(into_labels, Question(x, labels), operation=Operation.CROSS_ENTROPY).changed_input
+    assert answer(into_labels, Question(x, labels), operation=CROSS_ENTROPY).changed_input
     assert x.tobytes() == X.tobytes()
     assert labels.tolist() == LABELS.tolist()
     assert not answer(lambda x: x).changed_input
@@ -227,19 +230,19 @@ def test_a_device_is_for_the_other_libraries() -> None:
     from stablemax.errors import StablemaxError
 
     with pytest.raises(StablemaxError, match="--device is for torch and jax"):
-        Host(Order("f", Operation.SOFTMAX, "numpy", "cpu"), ways.softmax).call(Question(X))
+        Host(Order("f", SOFTMAX, "numpy", "cpu"), ways.softmax).call(Question(X))
 
 
 def test_autograd_gives_the_gradient_of_a_loss_and_of_a_softmax() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     loss = Host(Order("loss", backend="torch", backward=True), torch.nn.functional.cross_entropy)
-    assert loss.described.operation is Operation.CROSS_ENTROPY_GRAD
+    assert loss.described.operation is CROSS_ENTROPY_GRAD
     gradient = loss.call(Question(X, LABELS)).output
     assert gradient is not None
     assert np.abs(gradient - (P - np.eye(3)[LABELS]) / 2).max() <= 2.0**-23
     vjp = Host(Order("softmax", backend="torch", backward=True), torch.softmax)
     g = np.array([[1.0, 2.0, 4.0]] * 2, np.float32)
-    assert vjp.described.operation is Operation.SOFTMAX_VJP
+    assert vjp.described.operation is SOFTMAX_VJP
     output = vjp.call(Question(X, g)).output
     assert output is not None
     assert np.abs(output - P * (g - (P * g).sum(axis=-1, keepdims=True))).max() <= 2.0**-21

@@ -12,7 +12,8 @@ from stablemax.errors import StablemaxError
 from stablemax.implementations.host import Host
 from stablemax.implementations.loading import is_code, load
 from stablemax.implementations.orders import Order
-from stablemax.vocabulary import Operation
+
+from ..records import LOGSUMEXP, SOFTMAX
 
 WAYS = Path(__file__).parent / "callable_in_many_ways.py"
 
@@ -139,9 +140,9 @@ def test_an_id_that_nobody_has_is_a_mistake(target: str, hint: str) -> None:
     ("order", "message"),
     [
         (Order(f"{WAYS}:with_axis"), "its name does not say what it computes"),
-        (Order("softmax/naive", Operation.LOGSUMEXP), "softmax/naive does not compute logsumexp"),
+        (Order("softmax/naive", LOGSUMEXP), "softmax/naive does not compute logsumexp"),
         (Order(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
-        (Order(f"{WAYS}:softmax", Operation.LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
+        (Order(f"{WAYS}:softmax", LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
     ],
     ids=lambda v: "" if isinstance(v, Order) else v,
 )
@@ -155,7 +156,7 @@ def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
         return x
 
     module = load(f"{WAYS}:with_axis").function
-    order = Order("f", Operation.SOFTMAX)
+    order = Order("f", SOFTMAX)
     assert (Host(order, np.exp).described.place, Host(order, np.exp).described.expression) == ("numpy", "exp")
     assert Host(order, module).described.expression == "with_axis"
     assert Host(order, local).described.place == ""

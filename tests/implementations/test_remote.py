@@ -14,7 +14,8 @@ from stablemax.errors import StablemaxError
 from stablemax.implementations.orders import Order, Question
 from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.implementations.worker import PRINTED_LIMIT
-from stablemax.vocabulary import Operation
+
+from ..records import SOFTMAX
 
 FILE = Path(__file__).parent / "misbehaving.py"
 SMALL = Question(np.array([[0.0, 0.0]], np.float32))
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes end by signal
 
 
 def remote(name: str, timeout_s: float = 20.0) -> Remote:
-    return Remote(Order(f"{FILE}:{name}", Operation.SOFTMAX), timeout_s)
+    return Remote(Order(f"{FILE}:{name}", SOFTMAX), timeout_s)
 
 
 def outputs(asked: Remote, *questions: Question) -> list[list[list[float]] | str]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from stablemax.benchmarking import machine
 from stablemax.benchmarking.implementations import Ours, WholeArrayNumpy
-from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, Shape, TimedDtype, TimedPeer
+from stablemax.benchmarking.words import DEFAULT_SHAPES, Shape, TimedDtype, TimedPeer, timed_operations
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_range
+from stablemax.operations.operation import Operation
 from stablemax.peers.timed import timed
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class BenchOptions:
     Parameters
     ----------
     operations : tuple of Operation
-        Of `OPERATIONS`.
+        Those of `timed_operations`.
     shapes : tuple of Shape
         Of the logits.
     dtypes : tuple of TimedDtype
@@ -93,7 +93,7 @@ class BenchOptions:
         Of the logits and labels.
     """
 
-    operations: tuple[Operation, ...] = OPERATIONS
+    operations: tuple[Operation, ...] = field(default_factory=timed_operations)
     shapes: tuple[Shape, ...] = DEFAULT_SHAPES
     dtypes: tuple[TimedDtype, ...] = tuple(TimedDtype)
     threads: tuple[int, ...] = ()
@@ -103,8 +103,9 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         for operation in self.operations:
-            if operation not in OPERATIONS:
-                raise StablemaxError(f"{operation} is not timed", f"one or more of: {', '.join(OPERATIONS)}")
+            if not operation.timed:
+                names = ", ".join(o.name for o in timed_operations())
+                raise StablemaxError(f"{operation} is not timed", f"one or more of: {names}")
         check_range("--repeat", self.repeat, 1, math.inf, "1 or more")
         check_range("--seed", self.seed, 0, math.inf, "0 or more")
 

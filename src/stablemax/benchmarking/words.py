@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import Operation
+from stablemax.operations import all_operations
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 OURS = "stablemax"
 
-OPERATIONS: tuple[Operation, ...] = tuple(o for o in Operation if o is not Operation.SOFTMAX_VJP)
-"""Those that other libraries have ready-made."""
+
+def timed_operations() -> tuple[Operation, ...]:
+    """Return the operations that other libraries have ready-made."""
+    return tuple(o for o in all_operations() if o.timed)
 
 
 class TimedDtype(enum.StrEnum):

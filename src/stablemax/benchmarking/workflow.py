@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.benchmarking.memory import Peaks
+    from stablemax.operations.operation import Operation
     from stablemax.peers.timed import Implementation
-    from stablemax.vocabulary import Operation
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def bench(
     --------
     >>> from stablemax.benchmarking.words import Shape, TimedPeer
     >>> from stablemax.vocabulary import Operation
-    >>> options = BenchOptions((Operation.SOFTMAX,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
+    >>> softmax = get_operation("softmax")
+    >>> options = BenchOptions((softmax,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
     >>> [[t.implementation for t in case.timings] for case in bench(options).cases]
     [['stablemax', 'numpy'], ['stablemax', 'numpy']]
     """
@@ -193,7 +194,7 @@ def _timed_case(
     bound = max(bounds, key=lambda name: bounds[name])
     ours = float(np.median(next(iter(times.values()))))
     return TimedCase(
-        operation=case.operation.value,
+        operation=case.operation.name,
         dtype=case.input.dtype.value,
         threads=case.threads,
         rows=rows,

@@ -211,8 +211,8 @@ class _Tried:
         import numpy as np
 
         from stablemax.formats import FLOAT32, format_of, get_format
+        from stablemax.operations.targets import kept_rows
         from stablemax.sampling import judged_rows
-        from stablemax.target_options import kept_rows
         from stablemax.trace import MAX_CELLS
 
         operation = self.host.described.operation
@@ -253,7 +253,7 @@ class _Tried:
         operation = self.host.described.operation
         if operation not in found.operations:
             raise StablemaxError(
-                f"--hazard {name} is not about {operation}", f"it is about {', '.join(found.operations)}"
+                f"--hazard {name} is not about {operation}", f"it is about {', '.join(map(str, found.operations))}"
             )
         if found.needs and operation.needs_targets:
             raise StablemaxError(

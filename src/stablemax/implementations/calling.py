@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 _AXIS_NAMES = ("axis", "dim")
 # Parameters of a loss by which it shows what else it takes (hazards.NEEDS).
@@ -88,7 +88,7 @@ def conventions(function: Callable[..., Any], operation: Operation) -> list[Conv
     Examples
     --------
     >>> from stablemax.vocabulary import Operation
-    >>> [c.in_words for c in conventions(lambda x, axis=0: x, Operation.SOFTMAX)]
+    >>> [c.in_words for c in conventions(lambda x, axis=0: x, get_operation("softmax"))]
     ['f(x, axis=-1)', 'f(x[i])']
     """
     try:

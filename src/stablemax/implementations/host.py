@@ -17,19 +17,19 @@ from stablemax.formats import FLOAT64, FORMATS
 from stablemax.implementations.arrays import arrays_of
 from stablemax.implementations.calling import Convention, as_array, conventions
 from stablemax.implementations.loading import TARGET_FORMS, is_code, load
-from stablemax.implementations.naming import backend_of, differentiated, operation_in
+from stablemax.implementations.naming import backend_of, operation_in
 from stablemax.implementations.orders import Answer, Described
-from stablemax.registry import evaluate
-from stablemax.target_options import TargetOptions, targets_of
-from stablemax.targets import SoftTargets
-from stablemax.vocabulary import Operation
+from stablemax.operations import NAMES
+from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
+from stablemax.operations.variant import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array
     from stablemax.implementations.orders import Order, Question
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
     from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[1]
@@ -80,8 +80,8 @@ class Host:
         assert self._function is not None
         operation = order.operation or _operation_of(order.target, self._function)
         if order.backward:
-            gradient = differentiated(operation)
-            if gradient is None and operation not in (Operation.SOFTMAX_VJP, Operation.CROSS_ENTROPY_GRAD):
+            gradient = operation.gradient
+            if gradient is None and operation.forward is None:
                 raise StablemaxError(f"--backward: the gradient of {operation} is not judged", "leave it out")
             operation = gradient or operation
         backend = order.backend or backend_of(self._function)
@@ -120,7 +120,12 @@ class Host:
 
     def _is_for_one_row(self, output: Array) -> bool:
         """Tell a loss written for one row: x[labels] of several rows is a matrix."""
-        return self.described.operation is Operation.CROSS_ENTROPY and output.ndim == 2 and output.shape[1] > 1
+        return (
+            self.described.operation.reduces
+            and self.described.operation.per_row
+            and output.ndim == 2
+            and output.shape[1] > 1
+        )
 
     def many(self, questions: list[Question]) -> list[Answer]:
         """Call the function once for each question."""
@@ -264,7 +269,7 @@ def _second_of(variant: Variant, question: Question, xp: Arithmetic) -> Any:
         return question.second
     assert question.second is not None
     chosen = TargetOptions(question.options.get("weight"), question.options.get("label_smoothing", 0.0))
-    divisor = float(len(question.x)) if variant.operation is Operation.CROSS_ENTROPY_GRAD else 1.0
+    divisor = float(len(question.x)) if variant.operation.of_losses else 1.0
     return targets_of(question.second, question.x.shape[-1], chosen, xp, divisor)
 
 
@@ -316,7 +321,7 @@ def _operation_of(target: str, function: Callable[..., Any]) -> Operation:
     found = operation_in(name) or operation_in(Path(place).stem) or operation_in(getattr(function, "__name__", ""))
     if found is None:
         raise StablemaxError(
-            f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(Operation)}"
+            f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(NAMES)}"
         )
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.registry import Variant, get
-from stablemax.vocabulary import Operation
+from stablemax.operations import NAMES
+from stablemax.operations.variant import Variant, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ def built_ins(library: str, device: str | None = None) -> tuple[Variant, ...]:
     module = importlib.import_module(f"stablemax.peers.{library}")
     found = sorted(
         (v for v in vars(module).values() if isinstance(v, Variant) and v.library == library),
-        key=lambda v: list(Operation).index(v.operation),
+        key=lambda v: NAMES.index(v.operation.name),
     )
     if device is None:
         return tuple(found)

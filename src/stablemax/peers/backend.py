@@ -12,15 +12,15 @@ import numpy as np
 
 from stablemax.arithmetic import coarse_grid, room_of
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.operations.variant import Variant, evaluate
 from stablemax.peers import check_device, require, version
 from stablemax.peers.calling import ALL_FORMATS, quiet
-from stablemax.registry import Variant, evaluate
 from stablemax.vocabulary import Accumulation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.targets import Targets
     from stablemax.peers.calling import Arrays
-    from stablemax.targets import Targets
 
 CELLS_PER_CALL = 1 << 22
 """Rows are computed in blocks of about this many cells: a Jacobian of 2,048 classes is one row's."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from stablemax.inputs.labels import IGNORED
-from stablemax.registry import Variant, variant
-from stablemax.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import Variant, variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 ALL_FORMATS = ("float16", "bfloat16", "float32", "float64")
 
