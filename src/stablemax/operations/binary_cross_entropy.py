@@ -9,11 +9,10 @@ import numpy as np
 
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
-from stablemax.operations.scales import weight_of_the_cell
-from stablemax.operations.shared import BINARY, BOOKKEEPING, CELL_LOSS
+from stablemax.operations.scales import of_the_value
+from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, VALUE
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -66,14 +65,14 @@ OPERATION = Operation(
     "binary_cross_entropy",
     Gives.CELL,
     Second.CELL_TARGETS,
-    scale=weight_of_the_cell,
+    scale=of_the_value,
     undefined=cells_without_target,
     limit={-math.inf: lambda t, xp: limit(-1.0, t, xp), math.inf: lambda t, xp: limit(1.0, t, xp)},
     cellwise=True,
     open_sum=open_sum,
     reduces=True,
     laws=("cells-independent", "same-at-minus-x", *BOOKKEEPING),
-    looks_like=CELL_LOSS,
+    looks_like=rf"{VALUE}({CELL_LOSS})",
     looks_rank=20,
     libraries={
         "torch": "torch.nn.functional.binary_cross_entropy_with_logits",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.binary_cross_entropy import negative, positive
 from stablemax.operations.operation import Gives, Operation, Second
-from stablemax.operations.scales import weight_of_the_cell_over_divisor
+from stablemax.operations.scales import weight_of_the_cell
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 EPSILON = 1e-12
 """Below this PyTorch's gradient of a binary cross-entropy of probabilities takes p (1 - p) no further down."""
 
+TINY = 2.0**-100
+
 
 def _scaled(gradient: Array, t: CellTargets, xp: Namespace) -> Array:
     """Multiply a gradient by the weights of its cells, and divide it by the divisor."""
@@ -30,23 +31,24 @@ def _scaled(gradient: Array, t: CellTargets, xp: Namespace) -> Array:
 
 
 def open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
-    """Return the gradient as its limit at x times infinity, without rounding, plus what may be tiny beside it."""
+    """Return the gradient as its limit at x times infinity and what may be tiny beside it: far from 0 alone.
+
+    Near 0 it is one quotient: where that is a number of few bits, as at x = 0, it comes out exactly.
+    """
     zero, one = xp.number(0.0), xp.number(1.0)
-    e = xp.exp(xp.minimum(x, -x))
-    up = x >= zero
+    e, up = xp.exp(xp.minimum(x, -x)), x >= zero
+    near = e > xp.number(TINY)
     towards = (positive(t) + negative(t, xp)) * (e / (one + e))
-    return (
-        _scaled(xp.where(up, one, zero) * (one + zero * t.values), t, xp),
-        _scaled(xp.where(up, t.values, positive(t)), t, xp),
-        _scaled(xp.where(up, -towards, towards), t, xp),
-    )
+    head = _scaled(xp.where(up, negative(t, xp), -positive(t)), t, xp)
+    tail = _scaled(xp.where(up, -towards, towards), t, xp)
+    return xp.where(near, compensated.function(x, t, xp), head), zero, xp.where(near, zero, tail)
 
 
 OPERATION = Operation(
     "binary_cross_entropy_grad",
     Gives.CELL,
     Second.CELL_TARGETS,
-    scale=weight_of_the_cell_over_divisor,
+    scale=weight_of_the_cell,
     undefined=cells_without_target,
     limit={
         -math.inf: lambda t, xp: _scaled(-positive(t), t, xp),

@@ -8,10 +8,9 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -25,8 +24,8 @@ OPERATION = Operation(
     scale=of_the_value,
     undefined=rows_without_distribution,
     laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
-    looks_like=r"(?<!cross_)(?<!cross)entropy",
-    looks_rank=40,
+    looks_like=rf"{VALUE}(?<!cross_)(?<!x_)(?<![a-z])entropy",
+    looks_rank=35,
     libraries={
         "torch": "torch.distributions.Categorical(logits=x).entropy",
         "jax": "jax.scipy.special.entr of jax.nn.softmax",

@@ -14,10 +14,9 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two, mean_under, signed_sum
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import rows_without_two_distributions
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -61,7 +60,7 @@ OPERATION = Operation(
     open_sum=open_sum,
     reduces=True,
     laws=("shift-invariance", "permutation", "rows-independent", "zero-of-equal-rows", *BOOKKEEPING),
-    looks_like=r"(?<![a-z])kl(?![a-z])|kl_?div|kullback|rel(ative)?_?entr|distill",
+    looks_like=rf"{VALUE}((?<![a-z])kl(?![a-z])|kl_?div|kullback|rel(ative)?_?entr|distill)",
     looks_rank=15,
     libraries={
         "torch": "torch.nn.functional.kl_div of torch.log_softmax, log_target=True",

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -27,7 +26,7 @@ OPERATION = Operation(
     cellwise=True,
     open_sum=lambda x, _, xp: (xp.minimum(x, xp.number(0.0)), xp.number(0.0), -xp.log1p(xp.exp(xp.minimum(x, -x)))),
     laws=("cells-independent", "differs-by-x-at-minus-x", *BOOKKEEPING),
-    looks_like=r"log_?(sigmoid|expit|logistic)",
+    looks_like=rf"{VALUE}log_?(sigmoid|expit|logistic)",
     looks_rank=30,
     libraries={
         "torch": "torch.nn.functional.logsigmoid",

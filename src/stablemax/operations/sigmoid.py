@@ -6,11 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from stablemax.operations.operation import Gives, Operation
-from stablemax.operations.scales import of_the_odds
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.scales import larger_of_two
+from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
-from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 OPERATION = Operation(
     "sigmoid",
     Gives.CELL,
-    scale=of_the_odds,
+    scale=larger_of_two,
     undefined=nan_logits,
     limit={-math.inf: 0.0, math.inf: 1.0},
     cellwise=True,
     laws=("cells-independent", "complement-at-minus-x", *BOOKKEEPING),
-    looks_like=r"sigmoid|expit|logistic(?!_?(loss|regression))",
+    looks_like=rf"{VALUE}(sigmoid|expit|logistic)",
     looks_rank=70,
     libraries={"torch": "torch.sigmoid", "jax": "jax.nn.sigmoid", "scipy": "scipy.special.expit"},
     noun="sigmoid",
