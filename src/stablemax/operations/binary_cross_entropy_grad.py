@@ -12,6 +12,7 @@ from stablemax.operations.scales import weight_of_the_cell
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -75,7 +76,13 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="(1 / (1 + exp(-x)) - t) / N",
-    promises={},
+    promises={
+        "collapse": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
+    },
     cites=("goodfellow-2016",),
     cure="binary_cross_entropy_grad/compensated",
     weakness="p - t cancels where p is near the target",
@@ -96,7 +103,13 @@ def naive(x: Array, t: CellTargets, xp: Namespace) -> Array:
     OPERATION,
     "by-sign",
     formula="(sigmoid(x) - t) / N,  sigmoid by sign",
-    promises={},
+    promises={
+        "collapse": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
+    },
     cites=("goodfellow-2016",),
     cure="binary_cross_entropy_grad/compensated",
     weakness="p - t cancels where p is near the target",
@@ -118,7 +131,21 @@ def by_sign(x: Array, t: CellTargets, xp: Namespace) -> Array:
     OPERATION,
     "chained",
     formula="p (1 - p) (p - t) / max(p (1 - p), 1e-12) / N,  p = sigmoid(x) by sign",
-    promises={},
+    promises={
+        "large-logits": Outcome.LOST,
+        "far-below-zero": Outcome.LOST,
+        "large-offset-tie": Outcome.LOST,
+        "wide-spread": Outcome.LOST,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.LOST,
+        "positive-infinity": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+        "infinite-logits": Outcome.LOST,
+        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
+    },
     cites=("pytorch-49844",),
     cure="binary_cross_entropy_grad/compensated",
     weakness="p - t cancels, and p (1 - p) below 1e-12 makes the gradient vanish",
@@ -142,7 +169,6 @@ def chained(x: Array, t: CellTargets, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="(1 - t - t e) / (1 + e) / N for x >= 0, mirrored for x < 0,  e = exp(-|x|); near 0 with e - 1 for e",
-    promises={},
     cites=("goodfellow-2016",),
 )
 def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
@@ -168,7 +194,6 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     OPERATION,
     "wide",
     formula="binary_cross_entropy_grad/compensated in float64, rounded once to the format",
-    promises={},
     cites=("goodfellow-2016",),
 )
 def wide(x: Array, t: CellTargets, xp: Namespace) -> Array:

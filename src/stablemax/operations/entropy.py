@@ -11,6 +11,7 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -42,7 +43,18 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="-sum(p log(p)),  p = exp(x) / sum(exp(x))",
-    promises={},
+    promises={
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("trl-7221",),
     cure="entropy/masked-terms",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
@@ -63,7 +75,15 @@ def naive(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "log-of-softmax",
     formula="-sum(p log(p)),  p = softmax(x) shifted",
-    promises={},
+    promises={
+        "wide-spread": Outcome.NAN,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("trl-7221", "pytorch-40553"),
     cure="entropy/masked-terms",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
@@ -84,7 +104,12 @@ def log_of_softmax(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "masked-terms",
     formula="-sum(p log(p)) over p > 0,  p = softmax(x) shifted",
-    promises={},
+    promises={
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("trl-7221",),
     cure="entropy/compensated",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
@@ -105,7 +130,12 @@ def masked_terms(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "epsilon",
     formula="-sum(p log(p + 1e-9)),  p = softmax(x) shifted",
-    promises={},
+    promises={
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cure="entropy/compensated",
     weakness="the epsilon, not the probability, decides the term of a p below 1e-9",
     exact=False,
@@ -125,7 +155,16 @@ def epsilon(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "lse-minus",
     formula="m + log(sum(exp(x - m))) - sum(p x),  p = softmax(x) shifted",
-    promises={},
+    promises={
+        "large-offset-tie": Outcome.LOST,
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.LOST,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021",),
     cure="entropy/compensated",
     weakness="lse - sum(p x) cancels: the digits of the entropy below those of m are gone",
@@ -147,7 +186,14 @@ def lse_minus(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "log-softmax",
     formula="-sum(p l),  l = (x - m) - log(sum(exp(x - m))),  p = exp(l)",
-    promises={},
+    promises={
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("pytorch-40553", "blanchard-2021"),
     cure="entropy/compensated",
     weakness="the log-probability of a nearly certain class is lost",
@@ -169,7 +215,10 @@ def log_softmax(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="log1p(q) + sum(p (m - x)),  m = max(x),  q = sum of the other exp(x - m)",
-    promises={},
+    promises={
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("blanchard-2021", "rump-2008", "knuth-1997"),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -183,19 +232,24 @@ def compensated(x: Array, xp: Namespace) -> Array:
     24 bits many terms below the smallest normal number lose digits one by one.
     """
     zero, one, half = xp.number(0.0), xp.number(1.0), xp.number(0.5)
-    d, r = difference_in_two(x, xp.max(x), xp)
+    m = xp.max(x)
+    d, r = difference_in_two(x, m, xp)
     # exp(d / 2) is a normal number wherever exp(d) is a number at all.
     h = xp.exp(d * half)
     terms = xp.where(xp.isfinite(d), (h + h * r) * (h * -d), zero)
     odds = xp.odds(x)
-    return xp.log1p(odds) + xp.compensated_sum(terms) / (one + odds)
+    # m - m is 0, or NaN where the row has no softmax.
+    return xp.log1p(odds) + xp.compensated_sum(terms) / (one + odds) + (m - m)
 
 
 @variant(
     OPERATION,
     "wide",
     formula="entropy/compensated in float64, rounded once to the format",
-    promises={},
+    promises={
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("rump-2008",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

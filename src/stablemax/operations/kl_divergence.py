@@ -17,6 +17,7 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import rows_without_two_distributions
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -78,7 +79,20 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="sum(p log(p / q)),  p = exp(x) / sum(exp(x)),  q = exp(y) / sum(exp(y))",
-    promises={},
+    promises={
+        "large-logits": Outcome.NAN,
+        "far-below-zero": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "shifted-rows": Outcome.NAN,
+        "probability-underflows-in-the-second-row": Outcome.OVERFLOW,
+        "excluded-by-both-rows": Outcome.NAN,
+    },
     cites=("pytorch-80488",),
     cure="kl_divergence/log-softmax",
     weakness="terms of both signs cancel where the rows are nearly equal",
@@ -99,7 +113,16 @@ def naive(x: Array, y: Array, xp: Namespace) -> Array:
     OPERATION,
     "log-of-ratio",
     formula="sum(p log(p / q)),  p = softmax(x),  q = softmax(y), both shifted",
-    promises={},
+    promises={
+        "wide-spread": Outcome.NAN,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "probability-underflows-in-the-second-row": Outcome.OVERFLOW,
+        "excluded-by-both-rows": Outcome.NAN,
+    },
     cites=("pytorch-80488",),
     cure="kl_divergence/log-softmax",
     weakness="terms of both signs cancel where the rows are nearly equal",
@@ -120,7 +143,13 @@ def log_of_ratio(x: Array, y: Array, xp: Namespace) -> Array:
     OPERATION,
     "masked-terms",
     formula="sum(p log(p / q)) over p > 0,  p = softmax(x),  q = softmax(y), both shifted",
-    promises={},
+    promises={
+        "wide-spread": Outcome.OVERFLOW,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "probability-underflows-in-the-second-row": Outcome.OVERFLOW,
+    },
     cites=("pytorch-80488", "keras-13747"),
     cure="kl_divergence/compensated",
     weakness="terms of both signs cancel where the rows are nearly equal",
@@ -142,7 +171,17 @@ def masked_terms(x: Array, y: Array, xp: Namespace) -> Array:
     OPERATION,
     "epsilon",
     formula="sum(p log((p + 1e-9) / (q + 1e-9))),  p = softmax(x),  q = softmax(y), both shifted",
-    promises={},
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "leading-mask": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "probability-underflows-in-the-second-row": Outcome.INACCURATE,
+        "excluded-by-the-second-row": Outcome.INACCURATE,
+    },
     cites=("keras-13747",),
     cure="kl_divergence/compensated",
     weakness="the epsilon, not the probability, decides the term of a p or q below 1e-9",
@@ -162,9 +201,45 @@ def epsilon(x: Array, y: Array, xp: Namespace) -> Array:
 
 @variant(
     OPERATION,
+    "log-of-first",
+    formula="sum(p (log(p) - k)),  p = softmax(x),  k = log-softmax of y, both shifted;  0 log(0) = 0",
+    promises={
+        "masked-class": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "excluded-by-both-rows": Outcome.NAN,
+    },
+    cites=("pytorch-80488",),
+    cure="kl_divergence/compensated",
+    weakness="p and k are rounded apart from each other, and terms of both signs cancel",
+)
+def log_of_first(x: Array, y: Array, xp: Namespace) -> Array:
+    """What PyTorch's kl_div computes of a student's log-softmax and a teacher's softmax.
+
+    Why it holds: nothing overflows, and a probability of the second row that underflows costs nothing.
+
+    Where it breaks: even equal rows do not give 0, for log(p) and k have rounding errors of their own: often
+    negative.
+    """
+    p, zero = _softmax.shifted.function(x, xp), xp.number(0.0)
+    f = y - xp.max(y)
+    others = f - xp.log(xp.sum(xp.exp(f)))
+    return xp.sum(xp.where(p == zero, zero, p * xp.log(p)) - p * others)
+
+
+@variant(
+    OPERATION,
     "log-softmax",
     formula="sum(exp(l) (l - k)),  l = log-softmax of x,  k = log-softmax of y, both shifted",
-    promises={},
+    promises={
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "excluded-by-both-rows": Outcome.NAN,
+    },
     cites=("pytorch-80488", "optax-1786"),
     cure="kl_divergence/compensated",
     weakness="terms of both signs cancel where the rows are nearly equal",
@@ -187,7 +262,10 @@ def log_softmax(x: Array, y: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="sum(p (d + expm1(-d))),  d = log(p / q) from x - y, centred before its constant is taken",
-    promises={},
+    promises={
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("rump-2008", "knuth-1997"),
 )
 def compensated(x: Array, y: Array, xp: Namespace) -> Array:
@@ -256,7 +334,10 @@ def _log_ratio(x: Array, y: Array, p: Array, q: Array, xp: Namespace) -> tuple[A
     OPERATION,
     "wide",
     formula="kl_divergence/compensated in float64, rounded once to the format",
-    promises={},
+    promises={
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
     cites=("rump-2008",),
 )
 def wide(x: Array, y: Array, xp: Namespace) -> Array:

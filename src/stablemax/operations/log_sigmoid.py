@@ -11,6 +11,7 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -44,7 +45,13 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="log(1 / (1 + exp(-x)))",
-    promises={},
+    promises={
+        "far-below-zero": Outcome.OVERFLOW,
+        "collapse": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.OVERFLOW,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+    },
     cites=("pytorch-1835",),
     cure="log_sigmoid/compensated",
     weakness="the sigmoid is rounded before its log is taken",
@@ -64,7 +71,13 @@ def naive(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "log-of-sigmoid",
     formula="log(sigmoid(x)),  sigmoid by sign",
-    promises={},
+    promises={
+        "far-below-zero": Outcome.OVERFLOW,
+        "collapse": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+    },
     cites=("goodfellow-2016",),
     cure="log_sigmoid/compensated",
     weakness="the sigmoid is rounded before its log is taken",
@@ -84,7 +97,10 @@ def log_of_sigmoid(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "log1p",
     formula="-log1p(exp(-x))",
-    promises={},
+    promises={
+        "far-below-zero": Outcome.OVERFLOW,
+        "logits-beyond-exp-overflow": Outcome.OVERFLOW,
+    },
     cites=("maechler-2012",),
     cure="log_sigmoid/compensated",
 )
@@ -102,7 +118,16 @@ def log1p(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "shifted",
     formula="-(m + log(exp(-m) + exp(-x - m))),  m = max(0, -x)",
-    promises={},
+    promises={
+        "collapse": Outcome.LOST,
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+        "infinite-logits": Outcome.NAN,
+    },
     cites=("pytorch-2211", "blanchard-2021"),
     cure="log_sigmoid/compensated",
     weakness="1 + exp(-x) rounds to 1 before its log is taken",
@@ -123,7 +148,6 @@ def shifted(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="min(x, 0) - log1p(exp(-|x|))",
-    promises={},
     cites=("maechler-2012", "blanchard-2021"),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -141,7 +165,6 @@ def compensated(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "wide",
     formula="log_sigmoid/compensated in float64, rounded once to the format",
-    promises={},
     cites=("maechler-2012",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

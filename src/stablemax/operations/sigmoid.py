@@ -10,6 +10,7 @@ from stablemax.operations.scales import larger_of_two
 from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -38,7 +39,9 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="1 / (1 + exp(-x))",
-    promises={},
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+    },
     cites=("goodfellow-2016",),
     cure="sigmoid/by-sign",
     weakness="1 + exp(-x) rounds to 1",
@@ -60,7 +63,14 @@ def naive(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "exp-ratio",
     formula="exp(x) / (1 + exp(x))",
-    promises={},
+    promises={
+        "large-logits": Outcome.NAN,
+        "large-offset-tie": Outcome.NAN,
+        "wide-spread": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "logits-beyond-exp-overflow": Outcome.NAN,
+        "infinite-logits": Outcome.NAN,
+    },
     cites=("dynet-1525",),
     cure="sigmoid/by-sign",
     weakness="1 + exp(x) rounds to exp(x)",
@@ -80,7 +90,12 @@ def exp_ratio(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "tanh",
     formula="(1 + tanh(x / 2)) / 2",
-    promises={},
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.INACCURATE,
+        "confident-and-right": Outcome.LOST,
+    },
     cure="sigmoid/by-sign",
     weakness="1 + tanh(x / 2) cancels for negative x",
 )
@@ -100,7 +115,6 @@ def tanh(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "by-sign",
     formula="1 / (1 + e) for x >= 0, e / (1 + e) for x < 0,  e = exp(-|x|)",
-    promises={},
     cites=("goodfellow-2016",),
     cure="sigmoid/compensated",
     weakness="1 + e rounds to 1",
@@ -121,7 +135,6 @@ def by_sign(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="q for x < 0, 1 - q for x >= 0,  q = e / (1 + e),  e = exp(-|x|)",
-    promises={},
     cites=("goodfellow-2016",),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -142,7 +155,6 @@ def compensated(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "wide",
     formula="sigmoid/compensated in float64, rounded once to the format",
-    promises={},
     cites=("goodfellow-2016",),
 )
 def wide(x: Array, xp: Namespace) -> Array:

@@ -10,6 +10,7 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, VALUE
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
+from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
@@ -45,7 +46,15 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="log(1 + exp(x))",
-    promises={},
+    promises={
+        "large-logits": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.OVERFLOW,
+        "wide-spread": Outcome.OVERFLOW,
+        "nearly-certain": Outcome.LOST,
+        "logits-beyond-exp-overflow": Outcome.OVERFLOW,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+    },
     cites=("maechler-2012",),
     cure="softplus/compensated",
     weakness="1 + exp(x) rounds to 1 before its log is taken",
@@ -65,7 +74,12 @@ def naive(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "log1p",
     formula="log1p(exp(x))",
-    promises={},
+    promises={
+        "large-logits": Outcome.OVERFLOW,
+        "large-offset-tie": Outcome.OVERFLOW,
+        "wide-spread": Outcome.OVERFLOW,
+        "logits-beyond-exp-overflow": Outcome.OVERFLOW,
+    },
     cites=("maechler-2012",),
     cure="softplus/compensated",
 )
@@ -83,7 +97,6 @@ def log1p(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "threshold",
     formula="x above 20, log1p(exp(x)) elsewhere",
-    promises={},
     cites=("tvm-20184",),
     cure="softplus/compensated",
     weakness="log(1 + exp(-x)) is left out above 20",
@@ -105,7 +118,14 @@ def threshold(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "shifted",
     formula="m + log(exp(-m) + exp(x - m)),  m = max(0, x)",
-    promises={},
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "positive-infinity": Outcome.NAN,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-rounds-to-1": Outcome.LOST,
+        "confident-and-right": Outcome.LOST,
+        "infinite-logits": Outcome.NAN,
+    },
     cites=("blanchard-2021",),
     cure="softplus/compensated",
     weakness="1 + exp(x) rounds to 1 before its log is taken",
@@ -126,7 +146,6 @@ def shifted(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="max(x, 0) + log1p(exp(-|x|))",
-    promises={},
     cites=("maechler-2012", "blanchard-2021"),
 )
 def compensated(x: Array, xp: Namespace) -> Array:
@@ -144,7 +163,6 @@ def compensated(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "wide",
     formula="softplus/compensated in float64, rounded once to the format",
-    promises={},
     cites=("maechler-2012",),
 )
 def wide(x: Array, xp: Namespace) -> Array:
