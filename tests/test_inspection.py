@@ -160,7 +160,7 @@ def test_every_outcome_that_can_be_predicted_occurs_in_that_test(fmt: Format) ->
     seen: dict[tuple[str, str], set[Outcome]] = {}
     for seed, (classes, scale, offset) in enumerate(DRAWN):
         for (operation, formula), codes in predicted(*drawn(seed, classes, scale, offset), fmt).items():
-            seen.setdefault((operation, formula), set()).update(CODES[c] for c in codes)
+            seen.setdefault((operation.name, formula), set()).update(CODES[c] for c in codes)
     assert Outcome.NAN in seen["softmax", "naive"]
     assert Outcome.LOST in seen["cross_entropy", "shifted"]
     assert Outcome.LOST in seen["cross_entropy_grad", "shifted"]
@@ -261,7 +261,7 @@ def test_the_shares_are_those_of_the_rows_that_really_come_out_so(fmt: Format) -
     x, labels = x[sure], labels[sure]
     found = inspected(x.astype(np.float32), labels=labels, formats=(fmt.name,))
     for (operation, formula), codes in really(x, labels, fmt).items():
-        told = next(f for f in found.forecasts if (f.operation, f.formula) == (operation, formula))
+        told = next(f for f in found.forecasts if (f.operation, f.formula) == (operation.name, formula))
         outcome, count = np.unique(codes, return_counts=True)
         assert told.shares == {CODES[o]: int(n) / len(x) for o, n in zip(outcome, count, strict=True)}
         assert told.worst is CODES[outcome[-1]]

@@ -56,7 +56,7 @@ def errors(operation: Operation, fmt: str, rows: int, classes: int) -> list[list
         logits = (rng.standard_normal((rows, classes)) * scale).astype(fmt)
         labels = rng.integers(0, classes, rows)
         result = compare(
-            logits, labels, operations=[operation], variants=names, formats=[fmt], judge=rows, reduction="sum"
+            logits, labels, operations=[operation.name], variants=names, formats=[fmt], judge=rows, reduction="sum"
         )
         for verdict in result.verdicts:
             lossless = verdict.worst is not None and verdict.worst.value in ("ok", "inaccurate")

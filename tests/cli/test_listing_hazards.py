@@ -46,12 +46,12 @@ def test_at_80_columns_a_hazard_is_a_block_and_at_200_a_row() -> None:
 
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_the_hazards_of_one_operation_are_listed_by_themselves(operation: Operation) -> None:
-    done = run("list", "hazards", operation, "--output-format", "csv")
+    done = run("list", "hazards", operation.name, "--output-format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert [r["hazard"] for r in rows] == [h.name for h in HAZARDS.values() if operation in h.operations]
     for row in rows:
         operations = HAZARDS[row["hazard"]].operations
-        assert row["operations"] == ("all" if operations == all_operations() else ", ".join(operations))
+        assert row["operations"] == ("all" if operations == all_operations() else ", ".join(map(str, operations)))
 
 
 def test_json_holds_the_input_as_float32_has_it_unless_it_is_large() -> None:

@@ -38,13 +38,6 @@ else:
 def get_operation(name: str) -> Operation:
     """Look an operation up by its name.
 
-    Raises
-    ------
-    StablemaxError
-        If there is none.
-
-    Examples
-    --------
     >>> get_operation("softmax").per_row
     False
     """

@@ -53,7 +53,7 @@ class Prover(Protocol):
         """Return the truth of an operation on finite logits."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Operation:
     """What is computed. There is one instance of each, so that operations are compared by identity.
 
@@ -141,6 +141,9 @@ class Operation:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
 
     def __reduce__(self) -> tuple[Callable[[str], Operation], tuple[str]]:
         """Travel to another process by name."""

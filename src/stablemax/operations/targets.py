@@ -9,10 +9,12 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.limits import check_range
+from stablemax.operations.operation import Second
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,19 @@ class CellTargets:
 
     def to(self, xp: Any) -> CellTargets:
         """Return the targets as arrays of that arithmetic."""
-        others = (None if array is None else xp.array(array) for array in (self.weight, self.pos_weight))
-        return CellTargets(xp.array(self.values), *others, self.divisor)
+        weight, pos_weight = (None if a is None else xp.array(a) for a in (self.weight, self.pos_weight))
+        return CellTargets(xp.array(self.values), weight, pos_weight, self.divisor)
 
 
 _TARGETS = (LabelTargets, SoftTargets, CellTargets)
+
+
+def second_of(operation: Operation, array: Array | None, xp: Any, divisor: float = 1.0) -> Any:
+    """Turn the array that an operation takes beside the logits, if it is no labels, into its second argument."""
+    if array is None:
+        return None
+    given = xp.array(array)
+    return CellTargets(given, divisor=divisor) if operation.second is Second.CELL_TARGETS else given
 
 
 def rows_of(second: Any, index: Any) -> Any:
