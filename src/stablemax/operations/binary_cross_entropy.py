@@ -11,6 +11,7 @@ from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, VALUE
+from stablemax.operations.targets import times
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -26,25 +27,7 @@ LOWEST_LOG = -100.0
 """Where PyTorch's binary cross-entropy of probabilities clamps its logarithms."""
 
 
-def positive(t: CellTargets) -> Array:
-    """Return what log(sigmoid(x)) weighs: the target, times the weight of positive targets."""
-    return t.values if t.pos_weight is None else t.values * t.pos_weight
-
-
-def negative(t: CellTargets, xp: Namespace) -> Array:
-    """Return what log(sigmoid(-x)) weighs: 1 minus the target."""
-    return xp.number(1.0) - t.values
-
-
-def weighed(weight: Array | None, values: Array, xp: Namespace) -> Array:
-    """Multiply values by weights; a weight of 0 ignores even an infinite value."""
-    if weight is None:
-        return values
-    zero = xp.number(0.0)
-    return xp.where(weight == zero, zero, weight * values)
-
-
-def limit(sign: float, t: CellTargets, xp: Any) -> Array:  # noqa: ARG001 - one signature for all limits
+def _limit(sign: float, t: CellTargets, xp: Any) -> Array:  # noqa: ARG001 - one signature for all limits
     """Return the loss at a logit of sign * inf: 0 where the target agrees with it, infinite elsewhere."""
     values = t.values.astype(np.float64)
     against = values if sign < 0 else 1.0 - values
@@ -53,13 +36,13 @@ def limit(sign: float, t: CellTargets, xp: Any) -> Array:  # noqa: ARG001 - one 
     return np.where(against > 0, np.inf, 0.0)
 
 
-def open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
+def _open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
     """Return the loss as a difference of products without rounding, plus what may be tiny beside it."""
     one = xp.number(1.0)
     weight = one if t.weight is None else t.weight
     up, down = xp.maximum(x, xp.number(0.0)), xp.maximum(-x, xp.number(0.0))
-    tail = weight * (positive(t) + negative(t, xp)) * xp.log1p(xp.exp(xp.minimum(x, -x)))
-    return weight * up + weight * positive(t) * down, weight * t.values * up, tail
+    tail = weight * (t.positive + t.negative(xp)) * xp.log1p(xp.exp(xp.minimum(x, -x)))
+    return weight * up + weight * t.positive * down, weight * t.values * up, tail
 
 
 OPERATION = Operation(
@@ -68,9 +51,9 @@ OPERATION = Operation(
     Second.CELL_TARGETS,
     scale=of_the_value,
     undefined=cells_without_target,
-    limit={-math.inf: lambda t, xp: limit(-1.0, t, xp), math.inf: lambda t, xp: limit(1.0, t, xp)},
+    limit={-math.inf: lambda t, xp: _limit(-1.0, t, xp), math.inf: lambda t, xp: _limit(1.0, t, xp)},
     cellwise=True,
-    open_sum=open_sum,
+    open_sum=_open_sum,
     reduces=True,
     laws=("cells-independent", "same-at-minus-x", *BOOKKEEPING),
     looks_like=rf"{VALUE}({CELL_LOSS})",
@@ -88,8 +71,8 @@ OPERATION = Operation(
 
 def _of_logs(log_p: Array, log_q: Array, t: CellTargets, xp: Namespace) -> Array:
     """Return the definition of the loss, word for word, from the logarithms of p and 1 - p."""
-    loss = -(positive(t) * log_p + negative(t, xp) * log_q)
-    return loss if t.weight is None else t.weight * loss
+    loss = -(t.positive * log_p + t.negative(xp) * log_q)
+    return t.weigh(loss, xp)
 
 
 @variant(
@@ -265,7 +248,7 @@ def minus_product(x: Array, t: CellTargets, xp: Namespace) -> Array:
     if t.pos_weight is not None:
         log_sigmoid = log_sigmoid * (one + (t.pos_weight - one) * t.values)
     loss = (one - t.values) * x - log_sigmoid
-    return loss if t.weight is None else t.weight * loss
+    return t.weigh(loss, xp)
 
 
 @variant(
@@ -310,9 +293,9 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     """
     zero = xp.number(0.0)
     s = xp.log1p(xp.exp(xp.minimum(x, -x)))
-    missed = weighed(positive(t), xp.maximum(-x, zero) + s, xp)
-    alarmed = weighed(negative(t, xp), xp.maximum(x, zero) + s, xp)
-    return weighed(t.weight, missed + alarmed, xp)
+    missed = times(t.positive, xp.maximum(-x, zero) + s, xp)
+    alarmed = times(t.negative(xp), xp.maximum(x, zero) + s, xp)
+    return t.weigh(missed + alarmed, xp)
 
 
 @variant(

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stablemax.operations import sigmoid as _sigmoid
-from stablemax.operations.binary_cross_entropy import negative, positive
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import weight_of_the_cell
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT
@@ -25,13 +24,7 @@ EPSILON = 1e-12
 TINY = 2.0**-100
 
 
-def _scaled(gradient: Array, t: CellTargets, xp: Namespace) -> Array:
-    """Multiply a gradient by the weights of its cells, and divide it by the divisor."""
-    gradient = gradient if t.weight is None else t.weight * gradient
-    return gradient if t.divisor == 1.0 else xp.divided(gradient, t.divisor)
-
-
-def open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
+def _open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
     """Return the gradient as its limit at x times infinity and what may be tiny beside it: far from 0 alone.
 
     Near 0 it is one quotient: where that is a number of few bits, as at x = 0, it comes out exactly.
@@ -39,9 +32,9 @@ def open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
     zero, one = xp.number(0.0), xp.number(1.0)
     e, up = xp.exp(xp.minimum(x, -x)), x >= zero
     near = e > xp.number(TINY)
-    towards = (positive(t) + negative(t, xp)) * (e / (one + e))
-    head = _scaled(xp.where(up, negative(t, xp), -positive(t)), t, xp)
-    tail = _scaled(xp.where(up, -towards, towards), t, xp)
+    towards = (t.positive + t.negative(xp)) * (e / (one + e))
+    head = t.scaled(xp.where(up, t.negative(xp), -t.positive), xp)
+    tail = t.scaled(xp.where(up, -towards, towards), xp)
     return xp.where(near, compensated.function(x, t, xp), head), zero, xp.where(near, zero, tail)
 
 
@@ -52,11 +45,11 @@ OPERATION = Operation(
     scale=weight_of_the_cell,
     undefined=cells_without_target,
     limit={
-        -math.inf: lambda t, xp: _scaled(-positive(t), t, xp),
-        math.inf: lambda t, xp: _scaled(negative(t, xp), t, xp),
+        -math.inf: lambda t, xp: t.scaled(-t.positive, xp),
+        math.inf: lambda t, xp: t.scaled(t.negative(xp), xp),
     },
     cellwise=True,
-    open_sum=open_sum,
+    open_sum=_open_sum,
     gradient_of="binary_cross_entropy",
     laws=("cells-independent", "opposite-at-minus-x", *BOOKKEEPING),
     looks_like=rf"({CELL_LOSS}).*({GRADIENT})|({GRADIENT}).*({CELL_LOSS})",
@@ -96,7 +89,7 @@ def naive(x: Array, t: CellTargets, xp: Namespace) -> Array:
     and a sigmoid of 0.50002 minus a target of 0.5 keeps three digits.
     """
     p = _sigmoid.naive.function(x, xp)
-    return _scaled(negative(t, xp) * p - positive(t) * (xp.number(1.0) - p), t, xp)
+    return t.scaled(t.negative(xp) * p - t.positive * (xp.number(1.0) - p), xp)
 
 
 @variant(
@@ -123,8 +116,8 @@ def by_sign(x: Array, t: CellTargets, xp: Namespace) -> Array:
     """
     p = _sigmoid.by_sign.function(x, xp)
     if t.pos_weight is None:
-        return _scaled(p - t.values, t, xp)
-    return _scaled((positive(t) + negative(t, xp)) * p - positive(t), t, xp)
+        return t.scaled(p - t.values, xp)
+    return t.scaled((t.positive + t.negative(xp)) * p - t.positive, xp)
 
 
 @variant(
@@ -161,8 +154,8 @@ def chained(x: Array, t: CellTargets, xp: Namespace) -> Array:
     """
     p, one = _sigmoid.by_sign.function(x, xp), xp.number(1.0)
     slope = p * (one - p)
-    upstream = (negative(t, xp) * p - positive(t) * (one - p)) / xp.maximum(slope, xp.number(EPSILON))
-    return _scaled(upstream * slope, t, xp)
+    upstream = (t.negative(xp) * p - t.positive * (one - p)) / xp.maximum(slope, xp.number(EPSILON))
+    return t.scaled(upstream * slope, xp)
 
 
 @variant(
@@ -183,11 +176,11 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     """
     low, zero, one, half = xp.minimum(x, -x), xp.number(0.0), xp.number(1.0), xp.number(0.5)
     e, up = xp.exp(low), x >= zero
-    missed, alarmed = positive(t), negative(t, xp)
+    missed, alarmed = t.positive, t.negative(xp)
     far = xp.where(up, alarmed - missed * e, alarmed * e - missed)
     difference = (half - t.values) + (half - t.values) if t.pos_weight is None else alarmed - missed
     near = difference + xp.where(up, -missed, alarmed) * xp.expm1(low)
-    return _scaled(xp.where(e > half, near, far) / (one + e), t, xp)
+    return t.scaled(xp.where(e > half, near, far) / (one + e), xp)
 
 
 @variant(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EPSILON = 1e-9
 
 
-def open_sum(x: Array, y: Array, xp: Any) -> tuple[Array, Array, Array]:
+def _open_sum(x: Array, y: Array, xp: Any) -> tuple[Array, Array, Array]:
     """Return the divergence as max(y) - y_i at the most probable class i of x, without rounding, plus the rest."""
     n, first = xp.max(y), xp.take_max(y, x)[0]
     p = xp.over_sum(xp.shifted_exp(x), xp.shifted_exp(x), 1.0)
@@ -35,7 +35,7 @@ def open_sum(x: Array, y: Array, xp: Any) -> tuple[Array, Array, Array]:
     return n, first, apart + xp.log1p(xp.odds(y)) - xp.log1p(xp.odds(x))
 
 
-def masked(prover: Prover, x: Array, kept: Array, y: Array) -> Any:
+def _masked(prover: Prover, x: Array, kept: Array, y: Array) -> Any:
     """Divergence among the `kept` classes of x, infinite where y gives none of its probability to one of them."""
     mass = np.flatnonzero(~np.isneginf(y[0]))
     if not np.isin(kept, mass).all():
@@ -57,8 +57,8 @@ OPERATION = Operation(
     Second.LOGITS,
     scale=of_the_value,
     undefined=rows_without_two_distributions,
-    masked=masked,
-    open_sum=open_sum,
+    masked=_masked,
+    open_sum=_open_sum,
     reduces=True,
     laws=("shift-invariance", "permutation", "rows-independent", "zero-of-equal-rows", *BOOKKEEPING),
     looks_like=rf"{VALUE}((?<![a-z])kl(?![a-z])|kl_?div|kullback|rel(ative)?_?entr|distill)",
