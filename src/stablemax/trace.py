@@ -124,7 +124,7 @@ def trace_numpy(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_numpy(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
     ...     np.array([[1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2].partition(";")[0]
@@ -170,7 +170,7 @@ def fails(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), get_operation("cross_entropy"), FLOAT32)
     True
     """

@@ -85,7 +85,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
     else:
         output = evaluate(variant, x, xp, second)
         with np.errstate(all="ignore"):
-            mean = float(xp.mean(output)) if of_losses else None
+            mean = float(xp.mean(output.reshape(-1))) if of_losses else None
     if mean is not None and case.is_weighted:
         # A weighted mean is the plain one times N over the sum of the weights.
         with np.errstate(all="ignore"):
@@ -163,7 +163,7 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
         return None, None
     if mean is None:
         with np.errstate(all="ignore"):
-            mean = float(setting.xp.mean(output))
+            mean = float(setting.xp.mean(output.reshape(-1)))
     if setting.mean is None:
         return mean, None
     return mean, float(setting.mean.error_ulp(np.asarray(mean), setting.xp.format))

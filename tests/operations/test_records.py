@@ -8,6 +8,7 @@ import math
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant, variants
+from stablemax.results import Outcome
+from stablemax.settings import Shared, case_of, setting_of
+from stablemax.verdicts import variant_verdict
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
 
@@ -300,3 +304,27 @@ def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
     assert losses.tolist() == [[math.log(2)] * 3] * 2
     with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
         api.binary_cross_entropy(np.zeros((2, 3)))
+
+
+def test_a_row_without_a_value_for_its_second_argument_is_not_told_to_be_masked() -> None:
+    hazard = HAZARDS["gentle"].case(FLOAT32)
+    case = replace(case_of(hazard, SOFTMAX_VJP), array=np.array([[0.0, INF, 1.0]]))
+    verdict = variant_verdict(variants(SOFTMAX_VJP)[0], setting_of(case, Shared(FLOAT32)))
+    assert verdict.worst is Outcome.UNDEFINED
+    assert verdict.cause.startswith(
+        "what stands beside the logits is not a number that the formula takes; first at row 0"
+    )
+
+
+def test_the_mean_of_losses_of_cells_is_that_of_all_cells_exact_and_as_it_is_taken(declared: Any) -> None:
+    loss = declared(_binary_cross_entropy())
+    hazard = HAZARDS["two-rows"].case(FLOAT32)
+    case = case_of(hazard, loss)
+    verdict = variant_verdict(variants(loss)[0], setting_of(case, Shared(FLOAT32)))
+    x, t = hazard.logits, hazard.second(loss)
+    assert verdict.mean is not None
+    assert verdict.mean == pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-6)
+    assert verdict.mean_error_ulp is not None
+    assert verdict.mean_error_ulp < 2
+    reduced = setting_of(replace(case, reduced=True), Shared(FLOAT32))
+    assert reduced.exact.truth.nearest.tolist() == [[pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-15)]]

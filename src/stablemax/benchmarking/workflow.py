@@ -81,7 +81,7 @@ def bench(
     """Time our functions and others' in turns, and set them beside what the machine allows.
 
     >>> from stablemax.benchmarking.words import Shape, TimedPeer
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> softmax = get_operation("softmax")
     >>> options = BenchOptions((softmax,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
     >>> [[t.implementation for t in case.timings] for case in bench(options).cases]

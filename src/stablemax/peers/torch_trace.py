@@ -107,6 +107,7 @@ def trace_torch(
     Examples
     --------
     >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_torch(lambda x: torch.exp(x) / torch.exp(x).sum(1, keepdim=True),
     ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2]
