@@ -32,7 +32,7 @@ ROOMS = (
     ("blocks", "workspace"),
     ("kernels",),
     ("files", "output"),
-    ("inputs",),
+    ("hazards", "inputs"),
     ("sinks",),
     ("peers",),
     ("engines",),

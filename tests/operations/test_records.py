@@ -83,7 +83,8 @@ def told_apart(tree: ast.AST) -> Iterator[str]:
         elif (
             isinstance(node, ast.Dict)
             and node not in tables
-            and sum(names_one(k) for k in node.keys if k is not None) > 1
+            # A table of PyTorch's functions happens to have a sigmoid too.
+            and sum(names_one(k) for k in node.keys if k is not None) > max(1, len(node.keys) // 2)
         ):
             yield f"a table of {', '.join(ast.unparse(k) for k in node.keys if k is not None)}"
         elif names_one(node) and isinstance(node, ast.Attribute):

@@ -12,6 +12,7 @@ import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.numerics.coarse_grid import coarse_grid, room_of
+from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.peers import check_device, require, version
 from stablemax.peers.calling import ALL_FORMATS, quiet
@@ -85,6 +86,18 @@ class BackendArithmetic:
     def log1p(self, x: Any) -> Any:
         """``log(1 + x)``."""
         return self._library.log1p(x)
+
+    def expm1(self, x: Any) -> Any:
+        """``exp(x) - 1``."""
+        return self._library.expm1(x)
+
+    def exp_remainder(self, x: Any) -> Any:
+        """``exp(x) - 1 - x`` in float64, rounded to the format."""
+        return self.narrow(exp_remainder(self.widen(x), self._library.expm1, self._library.where))
+
+    def tanh(self, x: Any) -> Any:
+        """Hyperbolic tangent."""
+        return self._library.tanh(x)
 
     def max(self, x: Any) -> Any:
         """Maximum of each row, kept as a column."""

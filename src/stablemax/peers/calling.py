@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from stablemax.inputs.labels import IGNORED
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import Variant, variant
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Given(NamedTuple):
     weight: Any = None
     #: What the sum of the losses is divided by, where that is not the library's own mean.
     divisor: float | None = None
+    #: Weight of the positive part of each class's losses, of a target for each cell.
+    pos_weight: Any = None
 
     @property
     def is_soft(self) -> bool:
@@ -114,4 +116,11 @@ def _given(second: Any, x: Array, arrays: Arrays, device: str | None) -> Any:
     if isinstance(second, SoftTargets):
         divisor = None if second.divisor == len(x) else second.divisor
         return Given(arrays.put(second.weights, device), None, divisor)
+    if isinstance(second, CellTargets):
+        divisor = None if second.divisor == x.size else second.divisor
+        target, weight, pos_weight = (
+            None if array is None else arrays.put(array, device)
+            for array in (second.values, second.weight, second.pos_weight)
+        )
+        return Given(target, weight, divisor, pos_weight)
     return arrays.put(second, device)
