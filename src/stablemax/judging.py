@@ -90,7 +90,7 @@ def judge_output(
     if operation.needs_targets and options.targets is not None:
         check_options(options.targets, logits.shape[1])
     reduced = operation.is_reduced(output.shape, logits.shape)
-    _check_shape(output, operation, *logits.shape, names[1], reduced=reduced)
+    _check_shape(output, operation, rows, logits.shape[1], names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
     kept = np.ones(rows, dtype=bool)
     if operation.needs_targets and labels is not None:
