@@ -10,7 +10,7 @@ from stablemax.arrays import array_of, gradient_of
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import Array, format_of, get_format
-from stablemax.inputs.problem import as_problem, restore
+from stablemax.inputs.logits import as_problem, restore
 from stablemax.loss import cross_entropy_of
 from stablemax.registry import default_variant, evaluate
 from stablemax.vocabulary import Accumulation, Operation

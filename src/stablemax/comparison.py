@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.inputs.hazards import Hazard
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem
     from stablemax.peers.backend import Backend
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.formats import get_format
-from stablemax.inputs.noticed import Noticed
+from stablemax.inputs.input_warnings import Noticed
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.sketch import Sketch
 from stablemax.vocabulary import Operation
@@ -148,7 +148,7 @@ def tally_of(
     first_row : int
         The number of the first row.
     inexact : Noticed
-        What `inputs.noticed.inexact_integers` counted.
+        What `inputs.input_warnings.inexact_integers` counted.
     """
     finite = classes - numbers.nans - numbers.infinities - numbers.masked
     poisoned = numbers.nans + numbers.infinities > 0

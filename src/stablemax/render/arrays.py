@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.inputs.rows import Part, Rows
 from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stored_rows import Part, Rows
 from stablemax.output import whole_file, write_out, writing
 from stablemax.render.data import document, jsonable
 from stablemax.vocabulary import ARRAY_FORMATS, OutputFormat
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from stablemax.formats import Array
-    from stablemax.inputs.problem import Problem
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Problem, Stream
 
 CELLS_AT_ONCE = 1 << 18
 """Numbers that are read from a large result at a time."""
@@ -119,7 +118,7 @@ class _Writable(NamedTuple):
 def _to_file(stored: StoredArray, path: str, file: IO[bytes]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        np.save(_Writable(file.write), plain(stored.load().array), allow_pickle=False)
+        np.save(_Writable(file.write), plain(stored.array), allow_pickle=False)
         return
     for text in _text(stored, _DELIMITERS[suffix]):
         file.write(text.encode("ascii"))
@@ -151,7 +150,7 @@ def _text(stored: StoredArray, delimiter: str) -> Iterator[str]:
 
 def _to_stdout(stored: StoredArray, how: OutputFormat, stream: Stream | None) -> None:
     if how is OutputFormat.JSON:
-        array = plain(stored.load().array)
+        array = plain(stored.array)
         described = {} if stream is None else {"input": described_input(stream)}
         write_out(document("array", {**described, "dtype": array.dtype.name, "shape": array.shape, "values": array}))
         return

@@ -9,7 +9,7 @@ from stablemax.render.arrays import described_input
 from stablemax.vocabulary import OutputFormat
 
 if TYPE_CHECKING:
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.results import LossResult
 
 
