@@ -251,7 +251,9 @@ def truth_of(operation: Operation, x: Any, fmt: Format, second: Targets | Array 
     x = np.asarray(x, dtype=np.float64)
     if operation.cellwise and np.isinf(x).any():
         return _cells(operation, x, fmt, second)
-    hidden = np.isneginf(x).any() or (operation.second is Second.LOGITS and np.isneginf(np.asarray(second, dtype=np.float64)).any())
+    hidden = np.isneginf(x).any() or (
+        operation.second is Second.LOGITS and np.isneginf(np.asarray(second, dtype=np.float64)).any()
+    )
     if not hidden:
         return exact.truth(lambda xp: _definition(operation, xp.array(x), second, xp), fmt)
     rows = [_masked_row(operation, x[i], fmt, _row(second, i)) for i in range(len(x))]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT32
-from stablemax.inputs.problem import as_problem
+from stablemax.inputs.logits import as_problem
 from stablemax.render.checks import CHECK
 from stablemax.render.ci import MAX_ANNOTATIONS, for_github, github, junit
 from stablemax.render.comparisons import COMPARISON

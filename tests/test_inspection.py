@@ -18,8 +18,8 @@ from stablemax.blocks import Block
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E3M4, FLOAT8_E4M3FN, FLOAT16, FLOAT32, FLOAT64, FORMATS, get_format
 from stablemax.inputs.hazards import HAZARDS
+from stablemax.inputs.logits import as_stream
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import as_stream
 from stablemax.inspection import job, prediction, workflow
 from stablemax.inspection.finding import percent_of
 from stablemax.inspection.job import Look

@@ -37,7 +37,6 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
-    ("collecting",),
     ("loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),

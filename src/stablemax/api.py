@@ -11,7 +11,7 @@ from stablemax.arrays import array_of
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import Array, format_of, get_format
-from stablemax.inputs.problem import as_problem, restore
+from stablemax.inputs.logits import as_problem, restore
 from stablemax.loss import cross_entropy_of
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Second

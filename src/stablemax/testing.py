@@ -23,7 +23,7 @@ from stablemax.formats import format_of_array, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order, Question
-from stablemax.inputs.problem import as_problem
+from stablemax.inputs.logits import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions

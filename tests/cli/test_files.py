@@ -87,11 +87,11 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
         Path("p.npy").write_bytes(b"precious")
     before = files(desk)
 
-    def full(_: Any, stream: Any, *__: Any) -> None:
-        stream.write(b"half")
+    def full(place: Any, *_: Any, **__: Any) -> None:
+        place.stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stablemax.sinks.FileSink._write", full)
+    monkeypatch.setattr("stablemax.sinks.move", full)
     assert_refused(run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left")
     assert files(desk) == before
     if existing:

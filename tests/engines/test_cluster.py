@@ -24,9 +24,9 @@ from stablemax.engines.cluster import IN_FLIGHT, TASKS_PER_THREAD, Cluster, clus
 from stablemax.engines.sending import SENT, for_workers
 from stablemax.engines.threads import Threads
 from stablemax.errors import StablemaxError
-from stablemax.inputs.spool import Spool
+from stablemax.inputs.logits import Stream, as_stream
+from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import Stream, as_stream
 from stablemax.kernels.rows import losses
 from stablemax.reduction import ExactSum
 from stablemax.workspace import Workspace

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arrays import How
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
     from stablemax.streaming import Resources

@@ -76,8 +76,8 @@ def check_output(options: PrintOptions, *read: str | None) -> None:
 
 def refuse_address(path: str, option: str = "-o") -> None:
     """Refuse to write to an address."""
-    from stablemax.inputs.naming import is_address
-    from stablemax.inputs.wording import file_name
+    from stablemax.inputs.foreign_text import file_name
+    from stablemax.inputs.spec import is_address
 
     if is_address(path):
         raise StablemaxError(
@@ -99,7 +99,7 @@ def module_file(target: str) -> str:
 
 def _files_of(spec: str) -> list[str | int]:
     """Return the files of this machine that a user names, standard input as its descriptor."""
-    from stablemax.inputs.naming import expand, is_address, split_spec
+    from stablemax.inputs.spec import expand, is_address, split_spec
 
     path = split_spec(spec)[0]
     if path == "-":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablemax.inputs.file_format import NAMES
 from stablemax.operations import OperationName, get_operation
 from stablemax.render.writers import formats_of
 from stablemax.vocabulary import (
@@ -25,24 +26,26 @@ if TYPE_CHECKING:
     from stablemax.implementations.orders import Order
     from stablemax.render.forms import ResultKind
 
+_KINDS = (
+    f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
+)
 LogitsArgument = Annotated[
     str,
-    typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin."),
+    typer.Argument(metavar="LOGITS", help=f"Logits: {_KINDS}."),
 ]
 FilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="LOGITS [LABELS]",
-        help="Logits, then labels or soft targets: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, "
-        "an address, or - for stdin. A quoted pattern ('part-*.npy') is several files, part-2 before part-10; with "
-        "--labels all are logits.",
+        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, "
+        "part-2 before part-10; with --labels all are logits.",
     ),
 ]
 LogitsFilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="LOGITS",
-        help="Logits: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, an address, or - for stdin. "
+        help=f"Logits: {_KINDS}. "
         "Several files are one input, in this order; a quoted pattern ('part-*.npy') takes part-2 before part-10.",
     ),
 ]
@@ -59,7 +62,7 @@ OptionalLogits = Annotated[
     str | None,
     typer.Argument(
         metavar="LOGITS",
-        help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin; generated when left out.",
+        help=f"Logits: {_KINDS}; generated when left out.",
         show_default=False,
     ),
 ]
@@ -84,7 +87,7 @@ class InputOptions:
     input_format: Annotated[
         str | None,
         typer.Option(
-            metavar="npy|npz|csv|tsv|safetensors|parquet",
+            metavar="|".join(NAMES),
             help="What the file is, where its name does not say.",
             show_default=False,
         ),

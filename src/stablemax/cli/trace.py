@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stablemax.implementations.host import Host
     from stablemax.implementations.orders import Answer, Described, Order, Question
     from stablemax.implementations.remote import Remote
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
 

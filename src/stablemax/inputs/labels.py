@@ -9,8 +9,8 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import format_of
-from stablemax.inputs.noticed import BLOCK_CELLS
-from stablemax.inputs.wording import shape_of
+from stablemax.inputs.foreign_text import shape_of
+from stablemax.inputs.input_warnings import BLOCK_CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,31 +26,6 @@ def as_labels(
     Shapes are compared before any label is read. One dimension means class numbers, two dimensions
     mean soft targets; nothing is broadcast.
 
-    Parameters
-    ----------
-    array : numpy.ndarray
-        Integers of any width and byte order, integral floats, or soft targets.
-    rows, classes : int
-        The shape of the logits.
-    name : str
-        For messages, already fit for one.
-    ignore_index : int or None
-        The label of rows that do not count.
-    first_row : int
-        The number of the first row, for messages about labels that are read a block at a time.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64 of shape (rows,), or float64 of shape (rows, classes).
-
-    Raises
-    ------
-    StablemaxError
-        At the first label that is not a class.
-
-    Examples
-    --------
     >>> as_labels(np.array([2.0, 0.0]), rows=2, classes=3, name="labels.npy")
     array([2, 0])
     >>> as_labels(np.array([1, 3]), rows=2, classes=3, name="labels.npy")
@@ -70,8 +45,6 @@ def as_labels(
 def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
     """Refuse labels that are not real numbers.
 
-    Examples
-    --------
     >>> check_label_dtype(np.dtype(bool), "labels.npy")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: labels.npy: labels are boolean, not class numbers
@@ -92,19 +65,6 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
 def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> StablemaxError:
     """Word the error for labels whose shape does not fit the logits.
 
-    Parameters
-    ----------
-    labels, logits : tuple of int
-        The two shapes.
-    name : str
-        Of the labels.
-
-    Returns
-    -------
-    StablemaxError
-
-    Examples
-    --------
     >>> shape_error((4, 1), (4, 10), "labels.npy").hint
     'nothing is broadcast; flatten them: labels.reshape(-1)'
     """

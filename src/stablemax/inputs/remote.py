@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.naming import is_address
-from stablemax.inputs.wording import brief, file_name, masked, size_of
+from stablemax.inputs.foreign_text import brief, file_name, masked, size_of
+from stablemax.inputs.spec import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,24 +78,6 @@ class _Ranges(io.RawIOBase):
 def open_address(address: str) -> BinaryIO:
     """Open a file behind an address for reading bytes.
 
-    Parameters
-    ----------
-    address : str
-        ``scheme://...``, as fsspec understands it.
-
-    Returns
-    -------
-    BinaryIO
-        It can seek; what is read is fetched then.
-
-    Raises
-    ------
-    StablemaxError
-        When there is no such file, it may not be read or not be reached, or a package is missing; when
-        it is large, and the server can only send all of it.
-
-    Examples
-    --------
     >>> open_address("memory://no-such-file.npy")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: memory://no-such-file.npy: no such file
@@ -172,22 +154,6 @@ def _answer(request: Callable[[], Answer]) -> Answer:
 def glob_addresses(pattern: str) -> list[str]:
     """Addresses of the files that fit a pattern, sorted.
 
-    Parameters
-    ----------
-    pattern : str
-        An address with `*`, `?` or `[...]`.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    StablemaxError
-        As for `open_address`; no file that fits is an empty list.
-
-    Examples
-    --------
     >>> glob_addresses("memory://no-such-*.npy")
     []
     """
@@ -202,8 +168,6 @@ def glob_addresses(pattern: str) -> list[str]:
 def local_path(address: str) -> str | None:
     """Return the path of a ``file://`` address, which needs no fsspec; None for any other.
 
-    Examples
-    --------
     >>> local_path("file:///runs/logits%201.npy")
     '/runs/logits 1.npy'
     """

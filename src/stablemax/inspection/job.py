@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.blocks import Block, blocks_of
-from stablemax.inputs.noticed import Noticed, inexact_integers
+from stablemax.inputs.input_warnings import Noticed, inexact_integers
 from stablemax.inspection.numbers import RowNumbers, joined, row_numbers, stacked
 from stablemax.inspection.tails import Tails, second_looks, tails_of, together
 from stablemax.inspection.tally import Tally, tally_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.formats import Array
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.workspace import Workspace
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.formats import get_format
-from stablemax.inputs.noticed import Noticed
+from stablemax.inputs.input_warnings import Noticed
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.sketch import Sketch
 

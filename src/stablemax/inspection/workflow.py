@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from stablemax.blocks import tapering
 from stablemax.errors import StablemaxError
 from stablemax.formats import get_format
-from stablemax.inputs.noticed import inexact_notes
-from stablemax.inputs.wording import size_of
+from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.input_warnings import inexact_notes
 from stablemax.inspection.finding import finding_of
 from stablemax.inspection.job import Look
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS
@@ -23,7 +23,7 @@ from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, for_e
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
 
 PERCENT = (0, 1, 25, 50, 75, 99, 100)
 ROWS_AT_A_TIME = 1 << 15
@@ -50,7 +50,7 @@ def inspect_stream(
     --------
     >>> import numpy as np
     >>> from stablemax.inputs.stored import StoredArray
-    >>> from stablemax.inputs.stream import as_stream
+    >>> from stablemax.inputs.logits import as_stream
     >>> logits = np.array([[0.0, 20.0], [0.5, 1.0]], np.float32)
     >>> found = inspect_stream(as_stream(StoredArray.of(logits)), formats=("float16", "float32"))
     >>> found.largest, [s.rows for s in found.sightings if s.what == "nan"]

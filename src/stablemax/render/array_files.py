@@ -26,7 +26,7 @@ class _Writable(NamedTuple):
 
 
 def _npy(stored: StoredArray, file: IO[bytes]) -> None:
-    np.save(_Writable(file.write), plain(stored.load().array), allow_pickle=False)
+    np.save(_Writable(file.write), plain(stored.array), allow_pickle=False)
 
 
 def _text(delimiter: str) -> Callable[[StoredArray, IO[bytes]], None]:

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.formats import Array
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem, Stream
     from stablemax.inputs.stored import StoredArray
-    from stablemax.inputs.stream import Stream
 
 CELLS_AT_ONCE = 1 << 18
 """Numbers that are read from a large result at a time."""
@@ -32,8 +31,8 @@ def plain(array: Array) -> Array:
 
 def _blocks(stored: StoredArray) -> Iterator[Array]:
     """Give lines (n, K), some at a time: the last axis runs along a line, and one number a row stands alone."""
-    from stablemax.inputs.rows import Part
-    from stablemax.inputs.rows import Rows as StoredRows
+    from stablemax.inputs.stored_rows import Part
+    from stablemax.inputs.stored_rows import Rows as StoredRows
     from stablemax.workspace import Workspace
 
     axis = len(stored.shape) - 1
@@ -58,7 +57,7 @@ def delimited(stored: StoredArray, delimiter: str) -> Iterator[str]:
 
 def content(array: ArrayOfInput) -> dict[str, Any]:
     """Give the whole array with what it is of."""
-    values = plain(array.stored.load().array)
+    values = plain(array.stored.array)
     described = {} if array.stream is None else {"input": described_input(array.stream)}
     return {**described, "dtype": values.dtype.name, "shape": values.shape, "values": values}
 

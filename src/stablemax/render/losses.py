@@ -11,7 +11,7 @@ from stablemax.render.forms import ResultKind, Rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.results import LossResult
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stablemax.inputs.naming import expand, out_of_order, split_spec
+from stablemax.inputs.spec import expand, out_of_order, split_spec
 
 if TYPE_CHECKING:
     from .conftest import Refusal

@@ -23,19 +23,6 @@ def brief(value: object, size: int = VALUE_BYTES) -> str:
     `shown` bounds the characters; one escaped character may take ten bytes, so a message made
     of several values is bounded only when each is bounded in bytes.
 
-    Parameters
-    ----------
-    value : object
-        What to show; anything with a `str`.
-    size : int
-        Most bytes, at least 60.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
     >>> brief("tab\there")
     'tab\\there'
     >>> len(brief("\U000e0001" * 500, 100)) <= 100
@@ -56,8 +43,6 @@ def brief(value: object, size: int = VALUE_BYTES) -> str:
 def file_name(path: object) -> str:
     r"""Show the name of a file in a message.
 
-    Examples
-    --------
     >>> file_name("runs/logits.npy")
     'runs/logits.npy'
     >>> file_name("-")
@@ -71,8 +56,6 @@ def file_name(path: object) -> str:
 def masked(text: str) -> str:
     """Hide the passwords of addresses.
 
-    Examples
-    --------
     >>> masked("http://user:p@ss@host:80/x.npy?at=1:2@3")
     'http://user:***@host:80/x.npy?at=1:2@3'
     """
@@ -82,8 +65,6 @@ def masked(text: str) -> str:
 def size_of(count: int) -> str:
     """Show a number of bytes; a claim may be any integer at all.
 
-    Examples
-    --------
     >>> size_of(1234567)
     '1,234,567 bytes'
     >>> size_of(10**40)
@@ -97,8 +78,6 @@ def size_of(count: int) -> str:
 def listed(names: Iterable[object], size: int = LIST_BYTES) -> str:
     """Show names joined by commas, as many as fit into `size` bytes.
 
-    Examples
-    --------
     >>> listed(["logits", "labels"])
     'logits, labels'
     >>> listed([f"array{i}" for i in range(1000)], size=100)
@@ -119,8 +98,6 @@ def listed(names: Iterable[object], size: int = LIST_BYTES) -> str:
 def shape_of(shape: Sequence[int]) -> str:
     """Show a shape, at most eight of its entries.
 
-    Examples
-    --------
     >>> shape_of((16, 64))
     '(16, 64)'
     >>> shape_of((3,))

@@ -8,12 +8,11 @@ import re
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.wording import brief, file_name
+from stablemax.inputs.foreign_text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WITH_MEMBERS = re.compile(r"\.(?:npz|safetensors):(?=.)", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATTERN = re.compile(r"[*?[]")
 
@@ -21,8 +20,6 @@ _PATTERN = re.compile(r"[*?[]")
 def is_address(path: str) -> bool:
     r"""Whether a path is an address (``scheme://``); a drive's letter is no scheme.
 
-    Examples
-    --------
     >>> is_address("s3://bucket/logits.npy"), is_address(r"C:\runs\logits.npy")
     (True, False)
     """
@@ -35,17 +32,6 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     A colon may also stand in a file's name or after a drive's letter, so an existing file of the
     whole name comes first, then an existing file before a colon.
 
-    Parameters
-    ----------
-    spec : str
-        As typed.
-
-    Returns
-    -------
-    tuple of (str, str or None)
-
-    Examples
-    --------
     >>> split_spec("dump.npz:logits")
     ('dump.npz', 'logits')
     >>> split_spec("s3://bucket/model.safetensors:lm_head.weight")
@@ -63,11 +49,14 @@ def split_spec(spec: str) -> tuple[str, str | None]:
             # A single letter is a drive, except where such a file exists and is no drive.
             if member and (path == "-" or (path and _exists(path) and not os.path.isdir(path))):  # noqa: PTH112
                 return path, member
-    return _by_extension(spec)
+    return _split_by_ending(spec)
 
 
-def _by_extension(spec: str) -> tuple[str, str | None]:
-    match = _WITH_MEMBERS.search(spec)
+def _split_by_ending(spec: str) -> tuple[str, str | None]:
+    # Here, as the formats know addresses.
+    from stablemax.inputs.formats import endings_with_members
+
+    match = re.search(f"(?:{'|'.join(map(re.escape, endings_with_members()))}):(?=.)", spec, re.IGNORECASE)
     return (spec[: match.end() - 1], spec[match.end() :]) if match else (spec, None)
 
 
@@ -84,29 +73,12 @@ def expand(specs: Sequence[str]) -> list[str]:
     What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such
     names, sorted by name, numbers in the names as numbers; `**` stands for folders of any depth.
 
-    Parameters
-    ----------
-    specs : sequence of str
-        Paths, addresses, members (`dump.npz:logits`) and patterns of any of them.
-
-    Returns
-    -------
-    list of str
-        At least one name for each; each is one for `open_array`.
-
-    Raises
-    ------
-    StablemaxError
-        When a pattern fits no file, or standard input is named beside other files.
-
-    Examples
-    --------
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("b.npz", "a.npz"):
     ...         open(os.path.join(folder, name), "w").close()
-    ...     found = expand([os.path.join(folder, "*.npz:logits"), "c.npy"])
-    >>> [os.path.basename(name) for name in found]
+    ...     names = expand([os.path.join(folder, "*.npz:logits"), "c.npy"])
+    >>> [os.path.basename(name) for name in names]
     ['a.npz:logits', 'b.npz:logits', 'c.npy']
     >>> expand(["no-such-*.npy"])
     Traceback (most recent call last):
@@ -146,8 +118,6 @@ def _expanded(spec: str) -> list[str]:
 def in_order(name: str) -> tuple[list[object], str]:
     """Return the key by which names are sorted: their numbers as numbers, and the rest as text.
 
-    Examples
-    --------
     >>> sorted(["s-10.npy", "s-2.npy", "s-02.npy", "t-1.npy"], key=in_order)
     ['s-02.npy', 's-2.npy', 's-10.npy', 't-1.npy']
     """
@@ -160,8 +130,6 @@ def in_order(name: str) -> tuple[list[object], str]:
 def out_of_order(names: Sequence[str]) -> tuple[str, str] | None:
     """Find two neighbours that differ in their numbers alone, the larger first: as a shell sorts them.
 
-    Examples
-    --------
     >>> out_of_order(["s-1.npy", "s-10.npy", "s-2.npy"])
     ('s-10.npy', 's-2.npy')
     >>> out_of_order(["s-1.npy", "s-2.npy", "a-1.npy"]) is None
@@ -181,22 +149,7 @@ def _before_query(path: str) -> str:
 def extension_of(path: str) -> str:
     """Return the extension of a path or address, in lower case, with its dot.
 
-    Examples
-    --------
     >>> extension_of("https://host/logits.NPY?signature=a.b/c.d")
     '.npy'
     """
     return os.path.splitext(_before_query(path))[1].lower()  # noqa: PTH122 - a path stays text
-
-
-def check_format(asked: str | None, known: Sequence[str]) -> None:
-    """Refuse a format that is not known.
-
-    Examples
-    --------
-    >>> check_format("xlsx", ("npy", "csv"))
-    Traceback (most recent call last):
-    stablemax.errors.StablemaxError: --input-format: 'xlsx' is unknown
-    """
-    if asked is not None and asked not in known:
-        raise StablemaxError(f"--input-format: '{brief(asked, 60)}' is unknown", f"formats are: {', '.join(known)}")

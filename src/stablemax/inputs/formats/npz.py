@@ -5,27 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import struct
-import zipfile
-import zlib
-from typing import TYPE_CHECKING, BinaryIO
+import re
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import length_of, reading
-from stablemax.inputs.npy import CHUNK, check_size, read_header
-from stablemax.inputs.npy_array import spool_npy
-from stablemax.inputs.spool import IN_MEMORY
-from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.wording import brief, listed, size_of
+from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.foreign_text import brief, listed, size_of
+from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
+from stablemax.inputs.regular_file import CHUNK, length_of, reading
 
+# Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator
+
+    from stablemax.inputs.file_format import OpenedFile
+    from stablemax.inputs.stored import StoredArray
 
 READ_LIMIT = 4 * 2**20
 """Most bytes that one read of the archive may ask for; bounds the central directory above all."""
 CHECKED = 256 * 2**20
 """Largest member of a local archive whose checksum is compared."""
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_LOCAL_HEADER = 30
+"""Bytes of what stands before a member; the last four are the lengths of two fields that follow."""
 _RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
 
 
@@ -63,6 +65,10 @@ class _Bounded:
 
 @contextlib.contextmanager
 def _zip_errors(name: str) -> Iterator[None]:
+    import struct
+    import zipfile
+    import zlib
+
     try:
         yield
     except (
@@ -81,62 +87,45 @@ def _zip_errors(name: str) -> Iterator[None]:
         ) from None
 
 
-def open_npz(stream: BinaryIO, path: str, member: str | None, name: str, *, in_memory: int = IN_MEMORY) -> StoredArray:
-    """Find one array of an open .npz archive.
+def open_npz(file: OpenedFile) -> StoredArray:
+    """Find one array of an .npz archive: the named one, or the only one.
 
-    Parameters
-    ----------
-    stream : BinaryIO
-        The archive; it can seek.
-    path : str
-        Its path or address.
-    member : str or None
-        The array's name, as it was given to `numpy.savez`. May be left out where there is only one.
-    name : str
-        What to call the archive in messages, already fit for one.
-    in_memory : int
-        Most bytes to keep in memory.
+    A member stored without compression is left where it lies; another is decompressed into memory, or into a
+    temporary file where it is large.
 
-    Returns
-    -------
-    StoredArray
-        A member stored without compression is left where it lies; another is decompressed into
-        memory, or into a temporary file where it is large.
-
-    Raises
-    ------
-    StablemaxError
-        When the archive is damaged or the member is missing or ambiguous.
-
-    Examples
-    --------
-    >>> import tempfile, numpy as np
-    >>> with tempfile.TemporaryFile() as stream:
-    ...     np.savez(stream, logits=np.ones(2), labels=np.arange(2))
-    ...     open_npz(stream, "dump.npz", "labels", "dump.npz").shape
-    ...     open_npz(stream, "dump.npz", None, "dump.npz")
+    >>> import io, numpy as np
+    >>> from stablemax.inputs.file_format import OpenedFile
+    >>> stream = io.BytesIO()
+    >>> np.savez(stream, logits=np.ones(2), labels=np.arange(2))
+    >>> open_npz(OpenedFile(stream, "dump.npz", "dump.npz", member="labels")).shape
+    (2,)
+    >>> open_npz(OpenedFile(stream, "dump.npz", "dump.npz"))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
     """
+    import zipfile
+
+    name, stream = file.name, cast("BinaryIO", file.stream)
     with reading(name):
         size = length_of(stream)
     if size == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
-        info = _chosen(archive, member, name)
+        info = _chosen(archive, file.member, name)
         called = f"{name}:{brief(_plain(info.filename), 120)}"
         if info.flag_bits & 1:
             raise StablemaxError(f"{called}: is encrypted", _RESAVE)
         if info.compress_type == zipfile.ZIP_STORED:
-            found = _stored(stream, archive, info, path, called)
+            stored = _stored(stream, archive, info, file.path, called)
         # The other methods take as much memory as the archive asks for; NumPy writes only this one.
         elif info.compress_type != zipfile.ZIP_DEFLATED:
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         else:
             with archive.open(info) as data:
-                found = spool_npy(data, called, size=info.file_size, kind="npz", in_memory=in_memory)
+                member = dataclasses.replace(file, stream=data, path="", name=called)
+                stored = spool_npy(member, size=info.file_size, kind="npz")
     # A single array is called by the archive's name alone, unless the user named it.
-    return found if member is not None else dataclasses.replace(found, name=name)
+    return stored if file.member is not None else dataclasses.replace(stored, name=name)
 
 
 def _plain(filename: str) -> str:
@@ -179,16 +168,18 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
         header = read_header(data, name)
     check_size(header, info.file_size, name)
     stream.seek(info.header_offset)
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
-    start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    if signature != b"PK\x03\x04" or start + info.file_size > length_of(stream):
+    local = stream.read(_LOCAL_HEADER)
+    start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return StoredArray(
-        header.shape,
-        header.dtype,
-        name,
-        "npz",
-        path=path,
-        offset=start + header.offset,
-        fortran_order=header.fortran_order,
-    )
+    return npy_at(header, start, name, path, "npz")
+
+
+FORMAT = FileFormat(
+    "npz",
+    "an archive of numpy.savez",
+    (".npz",),
+    open_npz,
+    begins=re.compile(rb"PK\x03\x04|PK\x05\x06"),
+    members="array",
+)

@@ -1,40 +1,34 @@
-"""Where rows lie in an array whose classes are not on its last axis, and how they get there and back."""
+"""Where rows lie in an array whose classes may be on any axis, and how they get there and back."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stablemax.inputs.stored import ends_early
+from stablemax.workspace import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stablemax.formats import Array
 
-TILE_CELLS = 1 << 13
-"""Numbers that are turned from classes to rows at once: more do not stay in the cache from row to row."""
-MANY_ROWS = 256
-"""So many rows give runs worth reading one after the other, where each class is a run of its own."""
+CLASSES = 512
+"""Classes that are turned to rows at once."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that fill a box of an array (outer, classes, inner).
+    """Rows that fill a box of an array (outer, classes, inner)."""
 
-    Attributes
-    ----------
-    outer, count : int
-        The first outer index, and how many.
-    left, right : int
-        The inner indices; all of them where `count` is more than 1.
-    place : int
-        Of its first row among the rows that were cut.
-    """
-
+    #: The first outer index, and how many.
     outer: int
     count: int
+    #: The inner indices; all of them where `count` is more than 1.
     left: int
     right: int
+    #: The number of its first row among the rows that were cut.
     place: int
 
     @property
@@ -47,25 +41,16 @@ class Section:
         """How many they are."""
         return self.count * self.wide
 
-    def within(self, box: Array, other: Section) -> Array:
-        """Return these rows of a box (count, classes, wide) that holds those of another section."""
-        begin, left = self.outer - other.outer, self.left - other.left
-        return box[begin : begin + self.count, :, left : left + self.wide]
-
 
 @dataclass(frozen=True)
-class Layout:
-    """Where rows lie in an array without gaps, the last axis varying fastest.
+class RowLayout:
+    """Where the rows of a C-ordered array lie: row r at ``[r // inner, :, r % inner]``."""
 
-    Attributes
-    ----------
-    outer, classes, inner : int
-        The product of the axes before that of the classes, the classes, and the product of those
-        after it. Row r is at ``[r // inner, :, r % inner]``.
-    """
-
+    #: The product of the axes before that of the classes.
     outer: int
+    #: K.
     classes: int
+    #: The product of the axes after that of the classes: so many rows lie interleaved.
     inner: int
 
     @property
@@ -86,9 +71,7 @@ class Layout:
     def sections(self, start: int, stop: int) -> Iterator[Section]:
         """Cut rows into as few boxes as they fill: the end of an outer index, whole ones, the beginning of one.
 
-        Examples
-        --------
-        >>> for section in Layout(5, 10, 3).sections(1, 11):
+        >>> for section in RowLayout(5, 10, 3).sections(1, 11):
         ...     print(section)
         Section(outer=0, count=1, left=1, right=3, place=0)
         Section(outer=1, count=2, left=0, right=3, place=2)
@@ -103,18 +86,16 @@ class Layout:
             row += section.rows
 
 
-def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -> Layout | None:
+def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -> RowLayout | None:
     """Find the layout of rows along an axis; None where no such layout gives them in their order.
 
     The rows are in the order of the other axes, the last varying fastest. In Fortran order the
     array lies reversed, which keeps that order only where there is a single other axis.
 
-    Examples
-    --------
     >>> layout_of((8, 21, 4, 5), 1)
-    Layout(outer=8, classes=21, inner=20)
+    RowLayout(outer=8, classes=21, inner=20)
     >>> layout_of((6, 4), 1, fortran_order=True)
-    Layout(outer=1, classes=4, inner=6)
+    RowLayout(outer=1, classes=4, inner=6)
     >>> layout_of((6, 4, 3), 1, fortran_order=True) is None
     True
     """
@@ -122,14 +103,12 @@ def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -
         return None
     if fortran_order:
         shape, axis = shape[::-1], len(shape) - 1 - axis
-    return Layout(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+    return RowLayout(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
 
 
 def spread(rows: Array, box: Array) -> None:
     """Copy rows (n, K) into their box (count, K, wide), rounded to its dtype.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> box = np.zeros((1, 2, 3))
     >>> spread(np.arange(6.0).reshape(3, 2), box)
@@ -143,8 +122,6 @@ def spread(rows: Array, box: Array) -> None:
 def gather(box: Array, rows: Array) -> None:
     """Copy rows (n, K) out of their box (count, K, wide).
 
-    Examples
-    --------
     >>> import numpy as np
     >>> rows = np.empty((3, 2))
     >>> gather(np.array([[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]), rows)
@@ -153,15 +130,40 @@ def gather(box: Array, rows: Array) -> None:
     """
     count, classes, wide = box.shape
     to, lying = rows.reshape(count, wide, classes), box.transpose(0, 2, 1)
-    if classes * wide <= TILE_CELLS:
-        to[...] = lying
-        return
-    # NumPy copies in the order of the target, a row at a time, whose classes may all fall on the same
-    # lines of the cache (they do where `inner` is a power of two). A tile of few classes or of few rows
-    # stays in the cache until its lines are used up.
-    tall, broad = (TILE_CELLS // 8, 8) if wide >= MANY_ROWS else (16, TILE_CELLS // 16)
-    for outer in range(count):
-        for left in range(0, wide, tall):
-            for first in range(0, classes, broad):
-                tile = outer, slice(left, left + tall), slice(first, first + broad)
-                to[tile] = lying[tile]
+    # NumPy copies a row at a time: so many classes of neighbouring rows stay in the cache from row to row.
+    for first in range(0, classes, CLASSES):
+        to[:, :, first : first + CLASSES] = lying[:, :, first : first + CLASSES]
+
+
+class Place(NamedTuple):
+    """Where the numbers of an array begin in an open file."""
+
+    #: Unbuffered: many small reads would fill a buffer anew each time, and a full disk shows at the write itself.
+    stream: Any
+    offset: int = 0
+    name: str = "the array"
+
+
+def move(place: Place, tile: Array, corner: tuple[int, int, int], box: tuple[int, int, int], *, write: bool) -> None:
+    """Read or write a tile of the box (outer, tall, broad) that lies in a file, as few runs without gaps.
+
+    >>> import io, numpy as np
+    >>> box, tile = np.arange(12, dtype=np.uint8).reshape(2, 2, 3), np.empty((2, 1, 2), np.uint8)
+    >>> move(Place(io.BytesIO(box.tobytes())), tile, (0, 1, 1), (2, 2, 3), write=False)
+    >>> tile.tolist() == box[:, 1:, 1:].tolist()
+    True
+    """
+    _, tall, broad = box
+    count, height, width = tile.shape
+    size, view = tile.dtype.itemsize, bytes_of(tile)
+    run = width if width < broad else width * height if height < tall else width * height * count
+    for done in range(0, tile.size, run):
+        outer, row = divmod(done // width, height)
+        begins = ((corner[0] + outer) * tall + corner[1] + row) * broad + corner[2]
+        place.stream.seek(place.offset + begins * size)
+        rest = view[done * size : (done + run) * size]
+        while rest:
+            moved = place.stream.write(rest) if write else place.stream.readinto(rest)
+            if not moved and not write:
+                raise ends_early(place.name)
+            rest = rest[moved:]

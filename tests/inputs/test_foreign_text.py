@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.inputs.wording import brief, file_name, listed, shape_of, size_of
+from stablemax.inputs.foreign_text import brief, file_name, listed, shape_of, size_of
 
 
 @given(st.text(st.characters(exclude_categories=())), st.integers(60, 400))

@@ -1,18 +1,20 @@
-"""Opening what a user named: regular files only, so that nothing hangs and sizes mean something."""
+"""Opening and reading what a user named: regular files only, so that nothing hangs and sizes mean something."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.wording import brief, file_name
+from stablemax.inputs.foreign_text import brief, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHUNK = 2**20
+"""Bytes that are read at a time."""
 # O_NONBLOCK: a FIFO without a writer must not hang; O_NOCTTY: a terminal must not become ours.
 _FLAGS = (
     os.O_RDONLY
@@ -45,28 +47,11 @@ def _refuse_irregular(mode: int, shown_name: str) -> None:
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a regular file for reading bytes.
+    """Open a regular file for reading bytes; the caller closes it.
 
-    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of
-    them can hang the program.
+    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang
+    the program.
 
-    Parameters
-    ----------
-    path : str
-        The path as the user typed it.
-
-    Returns
-    -------
-    BinaryIO
-        The open file; the caller closes it.
-
-    Raises
-    ------
-    StablemaxError
-        When there is no readable regular file of that name.
-
-    Examples
-    --------
     >>> open_regular("no-such-file.npy")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: no-such-file.npy: no such file
@@ -96,11 +81,33 @@ def open_regular(path: str) -> BinaryIO:
         raise
 
 
-def length_of(stream: BinaryIO) -> int:
-    """Length of a file in bytes; its position stays.
+class Readable(Protocol):
+    """Anything with `read(n)` that gives bytes."""
 
-    Examples
-    --------
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Read at most `size` bytes."""
+        ...
+
+
+def read_exactly(stream: Readable, count: int) -> bytes:
+    """Read `count` bytes, or fewer where the stream ends before; memory grows with what arrives.
+
+    >>> import io
+    >>> read_exactly(io.BytesIO(b"abc"), 5)
+    b'abc'
+    """
+    pieces = bytearray()
+    while len(pieces) < count:
+        piece = stream.read(min(CHUNK, count - len(pieces)))
+        if not piece:
+            break
+        pieces += piece
+    return bytes(pieces)
+
+
+def length_of(stream: BinaryIO) -> int:
+    """Return the length of a file in bytes; its position stays.
+
     >>> import io
     >>> length_of(io.BytesIO(b"abc"))
     3
@@ -113,15 +120,8 @@ def length_of(stream: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn what the operating system reports while reading into a StablemaxError.
+    """Turn what the operating system reports while a file is read into a StablemaxError.
 
-    Parameters
-    ----------
-    name : str
-        The file's name, already fit for a message.
-
-    Examples
-    --------
     >>> with reading("logits.csv"):
     ...     raise OSError(5, "Input/output error")
     Traceback (most recent call last):

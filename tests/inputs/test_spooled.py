@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stablemax.inputs.spool import Spool, copied
+from stablemax.inputs.spooled import Spool, copied
 
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_again_from_memory_or_from_a_file(limit: int, te
     stored = spooled(array, limit)
     assert (stored.memory is None) == (array.nbytes > limit)
     assert len(list(temporary.iterdir())) == (array.nbytes > limit)
-    loaded = stored.load().array
+    loaded = stored.array
     assert loaded.tobytes() == array.tobytes()
     assert not loaded.flags.writeable
 
@@ -61,7 +61,7 @@ def test_the_file_lives_as_long_as_an_array_or_a_copy_of_it(temporary: Path) -> 
     again = replace(stored, name="again")
     del stored
     gc.collect()
-    assert again.load().array.sum() == 150
+    assert again.array.sum() == 150
     sent = pickle.loads(pickle.dumps(again))
     del again
     gc.collect()
@@ -72,7 +72,7 @@ def test_the_file_lives_as_long_as_an_array_or_a_copy_of_it(temporary: Path) -> 
 def test_a_mapping_outlives_the_file(temporary: Path) -> None:
     if os.name != "posix":
         pytest.skip("a mapped file cannot be removed here")
-    array = spooled(np.arange(150.0).reshape(50, 3), 0).load().array
+    array = spooled(np.arange(150.0).reshape(50, 3), 0).array
     gc.collect()
     assert list(temporary.iterdir()) == []
     assert array.sum() == 149 * 75
@@ -114,13 +114,13 @@ def test_writes_that_take_only_a_part_are_completed(monkeypatch: pytest.MonkeyPa
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
     array = np.arange(150.0).reshape(50, 3)
-    assert spooled(array, 0).load().array.tobytes() == array.tobytes()
+    assert spooled(array, 0).array.tobytes() == array.tobytes()
 
 
 @pytest.mark.parametrize("ending", ["", "raise SystemExit(3)", "raise KeyboardInterrupt", "1 / 0"])
 def test_no_file_is_left_when_the_program_ends(ending: str, temporary: Path) -> None:
     code = (
-        "import numpy as np, sys\nfrom stablemax.inputs.spool import Spool\n"
+        "import numpy as np, sys\nfrom stablemax.inputs.spooled import Spool\n"
         "with Spool('x', in_memory=0) as spool:\n"
         "    spool.write(np.ones(9)); kept = spool.stored((9,), np.dtype(float))\n"
         "kept_for_ever = [kept]; kept_for_ever.append(kept_for_ever)\nimport os; print(os.path.exists(kept.path))\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stablemax.inputs.files import open_regular
+from stablemax.inputs.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

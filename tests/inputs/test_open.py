@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 import pytest
 
-from stablemax.inputs.array_file import open_array, read_array
-from stablemax.inputs.layout import TableOptions
-from stablemax.inputs.naming import split_spec
-from stablemax.inputs.spool import IN_MEMORY
+from stablemax.inputs.file_format import IN_MEMORY, TableOptions
+from stablemax.inputs.open import open_array
+from stablemax.inputs.spec import split_spec
 
 if TYPE_CHECKING:
     from .conftest import Refusal
@@ -60,10 +59,10 @@ def test_each_format_is_read_by_extension_by_option_and_from_a_pipe(kind: str) -
     for name in (f"x.{kind}", f"X.{kind.upper()}", "x.dat"):
         Path(name).write_bytes(content(kind))
     read = [
-        read_array(f"x.{kind}"),
-        read_array(f"X.{kind.upper()}"),
-        read_array("x.dat", input_format=kind),
-        read_array("-", input_format=kind, stdin=pipe(content(kind))),
+        open_array(f"x.{kind}"),
+        open_array(f"X.{kind.upper()}"),
+        open_array("x.dat", input_format=kind),
+        open_array("-", input_format=kind, stdin=pipe(content(kind))),
     ]
     for file in read:
         assert file.array.tolist() == ARRAY.tolist()
@@ -77,22 +76,22 @@ def test_each_format_is_read_by_extension_by_option_and_from_a_pipe(kind: str) -
 @pytest.mark.parametrize(("kind", "found"), [("npy", "npy"), ("npz", "npz"), ("csv", "csv"), ("tsv", "csv")])
 def test_an_unknown_extension_is_decided_by_content(kind: str, found: str) -> None:
     Path("x.dat").write_bytes(content(kind))
-    assert read_array("x.dat").format == found
-    assert read_array("x.dat").array.tolist() == ARRAY.tolist()
+    assert open_array("x.dat").format == found
+    assert open_array("x.dat").array.tolist() == ARRAY.tolist()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("x.csv", "npy"), ("x.tsv", "npz"), ("x.npy", "npz"), ("x.npz", "npy")])
 def test_an_extension_that_contradicts_the_content_is_refused(name: str, kind: str, refusal: Refusal) -> None:
     Path(name).write_bytes(content(kind))
-    error = refusal(read_array, name)
+    error = refusal(open_array, name)
     assert error.message == f"{name}: holds {kind} data, but its name ends in {name[1:]}"
     assert error.hint == f"--input-format {kind}"
-    assert read_array(name, input_format=kind).array.tolist() == ARRAY.tolist()
+    assert open_array(name, input_format=kind).array.tolist() == ARRAY.tolist()
 
 
 def test_text_named_npy_is_refused(refusal: Refusal) -> None:
     Path("x.npy").write_bytes(content("csv"))
-    assert "is not a .npy file" in refusal(read_array, "x.npy").message
+    assert "is not a .npy file" in refusal(open_array, "x.npy").message
 
 
 @pytest.mark.parametrize(
@@ -110,15 +109,15 @@ def test_text_named_npy_is_refused(refusal: Refusal) -> None:
 def test_formats_of_others_are_named(start: bytes, what: str, refusal: Refusal) -> None:
     for name in ("x.dat", "x.csv"):
         Path(name).write_bytes(start)
-        assert what in refusal(read_array, name).message
+        assert what in refusal(open_array, name).message
 
 
 def test_standard_input_needs_a_format_unless_it_is_npy(refusal: Refusal) -> None:
-    assert read_array("-", stdin=pipe(content("npy"))).array.tolist() == ARRAY.tolist()
-    assert refusal(read_array, "-", stdin=pipe(content("csv"))).hint.startswith("--input-format csv")
-    assert refusal(read_array, "-", stdin=pipe(content("npz"))).hint.startswith("--input-format npz")
-    assert "is empty" in refusal(read_array, "-", stdin=pipe(b"")).message
-    assert "holds npy data" in refusal(read_array, "-", input_format="csv", stdin=pipe(content("npy"))).message
+    assert open_array("-", stdin=pipe(content("npy"))).array.tolist() == ARRAY.tolist()
+    assert refusal(open_array, "-", stdin=pipe(content("csv"))).hint.startswith("--input-format csv")
+    assert refusal(open_array, "-", stdin=pipe(content("npz"))).hint.startswith("--input-format npz")
+    assert "is empty" in refusal(open_array, "-", stdin=pipe(b"")).message
+    assert "holds npy data" in refusal(open_array, "-", input_format="csv", stdin=pipe(content("npy"))).message
 
 
 def test_a_terminal_is_refused(refusal: Refusal) -> None:
@@ -126,38 +125,38 @@ def test_a_terminal_is_refused(refusal: Refusal) -> None:
         def isatty(self) -> bool:
             return True
 
-    assert "is a terminal" in refusal(read_array, "-", input_format="csv", stdin=Terminal()).message
+    assert "is a terminal" in refusal(open_array, "-", input_format="csv", stdin=Terminal()).message
 
 
 def test_a_closed_standard_input_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert "is closed" in refusal(read_array, "-", input_format="csv").message
+    assert "is closed" in refusal(open_array, "-", input_format="csv").message
     gone = io.BytesIO()
     gone.close()
-    assert "is closed" in refusal(read_array, "-", input_format="csv", stdin=gone).message
+    assert "is closed" in refusal(open_array, "-", input_format="csv", stdin=gone).message
 
 
 def test_members_are_picked_by_name(refusal: Refusal) -> None:
     np.savez("x.npz", logits=ARRAY, labels=np.arange(2))
     Path("dump.bin").write_bytes(Path("x.npz").read_bytes())
-    file = read_array("x.npz:labels")
+    file = open_array("x.npz:labels")
     assert file.array.tolist() == [0, 1]
     assert file.name == "x.npz:labels"
-    assert read_array("dump.bin:labels").array.tolist() == [0, 1]
-    piped = read_array("-:labels", input_format="npz", stdin=pipe(Path("x.npz").read_bytes()))
+    assert open_array("dump.bin:labels").array.tolist() == [0, 1]
+    piped = open_array("-:labels", input_format="npz", stdin=pipe(Path("x.npz").read_bytes()))
     assert piped.array.tolist() == [0, 1]
-    assert "holds 2 arrays" in refusal(read_array, "x.npz").message
+    assert "holds 2 arrays" in refusal(open_array, "x.npz").message
     Path("x.csv").write_bytes(b"1,2")
-    assert "no member 'a'" in refusal(read_array, "x.csv:a").message
-    assert refusal(read_array, "none.npz:a").message == "none.npz: no such file"
+    assert "no member 'a'" in refusal(open_array, "x.csv:a").message
+    assert refusal(open_array, "none.npz:a").message == "none.npz: no such file"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="colons in names")
 def test_a_file_whose_name_has_a_colon_is_read() -> None:
     for name in ("run:1.csv", "a.npz:logits"):
         Path(name).write_bytes(b"1,2")
-    assert read_array("run:1.csv").array.tolist() == [[1, 2]]
-    assert read_array("a.npz:logits").array.tolist() == [[1, 2]]
+    assert open_array("run:1.csv").array.tolist() == [[1, 2]]
+    assert open_array("a.npz:logits").array.tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -172,15 +171,15 @@ def test_a_drive_and_a_member_are_told_apart() -> None:
 
 
 def test_an_unknown_format_is_refused(refusal: Refusal) -> None:
-    assert "'xlsx' is unknown" in refusal(read_array, "x", input_format="xlsx").message
+    assert "'xlsx' is unknown" in refusal(open_array, "x", input_format="xlsx").message
 
 
 def test_options_and_notes_of_a_table_are_passed_on() -> None:
     Path("x.csv").write_text("a,y\n5,1\n")
-    file = read_array("x.csv", table=TableOptions(label_column="y"))
+    file = open_array("x.csv", table=TableOptions(label_column="y"))
     assert file.array.tolist() == [[5]]
     assert file.labels is not None
-    assert file.labels.tolist() == [1]
+    assert file.labels.array.tolist() == [1]
     assert file.notes == ("x.csv: line 1 taken as a header (a, y)",)
 
 
@@ -202,7 +201,7 @@ def test_a_large_array_from_a_pipe_is_kept_in_a_temporary_file(monkeypatch: pyte
         stored = open_array("-", stdin=stream)
     assert stored.memory is None
     assert [str(path.resolve()) for path in Path("temporary").iterdir()] == [stored.path]
-    assert stored.load().array.tobytes() == array.tobytes()
+    assert stored.array.tobytes() == array.tobytes()
     del stored
     assert list(Path("temporary").iterdir()) == []
 

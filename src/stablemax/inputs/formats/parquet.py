@@ -1,25 +1,27 @@
-"""Parquet: numeric columns as classes, or one column of lists; the only module that knows pyarrow."""
+"""Parquet: numeric columns as classes, or one column of lists."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.layout import label_place
-from stablemax.inputs.rows import Part
-from stablemax.inputs.spool import IN_MEMORY, Spool
-from stablemax.inputs.wording import brief
+from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.formats.table_layout import label_place
+from stablemax.inputs.spooled import Spool
+from stablemax.inputs.stored_rows import Part
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stablemax.formats import Array
-    from stablemax.inputs.layout import TableOptions
+    from stablemax.inputs.file_format import OpenedFile, TableOptions
     from stablemax.inputs.stored import StoredArray
 
 BATCH_CELLS = 2**18
@@ -48,53 +50,31 @@ _INDEX = "__index_level_0__"
 """What pandas calls its index where that is no plain count."""
 
 
-def open_parquet(stream: BinaryIO, options: TableOptions, name: str, *, in_memory: int = IN_MEMORY) -> StoredArray:
+def open_parquet(file: OpenedFile) -> StoredArray:
     """Read a Parquet file, batch by batch.
 
-    Every numeric column is a class; a file of one column of lists has a row of logits in each list.
-    Numbers keep their type where all columns have the same one, else they become float64.
+    Every numeric column is a class; a file of one column of lists has a row of logits in each list. Numbers keep
+    their type where all columns have the same one, else they become float64; labels are float64.
 
-    Parameters
-    ----------
-    stream : BinaryIO
-        The file; it can seek.
-    options : TableOptions
-        The label column, and whether the first column is an index; the rest is for text.
-    name : str
-        For messages, already fit for one.
-    in_memory : int
-        Most bytes to keep in memory.
-
-    Returns
-    -------
-    StoredArray
-        (N, K), with the label column as float64 (N,).
-
-    Raises
-    ------
-    StablemaxError
-        When pyarrow is missing, the file is damaged, or a column does not hold numbers alone.
-
-    Examples
-    --------
     >>> import io
-    >>> from stablemax.inputs.layout import TableOptions
-    >>> open_parquet(io.BytesIO(b"PAR1"), TableOptions(), "x.parquet")  # doctest: +ELLIPSIS
+    >>> from stablemax.inputs.file_format import OpenedFile
+    >>> open_parquet(OpenedFile(io.BytesIO(b"PAR1"), "x.parquet"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: x.parquet: ...
     """
+    name, in_memory = file.name, file.in_memory
     parquet = _pyarrow(name)
     notes: list[str] = []
     with _errors(name), Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
-        file = parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
-        schema = file.schema_arrow  # made anew each time that it is asked for
-        columns, label = _columns(schema, options, name, notes)
+        opened = parquet.ParquetFile(file.stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        schema = opened.schema_arrow  # made anew each time that it is asked for
+        columns, label = _columns(schema, file.table, name, notes)
         types = [schema.field(at).type for at in columns]
         lists = len(columns) == 1 and _is_list(types[0])
         _check_types(schema, [*columns, *([] if label is None else [label])], name, lists=lists)
-        table = _Table(file, name, schema.names, _dtype(types), max(OPEN_BYTES, in_memory // 2))
+        table = _Groups(opened, name, schema.names, _dtype(types), max(OPEN_BYTES, in_memory // 2))
         count, width = 0, None if lists else len(columns)
-        for group in range(file.num_row_groups):
+        for group in range(opened.num_row_groups):
             start = count
             if lists:
                 count, width = table.copy_lists(group, columns[0], start, width, values)
@@ -106,11 +86,11 @@ def open_parquet(stream: BinaryIO, options: TableOptions, name: str, *, in_memor
             raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
         if table.inexact:
             notes.append(f"{name}: {table.inexact[0]}")
-        found = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
-        return values.stored((count, width), table.dtype, format="parquet", labels=found, notes=tuple(notes))
+        targets = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
+        return values.stored((count, width), table.dtype, format="parquet", labels=targets, notes=tuple(notes))
 
 
-class _Table:
+class _Groups:
     """A Parquet file, a row group at a time; of its columns so many at once as memory allows."""
 
     def __init__(self, file: Any, name: str, names: Sequence[str], dtype: np.dtype[Any], at_once: int) -> None:
@@ -325,3 +305,13 @@ def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> l
     if row is None:
         return []
     return [f"column {brief(column, 120)}, row {start + row:,}: {int(numbers[row])} is not exact in float64"]
+
+
+FORMAT = FileFormat(
+    "parquet",
+    "a table of columns",
+    (".parquet", ".pq"),
+    open_parquet,
+    begins=re.compile(rb"PAR1"),
+    is_table=True,
+)

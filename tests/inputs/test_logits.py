@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.inputs.array_file import read_array
-from stablemax.inputs.layout import TableOptions
-from stablemax.inputs.problem import Source, as_problem, restore
-from stablemax.inputs.source import ArrayFile
+from stablemax.inputs.file_format import TableOptions
+from stablemax.inputs.logits import Source, as_problem, restore
+from stablemax.inputs.open import open_array
+from stablemax.inputs.stored import StoredArray
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def test_two_dimensions_stay_a_view() -> None:
 def test_a_mapped_file_stays_mapped(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((2**10, 2**10)))
-    file = read_array(str(path))
+    file = open_array(str(path))
     tracemalloc.start()
     assert np.shares_memory(as_problem(file).logits, file.array)
     assert tracemalloc.get_traced_memory()[1] < 2**20
@@ -196,7 +196,7 @@ def test_row_counts_are_compared_before_data_are_read(tmp_path: Path, refusal: A
         (tmp_path / name).write_bytes(raw[:10] + text.encode())
         os.truncate(tmp_path / name, len(raw) + 8 * int(np.prod(shape)))
     tracemalloc.start()
-    error = refusal(as_problem, read_array(str(tmp_path / "x.npy")), read_array(str(tmp_path / "y.npy")))
+    error = refusal(as_problem, open_array(str(tmp_path / "x.npy")), open_array(str(tmp_path / "y.npy")))
     assert "1,048,575 labels for 1,048,576 rows" in error.message
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
@@ -235,7 +235,7 @@ def test_integers_and_small_formats_stay_as_they_are() -> None:
 
 def test_the_label_column_of_a_table_is_used(tmp_path: Path, refusal: Any) -> None:
     (tmp_path / "x.csv").write_text("a,b,y\n5,6,1\n7,8,0\n")
-    file = read_array(str(tmp_path / "x.csv"), table=TableOptions(label_column="y"))
+    file = open_array(str(tmp_path / "x.csv"), table=TableOptions(label_column="y"))
     problem = as_problem(file)
     assert problem.logits.tolist() == [[5, 6], [7, 8]]
     assert problem.labels is not None
@@ -248,14 +248,14 @@ def test_the_label_column_of_a_table_is_used(tmp_path: Path, refusal: Any) -> No
 
 def test_a_table_of_one_column_is_a_list_of_labels(tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_text("label\n1\n0\n")
-    problem = as_problem(counted(2, 3), read_array(str(tmp_path / "y.csv")))
+    problem = as_problem(counted(2, 3), open_array(str(tmp_path / "y.csv")))
     assert problem.labels is not None
     assert problem.labels.tolist() == [1, 0]
     assert "taken as a header (label)" in problem.notes[0]
 
 
 def test_notes_on_soft_targets_are_passed_on() -> None:
-    (note,) = as_problem(counted(2, 2), ArrayFile(np.ones((2, 2)), name="t.npy")).notes
+    (note,) = as_problem(counted(2, 2), StoredArray.of(np.ones((2, 2)), name="t.npy")).notes
     assert note.startswith("t.npy: soft targets of 2 rows do not sum to 1")
 
 

@@ -1,17 +1,16 @@
-"""Lines to numbers: NumPy's parser for whole blocks, an exact pass to name the place of a mistake."""
+"""Lines to cells and cells to numbers, one by one: the pass that names the place of a mistake."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.wording import brief
+from stablemax.inputs.foreign_text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +45,6 @@ def is_number(cell: str) -> bool:
     Plain decimal notation, `nan`, `inf` and `infinity` in any case: not what Python reads as well,
     such as `1_000`.
 
-    Examples
-    --------
     >>> [is_number(cell) for cell in ("1e-3", "-inf", "1_000", "0x10", "")]
     [True, True, False, False, False]
     """
@@ -57,8 +54,6 @@ def is_number(cell: str) -> bool:
 def is_missing_word(cell: str) -> bool:
     """Whether a cell is a word for a missing value.
 
-    Examples
-    --------
     >>> is_missing_word("N/A")
     True
     """
@@ -68,26 +63,6 @@ def is_missing_word(cell: str) -> bool:
 def split(line: str, delimiter: str, place: str) -> list[str]:
     """Split a line into cells, without quotes and blanks around them.
 
-    Parameters
-    ----------
-    line : str
-        One line.
-    delimiter : str
-        One character; a space stands for any run of blanks.
-    place : str
-        File and line, for messages.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    StablemaxError
-        When there are too many columns, or a quote is not closed.
-
-    Examples
-    --------
     >>> split('1, "2.5",x', ",", "a.csv: line 1")
     ['1', '2.5', 'x']
     >>> split("  1   2 ", " ", "a.txt: line 1")
@@ -116,89 +91,6 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
     return [cell.strip() for cell in cells] or [""]
 
 
-def parse_block(lines: Sequence[str], delimiter: str, width: int, *, skip_first: bool) -> np.ndarray | None:
-    """Parse lines in C, or decline.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        At least one.
-    delimiter : str
-        As for `split`.
-    width : int
-        Cells in each line.
-    skip_first : bool
-        Whether the first column may hold text, and is left out.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        float64 of shape (lines, cells), or None where only `parse_lines` can tell what is right.
-
-    Examples
-    --------
-    >>> parse_block(["1,2"], ",", 2, skip_first=False)
-    array([[1., 2.]])
-    >>> parse_block(["1,1e400"], ",", 2, skip_first=False) is None
-    True
-    """
-    # NumPy keeps some 20 bytes for every cell of a line; the exact pass gives up at the limit.
-    if any(len(line) > COLUMN_LIMIT and line.count(delimiter) >= COLUMN_LIMIT for line in lines):
-        return None
-    if any('"' in line for line in lines):
-        unquoted = _unquoted("\n".join(lines), delimiter)
-        if unquoted is None:
-            return None
-        lines = unquoted.split("\n")
-    if skip_first:
-        # Not by `usecols`, under which NumPy does not notice ragged rows.
-        lines = [_after_first(line, delimiter) for line in lines]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of lines without any data, which are refused below
-            values: np.ndarray = np.loadtxt(
-                lines,
-                dtype=np.float64,
-                delimiter=None if delimiter == " " else delimiter,
-                comments=None,
-                ndmin=2,
-            )
-    except (ValueError, OverflowError):
-        return None
-    # NumPy passes over blank lines, and reads 1e400 as inf.
-    if values.shape != (len(lines), width - skip_first):
-        return None
-    infinite = int(np.count_nonzero(np.isinf(values)))
-    if infinite and "\n".join(lines).lower().count("inf") != infinite:
-        return None
-    return values
-
-
-def _after_first(line: str, delimiter: str) -> str:
-    return line.partition(delimiter)[2] if delimiter != " " else "".join(line.split(None, 1)[1:])
-
-
-def _unquoted(text: str, delimiter: str) -> str | None:
-    """Take quotes off that enclose whole cells; decline any others, as NumPy reads '"1"2' as 12."""
-    ends = " \t\n" if delimiter == " " else f"{delimiter}\n"
-    pieces = text.split('"')
-    between = set(pieces[2:-1:2])
-    first, last = pieces[0].strip(" ")[-1:], pieces[-1].strip(" ")[:1]
-    if delimiter == " ":
-        first, last = pieces[0][-1:], pieces[-1][:1]
-    else:
-        between = {piece.strip(" ") for piece in between}
-    inside = "".join(pieces[1::2])
-    fits = (
-        len(pieces) % 2 == 1
-        and first in ends
-        and last in ends
-        and all(piece and piece[0] in ends and piece[-1] in ends for piece in between)
-        and not any(sign in inside for sign in ends)
-    )
-    return "".join(pieces) if fits else None
-
-
 def parse_lines(
     lines: Sequence[str],
     numbers: Sequence[int],
@@ -211,29 +103,6 @@ def parse_lines(
 ) -> np.ndarray:
     """Parse lines cell by cell and refuse the first mistake with its place.
 
-    Parameters
-    ----------
-    lines, delimiter, width, skip_first
-        As for `parse_block`.
-    numbers : sequence of int
-        The number of each line in the file, counted from 1.
-    name : str
-        For messages, already fit for one.
-    header : sequence of str
-        Names of the columns; may be empty.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 of shape (lines, cells).
-
-    Raises
-    ------
-    StablemaxError
-        At the first ragged row, missing cell or cell that is not a number.
-
-    Examples
-    --------
     >>> parse_lines(["1,two"], [7], ",", 2, skip_first=False, name="a.csv", header=("x", "y"))
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: a.csv: line 7, column 2 (y): 'two' is not a number
@@ -302,8 +171,6 @@ def _hint(cell: str, delimiter: str) -> str:
 def _hint_of_commas(cell: str, delimiter: str) -> str:
     """Say what to do about commas within a number; empty where there are none.
 
-    Examples
-    --------
     >>> _hint_of_commas("1,5", ";")
     "write decimal points instead of commas: sed 's/,/./g' FILE"
     >>> _hint_of_commas("1,234,567", ";")

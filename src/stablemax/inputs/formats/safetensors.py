@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import length_of
-from stablemax.inputs.npy import MAX_DIMENSIONS, read_exactly
+from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.foreign_text import brief, listed, size_of
+from stablemax.inputs.formats.npy import literal, shape_in_header
+from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.wording import brief, listed, size_of
+
+if TYPE_CHECKING:
+    from stablemax.inputs.file_format import OpenedFile
 
 HEADER_LIMIT = 8 * 2**20
 """Longest table of contents, in bytes: some 70,000 tensors; bounds what parsing it costs."""
@@ -35,42 +40,20 @@ _NUMPY = {
 _ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
-def open_safetensors(stream: BinaryIO, path: str, member: str | None, name: str) -> StoredArray:
-    """Find one tensor of an open safetensors file.
+def open_safetensors(file: OpenedFile) -> StoredArray:
+    """Find one tensor of a safetensors file: the named one, or the only one; none of its numbers is read yet.
 
-    Parameters
-    ----------
-    stream : BinaryIO
-        The file, at its beginning; it can seek.
-    path : str
-        Its path or address.
-    member : str or None
-        The tensor's name. May be left out where there is only one.
-    name : str
-        What to call the file in messages, already fit for one.
+    bfloat16 and the 8-bit formats are the dtypes of ml_dtypes.
 
-    Returns
-    -------
-    StoredArray
-        None of its numbers is read yet; bfloat16 and the 8-bit formats are the dtypes of ml_dtypes.
-
-    Raises
-    ------
-    StablemaxError
-        When the table of contents is damaged, or the tensor is missing, ambiguous, or not of numbers.
-
-    Examples
-    --------
     >>> import io
+    >>> from stablemax.inputs.file_format import OpenedFile
     >>> header = b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     >>> content = len(header).to_bytes(8, "little") + header + bytes(8)
-    >>> stored = open_safetensors(io.BytesIO(content), "x.safetensors", "x", "x.safetensors")
+    >>> stored = open_safetensors(OpenedFile(io.BytesIO(content), "x.safetensors", "x.safetensors"))
     >>> stored.shape, stored.dtype.name, stored.offset
     ((2,), 'float32', 62)
-    >>> open_safetensors(io.BytesIO(content), "x.safetensors", "y", "x.safetensors")
-    Traceback (most recent call last):
-    stablemax.errors.StablemaxError: x.safetensors: holds no tensor named y
     """
+    stream, name, member = cast("BinaryIO", file.stream), file.name, file.member
     size = length_of(stream)
     begin, declared = _contents(stream, size, name)
     places = {tensor: _place(entry, tensor, name) for tensor, entry in declared.items()}
@@ -78,16 +61,17 @@ def open_safetensors(stream: BinaryIO, path: str, member: str | None, name: str)
     chosen = _chosen(list(declared), member, name)
     called = f"{name}:{brief(chosen, 120)}"
     dtype = _dtype(declared[chosen]["dtype"], called)
-    shape = _shape(declared[chosen]["shape"], dtype.itemsize, called)
+    shape = shape_in_header(declared[chosen]["shape"], dtype.itemsize, f"{called}: the shape", _RESAVE, list)
     start, end = places[chosen]
     expected = math.prod(shape) * dtype.itemsize
     if expected != end - start:
         raise StablemaxError(
-            f"{called}: {_literal(declared[chosen]['shape'])} of {dtype.name} make {size_of(expected)}, "
+            f"{called}: {literal(declared[chosen]['shape'])} of {dtype.name} make {size_of(expected)}, "
             f"but the file keeps {size_of(end - start)} for it",
             _RESAVE,
         )
-    return StoredArray(shape, dtype, name if member is None else called, "safetensors", path=path, offset=begin + start)
+    called = name if member is None else called
+    return StoredArray(shape, dtype, called, "safetensors", path=file.path, offset=begin + start)
 
 
 def _contents(stream: BinaryIO, size: int, name: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -135,9 +119,9 @@ def _place(entry: object, tensor: str, name: str) -> tuple[int, int]:
         raise StablemaxError(f"{called}: must declare dtype, shape and data_offsets", _RESAVE)
     place = entry["data_offsets"]
     if not isinstance(place, list) or len(place) != 2 or not all(type(n) is int and n >= 0 for n in place):
-        raise StablemaxError(f"{called}: data_offsets are {_literal(place)}, not two positions", _RESAVE)
+        raise StablemaxError(f"{called}: data_offsets are {literal(place)}, not two positions", _RESAVE)
     if place[0] > place[1]:
-        raise StablemaxError(f"{called}: data_offsets {_literal(place)} run backwards", _RESAVE)
+        raise StablemaxError(f"{called}: data_offsets {literal(place)} run backwards", _RESAVE)
     return place[0], place[1]
 
 
@@ -181,22 +165,17 @@ def _dtype(declared: object, name: str) -> np.dtype[Any]:
 
         return np.dtype(getattr(ml_dtypes, _ML_DTYPES[declared]))
     raise StablemaxError(
-        f"{name}: holds numbers of type {_literal(declared)}, which are not read",
+        f"{name}: holds numbers of type {literal(declared)}, which are not read",
         f"types are {', '.join([*_NUMPY, *_ML_DTYPES])}",
     )
 
 
-def _shape(declared: object, itemsize: int, name: str) -> tuple[int, ...]:
-    if not isinstance(declared, list) or not all(type(n) is int and n >= 0 for n in declared):
-        raise StablemaxError(f"{name}: the shape is {_literal(declared)}, not a list of sizes", _RESAVE)
-    if len(declared) > MAX_DIMENSIONS:
-        raise StablemaxError(f"{name}: has {len(declared):,} dimensions", f"at most {MAX_DIMENSIONS} are possible")
-    # NumPy refuses such a shape even where another entry is 0 and no data follow.
-    if math.prod(n for n in declared if n) * itemsize >= 2**63:
-        raise StablemaxError(f"{name}: the shape {_literal(declared)} is larger than any memory", _RESAVE)
-    return tuple(declared)
-
-
-def _literal(value: object) -> str:
-    # A hostile list of a million entries is never written out whole.
-    return brief(repr(value[:9] if isinstance(value, list | str) else value), 160)
+FORMAT = FileFormat(
+    "safetensors",
+    "tensors as Hugging Face saves them",
+    (".safetensors",),
+    open_safetensors,
+    # A length below 2**32 has NUL bytes, which no text has.
+    begins=re.compile(rb".{4}\0{4}\{", re.DOTALL),
+    members="tensor",
+)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.npy import read_exactly
+from stablemax.inputs.regular_file import read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.inputs.npy import Readable
+    from stablemax.inputs.regular_file import Readable
 
 LINE_LIMIT = 16 * 2**20
 """Longest line, in bytes of UTF-8."""
-BLOCK = 2**18
-"""Bytes that are read at a time: a block and what is made of it stay in the cache."""
+BLOCK = 2**20
+"""Bytes that are read at a time."""
 
 TO_NPY = "convert it to .npy, which is mapped instead of read: numpy.save('logits.npy', x)"
 _BOMS = (
@@ -28,18 +28,12 @@ _BOMS = (
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some whole lines of a text.
+class TextBlock:
+    """Some whole lines of a text."""
 
-    Attributes
-    ----------
-    data : bytes
-        The lines in UTF-8, joined by line feeds, without the last line feed.
-    first : int
-        The number of the first line, counted from 1.
-    """
-
+    #: The lines in UTF-8, joined by line feeds, without the last line feed.
     data: bytes
+    #: The number of the first line, counted from 1.
     first: int
 
     @property
@@ -48,35 +42,15 @@ class Block:
         return self.data.decode()
 
 
-def blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[Block]:
+def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[TextBlock]:
     r"""Check a text and give it in blocks of whole lines.
 
     Line ends of any system become line feeds. A byte order mark is taken off and noted.
 
-    Parameters
-    ----------
-    stream : Readable
-        The bytes.
-    name : str
-        For messages, already fit for one.
-    notes : list of str
-        What was found out is appended here.
-
-    Yields
-    ------
-    Block
-
-    Raises
-    ------
-    StablemaxError
-        When the bytes are not text, or a line is too long.
-
-    Examples
-    --------
     >>> import io
     >>> notes = []
-    >>> list(blocks(io.BytesIO(b"\xef\xbb\xbf1,2\r\n3,4\r\n"), "logits.csv", notes))
-    [Block(data=b'1,2\n3,4', first=1)]
+    >>> list(text_blocks(io.BytesIO(b"\xef\xbb\xbf1,2\r\n3,4\r\n"), "logits.csv", notes))
+    [TextBlock(data=b'1,2\n3,4', first=1)]
     >>> notes
     ['logits.csv: UTF-8 byte order mark taken off']
     """
@@ -102,7 +76,7 @@ def blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[Block]:
             )
         if whole:
             _check_text(whole, name, first)
-            yield Block(whole.removesuffix(b"\n"), first)
+            yield TextBlock(whole.removesuffix(b"\n"), first)
             first += whole.count(10)
 
 

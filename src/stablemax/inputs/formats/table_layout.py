@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.cells import is_missing_word, is_number, split
-from stablemax.inputs.wording import brief, listed
+from stablemax.inputs.foreign_text import brief, listed
+from stablemax.inputs.formats.table_cells import is_missing_word, is_number, split
 from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from stablemax.inputs.file_format import TableOptions
 
 _WORDS = {
     "comma": ",",
@@ -32,64 +34,26 @@ _LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
 
 
 @dataclass(frozen=True)
-class TableOptions:
-    """How to read a table; None means: find out, and say so.
+class TableLayout:
+    """What was found out."""
 
-    Attributes
-    ----------
-    delimiter : str or None
-        One character, or a word: comma, semicolon, tab, pipe, space (any run of blanks).
-    header : bool or None
-        Whether the first line names the columns.
-    index_column : bool or None
-        Whether the first column numbers or names the rows, and is left out.
-    comment : str
-        Lines that begin so are left out; empty: no line is.
-    label_column : str or None
-        The column to take out as labels: its name, or its number counted from 0 over all the
-        columns of the file.
-    """
-
-    delimiter: str | None = None
-    header: bool | None = None
-    index_column: bool | None = None
-    comment: str = "#"
-    label_column: str | None = None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What was found out.
-
-    Attributes
-    ----------
-    delimiter : str
-        One character; a space stands for any run of blanks.
-    width : int
-        Columns of the file.
-    header : tuple of str
-        Names of all the columns; empty without a header.
-    index_column : bool
-        Whether the first column is left out.
-    index_guessed : bool
-        Whether that still has to be confirmed by the values 0 to N - 1.
-    label_column : int or None
-        Where the labels are, counted from 0.
-    """
-
+    #: One character; a space stands for any run of blanks.
     delimiter: str
+    #: Columns of the file.
     width: int
+    #: Names of all the columns; empty without a header.
     header: tuple[str, ...]
+    #: Whether the first column is left out.
     index_column: bool
+    #: Whether that still has to be confirmed by the values 0 to N - 1.
     index_guessed: bool
+    #: Where the labels are, counted from 0.
     label_column: int | None
 
 
 def delimiter_named(word: str) -> str:
     r"""Turn what a user typed into one character.
 
-    Examples
-    --------
     >>> delimiter_named("tab")
     '\t'
     >>> delimiter_named("ab")
@@ -115,35 +79,10 @@ def find_layout(
     plain: str,
     name: str,
     notes: list[str],
-) -> Layout:
+) -> TableLayout:
     """Find out how a table is laid out.
 
-    Parameters
-    ----------
-    lines : sequence of str
-        Its first lines, without comments; at least one, none of them blank.
-    numbers : sequence of int
-        Their numbers in the file.
-    options : TableOptions
-        What the user says.
-    plain : str
-        The delimiter that needs no announcement: a comma in .csv, a tab in .tsv.
-    name : str
-        For messages, already fit for one.
-    notes : list of str
-        What was found out is appended here.
-
-    Returns
-    -------
-    Layout
-
-    Raises
-    ------
-    StablemaxError
-        When an option does not fit the table.
-
-    Examples
-    --------
+    >>> from stablemax.inputs.file_format import TableOptions
     >>> notes = []
     >>> layout = find_layout(["a;b", "1;2"], [1, 2], TableOptions(), plain=",", name="x.csv", notes=notes)
     >>> layout.delimiter, layout.header
@@ -190,7 +129,7 @@ def find_layout(
             for place, title in enumerate(names, start=1)
             if title.lower() in _LABEL_NAMES
         )
-    return Layout(delimiter, len(first), names, index, guessed, label)
+    return TableLayout(delimiter, len(first), names, index, guessed, label)
 
 
 def _delimiter(lines: Sequence[str], plain: str) -> str:
@@ -225,8 +164,6 @@ def _is_header(cells: Sequence[str]) -> bool:
 def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
     """Find the column that --label-column means: by its name, else by its number.
 
-    Examples
-    --------
     >>> label_place("y", ("a", "y"), 2, "x.csv"), label_place("0", ("a", "y"), 2, "x.csv")
     (1, 0)
     """

@@ -22,20 +22,13 @@ SUM_TOLERANCE = 1e-3
 class Noticed:
     """How often something occurs, and where first; the counts of blocks merge in any order.
 
-    Attributes
-    ----------
-    count : int
-        How often.
-    first : tuple of (int, str) or None
-        The row, and the place in words.
-
-    Examples
-    --------
     >>> Noticed(1, (7, "row 7")) + Noticed(2, (3, "row 3"))
     Noticed(count=3, first=(3, 'row 3'))
     """
 
+    #: How often.
     count: int = 0
+    #: The row, and the place in words.
     first: tuple[int, str] | None = None
 
     def __add__(self, other: Noticed) -> Noticed:
@@ -49,15 +42,7 @@ class Noticed:
 
 
 def odd_targets(targets: Array, first_row: int = 0) -> Noticed:
-    """Count soft targets that do not sum to 1; they are allowed, as in PyTorch.
-
-    Parameters
-    ----------
-    targets : ndarray (N, K)
-        Already checked.
-    first_row : int
-        The number of the first of them.
-    """
+    """Count soft targets that do not sum to 1; they are allowed, as in PyTorch."""
     with np.errstate(over="ignore"):
         sums = targets.sum(axis=1, dtype=np.float64)
     wrong = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE))
@@ -70,8 +55,6 @@ def odd_targets(targets: Array, first_row: int = 0) -> Noticed:
 def inexact_in_float64(rows: Array) -> Array | None:
     """Mark integers (N, K) that float64 cannot hold; None where no number of the dtype can be one.
 
-    Examples
-    --------
     >>> inexact_in_float64(np.array([[2**53, 2**53 + 1]]))
     array([[False,  True]])
     """
@@ -108,8 +91,6 @@ def _blocks(array: Array) -> Iterator[tuple[int, Array]]:
 def soft_target_notes(found: Noticed, name: str) -> tuple[str, ...]:
     """Word what `odd_targets` counted.
 
-    Examples
-    --------
     >>> soft_target_notes(odd_targets(np.array([[0.5, 0.5], [1.0, 1.0]])), "targets.npy")
     ('targets.npy: soft targets of 1 row do not sum to 1; the first is row 1 with 2',)
     """
