@@ -33,7 +33,7 @@ def documented(x: Any) -> Any:
 
 
 def lines_of(function: Any) -> list[str]:
-    return [line.text.strip() for line in listing([function.__code__], {})]
+    return [text.strip() for text in listing([function.__code__], {}).values()]
 
 
 def test_decorators_docstrings_and_empty_lines_are_left_out() -> None:
@@ -53,8 +53,8 @@ def test_code_without_a_source_has_only_the_lines_that_ran() -> None:
 def test_lines_that_ran_outside_of_functions_are_listed() -> None:
     function = lambda x: x + 1  # noqa: E731 - a lambda is what is listed
     ran = {function.__code__.co_filename: {function.__code__.co_firstlineno}}
-    (line,) = listing([function.__code__], ran)
-    assert line.text.strip().startswith("function = lambda x: x + 1")
+    (text,) = listing([function.__code__], ran).values()
+    assert text.strip().startswith("function = lambda x: x + 1")
 
 
 def test_a_file_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ from stablemax.errors import StablemaxError
 from stablemax.trace.blame import Traced
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
-from stablemax.trace.numpy.traced_code import code_of
+from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
 from stablemax.trace.source_lines import scalar_conversions
 from stablemax.trace.story import told
+from stablemax.trace.traced_code import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
     >>> float(run.value[0]), float(run.exact[0])
     (inf, 1000.0)
     """
-    run = run_decided(function, (x, *others), code_of(function).tape(watch=False))
+    run = run_decided(function, (x, *others), Tape(code_of(function), watch=False))
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
     return replace(run, exact=None, not_followed=lost) if lost else run
 

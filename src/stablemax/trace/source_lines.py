@@ -9,7 +9,6 @@ import linecache
 import os
 import sys
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +17,8 @@ if TYPE_CHECKING:
     from types import CodeType
 
 
-@dataclass(frozen=True)
-class SourceLine:
-    """A line of a file."""
-
-    file: str
-    line: int
-    text: str
-
-
-def listing(codes: Iterable[CodeType], lines: dict[str, set[int]]) -> list[SourceLine]:
-    """Return the lines of functions, file by file in the order in which the functions first ran.
+def listing(codes: Iterable[CodeType], ran: dict[str, set[int]]) -> dict[tuple[str, int], str]:
+    """Return the lines of functions, by file and number, file by file in the order in which the functions first ran.
 
     Decorators and docstrings are left out. Where the source cannot be cut into functions (a lambda, code of a string)
     the lines that ran are listed.
@@ -36,14 +26,14 @@ def listing(codes: Iterable[CodeType], lines: dict[str, set[int]]) -> list[Sourc
     wanted: dict[str, set[int]] = {}
     for code in codes:
         wanted.setdefault(code.co_filename, set()).update(_body(code))
-    for file, ran in lines.items():
-        wanted.setdefault(file, set()).update(ran)
-    return [
-        SourceLine(file, n, linecache.getline(file, n).rstrip("\n").expandtabs())
+    for file, numbers in ran.items():
+        wanted.setdefault(file, set()).update(numbers)
+    return {
+        (file, n): linecache.getline(file, n).rstrip("\n").expandtabs()
         for file, numbers in wanted.items()
         for n in sorted(numbers)
         if linecache.getline(file, n)
-    ]
+    }
 
 
 def _body(code: CodeType) -> set[int]:

@@ -178,7 +178,7 @@ def _lines(traced: Traced, run: Run, blame: Blame | None) -> tuple[TracedLine, .
         site = record.seen.site
         operations.setdefault((site.file, site.line), []).append(_operation(traced, record))
         ran.setdefault(site.file, set()).add(site.line)
-    texts = {(s.file, s.line): s.text for s in listing(run.functions, ran)}
+    texts = listing(run.functions, ran)
     # Code without source, an operator of C or a line typed in, has its operations all the same.
     texts.update({key: traced.name for key in operations if key not in texts})
     return tuple(

@@ -45,7 +45,7 @@ def following(tape: Tape) -> Iterator[None]:
             wrapper = wrap(original, tape)
             replaced.append((vars(np), name, original))
             setattr(np, name, wrapper)
-            for names in tape.namespaces:
+            for names in tape.code.namespaces:
                 for alias in [k for k, v in names.items() if v is original]:
                     replaced.append((names, alias, original))
                     names[alias] = wrapper

@@ -17,10 +17,10 @@ from stablemax.trace import exact_cells as cells
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
-from stablemax.trace.numpy.tape import Tape, boundary
-from stablemax.trace.numpy.traced_code import Code
+from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
 from stablemax.trace.source_lines import scalar_conversions
+from stablemax.trace.traced_code import Code, boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,19 +39,19 @@ class NumpyCode(Subject):
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""
-        return run_once(self.function, self._arguments, self.code.tape(watch=False))
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False))
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return run_decided(self.function, self._arguments, self.code.tape())
+        return run_decided(self.function, self._arguments, Tape(self.code))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
-        return run_once(self.function, self._arguments, self.code.tape(watch=False, rounded_to=count), run.bits)
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False, rounded_to=count), run.bits)
 
     def forgotten(self, run: Run, count: int) -> Run:
         """Repeat a run; the shadow starts again from the values that its first operations gave."""
-        return run_once(self.function, self._arguments, self.code.tape(watch=False, forgotten_to=count), run.bits)
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False, forgotten_to=count), run.bits)
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
@@ -71,7 +71,7 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
         given = tuple(_shadowed(a, tape) for a in arguments)
         with following(tape), _quiet():
             try:
-                result = boundary(function, given)
+                result = boundary(lambda: function(*given))
             except Exception as error:
                 raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)

@@ -48,11 +48,12 @@ class ShadowArithmetic(Arithmetic):
     def _plain(self) -> Arithmetic:
         return Arithmetic(self.format, self.accumulation)
 
-    def _run(self, name: str, method: str, exactly: Callable[..., Any], *inputs: Any, **kwargs: Any) -> Any:
-        """Run a method of the plain arithmetic, and `exactly` on the cells."""
+    def _run(self, name: str, *inputs: Any, exactly: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
+        """Run a method of the plain arithmetic, and on cells `exactly`, or else the ufunc of that name."""
+        method = partial(getattr(self._plain, name), **kwargs)
         if not any(isinstance(i, Shadowed) for i in inputs):
-            return getattr(self._plain, method)(*inputs, **kwargs)
-        return operate(carrier(inputs), name, partial(getattr(self._plain, method), **kwargs), exactly, inputs)
+            return method(*inputs)
+        return operate(carrier(inputs), name, method, exactly or EXACT[name], inputs)
 
     def array(self, values: Any) -> Any:
         """Round values to the format."""
@@ -60,23 +61,23 @@ class ShadowArithmetic(Arithmetic):
 
     def exp(self, x: Array) -> Any:
         """``e**x``."""
-        return self._run("exp", "exp", EXACT["exp"], x)
+        return self._run("exp", x)
 
     def exp2(self, x: Array) -> Any:
         """``2**x``."""
-        return self._run("exp2", "exp2", EXACT["exp2"], x)
+        return self._run("exp2", x)
 
     def log(self, x: Array) -> Any:
         """Natural logarithm."""
-        return self._run("log", "log", EXACT["log"], x)
+        return self._run("log", x)
 
     def log1p(self, x: Array) -> Any:
         """``log(1 + x)``."""
-        return self._run("log1p", "log1p", EXACT["log1p"], x)
+        return self._run("log1p", x)
 
     def max(self, x: Array) -> Any:
         """Maximum of each row."""
-        return self._run("max", "max", lambda c: COMPUTED["max"](c, -1, keepdims=True), x)
+        return self._run("max", x, exactly=lambda c: COMPUTED["max"](c, -1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Any:
         """Sum over the last axis or over everything, kept."""
@@ -85,15 +86,15 @@ class ShadowArithmetic(Arithmetic):
             total = as_array(COMPUTED["sum"](c, axis, keepdims=True))
             return total.reshape(1, 1) if axis is None else total
 
-        return self._run("sum", "sum", exactly, x, axis=axis)
+        return self._run("sum", x, exactly=exactly, axis=axis)
 
     def mean(self, x: Array) -> Any:
         """Mean of a vector."""
-        return self._run("mean", "mean", COMPUTED["mean"], x)
+        return self._run("mean", x, exactly=COMPUTED["mean"])
 
     def compensated_sum(self, x: Array, work: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """Sum of each row, its rounding errors kept."""
-        return self._run("compensated_sum", "compensated_sum", lambda c: COMPUTED["sum"](c, -1, keepdims=True), x)
+        return self._run("compensated_sum", x, exactly=lambda c: COMPUTED["sum"](c, -1, keepdims=True))
 
     def over_sum(self, x: Array, e: Array, divisor: float, out: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """``x / (sum(e) * divisor)``."""
@@ -112,7 +113,7 @@ class ShadowArithmetic(Arithmetic):
         if not isinstance(x, Shadowed):
             return self._plain.shifted_exp(x)
         c = self._offset(plain(x))
-        return self._run("shifted_exp", "shifted_exp", lambda cells: EXACT["exp"](np.subtract(cells, c)), x)
+        return self._run("shifted_exp", x, exactly=lambda cells: EXACT["exp"](np.subtract(cells, c)))
 
     def _offset(self, x: Array) -> Array:
         """Return c of `shift`, which is constant along a row, as cells: x minus d and r where x is largest."""
@@ -129,11 +130,11 @@ class ShadowArithmetic(Arithmetic):
 
     def maximum(self, x: Array, y: Array) -> Any:
         """Larger of two; NaN wins."""
-        return self._run("maximum", "maximum", EXACT["maximum"], x, y)
+        return self._run("maximum", x, y)
 
     def minimum(self, x: Array, y: Array) -> Any:
         """Smaller of two; NaN wins."""
-        return self._run("minimum", "minimum", EXACT["minimum"], x, y)
+        return self._run("minimum", x, y)
 
     def take(self, values: Array, columns: Array) -> Any:
         """One value of each row, as a column."""
@@ -141,10 +142,13 @@ class ShadowArithmetic(Arithmetic):
 
     def divided(self, x: Array, divisor: float) -> Any:
         """Divide by a number that need not exist in the format."""
-        return self._run("divide", "divided", lambda c, _d: EXACT["divide"](c, as_cell(divisor)), x, divisor)
+        if not isinstance(x, Shadowed):
+            return self._plain.divided(x, divisor)
+        divided = partial(self._plain.divided, divisor=divisor)
+        return operate(x, "divide", divided, lambda c: EXACT["divide"](c, as_cell(divisor)), (x,))
 
     def narrow(self, x: Array) -> Any:
         """Round float64 to the format."""
         if not isinstance(x, Shadowed) or x.dtype == self.format.dtype:
             return self.format.cast(x) if not isinstance(x, Shadowed) else x
-        return self._run("narrow", "narrow", lambda c: c, x)
+        return self._run("narrow", x, exactly=lambda c: c)

@@ -6,7 +6,6 @@ import enum
 import itertools
 import linecache
 import sys
-import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.observation import Observation, Record, Site
 from stablemax.trace.observe import Ran, observe
+from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from stablemax.formats import Array, Format
 
-_PACKAGE = str(Path(__file__).parents[2])
-_VARIANTS = tuple(str(Path(_PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
-_TRACE = str(Path(_PACKAGE, "trace"))
+_VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
+_TRACE = str(Path(PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
-_STANDARD = sysconfig.get_paths()["stdlib"]
 _LONGEST_EXPRESSION = 60
 
 
@@ -66,9 +64,8 @@ class _HandedOut:
 class Tape:
     """The record of one run, and what to change in it."""
 
-    #: Files and folders of the traced code, and the globals of its modules.
-    roots: tuple[str, ...] = ()
-    namespaces: tuple[dict[str, Any], ...] = ()
+    #: The traced code, traced even where it is installed.
+    code: Code = field(default_factory=Code)
     #: Measure every operation; without, only the shadow is kept.
     watch: bool = True
     #: So many operations, from the first, give the exact value, rounded once, in place of their own.
@@ -88,7 +85,7 @@ class Tape:
 
     def fresh(self) -> Tape:
         """Return an empty tape with the same instructions."""
-        return Tape(self.roots, self.namespaces, self.watch, self.rounded_to, self.forgotten_to)
+        return Tape(self.code, self.watch, self.rounded_to, self.forgotten_to)
 
     def finish(
         self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
@@ -179,14 +176,10 @@ class Tape:
     def _owner_of(self, filename: str) -> Owner:
         if filename.startswith((_TRACE, _NUMPY)):
             return Owner.TRACER
-        if filename.startswith(_PACKAGE):
+        if filename.startswith(PACKAGE):
             return Owner.TRACED if filename.startswith(_VARIANTS) else Owner.PACKAGE
-        if any(filename == r or filename.startswith(r.rstrip("/") + "/") for r in self.roots):
-            return Owner.TRACED
-        installed = "site-packages" in filename or "dist-packages" in filename
-        if installed or filename.startswith(("<frozen", _STANDARD)):
-            return Owner.LIBRARY
-        return Owner.TRACED
+        is_traced = self.code.holds(filename) or not is_library(filename)
+        return Owner.TRACED if is_traced else Owner.LIBRARY
 
     def _frame(self) -> FrameType | None:
         frame: FrameType | None = sys._getframe(1)
@@ -203,11 +196,6 @@ class Tape:
             frame = frame.f_back
         for code in reversed(chain):
             self.codes.setdefault(code)
-
-
-def boundary(function: Any, arguments: Sequence[Any]) -> Any:
-    """Call the traced function: frames outside this one are not its code."""
-    return function(*arguments)
 
 
 def _expression(frame: FrameType) -> str:

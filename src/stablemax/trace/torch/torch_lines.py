@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import bisect
-import inspect
-import os
 import sys
-import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
+from stablemax.trace.traced_code import PACKAGE, STANDARD_LIBRARY, Code, boundary, is_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from types import CodeType, FrameType
 
-_TORCH = str(Path(torch.__file__).parent)
-_PACKAGE = str(Path(__file__).parents[2])
-_LIBRARY = sysconfig.get_paths()["stdlib"]
+TORCH = str(Path(torch.__file__).parent)
 # What stands between an operator and whoever called it.
-_DISPATCHING = tuple(str(Path(_TORCH, part)) for part in ("_dynamo", "_compile.py", "utils", "overrides.py"))
+_DISPATCHING = tuple(str(Path(TORCH, part)) for part in ("_dynamo", "_compile.py", "utils", "overrides.py"))
 _ENGINE = "_engine_run_backward"
 _COMPILED = "compile_wrapper"
-
-_INSTALLED = ("site-packages", "dist-packages")
-
-
-def boundary(call: Callable[[], Any]) -> Any:
-    """Call the traced code: frames outside this one are none of its own."""
-    return call()
 
 
 @dataclass
@@ -44,8 +31,8 @@ class Locator:
     the number before the next: so an operator of the backward pass finds the line of its forward one.
     """
 
-    #: The traced function's own file, or folder of its package: its code even where it is installed.
-    home: str
+    #: The traced code, traced even where it is installed.
+    code: Code
     #: The functions that took part, in order.
     functions: dict[CodeType, None] = field(default_factory=dict)
     #: True once code of torch.compile was met.
@@ -99,7 +86,7 @@ class Locator:
             if self._is_traced(name):
                 own = own or frame
                 chain.append(frame.f_code)
-            elif name.startswith(_TORCH):
+            elif name.startswith(TORCH):
                 self.compiled = self.compiled or frame.f_code.co_name == _COMPILED
                 if frame.f_code.co_name == _ENGINE and own is None:
                     engine = True
@@ -107,7 +94,7 @@ class Locator:
                     frame = _outermost(frame)
                 elif not name.startswith(_DISPATCHING):
                     library = library or frame
-            elif not name.startswith((_PACKAGE, _LIBRARY, "<frozen")):
+            elif not name.startswith((PACKAGE, STANDARD_LIBRARY, "<frozen")):
                 library = library or frame
             frame = frame.f_back
         for code in reversed(chain):
@@ -115,39 +102,10 @@ class Locator:
         return own, library, engine
 
     def _is_traced(self, filename: str) -> bool:
-        if self.home and filename.startswith(self.home):
-            return True
-        installed = any(folder in filename for folder in _INSTALLED)
-        return not (installed or filename.startswith((_TORCH, _PACKAGE, _LIBRARY, "<frozen")))
+        return self.code.holds(filename) or not (is_library(filename) or filename.startswith((TORCH, PACKAGE)))
 
 
 def _outermost(frame: FrameType) -> FrameType:
     while frame.f_back is not None and frame.f_back.f_code is not boundary.__code__:
         frame = frame.f_back
     return frame
-
-
-def code_of(function: Callable[..., Any]) -> CodeType | None:
-    """Return the code of a function, method, module or callable object; None for one that is not Python's."""
-    inner = inspect.unwrap(function)
-    inner = getattr(inner, "forward", None) or inner
-    for owner in (getattr(inner, "__func__", inner), type(inner).__call__):
-        code = getattr(owner, "__code__", None)
-        if isinstance(code, CodeType):
-            return code
-    return None
-
-
-def home_of(function: Callable[..., Any]) -> str:
-    """Return the file of a function, or the folder of its package where that is an installed one.
-
-    Of PyTorch itself only the file: its other files call operators for everybody.
-    """
-    code = code_of(function)
-    if code is None:
-        return ""
-    file = Path(code.co_filename)
-    for i, part in enumerate(file.parts):
-        if part in _INSTALLED and len(file.parts) > i + 2 and not code.co_filename.startswith(_TORCH):
-            return str(Path(*file.parts[: i + 2])) + os.sep
-    return code.co_filename

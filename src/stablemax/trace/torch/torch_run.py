@@ -18,7 +18,8 @@ from stablemax.trace.exact_cells import cells_of, is_undecided, nearest
 from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
-from stablemax.trace.torch.torch_lines import Locator, boundary, home_of
+from stablemax.trace.torch.torch_lines import TORCH, Locator
+from stablemax.trace.traced_code import boundary, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,7 @@ class TorchCode(Subject):
     def followed(self, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[TorchRun, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.logits.shape)
-        watch = Watch(shadows, Locator(home_of(self.code)), forgotten_to=forgotten_to)
+        watch = Watch(shadows, Locator(code_of(self.code, alone=(TORCH,))), forgotten_to=forgotten_to)
         with flint.ctx.workprec(bits), self._settings():
             x, second = self._tensors()
             for t in (x, second):
@@ -145,8 +146,7 @@ class TorchCode(Subject):
             except StablemaxError:
                 raise
             except Exception as error:
-                home = home_of(self.code)
-                raise StablemaxError(*raised(error, lambda file: bool(home) and file.startswith(home))) from error
+                raise StablemaxError(*raised(error, code_of(self.code, alone=(TORCH,)).holds)) from error
 
 
 def _fixes(run: Run) -> Sequence[Fix]:
