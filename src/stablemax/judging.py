@@ -85,12 +85,12 @@ def judge_output(
     Targets of cells come as labels, a second array of logits as the upstream gradient. `names` are those of logits,
     output and labels.
     """
-    operation, rows = options.operation, logits.shape[0]
+    operation, (rows, classes) = options.operation, logits.shape
     array = _second_array(operation, logits, labels, upstream)
     if operation.needs_targets and options.targets is not None:
-        check_options(options.targets, logits.shape[1])
+        check_options(options.targets, classes)
     reduced = operation.is_reduced(output.shape, logits.shape)
-    _check_shape(output, operation, rows, logits.shape[1], names[1], reduced=reduced)
+    _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
     kept = np.ones(rows, dtype=bool)
     if operation.needs_targets and labels is not None:
@@ -98,7 +98,7 @@ def judge_output(
         chosen = chosen[kept[chosen]]
         if not chosen.size:
             raise StablemaxError(f"every row is ignored (label {options.ignore_index})", "nothing is left to judge")
-    count = operation.loss_count(int(kept.sum()), logits.shape[1])
+    count = operation.loss_count(int(kept.sum()), classes)
     case = Case(
         operation,
         chosen,
