@@ -31,8 +31,8 @@ _ROOM = "set TMPDIR to a folder on a disk with more room"
 class SpooledPath(str):
     """The path of a temporary file, which is removed when nobody holds the path any more.
 
-    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in
-    another process does not keep it.
+    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in another
+    process does not keep it.
     """
 
 
