@@ -141,6 +141,7 @@ def mismatches(x: Array, labels: Array, fmt: Format) -> tuple[list[str], int, in
     return wrong, sum(int(s.sum()) for s in sure.values()), sum(len(s) for s in sure.values())
 
 
+@pytest.mark.slow
 @EVERY_FORMAT
 def test_what_is_predicted_of_a_row_is_what_the_formulas_do_on_all_its_cells(fmt: Format) -> None:
     certain_rows = all_rows = 0
@@ -197,6 +198,7 @@ def tail(fmt: Format) -> Array:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", [FLOAT8_E4M3FN, FLOAT16], ids=lambda f: f.name)
 def test_a_tail_of_thousands_of_exponentials_that_each_underflow_is_known_to_be_lost(fmt: Format) -> None:
     x, labels = tail(fmt), np.zeros(5, np.int64)
@@ -371,6 +373,7 @@ LABELS = np.random.default_rng(4).integers(0, 8, 60)
 LABELS[5] = -100
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(
     cuts=st.lists(st.integers(1, 59), max_size=3, unique=True),
@@ -391,6 +394,7 @@ def test_the_result_is_the_same_for_any_files_blocks_and_threads(
     assert told(cut, but=("sightings",)) == whole
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.permutations(range(6)))
 def test_tallies_merge_in_any_order_to_the_same_result(order: list[int]) -> None:

@@ -98,6 +98,7 @@ def test_a_formula_that_is_wrong_in_itself_is_said_to_be_wrong_and_no_line_is_bl
         assert "The formula itself is wrong" in found.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant: Variant, fmt: Format) -> None:

@@ -124,6 +124,7 @@ def test_bars_are_as_long_as_their_values() -> None:
 # --- for scripts --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_json_is_what_the_schema_says() -> None:
     done = told()
     assert (done.code, done.err) == (0, "")
@@ -171,6 +172,7 @@ def test_every_field_of_a_result_is_a_column() -> None:
     assert sorted(n for n in names if n != "timings") == sorted((*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS))
 
 
+@pytest.mark.slow
 def test_the_line_that_reproduces_a_run_has_all_that_was_asked_for() -> None:
     asked = (*ONE, "--operation", "logsumexp", "--seed", "4")
     line = run(*asked).out.splitlines()[-1]

@@ -64,7 +64,7 @@ def peak() -> Peak:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         *lines, memory = done.stdout.splitlines()

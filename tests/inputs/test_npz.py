@@ -110,6 +110,7 @@ def test_a_wrong_checksum_is_refused(path: Path, refusal: Refusal) -> None:
         assert "CRC" in refusal(read_npz, str(path)).message
 
 
+@pytest.mark.slow
 def test_a_member_that_grows_when_decompressed_needs_no_memory(path: Path, peak: Peak) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("a.npy", "w") as member:
         header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(268435456,), }  ")

@@ -211,6 +211,7 @@ def test_changed_bytes_are_read_or_refused_in_words(arrow: Any, data: st.DataObj
         read()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
     from pyarrow import parquet
 
@@ -230,6 +231,7 @@ def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
     assert found[1] < found[0] + 150
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_row_group(arrow: Any, peak: Peak) -> None:
     rng = np.random.default_rng(0)
     code = "from stablemax.inputs.open import open_array; print(open_array('x.parquet', in_memory=0).shape)"

@@ -131,7 +131,7 @@ def test_no_file_is_left_when_the_program_ends(ending: str, temporary: Path) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.strip() == "True"
     assert list(temporary.iterdir()) == []

@@ -378,6 +378,7 @@ def test_a_sparse_terabyte_is_refused_at_once(tmp_path: Path, peak: Peak) -> Non
     assert memory < 150
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path: Path, peak: Peak) -> None:
     line = ",".join("1234567890" * 10) + "\n"
     path = tmp_path / "x.csv"

@@ -37,6 +37,7 @@ def failure(worst: Outcome | None) -> Outcome | None:
     return worst if worst is None or worst.is_failure else Outcome.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fmt"), [(n, f) for n, formats in FORMATS_ON.items() for f in formats], ids=str)
 def test_every_variant_has_the_outcomes_that_it_has_in_numpy(name: str, fmt: Format) -> None:
     there = backend(name)
@@ -51,6 +52,7 @@ def test_every_variant_has_the_outcomes_that_it_has_in_numpy(name: str, fmt: For
     assert compared == sum(len(variants(o)) for h in PROMISED.values() for o in h.operations)
 
 
+@pytest.mark.slow
 @BACKEND
 def test_the_accurate_variants_are_as_accurate_on_any_library(name: str) -> None:
     # Logits within 60 of each other: on a CPU, XLA gives 0 for results below the smallest normal number.
