@@ -37,8 +37,8 @@ FilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="LOGITS [LABELS]",
-        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, "
-        "part-2 before part-10; with --labels all are logits.",
+        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, part-2 "
+        "before part-10; with --labels all are logits.",
     ),
 ]
 LogitsFilesArgument = Annotated[

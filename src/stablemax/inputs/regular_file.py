@@ -49,8 +49,8 @@ def _refuse_irregular(mode: int, shown_name: str) -> None:
 def open_regular(path: str) -> BinaryIO:
     """Open a regular file for reading bytes; the caller closes it.
 
-    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang
-    the program.
+    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang the
+    program.
 
     >>> open_regular("no-such-file.npy")
     Traceback (most recent call last):

@@ -29,8 +29,8 @@ def is_address(path: str) -> bool:
 def split_spec(spec: str) -> tuple[str, str | None]:
     r"""Split `file.npz:logits` into a path and a member.
 
-    A colon may also stand in a file's name or after a drive's letter, so an existing file of the
-    whole name comes first, then an existing file before a colon.
+    A colon may also stand in a file's name or after a drive's letter, so an existing file of the whole name comes
+    first, then an existing file before a colon.
 
     >>> split_spec("dump.npz:logits")
     ('dump.npz', 'logits')
@@ -70,8 +70,8 @@ def _exists(path: str) -> bool:
 def expand(specs: Sequence[str]) -> list[str]:
     """Name every array that a user means, in order.
 
-    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such
-    names, sorted by name, numbers in the names as numbers; `**` stands for folders of any depth.
+    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such names, sorted by
+    name, numbers in the names as numbers; `**` stands for folders of any depth.
 
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

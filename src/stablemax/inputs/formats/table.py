@@ -15,6 +15,7 @@ from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.formats.table_lines import TO_NPY, text_blocks
 from stablemax.inputs.formats.table_numbers import converter, parse_block
 from stablemax.inputs.spooled import Spool
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,8 +126,8 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
         blocks = text_blocks(file.stream, name, notes)
         table, comments = _read(blocks, file.table, delimiter, (values, labels), notes)
         if comments:
-            called = "1 comment line" if comments == 1 else f"{comments:,} comment lines"
-            notes.append(f"{name}: {called} left out (beginning with '{brief(comment, 60)}')")
+            lines = counted(comments, "comment line")
+            notes.append(f"{name}: {lines} left out (beginning with '{brief(comment, 60)}')")
         if table.layout.index_guessed:
             header = table.layout.header
             title = f"'{header[0]}'" if header[0] else "without a name"
