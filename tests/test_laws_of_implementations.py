@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from stablemax.asking import Asker
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order
 from stablemax.laws import LAW_NAMES, check_laws, easy_case, laws_of
 from stablemax.results import Contract
 from stablemax.vocabulary import Operation
+
+from .exactly import USUAL
 
 SOFTMAX, GRADIENT = Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD
 
@@ -149,7 +151,7 @@ def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
     assert all(detail.startswith("raised ValueError: no") for detail in found.values())
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_easy_input_and_its_shift_are_exact_in_every_format(fmt: Any) -> None:
     case = easy_case()
     shifted = case.logits + 4.0

@@ -15,7 +15,7 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.citations import CITATIONS
 from stablemax.errors import StablemaxError
 from stablemax.explanation import example
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.inputs.hazards import HAZARDS as CATALOGUE
 from stablemax.inputs.hazards import PROMISED
 from stablemax.registry import evaluate, get, matching, variants
@@ -23,7 +23,7 @@ from stablemax.results import Outcome
 from stablemax.targets import LabelTargets, SoftTargets
 from stablemax.vocabulary import Operation
 
-from .exactly import NARROW, in_balls, in_format, judge, output, second_for, truth_of
+from .exactly import NARROW, USUAL, in_balls, in_format, judge, output, second_for, truth_of
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stablemax.targets import Targets
 
 EVERY = pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
-ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+ALL_FORMATS = pytest.mark.parametrize("fmt", USUAL.values(), ids=USUAL)
 OPERATIONS = pytest.mark.parametrize("operation", list(Operation))
 NAMES = {
     Operation.SOFTMAX: "naive whole-array shifted division-free online tiled base-2 compensated wide",
@@ -301,7 +301,7 @@ BEYOND_THE_TEXTBOOK = ("rising-ramp", "falling-ramp")
     [n for n, h in CATALOGUE.items() if h.case(FLOAT32).logits.size <= 1024 and n not in BEYOND_THE_TEXTBOOK],
 )
 def test_the_accurate_variants_keep_their_ulps_on_the_catalogue(name: str) -> None:
-    for fmt in FORMATS.values():
+    for fmt in USUAL.values():
         case = CATALOGUE[name].case(fmt)
         held = in_format(case.logits, fmt).astype(np.float64)
         usable = np.isfinite(held.max(axis=1, initial=-np.inf)) & ~np.isnan(held).any(axis=1)

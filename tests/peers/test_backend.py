@@ -158,4 +158,6 @@ def test_a_jacobian_is_computed_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_format_is_left_out_of_the_formats_that_are_judged_on_tensors() -> None:
-    assert {f.name for f in FORMATS_ON["torch"]} == {f.name for f in FORMATS.values() if f.bits >= 16 and not f.is_emulated}
+    assert {f.name for f in FORMATS_ON["torch"]} == {
+        f.name for f in FORMATS.values() if f.bits >= 16 and not f.is_emulated
+    }

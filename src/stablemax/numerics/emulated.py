@@ -71,7 +71,7 @@ class Emulated(np.ndarray):
         """Round what is written into the array."""
         super().__setitem__(index, self.format.round(_plain(value)) if self.dtype == np.float64 else value)
 
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Array:  # type: ignore[override]
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Array:
         """Convert to an ordinary array, out of the format."""
         return np.asarray(self).astype(dtype, *args, **kwargs)
 
