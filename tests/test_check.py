@@ -117,7 +117,7 @@ def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["accurate", "wide"])
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
-def test_the_best_ids_are_good(operation: Operation, name: str) -> None:
+def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None:
     report = check_function_of(operation.best_id if name == "accurate" else f"{operation}/wide")
     assert report.standing is Standing.GOOD, report.finding
 

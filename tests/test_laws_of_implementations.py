@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stablemax.asking import Asker
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order
 from stablemax.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
@@ -17,6 +17,7 @@ from stablemax.operations import all_operations
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import Contract
 
+from .exactly import USUAL
 from .records import CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
     assert all(detail.startswith("raised ValueError: no") for detail in found.values())
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_easy_input_and_its_shift_are_exact_in_every_format(fmt: Any) -> None:
     case = easy_case()
     shifted = case.logits + 4.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stablemax.asking import Asker
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order
 from stablemax.inputs.hazards import HAZARDS, HazardCase
@@ -21,6 +21,8 @@ from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
+
+from .exactly import USUAL
 
 
 def asker(target: Any, operation: Operation = SOFTMAX, **contract: Any) -> Asker:
@@ -164,7 +166,7 @@ def test_shrinking_counts_the_classes_that_are_left() -> None:
     assert asker("cross_entropy/naive").trial(small, FLOAT32).failed
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_levels_are_numbers_of_the_format_on_both_sides_of_0_and_beyond_its_thresholds(fmt: Format) -> None:
     values = levels(fmt)
     assert values == sorted(set(values))

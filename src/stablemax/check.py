@@ -13,7 +13,7 @@ from stablemax.counterexample import counterexample
 from stablemax.errors import StablemaxError, shown
 from stablemax.exactness import is_wrong_exactly
 from stablemax.finding import check_finding
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format, name_of
 from stablemax.implementations.arrays import FORMATS_OF
 from stablemax.implementations.calling import Convention
 from stablemax.implementations.host import Host
@@ -321,20 +321,20 @@ def _concerning(operation: Operation, options: CheckOptions) -> list[Hazard]:
 def _accepted(asker: Asker, options: CheckOptions) -> tuple[list[Format], dict[str, str]]:
     """Formats in which the target answers an easy input at all, and what it says in the others."""
     accepted: list[Format] = []
-    refusals = {fmt.name: why for fmt in options.formats if (why := _unfit(asker.runner.described, fmt))}
-    if len(refusals) == len(options.formats):
-        name, why = asker.runner.described.name, next(iter(refusals.values()))
-        raise StablemaxError(
-            f"{name} cannot be tried in {listed(list(refusals))}: it {why}",
-            f"--format {FLOAT32.name}",
-        )
-    for fmt in (f for f in options.formats if f.name not in refusals):
+    refusals: dict[str, str] = {}
+    unfit = {fmt.name: why for fmt in options.formats if (why := _unfit(asker.runner.described, fmt))}
+    for fmt in (f for f in options.formats if f.name not in unfit):
         answer = asker.answers([asker.question(easy_case(), fmt)])[0]
         if answer.output is None:
             refusals[fmt.name] = answer.trouble
+        elif fmt.is_emulated and answer.output.ndim and name_of(answer.output) != fmt.name:
+            unfit[fmt.name] = "leaves the format, which is emulated: numpy.asarray and float() make float64 of it"
         else:
             accepted.append(fmt)
-    return accepted, refusals
+    if len(unfit) == len(options.formats):
+        name, why = asker.runner.described.name, next(iter(unfit.values()))
+        raise StablemaxError(f"{name} cannot be tried in {listed(list(unfit))}: it {why}", f"--format {FLOAT32.name}")
+    return accepted, refusals | unfit
 
 
 def _unfit(described: Described, fmt: Format) -> str:

@@ -98,7 +98,10 @@ def _shift(asker: Asker, case: HazardCase, first: Trial) -> str:
     """A number added to every logit changes nothing, or is added to the result: of a softmax and what is made of it."""
     fmt, before = first.format, first.answer.output
     assert before is not None
-    after = _output(asker, replace(case, logits=case.logits + _SHIFT), fmt)
+    moved = case.logits + _SHIFT
+    if (fmt.round(moved) != moved).any():
+        return ""  # float4 has too few numbers for the shifted logits
+    after = _output(asker, replace(case, logits=moved), fmt)
     if isinstance(after, str):
         return after
     if asker.operation.follows_shift:

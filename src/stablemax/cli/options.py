@@ -212,7 +212,12 @@ class ArithmeticOptions:
     ] = None
     number_format: Annotated[
         str | None,
-        typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
+        typer.Option(
+            "--format",
+            help="Number format to compute in, as in: stablemax list formats.",
+            show_default=False,
+            metavar="FORMAT",
+        ),
     ] = None
     accumulate: Annotated[
         Accumulation | None,
