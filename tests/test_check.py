@@ -486,7 +486,8 @@ def test_the_report_says_what_was_printed() -> None:
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
         "import sys; from stablemax.check import *; from stablemax.implementations.orders import Order; "
-        "check_function(lambda x: x, Order('softmax', SOFTMAX), CheckOptions(search=False)); "
+        "from stablemax.operations import get_operation; "
+        "check_function(lambda x: x, Order('softmax', get_operation('softmax')), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )
     import subprocess

@@ -22,6 +22,7 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT32
 from stablemax.implementations.naming import operation_in
 from stablemax.inputs.hazards import HAZARDS
+from stablemax.judging import JudgeOptions, judge_output
 from stablemax.measure import CODES, exact_result, judge
 from stablemax.operations import NAMES, all_operations, get_operation
 from stablemax.operations.operation import Given, Gives, Operation, Second
@@ -302,6 +303,11 @@ def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
 
     losses = api.binary_cross_entropy(np.zeros((2, 3)), np.full((2, 3), 0.5))
     assert losses.tolist() == [[math.log(2)] * 3] * 2
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(40, 700)), rng.random((40, 700))
+    whole = api.binary_cross_entropy(x, t)
+    assert np.allclose(whole, np.logaddexp(0, x) - x * t, rtol=1e-12, atol=1e-15)
+    assert (api.binary_cross_entropy(x.T, t.T, axis=0).T == whole).all()
     with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
         api.binary_cross_entropy(np.zeros((2, 3)))
 
@@ -328,3 +334,17 @@ def test_the_mean_of_losses_of_cells_is_that_of_all_cells_exact_and_as_it_is_tak
     assert verdict.mean_error_ulp < 2
     reduced = setting_of(replace(case, reduced=True), Shared(FLOAT32))
     assert reduced.exact.truth.nearest.tolist() == [[pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-15)]]
+
+
+def test_an_output_of_cells_is_judged_by_targets_given_as_labels(declared: Any) -> None:
+    loss = declared(_binary_cross_entropy())
+    x = np.array([[0.0, 3.0], [-INF, 1.0]])
+    right = np.array([[math.log(2), math.log1p(math.exp(-3))], [0.0, math.log1p(math.e)]])
+    options = JudgeOptions(loss, FLOAT32)
+    assert judge_output(right.astype(np.float32), x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options).passed
+    mean = np.asarray(right.mean(), np.float32)
+    assert judge_output(mean, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options).passed
+    summed = judge_output(mean * 4, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options)
+    assert summed.notes[-1] == "it looks like the sum of the losses: if it is meant to be, add --reduction sum"
+    with pytest.raises(StablemaxError, match="binary_cross_entropy needs its cell targets"):
+        judge_output(right, x, None, None, options)
