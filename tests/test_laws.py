@@ -160,9 +160,8 @@ def test_the_compensated_variants_do_not_notice_a_permutation_beyond_4_ulp(
     order = np.array(data.draw(st.permutations(range(x.shape[1]))))
     at = np.arange(len(x)) % x.shape[1]
     second = second_for(variant.operation, x, at, np.ones_like(x))
-    moved = (
-        second[:, order] if isinstance(second, np.ndarray) else second_for(variant.operation, x, np.argsort(order)[at])
-    )
+    moved = second_for(variant.operation, x, np.argsort(order)[at])
+    moved = second[:, order] if isinstance(second, np.ndarray) else moved
     before = output(variant.id, x, fmt, second)
     after = output(variant.id, x[:, order], fmt, moved)
     again = before if variant.operation.per_row else before[:, order]
@@ -211,9 +210,8 @@ def test_any_split_of_the_rows_gives_the_same_bits(variant: Variant, name: str) 
     second = in_arithmetic(second, xp)
     whole = evaluate(variant, x, xp, second)
     for cuts in ([1, 2, 5], [6], list(range(1, 13))):
-        parts = []
-        for block in np.split(np.arange(13), cuts):
-            parts.append(evaluate(variant, x[block], xp, rows_of(second, block)))
+        blocks = np.split(np.arange(13), cuts)
+        parts = [evaluate(variant, x[block], xp, rows_of(second, block)) for block in blocks]
         joined = np.concatenate(parts)
         assert joined.tobytes() == whole.tobytes()
 

@@ -197,7 +197,7 @@ def _cells_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
     return _apart(asker, fmt, stacked, together, "classes alone, then together")
 
 
-def _mirrored(implied: Callable[[Array], Array], words: str) -> Callable[[Asker, HazardCase, Trial], str]:
+def _mirrored(meaning: str, implied: Callable[[Array], Array], words: str) -> Callable[[Asker, HazardCase, Trial], str]:
     """Make the law that the output at -x, with targets 1 - t, implies the output at x."""
 
     def law(asker: Asker, case: HazardCase, first: Trial) -> str:
@@ -209,6 +209,7 @@ def _mirrored(implied: Callable[[Array], Array], words: str) -> Callable[[Asker,
             return after
         return _apart(asker, first.format, implied(after.astype(np.float64)), before, words)
 
+    law.__doc__ = meaning
     return law
 
 
@@ -262,9 +263,17 @@ LAWS: dict[str, Callable[[Asker, HazardCase, Trial], str]] = {
     "rows-sum-to-1": _sum_to_1,
     "gradient-sums-to-0": _sum_to_0,
     "cells-independent": _cells_independent,
-    "complement-at-minus-x": _mirrored(lambda p: 1.0 - p, "1 - f(-x), then f(x)"),
-    "same-at-minus-x": _mirrored(lambda loss: loss, "with -x and 1 - t, then x and t"),
-    "opposite-at-minus-x": _mirrored(lambda gradient: -gradient, "minus that of -x and 1 - t, then of x and t"),
+    "complement-at-minus-x": _mirrored(
+        "The probability of -x is 1 minus that of x.", lambda p: 1.0 - p, "1 - f(-x), then f(x)"
+    ),
+    "same-at-minus-x": _mirrored(
+        "The loss of -x with target 1 - t is that of x with t.", lambda loss: loss, "with -x and 1 - t, then x and t"
+    ),
+    "opposite-at-minus-x": _mirrored(
+        "The gradient of the loss of -x with target 1 - t is minus that of x with t.",
+        lambda gradient: -gradient,
+        "minus that of -x and 1 - t, then of x and t",
+    ),
     "differs-by-x-at-minus-x": _differs_by_x,
     "zero-of-equal-rows": _zero_of_equal_rows,
     "input-unchanged": _input_unchanged,
