@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEEDS = {"torch": ("torch",), "jax": ("jax",), "optax": ("jax", "optax"), "scipy": ("scipy",)}
+NEEDS = {
+    "peers/torch*.py": ("torch",),
+    "peers/jax*.py": ("jax",),
+    "peers/optax*.py": ("jax", "optax"),
+    "peers/scipy*.py": ("scipy",),
+    "trace/torch/*.py": ("torch",),
+    "inputs/remote.py": ("fsspec",),
+}
 collect_ignore_glob = [
-    f"stablemax/peers/{name}*.py" for name, libraries in NEEDS.items() if not all(map(find_spec, libraries))
+    f"stablemax/{modules}" for modules, libraries in NEEDS.items() if not all(map(find_spec, libraries))
 ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FORMATS
+from stablemax.formats import FORMATS, Format, get_format
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
@@ -21,13 +21,17 @@ from .records import LOG_SOFTMAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array, Format
+    from stablemax.formats import Array
     from stablemax.operations.operation import Operation
     from stablemax.operations.targets import Targets
     from stablemax.vocabulary import Accumulation
 
 NARROW = tuple(f for f in FORMATS.values() if f.name != "float64")
 FORMAT_NAMES = tuple(FORMATS)
+SHAPES = tuple(get_format(name) for name in ("e2m24", "e6m9fn", "e10m24"))
+FLUSHING = Format("flushing", 11, 15, -14, has_subnormals=False)
+EVERY_FORMAT = {f.name: f for f in (*FORMATS.values(), *SHAPES, FLUSHING)}
+"""Those with a name, emulated ones of extreme shapes, and one without subnormal numbers."""
 
 
 def values_of(fmt: Format, *, limit: float | None = None, least: float | None = None) -> st.SearchStrategy[float]:
@@ -62,14 +66,22 @@ def ulp_of(value: Fraction, fmt: Format) -> Fraction:
     return Fraction(2) ** (e - fmt.precision + 1)
 
 
+def beyond_of(fmt: Format) -> float:
+    """What a format has for a number beyond its range."""
+    if fmt.has_inf:
+        return np.inf
+    return np.nan if fmt.lost_to_nan else float((2 - Fraction(2) ** (1 - fmt.precision)) * Fraction(2) ** fmt.emax)
+
+
 def nearest_number(value: Fraction, fmt: Format) -> float:
     """Round a fraction to a format, ties to even, by integer arithmetic alone."""
     if value == 0:
         return 0.0
     step = Fraction(2) ** (max(exponent_of(value), fmt.emin) - fmt.precision + 1)
     magnitude = round(abs(value) / step) * step  # Python rounds fractions to even
-    beyond = np.inf if fmt.has_inf else np.nan
-    magnitude_float = beyond if magnitude > Fraction(fmt.max) else float(magnitude)
+    magnitude_float = beyond_of(fmt) if magnitude > Fraction(fmt.max) else float(magnitude)
+    if not fmt.has_subnormals and magnitude_float < fmt.smallest_normal:
+        magnitude_float = 0.0
     return float(-magnitude_float if value < 0 else magnitude_float)
 
 
@@ -239,7 +251,9 @@ def truth_of(operation: Operation, x: Any, fmt: Format, second: Any = None) -> e
     x = np.asarray(x, dtype=np.float64)
     if operation.cellwise and np.isinf(x).any():
         return _cells(operation, x, fmt, second)
-    hidden = np.isneginf(x).any() or (operation.second is Second.LOGITS and np.isneginf(second).any())
+    hidden = np.isneginf(x).any() or (
+        operation.second is Second.LOGITS and np.isneginf(np.asarray(second, dtype=np.float64)).any()
+    )
     if not hidden:
         return exact.truth(lambda xp: _definition(operation, xp.array(x), second, xp), fmt)
     rows = [_masked_row(operation, x[i], fmt, _row(second, i)) for i in range(len(x))]

@@ -62,7 +62,7 @@ def run(name: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess[s
     # What a runner does with `shell: bash`.
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
 
 

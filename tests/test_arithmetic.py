@@ -19,10 +19,12 @@ from stablemax.formats import (
     FLOAT32,
     FLOAT64,
     FORMATS,
+    get_format,
 )
+from stablemax.numerics.coarse_grid import coarse_grid
 from stablemax.vocabulary import Accumulation
 
-from .exactly import fractions_of, in_format, nearest_number, rows_of, sum_of, ulp_of, values_of
+from .exactly import EVERY_FORMAT, fractions_of, in_format, nearest_number, rows_of, sum_of, ulp_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
         Format,
     )
 
-ALL = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+ALL = pytest.mark.parametrize("fmt", EVERY_FORMAT.values(), ids=EVERY_FORMAT)
 POLICIES = pytest.mark.parametrize("policy", list(Accumulation))
 OFFSETS = [0.0, 1.0, -1.0, 9.5, -80.0, 300.0, -1500.0, 1e4, -1e4, 1e8, 1e15, -1e18]
 FULL = pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=["float32", "float64"])
@@ -97,14 +99,9 @@ def test_a_long_sequential_sum_in_float32_is_off_and_a_pairwise_one_is_not() -> 
 
 def test_the_default_is_what_an_ordinary_kernel_does() -> None:
     narrow = {name: default_accumulation(f).value for name, f in FORMATS.items()}
-    assert narrow == {
-        "float8_e4m3fn": "float32",
-        "float8_e5m2": "float32",
-        "float16": "float32",
-        "bfloat16": "float32",
-        "float32": "pairwise",
-        "float64": "pairwise",
-    }
+    assert {name for name, policy in narrow.items() if policy == "pairwise"} == {"float32", "float64"}
+    assert set(narrow.values()) == {"float32", "pairwise"}
+    assert default_accumulation(get_format("e10m10")) is Accumulation.PAIRWISE, "float32 would overflow before it"
     assert Arithmetic(FLOAT16).policy is Accumulation.FLOAT32
     assert Arithmetic(FLOAT16, Accumulation.SEQUENTIAL).policy is Accumulation.SEQUENTIAL
 
@@ -131,8 +128,8 @@ def test_a_sum_of_non_negative_terms_is_within_the_bound_of_its_policy(
 
 @ALL
 def test_the_sum_of_everything_is_the_sum_of_all_rows(fmt: Format) -> None:
-    x = in_format(np.ones((3, 4)), fmt)
-    assert Arithmetic(fmt).sum(x, axis=None).astype(float).tolist() == [[12.0]]
+    x = in_format(np.ones((2, 2)) / 2, fmt)
+    assert Arithmetic(fmt).sum(x, axis=None).astype(float).tolist() == [[2.0]]
 
 
 @ALL
@@ -166,8 +163,11 @@ def test_the_mean_of_three_losses_of_1e308_is_1e308() -> None:
 
 
 def can_add(fmt: Format, rows: int, policy: Accumulation) -> bool:
-    """False where float32 cannot hold the terms, or a sequential sum stands still before it overflows."""
-    if policy is Accumulation.FLOAT32 and fmt is FLOAT64:
+    """False where the adder cannot hold the terms, or a sequential sum stands still before it overflows."""
+    if policy is Accumulation.FLOAT32 and (fmt.emax > FLOAT32.emax or fmt.precision > FLOAT32.precision):
+        return False
+    in_format = policy in (Accumulation.PAIRWISE, Accumulation.SEQUENTIAL)
+    if in_format and fmt.max / rows / 4 < fmt.smallest_normal:
         return False
     return not (policy is Accumulation.SEQUENTIAL and rows > 1 / fmt.u / 8)
 
@@ -176,7 +176,7 @@ def can_add(fmt: Format, rows: int, policy: Accumulation) -> bool:
     ("fmt", "rows", "policy"),
     [
         pytest.param(fmt, rows, policy, id=f"{fmt.name}-{rows}-{policy}")
-        for fmt in FORMATS.values()
+        for fmt in EVERY_FORMAT.values()
         for rows in (3, 1000)
         for policy in Accumulation
         if can_add(fmt, rows, policy)
@@ -220,7 +220,8 @@ def test_the_mean_of_an_infinite_loss_is_infinite_and_of_none_is_nan(fmt: Format
     with np.errstate(invalid="ignore"):
         if fmt.has_inf:
             assert float(Arithmetic(fmt).mean(in_format([1.0, math.inf], fmt))) == math.inf
-        assert math.isnan(float(Arithmetic(fmt).mean(in_format([], fmt))))
+        nothing = float(Arithmetic(fmt).mean(in_format([], fmt)))
+        assert nothing == 0 if fmt.saturates else math.isnan(nothing)
 
 
 # --- compensated sums ---------------------------------------------------------------------------
@@ -246,6 +247,8 @@ def test_a_compensated_sum_is_within_one_ulp_of_the_exact_sum(fmt: Format, data:
 @ALL
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_a_compensated_sum_of_equal_terms_is_exact(fmt: Format, classes: int) -> None:
+    if float(fmt.round(classes)) != classes:
+        return
     x = in_format(np.ones((3, classes)), fmt)
     assert Arithmetic(fmt).compensated_sum(x).astype(float).tolist() == [[float(classes)]] * 3
     assert x.astype(float).tolist() == [[1.0] * classes] * 3, "the argument is left alone"
@@ -315,7 +318,7 @@ def check_shift(x: Array, fmt: Format) -> None:
     for i, row in enumerate(x):
         m = Fraction(float(row.max()))
         c = centre_of(row, d[i], r[i], counts[i])
-        if fmt.precision < FLOAT32.precision:
+        if coarse_grid(fmt) is None:
             assert c == m
         else:
             lift = Fraction(fmt.precision) * Fraction(math.log(2))
@@ -327,7 +330,7 @@ def check_shift(x: Array, fmt: Format) -> None:
 
 
 def limited(fmt: Format) -> float:
-    # e4m3fn has no inf: a difference beyond its largest number is NaN, which has a test of its own.
+    # Without inf a difference beyond the largest number is NaN or saturates, which has a test of its own.
     return fmt.max if fmt.has_inf else fmt.max / 2
 
 
@@ -343,7 +346,7 @@ def test_the_shift_is_exact_wherever_an_exponential_is_left(fmt: Format, data: s
 def test_the_shift_is_exact_at_every_offset(fmt: Format, data: st.DataObject) -> None:
     offset = data.draw(st.sampled_from(OFFSETS))
     offset = min(max(offset, -limited(fmt) / 2), limited(fmt) / 2)
-    cells = data.draw(rows_of(fmt, limit=40.0))
+    cells = data.draw(rows_of(fmt, limit=min(40.0, limited(fmt) / 2)))
     check_shift(in_format(np.array(cells) + offset, fmt), fmt)
 
 
@@ -353,7 +356,7 @@ def test_the_shift_of_a_row_with_masked_classes_is_that_of_the_others(fmt: Forma
     if not fmt.has_inf:
         return
     x = in_format(data.draw(rows_of(fmt)), fmt)
-    masked = np.concatenate([np.full((len(x), 1), -np.inf).astype(fmt.dtype), x], axis=1)
+    masked = np.concatenate([fmt.cast(np.full((len(x), 1), -np.inf)), x], axis=1)
     d, r, counts = shifted(x, fmt)
     behind_d, behind_r, _ = shifted(masked, fmt)
     np.testing.assert_array_equal(behind_d[:, 1:][counts], d[counts])
@@ -387,7 +390,8 @@ def test_a_class_beyond_the_range_of_float8_e4m3fn_below_the_maximum_has_no_expo
 def test_elementary_functions_are_right_to_an_ulp(fmt: Format, name: str) -> None:
     import flint
 
-    x = in_format(np.linspace(0.25, 5.0, 40), fmt)
+    x = in_format(np.linspace(0.25, min(5.0, fmt.exp_overflow.last_good), 40), fmt)
+    x = x[x != 0]
     got = getattr(Arithmetic(fmt), name)(x)
     assert got.dtype == fmt.dtype
     exact: Callable[[Any], Any] = (lambda v: flint.arb(2) ** v) if name == "exp2" else getattr(flint.arb, name)
@@ -395,8 +399,10 @@ def test_elementary_functions_are_right_to_an_ulp(fmt: Format, name: str) -> Non
         for v, y in zip(x.tolist(), got.astype(np.float64).tolist(), strict=True):
             truth = exact(flint.arb(float(v)))
             ulp = float(fmt.ulp(float(truth)))
-            # Rounded once from float64 where there is a wider format; NumPy promises 1 ulp or so of float64.
-            allowed = 1.1 if fmt is FLOAT64 else 0.51
+            # Rounded from float64, which NumPy gets right to 1 ulp or so: 2**(p - 53) ulp of the format.
+            allowed = 1.1 if fmt is FLOAT64 else 0.5 + 2.0 ** (fmt.precision - 52)
+            if abs(float(truth)) < fmt.smallest_normal and not fmt.has_subnormals:
+                continue
             assert abs(truth - flint.arb(y)) <= allowed * ulp
 
 

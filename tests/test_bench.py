@@ -103,6 +103,7 @@ def test_the_garbage_collector_rests_while_calls_are_timed() -> None:
 # --- results ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ratios_are_medians_over_our_median() -> None:
     result = sample()
     assert len(result.cases) == 2 * 2 * 2
@@ -136,6 +137,7 @@ def test_the_spread_is_half_the_distance_between_the_quartiles() -> None:
     assert (ours.calls, ours.spread, numpy.spread) == (4, 0.25, 0.0)
 
 
+@pytest.mark.slow
 def test_cases_come_by_operation_then_dtype_then_threads_then_shape() -> None:
     result = sample(dtypes=tuple(TimedDtype), shapes=(Shape(8, 16), Shape(4, 2)))
     found = [(c.operation, c.dtype, c.threads, c.rows) for c in result.cases]
@@ -144,6 +146,7 @@ def test_cases_come_by_operation_then_dtype_then_threads_then_shape() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_limit_is_the_longer_of_copying_and_taking_exponentials() -> None:
     clock = Clock()
     rates = {"fast memory": (16e9, 1e9, "exponentials"), "slow memory": (4e9, 1e9, "copy")}
@@ -161,6 +164,7 @@ def test_the_limit_is_the_longer_of_copying_and_taking_exponentials() -> None:
         assert case.limit_share == case.limit_s / case.timings[0].median_s
 
 
+@pytest.mark.slow
 def test_peak_memory_is_kept_with_its_call_and_none_where_it_is_not_told() -> None:
     result = sample()
     for case in result.cases:
@@ -217,6 +221,7 @@ def test_logits_are_the_same_numbers_in_both_dtypes() -> None:
 # --- findings -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_finding_counts_the_cases_and_names_the_worst() -> None:
     result = sample()
     assert result.finding == (
@@ -242,6 +247,7 @@ def test_a_draw_is_no_defeat_and_a_ratio_below_one_never_reads_as_one() -> None:
     assert times(math.nextafter(1.0, 0.0)) == "0.999"
 
 
+@pytest.mark.slow
 def test_what_is_slower_than_asked_is_found_the_slowest_first() -> None:
     cases = sample().cases
     assert slower_than(cases, 0.5) == []
@@ -268,6 +274,7 @@ def test_means_are_geometric() -> None:
 # --- what is left out ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_input_that_does_not_fit_is_left_out_with_a_note() -> None:
     options = BenchOptions((SOFTMAX,), (Shape(2, 8), Shape(4, 8)), threads=(1,), repeat=1)
     needed = ARRAYS_HELD * 4 * 8 * 8

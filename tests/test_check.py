@@ -114,6 +114,7 @@ def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
     return check_function(None, Order(target), CheckOptions(kinds, **{"search": False, **chosen}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accurate", "wide"])
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_the_best_ids_are_good(operation: Operation, name: str) -> None:
@@ -235,12 +236,13 @@ def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
     assert [h.trouble[:6] for h in report.hazards] == ["", "raised", "raised", "raised"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
     order = Order(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", SOFTMAX)
-    report = check(order, CheckOptions(SINGLE), timeout_s=0.5)
+    report = check(order, CheckOptions(SINGLE), timeout_s=2.0)
     assert report.standing is Standing.BROKEN
-    assert sum(h.trouble == "gave no answer within 0.5 s" for h in report.hazards) == 3
+    assert sum(h.trouble == "gave no answer within 2 s" for h in report.hazards) == 3
     assert any(h.skipped == "it hung 3 times before" for h in report.hazards)
     assert "it hung 3 times: the other hazards are not run (--timeout)" in report.notes
     assert report.counterexample is not None

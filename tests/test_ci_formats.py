@@ -18,8 +18,14 @@ from hypothesis import strategies as st
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT32
-from stablemax.inputs.problem import as_problem
-from stablemax.render.ci import MAX_ANNOTATIONS, Check, checks_of, github, junit, write
+from stablemax.inputs.logits import as_problem
+from stablemax.render.checks import CHECK
+from stablemax.render.ci import MAX_ANNOTATIONS, for_github, github, junit
+from stablemax.render.comparisons import COMPARISON
+from stablemax.render.forms import Check, Page
+from stablemax.render.judgements import JUDGEMENT
+from stablemax.render.leagues import LEAGUE
+from stablemax.render.writers import WRITERS
 from stablemax.results import (
     CheckReport,
     Comparison,
@@ -34,13 +40,19 @@ from stablemax.results import (
     Standing,
     Standout,
 )
-from stablemax.vocabulary import OutputFormat
 
 from .cli.running import assert_refused, run
 from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+@pytest.fixture(autouse=True)
+def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+
 
 # What the readers of GitLab and Jenkins (xunit-plugin, junit-10.xsd) both know.
 ATTRIBUTES = {
@@ -113,6 +125,15 @@ def judge_report(*, passed: bool) -> JudgeReport:
     )
 
 
+KINDS = {Comparison: COMPARISON, League: LEAGUE, CheckReport: CHECK, JudgeReport: JUDGEMENT}
+
+
+def write(result: Any, name: str, failures: Iterable[Outcome] = ()) -> str:
+    """What a format's writer gives."""
+    page = Page(failures=frozenset(failures))
+    return "".join(WRITERS[name].write(KINDS[type(result)], result, page))
+
+
 def parsed(text: str) -> ET.Element:
     """The XML, every element and attribute of it known to the readers, every number the right one."""
     root = ET.fromstring(text)
@@ -150,7 +171,7 @@ def failed(root: ET.Element) -> dict[str, tuple[str, str]]:
 
 
 def test_a_comparison_that_nothing_was_asked_of_passes_with_its_outcomes_in_the_text() -> None:
-    root = parsed(write(comparison(), OutputFormat.JUNIT))
+    root = parsed(write(comparison(), "junit"))
     assert failed(root) == {}
     assert [s.get("name") for s in root] == ["stablemax.compare.softmax", "stablemax.compare.cross_entropy"]
     told = {str(c.get("name")): c.findtext("system-out") for c in root.iter("testcase")}
@@ -161,7 +182,7 @@ def test_a_comparison_that_nothing_was_asked_of_passes_with_its_outcomes_in_the_
 
 @pytest.mark.parametrize("failures", [{Outcome.NAN}, {Outcome.OVERFLOW, Outcome.LOST}, set(Outcome) - {Outcome.OK}])
 def test_a_test_fails_where_an_outcome_occurs_that_fail_on_names(failures: set[Outcome]) -> None:
-    root = parsed(write(comparison(), OutputFormat.JUNIT, failures=failures))
+    root = parsed(write(comparison(), "junit", failures=failures))
     expected = {
         f"{v.variant} in {v.format}": max(failures & v.shares.keys(), key=lambda o: o.severity).value
         for v in comparison().verdicts
@@ -172,16 +193,20 @@ def test_a_test_fails_where_an_outcome_occurs_that_fail_on_names(failures: set[O
 
 
 def test_the_cause_is_told_of_the_worst_outcome_only() -> None:
-    worst = failed(parsed(write(comparison(), OutputFormat.JUNIT, failures={Outcome.NAN})))
+    worst = failed(parsed(write(comparison(), "junit", failures={Outcome.NAN})))
     assert "exp overflows" in worst["softmax/naive in float32"][1]
-    (hit,) = (c for c in checks_of(comparison(), frozenset({Outcome.OK})) if c.name == "softmax/naive in float32")
+    (hit,) = (
+        c
+        for c in COMPARISON.checks(comparison(), frozenset({Outcome.OK})).checks
+        if c.name == "softmax/naive in float32"
+    )
     assert hit.failure == "softmax/naive in float32: ok in 50% of the cells"
     assert hit.details == ""
 
 
 def test_a_league_fails_where_fail_on_occurs_under_any_hazard() -> None:
-    assert failed(parsed(write(league(), OutputFormat.JUNIT))) == {}
-    root = parsed(write(league(), OutputFormat.JUNIT, failures={Outcome.LOST}))
+    assert failed(parsed(write(league(), "junit"))) == {}
+    root = parsed(write(league(), "junit", failures={Outcome.LOST}))
     message = "softmax/naive in float32: lost under 1 hazard, first collapse"
     assert failed(root) == {"softmax/naive in float32": ("lost", message)}
     (skipped,) = root.iter("skipped")
@@ -189,7 +214,7 @@ def test_a_league_fails_where_fail_on_occurs_under_any_hazard() -> None:
 
 
 def test_a_check_has_a_test_for_the_verdict_every_hazard_and_every_law() -> None:
-    root = parsed(write(check_report(), OutputFormat.JUNIT))
+    root = parsed(write(check_report(), "junit"))
     assert failed(root) == {
         "verdict": ("unstable", "model.py:naive is unstable"),
         "large-logits in bfloat16": ("nan", "large-logits in bfloat16: NaN"),
@@ -208,14 +233,14 @@ def test_a_check_has_a_test_for_the_verdict_every_hazard_and_every_law() -> None
 
 def test_a_check_that_fails_has_a_failure_even_if_every_hazard_and_law_holds() -> None:
     report = check_report(hazards=(), laws=())
-    assert list(failed(parsed(write(report, OutputFormat.JUNIT)))) == ["verdict"]
+    assert list(failed(parsed(write(report, "junit")))) == ["verdict"]
     good = check_report(hazards=(), laws=(), standing=Standing.GOOD, blame_file="", blame_line=0)
-    assert failed(parsed(write(good, OutputFormat.JUNIT))) == {}
+    assert failed(parsed(write(good, "junit"))) == {}
 
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_judged_output_is_one_test(*, passed: bool) -> None:
-    root = parsed(write(judge_report(passed=passed), OutputFormat.JUNIT))
+    root = parsed(write(judge_report(passed=passed), "junit"))
     assert len(list(root.iter("testcase"))) == 1
     assert [message for _, message in failed(root).values()] == ([] if passed else ["out.npy is wrong in one cell"])
 
@@ -264,7 +289,7 @@ def annotated(checks: Iterable[Check], root: Path = Path()) -> list[tuple[str, d
 
 
 def test_a_check_is_annotated_at_the_line_to_blame_first() -> None:
-    found = commands(write(check_report(), OutputFormat.GITHUB))
+    found = commands(write(check_report(), "github"))
     assert [(name, properties) for name, properties, _ in found] == [
         ("error", {"file": "model.py", "line": "7", "title": "stablemax: verdict"}),
         ("error", {"title": "stablemax: large-logits"}),
@@ -279,8 +304,8 @@ def test_a_check_is_annotated_at_the_line_to_blame_first() -> None:
 
 
 def test_what_passes_is_not_annotated_and_the_finding_is_the_last_line() -> None:
-    assert write(comparison(), OutputFormat.GITHUB) == f"stablemax: {comparison().finding}\n"
-    assert write(check_report(), OutputFormat.GITHUB).splitlines()[-1] == "stablemax: model.py:naive is unstable"
+    assert write(comparison(), "github") == f"stablemax: {comparison().finding}\n"
+    assert write(check_report(), "github").splitlines()[-1] == "stablemax: model.py:naive is unstable"
 
 
 @pytest.mark.parametrize("count", [1, MAX_ANNOTATIONS, MAX_ANNOTATIONS + 1, 1234])
@@ -333,25 +358,30 @@ def test_files_are_named_from_the_root_and_those_outside_in_the_message_only(tmp
     ],
     ids=["comparison", "league", "check", "judge"],
 )
-def test_the_summary_is_appended_as_markdown(result: Any, heading: str, tmp_path: Path) -> None:
+def test_the_summary_is_appended_as_markdown(
+    result: Any, heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "summary.md"
     path.write_text("earlier\n", encoding="utf-8")
     found = result()
-    with_summary = write(found, OutputFormat.GITHUB, summary_path=str(path))
-    assert with_summary == write(found, OutputFormat.GITHUB)
+    without_summary = write(found, "github")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert write(found, "github") == without_summary
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"earlier\n{heading}")
     assert found.finding in text
 
 
-def test_junit_writes_no_summary(tmp_path: Path) -> None:
-    write(comparison(), OutputFormat.JUNIT, summary_path=str(tmp_path / "summary.md"))
+def test_junit_writes_no_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    write(comparison(), "junit")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_summary_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    checks = COMPARISON.checks(comparison(), frozenset())
     with pytest.raises(StablemaxError, match="the summary cannot be written") as caught:
-        write(comparison(), OutputFormat.GITHUB, summary_path=str(tmp_path))
+        for_github(checks, COMPARISON.document(comparison()), {"GITHUB_STEP_SUMMARY": str(tmp_path)})
     assert "GITHUB_STEP_SUMMARY" in caught.value.hint
 
 

@@ -12,7 +12,7 @@ import stablemax
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
-from stablemax.inputs.problem import as_problem
+from stablemax.inputs.logits import as_problem
 from stablemax.operations import default_operations
 from stablemax.operations.variant import variants
 from stablemax.results import Comparison, Outcome, Verdict

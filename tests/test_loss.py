@@ -16,8 +16,8 @@ import stablemax
 from stablemax import streaming
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import Stream, as_stream
 from stablemax.loss import cross_entropy_of
 from stablemax.operations.targets import TargetOptions
 from stablemax.operations.variant import get

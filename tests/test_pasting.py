@@ -123,6 +123,7 @@ def numbers(text: str) -> list[float]:
     return [float(t) for t in re.findall(r"(?<![\w.])-?(?:nan|inf|\d+\.?\d*(?:e[-+]?\d+)?)(?![\w])", text)]
 
 
+@pytest.mark.slow
 def test_the_pasted_code_prints_what_it_says_that_it_prints(reports: list[CheckReport], tmp_path: Path) -> None:
     codes = [r.counterexample.code for r in reports if r.counterexample is not None]
     assert len(codes) == len(INSTALLED)
@@ -141,6 +142,7 @@ def test_the_pasted_code_prints_what_it_says_that_it_prints(reports: list[CheckR
             )
 
 
+@pytest.mark.slow
 def test_each_generated_test_fails_by_its_assertion_and_nothing_else(
     reports: list[CheckReport], tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_each_generated_test_fails_by_its_assertion_and_nothing_else(
     assert all("AssertionError: the output is not right" in line for line in causes), done.stdout
 
 
+@pytest.mark.slow
 def test_a_generated_test_passes_once_the_code_is_mended(tmp_path: Path) -> None:
     model = tmp_path / "model.py"
     model.write_text("import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)\n")

@@ -102,11 +102,17 @@ NOTEBOOKS = notebook_rows()
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 PEERS = ("torch", "jax", "optax", "scipy")
 needs_peers = pytest.mark.skipif(not all(map(find_spec, PEERS)), reason=f"needs {', '.join(PEERS)}")
-MARKS = {"jq ": needs_jq, "--peer": needs_peers, "--backend": needs_peers}
+MARKS = {
+    "jq ": needs_jq,
+    "--peer": needs_peers,
+    "--backend": needs_peers,
+    "--peer all --hazards": pytest.mark.slow,
+    "check softmax/wide": pytest.mark.slow,
+}
 
 
 def marks(text: str) -> list[pytest.MarkDecorator]:
-    """What a command needs beside stablemax."""
+    """What a command needs beside stablemax, and whether it takes long."""
     return [mark for part, mark in MARKS.items() if part in text]
 
 
@@ -146,6 +152,7 @@ def test_a_command_in_the_text_runs(command: str, tmp_path: Path) -> None:
     assert done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("distributed") is None, reason="needs dask")
 def test_the_cluster_of_the_page_gives_the_same_digits(tmp_path: Path) -> None:
     folder = workplace(tmp_path)
@@ -173,7 +180,7 @@ def test_the_cluster_of_the_page_gives_the_same_digits(tmp_path: Path) -> None:
         for service in reversed(services):
             service.terminate()
         for service in services:
-            service.wait(timeout=30)
+            service.wait(timeout=300)
     assert (done.returncode, done.stdout) == (0, run(alone, folder).stdout)
 
 
@@ -210,6 +217,7 @@ def test_the_page_stays_short() -> None:
     assert len(PAGE.splitlines()) <= 570
 
 
+@pytest.mark.slow
 def test_the_errors_in_the_page_are_what_the_benchmark_measures() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", PAGE, flags=re.MULTILINE)
     assert [row[0] for row in rows] == [o.name for o in all_operations() if o.timed]

@@ -239,6 +239,7 @@ def gate_implementations(cwd: Path, *targets: str) -> subprocess.CompletedProces
     return run("bash", str(SAMPLES / "gate_implementations.sh"), *targets, cwd=cwd)
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_of_implementations_passes_on_the_samples_from_any_directory(tmp_path: Path) -> None:
     assert os.access(SAMPLES / "gate_implementations.sh", os.X_OK)
@@ -254,6 +255,7 @@ def test_the_gate_of_implementations_passes_on_the_samples_from_any_directory(tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_of_implementations_fails_with_the_report_where_one_is_not_good(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
@@ -265,6 +267,7 @@ def test_the_gate_of_implementations_fails_with_the_report_where_one_is_not_good
     assert "smallest input that breaks it:" in done.stderr
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_of_implementations_tells_a_mistake_from_a_failure(tmp_path: Path) -> None:
     done = gate_implementations(tmp_path, "absent.py:softmax")

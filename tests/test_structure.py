@@ -17,18 +17,17 @@ from stablemax.operations.variant import Variant
 PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
 ROOMS = (
+    ("text",),
     ("errors",),
     ("vocabulary", "wording", "limits"),
     ("results",),
-    ("numerics",),
-    ("formats",),
-    ("arithmetic",),
+    ("numerics", "formats", "arithmetic"),
     ("operations",),
     ("exact",),
     ("measure",),
     ("causes",),
     ("reduction",),
-    ("shadow",),
+    ("truth",),
     ("sampling",),
     ("blocks", "workspace"),
     ("kernels",),
@@ -38,7 +37,6 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
-    ("collecting",),
     ("loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),
@@ -65,7 +63,7 @@ CONFINED = {
     "typer": {"cli"},
     "click": set[str](),
     "rich": {"render", "cli"},
-    "torch": {"peers"},
+    "torch": {"peers", "trace"},
     "jax": {"peers"},
     "optax": {"peers"},
     "scipy": {"peers"},
@@ -107,7 +105,7 @@ def ids(path: Path) -> str:
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
@@ -163,7 +161,7 @@ def test_importing_every_module_prints_nothing() -> None:
         ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for path in MODULES
         # Peers need packages that need not be here, and __main__ is the program.
-        if room_of(path) not in ("peers", "__main__")
+        if room_of(path) not in ("peers", "__main__") and "torch" not in path.parts
     ]
     done = run(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -181,11 +181,12 @@ def test_output():
 """
 
 
+@pytest.mark.slow
 def test_in_a_real_run_the_failure_shows_the_report_and_no_frame_of_ours(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(SUITE)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
-        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120, encoding="utf-8",
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 1, done.stdout
     assert "2 failed, 1 passed" in done.stdout

@@ -11,7 +11,7 @@ from stablemax.arrays import array_of
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import Array, format_of, get_format
-from stablemax.inputs.problem import as_problem, restore
+from stablemax.inputs.logits import as_problem, restore
 from stablemax.loss import cross_entropy_of
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Second
@@ -86,8 +86,8 @@ def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
 
     Examples
     --------
-    >>> log_softmax([0.0, -40.0]).tolist()
-    [-4.248354255291589e-18, -40.0]
+    >>> print(*(f"{y:.12g}" for y in log_softmax([0.0, -40.0])))
+    -4.24835425529e-18 -40
     """
     return array_of(get_operation("log_softmax"), stream_of(x, axis_of(axis)), resources=resources_of(threads))
 
@@ -118,8 +118,8 @@ def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Examples
     --------
-    >>> float(logsumexp([0.0, -40.0]))
-    4.248354255291589e-18
+    >>> print(f"{logsumexp([0.0, -40.0]):.12g}")
+    4.24835425529e-18
     """
     return array_of(get_operation("logsumexp"), stream_of(x, axis_of(axis)), resources=resources_of(threads))[()]
 
@@ -171,8 +171,8 @@ def cross_entropy(
     Examples
     --------
     >>> import numpy as np
-    >>> cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0])
-    1.0986122886681098
+    >>> print(f"{cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0]):.12g}")
+    1.09861228867
     """
     stream = stream_of(logits, axis, labels)
     options = options_of(weight, label_smoothing, ignore_index)
@@ -215,8 +215,8 @@ def cross_entropy_grad(
     Examples
     --------
     >>> import numpy as np
-    >>> cross_entropy_grad(np.float32([[20.0, 0.0]]), [0]).tolist()
-    [[-2.06115369216775e-09, 2.06115369216775e-09]]
+    >>> print(*(f"{g:.12g}" for g in cross_entropy_grad(np.float32([[20.0, 0.0]]), [0])[0]))
+    -2.06115369217e-09 2.06115369217e-09
     """
     options = options_of(weight, label_smoothing, ignore_index)
     return array_of(

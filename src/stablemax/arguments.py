@@ -10,9 +10,9 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, format_of
-from stablemax.inputs.noticed import inexact_in_float64
+from stablemax.inputs.input_warnings import inexact_in_float64
+from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import Stream, as_stream
 from stablemax.operations.targets import TargetOptions
 from stablemax.streaming import Resources
 from stablemax.vocabulary import Reduction

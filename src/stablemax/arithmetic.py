@@ -10,12 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, Array, Format
+from stablemax.numerics.coarse_grid import coarse_grid, room_of
+from stablemax.numerics.emulated import Emulated
 from stablemax.numerics.exp_remainder import exp_remainder
+from stablemax.numerics.picking import first_max, split_at_max, take
 from stablemax.vocabulary import Accumulation
 
 
 def default_accumulation(fmt: Format) -> Accumulation:
-    """Return what an ordinary kernel of that format does.
+    """Return what an ordinary kernel of that format does: adds in float32 where that is wider.
 
     Examples
     --------
@@ -23,7 +26,8 @@ def default_accumulation(fmt: Format) -> Accumulation:
     >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
     ('float32', 'pairwise')
     """
-    return Accumulation.FLOAT32 if fmt.precision < FLOAT32.precision else Accumulation.PAIRWISE
+    is_narrower = fmt.precision < FLOAT32.precision and fmt.emax <= FLOAT32.emax
+    return Accumulation.FLOAT32 if is_narrower else Accumulation.PAIRWISE
 
 
 class Namespace(Protocol):
@@ -124,14 +128,7 @@ Room = tuple[Any, Any] | None
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """NumPy arithmetic in one format, with one accumulation policy.
-
-    Parameters
-    ----------
-    format : Format
-        Every operation rounds to it.
-    accumulation : Accumulation, optional
-        How sums are added; what an ordinary kernel of the format does when not given.
+    """NumPy arithmetic in one format, to which every operation rounds, with one accumulation policy.
 
     Examples
     --------
@@ -144,7 +141,7 @@ class Arithmetic:
     """
 
     format: Format
-    accumulation: Accumulation | None = None
+    accumulation: Accumulation | None = None  #: None: what an ordinary kernel of the format does.
 
     @cached_property
     def policy(self) -> Accumulation:
@@ -200,21 +197,19 @@ class Arithmetic:
     def _elementary(self, function: np.ufunc, x: Array) -> Array:
         # NumPy's vectorised float32 functions differ by CPU, and exp is off by 2.2 ulp on one with
         # AVX-512; taken in float64 and rounded they are right to 0.51 ulp, the "every operation rounds" of the theory.
-        # (The narrower formats are computed in float32 by NumPy and ml_dtypes in just this way.)
-        if self.format is FLOAT32:
-            return np.asarray(function(x.astype(np.float64)).astype(np.float32))
-        return np.asarray(function(x))
+        # All formats do it alike, so that float16 and the emulated e5m10 give the same bits.
+        return self.array(function(x.astype(np.float64, copy=False)))
 
     def max(self, x: Array) -> Array:
         """Maximum of each row, kept as a column."""
-        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
+        return np.asanyarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
         if axis is None:
             return self.sum(x.reshape(1, -1))
         if self.policy is Accumulation.SEQUENTIAL:
-            return np.asarray(np.add.accumulate(x, axis=-1)[..., -1:])
+            return np.asanyarray(np.add.accumulate(x, axis=-1)[..., -1:])
         if self.policy is Accumulation.PAIRWISE:
             return _pairwise(x)
         wide = x.astype(np.dtype(self.policy.value))
@@ -250,22 +245,12 @@ class Arithmetic:
         return high + low
 
     def sum_in_two(self, x: Array, work: Array, *, near: Array | None = None) -> tuple[Array, Array]:
-        """Sum of each row of non-negative numbers as two numbers, (N, 1) each.
+        """Sum of each row of non-negative numbers as two numbers, (N, 1) each, in the memory of `work`.
 
-        Parameters
-        ----------
-        x : ndarray (N, K)
-            Non-negative.
-        work : ndarray (N, K)
-            Memory.
-        near : ndarray (N, 1), optional
-            The sum as it comes out with rounding errors, which saves looking for the maximum.
-
-        Notes
-        -----
         Each term is cut at a common bit (an error-free transformation: Rump, Ogita, Oishi, SIAM J.
         Sci. Comput. 31(1), 2008). The high parts then add without any rounding, in every order,
-        and the low parts are too small for the rounding of their sum to matter.
+        and the low parts are too small for the rounding of their sum to matter. The sum as it comes
+        out with rounding errors, if it is at hand as `near`, saves looking for the maximum.
         """
         if near is not None:
             # Twice, so that a little more than the sum is below it too.
@@ -290,7 +275,7 @@ class Arithmetic:
         high, low = self._cut(e, cut, out)
         if divisor == 1.0:
             return np.divide(x, high + low, out=out)
-        if self.format.precision < FLOAT32.precision:
+        if self._coarse_grid is None:
             return self.divided(x / (high + low), divisor)
         times = self.number(divisor)
         shifted = high * self.number(2.0 ** math.ceil(self.format.precision / 2) + 1)
@@ -305,29 +290,15 @@ class Arithmetic:
         return total, _pairwise(np.subtract(x, high, out=work))
 
     def shift(self, x: Array, room: Room = None) -> tuple[Array, Array]:
-        """Subtract the row maximum and keep the rounding error of the subtraction.
+        """Subtract the row maximum: the rounded difference d, and its error r, both (..., K).
 
-        Parameters
-        ----------
-        x : ndarray (..., K)
-            The logits.
-        room : pair of ndarray (..., K), optional
-            Memory for the two results, in the formats of 24 bits and more.
+        ``d + r = x - c`` exactly, wherever exp(d) is not 0. c is constant along a row: the row maximum
+        in the formats without a `coarse_grid`, and about p log 2 below it in the others, which lifts the
+        exponentials of all probabilities that the format can hold out of the subnormal range.
 
-        Returns
-        -------
-        d, r : ndarray (..., K)
-            ``d`` is the rounded difference, ``r`` its error: ``d + r = x - c`` exactly, wherever
-            exp(d) is not 0. c is constant along a row: the row maximum in the formats of fewer
-            than 24 bits, and about p log 2 below it in the others, which lifts the exponentials of
-            all probabilities that the format can hold out of the subnormal range.
-
-        Notes
-        -----
-        Dekker's Fast2Sum takes three operations but needs the exponent of c to be no smaller than
-        that of x; Knuth's 2Sum takes six. A c cut to a coarse grid, of which every x that counts
-        is a multiple or larger, satisfies Fast2Sum whatever the signs. In the formats with too few
-        bits for such a grid, 2Sum is used.
+        Dekker's Fast2Sum takes three operations but needs the exponent of c to be no smaller than that
+        of x; Knuth's 2Sum takes six. A c cut to a coarse grid, of which every x that counts is a multiple
+        or larger, satisfies Fast2Sum whatever the signs, and uses the memory of `room`.
         """
         m = self.max(x)
         # A row of -inf, or with +inf: no shift (as in SciPy), so that exp gives 0 or inf, not NaN.
@@ -338,7 +309,7 @@ class Arithmetic:
             t = d - x
             r = (x - (d - t)) - (m + t)
             if not self.format.has_inf:
-                # Here a difference beyond the range is NaN instead of -inf; exp of either is 0.
+                # Here a difference beyond the range is NaN, or saturates, instead of -inf; exp of each is 0.
                 beyond = np.isnan(d) & np.isfinite(x)
                 d = np.where(beyond, self.number(-self.format.max), d)
                 r = np.where(beyond, np.zeros_like(r), r)
@@ -377,7 +348,7 @@ class Arithmetic:
         at = (np.arange(len(x)), np.argmax(x, axis=-1))
         top = e[at][:, None]
         e[at] = self.number(0.0)
-        return np.asarray(self.compensated_sum(e, None if room is None else room[1]) / top)
+        return np.asanyarray(self.compensated_sum(e, None if room is None else room[1]) / top)
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
@@ -385,11 +356,11 @@ class Arithmetic:
 
     def maximum(self, x: Array, y: Array) -> Array:
         """Larger of two; NaN wins."""
-        return np.asarray(np.maximum(x, y))
+        return np.asanyarray(np.maximum(x, y))
 
     def minimum(self, x: Array, y: Array) -> Array:
         """Smaller of two; NaN wins."""
-        return np.asarray(np.minimum(x, y))
+        return np.asanyarray(np.minimum(x, y))
 
     def isfinite(self, x: Array) -> Array:
         """Mark the finite cells."""
@@ -408,13 +379,7 @@ class Arithmetic:
         return split_at_max(values, x, self.number(0.0))
 
     def with_room(self, x: Array) -> tuple[Array, Array]:
-        """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow.
-
-        Returns
-        -------
-        x, scale : ndarray (N, K) and (N, 1)
-            ``scale`` is 1 for rows that have room as they are, and x is as it was.
-        """
+        """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow: some by 1."""
         room = room_of(self.format)
         full = self.max(np.abs(x)) > self.number(self.format.max / room)
         scale = np.where(full, self.number(1.0 / room), self.number(1.0))
@@ -433,61 +398,15 @@ class Arithmetic:
         return self.format.cast(x)
 
 
-def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
-    """Offset, reach and lift of the grid that `Arithmetic.shift` cuts its constant to.
-
-    None for a format of fewer than 24 bits, which has too few for such a grid.
-
-    Examples
-    --------
-    >>> coarse_grid(FLOAT32)
-    (1536.0, 512.0, 17.0)
-    """
-    if fmt.precision < FLOAT32.precision:
-        return None
-    lift = math.ceil(fmt.precision * math.log(2))
-    reach = 2.0 ** math.ceil(math.log2(3 * (lift - fmt.exp_underflow.real)))
-    return 3 * reach, reach, float(lift)
-
-
-def room_of(fmt: Format) -> float:
-    """Return how far a difference from a mean, times the lifted exponentials, may exceed the numbers, as 2**n.
-
-    Examples
-    --------
-    >>> from stablemax.formats import BFLOAT16
-    >>> room_of(BFLOAT16), room_of(FLOAT32) == 2.0**28
-    (8.0, True)
-    """
-    lift = 0 if coarse_grid(fmt) is None else fmt.precision + 1
-    return 2.0 ** (lift + 3)
-
-
-def take(values: Array, columns: Array) -> Array:
-    """One value of each row (N, 1), at the given columns (N,)."""
-    return np.asarray(values[np.arange(len(values)), columns][:, None])
-
-
-def first_max(x: Array) -> Array:
-    """Mark the first maximum of each row, (N, K)."""
-    return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
-
-
-def split_at_max(values: Array, x: Array, zero: Any) -> tuple[Array, Array]:
-    """Return the value at the first maximum of each row of x, and `values` with `zero` there."""
-    at = (np.arange(len(x)), np.argmax(x, axis=-1))
-    rest = values.copy()
-    rest[at] = zero
-    return values[at][:, None], rest
-
-
 def _pairwise(x: Array) -> Array:
     """Add a tree over the last axis, whatever the memory layout.
 
     NumPy adds float32 and float64 pairwise only along a contiguous axis, and the other formats
     one by one in a layout-dependent width: ones(3000) in float16 gives 3000 or 2048.
     """
-    if x.dtype in (np.float32, np.float64):
+    if isinstance(x, Emulated):
+        return np.asanyarray(np.add.reduce(x, axis=-1, keepdims=True))
+    if x.dtype in (np.float32, np.float64) or x.shape[-1] == 0:
         return np.asarray(np.add.reduce(np.ascontiguousarray(x), axis=-1, keepdims=True))
     x = x.copy() if x.shape[-1] == 1 else x
     while x.shape[-1] > 1:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import format_of, get_format
-from stablemax.inputs.noticed import Noticed, inexact_integers, odd_targets
+from stablemax.inputs.input_warnings import Noticed, inexact_integers, odd_targets
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from stablemax.blocks import Block
     from stablemax.formats import Array
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.kernels.odds import Odds
     from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
@@ -88,37 +88,29 @@ class ArrayJob:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
-        plain = self.operation.kernel and not (self.variant or self.accumulation)
+        """Whether the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
+        changed = self.variant or self.accumulation or self._xp.format.is_emulated
         soft = self.stream.has_soft_targets or self.options.label_smoothing
-        return bool(plain) and not (self.operation.needs_targets and soft)
-
-    @property
-    def held_bytes(self) -> int:
-        """What is held of a logit that is read ahead or waits to be written: 0 where rows are not interleaved."""
-        ahead = self.stream.logits.dtype.itemsize if self.stream.logits.is_interleaved else 0
-        waiting = get_format(self.format).stored_dtype.itemsize if self.sink.is_interleaved else 0
-        return ahead + waiting
+        return bool(self.operation.kernel) and not changed and not (self.operation.needs_targets and soft)
 
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
-        held = block if self.holds else None
-        return sum((self._compute(step, held, workspace) for step in block.steps(self.step)), Noticings())
+        return sum((self._compute(step, workspace) for step in block.steps(self.step)), Noticings())
 
-    def _compute(self, block: Block, held: Block | None, workspace: Workspace) -> Noticings:
+    def _compute(self, block: Block, workspace: Workspace) -> Noticings:
         labels = self._second(block, workspace)
         if self.is_fast and self.stream.classes > PIECE:
             found = (
-                self._long(block.start + row, None if labels is None else labels[row : row + 1], held, workspace)
+                self._long(block.start + row, None if labels is None else labels[row : row + 1], workspace)
                 for row in range(block.rows)
             )
             return sum(found, Noticings())
-        x = self.stream.logits.read(block.start, block.stop, workspace, until=None if held is None else held.stop)
+        x = self.stream.logits.read(block.start, block.stop, workspace)
         noticed = Noticings(
             odd_targets(labels, block.start) if self.operation.needs_targets and labels.ndim == 2 else Noticed(),
             inexact_integers(x, block.start),
         )
-        (self._fast if self.is_fast else self._by_variant)(block, x, labels, held, workspace)
+        (self._fast if self.is_fast else self._by_variant)(block, x, labels, workspace)
         return noticed
 
     def _second(self, block: Block, workspace: Workspace) -> Any:
@@ -130,20 +122,20 @@ class ArrayJob:
         # What lies in the workspace is overwritten by the next reading.
         return self.stream.labels.read(block.start, block.stop, workspace).copy()
 
-    def _fast(self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
+    def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
         dtype = self._xp.format.dtype
         if x.dtype != dtype and format_of(x.dtype) is not self._xp.format:
             x = self._xp.array(x)
         if self.operation.per_row:
             values = self._xp.narrow(logsumexps(x, workspace))[:, None]
-            self.sink.put(block.start, values, workspace, within=held)
+            self.sink.put(block.start, values, workspace)
             return
         out = self.sink.room(block.start, block.stop, workspace, dtype=dtype)
         kernel = KERNELS[self.operation.kernel].block
         assert kernel is not None, "one number a row comes from the odds"
         chosen, weights = (None, None) if labels is None else self._weighted(labels)
         kernel(x, chosen, weights, self.divisor, out, workspace)
-        self.sink.put(block.start, out, workspace, within=held)
+        self.sink.put(block.start, out, workspace)
 
     def _weighted(self, labels: Array) -> tuple[Array, Array]:
         """Return labels that are classes, and each row's weight: 0 where it does not count."""
@@ -155,12 +147,12 @@ class ArrayJob:
             return chosen, np.where(kept, np.nan, 0.0)
         return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
-    def _long(self, row: int, labels: Array | None, held: Block | None, workspace: Workspace) -> Noticings:
+    def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:
         """Compute a row that is too long to be taken at once, in pieces."""
         logits, xp, inexact = self.stream.logits, self._xp, Noticed()
 
         def read(first: int, last: int) -> Array:
-            x = logits.read(row, row + 1, workspace, first=first, last=last, until=None if held is None else held.stop)
+            x = logits.read(row, row + 1, workspace, first=first, last=last)
             return x if format_of(x.dtype) is xp.format else xp.array(x)
 
         def read_first(first: int, last: int) -> Array:
@@ -171,7 +163,7 @@ class ArrayJob:
 
         odds = long_rows.odds(read_first, self.stream.classes, workspace)
         if self.operation.per_row:
-            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace, within=held)
+            self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace)
             return Noticings(inexact=inexact)
         chosen, weight = (None, np.ones(1)) if labels is None else self._weighted(labels)
         kernel = KERNELS[self.operation.kernel].piece
@@ -184,12 +176,10 @@ class ArrayJob:
             if chosen is not None and first <= chosen[0] < last:
                 at_label = long_rows.gradient_at_label(read, int(chosen[0]), odds, weight, self.divisor, workspace)
                 out[0, chosen[0] - first] = xp.narrow(at_label)[0, 0]
-            self.sink.put(row, out, workspace, first=first, within=held)
+            self.sink.put(row, out, workspace, first=first)
         return Noticings(inexact=inexact)
 
-    def _by_variant(
-        self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace
-    ) -> None:
+    def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
         xp, formula = self._xp, self._formula
         # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
         given = xp if self.variant or self.accumulation else xp.wider
@@ -205,7 +195,7 @@ class ArrayJob:
             elif len(keep):
                 targets = targets_of(labels[keep], x.shape[1], self.options, given, self.divisor)
                 values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
-        self.sink.put(block.start, values.reshape(block.rows, -1), workspace, within=held)
+        self.sink.put(block.start, values.reshape(block.rows, -1), workspace)
 
     @property
     def _formula(self) -> Variant:

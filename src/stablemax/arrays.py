@@ -13,18 +13,17 @@ import numpy as np
 
 from stablemax.array_job import ArrayJob, Noticings
 from stablemax.blocks import blocks_of
-from stablemax.collecting import collecting
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Format, format_of, get_format
-from stablemax.inputs.noticed import inexact_notes, soft_target_notes
+from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.input_warnings import inexact_notes, soft_target_notes
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.wording import size_of
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
 from stablemax.operations.variant import Variant, default_id
 from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
-from stablemax.sinks import MemorySink, file_sink, npy_sink
+from stablemax.sinks import MemorySink, file_sink, in_row_order, npy_sink
 from stablemax.streaming import ROW_CELLS, STEP_CELLS, Resources, for_engine, plan, total_of
 from stablemax.vocabulary import Accumulation, Reduction
 from stablemax.workspace import Workspace
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
 
@@ -87,7 +86,8 @@ def result_in_npy(
     """
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
-    widened = () if fmt.is_native else (f"{shown(path)}: {fmt.name} is written as float32, for NumPy lacks it",)
+    told = f"{shown(path)}: {fmt.name} is written as {fmt.stored_dtype.name}, for NumPy lacks it"
+    widened = () if fmt.is_native else (told,)
     with whole_file(path, force=force) as file:
         return (*run(npy_sink(file, shape, axis, fmt.stored_dtype)), *widened)
 
@@ -189,16 +189,10 @@ def _run(
         whole=how.variant is not None and not how.variant.rowwise,
         by_variant=not job.is_fast,
     )
-    job, wide = replace(job, stream=for_engine(stream, resources)), None
-    if job.held_bytes:
-        inner = math.prod(stream.shape[stream.axis + 1 :])
-        wide = collecting(
-            cut, stream.rows, stream.classes, inner, job.held_bytes, resources, by_variant=not job.is_fast
-        )
-    cut = wide or cut
-    job = replace(job, step=cut.step, holds=wide is not None)
     formula = job.variant or default_id(job.operation, get_format(job.format))
-    noticed = total_of(job, cut, Noticings(), stream, resources, progress, formula)
+    with in_row_order(job.sink) as sink:
+        job = replace(job, stream=for_engine(stream, resources), sink=sink, step=cut.step)
+        noticed = total_of(job, cut, Noticings(), stream, resources, progress, formula)
     return (
         *soft_target_notes(noticed.odd, stream.sources[-1].name),
         *inexact_notes(noticed.inexact, stream.sources[0].name),

@@ -12,6 +12,7 @@ from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
 from stablemax.settings import Setting, Shared, case_of, setting_of
+from stablemax.truth.reductions import which_reduction
 from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Reduction
 
@@ -80,8 +81,8 @@ class Asker:
         What answers.
     contract : Contract
         What counts as a failure.
-    reading : dict of str to Reduction
-        By format: what a single number, or a gradient, is the reduction of; see `find_reading`.
+    reading : Reduction
+        What a single number, or a gradient, is the reduction of; see `find_reading`.
     """
 
     runner: Runner
@@ -228,14 +229,13 @@ def find_reading(asker: Asker, case: HazardCase, fmt: Format, forward: Answer | 
     if answer.output is None:
         return Reduction.MEAN
     operation = asker.operation if forward is None else asker.operation.forward or asker.operation
-    distance = {}
+    right: dict[Reduction, Array] = {}
     for reading in (Reduction.MEAN, Reduction.SUM):
         found = replace(case_of(case, operation), reduced=operation.reduces)
         if reading is Reduction.SUM:
             found = replace(found, divisor=1.0, summed=True)
-        right = setting_of(found, Shared(fmt)).exact.truth.nearest
-        if answer.output.size != right.size:
+        right[reading] = setting_of(found, Shared(fmt)).exact.truth.nearest
+        if answer.output.size != right[reading].size:
             # Each row has its own loss, of which autograd takes the sum; or the shape is wrong.
             return Reduction.MEAN if forward is None else Reduction.SUM
-        distance[reading] = float(np.abs(answer.output.astype(np.float64).reshape(right.shape) - right).max())
-    return min(distance, key=lambda r: distance[r])
+    return which_reduction(answer.output, right)[0]

@@ -10,14 +10,9 @@ SHARES = 2
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that are computed together.
+    """Rows that are computed together."""
 
-    Parameters
-    ----------
-    start, stop : int
-        The rows, counted from 0; `stop` is not one of them.
-    """
-
+    #: The rows, counted from 0; `stop` is not one of them.
     start: int
     stop: int
 
@@ -29,8 +24,6 @@ class Block:
     def steps(self, size: int) -> list[Block]:
         """Cut it into blocks of a size.
 
-        Examples
-        --------
         >>> Block(4, 7).steps(2)
         [Block(start=4, stop=6), Block(start=6, stop=7)]
         """
@@ -40,8 +33,6 @@ class Block:
 def blocks_of(rows: int, size: int) -> list[Block]:
     """Cut rows into blocks of a size.
 
-    Examples
-    --------
     >>> blocks_of(5, 2)
     [Block(start=0, stop=2), Block(start=2, stop=4), Block(start=4, stop=5)]
     """
@@ -51,23 +42,9 @@ def blocks_of(rows: int, size: int) -> list[Block]:
 def tapering(rows: int, step: int, most: int, workers: int) -> list[Block]:
     """Cut rows into blocks of several steps, fewer and fewer of them.
 
-    Handing out a block costs the same however large it is, and at the end nobody should wait for
-    another's large one: each is a share of what is left (Polychronopoulos and Kuck, "Guided
-    self-scheduling", IEEE Trans. Comput. 36, 1987).
+    Handing out a block costs the same however large it is, and at the end nobody should wait for another's large one:
+    each is a share of what is left (Polychronopoulos and Kuck, "Guided self-scheduling", IEEE Trans. Comput. 36, 1987).
 
-    Parameters
-    ----------
-    rows : int
-        N.
-    step : int
-        Rows of a step.
-    most : int
-        Most steps in a block.
-    workers : int
-        How many take blocks at once.
-
-    Examples
-    --------
     >>> [block.rows for block in tapering(125, 10, 16, 2)]
     [40, 30, 20, 10, 10, 10, 5]
     """

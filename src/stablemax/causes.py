@@ -105,9 +105,9 @@ def describe(cell: BadCell) -> tuple[str, int]:
     if cell.outcome is Outcome.UNDEFINED:
         return _undefined(cell.logits)
     if cell.outcome is Outcome.INPUT_OVERFLOW:
-        rounded = cell.format.round(cell.logits)
-        beyond = (np.isfinite(cell.logits) & ~np.isfinite(rounded)) | (~np.isnan(cell.logits) & np.isnan(rounded))
-        return f"logits beyond {cell.format.max:.5g} do not exist in {cell.format.name}", _first(beyond)
+        lacking = _first(cell.format.lacks(cell.logits))
+        absent = "NaN does" if np.isnan(cell.logits[lacking]) else f"logits beyond {cell.format.max:.5g} do"
+        return f"{absent} not exist in {cell.format.name}", lacking
     told = [e for e in cell.events if _matters(e, cell)]
     if told:
         thresholds = {"overflow": cell.format.exp_overflow.real, "underflow": cell.format.exp_underflow.real}

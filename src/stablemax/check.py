@@ -14,6 +14,7 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.exactness import is_wrong_exactly
 from stablemax.finding import check_finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
+from stablemax.implementations.arrays import FORMATS_OF
 from stablemax.implementations.calling import Convention
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Answer, Described, Order
@@ -319,19 +320,30 @@ def _concerning(operation: Operation, options: CheckOptions) -> list[Hazard]:
 
 def _accepted(asker: Asker, options: CheckOptions) -> tuple[list[Format], dict[str, str]]:
     """Formats in which the target answers an easy input at all, and what it says in the others."""
-    limits = asker.runner.described.formats
     accepted: list[Format] = []
-    refusals: dict[str, str] = {}
-    for fmt in options.formats:
-        if limits and fmt.name not in limits:
-            refusals[fmt.name] = "does not take it"
-            continue
+    refusals = {fmt.name: why for fmt in options.formats if (why := _unfit(asker.runner.described, fmt))}
+    if len(refusals) == len(options.formats):
+        name, why = asker.runner.described.name, next(iter(refusals.values()))
+        raise StablemaxError(
+            f"{name} cannot be tried in {listed(list(refusals))}: it {why}",
+            f"--format {FLOAT32.name}",
+        )
+    for fmt in (f for f in options.formats if f.name not in refusals):
         answer = asker.answers([asker.question(easy_case(), fmt)])[0]
         if answer.output is None:
             refusals[fmt.name] = answer.trouble
         else:
             accepted.append(fmt)
     return accepted, refusals
+
+
+def _unfit(described: Described, fmt: Format) -> str:
+    """Say why a target cannot get arrays of a format, as words that follow "it"; empty where it can."""
+    if described.formats and fmt.name not in described.formats:
+        return "does not take it"
+    if fmt.name not in FORMATS_OF.get(described.backend, (fmt.name,)):
+        return f"takes {described.backend}'s arrays, of which there are none in that format"
+    return ""
 
 
 def _try(asker: Asker, hazard: Hazard, fmt: Format, takes: frozenset[str] | set[str], found: _Findings) -> None:

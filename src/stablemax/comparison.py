@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.inputs.hazards import Hazard
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem
     from stablemax.operations.operation import Operation
     from stablemax.peers.backend import Backend
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from stablemax.arithmetic import first_max, split_at_max, take
+from stablemax.numerics.picking import first_max, split_at_max, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,21 +182,11 @@ class Balls:
 
 @dataclass(frozen=True)
 class Truth:
-    """Exact results, written down so that an error of a millionth of an ulp can still be told.
+    """Exact results, written down so that an error of a millionth of an ulp can still be told."""
 
-    Parameters
-    ----------
-    nearest : ndarray of float64
-        The exact value rounded to float64; infinite where it lies beyond.
-    residual_ulp : ndarray of float64
-        Exact value minus `nearest`, in ulps of the format.
-    rounded : ndarray of float64
-        The exact value rounded once to the format, ties to even: proved, not estimated.
-    """
-
-    nearest: Array
-    residual_ulp: Array
-    rounded: Array
+    nearest: Array  #: The exact value rounded to float64; infinite where it lies beyond.
+    residual_ulp: Array  #: Exact value minus `nearest`, in ulps of the format.
+    rounded: Array  #: The exact value rounded once to the format, ties to even: proved, not estimated.
 
     @functools.cached_property
     def _exponents(self) -> dict[str, Array]:
@@ -269,29 +259,12 @@ def truth(
     balls: Balls | None = None,
     first_precision: int = FIRST_PRECISION,
 ) -> Truth:
-    """Run a computation in balls until each cell's rounding to the format is certain.
+    """Run a computation in balls, with more and more precision, until each cell's rounding to the format is certain.
 
-    Parameters
-    ----------
-    compute : callable
-        Gets a :class:`Balls` and returns an object array; called again with more precision as long
-        as a cell is undecided. It may return a pair of arrays, a sum left open: a head that is a
-        sum or difference of float64 numbers, taken by :func:`exact_difference`, and a tail. A tail
-        of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen.
-    fmt : Format
-        The format to round to.
-    balls : Balls, optional
-        What to pass; one that has seen the same arrays saves their exponentials.
-
-    Returns
-    -------
-    Truth
-        Arrays of the computation's shape.
-
-    Raises
-    ------
-    ArithmeticError
-        If 131,072 bits do not decide a cell: the computation is not one whose balls shrink.
+    The computation gets a :class:`Balls` and returns an object array, or a pair of them, a sum left open: a
+    head that is a sum or difference of float64 numbers, taken by :func:`exact_difference`, and a tail. A tail
+    of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen. `balls` that have seen the
+    same arrays save their exponentials. A cell that 131,072 bits do not decide is an ArithmeticError.
 
     Examples
     --------

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.formats import FORMATS
-from stablemax.operations import NAMES
+from stablemax.formats import get_format
+from stablemax.operations import is_built_in
 from stablemax.results import Outcome, Standing
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -17,26 +18,20 @@ if TYPE_CHECKING:
 
 
 def finding(reports: tuple[OperationReport, ...]) -> str:
-    """Put the result into a sentence or two: how much breaks, what first, and what holds.
-
-    Parameters
-    ----------
-    reports : tuple of OperationReport
-        All verdicts.
-    """
+    """Put the result into a sentence or two: how much breaks, what first, and what holds."""
     verdicts = [v for r in reports for v in r.verdicts if v.worst is not None]
     ran = dict.fromkeys(v.variant for v in verdicts)
     broken = [v for v in verdicts if v.worst is not None and v.worst.is_failure]
     sentences = []
     if broken:
         names = dict.fromkeys(v.variant for v in broken)
-        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: FORMATS[v.format].precision)
+        first = max((v for v in broken if v.variant == next(iter(names))), key=lambda v: get_format(v.format).precision)
         assert first.worst is not None
         formats = [v.format for v in broken if v.variant == first.variant and v.worst is first.worst]
         where = ":" if len(formats) == 1 else f"; in {first.format},"
         sentences.append(
             f"{len(names)} of {len(ran)} {_kind(ran)} {'breaks' if len(names) == 1 else 'break'}. "
-            f"{first.variant} is {_word(first.worst)} in "
+            f"{first.variant} is {OUTCOMES[first.worst].predicate} in "
             f"{listed(formats)}{where} {first.cause}."
         )
     failing = {v.variant for v in broken}
@@ -79,25 +74,8 @@ def _kind(names: Iterable[str]) -> str:
     return "implementations" if any(is_built_in(name) for name in names) else "variants"
 
 
-def is_built_in(name: str) -> bool:
-    """Tell another library's built-in from a variant of ours by its id.
-
-    Examples
-    --------
-    >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
-    (True, False)
-    """
-    return name.partition("/")[0] not in NAMES
-
-
 def league_finding(standouts: tuple[Standout, ...]) -> str:
-    """Put the league into a few sentences: how many fail, the first of them, and who holds.
-
-    Parameters
-    ----------
-    standouts : tuple of Standout
-        By operation, implementation, format.
-    """
+    """Put the league into a few sentences: how many fail, the first of them, and who holds."""
     ran = [s for s in standouts if s.worst is not None]
     if not ran:
         return "Nothing was run."
@@ -152,30 +130,19 @@ def few(names: list[str]) -> str:
 
 def _telling(failing: list[Standout]) -> str:
     """Tell of the one that fails on the most hazards in the widest format."""
-    widest = max(FORMATS[s.format].precision for s in failing)
-    most = max((s for s in failing if FORMATS[s.format].precision == widest), key=lambda s: len(s.failed))
+    widest = max(get_format(s.format).precision for s in failing)
+    most = max((s for s in failing if get_format(s.format).precision == widest), key=lambda s: len(s.failed))
     assert most.worst is not None
     return (
-        f"{most.implementation} is {_word(most.worst)} in {most.format} on {most.worst_hazard}"
+        f"{most.implementation} is {OUTCOMES[most.worst].predicate} in {most.format} on {most.worst_hazard}"
         f" and fails on {len(most.failed)} of {most.judged}: {most.cause}."
-    )
-
-
-def _word(outcome: Outcome) -> str:
-    return {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite", Outcome.LOST: "0 where it should not be"}.get(
-        outcome, outcome.value
     )
 
 
 def check_finding(report: CheckReport, refusals: dict[str, str]) -> str:
     """Put a check's result into a sentence or two.
 
-    Parameters
-    ----------
-    report : CheckReport
-        All but its finding.
-    refusals : dict of str to str
-        By format, what the target did instead of an answer to an easy input.
+    Refusals say, by format, what the target did instead of an answer to an easy input.
     """
     name, formats = report.target, listed(report.formats) if report.formats else ""
     failed = [h for h in report.hazards if h.failed]

@@ -17,6 +17,7 @@ from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Setting, Shared, setting_of
+from stablemax.truth.reductions import which_reduction
 from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Reduction
 from stablemax.wording import listed
@@ -192,8 +193,8 @@ def _cell_targets(labels: Array | None, classes: int) -> Array | None:
 
 def _is_sum(value: float, mean: float, case: Case) -> bool:
     """True where a number that is not the mean is within a hundredth of the sum."""
-    total = mean * case.mean_divisor
-    return not case.summed and abs(value - total) <= abs(total) / 100
+    right = {Reduction.MEAN: mean, Reduction.SUM: mean * case.mean_divisor}
+    return not case.summed and which_reduction(value, right, within=0.01) == (Reduction.SUM,)
 
 
 def _check_shape(output: Array, operation: Operation, rows: int, classes: int, name: str, *, reduced: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.formats import name_of
 from stablemax.inputs.hazards import HazardCase
 from stablemax.measure import default_max_ulp
 from stablemax.operations.shared import BOOKKEEPING
@@ -246,9 +247,9 @@ def _dtype_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: A
     output = first.answer.output
     assert output is not None
     # A single number has no format to keep: losses are logged as Python floats.
-    if output.ndim == 0 or output.dtype.name == first.format.name:
+    if output.ndim == 0 or name_of(output) == first.format.name:
         return ""
-    return f"{first.format.name} goes in, {output.dtype.name} comes out"
+    return f"{first.format.name} goes in, {name_of(output)} comes out"
 
 
 def _shape_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001

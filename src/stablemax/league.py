@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from stablemax.inputs.hazards import HAZARDS, Hazard
 from stablemax.operations import default_operations
 from stablemax.results import League, Outcome, Standout, Verdict
 from stablemax.settings import Shared, setting_of
+from stablemax.text.suggest import suggest
 from stablemax.verdicts import variant_verdict
 
 if TYPE_CHECKING:
@@ -28,11 +28,6 @@ OWN = ("naive", "shifted", "closed-form", "compensated", "centred", "wide")
 def hazard_named(name: str) -> Hazard:
     """Look a hazard up by its name.
 
-    Raises
-    ------
-    StablemaxError
-        If there is none; the hint names the nearest.
-
     Examples
     --------
     >>> hazard_named("collapse").name
@@ -40,10 +35,7 @@ def hazard_named(name: str) -> Hazard:
     """
     if name in HAZARDS:
         return HAZARDS[name]
-    near = difflib.get_close_matches(name, HAZARDS, n=1)
-    raise StablemaxError(
-        f"there is no hazard {shown(name)!r}", (f"did you mean {near[0]}? " if near else "") + "stablemax list hazards"
-    )
+    raise StablemaxError(f"there is no hazard {shown(name)!r}", suggest(name, HAZARDS, "stablemax list hazards"))
 
 
 def league(
@@ -53,23 +45,7 @@ def league(
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> League:
-    """Judge implementations on every hazard.
-
-    Parameters
-    ----------
-    options : CompareOptions, optional
-        What to run. Without patterns: the built-ins, and `OWN` of our variants.
-    hazards : iterable of Hazard, optional
-        The whole catalogue when not given.
-    command : tuple of str
-        The command that reproduces it.
-    progress : callable, optional
-        Called with (steps done, steps in all, what runs now).
-
-    Raises
-    ------
-    StablemaxError
-        If no variant matches.
+    """Judge implementations on every hazard: without patterns the built-ins, and `OWN` of our variants.
 
     Examples
     --------
@@ -129,19 +105,7 @@ def league(
 
 
 def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping[str, Verdict]) -> Standout:
-    """Sum up one implementation in one format: its worst outcome, and where.
-
-    Parameters
-    ----------
-    operation : Operation
-        What it computes.
-    variant : Variant
-        Ours, or a built-in.
-    fmt : str
-        The number format.
-    verdicts : mapping of str to Verdict
-        By hazard.
-    """
+    """Sum up one implementation in one format: its worst outcome, and where."""
     ran = {hazard: v for hazard, v in verdicts.items() if v.worst is not None}
     if not ran:
         why = next((v.skipped for v in verdicts.values()), "is concerned by none of these hazards")

@@ -11,7 +11,7 @@ import numpy as np
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT64, Array, Format, get_format
-from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
+from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as kernels
 from stablemax.operations import get_operation
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.blocks import Block
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.workspace import Workspace
 
 

@@ -242,6 +242,9 @@ def judge(
         mark(np.broadcast_to(beyond, out.shape), Outcome.INPUT_OVERFLOW)
         compared = compared & ~beyond
     finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared
+    if fmt.saturates:
+        # What saturates has no error, as what overflows to inf has none.
+        finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
     error = np.where(finite, error, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         spacing_u = np.ldexp(1.0, exact.truth.ulp_exponent(fmt)) / np.abs(exact.truth.nearest) / fmt.u

@@ -21,22 +21,7 @@ _MOST_LINKS = 40
 
 @contextlib.contextmanager
 def whole_file(path: str, *, force: bool = True, option: str = "-o") -> Iterator[IO[bytes]]:
-    """Open a file that takes its name only when the block ends well.
-
-    Parameters
-    ----------
-    path : str
-        Where it goes.
-    force : bool
-        Replace a file that is there.
-    option : str
-        What the user names it with, for hints.
-
-    Raises
-    ------
-    StablemaxError
-        If the file is there and `force` is false, or it cannot be written.
-    """
+    """Open a file that takes its name only when the block ends well; the option is what the user names it with."""
     # Loaded here, as printing needs nothing random.
     import secrets
 
@@ -77,13 +62,7 @@ def writing(path: str, option: str = "-o") -> Iterator[None]:
 
 
 def check_place(path: str, option: str = "-o") -> None:
-    """Refuse what cannot be replaced by a file: a folder, a device, an open file of this process.
-
-    Raises
-    ------
-    StablemaxError
-        With the fix as hint.
-    """
+    """Refuse what cannot be replaced by a file: a folder, a device, an open file of this process."""
     target = Path(path)
     with writing(path, option):
         if target.is_dir():
@@ -111,15 +90,7 @@ def _is_descriptor(path: Path) -> bool:
 
 
 def write_out(text: str, *, flush: bool = False) -> None:
-    """Write to standard output.
-
-    Raises
-    ------
-    StablemaxError
-        If it cannot be written: the disk is full, say.
-    BrokenPipeError
-        If nobody reads it any more, which is no mistake.
-    """
+    """Write to standard output."""
     try:
         sys.stdout.write(text)
         if flush:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.formats import FORMATS
+from stablemax.formats import get_format
 from stablemax.laws import LAW_NAMES
 from stablemax.vocabulary import Reduction
 
@@ -172,8 +172,10 @@ def _imports(call: Call, *ours: str) -> list[str]:
         "torch": ["import torch"],
         "jax": ["import jax", "import jax.numpy as jnp"],
     }[backend]
-    if backend == "numpy" and call.format not in ("float16", "float32", "float64"):
+    fmt = get_format(call.format)
+    if backend == "numpy" and not (fmt.is_native or fmt.is_emulated):
         libraries = ["import ml_dtypes", *libraries]
+    formats = [f"from {get_format.__module__} import get_format"] if fmt.is_emulated else []
     if backend != "numpy" and call.way.by_row:
         libraries = ["import numpy as np", *libraries] if backend == "torch" else [*libraries, "import numpy as np"]
     after = ['jax.config.update("jax_enable_x64", True)'] if backend == "jax" else []
@@ -196,7 +198,7 @@ def _imports(call: Call, *ours: str) -> list[str]:
     else:
         libraries = [*libraries, f"from {place} import {first}"]
         own = []
-    groups = [standard, libraries, [*own, *ours], after]
+    groups = [standard, libraries, [*formats, *own, *ours], after]
     lines: list[str] = []
     for group in groups:
         if group:
@@ -252,10 +254,13 @@ _MAKERS = {
 
 
 def _array(values: Array, backend: str, fmt: str) -> str:
+    if fmt and get_format(fmt).is_emulated:
+        written = _array(get_format(fmt).round(values), backend, "")
+        return written and f'get_format("{fmt}").cast({written})'
     made, full, module = _MAKERS[backend]
     if fmt:
         # The fewest digits that are read back as the same number of the format.
-        shortest = [float(str(v)) for v in FORMATS[fmt].cast(values).ravel()]
+        shortest = [float(str(v)) for v in get_format(fmt).cast(values).ravel()]
         values = np.array(shortest).reshape(values.shape)
     owner = "ml_dtypes" if backend == "numpy" and fmt not in ("float16", "float32", "float64", "") else module
     dtype = f", dtype={owner}.{fmt}" if fmt else ""

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from stablemax.formats import Array
 
 _SPLIT = 27
-_LOWEST = 1074
-"""The smallest float64 is 2**-1074: every sum is an integer number of them."""
-_PIECE = 1 << 25
-"""Numbers added at a time: a bin of halves of 27 bits then stays an exact float64."""
+_LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer number of them.
+_PIECE = 1 << 25  # Numbers added at a time: a bin of halves of 27 bits then stays an exact float64.
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,6 @@ class ExactSum:
     added as integers. So neither the order of the numbers, nor how they are cut into pieces, nor
     who adds which piece changes a bit of the result.
 
-    Parameters
-    ----------
-    units : int
-        The sum of the finite numbers, in units of 2**-1074.
-    count : int
-        How many numbers there are, those that are not finite included.
-    nans, infinities, negative_infinities : int
-        How many of them are not finite.
-
     Examples
     --------
     >>> parts = [ExactSum.of(np.array([1e308, 1.0])), ExactSum.of(np.array([-1e308, 1e308]))]
@@ -45,8 +34,8 @@ class ExactSum:
     (1.0, 0.9999999999999999)
     """
 
-    units: int = 0
-    count: int = 0
+    units: int = 0  #: The sum of the finite numbers, in units of 2**-1074.
+    count: int = 0  #: Of all numbers, those that are not finite included.
     nans: int = 0
     infinities: int = 0
     negative_infinities: int = 0
@@ -106,17 +95,9 @@ class ExactSum:
         return math.inf if self.infinities else -math.inf
 
     def mean(self, divisor: ExactSum | None = None) -> float:
-        """Divide by the number of numbers, or by another sum, and round once.
+        """Divide by the number of numbers, or by the sum of their weights (pytorch 25571), and round once.
 
-        Parameters
-        ----------
-        divisor : ExactSum, optional
-            The sum of the weights, with which the numbers are already multiplied (pytorch 25571).
-
-        Returns
-        -------
-        float
-            NaN for no numbers or a total weight of 0, as PyTorch.
+        The mean of no numbers, or of a total weight of 0, is NaN, as in PyTorch.
         """
         by = Fraction(self.count) if divisor is None else divisor.fraction
         if by and not self.is_finite:
@@ -143,17 +124,7 @@ def _units(values: Array) -> int:
 
 
 def exact_sum(values: Array) -> Fraction:
-    """Sum finite float64 numbers without any rounding.
-
-    Parameters
-    ----------
-    values : ndarray of float64
-        Finite; any shape.
-
-    Returns
-    -------
-    Fraction
-        The exact sum, in every order the same.
+    """Sum finite float64 numbers without any rounding, in every order the same.
 
     Examples
     --------

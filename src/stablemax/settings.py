@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +23,8 @@ from stablemax.operations.targets import (
     targets_of,
 )
 from stablemax.operations.variant import evaluate, get
-from stablemax.reduction import exact_sum, rounded
+from stablemax.reduction import exact_sum
+from stablemax.truth.reductions import reduced
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
@@ -162,11 +161,8 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
     x = given.array(rounded_x)
     second = case.second(given)
-    with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
-        # A format without infinities has no -inf either.
-        beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
-        overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
+    beyond = shared.inputs.lacks(case.logits)
+    overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
     if case.kept is not None:
         overflow &= case.kept
@@ -174,7 +170,7 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
         return _reduced(Setting(case, xp, x, second, exact, overflow))
     mean = None
     if case.operation.reduces and case.mean_divisor and not _has_no_mean(exact, overflow):
-        mean = _exact_mean(exact, fmt, case.mean_divisor)
+        mean = reduced(exact, fmt, case.mean_divisor).truth
     return Setting(case, xp, x, second, exact, overflow, mean)
 
 
@@ -198,29 +194,14 @@ def _exact_with_ignored(
 
 def _reduced(setting: Setting) -> Setting:
     """Put the mean of the losses in the place of the losses."""
-    exact, overflow = setting.exact, setting.input_overflow
-    undefined = np.array([bool(exact.undefined.any()) or setting.case.mean_divisor == 0])
-    if undefined[0] or overflow.any():
-        nothing = Truth(*(np.full((1, 1), np.nan) for _ in range(3)))
-        return replace(setting, exact=ExactResult(nothing, undefined), input_overflow=np.array([overflow.any()]))
-    mean = Truth(*(np.full((1, 1), np.inf), np.zeros((1, 1)), np.full((1, 1), np.inf)))
-    if np.isfinite(exact.truth.nearest).all():
-        mean = _exact_mean(exact, setting.xp.format, setting.case.mean_divisor)
-        mean = mean.mapped(lambda part: np.reshape(part, (1, 1)))
-    return replace(setting, exact=ExactResult(mean, undefined), input_overflow=np.array([False]))
+    exact, overflow = setting.exact, setting.input_overflow.any()
+    mean = reduced(exact, setting.xp.format, setting.case.mean_divisor)
+    if overflow:
+        mean = ExactResult(Truth(*(np.full((1, 1), np.nan) for _ in range(3))), mean.undefined)
+    return replace(setting, exact=mean, input_overflow=np.array([overflow]))
 
 
 def _has_no_mean(exact: ExactResult, input_overflow: Array) -> bool:
     """True where a row has no loss or an infinite one."""
     finite = bool(np.isfinite(exact.truth.nearest).all()) and exact.truth.nearest.size > 0
     return bool(exact.undefined.any() or input_overflow.any()) or not finite
-
-
-def _exact_mean(exact: ExactResult, fmt: Format, divisor: float) -> Truth:
-    """Exact mean of the exact losses, all of them finite; ignored rows are 0 and do not count."""
-    nearest = exact.truth.nearest.ravel()
-    rest = np.ldexp(exact.truth.residual_ulp.ravel(), exact.truth.ulp_exponent(fmt).ravel())
-    right = (exact_sum(nearest) + exact_sum(rest)) / Fraction(divisor)
-    near = np.asarray(rounded(right))
-    remainder = float((right - exact_sum(near)) / exact_sum(fmt.ulp(near))) if math.isfinite(near) else 0.0
-    return Truth(near, np.asarray(remainder), fmt.round(near))

@@ -20,21 +20,11 @@ numbers. Sign, exponent and 4 bits have 2**16 patterns, so that the last level a
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Numbers and how often each occurs.
+    """Numbers and how often each occurs."""
 
-    Attributes
-    ----------
-    values : ndarray of float64 (n,)
-        Finite, cut towards 0 to `bits`; sorted, and not all distinct.
-    counts : ndarray of int64 (n,)
-        How often.
-    bits : int
-        One of `LEVELS`.
-    """
-
-    values: Array
+    values: Array  #: Finite, cut towards 0 to `bits`; sorted, and not all distinct.
     counts: Array
-    bits: int
+    bits: int  #: One of `LEVELS`.
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +36,6 @@ class Sketch:
     piece that needs a level has numbers enough that the whole needs it too, for distinct numbers only
     become more.
 
-    Attributes
-    ----------
-    runs : tuple of Run
-        What was merged so far; `compacted` makes a single sorted run of it.
-    low, high : float
-        The smallest and the largest number, always exact; inf and -inf of no numbers.
-
     Examples
     --------
     >>> parts = Sketch.of(np.array([3.0, 1.0])) + Sketch.of(np.array([2.0, 10.0]))
@@ -60,7 +43,8 @@ class Sketch:
     (2.0, 1.0, 10.0, True)
     """
 
-    runs: tuple[Run, ...] = ()
+    runs: tuple[Run, ...] = ()  #: What was merged so far; `compacted` makes a single sorted run of it.
+    #: The smallest and the largest number, always exact; inf and -inf of no numbers.
     low: float = math.inf
     high: float = -math.inf
 
@@ -108,19 +92,10 @@ class Sketch:
         return None if bits == LEVELS[0] else int(bits * math.log10(2))
 
     def quantile(self, percent: int) -> float:
-        """Return the smallest number that at least so many percent of the numbers do not exceed.
+        """Return the smallest number that at least so many percent of the numbers do not exceed; NaN of no numbers.
 
-        Parameters
-        ----------
-        percent : int
-            From 0, the smallest number, to 100, the largest.
-
-        Returns
-        -------
-        float
-            One of the numbers (``method="inverted_cdf"`` of numpy.quantile); at a lower level the
-            middle of those that share its leading bits, off by less than ``2**-(bits + 1)`` of it
-            (of normal numbers). NaN of no numbers.
+        It is one of the numbers (``method="inverted_cdf"`` of numpy.quantile); at a lower level the middle of
+        those that share its leading bits, off by less than ``2**-(bits + 1)`` of it (of normal numbers).
         """
         return self.quantiles((percent,))[0]
 

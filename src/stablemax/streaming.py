@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from stablemax.blocks import Block, blocks_of, tapering
 from stablemax.engines.threads import Threads, available_threads
 from stablemax.errors import StablemaxError
-from stablemax.inputs.wording import size_of
+from stablemax.inputs.foreign_text import size_of
 from stablemax.kernels.rows import PIECE
 from stablemax.vocabulary import EngineName
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.engines.base import Engine
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.workspace import Workspace
 
 
@@ -50,23 +50,15 @@ RESERVED = 8 << 20
 
 @dataclass(frozen=True)
 class Resources:
-    """What a computation may use.
+    """What a computation may use."""
 
-    Attributes
-    ----------
-    threads : int or None
-        Worker threads (or processes of a local cluster); all cores when not given.
-    memory : int or None
-        Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
-    engine : EngineName
-        Who computes.
-    scheduler : str or None
-        The address of a cluster's scheduler.
-    """
-
+    #: Worker threads (or processes of a local cluster); all cores when not given.
     threads: int | None = None
+    #: Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
     memory: int | None = None
+    #: Who computes.
     engine: EngineName = EngineName.THREADS
+    #: The address of a cluster's scheduler.
     scheduler: str | None = None
 
     @property
@@ -77,20 +69,13 @@ class Resources:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an input is cut.
+    """How an input is cut."""
 
-    Attributes
-    ----------
-    blocks : list of Block
-        All rows, in their order.
-    step : int
-        How many rows of a block are computed at once.
-    threads : int
-        How many blocks are computed at once.
-    """
-
+    #: All rows, in their order.
     blocks: list[Block]
+    #: How many rows of a block are computed at once.
     step: int
+    #: How many blocks are computed at once.
     threads: int
 
 
@@ -105,26 +90,6 @@ def plan(
 ) -> Plan:
     """Cut rows into blocks.
 
-    Parameters
-    ----------
-    rows, classes : int
-        N and K.
-    resources : Resources
-        What may be used.
-    whole : bool
-        One block of everything, for a formula in which a row depends on the others.
-    by_variant : bool
-        A formula is run as it is written, not by the kernels: it takes more memory, and a row whole.
-    steps : int
-        Most steps in a block; 1 where what a block keeps grows with its logits.
-
-    Raises
-    ------
-    StablemaxError
-        If the memory is too little for a single row (of a long one: for a piece of it).
-
-    Examples
-    --------
     >>> found = plan(2048, 32768, Resources(threads=2))
     >>> found.step, found.blocks[:2]
     (16, [Block(start=0, stop=256), Block(start=256, stop=512)])
@@ -161,13 +126,7 @@ def plan(
 
 @contextlib.contextmanager
 def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
-    """Start the engine that was asked for, and stop it in the end.
-
-    Raises
-    ------
-    StablemaxError
-        If it is a cluster that cannot be reached, or whose package is missing.
-    """
+    """Start the engine that was asked for, and stop it in the end."""
     if resources.engine is EngineName.THREADS:
         yield Threads(threads)
         return
@@ -178,17 +137,11 @@ def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
 
 
 def for_engine(stream: Stream, resources: Resources) -> Stream:
-    """Return an input as the workers of the engine can read it.
-
-    Raises
-    ------
-    StablemaxError
-        If the workers of a cluster elsewhere cannot: it is in memory, or in a temporary file.
-    """
+    """Return an input as the workers of the engine can read it."""
     if resources.scheduler is None:
         # Once for all workers; machines of a cluster do not see a temporary file of this one.
-        labels = None if stream.labels is None else stream.labels.within_reach()
-        stream = replace(stream, logits=stream.logits.within_reach(), labels=labels)
+        labels = None if stream.labels is None else stream.labels.in_row_order()
+        stream = replace(stream, logits=stream.logits.in_row_order(), labels=labels)
     if not resources.elsewhere:
         return stream
     from stablemax.engines.sending import for_workers
@@ -205,25 +158,7 @@ def total_of(
     progress: Callable[[int, int, str], None] | None,
     what: str,
 ) -> Part:
-    """Run a job on the blocks of an input, and merge its parts with ``+``.
-
-    Parameters
-    ----------
-    job : callable
-        Its input made by `for_engine`.
-    cut : Plan
-        The blocks, and how many at once.
-    nothing : part
-        What there is before the first block.
-    stream : Stream
-        The input, for its size.
-    resources : Resources
-        Who computes.
-    progress : callable, optional
-        Called with (bytes done, bytes in all, `what`): first with none done, from where the rate counts.
-    what : str
-        What runs, in words or as an id.
-    """
+    """Run a job on the blocks of an input, and merge its parts with ``+``."""
     total, size = nothing, stream.logits.size_bytes
     with engine_for(resources, cut.threads) as engine:
         if progress is not None:

@@ -19,11 +19,11 @@ import numpy as np
 
 from stablemax.check import CheckOptions, check_function
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of, get_format
+from stablemax.formats import format_of_array, get_format
 from stablemax.implementations.calling import as_array
 from stablemax.implementations.host import Host
 from stablemax.implementations.orders import Order, Question
-from stablemax.inputs.problem import as_problem
+from stablemax.inputs.logits import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions
@@ -108,9 +108,10 @@ def assert_stable(
         ),
     )
     if not report.passed:
-        from stablemax.render.checks import plain
+        from stablemax.render.checks import document
+        from stablemax.render.terminal import message
 
-        raise AssertionError(plain(report))
+        raise AssertionError(message(document(report)))
     return report
 
 
@@ -173,7 +174,7 @@ def assert_accurate(
     x, out = as_array(logits), as_array(output)
     y, g = (None if v is None else as_array(v) for v in (labels, upstream))
     # A plain number has no format of its own: losses are logged as Python floats.
-    fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
+    fmt = format_of_array(x if out.ndim == 0 else out)
     if x.ndim == 1:  # one row
         x, out = x[np.newaxis], np.atleast_1d(out) if get_operation(operation).per_row else out[np.newaxis]
         y, g = (None if v is None else v[np.newaxis] for v in (y, g))
@@ -196,9 +197,10 @@ def assert_accurate(
         # The commonest failure of the code under test, and no mistake in the test.
         raise AssertionError(error.message) from None
     if not report.passed:
-        from stablemax.render.checks import judged_plain
+        from stablemax.render.judgements import document
+        from stablemax.render.terminal import message
 
-        raise AssertionError(judged_plain(report))
+        raise AssertionError(message(document(report)))
     return report
 
 
@@ -223,7 +225,7 @@ def implementation(target: str) -> Callable[..., Array]:
     host = Host(Order(target))
 
     def call(x: Array, second: Array | None = None) -> Array:
-        answer = host.call(Question(np.asarray(x), None if second is None else np.asarray(second)))
+        answer = host.call(Question(np.asanyarray(x), None if second is None else np.asanyarray(second)))
         if answer.output is None:
             raise StablemaxError(f"{target} {answer.trouble}", "stablemax explain says what it takes")
         return answer.output

@@ -166,7 +166,7 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
             mean = float(setting.xp.mean(output.reshape(-1)))
     if setting.mean is None:
         return mean, None
-    return mean, float(setting.mean.error_ulp(np.asarray(mean), setting.xp.format))
+    return mean, setting.mean.error_ulp(np.asarray(mean), setting.xp.format).item()
 
 
 def _first_bad(

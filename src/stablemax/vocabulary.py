@@ -48,17 +48,6 @@ class Upstream(enum.StrEnum):
     MEAN = "mean"
 
 
-class FormatName(enum.StrEnum):
-    """Number formats, spelled as in ml_dtypes and NumPy."""
-
-    FLOAT8_E4M3FN = "float8_e4m3fn"
-    FLOAT8_E5M2 = "float8_e5m2"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-
-
 class PeerName(enum.StrEnum):
     """Libraries whose built-ins are judged beside our variants; ``all``: those that are installed."""
 
@@ -74,28 +63,6 @@ class BackendName(enum.StrEnum):
     NUMPY = "numpy"
     TORCH = "torch"
     JAX = "jax"
-
-
-class OutputFormat(enum.StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    PLAIN = "plain"
-    JSON = "json"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    JUNIT = "junit"
-    GITHUB = "github"
-
-    @property
-    def is_for_ci(self) -> bool:
-        """True where a result is written as checks that passed or failed."""
-        return self in (OutputFormat.JUNIT, OutputFormat.GITHUB)
-
-
-ARRAY_FORMATS = (OutputFormat.CSV, OutputFormat.PLAIN, OutputFormat.JSON, OutputFormat.NDJSON)
-"""How an array is written to standard output."""
 
 
 class ColorMode(enum.StrEnum):

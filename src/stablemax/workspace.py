@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 OPEN_FILES = 8
 """Files a worker keeps open: inputs of thousands of shards must not run out of descriptors."""
 
-READ_AHEAD = 2
-"""Inputs of which a worker keeps what it read ahead: the logits and the targets."""
-
 
 class Workspace:
     """Buffers and open files of one worker; never shared between threads.
@@ -40,7 +37,6 @@ class Workspace:
     def __init__(self) -> None:
         self._buffers: dict[str, Array] = {}
         self._files: dict[tuple[str, str], BinaryIO] = {}
-        self._kept: dict[object, object] = {}
 
     def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
         """Return uninitialised memory; what an earlier call for the same purpose gave is overwritten.
@@ -70,26 +66,6 @@ class Workspace:
                 self._files.pop(oldest).close()
             self._files[key] = opener()
         return self._files[key]
-
-    def keep(self, owner: object, value: object) -> None:
-        """Keep what an owner read ahead; what was kept longest gives way.
-
-        Examples
-        --------
-        >>> with Workspace() as workspace:
-        ...     for owner in ("logits", "targets", "more logits"):
-        ...         workspace.keep(owner, f"rows of {owner}")
-        ...     workspace.kept("logits"), workspace.kept("targets")
-        (None, 'rows of targets')
-        """
-        self._kept.pop(owner, None)
-        while len(self._kept) >= READ_AHEAD:
-            del self._kept[next(iter(self._kept))]
-        self._kept[owner] = value
-
-    def kept(self, owner: object) -> object | None:
-        """Return what was kept for an owner, if it still is."""
-        return self._kept.get(owner)
 
     def close(self) -> None:
         """Close the files.

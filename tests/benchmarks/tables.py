@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inputs.array_file import read_array
+from stablemax.inputs.open import open_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
                 stream.writelines(lines(kind, int(args.megabytes * 1e6)))
             times: tuple[list[float], list[float]] = ([], [])
             for _ in range(args.runs):
-                mine_s, mine = spent(lambda: read_array(str(path)).array)
+                mine_s, mine = spent(lambda: open_array(str(path)).array)
                 theirs_s, theirs = spent(lambda: np.loadtxt(path, delimiter=","))
                 times[0].append(mine_s)
                 times[1].append(theirs_s)

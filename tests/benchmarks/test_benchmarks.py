@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from stablemax.operations import all_operations
 
 HERE = Path(__file__).parent
@@ -44,6 +46,7 @@ def test_the_wide_variants_are_within_their_limit_in_the_accuracy_benchmark() ->
     assert verdicts == {f"{operation}/wide": "ok" for operation in all_operations()}
 
 
+@pytest.mark.slow
 def test_the_startup_benchmark_prints_a_ratio_and_a_verdict_for_every_command() -> None:
     lines = output_of("startup.py", "--runs", "1")
     rows = [

@@ -106,7 +106,7 @@ def start(*arguments: str, cwd: Path | None = None, **options: Any) -> subproces
 def process(*arguments: str, cwd: Path | None = None, **options: Any) -> Done:
     """Run a command in a process of its own to its end."""
     child = start(*arguments, cwd=cwd, **options)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=300)
     return Done(child.returncode, (out or b"").decode(), (err or b"").decode())
 
 

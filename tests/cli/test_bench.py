@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from stablemax.benchmarking.words import Shape, TimedDtype
 from stablemax.operations import all_operations
-from stablemax.render import benches
 from stablemax.render.benches import CASE_COLUMNS, LIMIT_COLUMNS, TIMING_COLUMNS
+from stablemax.render.tables import drawn_bar
 
 from ..clockwork import sample
 from .running import Done, assert_refused, run, strict_json
@@ -115,15 +115,16 @@ def test_colour_says_nothing_that_is_not_said_in_words() -> None:
 
 def test_bars_are_as_long_as_their_values() -> None:
     for ascii_only, wanted in ((True, 10), (False, 10)):
-        drawn = benches.bar(1.0, 4.0, 40, ascii_only=ascii_only)
+        drawn = drawn_bar(1.0, 4.0, 40, ascii_only=ascii_only)
         assert len(drawn) == wanted
-    lengths = [len(benches.bar(v, 100.0, 100, ascii_only=True)) for v in (0.001, 1.0, 50.0, 100.0)]
+    lengths = [len(drawn_bar(v, 100.0, 100, ascii_only=True)) for v in (0.001, 1.0, 50.0, 100.0)]
     assert lengths == [1, 1, 50, 100]
 
 
 # --- for scripts --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_json_is_what_the_schema_says() -> None:
     done = told()
     assert (done.code, done.err) == (0, "")
@@ -171,6 +172,7 @@ def test_every_field_of_a_result_is_a_column() -> None:
     assert sorted(n for n in names if n != "timings") == sorted((*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS))
 
 
+@pytest.mark.slow
 def test_the_line_that_reproduces_a_run_has_all_that_was_asked_for() -> None:
     asked = (*ONE, "--operation", "logsumexp", "--seed", "4")
     line = run(*asked).out.splitlines()[-1]
@@ -219,7 +221,7 @@ def test_fail_under_makes_a_check_of_it(least: str, code: int, failed: int) -> N
         (("--repeat", "0"), "--repeat 0 is out of range", "1 or more"),
         (("--fail-under", "0"), "--fail-under 0.0 is out of range", "a ratio above 0: --fail-under 1"),
         (("--fail-under", "nan"), "--fail-under nan is out of range", "a ratio above 0: --fail-under 1"),
-        (("--output-format", "junit"), "a benchmark is not written as junit", "junit and github are for"),
+        (("--output-format", "junit"), "a benchmark is not written as junit", "--output-format table, plain, json"),
         (("--shape", "999999999999x1000"), "999999999999x1000 in float32 is left out", "a smaller --shape"),
     ],
 )  # fmt: skip

@@ -87,11 +87,11 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
         Path("p.npy").write_bytes(b"precious")
     before = files(desk)
 
-    def full(_: Any, stream: Any, *__: Any) -> None:
-        stream.write(b"half")
+    def full(place: Any, *_: Any, **__: Any) -> None:
+        place.stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stablemax.sinks.FileSink._write", full)
+    monkeypatch.setattr("stablemax.sinks.move", full)
     assert_refused(run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left")
     assert files(desk) == before
     if existing:
@@ -183,7 +183,7 @@ def test_a_dash_and_an_address_are_no_files_to_write(command: tuple[str, ...], d
     ("ending", "how"),
     [
         *(("json", "json"), ("JSON", "json"), ("ndjson", "ndjson"), ("jsonl", "ndjson"), ("csv", "csv")),
-        *(("md", "markdown"), ("txt", None), ("xml", None)),
+        *(("md", "markdown"), ("txt", "table"), ("tsv", "plain")),
     ],
 )
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_a_dash_and_an_address_are_no_files_to_write(command: tuple[str, ...], d
     ids=lambda command: command[0],
 )
 def test_the_ending_of_o_says_how_a_report_is_written(
-    command: tuple[str, ...], ending: str, how: str | None, desk: Path
+    command: tuple[str, ...], ending: str, how: str, desk: Path
 ) -> None:
     assert run("softmax", "x.npy", "-o", "p.npy").code == 0
-    expected = run(*command, *(() if how is None else ("--output-format", how)), "-o", "expected.txt")
+    expected = run(*command, "--output-format", how, "-o", "expected.txt")
     done = run(*command, "-o", f"report.{ending}")
     assert (done.code, done.out) == (expected.code, "")
     assert Path(f"report.{ending}").read_bytes() == Path("expected.txt").read_bytes()
@@ -215,6 +215,30 @@ def test_the_ending_of_o_says_so_for_checks_and_explanations_too(desk: Path) -> 
     assert Path("e.md").read_text("utf-8") == run("explain", "softmax/wide", "--output-format", "markdown").out
     assert_refused(run("explain", "softmax/wide", "-o", "e.csv"), "csv", "--output-format table")
     assert run("explain", "softmax/wide", "-o", "e.csv", "--output-format", "table").code == 0
+
+
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png", ".xml", ".pdf", ".npy", ".2024"])
+@pytest.mark.parametrize(
+    "command", [("loss", "x.npy", "y.npy"), ("compare", "x.npy"), ("list", "formats"), ("explain", "softmax/naive")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_an_ending_that_nobody_writes_is_refused_with_those_that_are_written(
+    command: tuple[str, ...], ending: str, desk: Path
+) -> None:
+    before = files(desk)
+    done = run(*command, "-o", f"report{ending}")
+    assert_refused(done, f"report{ending}: ", f"the ending {ending}\n", ".txt", ".json", ".md", "--output-format table")
+    assert (".csv" in done.err) is (command[0] != "explain")
+    assert files(desk) == before
+
+
+def test_any_ending_will_do_for_a_format_that_is_asked_for_by_name(desk: Path) -> None:
+    command = ("compare", "x.npy", "--operation", "softmax", "--format", "float32")
+    assert run(*command, "--output-format", "junit", "-o", "report.xml").code == 0
+    assert Path("report.xml").read_text("utf-8").startswith("<?xml ")
+    assert run(*command, "--output-format", "markdown", "-o", "report.html").code == 0
+    assert run(*command, "-o", "report").code == 0
+    assert Path("report").read_text("utf-8") == run(*command, "--output-format", "table").out
 
 
 def test_output_format_comes_before_the_ending_of_o(desk: Path) -> None:

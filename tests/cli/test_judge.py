@@ -242,7 +242,7 @@ def test_no_line_is_too_long_and_ascii_is_enough(columns: str) -> None:
         (("--operation", "softmax", "x.npy", "p.npy", "--allow", "shift-invariance"), ("there is no outcome",)),
         (("--operation", "softmax", "x.npy", "p.npy", "--max-ulp", "-1"), ("out of range",)),
         (("--operation", "softmax", "x.npy", "p.npy", "--judge", "some"), ("--judge some",)),
-        (("--operation", "softmax", "x.npy", "p.npy", "--format", "fp32"), ("fp32",)),
+        (("--operation", "softmax", "x.npy", "p.npy", "--format", "fp33"), ("fp33", "did you mean fp32?")),
         (("--operation", "softmax", "x.npy", "-"), ("only the logits can come from standard input",)),
         (("--operation", "cross_entropy", "x.npy", "loss.npy", "y.npy", "--weight", "y.npy"), ("does not fit",)),
         (("--operation", "cross_entropy", "x.npy", "loss.npy", "y.npy", "--label-smoothing", "2"), ("out of range",)),

@@ -166,6 +166,7 @@ def test_all_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "scipy/softmax" in done.out
 
 
+@pytest.mark.slow
 def test_the_league_says_the_same_in_every_format() -> None:
     whole = told()
     assert (whole.code, whole.err) == (0, "")
@@ -188,6 +189,7 @@ def test_the_league_says_the_same_in_every_format() -> None:
     assert len(table) == 2 + len(document["standouts"]) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "encoding"),
     [*((w, "utf-8") for w in ("40", "43", "44", "45", "80", "200")), ("44", "ascii"), ("80", "ascii")],
@@ -240,6 +242,7 @@ def test_the_league_is_written_for_ci(how: str) -> None:
     assert "cross_entropy/naive" in done.out
 
 
+@pytest.mark.slow
 def test_the_league_of_all_names_the_versions_and_who_fails() -> None:
     need("torch", "jax", "optax", "scipy")
     done = run(
@@ -281,6 +284,7 @@ def test_a_plain_comparison_imports_no_other_library(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", "[] False")
 
 
+@pytest.mark.slow
 def test_nothing_of_a_library_reaches_standard_error() -> None:
     need("torch", "jax")
     done = process(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stablemax.vocabulary import OutputFormat
+from stablemax.render.writers import WRITERS
 
 from .running import process, run
 
@@ -86,7 +86,7 @@ def test_the_help_names_every_option_and_has_no_double_brackets(command: str) ->
 def test_the_help_lists_the_output_formats_that_are_taken_and_no_others(command: str, here: Path) -> None:
     listed = re.search(r"--output-format <([a-z|]+)>", run(command.split(maxsplit=1)[0], "--help", COLUMNS="200").out)
     assert listed is not None
-    taken = {how for how in OutputFormat if run(*command.split(), "--output-format", how, "-q").code != 2}
+    taken = {how for how in WRITERS if run(*command.split(), "--output-format", how, "-q").code != 2}
     assert set(listed[1].split("|")) == taken
 
 

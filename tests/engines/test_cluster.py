@@ -24,9 +24,9 @@ from stablemax.engines.cluster import IN_FLIGHT, TASKS_PER_THREAD, Cluster, clus
 from stablemax.engines.sending import SENT, for_workers
 from stablemax.engines.threads import Threads
 from stablemax.errors import StablemaxError
-from stablemax.inputs.spool import Spool
+from stablemax.inputs.logits import Stream, as_stream
+from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import Stream, as_stream
 from stablemax.kernels.rows import losses
 from stablemax.reduction import ExactSum
 from stablemax.workspace import Workspace
@@ -200,7 +200,7 @@ def test_workers_killed_in_the_middle_lose_nothing(
     sums += results
     assert sums == expected
     assert set(before[:deaths]).isdisjoint(pids(engine))
-    engine.client.wait_for_workers(WORKERS, timeout=20)
+    engine.client.wait_for_workers(WORKERS, timeout=300)
     assert capfd.readouterr() == ("", "")
 
 
@@ -317,7 +317,7 @@ def test_rows_that_kill_every_worker_are_told(engine: Cluster, capfd: pytest.Cap
 
     with pytest.raises(StablemaxError, match=r"\d workers died, one after the other"):
         list(engine.run(job, blocks_of(1, 1)))
-    engine.client.wait_for_workers(WORKERS, timeout=20)
+    engine.client.wait_for_workers(WORKERS, timeout=300)
     assert capfd.readouterr() == ("", "")
 
 
@@ -335,7 +335,8 @@ def refused(address: str) -> StablemaxError:
     started = time.monotonic()
     with pytest.raises(StablemaxError, match="no Dask scheduler answers at ") as caught, cluster(address, 1):
         pass
-    assert time.monotonic() - started < module.CONNECT_S + 1
+    # A minute more: this asks whether it gives up at all, and the cores may be busy with other work.
+    assert time.monotonic() - started < module.CONNECT_S + 60
     assert "dask scheduler" in caught.value.hint
     return caught.value
 
@@ -429,6 +430,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
 def test_neither_a_lost_worker_nor_an_interrupted_one_says_a_word(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
@@ -449,14 +451,14 @@ def test_neither_a_lost_worker_nor_an_interrupted_one_says_a_word(tmp_path: Path
             assert started_in_its_place in {process.pid for process in family}
             # A terminal sends it to all of them.
             os.killpg(program.pid, signal.SIGINT)
-            _, complaints = program.communicate(timeout=30)
+            _, complaints = program.communicate(timeout=300)
         finally:
             killer.cancel()
             program.kill()
     # One traceback, that of the program: the command line turns it into exit code 130.
     assert complaints.count("Traceback") == 1
     assert complaints.endswith("KeyboardInterrupt\n")
-    assert not psutil.wait_procs(family, timeout=5)[1]
+    assert not psutil.wait_procs(family, timeout=300)[1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["program.py"]
 
 

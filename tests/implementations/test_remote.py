@@ -73,7 +73,7 @@ def test_a_hang_is_ended_at_the_time_limit_and_the_other_inputs_are_answered() -
     with remote("hangs_when_large", timeout_s=1.0) as asked:
         assert outputs(asked, SMALL, LARGE) == [HALVES, f"{HUNG} 1 s"]
         assert outputs(asked, SMALL) == [HALVES]
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 300, "it waited for the hour that the code sleeps"
 
 
 def test_a_question_about_the_host_that_hangs_is_an_error_of_its_own() -> None:

@@ -52,9 +52,9 @@ def peak() -> Peak:
         prelude = (
             "import re, sys\n"
             "from stablemax.errors import StablemaxError\n"
-            "from stablemax.inputs.array_file import read_array\n"
+            "from stablemax.inputs.open import open_array\n"
             "def refused(*args, **options):\n"
-            "    try: read_array(*args, **options)\n"
+            "    try: open_array(*args, **options)\n"
             "    except StablemaxError as error: print(error.message)\n"
             "    else: print('accepted')\n"
         )
@@ -64,7 +64,7 @@ def peak() -> Peak:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         *lines, memory = done.stdout.splitlines()

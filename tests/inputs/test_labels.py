@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stablemax.inputs.input_warnings import in_blocks, odd_targets, soft_target_notes
 from stablemax.inputs.labels import as_labels
-from stablemax.inputs.noticed import in_blocks, odd_targets, soft_target_notes
 
 
 def labels(values: object, dtype: Any = None, rows: int = 3, classes: int = 5, **options: Any) -> np.ndarray:

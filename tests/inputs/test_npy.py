@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.inputs.files import open_regular, reading
-from stablemax.inputs.npy import HEADER_LIMIT
-from stablemax.inputs.npy_array import open_npy, spool_npy
-from stablemax.inputs.wording import file_name
+from stablemax.inputs.file_format import OpenedFile
+from stablemax.inputs.foreign_text import file_name
+from stablemax.inputs.formats.npy import HEADER_LIMIT, open_npy, spool_npy
+from stablemax.inputs.regular_file import open_regular, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +49,11 @@ def saved(array: np.ndarray, **options: Any) -> bytes:
 
 def read_npy(path: str, *, name: str | None = None) -> np.ndarray:
     with open_regular(path) as stream, reading(path):
-        return open_npy(stream, path, name or file_name(path)).load().array
+        return open_npy(OpenedFile(stream, name or file_name(path), path)).array
 
 
 def read_npy_stream(stream: io.BytesIO, name: str) -> np.ndarray:
-    return spool_npy(stream, name).load().array
+    return spool_npy(OpenedFile(stream, name)).array
 
 
 def written(tmp_path: Path, content: bytes, name: str = "x.npy") -> str:

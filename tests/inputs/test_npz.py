@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import open_regular
-from stablemax.inputs.npz import open_npz
-from stablemax.inputs.wording import file_name
+from stablemax.inputs.file_format import OpenedFile
+from stablemax.inputs.foreign_text import file_name
+from stablemax.inputs.formats.npz import open_npz
+from stablemax.inputs.regular_file import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def read_npz(path: str, member: str | None = None, *, name: str | None = None) -> np.ndarray:
     with open_regular(path) as stream:
-        return open_npz(stream, path, member, name or file_name(path)).load().array
+        return open_npz(OpenedFile(stream, name or file_name(path), path, member=member)).array
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -109,13 +110,14 @@ def test_a_wrong_checksum_is_refused(path: Path, refusal: Refusal) -> None:
         assert "CRC" in refusal(read_npz, str(path)).message
 
 
+@pytest.mark.slow
 def test_a_member_that_grows_when_decompressed_needs_no_memory(path: Path, peak: Peak) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("a.npy", "w") as member:
         header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(268435456,), }  ")
         member.write(header)
         for _ in range(256):
             member.write(bytes(2**20))
-    memory, output = peak("print(read_array(sys.argv[1]).array.shape)", str(path))
+    memory, output = peak("print(open_array(sys.argv[1]).array.shape)", str(path))
     assert output == "(268435456,)"
     assert memory < 150
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs import parquet as module
-from stablemax.inputs.array_file import open_array, read_array
-from stablemax.inputs.layout import TableOptions
+from stablemax.inputs.file_format import TableOptions
+from stablemax.inputs.formats import parquet as module
+from stablemax.inputs.open import open_array
 
 if TYPE_CHECKING:
-    from stablemax.inputs.source import ArrayFile
+    from stablemax.inputs.stored import StoredArray
 
     from .conftest import Peak, Refusal
 
@@ -41,8 +41,8 @@ def write(table: Any, **options: Any) -> None:
     parquet.write_table(table, "x.parquet", **options)
 
 
-def read(**options: Any) -> ArrayFile:
-    return read_array("x.parquet", table=TableOptions(**options))
+def read(**options: Any) -> StoredArray:
+    return open_array("x.parquet", table=TableOptions(**options))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -60,7 +60,7 @@ def test_columns_and_lists_are_read_bit_for_bit_as_npy_is(arrow: Any, array: np.
         columns = [arrow.array(np.ascontiguousarray(column), from_pandas=False) for column in array.T]
         write(arrow.table(columns, [f"class {n}.x" for n in range(len(columns))]))
     np.save("x.npy", array)
-    found, npy = read().array, read_array("x.npy").array
+    found, npy = read().array, open_array("x.npy").array
     assert (found.dtype, found.shape) == (npy.dtype, npy.shape)
     known = ~np.isnan(npy.astype(float))
     assert found[known].tobytes() == npy[known].tobytes()
@@ -77,7 +77,7 @@ def test_lists_of_any_length_are_read_where_all_have_the_same(arrow: Any, kind: 
     assert file.array.tolist() == rows
     assert file.array.dtype == np.float32
     assert file.labels is not None
-    assert file.labels.tolist() == [0, 1, 1]
+    assert file.labels.array.tolist() == [0, 1, 1]
     assert "there are other columns" in refusal(read).message
     write(arrow.table({"logits": arrow.array([*rows, [1.0]], of(arrow.float32()))}))
     assert refusal(read).message == ("x.parquet: column logits, row 3: the list has 1 entries, but that of row 0 has 2")
@@ -99,7 +99,7 @@ def test_labels_are_taken_by_name_or_number_and_keep_the_type_of_the_rest(arrow:
         assert file.array.dtype == np.float32
         assert file.labels is not None
         assert file.labels.dtype == np.float64
-        assert file.labels.tolist() == [3, 4]
+        assert file.labels.array.tolist() == [3, 4]
 
 
 def test_a_missing_label_column_is_refused(arrow: Any, refusal: Refusal) -> None:
@@ -137,10 +137,10 @@ def test_columns_that_are_read_a_few_at_a_time_are_the_same_rows(arrow: Any, col
     array = np.random.default_rng(size).standard_normal((11, columns)).astype(np.float32)
     table = {f"c{n}": column for n, column in enumerate(array.T)}
     write(arrow.table({"y": np.arange(11), **table}), row_group_size=size)
-    file = open_array("x.parquet", table=TableOptions(label_column="y"), in_memory=0).load()
+    file = open_array("x.parquet", table=TableOptions(label_column="y"), in_memory=0)
     assert file.array.tobytes() == array.tobytes()
     assert file.labels is not None
-    assert file.labels.tolist() == list(range(11))
+    assert file.labels.array.tolist() == list(range(11))
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -187,7 +187,7 @@ def test_a_file_is_recognised_by_its_content_and_read_from_a_pipe(arrow: Any, re
         Path(name).write_bytes(raw)
     assert open_array("x.dat").format == "parquet"
     assert refusal(open_array, "x.csv").hint == "--input-format parquet"
-    assert read_array("-", input_format="parquet", stdin=io.BytesIO(raw)).array.tolist() == [[1.5], [2.5]]
+    assert open_array("-", input_format="parquet", stdin=io.BytesIO(raw)).array.tolist() == [[1.5], [2.5]]
     assert "no member 'a'" in refusal(open_array, "x.dat:a").message
 
 
@@ -211,11 +211,12 @@ def test_changed_bytes_are_read_or_refused_in_words(arrow: Any, data: st.DataObj
         read()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
     from pyarrow import parquet
 
     rng = np.random.default_rng(0)
-    code = "print(read_array('x.parquet').array.shape)"
+    code = "print(open_array('x.parquet').array.shape)"
     found = []
     for groups in (1, 24):
         columns = {f"c{n}": rng.standard_normal(50_000) for n in range(16)}
@@ -230,9 +231,10 @@ def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
     assert found[1] < found[0] + 150
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_row_group(arrow: Any, peak: Peak) -> None:
     rng = np.random.default_rng(0)
-    code = "from stablemax.inputs.array_file import open_array; print(open_array('x.parquet', in_memory=0).shape)"
+    code = "from stablemax.inputs.open import open_array; print(open_array('x.parquet', in_memory=0).shape)"
     found = []
     for rows in (100, 40_000):
         columns = {f"c{n}": rng.standard_normal(rows).astype(np.float32) for n in range(300)}

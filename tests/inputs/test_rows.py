@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 from pathlib import Path
@@ -15,13 +16,14 @@ from hypothesis import strategies as st
 
 from stablemax.blocks import blocks_of
 from stablemax.errors import StablemaxError
-from stablemax.inputs import rows as rows_module
-from stablemax.inputs.array_file import open_array
-from stablemax.inputs.interleaved import gather, layout_of, spread
-from stablemax.inputs.rows import Part, Rows
+from stablemax.inputs import row_order
+from stablemax.inputs.logits import as_stream
+from stablemax.inputs.open import open_array
+from stablemax.inputs.row_layout import Place, gather, layout_of, spread
+from stablemax.inputs.row_order import turn
 from stablemax.inputs.stored import StoredArray
-from stablemax.inputs.stream import as_stream
-from stablemax.sinks import FileSink, MemorySink, npy_sink
+from stablemax.inputs.stored_rows import Part, Rows
+from stablemax.sinks import FileSink, MemorySink, in_row_order, npy_sink
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -152,47 +154,67 @@ def test_a_sink_puts_every_block_where_the_rows_came_from(
 
 
 @given(st.data())
-def test_a_file_holds_what_was_put_in_steps_of_a_block(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_a_file_holds_what_was_put_in_row_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6)))
     array = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
     rows = by_hand(array, 1)
     size, step = data.draw(st.integers(1, len(rows))), data.draw(st.integers(1, 8))
     pieces = data.draw(st.integers(1, shape[1]))
-    path = tmp_path_factory.mktemp("held") / "out.npy"
-    with path.open("xb") as stream, Workspace() as workspace:
-        sink = npy_sink(stream, shape, 1, np.dtype(np.float32))
-        for block in data.draw(st.permutations(blocks_of(len(rows), size))):
-            for part in block.steps(step):
-                for first in range(0, shape[1], pieces):
-                    values = rows[part.start : part.stop, first : first + pieces]
-                    sink.put(part.start, values, workspace, first=first, within=block)
-    np.testing.assert_array_equal(np.load(path), array)
+    folder = tmp_path_factory.mktemp("turned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stablemax.sinks.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
+        patch.setattr(row_order, "TILE_BYTES", data.draw(st.integers(8, 200)))
+        with (
+            (folder / "out.npy").open("xb") as stream,
+            Workspace() as workspace,
+            in_row_order(npy_sink(stream, shape, 1, np.dtype(np.float32))) as sink,
+        ):
+            for block in data.draw(st.permutations(blocks_of(len(rows), size))):
+                for part in block.steps(step):
+                    for first in range(0, shape[1], pieces):
+                        values = rows[part.start : part.stop, first : first + pieces]
+                        sink.put(part.start, values, workspace, first=first)
+    np.testing.assert_array_equal(np.load(folder / "out.npy"), array)
+    assert [path.name for path in folder.iterdir()] == ["out.npy"]
 
 
-@pytest.mark.parametrize(
-    ("shape", "size", "writes"), [((1, 100, 4000), 400, 1000), ((40, 25, 10), 100, 4), ((40, 25, 10), 95, 105)], ids=str
-)
-def test_interleaved_rows_cost_few_writes(
-    shape: tuple[int, int, int], size: int, writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A write for each class of each 10 rows would be 40,000 or 1,000.
-    count, write = 0, FileSink._write
+def test_a_file_in_row_order_goes_where_the_computation_fails(tmp_path: Path) -> None:
+    def failing() -> None:
+        with (
+            (tmp_path / "p.npy").open("xb") as stream,
+            in_row_order(npy_sink(stream, (2, 1000, 1000), 1, np.dtype(np.float32))),
+        ):
+            assert len(list(tmp_path.iterdir())) == 2
+            raise KeyboardInterrupt
 
-    def counted(self: FileSink, *arguments: Any) -> None:
-        nonlocal count
-        count += 1
-        write(self, *arguments)
+    with pytest.raises(KeyboardInterrupt):
+        failing()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.npy"]
 
-    monkeypatch.setattr(FileSink, "_write", counted)
-    with (tmp_path / "p.npy").open("xb") as stream, Workspace() as workspace:
-        sink = npy_sink(stream, shape, 1, np.dtype(np.float32))
-        for block in blocks_of(shape[0] * shape[2], size):
-            for part in block.steps(10):
-                sink.put(part.start, np.ones((part.rows, shape[1])), workspace, within=block)
-    assert count == writes
-    assert (np.load(tmp_path / "p.npy") == 1).all()
+
+@given(st.data())
+def test_boxes_of_any_shape_are_turned_in_tiles_of_any_size(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)))
+    dtype = np.dtype(data.draw(st.sampled_from(["u1", "<f2", ">f4", "<f8"])))
+    array, target = np.arange(math.prod(shape)).reshape(shape).astype(dtype), io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_order, "TILE_BYTES", data.draw(st.integers(8, 1000)))
+        turn(Place(io.BytesIO(b"head" + array.tobytes()), 4), Place(target), shape, dtype.itemsize)
+    assert target.getvalue() == array.transpose(0, 2, 1).tobytes()
+
+
+def test_turning_costs_few_reads_and_writes() -> None:
+    # 2,000 rows of 5,000 classes: a read for each class of each ten rows would be a million.
+    class Counted(io.BytesIO):
+        calls = 0
+
+        def seek(self, *arguments: Any) -> int:
+            self.calls += 1
+            return super().seek(*arguments)
+
+    source, target = Counted(bytes(2000 * 5000 * 4)), Counted()
+    turn(Place(source), Place(target), (1, 5000, 2000), 4)
+    assert max(source.calls, target.calls) <= 20_000
 
 
 def test_a_sink_converts_a_format_that_numpy_lacks() -> None:
@@ -255,45 +277,24 @@ def test_layouts_are_found_where_rows_keep_their_order() -> None:
 
 
 @given(st.data())
-def test_rows_that_are_interleaved_are_read_right_whatever_is_read_ahead(
+def test_rows_that_are_interleaved_are_read_right_in_place_and_in_row_order(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(2, 9)))
     array = np.arange(math.prod(shape), dtype=data.draw(st.sampled_from([np.float16, np.float64]))).reshape(shape)
-    folder = tmp_path_factory.mktemp("ahead")
+    folder = tmp_path_factory.mktemp("order")
     np.save(folder / "x.npy", array)
-    np.save(folder / "t.npy", -array)
-    logits, targets = (Rows((Part(open_array(str(folder / name)), 1),)) for name in ("x.npy", "t.npy"))
-    expected = by_hand(array, 1)
+    in_place, expected = Rows((Part(open_array(str(folder / "x.npy")), 1),)), by_hand(array, 1)
     with pytest.MonkeyPatch.context() as patch, Workspace() as workspace:
-        patch.setattr(rows_module, "GAP_BYTES", data.draw(st.sampled_from([0, 1 << 14])))
-        patch.setattr(rows_module, "PASSED_BYTES", data.draw(st.integers(1, 200)))
+        patch.setattr("stablemax.inputs.stored_rows.IN_PLACE_BYTES", 0)
+        in_order = in_place.in_row_order()
+        assert all(part.layout is not None and part.layout.is_plain for part in in_order.parts)
+        assert in_place.whole().tolist() == in_order.whole().tolist() == expected.tolist()
         for _ in range(6):
             start = data.draw(st.integers(0, len(expected) - 1))
             stop = data.draw(st.integers(start + 1, len(expected)))
             first = data.draw(st.integers(0, shape[1] - 1))
             last = data.draw(st.one_of(st.none(), st.integers(first + 1, shape[1])))
-            until = data.draw(st.one_of(st.none(), st.integers(stop, len(expected))))
-            read = logits.read(start, stop, workspace, first=first, last=last, until=until)
-            assert read.tolist() == expected[start:stop, first:last].tolist()
-            read = targets.read(start, stop, workspace, first=first, last=last)
-            assert read.tolist() == (-expected[start:stop, first:last]).tolist()
-
-
-def test_interleaved_rows_cost_few_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 2,000 rows of 500 classes; one read for each class of each ten rows would be 100,000.
-    np.save(tmp_path / "x.npy", np.zeros((500, 2000), dtype=np.float32))
-    rows = Rows((Part(open_array(str(tmp_path / "x.npy")), 0),))
-    reads = 0
-    fill = Part._fill
-
-    def counted(self: Part, *arguments: Any) -> None:
-        nonlocal reads
-        reads += 1
-        fill(self, *arguments)
-
-    monkeypatch.setattr(Part, "_fill", counted)
-    with Workspace() as workspace:
-        for start in range(0, 2000, 10):
-            rows.read(start, start + 10, workspace)
-    assert reads < 1000
+            for rows in (in_place, in_order):
+                read = rows.read(start, stop, workspace, first=first, last=last)
+                assert read.tolist() == expected[start:stop, first:last].tolist()

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.array_file import open_array, read_array
-from stablemax.inputs.safetensors import HEADER_LIMIT, open_safetensors
+from stablemax.inputs.file_format import OpenedFile
+from stablemax.inputs.formats.safetensors import HEADER_LIMIT, open_safetensors
+from stablemax.inputs.open import open_array
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def entry(dtype: object = "F32", shape: object = (2,), place: object = (0, 8)) -
 
 
 def opened(raw: bytes, member: str | None = None) -> StoredArray:
-    return open_safetensors(io.BytesIO(raw), "x.safetensors", member, "x.safetensors")
+    return open_safetensors(OpenedFile(io.BytesIO(raw), "x.safetensors", "x.safetensors", member=member))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,7 +62,7 @@ def test_every_type_is_read_bit_for_bit(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content({"x": entry(kind, [2, 3, 4], [0, array.nbytes])}, array.tobytes()))
     for spec in (str(path), f"{path}:x"):
-        read = read_array(spec)
+        read = open_array(spec)
         assert read.array.dtype == array.dtype
         assert read.array.shape == array.shape
         assert read.array.tobytes() == array.tobytes()
@@ -84,7 +85,7 @@ def test_what_the_safetensors_package_writes_is_read_as_npy_is(tmp_path: Path) -
     writer.save_file(arrays, path, metadata={"format": "pt"})
     for name, array in arrays.items():
         np.save(tmp_path / "x.npy", array)
-        found, npy = read_array(f"{path}:{name}").array, read_array(str(tmp_path / "x.npy")).array
+        found, npy = open_array(f"{path}:{name}").array, open_array(str(tmp_path / "x.npy")).array
         assert (found.dtype, found.shape, found.tobytes()) == (npy.dtype, npy.shape, npy.tobytes())
 
 
@@ -99,7 +100,7 @@ def test_what_torch_writes_is_read(tmp_path: Path) -> None:
         (torch.float16, "float16"),
     ):
         writer.save_file({"x": values.to(dtype)}, path)
-        array = read_array(str(path)).array
+        array = open_array(str(path)).array
         assert array.dtype.name == name
         assert array.astype(np.float64).tolist() == values.to(dtype).double().tolist()
 
@@ -112,7 +113,7 @@ def test_the_file_is_recognised_without_its_extension(tmp_path: Path, refusal: R
     assert open_array(f"{tmp_path / 'x.bin'}:x").shape == (2,)
     for name in ("x.csv", "x.npy"):
         assert refusal(open_array, str(tmp_path / name)).hint == "--input-format safetensors"
-    assert open_array("-:x", input_format="safetensors", stdin=io.BytesIO(raw)).load().array.tolist() == [0, 0]
+    assert open_array("-:x", input_format="safetensors", stdin=io.BytesIO(raw)).array.tolist() == [0, 0]
 
 
 def test_several_tensors_are_listed_and_picked_by_name(refusal: Refusal) -> None:
@@ -133,7 +134,7 @@ def test_nothing_but_the_table_of_contents_is_read(tmp_path: Path) -> None:
         stream.truncate(path.stat().st_size + 2**32)
     tracemalloc.start()
     stored = open_array(str(path))
-    assert stored.load().array[-1] == 0
+    assert stored.array[-1] == 0
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
 

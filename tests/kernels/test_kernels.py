@@ -78,6 +78,7 @@ def test_a_loss_is_within_2_ulp_of_float64_for_narrow_logits_and_4_for_float64(
     assert ulps_of(found, truth, FLOAT64).max() <= (4.0 if fmt is FLOAT64 else 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", [4096, 4097], ids=["seen", "overlooked"])
 def test_a_loss_of_a_long_row_is_accurate_however_wrong_the_guess_of_its_size_is(rival: int) -> None:
     # From rows.SHORT classes on it is guessed from some of the logits, here from every 2,048th, for which the

@@ -6,31 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
     ArithmeticOptions,
     InputOptions,
     LogitsFilesArgument,
     PrintOptions,
     StreamOptions,
-    one_of,
+    format_option,
 )
 from stablemax.operations import get_operation
-from stablemax.vocabulary import ARRAY_FORMATS, OutputFormat
+from stablemax.operations.operation import Operation
+from stablemax.render.array_text import ARRAY, ArrayOfInput
+from stablemax.render.writers import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arrays import How
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
     from stablemax.streaming import Resources
 
-ArrayFormatOption = Annotated[
-    OutputFormat | None,
-    typer.Option(metavar=one_of(ARRAY_FORMATS), help="On standard output. csv.", show_default=False),
-]
+ArrayFormatOption = Annotated[str | None, format_option(ARRAY, "On standard output. csv.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
 
@@ -47,11 +46,9 @@ def command(name: str, does: str) -> Callable[..., int]:
         output_format: ArrayFormatOption = None,
     ) -> int:
         from stablemax.arrays import compute
-        from stablemax.render.arrays import check_target
 
         operation = get_operation(name)
-        outputs.check_output(printing, *logits)
-        check_target(printing.output, output_format, force=force)
+        output = array_output(output_format, printing, *logits, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
         with session.progress(printing, session.reading(logits[0]), unit="B") as progress:
             stream = session.open_stream(logits, [], inputs, resources)
@@ -61,8 +58,7 @@ def command(name: str, does: str) -> Callable[..., int]:
                 how,
                 lambda sink: compute(operation, stream, sink, how, resources=resources, progress=progress),
                 resources,
-                printing,
-                output_format,
+                output,
                 force=force,
             )
         session.say([*stream.notes, *notes], printing)
@@ -70,6 +66,16 @@ def command(name: str, does: str) -> Callable[..., int]:
 
     run.__doc__ = f"{does}, to -o FILE.npy or .csv or to standard output."
     return run
+
+
+def array_output(output_format: str | None, printing: PrintOptions, *read: str | None, force: bool) -> io.Output:
+    """Return where an array goes; a file by its ending, which other results do not have."""
+    from stablemax.render.array_files import check_target
+
+    io.check_output(printing, *read)
+    output = io.Output(ARRAY, chosen(ARRAY, output_format, None, "csv"), printing)
+    check_target(printing.output, output_format, force=force)
+    return output
 
 
 def how_to(operation: Operation, options: ArithmeticOptions) -> How:
@@ -90,19 +96,22 @@ def write_result(
     how: How,
     run: Callable[[Sink], tuple[str, ...]],
     resources: Resources,
-    printing: PrintOptions,
-    output_format: OutputFormat | None,
+    output: io.Output,
     *,
     force: bool,
 ) -> tuple[str, ...]:
     """Compute a result to where it goes: block by block into a .npy file, or whole and then as text."""
     from stablemax.arrays import result_in_npy, result_of
-    from stablemax.render.arrays import write
+    from stablemax.render.array_files import write_file
 
-    if printing.output is not None and printing.output.lower().endswith(".npy"):
-        return result_in_npy(operation, stream, how, run, printing.output, force=force)
+    path = output.printing.output
+    if path is not None and path.lower().endswith(".npy"):
+        return result_in_npy(operation, stream, how, run, path, force=force)
     with result_of(operation, stream, how, run, resources) as (result, notes):
-        write(result, output_format, printing.output, force=force, stream=stream)
+        if path is None:
+            output.write(ArrayOfInput(result, stream))
+        else:
+            write_file(result, path, force=force)
     return notes
 
 

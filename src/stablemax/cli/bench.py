@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
-from stablemax.cli import outputs, session
-from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
+from stablemax.cli import io, session
+from stablemax.cli.options import PrintOptions, format_option
 from stablemax.cli.reproducing import option
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import OperationName, get_operation
+from stablemax.render.benches import BENCHMARK
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(BENCHMARK)] = None,
 ) -> int:
     """Time our functions beside torch, jax, scipy and plain NumPy, in turns, on this machine.
 
@@ -78,15 +79,13 @@ def bench(
     it copies memory and the rate of NumPy's exp, measured in the same run. The defaults, with logits of
     up to 2 GiB, take up to half an hour; --shape 2048x4096 takes a minute or two.
     """
-    how = outputs.written_as(output_format, printing, "a benchmark", FOR_DATA)
-    outputs.check_output(printing)
+    output = io.output_of(BENCHMARK, output_format, printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")
     shapes = tuple(dict.fromkeys(map(shape_of, shape))) if shape else DEFAULT_SHAPES
 
     from stablemax.benchmarking.plan import BenchOptions
     from stablemax.benchmarking.workflow import bench as run
-    from stablemax.render.benches import render
 
     options = BenchOptions(
         operations=tuple(map(get_operation, dict.fromkeys(operation))) if operation else timed_operations(),
@@ -110,8 +109,7 @@ def bench(
     with session.progress(printing, "looking at the machine") as progress:
         result = run(options, command=command, progress=progress)
     session.say(result.notes, printing)
-    text = render(result, how, color=printing.color, chart=chart, to_file=printing.output is not None)
-    outputs.emit(text, printing)
+    output.write(result, chart=chart)
     return 0 if fail_under is None else _verdict(result, fail_under)
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
-from stablemax.cli.options import CheckFormatOption, ImplementationOptions, PrintOptions, TargetArgument
+from stablemax.cli import io, session
+from stablemax.cli.options import ImplementationOptions, PrintOptions, TargetArgument, format_option, formats_named
 from stablemax.cli.reproducing import changed, option
-from stablemax.vocabulary import FormatName
+from stablemax.render.checks import CHECK
 
 
 def check(
@@ -17,7 +17,7 @@ def check(
     how: ImplementationOptions,
     target: TargetArgument,
     number_format: Annotated[
-        list[FormatName] | None,
+        list[str] | None,
         typer.Option(
             "--format",
             help="Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code.",
@@ -52,7 +52,7 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of that search.")] = 0,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one call may take.")] = 10.0,
     details: Annotated[bool, typer.Option("--details", help="List the hazards that hold, too.")] = False,
-    output_format: CheckFormatOption = None,
+    output_format: Annotated[str | None, format_option(CHECK)] = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
 
@@ -61,12 +61,9 @@ def check(
     """
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
-    from stablemax.formats import get_format
-    from stablemax.render.checks import render
 
-    as_what = outputs.written_as(output_format, printing, "a check")
-    outputs.check_output(printing, target, outputs.module_file(target))
-    formats = tuple(dict.fromkeys(get_format(f) for f in number_format or ()))
+    output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
+    formats = formats_named(number_format or ())
     options = CheckOptions(
         formats,
         max_ulp,
@@ -91,11 +88,7 @@ def check(
     with session.progress(printing, f"loading {target}") as progress:
         report = run(how.order(target), options, timeout_s=timeout, command=command, progress=progress)
     session.say(report.notes, printing)
-    if as_what.is_for_ci:
-        outputs.emit_for_ci(report, as_what, printing)
-    else:
-        to_file = printing.output is not None
-        outputs.emit(render(report, as_what, color=printing.color, details=details, to_file=to_file), printing)
+    output.write(report, details=details)
     if not report.passed:
         session.warn(f"failed: {report.target} is {report.standing}")
     return 0 if report.passed else 1

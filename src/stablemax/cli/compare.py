@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    CheckFormatOption,
     GeneratedOptions,
     HazardOptions,
     InputOptions,
@@ -18,15 +17,18 @@ from stablemax.cli.options import (
     LibraryOptions,
     OptionalLogits,
     PrintOptions,
+    format_option,
+    formats_named,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import OperationName, get_operation
+from stablemax.render.comparisons import COMPARISON
+from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, League, Outcome
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
-    FormatName,
     Reduction,
     Upstream,
 )
@@ -59,7 +61,7 @@ def compare(
         typer.Option(metavar="GLOB", help="Variants by name or id; repeatable. All.", show_default=False),
     ] = None,
     number_format: Annotated[
-        list[FormatName] | None,
+        list[str] | None,
         typer.Option(
             "--format",
             help="Number format; repeatable. float16, bfloat16, float32, float64.",
@@ -94,7 +96,7 @@ def compare(
         str | None,
         typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
     ] = None,
-    output_format: CheckFormatOption = None,
+    output_format: Annotated[str | None, format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 
@@ -102,7 +104,6 @@ def compare(
     even when the naive formulas fail, for they are meant to; --fail-on makes a check of it.
     """
     from stablemax.comparison import DEFAULT_FORMATS, CompareOptions, compare_hazard, compare_problem
-    from stablemax.formats import get_format
 
     failures = _failures(fail_on)
     others = {
@@ -112,13 +113,12 @@ def compare(
         "--show-values": show_values and catalogue.hazards,
     }
     _refuse_mixed_inputs(logits, inputs, generated, catalogue, others)
-    how = outputs.written_as(output_format, printing, "a comparison")
-    outputs.check_output(printing, logits, labels)
+    output = io.output_of(LEAGUE if catalogue.hazards else COMPARISON, output_format, printing, logits, labels)
     if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
     built_ins, notes = _built_ins(libraries)
     options = CompareOptions(
-        formats=tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS,
+        formats=formats_named(number_format) if number_format else DEFAULT_FORMATS,
         operations=tuple(map(get_operation, dict.fromkeys(operation or ()))),
         patterns=tuple(variant or ()),
         accumulation=accumulate,
@@ -162,26 +162,8 @@ def compare(
                 problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
             result = compare_problem(problem, options, command=command, progress=progress)
     session.say((*notes, *result.notes), printing)
-    if how.is_for_ci:
-        outputs.emit_for_ci(result, how, printing, failures)
-        return _verdict(result, failures)
-    to_file = printing.output is not None
-    if isinstance(result, League):
-        from stablemax.render import leagues
-
-        text = leagues.render(result, how, color=printing.color, details=details, to_file=to_file)
-    else:
-        from stablemax.render import comparisons
-
-        text = comparisons.render(
-            result,
-            how,
-            color=printing.color,
-            details=details,
-            show_values=show_values > 0,
-            to_file=to_file,
-        )
-    outputs.emit(text, printing)
+    extra = {} if catalogue.hazards else {"show_values": show_values > 0}
+    output.write(result, failures, details=details, **extra)
     return _verdict(result, failures)
 
 

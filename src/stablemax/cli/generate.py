@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.arrays import ForceOption
 from stablemax.cli.options import GeneratedOptions, PrintOptions
 from stablemax.errors import StablemaxError, shown
@@ -22,7 +22,7 @@ def generate(
     force: ForceOption = False,
 ) -> int:
     """Write generated logits, or a notebook's, to -o FILE.npy or FILE.csv."""
-    from stablemax.render.arrays import check_target, write_files
+    from stablemax.render.array_files import check_target, write_files
 
     if printing.output is None:
         raise StablemaxError("generate writes a file, and none is named", "stablemax generate -o logits.npy")
@@ -30,7 +30,7 @@ def generate(
         raise StablemaxError(f"{shown(labels)}: is named for the logits and for the labels", "name two files")
     for path, option in ((printing.output, "-o"), (labels, "--labels")):
         if path is not None:
-            outputs.refuse_address(path, option)
+            io.refuse_address(path, option)
             check_target(path, None, force=force, option=option)
     problem = session.generated_problem(generated)
     arrays = [(problem.logits, printing.output, "-o")]

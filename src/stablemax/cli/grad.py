@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, how_to, write_result
+from stablemax.cli import session
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, how_to, write_result
 from stablemax.cli.options import (
     ArithmeticOptions,
     FilesArgument,
@@ -42,10 +42,8 @@ def grad(
     Rows that are ignored have gradient 0.
     """
     from stablemax.arrays import compute
-    from stablemax.render.arrays import check_target
 
-    outputs.check_output(printing, *files, *(labels or ()), losses.weight)
-    check_target(printing.output, output_format, force=force)
+    output = array_output(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
     operation = get_operation("cross_entropy_grad")
     how, resources = how_to(operation, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
@@ -67,8 +65,7 @@ def grad(
                 progress=progress,
             ),
             resources,
-            printing,
-            output_format,
+            output,
             force=force,
         )
     session.say([*stream.notes, *notes], printing)

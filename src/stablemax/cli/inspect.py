@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import outputs, reproducing, session
+from stablemax.cli import io, reproducing, session
 from stablemax.cli.options import (
-    FOR_DATA,
     FilesArgument,
     InputOptions,
     LabelFilesOption,
     LabelOptions,
-    OutputFormatOption,
     PrintOptions,
     StreamOptions,
+    format_option,
+    formats_named,
 )
 from stablemax.cli.reproducing import changed, option
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import FormatName
+from stablemax.numerics.format_names import ORDINARY
+from stablemax.render.inspections import INSPECTION
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -44,8 +45,13 @@ def inspect(
     files: FilesArgument,
     labels: LabelFilesOption = None,
     number_format: Annotated[
-        list[FormatName] | None,
-        typer.Option("--format", help="Number format to judge; repeatable. All.", show_default=False, metavar="FORMAT"),
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Number format to judge; repeatable. All that processors have.",
+            show_default=False,
+            metavar="FORMAT",
+        ),
     ] = None,
     fail_on: Annotated[
         list[str] | None,
@@ -55,7 +61,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(INSPECTION)] = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
 
@@ -63,15 +69,12 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    how = outputs.written_as(output_format, printing, "an inspection", FOR_DATA)
-    outputs.check_output(printing, *files, *(labels or ()))
+    output = io.output_of(INSPECTION, output_format, printing, *files, *(labels or ()))
     failures = _failures(fail_on)
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
-    from stablemax.formats import FORMATS
     from stablemax.inspection.workflow import inspect_stream
-    from stablemax.render.inspections import render
 
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
@@ -85,14 +88,14 @@ def inspect(
     with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         result = inspect_stream(
             session.open_stream(named, targets, inputs, resources),
-            formats=[name for name in FORMATS if not number_format or name in number_format],
+            formats=[f.name for f in sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)],
             ignore_index=judged.ignore_index,
             resources=resources,
             command=command,
             progress=progress,
         )
     session.say(result.notes, printing)
-    outputs.emit(render(result, how, color=printing.color, to_file=printing.output is not None), printing)
+    output.write(result)
     return _verdict(result, failures)
 
 

@@ -6,19 +6,20 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    CheckFormatOption,
     InputOptions,
     LabelOptions,
     LogitsArgument,
     LossOptions,
     PrintOptions,
+    format_option,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError
 from stablemax.operations import NAMES, OperationName, get_operation
-from stablemax.vocabulary import FormatName, Reduction
+from stablemax.render.judgements import JUDGEMENT
+from stablemax.vocabulary import Reduction
 
 
 def judge(
@@ -41,7 +42,7 @@ def judge(
         str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
     ] = None,
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
@@ -50,7 +51,7 @@ def judge(
         ),
     ] = None,
     round_logits: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
     ] = None,
     reduction: Annotated[
@@ -70,7 +71,7 @@ def judge(
             "--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False
         ),
     ] = None,
-    output_format: CheckFormatOption = None,
+    output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
@@ -78,14 +79,12 @@ def judge(
     """
     from stablemax.formats import get_format
     from stablemax.judging import JudgeOptions, judge_output
-    from stablemax.render.checks import render_judged
 
     if operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
     if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    how = outputs.written_as(output_format, printing, "a judgement")
-    outputs.check_output(printing, logits, computed, labels, upstream, loss.weight)
+    output = io.output_of(JUDGEMENT, output_format, printing, logits, computed, labels, upstream, loss.weight)
     command = (
         *("stablemax", "judge", "--operation", operation, *files(logits, computed, labels)),
         *changed(inputs),
@@ -121,11 +120,7 @@ def judge(
     session.say(report.notes, printing)
     if number_format is None and computed.lower().endswith((".csv", ".tsv")):
         session.say([f"{name} is text, judged in {fmt.name}: --format names what the program computed in"], printing)
-    if how.is_for_ci:
-        outputs.emit_for_ci(report, how, printing)
-    else:
-        text = render_judged(report, how, color=printing.color, to_file=printing.output is not None)
-        outputs.emit(text, printing)
+    output.write(report)
     if not report.passed:
         session.warn(f"failed: {report.finding}")
     return 0 if report.passed else 1

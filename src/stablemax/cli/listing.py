@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import outputs
-from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
+from stablemax.cli import io
+from stablemax.cli.options import PrintOptions, format_option
 from stablemax.errors import StablemaxError
 from stablemax.operations import OperationName, get_operation
+from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from stablemax.render.listings import Listing
 
 
 class Listed(enum.StrEnum):
@@ -34,13 +33,10 @@ def list_(
         OperationName | None,
         typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
     ] = None,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:
     """List the variants, the number formats with the logits at which exp breaks, the presets, or the hazards."""
-    from stablemax.render.listings import formats, hazards, presets, render, variants
-
-    how = outputs.written_as(output_format, printing, "a list", FOR_DATA)
-    outputs.check_output(printing)
+    output = io.output_of(listing_kind(what), output_format, printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
     record = None if operation is None else get_operation(operation)
@@ -50,6 +46,5 @@ def list_(
         Listed.PRESETS: presets,
         Listed.HAZARDS: lambda: hazards(record),
     }
-    text = render(listings[what](), how, color=printing.color, to_file=printing.output is not None)
-    outputs.emit(text, printing)
+    output.write(listings[what]())
     return 0

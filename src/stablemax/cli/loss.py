@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    FOR_DATA,
     ArithmeticOptions,
     FilesArgument,
     InputOptions,
@@ -18,11 +17,12 @@ from stablemax.cli.options import (
     LossOptions,
     PrintOptions,
     StreamOptions,
-    one_of,
+    format_option,
 )
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
-from stablemax.vocabulary import OutputFormat, Reduction
+from stablemax.render.losses import LOSS, LossOfInput
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.results import LossResult
@@ -42,12 +42,7 @@ def loss(
         float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
     ] = None,
     output_format: Annotated[
-        OutputFormat | None,
-        typer.Option(
-            metavar=one_of(FOR_DATA),
-            help="plain and table: the number alone. By the ending of -o; else plain.",
-            show_default=False,
-        ),
+        str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
     ] = None,
 ) -> int:
     """Print the cross-entropy: one number, the shortest decimal of the float64 result.
@@ -59,10 +54,8 @@ def loss(
     """
     from stablemax.formats import get_format
     from stablemax.loss import cross_entropy_of
-    from stablemax.render.losses import render
 
-    how = outputs.written_as(output_format, printing, "a loss", FOR_DATA, OutputFormat.PLAIN)
-    outputs.check_output(printing, *files, *(labels or ()), losses.weight)
+    output = io.output_of(LOSS, output_format, printing, *files, *(labels or ()), losses.weight, default="plain")
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
     variant = session.chosen_variant(get_operation("cross_entropy"), arithmetic)
@@ -82,7 +75,7 @@ def loss(
             progress=progress,
         )
     session.say([*stream.notes, *result.notes], printing)
-    outputs.emit(render(result, how, stream), printing)
+    output.write(LossOfInput(result, stream))
     return _exit_code(result, reduction, max_loss)
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import gc
 import itertools
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from stablemax.cli import ReaderGoneError, version_line
 from stablemax.errors import StablemaxError, shown
 from stablemax.output import unwritten_output, write_out
+from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -132,8 +132,8 @@ def _plain(message: str, given: str) -> str:
             text = re.sub(pattern, "", text) + words.format(given)
     wrong = re.search(r"'([^']*)' is not one of (.+)$", text)
     if wrong:
-        near = difflib.get_close_matches(wrong[1], re.findall(r"'([^']*)'", wrong[2]), n=1)
-        text += f". Did you mean '{near[0]}'?" if near else ""
+        near = nearest(wrong[1], re.findall(r"'([^']*)'", wrong[2]))
+        text += f". Did you mean '{near}'?" if near else ""
     return text[:1].lower() + text[1:]
 
 

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablemax.inputs.file_format import NAMES
 from stablemax.operations import OperationName, get_operation
+from stablemax.render.writers import formats_of
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
     ColorMode,
     Distribution,
     EngineName,
-    FormatName,
-    OutputFormat,
     PeerName,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stablemax.formats import Format
     from stablemax.implementations.orders import Order
+    from stablemax.render.forms import ResultKind
 
+_KINDS = (
+    f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
+)
 LogitsArgument = Annotated[
     str,
-    typer.Argument(metavar="LOGITS", help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin."),
+    typer.Argument(metavar="LOGITS", help=f"Logits: {_KINDS}."),
 ]
 FilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="LOGITS [LABELS]",
-        help="Logits, then labels or soft targets: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, "
-        "an address, or - for stdin. A quoted pattern ('part-*.npy') is several files, part-2 before part-10; with "
-        "--labels all are logits.",
+        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, part-2 "
+        "before part-10; with --labels all are logits.",
     ),
 ]
 LogitsFilesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="LOGITS",
-        help="Logits: .npy, .npz or .safetensors (file:name), .csv, .tsv, .parquet, an address, or - for stdin. "
+        help=f"Logits: {_KINDS}. "
         "Several files are one input, in this order; a quoted pattern ('part-*.npy') takes part-2 before part-10.",
     ),
 ]
@@ -58,7 +62,7 @@ OptionalLogits = Annotated[
     str | None,
     typer.Argument(
         metavar="LOGITS",
-        help="Logits: .npy, .npz (file.npz:name), .csv, .tsv, or - for stdin; generated when left out.",
+        help=f"Logits: {_KINDS}; generated when left out.",
         show_default=False,
     ),
 ]
@@ -83,7 +87,7 @@ class InputOptions:
     input_format: Annotated[
         str | None,
         typer.Option(
-            metavar="npy|npz|csv|tsv|safetensors|parquet",
+            metavar="|".join(NAMES),
             help="What the file is, where its name does not say.",
             show_default=False,
         ),
@@ -207,7 +211,7 @@ class ArithmeticOptions:
         typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
     ] = None
     number_format: Annotated[
-        FormatName | None,
+        str | None,
         typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
     ] = None
     accumulate: Annotated[
@@ -242,22 +246,19 @@ class PrintOptions:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
 
 
-def one_of(formats: Iterable[OutputFormat]) -> str:
-    """Name the formats that a command writes, as its help shows them."""
-    return f"<{'|'.join(formats)}>"
+def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
+    """Declare --output-format for a kind of result, with the formats that it has."""
+    names = formats_of(kind)
+    # Names, not an enumeration: a format of a plugin is one more name.
+    return typer.Option(metavar=f"<{'|'.join(names)}>", help=text, show_default=False, autocompletion=lambda: names)
 
 
-FOR_DATA = tuple(how for how in OutputFormat if not how.is_for_ci)
-OutputFormatOption = Annotated[
-    OutputFormat | None,
-    typer.Option(
-        metavar=one_of(FOR_DATA), help="How the result is written. By the ending of -o; else table.", show_default=False
-    ),
-]
-CheckFormatOption = Annotated[
-    OutputFormat | None,
-    typer.Option(help="How the result is written. By the ending of -o; else table.", show_default=False),
-]
+def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
+    """Look up the number formats that --format names, each once."""
+    from stablemax.formats import get_format
+
+    return tuple(dict.fromkeys(get_format(name) for name in names))
+
 
 TargetArgument = Annotated[
     str,

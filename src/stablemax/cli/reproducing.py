@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from stablemax.inputs.wording import masked
+from stablemax.inputs.foreign_text import masked
 
 
 def changed(group: Any) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import sys
 import threading
 import time
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
         StreamOptions,
     )
     from stablemax.formats import Format
-    from stablemax.inputs.layout import TableOptions
-    from stablemax.inputs.problem import Problem
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Problem, Stream
     from stablemax.operations.operation import Operation
     from stablemax.operations.targets import TargetOptions
     from stablemax.operations.variant import Variant
@@ -41,33 +38,8 @@ PROGRESS_DELAY_S = 1.0
 
 
 def read_problem(logits: str, labels: str | None, options: InputOptions, ignore_index: int | None = None) -> Problem:
-    """Read logits and labels from files."""
-    from stablemax.inputs.array_file import read_array
-    from stablemax.inputs.layout import TableOptions
-    from stablemax.inputs.problem import as_problem
-
-    if logits == "-" and labels == "-":
-        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    table = _table_options(options)
-    if labels is not None and options.label_column is not None:
-        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
-    read = read_array(logits, input_format=options.input_format, table=table)
-    if labels is None:
-        return as_problem(read, None, axis=options.axis, ignore_index=ignore_index)
-    targets = read_array(labels, table=TableOptions(delimiter=options.delimiter, comment=options.comment))
-    return as_problem(read, targets, axis=options.axis, ignore_index=ignore_index)
-
-
-def _table_options(options: InputOptions) -> TableOptions:
-    from stablemax.inputs.layout import TableOptions
-
-    return TableOptions(
-        delimiter=options.delimiter,
-        header=options.header,
-        index_column=options.index_column,
-        comment=options.comment,
-        label_column=options.label_column,
-    )
+    """Read logits and labels from files into memory, mapped where that is possible."""
+    return open_stream([logits], [] if labels is None else [labels], options).load(ignore_index)
 
 
 def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
@@ -82,24 +54,29 @@ def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[
     return files[:1], files[1:]
 
 
-def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources) -> Stream:
+def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
     """Open logits and labels of any size; none of their numbers is read but those of text."""
-    from stablemax.inputs.array_file import open_array
-    from stablemax.inputs.layout import TableOptions
-    from stablemax.inputs.naming import expand, out_of_order
-    from stablemax.inputs.spool import IN_MEMORY
-    from stablemax.inputs.stream import as_stream
-    from stablemax.inputs.wording import file_name
+    from stablemax.inputs.file_format import IN_MEMORY, TableOptions
+    from stablemax.inputs.foreign_text import file_name
+    from stablemax.inputs.logits import as_stream
+    from stablemax.inputs.open import open_array
+    from stablemax.inputs.spec import expand, out_of_order
 
     if labels and options.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
     named, targets = expand(logits), expand(labels)
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    table = _table_options(options)
+    table = TableOptions(
+        delimiter=options.delimiter,
+        header=options.header,
+        index_column=options.index_column,
+        comment=options.comment,
+        label_column=options.label_column,
+    )
     label_table = TableOptions(delimiter=options.delimiter, comment=options.comment)
     # The files share the memory; where it is capped, it is all for the computation.
-    kept = 0 if used.memory is not None else IN_MEMORY // (len(named) + len(targets))
+    kept = 0 if used is not None and used.memory is not None else IN_MEMORY // (len(named) + len(targets))
     stream = as_stream(
         [open_array(one, input_format=options.input_format, table=table, in_memory=kept) for one in named],
         [open_array(one, table=label_table, in_memory=kept) for one in targets],
@@ -130,8 +107,6 @@ def resources(options: StreamOptions) -> Resources:
 def bytes_of(text: str | None) -> int | None:
     """Read an amount of memory: a number with or without a unit.
 
-    Examples
-    --------
     >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096"), bytes_of("8.2MB")
     (512000000, 1610612736, 4096, 8200000)
     """
@@ -186,24 +161,14 @@ def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
 def read_output(
     path: str, problem: Problem, operation: Operation, number_format: str | None
 ) -> tuple[np.ndarray, Format, str]:
-    """Read what a program computed, with its classes where the logits have theirs.
-
-    Returns
-    -------
-    values : ndarray (N, K), (N,) or ()
-        A cross-entropy may be one number, the mean.
-    fmt : Format
-        The number format to judge in: the file's own, or the one that is named.
-    name : str
-        What to call it.
-    """
+    """Read what a program computed, with its classes where the logits have theirs."""
     import numpy as np
 
     from stablemax.formats import format_of, get_format
-    from stablemax.inputs.array_file import read_array
-    from stablemax.inputs.problem import as_problem
+    from stablemax.inputs.logits import as_problem
+    from stablemax.inputs.open import open_array
 
-    read = read_array(path)
+    read = open_array(path)
     values = read.array
     if values.dtype.kind not in "iuf":
         raise StablemaxError(f"{read.name}: holds {values.dtype}, not real numbers", "save it as float32")
@@ -243,9 +208,9 @@ def row_count(text: str | None) -> int | None:
 def _vector(path: str) -> np.ndarray:
     import numpy as np
 
-    from stablemax.inputs.array_file import read_array
+    from stablemax.inputs.open import open_array
 
-    read = read_array(path)
+    read = open_array(path)
     if read.array.dtype.kind not in "iuf":
         raise StablemaxError(f"{read.name}: weights of dtype {read.array.dtype} are not numbers", "use float64")
     if max(read.array.shape, default=0) != read.array.size:
@@ -280,7 +245,7 @@ def warn(line: str) -> None:
 
 def reading(path: str) -> str:
     """Say that a file is read, as the progress does first."""
-    from stablemax.inputs.wording import file_name
+    from stablemax.inputs.foreign_text import file_name
 
     return f"reading {file_name(path)}"
 
@@ -289,84 +254,53 @@ def reading(path: str) -> str:
 def progress(options: PrintOptions, text: str, *, unit: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Show what runs, how far it is and how long it will take, once it takes longer than a second.
 
-    Nothing is shown where standard error is no terminal.
-
-    Parameters
-    ----------
-    options : PrintOptions
-        --quiet.
-    text : str
-        What runs first.
-    unit : str
-        "B" where steps are bytes: then their rate is shown too.
-
-    Yields
-    ------
-    callable
-        Called with (steps done, steps in all, what runs now); a job that cannot tell need not call it.
+    Yields what is called with (steps done, steps in all, what runs now); a job that cannot tell need not call it.
+    With the unit "B" the steps are bytes, and their rate is shown. Nothing is shown where standard error is no
+    terminal.
     """
-    state = _Progress(text, unit)
+    last = [(0, 0, text)]
+
+    def step(done: int, total: int, now: str) -> None:
+        last[0] = (done, total, now)
+
     if options.quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield state.step
+        yield step
         return
     finished = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(state, finished), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(last, finished, unit), daemon=True)
     watcher.start()
     try:
-        yield state.step
+        yield step
     finally:
         finished.set()
         watcher.join()
 
 
-class _Progress:
-    """What the line on the terminal says."""
-
-    def __init__(self, text: str, unit: str) -> None:
-        self._text, self._unit = text, unit
-        self._done, self._total = 0, 0
-        self._started = self._began = time.monotonic()
-
-    def step(self, done: int, total: int, now: str) -> None:
-        if not self._total:
-            self._began = time.monotonic()
-        self._done, self._total, self._text = done, total, now
-
-    def line(self) -> str:
-        """Say how far it is: "31% loss, 2.1 GB of 6.7 GB, 1.9 GB/s, 3 s left"."""
-        now = time.monotonic()
-        if not self._total:
-            return f"{self._text} ({now - self._started:.0f} s)"
-        share = f"{100 * self._done // self._total}% {self._text}"
-        spent = now - self._began
-        if not self._unit or not self._done or spent <= 0:
-            return f"{share} ({now - self._started:.0f} s)"
-        left = spent * (self._total - self._done) / self._done
-        amounts = f"{_in_unit(self._done)} of {_in_unit(self._total)}, {_in_unit(self._done / spent)}/s"
-        return f"{share}, {amounts}, {left:.0f} s left"
-
-
-def _in_unit(count: float) -> str:
-    """Show an amount of bytes in three digits.
-
-    Examples
-    --------
-    >>> _in_unit(123), _in_unit(2.1e9)
-    ('123 B', '2.1 GB')
-    """
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
-
-
-def _watch(state: _Progress, finished: threading.Event) -> None:
-    """Rewrite one line of the terminal every tenth of a second, and wipe it in the end."""
+def _watch(last: list[tuple[int, int, str]], finished: threading.Event, unit: str) -> None:
+    """Keep a line of the terminal up to date until the job is finished, and wipe it in the end."""
+    began = time.monotonic()
     if finished.wait(PROGRESS_DELAY_S):
         return
-    while not finished.wait(0.1):
-        width = shutil.get_terminal_size((80, 24)).columns
-        sys.stderr.write(f"\r\x1b[K{state.line()[: width - 1]}")
-        sys.stderr.flush()
-    sys.stderr.write("\r\x1b[K")
-    sys.stderr.flush()
+    # Rich takes as long to load as many a job takes.
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    in_bytes = (rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn(), rich.TextColumn("left"))
+    bar = rich.Progress(
+        rich.TaskProgressColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        *(in_bytes if unit else (rich.TimeElapsedColumn(),)),
+        console=console,
+        transient=True,
+        # Both go where they went: standard output is the result.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        bar.tasks[0].start_time = began
+        while not finished.wait(0.1):
+            done, total, now = last[0]
+            # The numbers beside the text are never cut.
+            bar.update(task, description=now[: max(10, console.width - 48)], completed=done, total=total or None)

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli import outputs, session
+from stablemax.cli import io, session
 from stablemax.cli.options import (
-    FOR_DATA,
     GeneratedOptions,
     ImplementationOptions,
     InputOptions,
     LabelOptions,
     LabelsArgument,
     OptionalLogits,
-    OutputFormatOption,
     PrintOptions,
     TargetArgument,
+    format_option,
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_max_ulp, check_timeout
+from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
-from stablemax.vocabulary import FormatName, Upstream
+from stablemax.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,24 @@ if TYPE_CHECKING:
     from stablemax.implementations.host import Host
     from stablemax.implementations.orders import Answer, Described, Order, Question
     from stablemax.implementations.remote import Remote
+    from stablemax.inputs.logits import Problem
+    from stablemax.operations.operation import Operation
     from stablemax.results import Trace
+
+
+_HazardOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False)
+]
+_FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help="Number format. The file's; else float32.", show_default=False),
+]
+_UpstreamOption = Annotated[
+    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
+]
+_MaxUlpOption = Annotated[
+    float | None, typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False)
+]
 
 
 def trace(
@@ -46,24 +63,13 @@ def trace(
     target: TargetArgument,
     logits: OptionalLogits = None,
     labels: LabelsArgument = None,
-    hazard: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
-    ] = None,
-    number_format: Annotated[
-        FormatName | None,
-        typer.Option("--format", metavar="FORMAT", help="Number format. The file's; else float32.", show_default=False),
-    ] = None,
-    upstream: Annotated[
-        Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
-    ] = Upstream.NORMAL,
-    max_ulp: Annotated[
-        float | None,
-        typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False),
-    ] = None,
+    hazard: _HazardOption = None,
+    number_format: _FormatOption = None,
+    upstream: _UpstreamOption = Upstream.NORMAL,
+    max_ulp: _MaxUlpOption = None,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
-    output_format: OutputFormatOption = None,
+    output_format: Annotated[str | None, format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
@@ -71,52 +77,33 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
-    from stablemax.render.traces import render
-
-    as_what = outputs.written_as(output_format, printing, "a trace", FOR_DATA)
-    outputs.check_output(printing, target, outputs.module_file(target), logits, labels)
+    output = io.output_of(TRACE, output_format, printing, target, io.module_file(target), logits, labels)
     check_max_ulp(max_ulp)
     check_timeout(timeout)
     _refuse_mixed(logits, inputs, generated, hazard)
-    named: tuple[str, ...] = ()
-    if hazard is not None:
-        named = ("--hazard", hazard)
-    elif logits is not None:
-        named = (*files(logits, labels), *changed(inputs), *changed(judged))
-    else:
-        named = changed(generated)
     with session.progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
-        tried = _Tried(host, number_format, max_ulp)
-        if logits is not None:
-            problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
-            question, source, notes = tried.of_problem(problem, upstream, judged.ignore_index)
-        elif hazard is not None:
-            question, source, notes = tried.of_hazard(hazard)
-        elif generated != GeneratedOptions():
-            question, source, notes = tried.of_problem(
-                session.generated_problem(generated), upstream, None, drawn=generated.preset is None
-            )
-        else:
-            question, source, notes, named = tried.first_failing(upstream, generated)
+        given = _Inputs(host, number_format, max_ulp, upstream)
+        chosen = given.chosen(logits, labels, hazard, inputs, judged, generated)
         # It may take a row at a time: the first call finds that out.
-        host.call(question)
+        host.call(chosen.question)
         command = (
-            *("stablemax", "trace", target, *named),
+            *("stablemax", "trace", target, *chosen.options),
             *changed(how),
             *option("--format", number_format),
             *option("--upstream", None if upstream is Upstream.NORMAL else upstream),
             *option("--max-ulp", max_ulp),
             *option("--timeout", None if timeout == 60.0 else timeout),
         )
-        told: dict[str, Any] = {"source": source, "max_ulp": max_ulp, "command": command, "notes": notes}
-        if tried.numbers is not None and host.described.backend == "numpy":
-            told["numbers"] = tried.numbers
-        elif tried.numbers is not None:
-            told["notes"] = (*notes, "rows are counted among those that are traced")
-        result = host.traced(question, **told)
+        result = host.traced(
+            chosen.question,
+            source=chosen.source,
+            max_ulp=max_ulp,
+            command=command,
+            notes=chosen.notes,
+            numbers=chosen.numbers,
+        )
     session.say(result.notes, printing)
-    text = render(result, as_what, color=printing.color, details=details, to_file=printing.output is not None)
-    outputs.emit(text, printing)
+    output.write(result, details=details)
     return _verdict(result)
 
 
@@ -195,19 +182,114 @@ def _refuse(group: Any, reason: str, allowed: tuple[str, ...] = ()) -> None:
             raise StablemaxError(f"--{field.name.replace('_', '-')} {reason}", "leave out one of the two")
 
 
-@dataclasses.dataclass
-class _Tried:
-    """Inputs as the target gets them, and what their rows are called where they are some of many."""
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """The input of a trace: what the target is asked, and what is said of it."""
 
-    host: Host | _Remote
-    number_format: FormatName | None
-    max_ulp: float | None
+    question: Question
+    source: str
+    notes: tuple[str, ...]
+    #: The part of the command that names this input.
+    options: tuple[str, ...]
+    #: Numbers of the rows in the user's input, where they are some of many.
     numbers: Any = None
 
-    def of_problem(
-        self, problem: Any, upstream: Upstream, ignore_index: int | None, *, drawn: bool = False
-    ) -> tuple[Question, str, tuple[str, ...]]:
-        """Take a problem: its counted rows, at most as many as a trace can hold."""
+
+@dataclasses.dataclass(frozen=True)
+class _Inputs:
+    """The inputs that a trace may have, as the target gets them."""
+
+    target: Host | _Remote
+    number_format: str | None
+    max_ulp: float | None
+    upstream: Upstream
+
+    @property
+    def operation(self) -> Operation:
+        return self.target.described.operation
+
+    def chosen(
+        self,
+        logits: str | None,
+        labels: str | None,
+        hazard: str | None,
+        inputs: InputOptions,
+        judged: LabelOptions,
+        generated: GeneratedOptions,
+    ) -> _Chosen:
+        """Take the input that the options name; without any, the first hazard that the target fails on."""
+        if logits is not None:
+            return self._of_files(logits, labels, inputs, judged)
+        if hazard is not None:
+            return self._of_hazard(hazard)
+        if generated != GeneratedOptions():
+            return self._of_generated(generated)
+        return self._first_failing(generated)
+
+    def _of_files(self, logits: str, labels: str | None, inputs: InputOptions, judged: LabelOptions) -> _Chosen:
+        """Read a problem from files."""
+        problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
+        options = (*files(logits, labels), *changed(inputs), *changed(judged))
+        return self._of_problem(problem, options, judged.ignore_index)
+
+    def _of_generated(self, options: GeneratedOptions) -> _Chosen:
+        """Draw a problem, in float32 unless a preset or the command line has a format."""
+        problem = session.generated_problem(options)
+        return self._of_problem(problem, changed(options), None, is_drawn=options.preset is None)
+
+    def _of_hazard(self, name: str) -> _Chosen:
+        """Take a hazard of the catalogue."""
+        from stablemax.formats import FLOAT32, get_format
+        from stablemax.league import hazard_named
+
+        hazard, operation = hazard_named(name), self.operation
+        if operation not in hazard.operations:
+            raise StablemaxError(
+                f"--hazard {name} is not about {operation}", f"it is about {', '.join(map(str, hazard.operations))}"
+            )
+        if hazard.needs and operation.needs_targets:
+            raise StablemaxError(
+                f"--hazard {name} needs {' and '.join(hazard.needs)}, which a trace does not pass on",
+                "stablemax check tries it",
+            )
+        fmt = get_format(self.number_format) if self.number_format is not None else FLOAT32
+        case = hazard.case(fmt)
+        if not case.logits.size:
+            raise StablemaxError(f"--hazard {name} has no logits to trace", "stablemax check tries it")
+        question = _question(case.logits, case.second(operation), fmt)
+        return _Chosen(question, f"hazard {name}: {hazard.reason}", (), ("--hazard", name))
+
+    def _first_failing(self, options: GeneratedOptions) -> _Chosen:
+        """Take the first hazard that the target fails on; the generated input where it fails on none."""
+        from stablemax.formats import FLOAT32
+        from stablemax.inputs.hazards import HAZARDS
+        from stablemax.trace import MAX_CELLS, fails
+
+        operation = self.operation
+        count = 0
+        for name, hazard in HAZARDS.items():
+            if operation not in hazard.operations or (hazard.needs and operation.needs_targets):
+                continue
+            if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
+                continue
+            chosen = self._of_hazard(name)
+            question = chosen.question
+            output = self.target.call(question).output
+            if output is None:
+                # It raises: the trace will say where.
+                return chosen
+            count += 1
+            if fails(output, question.x, question.second, operation, _format(question), max_ulp=self.max_ulp):
+                return chosen
+        chosen = self._of_problem(session.generated_problem(options), changed(options), None, is_drawn=True)
+        fmt = _format(chosen.question).name
+        note = f"{count} hazards tried in {fmt}, none breaks it: generated logits are shown"
+        return dataclasses.replace(chosen, notes=(*chosen.notes, note))
+
+    def _of_problem(
+        self, problem: Problem, options: tuple[str, ...], ignore_index: int | None, *, is_drawn: bool = False
+    ) -> _Chosen:
+        """Take the rows of a problem that count, at most as many as a trace can hold."""
         import numpy as np
 
         from stablemax.formats import FLOAT32, format_of, get_format
@@ -215,101 +297,46 @@ class _Tried:
         from stablemax.sampling import judged_rows
         from stablemax.trace import MAX_CELLS
 
-        operation = self.host.described.operation
-        notes = list(problem.notes)
+        operation, labels = self.operation, problem.labels
         rows, classes = problem.logits.shape
         if rows == 0 or classes == 0:
             raise StablemaxError("there are no logits to trace", "give at least one row and one class")
-        if operation.needs_targets and problem.labels is None:
-            raise StablemaxError(
-                f"{operation} needs labels", "give a file of labels, or name a column with --label-column"
-            )
-        chosen = judged_rows(problem.logits, max(1, MAX_CELLS // classes))
+        traced = judged_rows(problem.logits, max(1, MAX_CELLS // classes))
+        second = None
         if operation.needs_targets:
-            chosen = chosen[kept_rows(problem.labels, ignore_index)[chosen]]
-            if not chosen.size:
+            if labels is None:
+                raise StablemaxError(
+                    f"{operation} needs labels", "give a file of labels, or name a column with --label-column"
+                )
+            traced = traced[kept_rows(labels, ignore_index)[traced]]
+            if not traced.size:
                 raise StablemaxError("every traced row is ignored", "give other labels, or another --ignore-index")
-        if chosen.size < rows:
-            notes.append(f"traced on {chosen.size:,} of {rows:,} rows")
-            self.numbers = chosen
+            second = labels[traced]
+        elif operation.needs_upstream:
+            second = _upstream(self.upstream, rows, classes)[traced]
         if self.number_format is not None:
             fmt = get_format(self.number_format)
         else:
-            fmt = FLOAT32 if drawn else format_of(problem.logits.dtype.newbyteorder("="))
-        second = None
-        if operation.needs_targets:
-            second = problem.labels[chosen]
-        elif operation.needs_upstream:
-            second = _upstream(upstream, rows, classes)[chosen]
-        question = self._question(np.ascontiguousarray(problem.logits[chosen]), second, fmt)
-        return question, problem.sources[0].name, tuple(notes)
+            fmt = FLOAT32 if is_drawn else format_of(problem.logits.dtype.newbyteorder("="))
+        is_part = traced.size < rows
+        notes = [*problem.notes, *([f"traced on {traced.size:,} of {rows:,} rows"] if is_part else [])]
+        question = _question(np.ascontiguousarray(problem.logits[traced]), second, fmt)
+        return _Chosen(question, problem.sources[0].name, tuple(notes), options, traced if is_part else None)
 
-    def of_hazard(self, name: str) -> tuple[Question, str, tuple[str, ...]]:
-        """Take a hazard of the catalogue."""
-        from stablemax.formats import FLOAT32, get_format
-        from stablemax.league import hazard_named
 
-        found = hazard_named(name)
-        operation = self.host.described.operation
-        if operation not in found.operations:
-            raise StablemaxError(
-                f"--hazard {name} is not about {operation}", f"it is about {', '.join(map(str, found.operations))}"
-            )
-        if found.needs and operation.needs_targets:
-            raise StablemaxError(
-                f"--hazard {name} needs {' and '.join(found.needs)}, which a trace does not pass on",
-                "stablemax check tries it",
-            )
-        fmt = get_format(self.number_format) if self.number_format is not None else FLOAT32
-        case = found.case(fmt)
-        if not case.logits.size:
-            raise StablemaxError(f"--hazard {name} has no logits to trace", "stablemax check tries it")
-        labels = case.labels if operation.needs_targets else case.upstream if operation.needs_upstream else None
-        return self._question(case.logits, labels, fmt), f"hazard {name}: {found.reason}", ()
+def _question(x: Any, second: Any, fmt: Format) -> Question:
+    import numpy as np
 
-    def first_failing(
-        self, upstream: Upstream, generated: GeneratedOptions
-    ) -> tuple[Question, str, tuple[str, ...], tuple[str, ...]]:
-        """Take the first hazard that the target fails on; the generated input where it fails on none."""
-        from stablemax.formats import FLOAT32
-        from stablemax.inputs.hazards import HAZARDS
-        from stablemax.trace import MAX_CELLS, fails
+    from stablemax.implementations.orders import Question
 
-        operation = self.host.described.operation
-        count = 0
-        for name, hazard in HAZARDS.items():
-            if operation not in hazard.operations or (hazard.needs and operation.needs_targets):
-                continue
-            if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
-                continue
-            question, source, notes = self.of_hazard(name)
-            answer = self.host.call(question)
-            if answer.output is None:
-                # It raises: the trace will say where.
-                return question, source, notes, ("--hazard", name)
-            count += 1
-            fmt = _format(question)
-            if fails(answer.output, question.x, question.second, operation, fmt, max_ulp=self.max_ulp):
-                return question, source, notes, ("--hazard", name)
-        problem = session.generated_problem(generated)
-        question, source, notes = self.of_problem(problem, upstream, None, drawn=True)
-        note = f"{count} hazards tried in {_format(question).name}, none breaks it: generated logits are shown"
-        return question, source, (*notes, note), changed(generated)
-
-    def _question(self, x: Any, second: Any, fmt: Format) -> Question:
-        import numpy as np
-
-        from stablemax.implementations.orders import Question
-
-        if second is not None and np.asarray(second).dtype.kind == "f":
-            second = fmt.cast(second)
-        return Question(fmt.cast(x), second)
+    is_real = second is not None and np.asarray(second).dtype.kind == "f"
+    return Question(fmt.cast(x), fmt.cast(second) if is_real else second)
 
 
 def _format(question: Question) -> Format:
-    from stablemax.formats import get_format
+    from stablemax.formats import format_of_array
 
-    return get_format(question.x.dtype.name)
+    return format_of_array(question.x)
 
 
 def _upstream(kind: Upstream, rows: int, classes: int) -> Any:

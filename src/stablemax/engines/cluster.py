@@ -17,7 +17,7 @@ from stablemax import __version__
 from stablemax.engines.base import Result
 from stablemax.engines.signals import no_interrupts_in_processes, signals_for_later
 from stablemax.errors import StablemaxError
-from stablemax.inputs.wording import brief
+from stablemax.inputs.foreign_text import brief
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.npy import CHUNK
-from stablemax.inputs.rows import Part, Rows
-from stablemax.inputs.spool import Spool, SpooledPath
-from stablemax.inputs.wording import size_of
+from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.regular_file import CHUNK
+from stablemax.inputs.spooled import Spool, SpooledPath
+from stablemax.inputs.stored_rows import Part, Rows
 
 if TYPE_CHECKING:
+    from stablemax.inputs.logits import Stream
     from stablemax.inputs.stored import StoredArray
-    from stablemax.inputs.stream import Stream
 
 SENT = 8 << 20
 """Most bytes that are sent to the workers; dask warns from 10 MB on."""
@@ -46,7 +46,7 @@ def for_workers(stream: Stream, scheduler: str | None) -> Stream:
     Examples
     --------
     >>> from stablemax.inputs.stored import StoredArray
-    >>> from stablemax.inputs.stream import as_stream
+    >>> from stablemax.inputs.logits import as_stream
     >>> rows = np.broadcast_to(np.float32(0), (100_000, 100))
     >>> for_workers(as_stream(StoredArray.of(rows, "x.csv")), "tcp://host:8786")
     Traceback (most recent call last):

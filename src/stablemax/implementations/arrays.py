@@ -12,6 +12,10 @@ from stablemax.errors import StablemaxError
 if TYPE_CHECKING:
     from stablemax.formats import Array
 
+_COMMON = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
+FORMATS_OF = {"torch": _COMMON, "jax": ("float4_e2m1fn", "float8_e3m4", "float8_e4m3", *_COMMON)}
+"""The number formats in which a library has arrays; NumPy has all: with ml_dtypes, or emulated."""
+
 
 class NumpyArrays:
     """NumPy code gets copies, so that a function that writes into its arguments does no harm."""
@@ -24,7 +28,7 @@ class NumpyArrays:
         """Copy."""
         if device is not None:
             raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
-        return np.array(array)
+        return np.array(array, subok=True)
 
     def back(self, array: Any) -> Array:
         """Return it as it is."""

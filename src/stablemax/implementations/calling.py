@@ -115,7 +115,7 @@ def as_array(value: Any) -> Array:
     if isinstance(value, (tuple, dict, set, str, bytes)) or value is None:
         raise TypeError(f"returned {'None' if value is None else f'a {type(value).__name__}'}, not an array")
     try:
-        array = np.asarray(value)
+        array = np.asanyarray(value)
     except ValueError as error:
         raise TypeError(f"returned what is no array: {error}") from None
     if array.dtype == object or array.dtype.kind in "mMUSOcb" or array.dtype.type is np.void:

@@ -13,7 +13,7 @@ import numpy as np
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Balls, truth
-from stablemax.formats import FLOAT64, FORMATS
+from stablemax.formats import FLOAT64, format_of_array
 from stablemax.implementations.arrays import arrays_of
 from stablemax.implementations.calling import Convention, as_array, conventions
 from stablemax.implementations.loading import TARGET_FORMS, is_code, load
@@ -141,8 +141,8 @@ class Host:
         """Run NumPy code, or a variant, on exact numbers: its result in float64; None where that is not possible."""
         if self._variant is not None:
             return _exact_variant(self._variant, question)
-        from stablemax.shadow.cells import nearest
         from stablemax.trace import run_in_shadow
+        from stablemax.trace.exact_cells import nearest
 
         if self.described.backend != "numpy" or question.options:
             return None
@@ -168,7 +168,11 @@ class Host:
         StablemaxError
             If its library's code cannot be traced, or it raises.
         """
-        fmt = FORMATS[question.x.dtype.name]
+        fmt = format_of_array(question.x)
+        if fmt.is_emulated:
+            raise StablemaxError(
+                f"{fmt.name} is emulated, and code is not traced in it", "--format float16, or another"
+            )
         described, variant = self.described, self._variant
         if variant is not None and not variant.library:
             from stablemax.trace import trace_variant
@@ -182,7 +186,7 @@ class Host:
                 target=described.name, code=self._function, **told,
             )  # fmt: skip
         if described.backend == "torch" and variant is None:
-            from stablemax.peers.torch_trace import trace_torch
+            from stablemax.trace.torch.torch_trace import trace_torch
 
             return trace_torch(
                 self.plain(), question.x, question.second, described.operation, fmt,
@@ -224,7 +228,7 @@ class Host:
                 else:
                     result = way(function, x, second, **options)
                 # A copy: code that gives out its own buffer overwrites it at the next call.
-                output = np.array(as_array(result))
+                output = np.array(as_array(result), subok=True)
                 changed = not _same(arrays.back(x), question.x) or (
                     given is not None and not _same(arrays.back(second), given)
                 )
@@ -246,7 +250,9 @@ class Host:
         )
 
     def _call_variant(self, variant: Variant, question: Question) -> Answer:
-        xp = Arithmetic(FORMATS[question.x.dtype.name])
+        xp = Arithmetic(format_of_array(question.x))
+        if variant.library and xp.format.is_emulated:
+            return Answer(None, f"takes no {xp.format.name}")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -278,7 +284,7 @@ def _exact_variant(variant: Variant, question: Question) -> Array | None:
     """Run one of our variants in balls, which know no infinities; None for a built-in, or where balls do not shrink."""
     if variant.library or not np.isfinite(question.x.astype(np.float64)).all():
         return None
-    second = _second_of(variant, question, Arithmetic(FORMATS[question.x.dtype.name]))
+    second = _second_of(variant, question, Arithmetic(format_of_array(question.x)))
 
     def compute(xp: Balls) -> Array:
         return evaluate(variant, xp.array(question.x.astype(np.float64)), xp, in_arithmetic(second, xp))
@@ -309,7 +315,7 @@ def _refusal(answer: Answer) -> str:
 def _smoothed(question: Question) -> Array:
     """Turn labels into smoothed soft targets, for a loss that takes those and smooths nothing itself."""
     assert question.second is not None
-    xp = Arithmetic(FORMATS[question.x.dtype.name])
+    xp = Arithmetic(format_of_array(question.x))
     chosen = TargetOptions(None, question.options["label_smoothing"])
     targets = targets_of(question.second, question.x.shape[-1], chosen, xp)
     assert isinstance(targets, SoftTargets)

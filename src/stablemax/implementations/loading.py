@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.text.suggest import nearest, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +83,8 @@ def load(target: str) -> Code:
 def _from_file(place: str) -> ModuleType:
     path = Path(place)
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
-        hint = f"did you mean {shown(path.parent / near[0])}?" if near else f"TARGET is {TARGET_FORMS}"
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
+        hint = f"did you mean {shown(path.parent / near)}?" if near else f"TARGET is {TARGET_FORMS}"
         raise StablemaxError(f"{shown(place)}: there is no such file", hint)
     # Its neighbours are importable, as they are when the file is run.
     folder = str(path.resolve().parent)
@@ -135,8 +135,7 @@ def _last_line(error: BaseException, place: str) -> int | None:
 
 def _no_such(place: str, name: str, part: str, module: Any) -> StablemaxError:
     known = _functions(module)
-    near = difflib.get_close_matches(part, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20]) or 'none'}"
+    hint = suggest(part, known) or f"there are: {', '.join(known[:20]) or 'none'}"
     return StablemaxError(f"{shown(place)} has no function {shown(name)!r}", hint)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.inputs.problem import Problem, Source
+from stablemax.inputs.logits import Problem, Source
 from stablemax.limits import check_range
 from stablemax.vocabulary import Distribution
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import format_of
-from stablemax.inputs.noticed import BLOCK_CELLS
-from stablemax.inputs.wording import shape_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from stablemax.inputs.foreign_text import shape_of
+from stablemax.inputs.input_warnings import array_blocks
+from stablemax.wording import counted
 
 IGNORED = -100
 
@@ -23,34 +21,9 @@ def as_labels(
 ) -> np.ndarray:
     """Check labels against logits of shape (rows, classes).
 
-    Shapes are compared before any label is read. One dimension means class numbers, two dimensions
-    mean soft targets; nothing is broadcast.
+    Shapes are compared before any label is read. One dimension means class numbers, two dimensions mean soft targets;
+    nothing is broadcast.
 
-    Parameters
-    ----------
-    array : numpy.ndarray
-        Integers of any width and byte order, integral floats, or soft targets.
-    rows, classes : int
-        The shape of the logits.
-    name : str
-        For messages, already fit for one.
-    ignore_index : int or None
-        The label of rows that do not count.
-    first_row : int
-        The number of the first row, for messages about labels that are read a block at a time.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64 of shape (rows,), or float64 of shape (rows, classes).
-
-    Raises
-    ------
-    StablemaxError
-        At the first label that is not a class.
-
-    Examples
-    --------
     >>> as_labels(np.array([2.0, 0.0]), rows=2, classes=3, name="labels.npy")
     array([2, 0])
     >>> as_labels(np.array([1, 3]), rows=2, classes=3, name="labels.npy")
@@ -70,8 +43,6 @@ def as_labels(
 def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
     """Refuse labels that are not real numbers.
 
-    Examples
-    --------
     >>> check_label_dtype(np.dtype(bool), "labels.npy")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: labels.npy: labels are boolean, not class numbers
@@ -92,19 +63,6 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
 def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> StablemaxError:
     """Word the error for labels whose shape does not fit the logits.
 
-    Parameters
-    ----------
-    labels, logits : tuple of int
-        The two shapes.
-    name : str
-        Of the labels.
-
-    Returns
-    -------
-    StablemaxError
-
-    Examples
-    --------
     >>> shape_error((4, 1), (4, 10), "labels.npy").hint
     'nothing is broadcast; flatten them: labels.reshape(-1)'
     """
@@ -120,23 +78,16 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
     elif len(logits) > 2:
         hint = "labels have the shape of the logits without the class axis: --axis N says which that is"
     if len(labels) == 1 and len(logits) == 2:
-        many = "1 label" if labels[0] == 1 else f"{labels[0]:,} labels"
-        return StablemaxError(f"{name}: {many} for {rows:,} rows of logits", hint)
+        return StablemaxError(f"{name}: {counted(labels[0], 'label')} for {rows:,} rows of logits", hint)
     return StablemaxError(
         f"{name}: labels of shape {shape_of(labels)} do not fit logits of shape {shape_of(logits)}", hint
     )
 
 
-def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    step = max(1, BLOCK_CELLS // max(1, array[:1].size))
-    for start in range(0, len(array), step):
-        yield start, array[start : start + step]
-
-
 def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
     native = array.dtype == np.int64 and array.dtype.isnative
     result: np.ndarray = array if native else np.empty(len(array), np.int64)
-    for start, piece in _blocks(array):
+    for start, piece in array_blocks(array):
         # float16 is widened, because a number of classes above 65,504 has no place in it.
         block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
         valid = (block >= 0) & (block < classes)
@@ -176,7 +127,7 @@ def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, 
 
 
 def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
-    for start, piece in _blocks(array):
+    for start, piece in array_blocks(array):
         valid = (piece >= 0) & np.isfinite(piece)
         if not valid.all():
             row, column = (int(n) for n in np.unravel_index(np.argmin(valid), valid.shape))

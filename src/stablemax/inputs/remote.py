@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.naming import is_address
-from stablemax.inputs.wording import brief, file_name, masked, size_of
+from stablemax.inputs.foreign_text import brief, file_name, masked, size_of
+from stablemax.inputs.spec import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ LOOK_S = 0.05
 class _Ranges(io.RawIOBase):
     """A file behind an address, of which every read asks for the range that it needs.
 
-    It holds nothing but its position, so that any number of them can be open at once; the files
-    that fsspec opens share a position in some file systems.
+    It holds nothing but its position, so that any number of them can be open at once; the files that fsspec opens share
+    a position in some file systems.
     """
 
     def __init__(self, system: Any, path: str, size: int, name: str) -> None:
@@ -78,24 +78,6 @@ class _Ranges(io.RawIOBase):
 def open_address(address: str) -> BinaryIO:
     """Open a file behind an address for reading bytes.
 
-    Parameters
-    ----------
-    address : str
-        ``scheme://...``, as fsspec understands it.
-
-    Returns
-    -------
-    BinaryIO
-        It can seek; what is read is fetched then.
-
-    Raises
-    ------
-    StablemaxError
-        When there is no such file, it may not be read or not be reached, or a package is missing; when
-        it is large, and the server can only send all of it.
-
-    Examples
-    --------
     >>> open_address("memory://no-such-file.npy")
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: memory://no-such-file.npy: no such file
@@ -124,9 +106,8 @@ def open_address(address: str) -> BinaryIO:
 def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
     """Whether a web server answers a request for a part of a file with that part.
 
-    One that does not sends the whole file, and `cat_file` would take all of it into memory. The
-    files that fsspec opens look at the head of an answer first; they need not ask for the first
-    byte, which they would take from any answer.
+    One that does not sends the whole file, and `cat_file` would take all of it into memory. The files that fsspec opens
+    look at the head of an answer first; they need not ask for the first byte, which they would take from any answer.
     """
     if known.get("partial") is False:
         return False
@@ -143,9 +124,9 @@ def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
 def _answer(request: Callable[[], Answer]) -> Answer:
     """Wait for what a request gives, as long as this thread is not told to stop.
 
-    A signal interrupts the main thread alone: a worker would wait for as long as the server likes.
-    So a worker has its requests made by threads that nobody waits for, at the end of the process
-    neither; what one of them still gets is thrown away.
+    A signal interrupts the main thread alone: a worker would wait for as long as the server likes. So a worker has its
+    requests made by threads that nobody waits for, at the end of the process neither; what one of them still gets is
+    thrown away.
     """
     stop = STOP.get()
     if stop is None:
@@ -172,22 +153,6 @@ def _answer(request: Callable[[], Answer]) -> Answer:
 def glob_addresses(pattern: str) -> list[str]:
     """Addresses of the files that fit a pattern, sorted.
 
-    Parameters
-    ----------
-    pattern : str
-        An address with `*`, `?` or `[...]`.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    StablemaxError
-        As for `open_address`; no file that fits is an empty list.
-
-    Examples
-    --------
     >>> glob_addresses("memory://no-such-*.npy")
     []
     """
@@ -202,8 +167,6 @@ def glob_addresses(pattern: str) -> list[str]:
 def local_path(address: str) -> str | None:
     """Return the path of a ``file://`` address, which needs no fsspec; None for any other.
 
-    Examples
-    --------
     >>> local_path("file:///runs/logits%201.npy")
     '/runs/logits 1.npy'
     """

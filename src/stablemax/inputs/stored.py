@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
-from stablemax.inputs.files import open_regular, reading
-from stablemax.inputs.npy import CHUNK, MEMORY_LIMIT
-from stablemax.inputs.source import ArrayFile
-from stablemax.inputs.wording import size_of
+from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.regular_file import CHUNK, open_regular, reading
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+
+MEMORY_LIMIT = 256 * 2**20
+"""Most bytes of a remote array that are held in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,48 +26,32 @@ class StoredArray:
     """A stored array: numbers without gaps in a file, or an array in memory.
 
     It can be sent to another process, which opens the file anew.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        As stored.
-    dtype : numpy.dtype
-        As stored, byte order included.
-    name : str
-        Fit for a message.
-    format : str
-        npy, npz, csv, tsv, safetensors or parquet.
-    memory : numpy.ndarray or None
-        The array itself, where it is in memory.
-    path : str
-        Else the file: a local path, or an address (``scheme://``).
-    offset : int
-        Where in the file the numbers begin, in bytes.
-    fortran_order : bool
-        Whether the first axis varies fastest.
-    labels : StoredArray or None
-        The label column of a table, float64 (N,).
-    notes : tuple of str
-        What was found out, a sentence each.
     """
 
     shape: tuple[int, ...]
+    #: As stored, byte order included.
     dtype: np.dtype[Any]
+    #: Fit for a message.
     name: str = "the array"
+    #: The name of a `FileFormat`.
     format: str = "npy"
+    #: The array itself, where it is in memory.
     memory: Array | None = None
+    #: Else the file: a local path, or an address (``scheme://``).
     path: str = ""
+    #: Where in the file the numbers begin, in bytes.
     offset: int = 0
+    #: Whether the first axis varies fastest.
     fortran_order: bool = False
+    #: The label column of a table, float64 (N,).
     labels: StoredArray | None = None
+    #: What was found out, a sentence each.
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, array: Array, name: str = "the array", **known: Any) -> StoredArray:
         """Describe an array in memory.
 
-        Examples
-        --------
         >>> StoredArray.of(np.zeros((2, 3), np.float32)).shape
         (2, 3)
         """
@@ -84,46 +71,40 @@ class StoredArray:
         return "://" in self.path
 
     def open(self) -> BinaryIO:
-        """Open the file for reading bytes; it can seek, and the caller closes it.
-
-        Raises
-        ------
-        StablemaxError
-            When it is not there any more.
-        """
+        """Open the file for reading bytes; it can seek, and the caller closes it."""
         if self.is_remote:
             from stablemax.inputs.remote import open_address
 
             return open_address(self.path)
         return open_regular(self.path)
 
-    def load(self) -> ArrayFile:
-        """Return it as one array: mapped where that is possible, read where it is not.
+    def open_raw(self) -> BinaryIO:
+        """Open the file without a buffer, for many small reads."""
+        stream = self.open()
+        return cast("BinaryIO", stream.detach()) if isinstance(stream, io.BufferedReader) else stream
 
-        Raises
-        ------
-        StablemaxError
-            When it cannot be mapped, or lies elsewhere and is too large to be held in memory.
-        """
-        labels = None if self.labels is None else self.labels.load().array
-        return ArrayFile(self._array(), labels, self.name, self.notes, self.format)
-
-    def _array(self) -> Array:
+    @cached_property
+    def array(self) -> Array:
+        """All its numbers as one array, not to be written to: mapped where that is possible, else read."""
         if self.memory is not None:
             return self.memory
         size = self.size_bytes
         if size == 0:
-            return self._shaped(b"", 0)
+            return self.shaped(b"", 0)
         with self.open() as stream, reading(self.name):
             if self.is_remote:
-                return self._shaped(self._read(stream, size), 0)
+                return self.shaped(self._read(stream, size), 0)
             try:
                 whole = mmap.mmap(stream.fileno(), self.offset + size, access=mmap.ACCESS_READ)
             except (ValueError, OverflowError, MemoryError):
                 raise StablemaxError(
                     f"{self.name}: {size_of(size)} cannot be mapped here", "save fewer rows at a time"
                 ) from None
-        return self._shaped(whole, self.offset)
+        return self.shaped(whole, self.offset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A mapping stays in its process.
+        return {key: value for key, value in self.__dict__.items() if key != "array"}
 
     def _read(self, stream: BinaryIO, size: int) -> bytearray:
         if size > MEMORY_LIMIT:
@@ -139,7 +120,8 @@ class StoredArray:
             raise ends_early(self.name)
         return data
 
-    def _shaped(self, data: bytes | bytearray | mmap.mmap, offset: int) -> Array:
+    def shaped(self, data: bytes | bytearray | mmap.mmap, offset: int) -> Array:
+        """Return bytes as an array of this shape and type, not to be written to."""
         order: Literal["F", "C"] = "F" if self.fortran_order else "C"
         result: Array = np.ndarray(self.shape, self.dtype, data, offset, None, order)
         result.flags.writeable = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stablemax.formats import get_format
 from stablemax.operations import get_operation
 from stablemax.results import Outcome
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -34,19 +35,7 @@ def percent_of(share: float) -> str:
 def finding_of(
     formats: Sequence[FormatForecast], forecasts: Sequence[Forecast], rows: int, judged: int, *, has_labels: bool
 ) -> str:
-    """Name the narrowest safe format, and what goes wrong in the ones that are narrower.
-
-    Parameters
-    ----------
-    formats : sequence of FormatForecast
-        From narrow to wide.
-    forecasts : sequence of Forecast
-        In these formats.
-    rows, judged : int
-        All rows, and those that have a softmax.
-    has_labels : bool
-        Whether the loss is of labels, or of the most likely classes.
-    """
+    """Name the narrowest safe format, and what goes wrong in the ones that are narrower."""
     if not judged:
         return f"No row has a softmax: each of {counted(rows, 'row')} has a NaN or +inf, or is -inf throughout."
     parts = [_verdict(formats, forecasts, has_labels=has_labels), *_wide(formats, forecasts)]
@@ -109,7 +98,7 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> s
         return f"{name} cannot hold {share} of the rows"
     lead = f"in {name} "
     if worst.worst is not Outcome.LOST:
-        return f"{lead}the {operation.noun} of {share} of the rows is {_WORDS[worst.worst]}"
+        return f"{lead}the {operation.noun} of {share} of the rows is {OUTCOMES[worst.worst].predicate}"
     if not operation.needs_targets:
         return f"{lead}{share} of the rows lose probabilities to 0"
     whose = "" if has_labels else " of the most likely class"
@@ -117,6 +106,3 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> s
     if loss is None:
         return f"{lead}the gradient{whose} is lost to 0 in {share} of the rows"
     return f"{lead}the loss{whose} collapses to 0 in {percent_of(loss.shares[Outcome.LOST])} of the rows"
-
-
-_WORDS = {Outcome.NAN: "NaN", Outcome.OVERFLOW: "infinite"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.blocks import Block, blocks_of
-from stablemax.inputs.noticed import Noticed, inexact_integers
+from stablemax.inputs.input_warnings import Noticed, inexact_integers
 from stablemax.inspection.numbers import RowNumbers, joined, row_numbers, stacked
 from stablemax.inspection.tails import Tails, second_looks, tails_of, together
 from stablemax.inspection.tally import Tally, tally_of
@@ -20,30 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.formats import Array
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
     from stablemax.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Look:
-    """Look at a block of rows.
-
-    Attributes
-    ----------
-    stream : Stream
-        The input; its labels are classes.
-    formats : tuple of str
-        Names of number formats.
-    step : int
-        Rows that are read at a time, so that they stay in the cache.
-    ignore_index : int or None
-        Rows with this label do not count.
-    """
+    """Look at a block of rows."""
 
     stream: Stream
     formats: tuple[str, ...]
-    step: int
-    ignore_index: int | None
+    step: int  #: Rows that are read at a time, so that they stay in the cache.
+    ignore_index: int | None  #: Rows with this label do not count.
 
     @quick_columns()
     def __call__(self, block: Block, workspace: Workspace) -> Tally:

@@ -21,35 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RowNumbers:
-    """What is known of each of N rows.
+    """What is known of each of N rows, in arrays (N,)."""
 
-    Attributes
-    ----------
-    at : ndarray of int (N,)
-        The class of the first maximum.
-    top, second, low : ndarray of float64 (N,)
-        The largest logit (NaN in a row with one), the largest of the other classes, and the smallest
-        finite one; `second` is -inf, and `low` inf, where there is none.
-    finite_top : ndarray of float64 (N,)
-        The largest finite logit; -inf where there is none.
-    odds : ndarray of float64 (N,)
-        ``sum(exp(x_j - m))`` over the other classes than the maximum's.
-    nans, infinities, masked : ndarray of int64 (N,)
-        How many classes are NaN, +inf and -inf.
-    label : ndarray of float64 (N,)
-        The logit of the label.
-    """
-
-    at: Array
-    top: Array
-    second: Array
-    low: Array
-    finite_top: Array
-    odds: Array
+    at: Array  #: The class of the first maximum.
+    top: Array  #: The largest logit; NaN in a row with one.
+    second: Array  #: The largest of the other classes; -inf where there is none.
+    low: Array  #: The smallest finite logit; inf where there is none.
+    finite_top: Array  #: The largest finite logit; -inf where there is none.
+    odds: Array  #: ``sum(exp(x_j - m))`` over the other classes than the maximum's.
+    #: How many classes are NaN, +inf and -inf.
     nans: Array
     infinities: Array
     masked: Array
-    label: Array
+    label: Array  #: The logit of the label.
 
     def __len__(self) -> int:
         return len(self.top)
@@ -91,16 +75,9 @@ def stacked(several: Sequence[RowNumbers]) -> RowNumbers:
 
 
 def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumbers:
-    """Look at rows.
+    """Look at rows (N, K) of any format, in this machine's byte order, with a class of each row or its maximum's.
 
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits of any format, in this machine's byte order.
-    labels : ndarray of int (N,), optional
-        A class of each row; that of the maximum when not given.
-    workspace : Workspace
-        Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
+    The workspace's buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
 
     Examples
     --------

@@ -45,14 +45,7 @@ LARGEST_EXPONENT = 700.0
 class Rounded:
     """The numbers of rows that have a softmax, as a format holds them, and the truth about them.
 
-    Attributes
-    ----------
-    numbers : RowNumbers
-        Of the rows.
-    fmt : Format
-        What everything is computed in. The truth is taken at the logits that it rounds to.
-    classes : int
-        K.
+    The truth is taken at the logits that the format rounds to.
     """
 
     numbers: RowNumbers
@@ -97,7 +90,7 @@ class Rounded:
         -inf is one where the format has no infinity. Of the finite logits the largest and the smallest
         tell, because rounding is monotone.
         """
-        beyond = ~(np.isfinite(self.top) & np.isfinite(self.low))
+        beyond = self.fmt.lacks(self.numbers.top) | self.fmt.lacks(self.numbers.low)
         return beyond if self.fmt.has_inf else beyond | (self.numbers.masked > 0)
 
     @cached_property
@@ -141,34 +134,19 @@ class Rounded:
 
 
 def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operation, str], Array]:
-    """Predict what becomes of each row.
+    """Predict the worst outcome of each row, as positions in `CODES` (N,); `place` is that of the format in `tails`.
 
-    Parameters
-    ----------
-    rounded : Rounded
-        Rows that have a softmax, in the format; the gradient is that of the sum of the losses.
-    tails : Tails
-        What their small exponentials come to.
-    place : int
-        Where in `tails` the format is.
+    ``input-overflow``: the format cannot hold a logit of the row, whatever the formula.
 
-    Returns
-    -------
-    mapping of (Operation, str) to ndarray of int8 (N,)
-        Positions in `CODES` of each row's worst outcome, for the formulas ``naive`` and ``shifted``.
+    ``nan``: a cell is NaN where there is a value: the largest exponential overflows and inf / inf is NaN,
+    all underflow and 0 / 0 is, or a format without infinities answers NaN to any overflow.
 
-        ``input-overflow``: the format cannot hold a logit of the row, whatever the formula.
+    ``overflow``: the loss is infinite and should be finite: log of a sum that overflowed, or that is 0.
 
-        ``nan``: a cell is NaN where there is a value: the largest exponential overflows and inf / inf
-        is NaN, all underflow and 0 / 0 is, or a format without infinities answers NaN to any overflow.
-
-        ``overflow``: the loss is infinite and should be finite: log of a sum that overflowed, or
-        that is 0.
-
-        ``lost``: a cell is 0 where a normal number of the format is right, or all probabilities are:
-        the exponential underflowed in the naive formula, or the sum overflowed. Of a loss and a
-        gradient: 1 + odds was rounded to 1, or p - 1 to 0: the label is nearly certain, its loss
-        collapses to 0, and learning stops.
+    ``lost``: a cell is 0 where a normal number of the format is right, or all probabilities are: the
+    exponential underflowed in the naive formula, or the sum overflowed. A loss or a gradient (of the sum of
+    the losses) is lost where 1 + odds was rounded to 1, or p - 1 to 0: the label is nearly certain, its loss
+    collapses to 0, and learning stops.
     """
     naive, shifted, dropped = tails.naive[place], tails.shifted[place], tails.dropped[place]
     with np.errstate(all="ignore"):
@@ -187,15 +165,6 @@ def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operat
 def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
     """Mark rows that are so far from everything that can happen that all their outcomes are ok, (N,).
 
-    Parameters
-    ----------
-    rounded : Rounded
-        The rows in the format.
-    dropped : ndarray of int64 (N,)
-        As in `Tails`, of the format.
-
-    Notes
-    -----
     Saves carrying the formulas out: of ordinary logits nearly all rows are such, in the formats of more
     than 8 bits. Every difference of logits is given the ulp by which their rounding may move it.
     """
@@ -315,17 +284,10 @@ def _naive(row: Rounded, tail: Array, dropped: Array, other_dropped: Array) -> _
 
 
 def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Array:
-    """Sum the exponentials but the largest, over it.
+    """Sum the exponentials but the largest, over it; `second` is the second largest, itself rounded or not.
 
-    Parameters
-    ----------
-    row : Rounded
-        The rows.
-    tail : ndarray (N,)
-        The share that does not underflow, where it is known. Elsewhere the others are few, or far from
-        underflow, and what becomes of them becomes of the second largest.
-    second, rounded_second : ndarray (N,)
-        The second largest exponential over the largest, itself rounded or not.
+    `tail` is the share that does not underflow, where it is known. Elsewhere the others are few, or far from
+    underflow, and what becomes of them becomes of the second largest.
     """
     alone = row.second_exponential
     unknown = np.isnan(tail)

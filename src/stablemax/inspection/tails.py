@@ -34,20 +34,13 @@ over this always are."""
 
 @dataclass(frozen=True, eq=False)
 class Tails:
-    """What becomes of the small exponentials of N rows in F formats.
+    """What becomes of the small exponentials of N rows in F formats, in arrays (F, N)."""
 
-    Attributes
-    ----------
-    shifted, naive : ndarray of float64 (F, N)
-        The share of the row's odds that is left when each exp(x - m), or each exp(x), is rounded to
-        the format's grid of subnormal numbers; NaN where there was no reason to look.
-    dropped : ndarray of int64 (F, N)
-        Classes whose exp(x) underflows though their probability is a normal number of the format.
-    """
-
+    #: The share of the row's odds that is left when each exp(x - m), or each exp(x), is rounded to the format's
+    #: grid of subnormal numbers; NaN where there was no reason to look.
     shifted: Array
     naive: Array
-    dropped: Array
+    dropped: Array  #: Classes whose exp(x) underflows though their probability is a normal number of the format.
 
     def rows(self, index: Array) -> Tails:
         """Return those of some of the rows, their numbers in ascending order."""
@@ -69,40 +62,19 @@ def together(several: Sequence[Tails]) -> Tails:
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
-    """The rows that need another look in one format.
-
-    Attributes
-    ----------
-    format : Format
-        Which.
-    place : int
-        Its place among the formats.
-    shifted, naive, dropped : ndarray of int
-        The rows in question for each attribute of `Tails`.
-    lowest : ndarray of float64
-        For each of the rows `dropped`, the logit from which on its probability is normal.
-    """
+    """The rows that need another look in one format."""
 
     format: Format
-    place: int
+    place: int  #: Of the format among the formats.
+    #: The rows in question for each attribute of `Tails`.
     shifted: Array
     naive: Array
     dropped: Array
-    lowest: Array
+    lowest: Array  #: For each of the rows `dropped`, the logit from which on its probability is normal.
 
 
 def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> list[SecondLook]:
-    """Find the rows that need a second look.
-
-    Parameters
-    ----------
-    numbers : RowNumbers
-        Of the rows.
-    classes : int
-        K.
-    formats : sequence of str
-        Names of number formats.
-    """
+    """Find the rows that need a second look in each of the formats."""
     gap, spread = numbers.top - numbers.second, numbers.top - numbers.low
     # Rows with a NaN have none of these.
     least, low = (float(np.fmin.reduce(n, initial=math.inf)) for n in (numbers.logsumexp, numbers.low))
@@ -134,20 +106,9 @@ def tails_of(
     pieces: Callable[[], Iterable[tuple[Array, Array]]],
     workspace: Workspace,
 ) -> Tails:
-    """Take the second look.
+    """Take the second look; the workspace's buffer "errors" is used.
 
-    Parameters
-    ----------
-    looks : sequence of SecondLook
-        Where.
-    numbers : RowNumbers
-        Of the rows.
-    formats : int
-        F.
-    pieces : callable
-        Gives the logits (N, n), and ``exp(x - m)`` with 0 at the maximum, piece by piece along the classes.
-    workspace : Workspace
-        Of the calling worker; its buffer "errors" is used.
+    `pieces` gives the logits (N, n), and ``exp(x - m)`` with 0 at the maximum, piece by piece along the classes.
     """
     shape = (formats, len(numbers))
     tails = Tails(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.formats import get_format
-from stablemax.inputs.noticed import Noticed
+from stablemax.inputs.input_warnings import Noticed
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.sketch import Sketch
 
@@ -35,19 +35,11 @@ QUANTITIES = ("maximum", "spread", "gap")
 
 @dataclass(frozen=True)
 class Seen:
-    """How often something occurs, and where first.
-
-    Attributes
-    ----------
-    rows, cells : int
-        How often.
-    first : int or None
-        The first row.
-    """
+    """How often something occurs, and where first."""
 
     rows: int = 0
     cells: int = 0
-    first: int | None = None
+    first: int | None = None  #: The first row.
 
     def __add__(self, other: Seen) -> Seen:
         """Merge the counts of two sets of rows."""
@@ -57,37 +49,21 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What was seen in some rows.
+    """What was seen in some rows."""
 
-    Attributes
-    ----------
-    smallest, largest : float
-        Range of the finite logits; inf and -inf of none.
-    seen : mapping of str to Seen
-        By the names of `SIGHTED`.
-    judged, counted, right : int
-        Rows that have a softmax; those of them that are not ignored; those of these whose label is
-        the largest logit.
-    sketches : mapping of str to Sketch
-        By the names of `QUANTITIES`.
-    tied : ndarray of int64 (F,)
-        Rows by format.
-    outcomes : ndarray of int64 (F, formulas, operations, outcomes)
-        Rows by what becomes of them, in the orders of `FORMULAS`, `OPERATIONS` and `CODES`.
-    inexact : Noticed
-        Integers that float64 does not hold.
-    """
-
+    #: Range of the finite logits; inf and -inf where there are none.
     smallest: float
     largest: float
-    seen: Mapping[str, Seen]
-    judged: int
-    counted: int
-    right: int
-    sketches: Mapping[str, Sketch]
-    tied: Array
+    seen: Mapping[str, Seen]  #: By the names of `SIGHTED`.
+    judged: int  #: Rows that have a softmax.
+    counted: int  #: Those of them that are not ignored.
+    right: int  #: Those of these whose label is the largest logit.
+    sketches: Mapping[str, Sketch]  #: By the names of `QUANTITIES`.
+    tied: Array  #: Rows by format, (F,).
+    #: Rows by what becomes of them, (F, formulas, operations, outcomes), in the orders of `FORMULAS`,
+    #: `OPERATIONS` and `CODES`.
     outcomes: Array
-    inexact: Noticed = field(default_factory=Noticed)
+    inexact: Noticed = field(default_factory=Noticed)  #: Integers that float64 does not hold.
 
     @classmethod
     def of_nothing(cls, formats: int) -> Tally:
@@ -128,27 +104,7 @@ def tally_of(
     first_row: int,
     inexact: Noticed,
 ) -> Tally:
-    """Count what there is to see in rows.
-
-    Parameters
-    ----------
-    numbers : RowNumbers
-        Of the rows; their label is the largest logit where none is given.
-    tails : Tails
-        Of the rows.
-    labels : ndarray of int64 (N,), optional
-        Classes.
-    kept : ndarray of bool (N,)
-        Rows that are not ignored.
-    classes : int
-        K.
-    formats : sequence of str
-        Names of number formats.
-    first_row : int
-        The number of the first row.
-    inexact : Noticed
-        What `inputs.noticed.inexact_integers` counted.
-    """
+    """Count what there is to see in rows, `kept` those that are not ignored, `first_row` the number of the first."""
     finite = classes - numbers.nans - numbers.infinities - numbers.masked
     poisoned = numbers.nans + numbers.infinities > 0
     judged = ~poisoned & (numbers.masked < classes)

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 from stablemax.blocks import tapering
 from stablemax.errors import StablemaxError
-from stablemax.formats import FORMATS
-from stablemax.inputs.noticed import inexact_notes
-from stablemax.inputs.wording import size_of
+from stablemax.formats import get_format
+from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.input_warnings import inexact_notes
 from stablemax.inspection.finding import finding_of
 from stablemax.inspection.job import Look
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS
 from stablemax.inspection.tally import QUANTITIES, SIGHTED, Tally
 from stablemax.kernels.rows import PIECE
+from stablemax.numerics.format_names import ORDINARY
 from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
 from stablemax.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, for_engine, plan, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.inputs.stream import Stream
+    from stablemax.inputs.logits import Stream
 
 PERCENT = (0, 1, 25, 50, 75, 99, 100)
 ROWS_AT_A_TIME = 1 << 15
@@ -35,44 +36,21 @@ KEPT_BYTES = 16 << 20
 def inspect_stream(
     stream: Stream,
     *,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str] = ORDINARY,
     ignore_index: int | None = -100,
     resources: Resources | None = None,
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Inspection:
-    """Look at every logit once.
+    """Look at every logit once: what the logits are, and which of the formats are safe for them.
 
-    Parameters
-    ----------
-    stream : Stream
-        Logits (N, K) of any size, and class labels if there are any.
-    formats : sequence of str
-        Number formats to judge; all when not given.
-    ignore_index : int or None
-        Rows with this label do not count for losses and gradients.
-    resources : Resources, optional
-        Threads, memory and engine.
-    command : tuple of str
-        The command that reproduces it.
-    progress : callable, optional
-        Called with (bytes done, bytes in all, what runs).
-
-    Returns
-    -------
-    Inspection
-        The same to the last bit for any resources, but for what the processor's exp decides.
-
-    Raises
-    ------
-    StablemaxError
-        If the labels are soft targets or do not fit, or a file cannot be read.
+    The result is the same to the last bit for any resources, but for what the processor's exp decides.
 
     Examples
     --------
     >>> import numpy as np
     >>> from stablemax.inputs.stored import StoredArray
-    >>> from stablemax.inputs.stream import as_stream
+    >>> from stablemax.inputs.logits import as_stream
     >>> logits = np.array([[0.0, 20.0], [0.5, 1.0]], np.float32)
     >>> found = inspect_stream(as_stream(StoredArray.of(logits)), formats=("float16", "float32"))
     >>> found.largest, [s.rows for s in found.sightings if s.what == "nan"]
@@ -86,6 +64,12 @@ def inspect_stream(
             "leave them out: loss and gradient are then those of the most likely class; if they are more logits, quote "
             "one pattern for all files",
         )
+    for name in formats:
+        if get_format(name).saturates:
+            raise StablemaxError(
+                f"{name} has neither infinities nor NaN: what is too large becomes {get_format(name).max:g} unseen",
+                "inspect takes the other formats; stablemax compare judges every cell in this one",
+            )
     resources = resources or Resources()
     planned = _planned(stream, resources)
     most = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
@@ -110,19 +94,7 @@ def _planned(stream: Stream, resources: Resources) -> Plan:
 
 
 def inspection_of(tally: Tally, stream: Stream, formats: tuple[str, ...], command: tuple[str, ...]) -> Inspection:
-    """Turn counts into a result, with its finding.
-
-    Parameters
-    ----------
-    tally : Tally
-        Of all rows.
-    stream : Stream
-        What was looked at.
-    formats : tuple of str
-        Number formats, as in the tally.
-    command : tuple of str
-        The command that reproduces it.
-    """
+    """Turn the counts of all rows into a result, with its finding."""
     forecasts = tuple(_forecasts(tally, formats))
     judged = tuple(
         FormatForecast(name, _is_safe(name, forecasts), int(ties) / tally.judged if tally.judged else 0.0)

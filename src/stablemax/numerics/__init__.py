@@ -1,1 +1,1 @@
-"""Number formats and what is computed in them."""
+"""Number formats as data, and how they compute."""

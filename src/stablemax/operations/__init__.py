@@ -55,3 +55,14 @@ def all_operations() -> tuple[Operation, ...]:
 def default_operations() -> tuple[Operation, ...]:
     """Return the operations that `compare` runs when none is asked for."""
     return tuple(o for o in all_operations() if o.by_default)
+
+
+def is_built_in(name: str) -> bool:
+    """Tell another library's built-in from a variant of ours by its id.
+
+    Examples
+    --------
+    >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
+    (True, False)
+    """
+    return name.partition("/")[0] not in NAMES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import inspect
 import sys
@@ -15,7 +14,9 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import FLOAT64
 from stablemax.operations import all_operations
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
+from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,11 +163,8 @@ def get(variant_id: str) -> Variant:
     known = {v.id: v for v in variants()}
     if variant_id in known:
         return known[variant_id]
-    near = difflib.get_close_matches(variant_id, known, n=1, cutoff=0.75)
-    raise StablemaxError(
-        f"there is no variant {shown(variant_id)!r}",
-        (f"did you mean {near[0]}? " if near else "") + "stablemax list variants",
-    )
+    hint = suggest(variant_id, known, "stablemax list variants", cutoff=0.75)
+    raise StablemaxError(f"there is no variant {shown(variant_id)!r}", hint)
 
 
 def default_id(operation: Operation, fmt: Format) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import NAMES
 from stablemax.operations.variant import Variant, get
+from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,8 +124,5 @@ def find(variant_id: str, device: str | None = None) -> Variant:
     known = {v.id: v for v in built_ins(library, device)}
     if variant_id in known:
         return known[variant_id]
-    near = difflib.get_close_matches(variant_id, known, n=1)
-    raise StablemaxError(
-        f"there is no built-in {shown(variant_id)!r}",
-        f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}",
-    )
+    hint = suggest(variant_id, known) or f"one of: {', '.join(known)}"
+    raise StablemaxError(f"there is no built-in {shown(variant_id)!r}", hint)

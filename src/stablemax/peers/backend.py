@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import coarse_grid, room_of
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.numerics.coarse_grid import coarse_grid, room_of
 from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.peers import check_device, require, version

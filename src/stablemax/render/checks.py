@@ -1,301 +1,223 @@
-"""What `check` and `judge` found, in each output format."""
+"""What `check` found: its document, rows and checks."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from stablemax.render import console, data, figures
-from stablemax.render.comparisons import quoted
-from stablemax.render.figures import LOOKS, glyph
-from stablemax.render.tables import detail_lines, legend_of, table_like
-from stablemax.results import Outcome, Standing
-from stablemax.vocabulary import OutputFormat
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.judged_words import limit_of, outcome_words, place_words
+from stablemax.results import Standing
+from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator
 
-    from stablemax.render.console import Surface
-    from stablemax.results import CheckReport, HazardVerdict, JudgeReport, LawVerdict
+    from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict
 
-_STANDING_STYLE = {
+STANDING_STYLES = {
     Standing.GOOD: "bold green",
     Standing.UNSTABLE: "bold yellow",
     Standing.WRONG: "bold red",
     Standing.BROKEN: "bold red",
 }
-_PRINTED_LINES = 5
 HAZARD_COLUMNS = ("hazard", "format", "worst", "failed", "error_ulp", "trouble", "skipped")
+_PRINTED_LINES = 5
+_TINY = "tiny"
+_WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
+_NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
+# What happened instead of an output, by how it is told.
+_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung"}
 
 
-def render(report: CheckReport, how: OutputFormat, *, color: str, details: bool, to_file: bool) -> str:
-    """Write a check's report.
-
-    Parameters
-    ----------
-    report : CheckReport
-        What to write.
-    how : OutputFormat
-        Table, JSON, NDJSON, CSV, plain or Markdown.
-    color : str
-        "auto", "always" or "never", for tables.
-    details : bool
-        List the hazards that hold, too.
-    to_file : bool
-        The text goes to a file.
-    """
-    if how is OutputFormat.JSON:
-        return data.document("check", report)
-    if how is OutputFormat.NDJSON:
-        return data.lines([{"kind": "hazard", "target": report.target, **_record(h)} for h in report.hazards])
-    if how is OutputFormat.TABLE:
-        on = console.surface(color, to_file=to_file)
-        return console.printed(_table(report, on, details=details), on) + _code(report) + _reproduce(report.command)
-    rows = [[data.cell(_record(h)[c]) for c in HAZARD_COLUMNS] for h in report.hazards]
-    if how is OutputFormat.MARKDOWN:
-        return _markdown(report, ascii_only=console.surface(color, to_file=to_file).ascii_only)
-    write = data.table_csv if how is OutputFormat.CSV else data.table_plain
-    return write(list(HAZARD_COLUMNS), rows)
-
-
-def plain(report: CheckReport) -> str:
-    """Write the report as an assertion's message: no colours, 100 columns."""
-    on = console.Surface(100, color=False, ascii_only=False)
-    return console.printed(_table(report, on, details=False), on) + _code(report)
-
-
-def _record(verdict: HazardVerdict) -> dict[str, object]:
-    return {c: getattr(verdict, c) for c in HAZARD_COLUMNS}
-
-
-def _reproduce(command: tuple[str, ...]) -> str:
-    # A command is one line, however long: a copy of it must run.
-    return f"reproduce: {quoted(command)}\n" if command else ""
-
-
-def _code(report: CheckReport) -> str:
-    """Return the counterexample as code: it must survive a copy, so no line of it is wrapped."""
-    found = report.counterexample
-    if found is None or not found.code:
-        return ""
-    return (
-        f"\nsmallest input that breaks it:\n\n{_indented(found.code)}"
-        f"\na test that fails until it is mended:\n\n{_indented(found.test)}\n"
-    )
-
-
-def _indented(code: str) -> str:
-    return "".join(f"    {line}\n" if line else "\n" for line in code.rstrip("\n").split("\n"))
-
-
-def _table(report: CheckReport, on: Surface, *, details: bool) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text(report.finding, style=_STANDING_STYLE[report.standing]), Text("")]
-    parts += [Text(line, style="dim") for line in facts(report)]
-    parts += _hazards(report, on, details=details)
+def document(report: CheckReport, *, details: bool = False) -> doc.Document:
+    """Give the verdict, the hazards that it fails on or all, the laws that it breaks, and an input that shows it."""
+    finding = doc.Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
+    sections: list[doc.Section] = [(finding,), (doc.Facts(tuple(facts(report))),)]
+    sections += _hazards(report, details=details)
     broken = [law for law in report.laws if law.detail]
     if broken:
-        parts.append(Text(""))
-        parts += [_law([law for law in broken if law.law == name], on) for name in dict.fromkeys(b.law for b in broken)]
+        names = dict.fromkeys(law.law for law in broken)
+        sections.append((doc.Lines(tuple(_law([law for law in broken if law.law == name]) for name in names)),))
     if report.printed:
-        parts += [Text(""), Text("it printed:", style="dim"), *_printed(report.printed, on)]
-    return parts
-
-
-def _printed(text: str, on: Surface) -> list[RenderableType]:
-    """Show the beginning of what somebody's code printed; its escape sequences must not reach a terminal."""
-    lines = text.splitlines()
-    shown = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[:_PRINTED_LINES]]
-    cut = [line if len(line) <= on.width - 2 else f"{line[: on.width - 5]}..." for line in shown]
-    more = [f"and {counted(len(lines) - _PRINTED_LINES, 'more line')}"] if len(lines) > _PRINTED_LINES else []
-    return [Text(f"  {line}", style="dim") for line in (*cut, *more)]
-
-
-def _law(broken: list[LawVerdict], on: Surface) -> Text:
-    """Tell of one law in all formats; the example is that of the widest that breaks it."""
-    failed = any(law.failed for law in broken)
-    sign = glyph(Outcome.NAN if failed else Outcome.OK, ascii_only=on.ascii_only)
-    word = "law broken" if failed else "law broken, which is allowed"
-    where = listed([law.format for law in broken])
-    return Text(f"{sign} {word}: {broken[0].law} in {where}: {broken[-1].detail}", style="red" if failed else "dim")
+        sections.append((_excerpt(report.printed),))
+    example = report.counterexample
+    if example is None or not example.code:
+        return (*sections[:-1], doc.reproduced(sections[-1], report.command))
+    return (
+        *sections,
+        (doc.Code("smallest input that breaks it:", example.code),),
+        (doc.Code("a test that fails until it is mended:", example.test),),
+        doc.reproduced((), report.command),
+    )
 
 
 def facts(report: CheckReport) -> list[str]:
     """Say what was checked, and against what."""
-    limit = "half of the format's bits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
-    allowed = f"; allowed: {', '.join(report.contract.allow)}" if report.contract.allow else ""
-    held = len({law.law for law in report.laws})
-    return [
-        f"checked as {report.operation} on {report.backend} arrays, with {counted(held, 'law')}. "
-        f"Inaccurate: off by more than {limit}{allowed}"
-    ]
+    laws = counted(len({law.law for law in report.laws}), "law")
+    return [f"checked as {report.operation} on {report.backend} arrays, with {laws}. {contract_words(report.contract)}"]
 
 
-def _hazards(report: CheckReport, on: Surface, *, details: bool) -> list[RenderableType]:
-    """Lay out hazards x formats: the failing ones, or all of them."""
+def contract_words(contract: Contract) -> str:
+    """Say what counts as a failure."""
+    allowed = f"; allowed: {', '.join(contract.allow)}" if contract.allow else ""
+    return f"{limit_of(contract.max_ulp)}{allowed}"
+
+
+def _excerpt(text: str) -> doc.Excerpt:
+    """Show the beginning of what somebody's code printed; its escape sequences must not reach a terminal."""
+    lines = text.splitlines()
+    first = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[:_PRINTED_LINES])
+    more = f"and {counted(len(lines) - _PRINTED_LINES, 'more line')}" if len(lines) > _PRINTED_LINES else ""
+    return doc.Excerpt("it printed:", tuple(first), more)
+
+
+def _law(broken: list[LawVerdict]) -> doc.Line:
+    """Tell of one law in all formats; the example is that of the widest that breaks it."""
+    failed = any(law.failed for law in broken)
+    word = "law broken" if failed else "law broken, which is allowed"
+    formats = listed([law.format for law in broken])
+    text = f" {word}: {broken[0].law} in {formats}: {broken[-1].detail}"
+    return (doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK),)
+
+
+def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
+    """Show hazards x formats: the failing ones, or all of them."""
     names = list(dict.fromkeys(h.hazard for h in report.hazards))
     failing = {h.hazard for h in report.hazards if h.failed}
     chosen = names if details else [n for n in names if n in failing]
     if not chosen or not report.formats:
         return []
-    by_place = {(h.hazard, h.format): h for h in report.hazards}
-    first = max(len(n) for n in [*chosen, "hazard"]) + _GAP
-    room = on.width - first + _GAP  # the last column needs no space behind it
-    longest = max(len(name) for name in report.formats) + _GAP
-    words = room >= max(_WORDY, longest) * len(report.formats)
-    width = max(_WORDY if words else _SHORT, longest)
-    each = max(1, room // width)
-    parts: list[RenderableType] = []
-    for start in range(0, len(report.formats), each):
-        formats = report.formats[start : start + each]
-        table = table_like(on)
-        table.add_column("hazard", no_wrap=True, min_width=first - _GAP)
-        for name in formats:
-            table.add_column(name, no_wrap=True, min_width=width - _GAP)
-        for hazard in chosen:
-            table.add_row(Text(hazard), *(_cell(by_place.get((hazard, f)), report, on, words=words) for f in formats))
-        parts += [Text(""), table]
-    ran = {h.hazard for h in report.hazards if not h.skipped}
-    passed = len(ran - failing)
-    shown = {h.worst for h in report.hazards if h.hazard in chosen and h.worst is not None}
-    subnormal = [
-        h for h in report.hazards
-        if h.hazard in chosen and h.worst is not None and h.worst.is_failure
-        and not (h.failed or h.worst in report.contract.allow)
-    ]  # fmt: skip
-    explained = f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"
-    legend = "; ".join(text for text in (legend_of(shown, on), explained if subnormal else "") if text)
+    shown = [h for h in report.hazards if h.hazard in chosen and h.worst is not None]
+    legend = list(doc.outcome_legend({h.worst for h in shown}))
+    if any(_is_tiny(h, report.contract) for h in shown):
+        legend.append(doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
+    blocks: list[doc.Block] = [_matrix(report, chosen)]
     if legend:
-        parts.append(Text(legend, style="dim"))
+        blocks.append(doc.Legend(tuple(legend)))
+    passed = len({h.hazard for h in report.hazards if not h.skipped} - failing)
     if not details and passed:
-        parts.append(Text(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details", style="dim"))
-    return parts
+        blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details"))
+    return [tuple(blocks)]
 
 
-_TINY = "tiny"
-_GAP = 2
-_WORDY = 25  # "≈ inaccurate 1.6e15 ulp" and two spaces
-_SHORT = 12  # "▲ overflow", "≈ 1920 ulp" and two spaces
+def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
+    """Tell a failure that does not count because the exact result is subnormal."""
+    worst = verdict.worst
+    return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
 
 
-def _cell(verdict: HazardVerdict | None, report: CheckReport, on: Surface, *, words: bool) -> Text:
+def _matrix(report: CheckReport, hazards: list[str]) -> doc.Matrix:
+    by_place = {(h.hazard, h.format): h for h in report.hazards}
+    longest = max(map(len, report.formats))
+    return doc.Matrix(
+        "hazard",
+        tuple(map(doc.Column, report.formats)),
+        tuple(map(doc.Span, hazards)),
+        tuple(tuple(_cell(by_place.get((name, f)), report.contract) for f in report.formats) for name in hazards),
+        wide_width=max(_WIDE, longest),
+        narrow_width=max(_NARROW, longest),
+    )
+
+
+def _cell(verdict: HazardVerdict | None, contract: Contract) -> doc.Cell:
     if verdict is None or verdict.skipped:
-        return Text("not run", style="dim")
-    worst = verdict.worst or Outcome.OK
+        return doc.Cell(doc.Span("not run", "dim"))
+    outcome, wide, narrow = _words(verdict)
+    style = below = ""
+    if outcome.is_failure and not verdict.failed:
+        style = "dim"
+        below = "\n(allowed)" if outcome in contract.allow else f"\n({_TINY})"
+    return doc.Cell(doc.Span(f" {wide}{below}", style, outcome), doc.Span(f" {narrow}{below}", style, outcome))
+
+
+def _words(verdict: HazardVerdict) -> tuple[Outcome, str, str]:
+    """Say what came out: the outcome, and words for a wide and a narrow cell."""
     if verdict.trouble:
-        worst = Outcome.NAN if verdict.failed else Outcome.UNDEFINED
         beginning = next((b for b in _TROUBLES if verdict.trouble.startswith(b)), "")
-        text = _TROUBLES.get(beginning, "none")
-    elif worst in (Outcome.OK, Outcome.INACCURATE):
+        word = _TROUBLES.get(beginning, "none")
+        return (Outcome.NAN if verdict.failed else Outcome.UNDEFINED), word, word
+    worst = verdict.worst or Outcome.OK
+    words = OUTCOMES[worst]
+    if worst in (Outcome.OK, Outcome.INACCURATE):
         figure = figures.short_error(verdict.error_ulp)
-        if words:
-            text = f"{LOOKS[worst].word} {figure}".rstrip()
-        else:
-            text = _shorter(figure) or _SHORT_WORDS.get(worst, LOOKS[worst].word)
-    else:
-        text = LOOKS[worst].word if words else _SHORT_WORDS.get(worst, LOOKS[worst].word)
-    if worst.is_failure and not verdict.failed:
-        why = "allowed" if worst in report.contract.allow else _TINY
-        return Text(f"{glyph(worst, ascii_only=on.ascii_only)} {text}\n({why})", style="dim")
-    return Text(f"{glyph(worst, ascii_only=on.ascii_only)} {text}", style=LOOKS[worst].style)
-
-
-_SHORT_WORDS = {Outcome.INACCURATE: "wrong", Outcome.UNDEFINED: "no value", Outcome.INPUT_OVERFLOW: "beyond"}
+        return worst, f"{words.word} {figure}".rstrip(), _shorter(figure) or words.short
+    return worst, words.word, words.short
 
 
 def _shorter(figure: str) -> str:
-    """Write an error so that it fits a short cell: fewer digits, then without its unit."""
-    if len(figure) <= _SHORT - _GAP - 2:
+    """Write an error so that it fits a narrow cell: fewer digits, then without its unit."""
+    room = _NARROW - 2
+    if len(figure) <= room:
         return figure
     number = figure.removesuffix(" ulp")
     if not number.startswith(">"):
         mantissa, _, exponent = f"{float(number):.0e}".partition("e")
         number = f"{mantissa}e{int(exponent)}"
-    return f"{number} ulp" if len(number) <= _SHORT - _GAP - 6 else number
+    return f"{number} ulp" if len(number) <= room - 4 else number
 
 
-# What happened instead of an output, by how it is told.
-_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung"}
+def records(report: CheckReport) -> Iterator[dict[str, Any]]:
+    """Give a record for each hazard in each format."""
+    for h in report.hazards:
+        yield {"kind": "hazard", "target": report.target, **{column: getattr(h, column) for column in HAZARD_COLUMNS}}
 
 
-def _markdown(report: CheckReport, *, ascii_only: bool) -> str:
-    failing = dict.fromkeys(h.hazard for h in report.hazards if h.failed)
-    by_place = {(h.hazard, h.format): h for h in report.hazards}
-    on = console.Surface(1000, color=False, ascii_only=ascii_only)
-    rows = [
-        [n, *(_cell(by_place.get((n, f)), report, on, words=True).plain.replace("\n", " ") for f in report.formats)]
-        for n in failing
-    ]
-    parts = [f"**{report.standing.value}**: {report.finding}\n", *(f"- {line}" for line in facts(report)), ""]
-    if rows:
-        parts.append(data.table_markdown(["hazard", *report.formats], rows))
-    parts += [f"- law broken: {law.law} in {law.format}: {law.detail}" for law in report.laws if law.failed]
+def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
+    """Give a check for the verdict, each hazard and each law; what is a failure the contract has said."""
+    group = f"stablemax.check.{report.target}"
+    standing = report.standing.value
+    whole = Check(group, "verdict", outcome=standing)
+    if not report.passed:
+        failure, file, line = report.finding, report.blame_file, report.blame_line
+        whole = replace(whole, failure=failure, kind=standing, details=_evidence(report), file=file, line=line)
+    hazards = (_check(h, group) for h in report.hazards)
+    laws = (
+        Check(
+            group,
+            f"law {law.law}",
+            law.format,
+            outcome=law.detail or "holds",
+            failure=f"{law.law} does not hold in {law.format}: {law.detail}" if law.failed else "",
+            kind="law" if law.failed else "",
+        )
+        for law in report.laws
+    )
+    return Checks(f"stablemax check {report.target}", report.finding, (whole, *hazards, *laws))
+
+
+def _check(verdict: HazardVerdict, group: str) -> Check:
+    if verdict.skipped:
+        return Check(group, verdict.hazard, verdict.format, skipped=verdict.skipped)
+    outcome = verdict.trouble
+    if not outcome and verdict.worst is not None:
+        outcome = outcome_words(verdict.worst, verdict.error_ulp)
+    if not verdict.failed:
+        return Check(group, verdict.hazard, verdict.format, outcome)
+    kind = "no-output" if verdict.trouble or verdict.worst is None else verdict.worst.value
+    failure = f"{verdict.hazard} in {verdict.format}: {outcome}"
+    details = place_words(verdict.first_bad, verdict.format)
+    return Check(group, verdict.hazard, verdict.format, outcome, failure, kind, details=details)
+
+
+def _evidence(report: CheckReport) -> str:
+    """Return the smallest input as code, and what the target printed."""
+    parts = []
     if report.counterexample is not None and report.counterexample.code:
-        parts += ["", "```python", report.counterexample.code.rstrip(), "```"]
-    if report.command:
-        parts += ["", f"Reproduce: `{quoted(report.command)}`"]
-    return "\n".join(parts) + "\n"
+        parts.append(f"smallest input that breaks it:\n\n{report.counterexample.code.rstrip()}")
+    if report.printed:
+        parts.append(f"it printed:\n{report.printed.rstrip()}")
+    return "\n\n".join(parts)
 
 
-def render_judged(report: JudgeReport, how: OutputFormat, *, color: str, to_file: bool) -> str:
-    """Write what `judge` found.
-
-    Parameters
-    ----------
-    report : JudgeReport
-        What to write.
-    how, color, to_file
-        As for `render`.
-    """
-    if how is OutputFormat.JSON:
-        return data.document("judge", report)
-    if how is OutputFormat.NDJSON:
-        return data.lines([{"kind": "judge", "operation": report.operation, **dataclasses.asdict(report.verdict)}])
-    if how is OutputFormat.TABLE:
-        on = console.surface(color, to_file=to_file)
-        return console.printed(_judged(report, on), on) + _reproduce(report.command)
-    if how is OutputFormat.MARKDOWN:
-        lines = [report.finding, "", *(f"- {line}" for line in judged_facts(report))]
-        lines += [f"- {line}" for line in detail_lines(report.verdict, f"the bound of {report.bound_of}")]
-        return "\n".join([*lines, "", f"Reproduce: `{quoted(report.command)}`"]) + "\n"
-    write = data.table_csv if how is OutputFormat.CSV else data.table_plain
-    return write(list(data.VERDICT_COLUMNS), [data.verdict_row(report.operation, report.verdict)])
-
-
-def judged_plain(report: JudgeReport) -> str:
-    """Write the report as an assertion's message: no colours, 100 columns."""
-    on = console.Surface(100, color=False, ascii_only=False)
-    return console.printed(_judged(report, on), on)
-
-
-def judged_facts(report: JudgeReport) -> list[str]:
-    """Say what was judged, and against what."""
-    given = report.input
-    limit = "half of the format's bits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
-    allowed = f"; allowed: {', '.join(report.contract.allow)}" if report.contract.allow else ""
-    labels = f"; labels: {given.labels}" if given.labels else ""
-    rows = counted(given.rows, "row")
-    if given.judged_rows != given.rows:
-        rows += f" (errors judged on {given.judged_rows:,})"
-    return [
-        f"input: {given.source}; {rows} x {counted(given.classes, 'class', 'classes')}, {given.dtype}, "
-        f"from {given.smallest:g} to {given.largest:g}{labels}",
-        f"judged as {report.operation} in {report.verdict.format}. Inaccurate: off by more than {limit}{allowed}",
-    ]
-
-
-def _judged(report: JudgeReport, on: Surface) -> list[RenderableType]:
-    style = "bold green" if report.passed else "bold red"
-    parts: list[RenderableType] = [Text(report.finding, style=style), Text("")]
-    parts += [Text(line, style="dim") for line in judged_facts(report)]
-    table = table_like(on)
-    for name in ("outcome", "share of the cells"):
-        table.add_column(name, no_wrap=True)
-    for outcome, part in report.verdict.shares.items():
-        look = LOOKS[outcome]
-        text = f"{glyph(outcome, ascii_only=on.ascii_only)} {look.word}"
-        table.add_row(Text(text, style=look.style), Text(figures.share(part)))
-    parts += [Text(""), table, Text("")]
-    return parts + [Text(line) for line in detail_lines(report.verdict, f"the bound of {report.bound_of}")]
+CHECK = ResultKind(
+    "a check",
+    "check",
+    document=document,
+    records=records,
+    rows=lambda report: Rows(HAZARD_COLUMNS, records(report)),
+    checks=checks,
+)

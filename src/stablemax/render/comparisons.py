@@ -1,91 +1,171 @@
-"""A comparison in each output format."""
+"""A comparison: its document, rows and checks."""
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
-from stablemax.render import data
-from stablemax.render.figures import LOOKS, glyph
-from stablemax.vocabulary import OutputFormat
+from stablemax.operations import is_built_in
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.judged_words import (
+    VERDICT_COLUMNS,
+    detail_lines,
+    gives,
+    input_line,
+    limit_of,
+    outcome_cell,
+    outcome_check,
+    verdict_row,
+)
+from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.wording import listed
 
 if TYPE_CHECKING:
-    from stablemax.results import Comparison, OperationReport
+    from collections.abc import Iterator
+
+    from stablemax.results import Comparison, OperationReport, Verdict
+
+_NARROW = 13  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%"
+_WIDE = 24  # "≈ inaccurate 1.6e15 ulp"
+_ADDED = {
+    "library": "as the library adds",
+    "sequential": "one by one in their own format",
+    "pairwise": "pairwise in their own format",
+    "float32": "in float32",
+    "float64": "in float64",
+}
 
 
-def render(
-    result: Comparison, how: OutputFormat, *, color: str, details: bool, show_values: bool, to_file: bool
-) -> str:
-    """Write a comparison.
-
-    Parameters
-    ----------
-    result : Comparison
-        What to write.
-    how : OutputFormat
-        The output format.
-    color : str
-        "auto", "always" or "never", for tables.
-    details, show_values : bool
-        Add all the figures, or the values kept, to tables.
-    to_file : bool
-        The text goes to a file.
-    """
-    if how is OutputFormat.TABLE:
-        from stablemax.render import console, tables
-
-        on = console.surface(color, to_file=to_file)
-        text = console.printed(tables.comparison(result, on, details=details, show_values=show_values), on)
-        # A command is one line, however long: a copy of it must run.
-        return f"{text}reproduce: {quoted(result.command)}\n" if result.command else text
-    if how is OutputFormat.JSON:
-        return data.document("comparison", result)
-    if how is OutputFormat.NDJSON:
-        return data.lines(data.comparison_records(result))
-    if how is OutputFormat.MARKDOWN:
-        from stablemax.render.console import surface
-
-        return _markdown(result, ascii_only=surface(color, to_file=to_file).ascii_only)
-    rows = [data.verdict_row(r.operation, v) for r in result.reports for v in r.verdicts]
-    write = data.table_csv if how is OutputFormat.CSV else data.table_plain
-    return write(list(data.VERDICT_COLUMNS), rows)
-
-
-def _markdown(result: Comparison, *, ascii_only: bool) -> str:
-    from stablemax.render.tables import facts, figure_of, row_label
-
-    def cell(report: OperationReport, variant: str, fmt: str) -> str:
-        verdict = next(v for v in report.verdicts if v.variant == variant and v.format == fmt)
-        if verdict.worst is None:
-            return "not run"
-        return f"{glyph(verdict.worst, ascii_only=ascii_only)} {LOOKS[verdict.worst].word} {figure_of(verdict)}".strip()
-
-    parts = [f"{result.finding}\n", *(f"- {line}" for line in facts(result)), ""]
+def document(result: Comparison, *, details: bool = False, show_values: bool = False) -> doc.Document:
+    """Say what breaks, then show a table for each operation, then what the words mean."""
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
     for report in result.reports:
-        names = dict.fromkeys(v.variant for v in report.verdicts)
-        rows = [[row_label(n), *(cell(report, n, f) for f in result.formats)] for n in names]
-        parts.append(data.table_markdown([report.operation, *result.formats], rows))
-    parts.append(f"Reproduce: `{quoted(result.command)}`")
-    return "\n".join(parts) + "\n"
+        sections.append((_matrix(report, result.formats),))
+        if details:
+            sections += [_details(v) for v in report.verdicts]
+        if show_values:
+            sections += [_values(v) for v in report.verdicts if v.values]
+    seen = {o for v in result.verdicts for o in (v.shares if details or show_values else (v.worst,))}
+    lead = doc.Span("worst outcome of all cells, with its share or the largest error")
+    end: doc.Section = (doc.Legend((lead, *doc.outcome_legend(seen))),)
+    return (*sections, doc.reproduced(end, result.command))
 
 
-def quoted(command: tuple[str, ...]) -> str:
-    r"""Join arguments so that a shell reads them back, with control characters as bash's ``$'\e'``.
+def facts(result: Comparison) -> list[str]:
+    """Say what was compared, and how."""
+    ways: dict[str, list[str]] = {}
+    for name, how in result.accumulation.items():
+        ways.setdefault(how, []).append(name)
+    added = "; ".join(f"{' and '.join(names)} {_ADDED[how]}" for how, names in ways.items())
+    return [
+        input_line(result.input),
+        f"sums: {added}. {limit_of(result.max_ulp)}",
+        *([_libraries(result)] if result.libraries else []),
+    ]
+
+
+def _libraries(result: Comparison) -> str:
+    """Say which other libraries took part, and how."""
+    versions = [f"{name} {version}" for name, version in result.libraries.items()]
+    device = f" on {result.device}" if result.device else ""
+    ours = f"; our variants run on {result.backend} arrays{device}" if result.backend != "numpy" else ""
+    theirs = ", whose built-ins add in their own way" if any(is_built_in(v.variant) for v in result.verdicts) else ""
+    return f"with {listed(versions)}{theirs}{ours}"
+
+
+def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
+    names = list(dict.fromkeys(v.variant for v in report.verdicts))
+    by_place = {(v.variant, v.format): v for v in report.verdicts}
+    return doc.Matrix(
+        report.operation,
+        tuple(map(doc.Column, formats)),
+        tuple(doc.Span(row_label(name)) for name in names),
+        tuple(tuple(_cell(by_place[name, fmt]) for fmt in formats) for name in names),
+        narrow_width=_NARROW,
+        wide_width=_NARROW,
+        wide_room=_WIDE,
+    )
+
+
+def row_label(variant: str) -> str:
+    """Name a variant within its operation's table; a built-in keeps its library.
 
     Examples
     --------
-    >>> print(quoted(("stablemax", "loss", "a b.npy", "red\x1b[31m.npy")))
-    stablemax loss 'a b.npy' $'red\x1b[31m.npy'
+    >>> row_label("softmax/shifted"), row_label("torch/softmax")
+    ('shifted', 'torch/softmax')
     """
-    return " ".join(shlex.quote(a) if a.isprintable() else _ansi_c(a) for a in command)
+    return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
-def _ansi_c(text: str) -> str:
-    escaped = "".join(c if c.isprintable() and c not in "\\'" else _escape(c) for c in text)
-    return f"$'{escaped}'"
+def _cell(verdict: Verdict) -> doc.Cell:
+    if verdict.worst is None:
+        return doc.Cell(doc.Span("not run", "dim"))
+    return outcome_cell(verdict.worst, _figure(verdict), _NARROW)
 
 
-def _escape(character: str) -> str:
-    if character in "\\'":
-        return f"\\{character}"
-    return f"\\x{ord(character):02x}" if ord(character) < 0x80 else f"\\U{ord(character):08x}"
+def _figure(verdict: Verdict) -> str:
+    """The one figure of a cell: the largest error where all is finite, else the share of the worst."""
+    assert verdict.worst is not None
+    if verdict.worst in (Outcome.OK, Outcome.INACCURATE):
+        return figures.short_error(verdict.error_ulp)
+    return figures.share(verdict.shares[verdict.worst])
+
+
+def _details(verdict: Verdict) -> doc.Section:
+    heading = doc.Heading(f"{verdict.variant} in {verdict.format}")
+    if verdict.worst is None:
+        return (heading, doc.Lines(((doc.Span(f"  not run: {verdict.skipped}", "dim"),),)))
+    shares = [doc.Span(f" {OUTCOMES[o].word} {figures.share(share)}  ", sign=o) for o, share in verdict.shares.items()]
+    figures_of = doc.words(*(f"  {line}" for line in detail_lines(verdict)))
+    return (heading, doc.Lines(((doc.Span("  "), *shares),)), figures_of)
+
+
+def _values(verdict: Verdict) -> doc.Section:
+    lines = []
+    for row in verdict.values:
+        spans = [doc.Span(f"  row {row.row}:")]
+        for value, outcome in zip(row.values, row.outcomes, strict=True):
+            sign = None if outcome is Outcome.OK else outcome
+            spans += [doc.Span(" "), doc.Span(figures.number(value, verdict.format), sign=sign)]
+        lines.append(tuple(spans))
+    return (doc.Heading(f"{verdict.variant} in {verdict.format}"), doc.Lines(tuple(lines)))
+
+
+def records(result: Comparison) -> Iterator[dict[str, Any]]:
+    """Give a record for each verdict."""
+    for report in result.reports:
+        for verdict in report.verdicts:
+            yield {"kind": "verdict", "operation": report.operation, **dataclasses.asdict(verdict)}
+
+
+def rows(result: Comparison) -> Rows:
+    """Give a row for each verdict."""
+    return Rows(VERDICT_COLUMNS, [verdict_row(r.operation, v) for r in result.reports for v in r.verdicts])
+
+
+def checks(result: Comparison, failures: frozenset[Outcome]) -> Checks:
+    """Give a check for each verdict."""
+    group = "stablemax.compare"
+    every = (_check(v, f"{group}.{r.operation}", failures) for r in result.reports for v in r.verdicts)
+    return Checks("stablemax compare", result.finding, tuple(every))
+
+
+def _check(verdict: Verdict, group: str, failures: frozenset[Outcome]) -> Check:
+    check = outcome_check(group, verdict.variant, verdict)
+    hits = failures & verdict.shares.keys()
+    if not hits:
+        return check
+    kind = max(hits, key=lambda o: o.severity)
+    failure = f"{check.name}: {OUTCOMES[kind].word} in {figures.share(verdict.shares[kind])} of the cells"
+    if kind is not verdict.worst:
+        # The cause and the place are those of the worst outcome, which nobody asked about.
+        return dataclasses.replace(check, failure=failure, kind=kind.value)
+    failure = f"{failure}: {verdict.cause}" if verdict.cause else failure
+    details = gives(verdict.first_bad, verdict.format)
+    return dataclasses.replace(check, failure=failure, kind=kind.value, details=details)
+
+
+COMPARISON = ResultKind("a comparison", "comparison", document=document, records=records, rows=rows, checks=checks)

@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,21 +19,14 @@ DEFAULT_WIDTH = 80
 
 @dataclass(frozen=True)
 class Surface:
-    """What can be shown.
+    """What can be shown."""
 
-    Parameters
-    ----------
-    width : int
-        Columns.
-    color : bool
-        Colours are wanted and possible.
-    ascii_only : bool
-        The encoding cannot show more.
-    """
-
-    width: int
-    color: bool
-    ascii_only: bool
+    #: Columns
+    width: int = DEFAULT_WIDTH
+    #: Colours are wanted and possible
+    color: bool = False
+    #: The encoding cannot show our signs
+    ascii_only: bool = False
 
 
 def wants_color(mode: str, stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -62,15 +53,7 @@ def wants_color(mode: str, stream: TextIO, environment: Mapping[str, str]) -> bo
 
 
 def surface(mode: str, *, to_file: bool = False) -> Surface:
-    """Look at standard output.
-
-    Parameters
-    ----------
-    mode : str
-        "auto", "always" or "never".
-    to_file : bool
-        The text goes to a file of its own, in UTF-8 and without a terminal's width.
-    """
+    """Look at standard output, or at a file of its own: in UTF-8, without a terminal's width."""
     stream = io.StringIO() if to_file else sys.stdout
     encoding = "utf-8" if to_file else (getattr(stream, "encoding", None) or "ascii")
     width = DEFAULT_WIDTH
@@ -92,6 +75,8 @@ def _can_show(encoding: str) -> bool:
 
 def printed(renderables: list[RenderableType], on: Surface) -> str:
     """Render to text with the surface's width and colours."""
+    from rich.console import Console
+
     console = Console(
         file=io.StringIO(),
         width=on.width,

@@ -1,4 +1,4 @@
-"""Results as data: JSON, NDJSON, CSV, Markdown and plain lines, all from the same records."""
+"""Results as data: JSON, NDJSON, CSV and tab-separated lines."""
 
 from __future__ import annotations
 
@@ -13,35 +13,9 @@ from typing import TYPE_CHECKING, Any
 from stablemax.results import SCHEMA
 
 if TYPE_CHECKING:
-    from stablemax.results import Comparison, Verdict
+    from collections.abc import Iterator, Sequence
 
-VERDICT_COLUMNS = (
-    "operation",
-    "variant",
-    "format",
-    "accumulation",
-    "worst",
-    "ok",
-    "undefined",
-    "input-overflow",
-    "inaccurate",
-    "lost",
-    "overflow",
-    "nan",
-    "error_ulp",
-    "error_u",
-    "error_over_bound",
-    "sum_error",
-    "mean",
-    "mean_error_ulp",
-    "first_bad_row",
-    "first_bad_column",
-    "first_bad_logit",
-    "first_bad_output",
-    "first_bad_truth",
-    "cause",
-    "skipped",
-)
+    from stablemax.render.forms import Rows
 
 
 def jsonable(value: Any) -> Any:
@@ -82,36 +56,14 @@ def document(kind: str, content: Any) -> str:
     return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
 
-def lines(records: list[dict[str, Any]]) -> str:
-    """Write records as NDJSON, one a line, each with the schema's id."""
-    return "".join(json.dumps({"schema": SCHEMA, **jsonable(r)}, allow_nan=False) + "\n" for r in records)
-
-
-def comparison_records(result: Comparison) -> list[dict[str, Any]]:
-    """Flatten a comparison to a record for each verdict."""
-    return [
-        {"kind": "verdict", "operation": report.operation, **dataclasses.asdict(v)}
-        for report in result.reports
-        for v in report.verdicts
-    ]
-
-
-def verdict_row(operation: str, verdict: Verdict) -> list[str]:
-    """Flatten a verdict to the cells of `VERDICT_COLUMNS`."""
-    bad = verdict.first_bad
-    found = {
-        "operation": operation,
-        **{c: getattr(verdict, c) for c in ("variant", "format", "accumulation", "worst", "cause", "skipped")},
-        **{c: getattr(verdict, c) for c in VERDICT_COLUMNS[12:18]},
-        **{outcome.value: share for outcome, share in verdict.shares.items()},
-    }
-    if bad is not None:
-        found |= {f"first_bad_{f.name}": getattr(bad, f.name) for f in dataclasses.fields(bad)}
-    return [cell(found.get(c)) for c in VERDICT_COLUMNS]
+def json_line(record: Any) -> str:
+    """Write a record as a line of NDJSON, with the schema's id; bare numbers stand alone."""
+    value = {"schema": SCHEMA, **jsonable(record)} if isinstance(record, Mapping) else jsonable(record)
+    return json.dumps(value, allow_nan=False) + "\n"
 
 
 def cell(value: Any) -> str:
-    """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON.
+    """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON, names with spaces between.
 
     Examples
     --------
@@ -124,27 +76,25 @@ def cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value))
-    return str(value)
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def table_csv(headers: list[str], rows: list[list[str]]) -> str:
-    """Write CSV with a header line."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows(rows)
-    return out.getvalue()
+def _lines(table: Rows) -> Iterator[Sequence[str]]:
+    if table.headers:
+        yield table.headers
+    for row in table.rows:
+        yield [cell(row.get(name)) for name in table.headers] if isinstance(row, Mapping) else row
 
 
-def table_plain(headers: list[str], rows: list[list[str]]) -> str:
-    """Write tab-separated lines with a header, for cut and awk."""
-    return "".join("\t".join(c.replace("\t", " ").replace("\n", " ") for c in r) + "\n" for r in [headers, *rows])
+def comma_separated(table: Rows) -> Iterator[str]:
+    """Write CSV, line by line."""
+    for row in _lines(table):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(row)
+        yield line.getvalue()
 
 
-def table_markdown(headers: list[str], rows: list[list[str]]) -> str:
-    """Write a Markdown table."""
-
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |\n"
-
-    return line(headers) + line(["---"] * len(headers)) + "".join(line(r) for r in rows)
+def tab_separated(table: Rows) -> Iterator[str]:
+    """Write tab-separated lines, for cut and awk."""
+    for row in _lines(table):
+        yield "\t".join(c.replace("\t", " ").replace("\n", " ") for c in row) + "\n"

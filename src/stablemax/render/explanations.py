@@ -1,72 +1,71 @@
-"""An explanation in each output format."""
+"""An explanation: its document, and its text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablemax.render import data, figures
-from stablemax.render.figures import LOOKS
-from stablemax.results import Outcome
-from stablemax.vocabulary import OutputFormat
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import ResultKind
+from stablemax.text.outcomes import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
-    from stablemax.results import Explanation
+    from stablemax.results import Example, Explanation
 
 
-def render(found: Explanation, how: OutputFormat, *, color: str, to_file: bool) -> str:
-    """Write an explanation: text for a terminal, Markdown or JSON."""
-    if how is OutputFormat.JSON:
-        return data.document("explanation", found)
-    if how is OutputFormat.MARKDOWN:
-        body = [f"# {found.variant}", "", found.summary, ""]
-        for title, lines in sections(found):
-            body += [f"## {title}", "", *(f"- {line}" if len(lines) > 1 else line for line in lines), ""]
-        return "\n".join(body).rstrip() + "\n"
-    from rich.padding import Padding
-    from rich.text import Text
-
-    from stablemax.render import console
-
-    on = console.surface("never" if how is OutputFormat.PLAIN else color, to_file=to_file)
-    parts: list[Text | Padding] = [Text.assemble((found.variant, "bold cyan")), Text(found.summary), Text("")]
-    for title, lines in sections(found):
-        parts.append(Text(title, style="bold"))
-        parts += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
-    return console.printed(list(parts), on)
+def document(result: Explanation) -> doc.Document:
+    """Give the declaration in words, part by part, with a live example."""
+    parts: list[doc.Block] = []
+    for title, lines in _parts(result):
+        if lines:
+            parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
+    return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
 
 
-def sections(found: Explanation) -> list[tuple[str, list[str]]]:
-    """Return the titles and lines that have something to say."""
-    broken = [f"{name}: {LOOKS[o].word}" for name, o in found.promises.items() if o is not Outcome.OK]
-    held = [name for name, o in found.promises.items() if o is Outcome.OK]
-    promised = ([f"ok: {', '.join(held)}"] if held else []) + broken
-    wrong = [] if found.exact else ["No: it is wrong before any rounding."]
-    ran = found.example
-    given = [f"logits {_row(row)}" for row in ran.logits]
-    if ran.labels:
-        given.append(f"labels {', '.join(map(str, ran.labels))}")
-    if ran.upstream:
-        given.append(f"upstream gradient {_row(ran.upstream)}")
-    shown = [
-        f"{ran.condition}: {ran.reason}",
-        *given,
-        *(f"gives {_row(row)}" for row in ran.output),
-        *(f"exact {_row(row)}" for row in ran.truth),
-        f"outcome {LOOKS[ran.outcome].word}",
+def _parts(result: Explanation) -> list[tuple[str, list[str]]]:
+    return [
+        ("Formula", [result.formula]),
+        ("Right in exact arithmetic", [] if result.exact else ["No: it is wrong before any rounding."]),
+        ("Why it holds", [result.why_it_holds]),
+        ("Where it breaks", [result.where_it_breaks]),
+        ("Cure", [result.cure] if result.cure else []),
+        ("Error bound", [result.bound] if result.bound else []),
+        ("Under each condition, in float32", _promises(result)),
+        ("Example, in float32", _example(result.example)),
+        ("Sources", list(result.sources)),
     ]
-    everything = [
-        ("Formula", [found.formula]),
-        ("Right in exact arithmetic", wrong),
-        ("Why it holds", [found.why_it_holds]),
-        ("Where it breaks", [found.where_it_breaks]),
-        ("Cure", [found.cure] if found.cure else []),
-        ("Error bound", [found.bound] if found.bound else []),
-        ("Under each condition, in float32", promised),
-        ("Example, in float32", shown),
-        ("Sources", list(found.sources)),
+
+
+def _promises(result: Explanation) -> list[str]:
+    holds = [name for name, outcome in result.promises.items() if outcome is Outcome.OK]
+    broken = [
+        f"{name}: {OUTCOMES[outcome].word}" for name, outcome in result.promises.items() if outcome is not Outcome.OK
     ]
-    return [(title, lines) for title, lines in everything if lines]
+    return [f"ok: {', '.join(holds)}", *broken] if holds else broken
+
+
+def _example(example: Example) -> list[str]:
+    return [
+        f"{example.condition}: {example.reason}",
+        *(f"logits {_row(row)}" for row in example.logits),
+        *([f"labels {', '.join(map(str, example.labels))}"] if example.labels else []),
+        *([f"upstream gradient {_row(example.upstream)}"] if example.upstream else []),
+        *(f"gives {_row(row)}" for row in example.output),
+        *(f"exact {_row(row)}" for row in example.truth),
+        f"outcome {OUTCOMES[example.outcome].word}",
+    ]
 
 
 def _row(values: tuple[float, ...]) -> str:
     return ", ".join(figures.number(v, "float32") for v in values)
+
+
+def lines(result: Explanation) -> list[str]:
+    """Give the text as a terminal without colours shows it."""
+    from stablemax.render.console import surface
+    from stablemax.render.terminal import written
+
+    return [written(document(result), surface("never"))]
+
+
+EXPLANATION = ResultKind("an explanation", "explanation", document=document, lines=lines)

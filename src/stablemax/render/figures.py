@@ -1,39 +1,10 @@
-"""Numbers and outcomes as short words that are never cut."""
+"""Numbers as short words that are never cut."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from stablemax.formats import FORMATS
-from stablemax.results import Outcome
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an outcome appears: a word, a glyph with an ASCII stand-in, a colour."""
-
-    word: str
-    glyph: str
-    ascii_glyph: str
-    style: str
-
-
-LOOKS: dict[Outcome, Look] = {
-    Outcome.OK: Look("ok", "✓", "+", "green"),
-    Outcome.UNDEFINED: Look("undefined", "○", "o", "dim"),
-    Outcome.INPUT_OVERFLOW: Look("input overflow", "–", "-", "magenta"),
-    Outcome.INACCURATE: Look("inaccurate", "≈", "~", "yellow"),
-    Outcome.LOST: Look("lost", "∅", "0", "dark_orange"),
-    Outcome.OVERFLOW: Look("overflow", "▲", "^", "red"),
-    Outcome.NAN: Look("NaN", "✗", "x", "bold red"),
-}
-
-
-def glyph(outcome: Outcome, *, ascii_only: bool) -> str:
-    """Return the sign of an outcome."""
-    look = LOOKS[outcome]
-    return look.ascii_glyph if ascii_only else look.glyph
+from stablemax.formats import get_format
 
 
 def error(value: float | None, unit: str = "ulp") -> str:
@@ -108,8 +79,9 @@ def number(value: float, fmt: str = "float64") -> str:
     if value.is_integer() and abs(value) < 2**24:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
+
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
-    convert = FORMATS[fmt].round
+    convert = get_format(fmt).round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))
     return next((text for text in texts if float(convert(float(text))) == value), repr(value))
 

@@ -1,91 +1,78 @@
-"""The league in each output format."""
+"""The league: its document, rows and checks."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stablemax.finding import is_built_in
-from stablemax.render import data, figures
-from stablemax.render.comparisons import quoted
-from stablemax.render.figures import LOOKS, glyph
-from stablemax.results import Outcome
-from stablemax.vocabulary import OutputFormat
+from stablemax.operations import is_built_in
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.judged_words import limit_of, outcome_check
+from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator
 
-    from stablemax.render.console import Surface
     from stablemax.results import League, Standout
 
 COLUMNS = (
-    "operation",
-    "implementation",
-    "format",
-    "worst",
-    "worst_hazard",
-    "error_ulp",
-    "error_hazard",
-    "failed",
-    "judged",
-    "cause",
-    "skipped",
+    *("operation", "implementation", "format", "worst", "worst_hazard", "error_ulp", "error_hazard", "failed"),
+    *("judged", "cause", "skipped"),
 )
-_GAP = 2  # a space and the table's own
+ByImplementation = dict[str, dict[str, "Standout"]]
 
 
-def render(result: League, how: OutputFormat, *, color: str, details: bool, to_file: bool) -> str:
-    """Write a league.
-
-    Parameters
-    ----------
-    result : League
-        What to write.
-    how : OutputFormat
-        The output format.
-    color : str
-        "auto", "always" or "never", for tables.
-    details : bool
-        Add all hazards that each implementation fails on to tables.
-    to_file : bool
-        The text goes to a file.
-    """
-    if how is OutputFormat.JSON:
-        return data.document("league", result)
-    if how is OutputFormat.NDJSON:
-        return data.lines([{"kind": "standout", **dataclasses.asdict(s)} for s in result.standouts])
-    if how in (OutputFormat.CSV, OutputFormat.PLAIN):
-        write = data.table_csv if how is OutputFormat.CSV else data.table_plain
-        return write(list(COLUMNS), [_row(s) for s in result.standouts])
-    from stablemax.render.console import printed, surface
-
-    on = surface(color, to_file=to_file)
-    if how is OutputFormat.MARKDOWN:
-        return _markdown(result, on)
-    text = printed(_table(result, on, details=details), on)
-    return f"{text}reproduce: {quoted(result.command)}\n" if result.command else text
-
-
-def _row(standout: Standout) -> list[str]:
-    found = dataclasses.asdict(standout)
-    found["failed"] = " ".join(standout.failed)
-    return [data.cell(found[c]) for c in COLUMNS]
+def document(result: League, *, details: bool = False) -> doc.Document:
+    """Say how many fail, then show a table for each operation with its hazards, then what the cells say."""
+    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
+    for operation, implementations in _by_operation(result).items():
+        keys = _keys(implementations)
+        section: doc.Section = (_matrix(operation, implementations, result.formats, keys),)
+        if keys:
+            section += (doc.Keys(tuple(f"{key} {name}" for name, key in keys.items())),)
+        if details:
+            every = (s for row in implementations.values() for s in row.values())
+            section += (doc.words(*(line for s in every for line in _details(s))),)
+        sections.append(section)
+    end: doc.Section = (doc.Legend(_legend({s.worst for s in result.standouts})),)
+    return (*sections, doc.reproduced(end, result.command))
 
 
 def facts(result: League) -> list[str]:
     """Say what took part, and how it was judged."""
-    limit = "half of the format's bits" if result.max_ulp is None else f"{result.max_ulp:g} ulp"
     used = [f"{name} {version}" for name, version in result.libraries.items()]
     lines = [
-        f"{counted(len(result.hazards), 'hazard')}: stablemax list hazards. Inaccurate: off by more than {limit}. "
+        f"{counted(len(result.hazards), 'hazard')}: stablemax list hazards. {limit_of(result.max_ulp)}. "
         "A 0 below the smallest normal number is no failure"
     ]
     if used:
-        where = f" on {result.device}" if result.device else ""
+        device = f" on {result.device}" if result.device else ""
         ours = f"; our variants run on {result.backend}" if result.backend != "numpy" else ""
-        lines.append(f"with {listed(used)}{where}{ours}")
+        lines.append(f"with {listed(used)}{device}{ours}")
     return lines
+
+
+def _by_operation(result: League) -> dict[str, ByImplementation]:
+    """Standouts by operation, implementation and format."""
+    by_operation: dict[str, ByImplementation] = {}
+    for s in result.standouts:
+        by_operation.setdefault(s.operation, {}).setdefault(s.implementation, {})[s.format] = s
+    return by_operation
+
+
+def _matrix(
+    operation: str, implementations: ByImplementation, formats: tuple[str, ...], keys: dict[str, str]
+) -> doc.Matrix:
+    return doc.Matrix(
+        operation,
+        tuple(map(doc.Column, formats)),
+        tuple(doc.Span(_label(next(iter(row.values())))) for row in implementations.values()),
+        tuple(tuple(doc.Cell(_words(row[fmt], keys)) for fmt in formats) for row in implementations.values()),
+        title_above=True,
+    )
 
 
 def _label(standout: Standout) -> str:
@@ -96,28 +83,20 @@ def _label(standout: Standout) -> str:
     return home if name == standout.operation else standout.implementation
 
 
-def _by_operation(result: League) -> dict[str, dict[str, dict[str, Standout]]]:
-    """Standouts by operation, implementation and format."""
-    found: dict[str, dict[str, dict[str, Standout]]] = {}
-    for s in result.standouts:
-        found.setdefault(s.operation, {}).setdefault(s.implementation, {})[s.format] = s
-    return found
-
-
-def _words(standout: Standout, keys: dict[str, str], on: Surface) -> str:
+def _words(standout: Standout, keys: dict[str, str]) -> doc.Span:
     """Write a cell: the largest error where all holds, else the outcome, how many hazards, and a key to the worst."""
-    if standout.worst is None:
-        return "not run"
-    look = LOOKS[standout.worst]
-    sign = glyph(standout.worst, ascii_only=on.ascii_only)
-    if standout.worst is Outcome.OK:
-        return f"{sign} {figures.short_error(standout.error_ulp)}".rstrip()
-    if standout.worst is Outcome.INACCURATE:
-        return f"{sign} {figures.short_error(standout.error_ulp)} {keys[standout.worst_hazard]}"
-    return f"{sign} {look.word} {len(standout.failed)} {keys[standout.worst_hazard]}"
+    worst = standout.worst
+    if worst is None:
+        return doc.Span("not run", "dim")
+    if worst is Outcome.OK:
+        return doc.Span(f" {figures.short_error(standout.error_ulp)}".rstrip(), sign=worst)
+    key = keys[standout.worst_hazard]
+    if worst is Outcome.INACCURATE:
+        return doc.Span(f" {figures.short_error(standout.error_ulp)} {key}", sign=worst)
+    return doc.Span(f" {OUTCOMES[worst].word} {len(standout.failed)} {key}", sign=worst)
 
 
-def _keys(implementations: dict[str, dict[str, Standout]]) -> dict[str, str]:
+def _keys(implementations: ByImplementation) -> dict[str, str]:
     """Give each worst hazard of a table a letter, in the order of reading."""
     names = dict.fromkeys(s.worst_hazard for row in implementations.values() for s in row.values() if s.worst_hazard)
     return {name: _letters(i) for i, name in enumerate(names)}
@@ -135,87 +114,15 @@ def _letters(index: int) -> str:
     return (_letters(head - 1) if head else "") + chr(ord("a") + last)
 
 
-def legend(result: League, on: Surface) -> str:
+def _legend(seen: set[Outcome | None]) -> tuple[doc.Span, ...]:
     """Explain what a cell says."""
-    meanings = {
-        Outcome.OK: "the largest error, nothing fails",
-        Outcome.INACCURATE: "finite and wrong",
-        Outcome.LOST: "0 where the truth is not",
-        Outcome.OVERFLOW: "infinite where the truth is not",
-        Outcome.NAN: "not a number where there is one",
-    }
-    seen = {s.worst for s in result.standouts}
-    told = [
-        f"{glyph(o, ascii_only=on.ascii_only)} {LOOKS[o].word}: {text}" for o, text in meanings.items() if o in seen
-    ]
-    if seen & set(list(Outcome)[3:]):
-        told.append("a number: on how many hazards it fails; a letter: the one that the outcome is of")
-    return "; ".join(["worst outcome over all hazards", *told])
-
-
-def _table(result: League, on: Surface, *, details: bool) -> list[RenderableType]:
-    """Lay the league out: the finding, a table for each operation with its hazards, what the cells say."""
-    from rich.text import Text
-
-    from stablemax.render.tables import table_like
-
-    parts: list[RenderableType] = [Text(result.finding, style="bold"), Text("")]
-    parts += [Text(line, style="dim") for line in facts(result)]
-    for operation, implementations in _by_operation(result).items():
-        keys = _keys(implementations)
-        cells = {(name, f): _words(s, keys, on) for name, row in implementations.items() for f, s in row.items()}
-        labels = {name: _label(next(iter(row.values()))) for name, row in implementations.items()}
-        widths = {f: max(len(f), *(len(cells[name, f]) for name in implementations)) for f in result.formats}
-        first = max(map(len, labels.values()))
-        parts += [Text(""), Text(operation, style="bold")]
-        for formats in _fitting(widths, on.width - first):
-            table = table_like(on)
-            table.add_column("", no_wrap=True, min_width=first)
-            for fmt in formats:
-                table.add_column(fmt, no_wrap=True, min_width=widths[fmt])
-            for name, row in implementations.items():
-                styles = [LOOKS[worst].style if (worst := row[f].worst) else "dim" for f in formats]
-                texts = [Text(cells[name, f], style=style) for f, style in zip(formats, styles, strict=True)]
-                table.add_row(Text(labels[name]), *texts)
-            parts.append(table)
-        if keys:
-            parts += [
-                Text(line, style="dim") for line in _wrapped([f"{k} {name}" for name, k in keys.items()], on.width)
-            ]
-        if details:
-            parts += [Text(line) for row in implementations.values() for s in row.values() for line in _details(s)]
-    return [*parts, Text(""), Text(legend(result, on), style="dim")]
-
-
-def _fitting(widths: dict[str, int], room: int) -> list[list[str]]:
-    """Break columns into blocks that fit into the room, one column at least in each.
-
-    Examples
-    --------
-    >>> _fitting({"float16": 15, "float32": 15, "float64": 9}, 40)
-    [['float16', 'float32'], ['float64']]
-    """
-    blocks: list[list[str]] = [[]]
-    for name, width in widths.items():
-        if blocks[-1] and sum(widths[n] + _GAP for n in blocks[-1]) + width + _GAP > room:
-            blocks.append([])
-        blocks[-1].append(name)
-    return blocks
-
-
-def _wrapped(items: list[str], width: int) -> list[str]:
-    """Join items by semicolons, breaking lines between them only: a key stays with its name.
-
-    Examples
-    --------
-    >>> _wrapped(["a one-class", "b collapse", "c gentle"], 24)
-    ['a one-class; b collapse;', 'c gentle']
-    """
-    lines = [items[0]]
-    for item in items[1:]:
-        fits = len(lines[-1]) + len("; ") + len(item) < width
-        lines[-1:] = [f"{lines[-1]}; {item}"] if fits else [f"{lines[-1]};", item]
-    return lines
+    entries = [doc.Span("worst outcome over all hazards")]
+    if Outcome.OK in seen:
+        entries.append(doc.Span(" ok: the largest error, nothing fails", sign=Outcome.OK))
+    entries += doc.outcome_legend({o for o in seen if o is not None and o.is_failure})
+    if any(o is not None and o.is_failure for o in seen):
+        entries.append(doc.Span("a number: on how many hazards it fails; a letter: the one that the outcome is of"))
+    return tuple(entries)
 
 
 def _details(standout: Standout) -> list[str]:
@@ -227,23 +134,38 @@ def _details(standout: Standout) -> list[str]:
     if standout.error_ulp is not None:
         lines.append(f"  largest error {figures.error(standout.error_ulp)}, on {standout.error_hazard}")
     if standout.cause:
-        lines.append(f"  {LOOKS[standout.worst].word} on {standout.worst_hazard}: {standout.cause}")
-    lines += [f"  {LOOKS[o].word}: {', '.join(names)}" for o, names in standout.outcomes.items() if o.is_failure]
-    return lines
+        lines.append(f"  {OUTCOMES[standout.worst].word} on {standout.worst_hazard}: {standout.cause}")
+    failing = {o: names for o, names in standout.outcomes.items() if o.is_failure}
+    return lines + [f"  {OUTCOMES[o].word}: {', '.join(names)}" for o, names in failing.items()]
 
 
-def _markdown(result: League, on: Surface) -> str:
-    parts = [f"{result.finding}\n", *(f"- {line}" for line in facts(result)), ""]
-    for operation, implementations in _by_operation(result).items():
-        keys = _keys(implementations)
-        rows = [
-            [_label(next(iter(row.values()))), *(_words(row[f], keys, on) for f in result.formats)]
-            for row in implementations.values()
-        ]
-        parts.append(data.table_markdown([operation, *result.formats], rows))
-        if keys:
-            parts.append("; ".join(f"{key} {name}" for name, key in keys.items()) + "\n")
-    parts += [legend(result, on), ""]
-    if result.command:
-        parts.append(f"Reproduce: `{quoted(result.command)}`")
-    return "\n".join(parts) + "\n"
+def records(result: League) -> Iterator[dict[str, Any]]:
+    """Give a record for each implementation in each format."""
+    return ({"kind": "standout", **dataclasses.asdict(s)} for s in result.standouts)
+
+
+def checks(result: League, failures: frozenset[Outcome]) -> Checks:
+    """Give a check for each implementation in each format."""
+    every = (_check(s, failures) for s in result.standouts)
+    return Checks("stablemax compare --hazards", result.finding, tuple(every))
+
+
+def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
+    check = outcome_check(f"stablemax.league.{standout.operation}", standout.implementation, standout)
+    hits = failures & standout.outcomes.keys()
+    if not hits:
+        return check
+    kind = max(hits, key=lambda o: o.severity)
+    names = standout.outcomes[kind]
+    failure = f"{check.name}: {OUTCOMES[kind].word} under {counted(len(names), 'hazard')}, first {names[0]}"
+    return dataclasses.replace(check, failure=failure, kind=kind.value, details=f"hazards: {listed(names)}")
+
+
+LEAGUE = ResultKind(
+    "a league",
+    "league",
+    document=document,
+    records=records,
+    rows=lambda league: Rows(COLUMNS, records(league)),
+    checks=checks,
+)

@@ -1,17 +1,14 @@
-"""Lists of variants, formats, presets and hazards in each output format."""
+"""Lists of variants, formats, presets and hazards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablemax.formats import FLOAT32, FORMATS
-from stablemax.inputs.generated import PRESETS
-from stablemax.inputs.hazards import HAZARDS
 from stablemax.operations import all_operations
-from stablemax.operations.variant import variants as _variants
-from stablemax.render import data, figures
-from stablemax.vocabulary import OutputFormat
+from stablemax.render import figures
+from stablemax.render.document import Document, Table
+from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
@@ -23,115 +20,85 @@ _SHOWN_CELLS = 64
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of like things.
+    """A list of like things."""
 
-    Parameters
-    ----------
-    kind : str
-        What they are.
-    headers : tuple of str
-        Columns of the tables.
-    rows : tuple of tuple of str
-        Cells of the tables.
-    records : tuple of dict
-        The same and more, for JSON.
-    """
-
-    kind: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    records: tuple[dict[str, Any], ...]
+    #: What tables show of each, by header
+    cells: list[dict[str, str]]
+    #: The same and more, for JSON
+    records: list[dict[str, Any]]
 
 
 def variants(operation: Operation | None) -> Listing:
     """List the variants with their formulas."""
-    found = _variants(operation)
+    from stablemax.operations.variant import variants as all_variants
+
+    found = all_variants(operation)
+    names = ("id", "operation", "formula", "summary", "cure")
     return Listing(
-        "variants",
-        ("variant", "formula"),
-        tuple((v.id, v.formula) for v in found),
-        tuple(
-            {"id": v.id, "operation": v.operation.name, "formula": v.formula, "summary": v.summary, "cure": v.cure}
-            for v in found
-        ),
+        [{"variant": v.id, "formula": v.formula} for v in found],
+        [{name: str(getattr(v, name)) for name in names} for v in found],
     )
 
 
 def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
-    found = list(FORMATS.values())
-    return Listing(
-        "formats",
-        (
-            "format",
-            "p",
-            "u",
-            "max",
-            "smallest normal",
-            "smallest",
-            "exp overflows",
-            "first at",
-            "exp gives 0",
-            "first 0 at",
-        ),
-        tuple(
-            (
-                f.name,
-                str(f.precision),
-                f"2^-{f.precision}",
-                figures.exact(f.max).removesuffix(".0"),
-                figures.exact(f.smallest_normal).removesuffix(".0"),
-                figures.exact(f.smallest_subnormal).removesuffix(".0"),
-                f"above {f.exp_overflow.real:.5g}",
-                repr(f.exp_overflow.first_bad),
-                f"below {f.exp_underflow.real:.5g}",
-                repr(f.exp_underflow.first_bad),
-            )
-            for f in found
-        ),
-        tuple(
-            {
-                "name": f.name,
-                "precision": f.precision,
-                "u": f.u,
-                "max": f.max,
-                "smallest_normal": f.smallest_normal,
-                "smallest_subnormal": f.smallest_subnormal,
-                "exp_overflow": {
-                    "log_max": f.exp_overflow.real,
-                    "last_finite_logit": f.exp_overflow.last_good,
-                    "first_overflowing_logit": f.exp_overflow.first_bad,
-                },
-                "exp_underflow": {
-                    "log_half_smallest": f.exp_underflow.real,
-                    "last_nonzero_logit": f.exp_underflow.last_good,
-                    "first_zero_logit": f.exp_underflow.first_bad,
-                },
-            }
-            for f in found
-        ),
-    )
+    from stablemax.formats import FORMATS
+
+    cells = [
+        {
+            "format": f.name,
+            "p": str(f.precision),
+            "u": f"2^-{f.precision}",
+            "max": figures.exact(f.max).removesuffix(".0"),
+            "smallest normal": figures.exact(f.smallest_normal).removesuffix(".0"),
+            "smallest": figures.exact(f.smallest_subnormal).removesuffix(".0"),
+            "exp overflows": f"above {f.exp_overflow.real:.5g}",
+            "first at": repr(f.exp_overflow.first_bad),
+            "exp gives 0": f"below {f.exp_underflow.real:.5g}",
+            "first 0 at": repr(f.exp_underflow.first_bad),
+        }
+        for f in FORMATS.values()
+    ]
+    names = ("name", "precision", "u", "max", "smallest_normal", "smallest_subnormal")
+    records = [
+        {
+            **{name: getattr(f, name) for name in names},
+            "exp_overflow": {
+                "log_max": f.exp_overflow.real,
+                "last_finite_logit": f.exp_overflow.last_good,
+                "first_overflowing_logit": f.exp_overflow.first_bad,
+            },
+            "exp_underflow": {
+                "log_half_smallest": f.exp_underflow.real,
+                "last_nonzero_logit": f.exp_underflow.last_good,
+                "first_zero_logit": f.exp_underflow.first_bad,
+            },
+        }
+        for f in FORMATS.values()
+    ]
+    return Listing(cells, records)
 
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
+    from stablemax.inputs.generated import PRESETS
+
     found = list(PRESETS.values())
     return Listing(
-        "presets",
-        ("preset", "what it shows"),
-        tuple((p.name, p.about) for p in found),
-        tuple({"name": p.name, "about": p.about} for p in found),
+        [{"preset": p.name, "what it shows": p.about} for p in found],
+        [{"name": p.name, "about": p.about} for p in found],
     )
 
 
 def hazards(operation: Operation | None) -> Listing:
     """List the hazards, or those of one operation, with why they are here and where they were seen."""
+    from stablemax.formats import FLOAT32
+    from stablemax.inputs.hazards import HAZARDS
+
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
-        "hazards",
-        ("hazard", "reason", "seen in", "operations"),
-        tuple((h.name, h.reason, h.source, _operations(h)) for h in found),
-        tuple(
+        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
+        [
             {
                 "name": h.name,
                 "reason": h.reason,
@@ -142,7 +109,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "float32": _input(h.case(FLOAT32)),
             }
             for h in found
-        ),
+        ],
     )
 
 
@@ -152,6 +119,8 @@ def _operations(hazard: Hazard) -> str:
 
 def _input(case: HazardCase) -> dict[str, Any]:
     """Return a hazard's input as float32 holds it; of a large one the shape alone."""
+    from stablemax.formats import FLOAT32
+
     arrays: dict[str, Array | None] = {
         "logits": FLOAT32.round(case.logits),
         "labels": case.labels,
@@ -167,21 +136,22 @@ def _input(case: HazardCase) -> dict[str, Any]:
     }
 
 
-def render(listing: Listing, how: OutputFormat, *, color: str, to_file: bool) -> str:
-    """Write a listing."""
-    headers, rows = list(listing.headers), [list(r) for r in listing.rows]
-    if how is OutputFormat.TABLE:
-        from stablemax.render import console, tables
+def document(result: Listing) -> Document:
+    """Give the list as a table."""
+    return ((Table(_headers(result), tuple(tuple(row.values()) for row in result.cells)),),)
 
-        on = console.surface(color, to_file=to_file)
-        return console.printed(tables.grid(headers, rows, on), on)
-    if how is OutputFormat.JSON:
-        return data.document(listing.kind, {listing.kind: listing.records})
-    if how is OutputFormat.NDJSON:
-        return data.lines(list(listing.records))
-    write = {
-        OutputFormat.CSV: data.table_csv,
-        OutputFormat.PLAIN: data.table_plain,
-        OutputFormat.MARKDOWN: data.table_markdown,
-    }[how]
-    return write(headers, rows)
+
+def _headers(result: Listing) -> tuple[str, ...]:
+    return tuple(next(iter(result.cells), {}))
+
+
+def listing_kind(kind: str) -> ResultKind:
+    """Return the forms of a list of things of a kind."""
+    return ResultKind(
+        "a list",
+        kind,
+        content=lambda result: {kind: result.records},
+        document=document,
+        records=lambda result: result.records,
+        rows=lambda result: Rows(_headers(result), result.cells),
+    )

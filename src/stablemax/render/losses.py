@@ -1,41 +1,81 @@
-"""A loss in each output format."""
+"""A loss: one number, or one for each row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stablemax.render import data, figures
-from stablemax.render.arrays import described_input
-from stablemax.vocabulary import OutputFormat
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
-    from stablemax.inputs.stream import Stream
+    from collections.abc import Iterable, Iterator
+
+    from stablemax.inputs.logits import Stream
     from stablemax.results import LossResult
 
 
-def render(result: LossResult, how: OutputFormat, stream: Stream) -> str:
-    """Write a loss: a number alone, or every row's."""
-    values = [result.value] if result.rows is None else result.rows.tolist()
-    file, row = (None, None) if result.first_bad is None else stream.logits.place(result.first_bad[0])
-    body = {
+class LossOfInput(NamedTuple):
+    """A loss with what it was computed from."""
+
+    result: LossResult
+    stream: Stream
+
+
+def document(loss: LossOfInput) -> doc.Document:
+    """Give the numbers alone."""
+    headers, cells = _cells(loss)
+    return ((doc.Values(headers, tuple(cells)),),)
+
+
+def lines(loss: LossOfInput) -> Iterator[str]:
+    """Give the numbers, one a line."""
+    return (f"{row[-1]}\n" for row in _cells(loss)[1])
+
+
+def rows(loss: LossOfInput) -> Rows:
+    """Give the number, or a row for each."""
+    return Rows(*_cells(loss))
+
+
+def _cells(loss: LossOfInput) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:
+    result = loss.result
+    if result.rows is None:
+        return ("loss",), [(figures.exact(result.value),)]
+    return ("row", "loss"), ((str(i), figures.exact(v)) for i, v in enumerate(result.rows.tolist()))
+
+
+def content(loss: LossOfInput) -> dict[str, Any]:
+    """Give the numbers with what they are of."""
+    from stablemax.render.array_text import described_input
+
+    result = loss.result
+    numbers = {"loss": result.value} if result.rows is None else {"losses": result.rows.tolist()}
+    return {"input": described_input(loss.stream), **numbers, **_about(loss)}
+
+
+def _about(loss: LossOfInput) -> dict[str, Any]:
+    result = loss.result
+    row = None if result.first_bad is None else result.first_bad[0]
+    file, file_row = (None, None) if row is None else loss.stream.logits.place(row)
+    return {
         "variant": result.variant,
         "format": result.format,
         "kept_rows": result.kept_rows,
         "total_rows": result.total_rows,
-        "first_bad_row": None if result.first_bad is None else result.first_bad[0],
+        "first_bad_row": row,
         "first_bad_file": file,
-        "first_bad_file_row": row,
+        "first_bad_file_row": file_row,
     }
-    if how is OutputFormat.JSON:
-        found = {"loss": result.value} if result.rows is None else {"losses": values}
-        return data.document("loss", {"input": described_input(stream), **found, **body})
-    if how is OutputFormat.NDJSON:
-        if result.rows is None:
-            return data.lines([{"kind": "loss", "loss": result.value, **body}])
-        return data.lines([{"kind": "loss", "row": i, "loss": v} for i, v in enumerate(values)])
-    if how in (OutputFormat.TABLE, OutputFormat.PLAIN):
-        return "".join(f"{figures.exact(v)}\n" for v in values)
-    write = data.table_csv if how is OutputFormat.CSV else data.table_markdown
-    if result.rows is None:
-        return write(["loss"], [[figures.exact(result.value)]])
-    return write(["row", "loss"], [[str(i), figures.exact(v)] for i, v in enumerate(values)])
+
+
+def records(loss: LossOfInput) -> Iterator[dict[str, Any]]:
+    """Give one record, or one for each row."""
+    if loss.result.rows is None:
+        yield {"kind": "loss", "loss": loss.result.value, **_about(loss)}
+        return
+    for i, value in enumerate(loss.result.rows.tolist()):
+        yield {"kind": "loss", "row": i, "loss": value}
+
+
+LOSS = ResultKind("a loss", "loss", content, document=document, records=records, rows=rows, lines=lines)

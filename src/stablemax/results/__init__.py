@@ -21,13 +21,13 @@ from stablemax.results.judged import (
     InputSummary,
     LossResult,
     OperationReport,
-    Outcome,
     Place,
     ShownRow,
     Verdict,
 )
 from stablemax.results.league import League, Standout
 from stablemax.results.traced import Blame, Origin, Trace, TracedLine, TracedOperation
+from stablemax.text.outcomes import Outcome
 
 __all__ = [
     "SCHEMA",

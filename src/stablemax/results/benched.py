@@ -11,37 +11,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one implementation took for one case.
+    """What one implementation took for one case."""
 
-    Parameters
-    ----------
-    implementation : str
-        ``stablemax``, ``numpy`` or a peer.
-    formula : str
-        What was called.
-    calls : int
-        How many calls the times are of.
-    median_s, lower_quartile_s, upper_quartile_s, fastest_s, slowest_s : float
-        Times of a call in seconds.
-    ratio : float
-        The median over ours: 2 takes twice as long, 1 is ours itself.
-    logits_per_s : float
-        Logits over the median.
-    peak_bytes : int or None
-        Peak resident memory of a call beyond what was there before it, its output included; None
-        where the system does not tell.
-    """
-
+    #: `stablemax`, `numpy` or a peer
     implementation: str
     formula: str
+    #: How many calls the times are of
     calls: int
+    #: Times of a call in seconds
     median_s: float
     lower_quartile_s: float
     upper_quartile_s: float
     fastest_s: float
     slowest_s: float
+    #: The median over ours: 2 takes twice as long, 1 is ours itself
     ratio: float
+    #: Logits over the median
     logits_per_s: float
+    #: Peak resident memory of a call beyond what was there before it, its output included; None where the system does
+    #: not tell
     peak_bytes: int | None
 
     @property
@@ -52,104 +40,62 @@ class Timing:
 
 @dataclass(frozen=True)
 class TimedCase:
-    """One operation on one input.
+    """One operation on one input."""
 
-    Parameters
-    ----------
-    operation, dtype : str
-        What was computed, and in what the logits were held.
-    threads : int
-        How many threads, and cores, there were.
-    rows, classes : int
-        Shape of the logits.
-    bound : str
-        What sets the limit: ``exponentials`` or ``copy``.
-    limit_s : float
-        The least time that the machine allows, in seconds.
-    limit_share : float
-        The limit over our median: 1 is the limit itself.
-    timings : tuple of Timing
-        Ours first.
-    """
-
+    #: What was computed, and in what the logits were held
     operation: str
     dtype: str
+    #: How many threads, and cores, there were
     threads: int
+    #: Shape of the logits
     rows: int
     classes: int
+    #: What sets the limit: `exponentials` or `copy`
     bound: str
+    #: The least time that the machine allows, in seconds
     limit_s: float
+    #: The limit over our median: 1 is the limit itself
     limit_share: float
+    #: Ours first
     timings: tuple[Timing, ...]
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine can do with a number of threads.
-
-    Parameters
-    ----------
-    threads : int
-        How many.
-    copy_bytes_per_s : float
-        Bytes copied in a second, from memory to memory.
-    exp_per_s : float
-        Exponentials that NumPy takes in a second, of float64 that lie in the cache.
-    """
+    """What the machine can do with a number of threads."""
 
     threads: int
+    #: Bytes copied in a second, from memory to memory
     copy_bytes_per_s: float
+    #: Exponentials that NumPy takes in a second, of float64 that lie in the cache
     exp_per_s: float
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it ran.
+    """Where it ran."""
 
-    Parameters
-    ----------
-    processor, system : str
-        As the system names them.
-    cores : int
-        Those that this process may use.
-    available_bytes : int or None
-        Memory that was free; None where the system does not tell.
-    """
-
+    #: As the system names them
     processor: str
     system: str
+    #: Those that this process may use
     cores: int
+    #: Memory that was free; None where the system does not tell
     available_bytes: int | None
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `bench` returns.
-
-    Parameters
-    ----------
-    machine : Machine
-        Where it ran.
-    rates : tuple of Rates
-        Measured in this run, by number of threads.
-    cases : tuple of TimedCase
-        By operation, dtype, threads and shape.
-    seed : int
-        Of the logits.
-    libraries : mapping of str to str
-        Versions of the libraries that took part.
-    finding : str
-        The result in a sentence.
-    command : tuple of str
-        The command that reproduces it.
-    notes : tuple of str
-        What a reader should know.
-    """
+    """What `bench` returns."""
 
     machine: Machine
+    #: Measured in this run, by number of threads
     rates: tuple[Rates, ...]
+    #: By operation, dtype, threads and shape
     cases: tuple[TimedCase, ...]
+    #: Of the logits
     seed: int
+    #: Versions of the libraries that took part
     libraries: Mapping[str, str]
     finding: str
     command: tuple[str, ...] = ()

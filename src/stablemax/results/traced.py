@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stablemax.results.judged import Outcome
+    from stablemax.text.outcomes import Outcome
 
 
 class Origin(enum.StrEnum):
@@ -22,161 +22,99 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True)
 class TracedOperation:
-    """One operation of the traced code.
+    """One operation of the traced code."""
 
-    Parameters
-    ----------
-    index : int
-        Order of execution, from 0.
-    name : str
-        As NumPy or PyTorch calls it: ``exp``, ``add.reduce``, ``aten.logsumexp``.
-    phase : str
-        ``forward`` or ``backward``.
-    file : str
-        Of the line that called it.
-    line : int
-        Counted from 1.
-    dtype : str
-        Of the output.
-    shape : tuple of int
-        Of the output.
-    smallest, largest : float
-        Range of the finite cells of the output; NaN if there are none.
-    cells, inf, nan, lost : int
-        Cells of the output; those that are infinite where the exact value is not, NaN, and 0 where
-        the exact value is not.
-    error_ulp : float or None
-        Largest distance from the shadow, in ulps of the dtype; None without a finite cell.
-    local_error_ulp : float or None
-        Largest distance from the same operation taken exactly on the inputs that it really got:
-        the error made here.
-    origin : Origin
-        Where the error comes from.
-    note : str
-        What happened, in words: ``exp overflows for 496 of 500 cells (first: row 0, class 1, logit 1001.0)``.
-    times : int
-        How often this line ran this operation: the rows of a loop are told together.
-    """
-
+    #: Order of execution, from 0
     index: int
+    #: As NumPy or PyTorch calls it: `exp`, `add.reduce`, `aten.logsumexp`
     name: str
+    #: `forward` or `backward`
     phase: str
+    #: Of the line that called it
     file: str
+    #: Counted from 1
     line: int
     dtype: str
     shape: tuple[int, ...]
+    #: Range of the finite cells of the output; NaN if there are none
     smallest: float
     largest: float
+    #: Cells of the output; those that are infinite where the exact value is not, NaN, and 0 where the exact value is
+    #: not
     cells: int
     inf: int
     nan: int
     lost: int
+    #: Largest distance from the shadow, in ulps of the dtype; None without a finite cell
     error_ulp: float | None
+    #: Largest distance from the same operation taken exactly on the inputs that it really got: the error made here
     local_error_ulp: float | None
+    #: Where the error comes from
     origin: Origin
+    #: What happened, in words: `exp overflows for 496 of 500 cells (first: row 0, class 1, logit 1001.0)`
     note: str = ""
+    #: How often this line ran this operation: the rows of a loop are told together
     times: int = 1
 
 
 @dataclass(frozen=True)
 class TracedLine:
-    """A line of source with what ran on it.
+    """A line of source with what ran on it."""
 
-    Parameters
-    ----------
-    file : str
-        As the user would name it.
-    line : int
-        Counted from 1.
-    text : str
-        The source, as it stands.
-    operations : tuple of TracedOperation
-        In order of execution; empty for a line on which nothing was computed.
-    blamed : bool
-        True for the line to blame.
-    """
-
+    #: As the user would name it
     file: str
+    #: Counted from 1
     line: int
+    #: The source, as it stands
     text: str
+    #: In order of execution; empty for a line on which nothing was computed
     operations: tuple[TracedOperation, ...]
+    #: True for the line to blame
     blamed: bool = False
 
 
 @dataclass(frozen=True)
 class Blame:
-    """The line at which the result was lost.
-
-    Parameters
-    ----------
-    file : str
-        Of the line.
-    line : int
-        Counted from 1.
-    operation : int
-        Index of the operation.
-    sentence : str
-        ``line 12: exp overflows for 496 of 500 cells (first: row 0, class 1, logit 1001.0)``.
-    """
+    """The line at which the result was lost."""
 
     file: str
+    #: Counted from 1
     line: int
+    #: Index of the operation
     operation: int
+    #: `line 12: exp overflows for 496 of 500 cells (first: row 0, class 1, logit 1001.0)`
     sentence: str
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What `trace` returns.
+    """What `trace` returns."""
 
-    Parameters
-    ----------
-    target : str
-        What was traced.
-    operation : str
-        What it is meant to compute.
-    backend : str
-        ``numpy`` or ``torch``.
-    format : str
-        Of the input.
-    source : str
-        Where the input came from.
-    rows, classes : int
-        Of the input.
-    lines : tuple of TracedLine
-        The source of every function that took part, file by file.
-    outcome : Outcome
-        The worst of all cells of the result.
-    error_ulp : float or None
-        Largest error of the result.
-    formula_is_wrong : bool or None
-        True where the shadow, exact arithmetic on the same code, is wrong too; None where the code
-        could not be followed to its end.
-    blame : Blame or None
-        None where the result is good, or where the formula itself is wrong.
-    finding : str
-        The result in a sentence or two.
-    not_followed : tuple of str
-        What the shadow could not go through, with its line.
-    command : tuple of str
-        The command that reproduces it.
-    notes : tuple of str
-        What a reader should know.
-    """
-
+    #: What was traced
     target: str
     operation: str
+    #: `numpy` or `torch`
     backend: str
+    #: Of the input
     format: str
+    #: Where the input came from
     source: str
+    #: Of the input
     rows: int
     classes: int
+    #: The source of every function that took part, file by file
     lines: tuple[TracedLine, ...]
+    #: The worst of all cells of the result
     outcome: Outcome
+    #: Largest error of the result
     error_ulp: float | None
+    #: True where the shadow, exact arithmetic on the same code, is wrong too; None where the code could not be
+    #: followed to its end
     formula_is_wrong: bool | None
+    #: None where the result is good, or where the formula itself is wrong
     blame: Blame | None
     finding: str
+    #: What the shadow could not go through, with its line
     not_followed: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

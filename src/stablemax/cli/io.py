@@ -1,0 +1,124 @@
+"""Where a result goes and how it is written, as the options say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stablemax.errors import StablemaxError, shown
+from stablemax.render.forms import Page, ResultKind
+from stablemax.render.writers import Writer, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stablemax.cli.options import PrintOptions
+    from stablemax.text.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Output:
+    """A writer, and where it writes to."""
+
+    kind: ResultKind
+    writer: Writer
+    printing: PrintOptions
+
+    def write(self, result: Any, failures: frozenset[Outcome] = frozenset(), **options: Any) -> None:
+        """Write a result; the options are those of its document, the failures what its checks fail on."""
+        to_file = self.printing.output is not None
+        page = Page(self.printing.color, to_file, options, failures)
+        emit(self.writer.write(self.kind, result, page), self.printing)
+
+
+def output_of(
+    kind: ResultKind, requested: str | None, printing: PrintOptions, *read: str | None, default: str = "table"
+) -> Output:
+    """Return how and where a result is written; refuse what cannot be, before anything is computed."""
+    check_output(printing, *read)
+    return Output(kind, chosen(kind, requested, printing.output, default), printing)
+
+
+def emit(pieces: Iterable[str], options: PrintOptions) -> None:
+    """Write text to standard output as it comes, or whole to the file of -o."""
+    from stablemax.output import whole_file, write_out
+
+    if options.output is None:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        for piece in pieces:
+            write_out(piece.encode(encoding, "backslashreplace").decode(encoding))
+        return
+    with whole_file(options.output) as stream:
+        stream.writelines(piece.encode("utf-8") for piece in pieces)
+
+
+def check_output(options: PrintOptions, *read: str | None) -> None:
+    """Refuse an output that cannot be written, or would replace what is read, before anything is computed.
+
+    What is read is named as it was typed: paths, addresses, members and patterns.
+    """
+    from stablemax.output import check_place
+
+    path = options.output
+    if path is None:
+        return
+    if path == "-":
+        raise StablemaxError("-o - names no file", "leave -o out to write to standard output")
+    refuse_address(path)
+    check_place(path)
+    for spec in read:
+        if spec is not None and any(_is_same(one, path) for one in _files_of(spec)):
+            raise StablemaxError(f"{shown(path)}: is an input, too", "give -o another name")
+
+
+def refuse_address(path: str, option: str = "-o") -> None:
+    """Refuse to write to an address."""
+    from stablemax.inputs.foreign_text import file_name
+    from stablemax.inputs.spec import is_address
+
+    if is_address(path):
+        raise StablemaxError(
+            f"{file_name(path)}: addresses are read, not written",
+            f"write to a file of this machine with {option}, and copy it there",
+        )
+
+
+def module_file(target: str) -> str:
+    """Return where code named as package.module:function lies, seen from the current folder.
+
+    Examples
+    --------
+    >>> module_file("losses.focal:loss")
+    'losses/focal.py'
+    """
+    return f"{target.rpartition(':')[0].replace('.', '/')}.py"
+
+
+def _files_of(spec: str) -> list[str | int]:
+    """Return the files of this machine that a user names, standard input as its descriptor."""
+    from stablemax.inputs.spec import expand, is_address, split_spec
+
+    path = split_spec(spec)[0]
+    if path == "-":
+        # None where it was closed; in tests it is no file.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            return [sys.stdin.fileno()]
+        return []
+    if is_address(path):
+        from stablemax.inputs.remote import local_path
+
+        local = local_path(path)
+        if local is None:
+            return []
+        path = local
+    return list(expand([path]))
+
+
+def _is_same(one: str | int, other: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other))  # noqa: PTH116 - `one` may be a descriptor
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,104 @@
+"""The record of a file format, and the names that the command line knows without NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import brief, listed
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Sequence
+
+    from stablemax.inputs.regular_file import Readable
+    from stablemax.inputs.stored import StoredArray
+
+NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")
+"""The formats of `inputs/formats`, as --input-format has them; each is the first ending of its files, too."""
+IN_MEMORY = 64 * 2**20
+"""Most bytes of an array that are kept in memory where it has to be read."""
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table; None means: find out, and say so."""
+
+    #: One character, or a word: comma, semicolon, tab, pipe, space (any run of blanks).
+    delimiter: str | None = None
+    #: Whether the first line names the columns.
+    header: bool | None = None
+    #: Whether the first column numbers or names the rows, and is left out.
+    index_column: bool | None = None
+    #: Lines that begin so are left out; empty: no line is.
+    comment: str = "#"
+    #: The column to take out as labels: its name, or its number counted from 0 over all the columns of the file.
+    label_column: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """An open file, and what the user said of it."""
+
+    #: At its beginning. It can seek, but where `FileFormat.open_pipe` gets it.
+    stream: Readable
+    #: Fit for a message.
+    name: str
+    #: A path or an address; empty for a stream that cannot seek.
+    path: str = ""
+    table: TableOptions = field(default_factory=TableOptions)
+    #: Most bytes to keep in memory of what has to be read.
+    in_memory: int = IN_MEMORY
+    #: The array that the user named, in a format with members.
+    member: str | None = None
+
+    def pick(self, names: Sequence[str], kind: FileFormat) -> int:
+        """Return the place of the named member among those of the file, or of the only one."""
+        if self.member is None and len(names) == 1:
+            return 0
+        if self.member is None:
+            raise StablemaxError(
+                f"{self.name}: holds {len(names):,} {kind.members}s: {listed(names)}",
+                f"say which: FILE{kind.endings[0]}:NAME",
+            )
+        places, asked = [place for place, name in enumerate(names) if name == self.member], brief(self.member, 120)
+        if not places:
+            raise StablemaxError(f"{self.name}: holds no {kind.members} named {asked}", f"it holds: {listed(names)}")
+        if len(places) > 1:
+            raise StablemaxError(f"{self.name}: holds {asked} {len(places)} times", "save it again")
+        return places[0]
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format that arrays are read from. A new one is one file in `inputs/formats`, and its name in `NAMES`.
+
+    Parameters
+    ----------
+    name : str
+        As in --input-format.
+    help : str
+        What it is, in a few words.
+    endings : tuple of str
+        Of file names: in lower case, with the dot.
+    open : callable
+        Finds the array in an `OpenedFile`, and reads its numbers only where it must.
+    begins : re.Pattern of bytes, optional
+        Matches the first 16 bytes of every such file, and of no other; none for text.
+    open_pipe : callable, optional
+        The same for a stream that cannot seek. Without it such a stream is copied to a temporary file first.
+    members : str
+        What a file may hold several of, each with a name (``FILE:NAME``); empty where it holds one array.
+    is_table : bool
+        Whether it always has two dimensions, so that a single column stands for one number a row.
+    """
+
+    name: str
+    help: str
+    endings: tuple[str, ...]
+    open: Callable[[OpenedFile], StoredArray]
+    begins: re.Pattern[bytes] | None = None
+    open_pipe: Callable[[OpenedFile], StoredArray] | None = None
+    members: str = ""
+    is_table: bool = False

@@ -1,0 +1,49 @@
+"""The file formats that arrays are read from: a record in each file of this folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.formats import npy, npz, parquet, safetensors, table
+
+if TYPE_CHECKING:
+    from stablemax.inputs.file_format import FileFormat
+
+FORMATS: dict[str, FileFormat] = {
+    one.name: one for one in (npy.FORMAT, npz.FORMAT, *table.FORMATS, safetensors.FORMAT, parquet.FORMAT)
+}
+"""Every format by its name; those of plugins are added."""
+
+
+def format_named(name: str) -> FileFormat:
+    """Return the format that --input-format names.
+
+    >>> format_named("xlsx")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: --input-format: 'xlsx' is unknown
+    """
+    if name not in FORMATS:
+        known = ", ".join(f"{one.name} ({one.help})" for one in FORMATS.values())
+        raise StablemaxError(f"--input-format: '{brief(name, 60)}' is unknown", f"formats are: {known}")
+    return FORMATS[name]
+
+
+def format_of_ending(ending: str) -> FileFormat | None:
+    """Return the format of files with such an ending, if it is one's own.
+
+    >>> [one.name for one in map(format_of_ending, (".tab", ".pq")) if one], format_of_ending(".txt")
+    (['tsv', 'parquet'], None)
+    """
+    return next((one for one in FORMATS.values() if ending in one.endings), None)
+
+
+def format_of_content(start: bytes) -> FileFormat | None:
+    """Return the format of a file that begins so, where the beginning tells."""
+    return next((one for one in FORMATS.values() if one.begins and one.begins.match(start)), None)
+
+
+def endings_with_members() -> list[str]:
+    """Return the endings of files of which ``FILE:NAME`` names a member."""
+    return [ending for one in FORMATS.values() if one.members for ending in one.endings]

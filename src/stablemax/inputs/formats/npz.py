@@ -1,0 +1,160 @@
+"""The .npz format: a zip archive of .npy files, read under bounds of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.foreign_text import brief, size_of
+from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
+from stablemax.inputs.regular_file import CHUNK, length_of, reading
+
+# Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
+if TYPE_CHECKING:
+    import zipfile
+    from collections.abc import Iterator
+
+    from stablemax.inputs.file_format import OpenedFile
+    from stablemax.inputs.stored import StoredArray
+
+READ_LIMIT = 4 * 2**20
+"""Most bytes that one read of the archive may ask for; bounds the central directory above all."""
+CHECKED = 256 * 2**20
+"""Largest member of a local archive whose checksum is compared."""
+_LOCAL_HEADER = 30
+"""Bytes of what stands before a member; the last four are the lengths of two fields that follow."""
+_RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
+
+
+class _Bounded:
+    """A file that refuses large reads.
+
+    zipfile reads the whole central directory at once, of whatever size the archive claims. Bounding the read itself
+    holds for every way in which an archive can claim a size.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > READ_LIMIT:
+            raise StablemaxError(
+                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read",
+                _RESAVE,
+            )
+        return self._stream.read(READ_LIMIT if size < 0 else size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Leave the file open: its owner closes it."""
+
+
+@contextlib.contextmanager
+def _zip_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (StablemaxError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib and struct raise a dozen of their own at a damaged archive
+        raise StablemaxError(
+            f"{name}: the archive is damaged ({brief(error, 160)})", "copy it again, or " + _RESAVE
+        ) from None
+
+
+def open_npz(file: OpenedFile) -> StoredArray:
+    """Find one array of an .npz archive: the named one, or the only one.
+
+    A member stored without compression is left where it lies; another is decompressed into memory, or into a temporary
+    file where it is large.
+
+    >>> import io, numpy as np
+    >>> from stablemax.inputs.file_format import OpenedFile
+    >>> stream = io.BytesIO()
+    >>> np.savez(stream, logits=np.ones(2), labels=np.arange(2))
+    >>> open_npz(OpenedFile(stream, "dump.npz", "dump.npz", member="labels")).shape
+    (2,)
+    >>> open_npz(OpenedFile(stream, "dump.npz", "dump.npz"))
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
+    """
+    import zipfile
+
+    name, stream = file.name, cast("BinaryIO", file.stream)
+    with reading(name):
+        size = length_of(stream)
+    if size == 0:
+        raise StablemaxError(f"{name}: is empty", _RESAVE)
+    with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
+        info = _chosen(archive, file)
+        called = f"{name}:{brief(_plain(info.filename), 120)}"
+        if info.flag_bits & 1:
+            raise StablemaxError(f"{called}: is encrypted", _RESAVE)
+        if info.compress_type == zipfile.ZIP_STORED:
+            stored = _stored(stream, archive, info, file.path, called)
+        # The other methods take as much memory as the archive asks for; NumPy writes only this one.
+        elif info.compress_type != zipfile.ZIP_DEFLATED:
+            raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
+        else:
+            with archive.open(info) as data:
+                member = dataclasses.replace(file, stream=data, path="", name=called)
+                stored = spool_npy(member, size=info.file_size, kind="npz")
+    # A single array is called by the archive's name alone, unless the user named it.
+    return stored if file.member is not None else dataclasses.replace(stored, name=name)
+
+
+def _plain(filename: str) -> str:
+    return filename.removesuffix(".npy")
+
+
+def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
+    arrays = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    if not arrays:
+        raise StablemaxError(
+            f"{file.name}: holds no .npy arrays", "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())"
+        )
+    names = [info.filename for info in arrays]
+    return arrays[file.pick(names if file.member in names else [_plain(name) for name in names], FORMAT)]
+
+
+def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, name: str) -> StoredArray:
+    if info.file_size != info.compress_size:
+        raise StablemaxError(f"{name}: is stored, yet declares two sizes", "copy it again, or " + _RESAVE)
+    if info.file_size <= CHECKED and "://" not in path:
+        # Reading to the end makes zipfile compare the checksum. A larger member would take
+        # longer than opening a file should, and is read on the strength of its sizes alone.
+        with archive.open(info) as data:
+            while data.read(CHUNK):
+                pass
+    with archive.open(info) as data:
+        header = read_header(data, name)
+    check_size(header, info.file_size, name)
+    stream.seek(info.header_offset)
+    local = stream.read(_LOCAL_HEADER)
+    start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
+        raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
+    return npy_at(header, start, name, path, "npz")
+
+
+FORMAT = FileFormat(
+    "npz",
+    "an archive of numpy.savez",
+    (".npz",),
+    open_npz,
+    begins=re.compile(rb"PK\x03\x04|PK\x05\x06"),
+    members="array",
+)

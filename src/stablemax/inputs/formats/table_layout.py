@@ -1,0 +1,194 @@
+"""How a table is laid out: delimiter, header and index column, found out from its first lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import brief, listed
+from stablemax.inputs.formats.table_cells import is_missing_word, is_number, split
+from stablemax.text.suggest import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.inputs.file_format import TableOptions
+
+_WORDS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+    "space": " ",
+    "whitespace": " ",
+    "blank": " ",
+}
+_CALLED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "blanks"}
+# A comma comes last: where another one stands in every line, the commas are decimal commas or
+# parts of names.
+_CANDIDATES = ("\t", ";", "|", ",")
+_INDEX_NAMES = frozenset({"", "unnamed: 0", "index", "id"})
+_LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """What was found out."""
+
+    #: One character; a space stands for any run of blanks.
+    delimiter: str
+    #: Columns of the file.
+    width: int
+    #: Names of all the columns; empty without a header.
+    header: tuple[str, ...]
+    #: Whether the first column is left out.
+    index_column: bool
+    #: Whether that still has to be confirmed by the values 0 to N - 1.
+    index_guessed: bool
+    #: Where the labels are, counted from 0.
+    label_column: int | None
+
+
+def delimiter_named(word: str) -> str:
+    r"""Turn what a user typed into one character.
+
+    >>> delimiter_named("tab")
+    '\t'
+    >>> delimiter_named("ab")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: --delimiter: 'ab' is not one character
+    """
+    found = _WORDS.get(word.lower(), word)
+    if len(found) != 1:
+        raise StablemaxError(
+            f"--delimiter: '{brief(word)}' is not one character",
+            "type one character, or comma, semicolon, tab, pipe or space",
+        )
+    if found.isalnum() or found in "+-.\"'_" or (not found.isprintable() and found != "\t"):
+        raise StablemaxError(f"--delimiter: '{brief(word)}' cannot separate numbers", "for instance: --delimiter ';'")
+    return found
+
+
+def find_layout(
+    lines: Sequence[str],
+    numbers: Sequence[int],
+    options: TableOptions,
+    *,
+    plain: str,
+    name: str,
+    notes: list[str],
+) -> TableLayout:
+    """Find out how a table is laid out.
+
+    >>> from stablemax.inputs.file_format import TableOptions
+    >>> notes = []
+    >>> layout = find_layout(["a;b", "1;2"], [1, 2], TableOptions(), plain=",", name="x.csv", notes=notes)
+    >>> layout.delimiter, layout.header
+    (';', ('a', 'b'))
+    >>> notes
+    ['x.csv: cells are separated by semicolons', 'x.csv: line 1 taken as a header (a, b)']
+    """
+    if options.delimiter is None:
+        delimiter = _delimiter(lines, plain)
+        if delimiter != plain:
+            notes.append(f"{name}: cells are separated by {_CALLED[delimiter]}")
+    else:
+        delimiter = delimiter_named(options.delimiter)
+    first = split(lines[0], delimiter, f"{name}: line {numbers[0]:,}")
+    header = _is_header(first) if options.header is None else options.header
+    if options.header is None:
+        if header:
+            notes.append(f"{name}: line {numbers[0]:,} taken as a header ({listed(first, 200)})")
+        elif len(first) > 1 and len(lines) > 1 and first == [str(n) for n in range(len(first))]:
+            notes.append(
+                f"{name}: line {numbers[0]:,} reads {first[0]} to {first[-1]} and is taken as data; "
+                "--header takes it as names"
+            )
+    names = tuple(first) if header else ()
+    label = None if options.label_column is None else label_place(options.label_column, names, len(first), name)
+    guessed = (
+        options.index_column is None
+        and len(first) > 1
+        and bool(names)
+        and names[0].lower() in _INDEX_NAMES
+        and label != 0
+    )
+    index = guessed or bool(options.index_column)
+    if index and label == 0:
+        raise StablemaxError(
+            f"{name}: column 1 cannot be both the index and the labels",
+            "leave out --index-column, or name another --label-column",
+        )
+    if len(first) - index - (label is not None) < 1:
+        raise StablemaxError(f"{name}: no column is left for the logits", "leave out --index-column or --label-column")
+    if label is None and len(first) - index > 1:
+        notes.extend(
+            f"{name}: column {place} ({title}) is read as logits; --label-column {title} takes it as labels"
+            for place, title in enumerate(names, start=1)
+            if title.lower() in _LABEL_NAMES
+        )
+    return TableLayout(delimiter, len(first), names, index, guessed, label)
+
+
+def _delimiter(lines: Sequence[str], plain: str) -> str:
+    sample = [_without_quoted(line) for line in lines]
+    counts = {sign: (sum(sign in line for line in sample), sign in sample[0]) for sign in _CANDIDATES}
+    best = max(_CANDIDATES, key=lambda sign: counts[sign])
+    if counts[best][0]:
+        return best
+    if any(len(line.split()) > 1 for line in sample[1:] or sample):
+        return " "
+    return plain
+
+
+def _without_quoted(line: str) -> str:
+    return "x".join(line[:65536].split('"')[::2]) if '"' in line else line[:65536]
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether a line names columns; a data line with a mistake in it must not pass for one."""
+    numeric = [cell for cell in cells if is_number(cell)]
+    words = [cell for cell in cells if cell[:1].isalpha() or cell[:1] == "_"]
+    named = any(not is_number(cell) and not is_missing_word(cell) for cell in words)
+    counted = numeric in (
+        [str(n) for n in range(len(numeric))],
+        [str(n) for n in range(1, len(numeric) + 1)],
+    )
+    # pandas names columns by their numbers where they have no names, and its index not at all.
+    unnamed_index = not cells[0] and len(numeric) == len(cells) - 1 > 0
+    return (named or unnamed_index) and counted
+
+
+def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
+    """Find the column that --label-column means: by its name, else by its number.
+
+    >>> label_place("y", ("a", "y"), 2, "x.csv"), label_place("0", ("a", "y"), 2, "x.csv")
+    (1, 0)
+    """
+    if names.count(asked) > 1:
+        raise StablemaxError(
+            f"{name}: {names.count(asked)} columns are named {brief(asked, 120)}",
+            "say which by its number, counted from 0: --label-column 0",
+        )
+    if asked in names:
+        return names.index(asked)
+    if asked.isascii() and asked.isdigit() and len(asked) < 10:
+        if int(asked) < width:
+            return int(asked)
+        raise StablemaxError(
+            f"{name}: --label-column {int(asked):,}: there are {width:,} columns",
+            f"columns are 0 to {width - 1:,}",
+        )
+    if asked.isascii() and asked.startswith("-") and asked[1:].isdigit():
+        raise StablemaxError(
+            f"{name}: --label-column {brief(asked, 60)}: columns are counted from 0",
+            f"the last one is {width - 1:,}",
+        )
+    hint = f"columns are named: {listed(names)}" if names else "there is no header; use its number, counted from 0"
+    # A column of labels is among the first or the last; a hundred thousand names would take seconds.
+    near = nearest(asked[:60], [n[:60] for n in (*names[:100], *names[-100:])])
+    if near:
+        hint = f"did you mean {brief(near, 120)}? {hint}"
+    raise StablemaxError(f"{name}: no column is named {brief(asked, 120)}", hint)

@@ -1,0 +1,136 @@
+"""Opening and reading what a user named: regular files only, so that nothing hangs and sizes mean something."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import brief, file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 2**20
+"""Bytes that are read at a time."""
+# O_NONBLOCK: a FIFO without a writer must not hang; O_NOCTTY: a terminal must not become ours.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory", "name a file inside it"),
+    (
+        stat.S_ISFIFO,
+        "a pipe (FIFO)",
+        "pipe into standard input instead: `... | stablemax ... - --input-format csv`",
+    ),
+    (stat.S_ISSOCK, "a socket", "save its data to a file first"),
+    (stat.S_ISCHR, "a device", "copy its data to a file first, or use `-` for standard input"),
+    (stat.S_ISBLK, "a device", "copy its data to a file first"),
+)
+
+
+def _refuse_irregular(mode: int, shown_name: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    for test, kind, hint in _KINDS:
+        if test(mode):
+            raise StablemaxError(f"{shown_name}: is {kind}, not a file", hint)
+    raise StablemaxError(f"{shown_name}: is not a regular file", "copy its data to a file first")
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading bytes; the caller closes it.
+
+    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang the
+    program.
+
+    >>> open_regular("no-such-file.npy")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: no-such-file.npy: no such file
+    """
+    name = file_name(path)
+    try:
+        # Asked before opening, because opening some devices already has an effect; asked again
+        # of the open file, because the name may mean another file by then.
+        _refuse_irregular(os.stat(path).st_mode, name)  # noqa: PTH116 - a path typed by a user stays text
+        descriptor = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        raise StablemaxError(
+            f"{name}: no such file", "check the path; it is taken from the current directory"
+        ) from None
+    except PermissionError:
+        raise StablemaxError(f"{name}: permission denied", "make the file readable: chmod u+r FILE") from None
+    except OSError as error:
+        reason = brief(error.strerror or type(error).__name__, 120)
+        raise StablemaxError(f"{name}: cannot be opened ({reason})", "check the path") from None
+    except ValueError:  # a NUL or a lone surrogate in the path
+        raise StablemaxError(f"{name}: is not a possible file name", "check the path") from None
+    try:
+        _refuse_irregular(os.fstat(descriptor).st_mode, name)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+class Readable(Protocol):
+    """Anything with `read(n)` that gives bytes."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Read at most `size` bytes."""
+        ...
+
+
+def read_exactly(stream: Readable, count: int) -> bytes:
+    """Read `count` bytes, or fewer where the stream ends before; memory grows with what arrives.
+
+    >>> import io
+    >>> read_exactly(io.BytesIO(b"abc"), 5)
+    b'abc'
+    """
+    pieces = bytearray()
+    while len(pieces) < count:
+        piece = stream.read(min(CHUNK, count - len(pieces)))
+        if not piece:
+            break
+        pieces += piece
+    return bytes(pieces)
+
+
+def length_of(stream: BinaryIO) -> int:
+    """Return the length of a file in bytes; its position stays.
+
+    >>> import io
+    >>> length_of(io.BytesIO(b"abc"))
+    3
+    """
+    here = stream.tell()
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
+    return length
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what the operating system reports while a file is read into a StablemaxError.
+
+    >>> with reading("logits.csv"):
+    ...     raise OSError(5, "Input/output error")
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: logits.csv: cannot be read (Input/output error)
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = brief(error.strerror or type(error).__name__, 120)
+        raise StablemaxError(
+            f"{name}: cannot be read ({reason})", "copy the file to a local disk and try again"
+        ) from None

@@ -1,0 +1,169 @@
+"""Where rows lie in an array whose classes may be on any axis, and how they get there and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stablemax.inputs.stored import ends_early
+from stablemax.workspace import bytes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stablemax.formats import Array
+
+CLASSES = 512
+"""Classes that are turned to rows at once."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that fill a box of an array (outer, classes, inner)."""
+
+    #: The first outer index, and how many.
+    outer: int
+    count: int
+    #: The inner indices; all of them where `count` is more than 1.
+    left: int
+    right: int
+    #: The number of its first row among the rows that were cut.
+    place: int
+
+    @property
+    def wide(self) -> int:
+        """How many rows lie side by side."""
+        return self.right - self.left
+
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return self.count * self.wide
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Where the rows of a C-ordered array lie: row r at ``[r // inner, :, r % inner]``."""
+
+    #: The product of the axes before that of the classes.
+    outer: int
+    #: K.
+    classes: int
+    #: The product of the axes after that of the classes: so many rows lie interleaved.
+    inner: int
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return self.outer * self.inner
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the numbers of a row lie side by side."""
+        return self.inner == 1
+
+    @property
+    def box(self) -> tuple[int, int, int]:
+        """The shape that the array has for a section."""
+        return self.outer, self.classes, self.inner
+
+    def sections(self, start: int, stop: int) -> Iterator[Section]:
+        """Cut rows into as few boxes as they fill: the end of an outer index, whole ones, the beginning of one.
+
+        >>> for section in RowLayout(5, 10, 3).sections(1, 11):
+        ...     print(section)
+        Section(outer=0, count=1, left=1, right=3, place=0)
+        Section(outer=1, count=2, left=0, right=3, place=2)
+        Section(outer=3, count=1, left=0, right=2, place=8)
+        """
+        row = start
+        while row < stop:
+            outer, left = divmod(row, self.inner)
+            count = 1 if left else max(1, (stop - row) // self.inner)
+            section = Section(outer, count, left, min(self.inner, left + stop - row), row - start)
+            yield section
+            row += section.rows
+
+
+def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -> RowLayout | None:
+    """Find the layout of rows along an axis; None where no such layout gives them in their order.
+
+    The rows are in the order of the other axes, the last varying fastest. In Fortran order the array lies reversed,
+    which keeps that order only where there is a single other axis.
+
+    >>> layout_of((8, 21, 4, 5), 1)
+    RowLayout(outer=8, classes=21, inner=20)
+    >>> layout_of((6, 4), 1, fortran_order=True)
+    RowLayout(outer=1, classes=4, inner=6)
+    >>> layout_of((6, 4, 3), 1, fortran_order=True) is None
+    True
+    """
+    if fortran_order and len(shape) > 2:
+        return None
+    if fortran_order:
+        shape, axis = shape[::-1], len(shape) - 1 - axis
+    return RowLayout(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+
+
+def spread(rows: Array, box: Array) -> None:
+    """Copy rows (n, K) into their box (count, K, wide), rounded to its dtype.
+
+    >>> import numpy as np
+    >>> box = np.zeros((1, 2, 3))
+    >>> spread(np.arange(6.0).reshape(3, 2), box)
+    >>> box.tolist()
+    [[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]
+    """
+    count, classes, wide = box.shape
+    box[...] = rows.reshape(count, wide, classes).transpose(0, 2, 1)
+
+
+def gather(box: Array, rows: Array) -> None:
+    """Copy rows (n, K) out of their box (count, K, wide).
+
+    >>> import numpy as np
+    >>> rows = np.empty((3, 2))
+    >>> gather(np.array([[[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]]), rows)
+    >>> rows.tolist()
+    [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    """
+    count, classes, wide = box.shape
+    to, lying = rows.reshape(count, wide, classes), box.transpose(0, 2, 1)
+    # NumPy copies a row at a time: so many classes of neighbouring rows stay in the cache from row to row.
+    for first in range(0, classes, CLASSES):
+        to[:, :, first : first + CLASSES] = lying[:, :, first : first + CLASSES]
+
+
+class Place(NamedTuple):
+    """Where the numbers of an array begin in an open file."""
+
+    #: Unbuffered: many small reads would fill a buffer anew each time, and a full disk shows at the write itself.
+    stream: Any
+    offset: int = 0
+    name: str = "the array"
+
+
+def move(place: Place, tile: Array, corner: tuple[int, int, int], box: tuple[int, int, int], *, write: bool) -> None:
+    """Read or write a tile of the box (outer, tall, broad) that lies in a file, as few runs without gaps.
+
+    >>> import io, numpy as np
+    >>> box, tile = np.arange(12, dtype=np.uint8).reshape(2, 2, 3), np.empty((2, 1, 2), np.uint8)
+    >>> move(Place(io.BytesIO(box.tobytes())), tile, (0, 1, 1), (2, 2, 3), write=False)
+    >>> tile.tolist() == box[:, 1:, 1:].tolist()
+    True
+    """
+    _, tall, broad = box
+    count, height, width = tile.shape
+    size, view = tile.dtype.itemsize, bytes_of(tile)
+    run = width if width < broad else width * height if height < tall else width * height * count
+    for done in range(0, tile.size, run):
+        outer, row = divmod(done // width, height)
+        begins = ((corner[0] + outer) * tall + corner[1] + row) * broad + corner[2]
+        place.stream.seek(place.offset + begins * size)
+        rest = view[done * size : (done + run) * size]
+        while rest:
+            moved = place.stream.write(rest) if write else place.stream.readinto(rest)
+            if not moved and not write:
+                raise ends_early(place.name)
+            rest = rest[moved:]

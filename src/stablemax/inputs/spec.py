@@ -1,0 +1,155 @@
+"""What a user types to name arrays: paths, addresses, members, and patterns of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PATTERN = re.compile(r"[*?[]")
+
+
+def is_address(path: str) -> bool:
+    r"""Whether a path is an address (``scheme://``); a drive's letter is no scheme.
+
+    >>> is_address("s3://bucket/logits.npy"), is_address(r"C:\runs\logits.npy")
+    (True, False)
+    """
+    return _ADDRESS.match(path) is not None
+
+
+def split_spec(spec: str) -> tuple[str, str | None]:
+    r"""Split `file.npz:logits` into a path and a member.
+
+    A colon may also stand in a file's name or after a drive's letter, so an existing file of the whole name comes
+    first, then an existing file before a colon.
+
+    >>> split_spec("dump.npz:logits")
+    ('dump.npz', 'logits')
+    >>> split_spec("s3://bucket/model.safetensors:lm_head.weight")
+    ('s3://bucket/model.safetensors', 'lm_head.weight')
+    >>> split_spec(r"C:\runs\logits.npy")
+    ('C:\\runs\\logits.npy', None)
+    >>> split_spec("-:labels")
+    ('-', 'labels')
+    """
+    if ":" not in spec or _exists(spec):
+        return spec, None
+    if not is_address(spec):
+        for match in reversed(list(re.finditer(":", spec))[:64]):
+            path, member = spec[: match.start()], spec[match.end() :]
+            # A single letter is a drive, except where such a file exists and is no drive.
+            if member and (path == "-" or (path and _exists(path) and not os.path.isdir(path))):  # noqa: PTH112
+                return path, member
+    return _split_by_ending(spec)
+
+
+def _split_by_ending(spec: str) -> tuple[str, str | None]:
+    # Here, as the formats know addresses.
+    from stablemax.inputs.formats import endings_with_members
+
+    match = re.search(f"(?:{'|'.join(map(re.escape, endings_with_members()))}):(?=.)", spec, re.IGNORECASE)
+    return (spec[: match.end() - 1], spec[match.end() :]) if match else (spec, None)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
+
+
+def expand(specs: Sequence[str]) -> list[str]:
+    """Name every array that a user means, in order.
+
+    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such names, sorted by
+    name, numbers in the names as numbers; `**` stands for folders of any depth.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.npz", "a.npz"):
+    ...         open(os.path.join(folder, name), "w").close()
+    ...     names = expand([os.path.join(folder, "*.npz:logits"), "c.npy"])
+    >>> [os.path.basename(name) for name in names]
+    ['a.npz:logits', 'b.npz:logits', 'c.npy']
+    >>> expand(["no-such-*.npy"])
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: no-such-*.npy: no file has such a name
+    """
+    names = [name for spec in specs for name in _expanded(spec)]
+    standard = [name for name in names if name == "-" or name.startswith("-:")]
+    if standard and len(names) > 1:
+        raise StablemaxError("standard input cannot be one of several files", "save it to a file, or name nothing else")
+    return names
+
+
+def _expanded(spec: str) -> list[str]:
+    path, member = split_spec(spec)
+    # Before the first of these signs stands what is sure to be meant as it is typed.
+    if not _PATTERN.search(_before_query(path)) or (not is_address(path) and _exists(path)):
+        return [spec]
+    if is_address(path):
+        from stablemax.inputs.remote import glob_addresses
+
+        found = glob_addresses(path)
+    else:
+        import glob
+
+        found = glob.glob(path, recursive=True)  # noqa: PTH207 - a path stays text
+    if not found:
+        raise StablemaxError(
+            f"{file_name(path)}: no file has such a name",
+            "check the pattern; it is taken from the current directory"
+            if not is_address(path)
+            else "check the pattern and the address",
+        )
+    found = sorted(found, key=in_order)
+    return found if member is None else [f"{one}:{member}" for one in found]
+
+
+def in_order(name: str) -> tuple[list[object], str]:
+    """Return the key by which names are sorted: their numbers as numbers, and the rest as text.
+
+    >>> sorted(["s-10.npy", "s-2.npy", "s-02.npy", "t-1.npy"], key=in_order)
+    ['s-02.npy', 's-2.npy', 's-10.npy', 't-1.npy']
+    """
+    # Of two numbers without leading zeros the longer one is larger, whatever its length.
+    cut = re.split("([0-9]+)", name)
+    digits = [(len(found), found) for found in (part.lstrip("0") for part in cut[1::2])]
+    return [part for pair in zip(cut[::2], [*digits, ()], strict=True) for part in pair], name
+
+
+def out_of_order(names: Sequence[str]) -> tuple[str, str] | None:
+    """Find two neighbours that differ in their numbers alone, the larger first: as a shell sorts them.
+
+    >>> out_of_order(["s-1.npy", "s-10.npy", "s-2.npy"])
+    ('s-10.npy', 's-2.npy')
+    >>> out_of_order(["s-1.npy", "s-2.npy", "a-1.npy"]) is None
+    True
+    """
+    for one, other in itertools.pairwise(names):
+        if re.sub("[0-9]+", "0", one) == re.sub("[0-9]+", "0", other) and in_order(one) > in_order(other):
+            return one, other
+    return None
+
+
+def _before_query(path: str) -> str:
+    """Leave the query out of a web address, where a question mark begins it."""
+    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
+
+
+def extension_of(path: str) -> str:
+    """Return the extension of a path or address, in lower case, with its dot.
+
+    >>> extension_of("https://host/logits.NPY?signature=a.b/c.d")
+    '.npy'
+    """
+    return os.path.splitext(_before_query(path))[1].lower()  # noqa: PTH122 - a path stays text

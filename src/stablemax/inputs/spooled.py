@@ -1,0 +1,219 @@
+"""Numbers that come in once and are read many times: in memory while they are few, then in a temporary file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from stablemax.errors import StablemaxError
+from stablemax.inputs.file_format import IN_MEMORY
+from stablemax.inputs.foreign_text import brief, size_of
+from stablemax.inputs.regular_file import CHUNK, reading
+from stablemax.inputs.stored import StoredArray, ends_early
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    import numpy as np
+
+    from stablemax.formats import Array
+    from stablemax.inputs.regular_file import Readable
+
+DOWNLOADED = 4 * 2**20
+"""Bytes that a server is asked for at once: enough that waiting for its answers is worth it."""
+_ROOM = "set TMPDIR to a folder on a disk with more room"
+
+
+class SpooledPath(str):
+    """The path of a temporary file, which is removed when nobody holds the path any more.
+
+    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in another
+    process does not keep it.
+    """
+
+
+def _remove(path: str, owner: int) -> None:
+    # A forked process has a copy of everything and owns nothing.
+    if os.getpid() == owner:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - also called while the interpreter ends
+
+
+class Spool:
+    """Take in bytes of any number in bounded memory, in a ``with`` block; the file of one that fails goes at once.
+
+    >>> import numpy as np
+    >>> with Spool("logits.csv") as spool:
+    ...     spool.write(np.array([1.5, 2.5]))
+    ...     stored = spool.stored((2, 1), np.dtype(float))
+    >>> stored.array
+    array([[1.5],
+           [2.5]])
+    """
+
+    def __init__(self, name: str, in_memory: int = IN_MEMORY) -> None:
+        self.name = name
+        self._limit = in_memory
+        self._memory = bytearray()
+        self._path: SpooledPath | None = None
+        self._descriptor = -1
+        self._finalizer: weakref.finalize[[str, int], SpooledPath] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if kind is not None and self._finalizer is not None:
+            self._finalizer()
+
+    def write(self, data: bytes | Array) -> None:
+        """Add bytes, or the bytes of an array that is contiguous in C order; a full disk is refused in words."""
+        piece = memoryview(data) if isinstance(data, bytes) else data.data
+        # An array without entries cannot be cast.
+        piece = piece.cast("B") if piece.nbytes else memoryview(b"")
+        if self._path is None and len(self._memory) + len(piece) <= self._limit:
+            self._memory += piece
+            return
+        with self._full_disk():
+            if self._path is None:
+                self._create()
+            self._pour(piece)
+
+    @property
+    def path(self) -> SpooledPath:
+        """The file: what is in memory goes there first."""
+        if self._path is None:
+            with self._full_disk():
+                self._create()
+        assert self._path is not None
+        return self._path
+
+    def reserve(self, size: int) -> None:
+        """Take room on the disk, so that a full one is refused before the work."""
+        path = self.path
+        with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
+            take_room(file, size)
+
+    def _create(self) -> None:
+        # Loading tempfile takes as long as reading a small array, which does not need it.
+        import tempfile
+
+        self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
+        self._path = SpooledPath(path)
+        self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
+        self._pour(memoryview(self._memory))
+        self._memory = bytearray()
+
+    def _pour(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = brief(error.strerror or type(error).__name__, 120)
+            raise StablemaxError(
+                f"{self.name}: its numbers cannot be kept in a temporary file in {brief(_folder(), 200)} ({reason})",
+                _ROOM,
+            ) from None
+
+    def stored(self, shape: tuple[int, ...], dtype: np.dtype[Any], **known: Any) -> StoredArray:
+        """Describe what was written as an array; `known` is what else `StoredArray` takes."""
+        known.setdefault("name", self.name)
+        stored = StoredArray(shape, dtype, path=self._path or "", **known)
+        if self._path is not None:
+            return stored
+        return StoredArray(shape, dtype, memory=stored.shaped(self._memory or b"", 0), **known)
+
+
+def _folder() -> str:
+    import tempfile
+
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        raise StablemaxError("there is no folder that temporary files can be written to", _ROOM) from None
+
+
+def take_room(file: IO[bytes], size: int) -> None:
+    """Make a file so long, and take the room on the disk, so that a full disk shows before the work.
+
+    Some file systems cannot: tried with one byte. There it shows when the disk is full.
+    """
+    file.truncate(size)
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, 1)
+    except OSError:
+        return
+    os.posix_fallocate(file.fileno(), 0, size)
+
+
+def check_room(size: int, name: str) -> None:
+    """Refuse at once what the disk of temporary files cannot hold; `size` is in bytes.
+
+    >>> check_room(10**30, "dump.npz:logits")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    stablemax.errors.StablemaxError: dump.npz:logits: more than 10**24 bytes do not fit ...
+    """
+    if size <= IN_MEMORY:
+        return
+    import shutil
+
+    folder = _folder()
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise StablemaxError(
+            f"{name}: {size_of(size)} do not fit into {brief(folder, 200)}, where {size_of(free)} are free", _ROOM
+        )
+
+
+def downloaded(stored: StoredArray) -> StoredArray:
+    """Copy the numbers of a stored array, which lie behind an address, into a temporary file.
+
+    >>> import numpy as np
+    >>> with Spool("x.npy", in_memory=0) as spool:
+    ...     spool.write(np.array([1.5, 2.5]))
+    ...     there = spool.stored((1, 2), np.dtype(float))
+    >>> here = downloaded(there)
+    >>> here.path != there.path, here.array
+    (True, array([[1.5, 2.5]]))
+    """
+    check_room(stored.size_bytes, stored.name)
+    left = stored.size_bytes
+    with Spool(stored.name, in_memory=-1) as spool, stored.open() as stream, reading(stored.name):
+        stream.seek(stored.offset)
+        while left:
+            piece = stream.read(min(DOWNLOADED, left))
+            if not piece:
+                raise ends_early(stored.name)
+            spool.write(piece)
+            left -= len(piece)
+        return replace(stored, path=spool.path, offset=0)
+
+
+@contextlib.contextmanager
+def copied(stream: Readable, name: str) -> Iterator[SpooledPath]:
+    """Copy a stream that cannot seek into a temporary file, to its end; a block that fails removes it at once.
+
+    >>> import io
+    >>> with copied(io.BytesIO(b"abc"), "standard input") as path, open(path, "rb") as file:
+    ...     file.read()
+    b'abc'
+    """
+    with Spool(name, in_memory=-1) as spool:
+        while piece := stream.read(CHUNK):
+            spool.write(piece)
+        yield spool.path

@@ -1,0 +1,246 @@
+"""A result as a document: what is said, and in what order, whatever writes it.
+
+A writer decides how each block looks; a block says what it is. Nothing here knows of terminals, Markdown or Rich.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stablemax.text.outcomes import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stablemax.text.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of text in one style."""
+
+    text: str
+    #: Colour and weight, as in `bold red`; that of the sign where it is empty
+    style: str = ""
+    #: An outcome whose glyph stands before the text
+    sign: Outcome | None = None
+
+
+Line = tuple[Span, ...]
+
+
+class Block:
+    """What a document is made of."""
+
+
+@dataclass(frozen=True)
+class Finding(Block):
+    """The result in a sentence or two."""
+
+    text: str
+    style: str = "bold"
+    #: The verdict in a word, for what has no colours
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Facts(Block):
+    """What was looked at and how, a line each."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Heading(Block):
+    """The title of what follows; level 1 is that of the whole document."""
+
+    text: str
+    level: int = 3
+
+
+@dataclass(frozen=True)
+class Lines(Block):
+    """Lines in words."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Items(Block):
+    """Lines beneath a heading, set in."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table(Block):
+    """A list whose words may wrap, with a header."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell of a matrix says, on one line or, where there is little room, on more."""
+
+    wide: Span
+    narrow: Span | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a matrix."""
+
+    header: str
+    #: The header where all columns stand side by side
+    wide_header: str = ""
+    #: Where there is little room, columns of different groups stand in different tables, each with its group's title
+    group: str = ""
+    #: It stands at the end of the first table
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix(Block):
+    """Cells that are never cut or wrapped; where there is little room, the columns are spread over several tables."""
+
+    title: str
+    columns: tuple[Column, ...]
+    labels: tuple[Span, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    #: The title stands in a line of its own above the table, not in its corner
+    title_above: bool = False
+    #: What the labels are, where no title says it
+    labels_are: str = ""
+    #: Least width of a column with cells on one line, and with narrow ones
+    wide_width: int = 0
+    narrow_width: int = 0
+    #: Cells stand on one line only where each column has this room
+    wide_room: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart, with its figure in words."""
+
+    title: str
+    name: str
+    value: float
+    text: str
+    is_ours: bool
+
+
+@dataclass(frozen=True)
+class Bars(Block):
+    """A chart; each group of bars has its own scale."""
+
+    title: str
+    titles_are: str
+    groups: tuple[tuple[Bar, ...], ...]
+
+
+@dataclass(frozen=True)
+class Legend(Block):
+    """What signs and words mean, or another aside: one entry after another."""
+
+    entries: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Keys(Block):
+    """Short keys with what they stand for; a key stays with its name."""
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Code(Block):
+    """Code to copy: no line of it is wrapped."""
+
+    title: str
+    text: str
+    language: str = "python"
+
+
+@dataclass(frozen=True)
+class Excerpt(Block):
+    """The beginning of somebody's text, of which long lines may be cut."""
+
+    title: str
+    lines: tuple[str, ...]
+    more: str = ""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What one operation did: pieces that are never broken, in one style."""
+
+    name: str
+    pieces: tuple[Span, ...]
+    style: str
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of source, with what happened on it."""
+
+    number: int
+    text: str
+    happenings: tuple[Happening, ...]
+    is_blamed: bool
+    #: Why this line is to blame
+    blame: str = ""
+    #: Lines before it are left out
+    after_gap: bool = False
+
+
+@dataclass(frozen=True)
+class Source(Block):
+    """A file of source."""
+
+    file: str
+    lines: tuple[SourceLine, ...]
+
+
+@dataclass(frozen=True)
+class Values(Block):
+    """Numbers for other programs, whole: the last column alone where the format has no columns."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Command(Block):
+    """The command that reproduces the result: one line, however long, for a copy of it must run."""
+
+    arguments: tuple[str, ...]
+
+
+Section = tuple[Block, ...]
+Document = tuple[Section, ...]
+"""Blocks of a section belong together; sections stand apart."""
+
+
+def outcome_legend(seen: Iterable[Outcome | None]) -> tuple[Span, ...]:
+    """Explain the outcomes that occur, but for ok: failures first, from mild to bad."""
+    others = {outcome for outcome in seen if outcome is not None and outcome.severity}
+    order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
+    return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order)
+
+
+def words(*texts: str) -> Lines:
+    """Return lines in no style."""
+    return Lines(tuple((Span(text),) for text in texts))
+
+
+def aside(*texts: str) -> Legend:
+    """Return an aside in no style."""
+    return Legend(tuple(map(Span, texts)))
+
+
+def reproduced(section: Section, command: tuple[str, ...]) -> Section:
+    """Put the command that reproduces a result behind its last section."""
+    return (*section, Command(command)) if command else section

@@ -1,0 +1,133 @@
+"""What a result can be written from: its forms, declared once for each kind of result."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from stablemax.render.document import Document
+    from stablemax.text.outcomes import Outcome
+
+
+class Form(enum.StrEnum):
+    """What a writer asks a result for; each is a field of `ResultKind`."""
+
+    DOCUMENT = "document"
+    CONTENT = "content"
+    RECORDS = "records"
+    ROWS = "rows"
+    LINES = "lines"
+    CHECKS = "checks"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Cells of a table for a program, with their headers; no headers where there are only numbers."""
+
+    headers: tuple[str, ...]
+    #: Cells in words, or values by header
+    rows: Iterable[Sequence[str] | Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that passed, failed or was not run, as a CI system counts it."""
+
+    #: What it belongs to; with the name it is unique
+    group: str
+    #: What was checked
+    subject: str
+    #: The number format; empty for a check of all
+    format: str = ""
+    #: What came out, in a few words
+    outcome: str = ""
+    #: Why it failed, in a line; empty when it did not
+    failure: str = ""
+    #: The kind of failure, a word
+    kind: str = ""
+    #: Why it was not run; empty when it was
+    skipped: str = ""
+    #: More about a failure, in lines
+    details: str = ""
+    #: The file and the line to blame; empty and 0 where they are not known
+    file: str = ""
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """The subject, and the format where it has one."""
+        return f"{self.subject} in {self.format}" if self.format else self.subject
+
+
+@dataclass(frozen=True)
+class Checks:
+    """All checks of a result, its title, and its finding."""
+
+    title: str
+    finding: str
+    checks: tuple[Check, ...]
+
+
+def itself(result: Any) -> Any:
+    """Return a result whose fields are its content."""
+    return result
+
+
+def absent(*_: Any, **__: Any) -> Any:
+    """Stand where a kind of result has no such form."""
+    raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ResultKind:
+    """A kind of result, and the forms it has.
+
+    Parameters
+    ----------
+    name : str
+        With its article, as in "a comparison".
+    kind : str
+        What its JSON says it is.
+    content : callable
+        From the result to what JSON holds.
+    document : callable, optional
+        From the result, and the options of its command that ask for more, to a `Document`.
+    records : callable, optional
+        From the result to one JSON value for each line.
+    rows : callable, optional
+        From the result to `Rows`.
+    lines : callable, optional
+        From the result to lines of plain text, where these are not its rows.
+    checks : callable, optional
+        From the result and the outcomes that count as failures to `Checks`.
+    """
+
+    name: str
+    kind: str
+    content: Callable[[Any], Any] = itself
+    document: Callable[..., Document] = absent
+    records: Callable[[Any], Iterable[Any]] = absent
+    rows: Callable[[Any], Rows] = absent
+    lines: Callable[[Any], Iterable[str]] = absent
+    checks: Callable[[Any, frozenset[Outcome]], Checks] = absent
+
+    def has(self, form: Form) -> bool:
+        """Whether results of this kind have a form."""
+        return getattr(self, form) is not absent
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the options say of how a result is written."""
+
+    color: str = "never"
+    #: It goes to a file of its own, in UTF-8, without colours and without a terminal's width
+    to_file: bool = True
+    #: What the document is asked for beside its result, such as `details`
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: Outcomes that count as failures
+    failures: frozenset[Outcome] = frozenset()

@@ -1,0 +1,118 @@
+"""What is said of any judged output: its outcome, its figures, its first bad cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.forms import Check
+from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.wording import counted
+
+if TYPE_CHECKING:
+    from stablemax.results import InputSummary, Place, Standout, Verdict
+
+VERDICT_COLUMNS = (
+    *("operation", "variant", "format", "accumulation", "worst"),
+    *(outcome.value for outcome in Outcome),
+    *("error_ulp", "error_u", "error_over_bound", "sum_error", "mean", "mean_error_ulp"),
+    *("first_bad_row", "first_bad_column", "first_bad_logit", "first_bad_output", "first_bad_truth"),
+    *("cause", "skipped"),
+)
+
+
+def limit_of(max_ulp: float | None) -> str:
+    """Say from which error on a number is inaccurate."""
+    limit = "half of the format's bits" if max_ulp is None else f"{max_ulp:g} ulp"
+    return f"Inaccurate: off by more than {limit}"
+
+
+def input_line(summary: InputSummary) -> str:
+    """Say what the logits are."""
+    rows = counted(summary.rows, "row")
+    if summary.judged_rows != summary.rows:
+        rows += f" (errors judged on {summary.judged_rows:,})"
+    span = f"from {summary.smallest:g} to {summary.largest:g}"
+    span = "no finite logit" if math.isnan(summary.smallest) else span
+    labels = f"; labels: {summary.labels}" if summary.labels else ""
+    return (
+        f"input: {summary.source}; {rows} x {counted(summary.classes, 'class', 'classes')}, {summary.dtype}, "
+        f"{span}{labels}"
+    )
+
+
+def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
+    """Return an outcome's word with a figure; narrow, broken between words: "– input" and "overflow 100%"."""
+    word = OUTCOMES[outcome].word
+    wide = doc.Span(f" {word} {figure}".rstrip(), sign=outcome)
+    if len(wide.text) < room:
+        return doc.Cell(wide)
+    head, _, tail = word.rpartition(" ")
+    narrow = f" {head}\n{tail} {figure}" if head else f" {word}\n{figure}"
+    return doc.Cell(wide, doc.Span(narrow, sign=outcome))
+
+
+def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
+    """All the figures of a verdict, in words."""
+    measured = [
+        ("largest error", figures.error(verdict.error_ulp)),
+        ("relative", figures.error(verdict.error_u, "u")),
+        (f"over {bound}", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
+        ("largest |sum p - 1|", "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}"),
+        ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean, verdict.format)),
+        ("off by", figures.error(verdict.mean_error_ulp)),
+    ]
+    lines = ["; ".join(f"{name} {value}" for name, value in measured if value)]
+    if verdict.first_bad is not None and verdict.worst is not None and verdict.worst.is_failure:
+        bad = verdict.first_bad
+        lines.append(
+            f"gives {figures.number(bad.output, verdict.format)}, "
+            f"should give {figures.number(bad.truth, verdict.format)}"
+        )
+    if verdict.cause:
+        lines.append(f"cause: {verdict.cause}")
+    return [line for line in lines if line]
+
+
+def verdict_row(operation: str, verdict: Verdict) -> dict[str, Any]:
+    """Flatten a verdict to the cells of `VERDICT_COLUMNS`."""
+    values: dict[str, Any] = {
+        "operation": operation,
+        **{f.name: getattr(verdict, f.name) for f in dataclasses.fields(verdict)},
+        **{outcome.value: share for outcome, share in verdict.shares.items()},
+    }
+    if verdict.first_bad is not None:
+        values |= {f"first_bad_{name}": value for name, value in dataclasses.asdict(verdict.first_bad).items()}
+    return values
+
+
+def outcome_check(group: str, subject: str, verdict: Verdict | Standout) -> Check:
+    """Return a check that says what came out, or why nothing was run."""
+    if verdict.worst is None:
+        return Check(group, subject, verdict.format, skipped=verdict.skipped or "not run")
+    return Check(group, subject, verdict.format, outcome_words(verdict.worst, verdict.error_ulp))
+
+
+def outcome_words(worst: Outcome, error_ulp: float | None) -> str:
+    """Name an outcome, with the largest error where all is finite."""
+    word = OUTCOMES[worst].word
+    has_error = worst in (Outcome.OK, Outcome.INACCURATE) and error_ulp is not None
+    return f"{word}, largest error {figures.error(error_ulp)}" if has_error else word
+
+
+def place_words(place: Place | None, fmt: str) -> str:
+    """Say where the first bad cell is, and what it should be."""
+    if place is None:
+        return ""
+    cell_name = f"first at row {place.row}, class {place.column}, logit {figures.exact(place.logit)}"
+    return f"{cell_name}: {gives(place, fmt)}"
+
+
+def gives(place: Place | None, fmt: str) -> str:
+    """Say what a cell gives and what is right."""
+    if place is None:
+        return ""
+    return f"gives {figures.number(place.output, fmt)} where {figures.number(place.truth, fmt)} is right"

@@ -1,0 +1,73 @@
+"""What `judge` found: its document, row and check."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from stablemax.render import document as doc
+from stablemax.render import figures
+from stablemax.render.checks import contract_words
+from stablemax.render.forms import Checks, ResultKind, Rows
+from stablemax.render.judged_words import (
+    VERDICT_COLUMNS,
+    detail_lines,
+    input_line,
+    outcome_check,
+    place_words,
+    verdict_row,
+)
+from stablemax.text.outcomes import OUTCOMES, Outcome
+
+if TYPE_CHECKING:
+    from stablemax.results import JudgeReport
+
+
+def document(report: JudgeReport) -> doc.Document:
+    """Give the verdict, the outcomes with their shares, and all the figures."""
+    shares = report.verdict.shares
+    matrix = doc.Matrix(
+        "outcome",
+        (doc.Column("share of the cells"),),
+        tuple(doc.Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares),
+        tuple((doc.Cell(doc.Span(figures.share(share))),) for share in shares.values()),
+    )
+    details = detail_lines(report.verdict, f"the bound of {report.bound_of}")
+    end: doc.Section = (doc.words(*details),) if details else ()
+    return (
+        (doc.Finding(report.finding, "bold green" if report.passed else "bold red"),),
+        (doc.Facts(tuple(facts(report))),),
+        (matrix,),
+        doc.reproduced(end, report.command),
+    )
+
+
+def facts(report: JudgeReport) -> list[str]:
+    """Say what was judged, and against what."""
+    return [
+        input_line(report.input),
+        f"judged as {report.operation} in {report.verdict.format}. {contract_words(report.contract)}",
+    ]
+
+
+def records(report: JudgeReport) -> list[dict[str, Any]]:
+    """Give one record."""
+    return [{"kind": "judge", "operation": report.operation, **dataclasses.asdict(report.verdict)}]
+
+
+def rows(report: JudgeReport) -> Rows:
+    """Give one row."""
+    return Rows(VERDICT_COLUMNS, [verdict_row(report.operation, report.verdict)])
+
+
+def checks(report: JudgeReport, _: frozenset[Outcome]) -> Checks:
+    """Give one check; what is a failure the contract has said."""
+    verdict = report.verdict
+    check = outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)
+    if verdict.worst is not None and not report.passed:
+        details = place_words(verdict.first_bad, verdict.format)
+        check = dataclasses.replace(check, failure=report.finding, kind=verdict.worst.value, details=details)
+    return Checks(f"stablemax judge {report.output}", report.finding, (check,))
+
+
+JUDGEMENT = ResultKind("a judgement", "judge", document=document, records=records, rows=rows, checks=checks)

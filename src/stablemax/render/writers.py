@@ -1,0 +1,139 @@
+"""The output formats: one record for each. What has no record here is not written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stablemax.errors import StablemaxError, shown
+from stablemax.render.forms import Form, Page, ResultKind
+from stablemax.text.suggest import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+# Importable without NumPy and Rich: the command line asks for the names. Each writer loads what it needs.
+
+
+@dataclass(frozen=True)
+class Writer:
+    """An output format.
+
+    Parameters
+    ----------
+    name : str
+        What --output-format calls it.
+    forms : tuple of Form
+        The forms of a result that it can write from; a result that has none of them is refused.
+    write : callable
+        From a kind of result, a result of that kind and a page to pieces of text.
+    endings : tuple of str
+        Endings of files that are written in it unless another format is asked for.
+    """
+
+    name: str
+    forms: tuple[Form, ...]
+    write: Callable[[ResultKind, Any, Page], Iterable[str]]
+    endings: tuple[str, ...] = ()
+
+
+def _table(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.console import surface
+    from stablemax.render.terminal import written
+
+    yield written(kind.document(result, **page.options), surface(page.color, to_file=page.to_file))
+
+
+def _plain(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.data import tab_separated
+
+    return iter(kind.lines(result)) if kind.has(Form.LINES) else tab_separated(kind.rows(result))
+
+
+def _json(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.data import document
+
+    yield document(kind.kind, kind.content(result))
+
+
+def _ndjson(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.data import json_line
+
+    return map(json_line, kind.records(result))
+
+
+def _csv(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.data import comma_separated
+
+    return comma_separated(kind.rows(result))
+
+
+def _markdown(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.console import surface
+    from stablemax.render.markdown import written
+
+    ascii_only = surface("never", to_file=page.to_file).ascii_only
+    yield written(kind.document(result, **page.options), ascii_only=ascii_only)
+
+
+def _junit(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.ci import junit
+
+    checks = kind.checks(result, page.failures)
+    yield junit(checks.checks, checks.title)
+
+
+def _github(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.ci import for_github
+
+    yield for_github(kind.checks(result, page.failures), kind.document(result))
+
+
+_ALL = (
+    Writer("table", (Form.DOCUMENT,), _table, (".txt",)),
+    Writer("plain", (Form.LINES, Form.ROWS), _plain, (".tsv",)),
+    Writer("json", (Form.CONTENT,), _json, (".json",)),
+    Writer("ndjson", (Form.RECORDS,), _ndjson, (".ndjson", ".jsonl")),
+    Writer("csv", (Form.ROWS,), _csv, (".csv",)),
+    Writer("markdown", (Form.DOCUMENT,), _markdown, (".md",)),
+    Writer("junit", (Form.CHECKS,), _junit),
+    Writer("github", (Form.CHECKS,), _github),
+)
+WRITERS: Mapping[str, Writer] = {writer.name: writer for writer in _ALL}
+"""By name, in the order in which help and hints list them."""
+
+
+def formats_of(kind: ResultKind) -> list[str]:
+    """Return the names of the formats that a kind of result is written in."""
+    return [name for name, writer in WRITERS.items() if any(map(kind.has, writer.forms))]
+
+
+def chosen(kind: ResultKind, requested: str | None, path: str | None, default: str) -> Writer:
+    """Return the writer that was asked for by name, or by the ending of the file; refuse what nobody writes.
+
+    Raises
+    ------
+    StablemaxError
+        If there is no such format, nobody writes files of this ending, or the result lacks the form that it takes.
+    """
+    name = requested or _by_ending(kind, path) or default
+    possible = formats_of(kind)
+    if name not in WRITERS:
+        hint = suggest(name, possible, f"one of: {', '.join(possible)}")
+        raise StablemaxError(f"--output-format: there is no format {shown(name)!r}", hint)
+    if name not in possible:
+        raise StablemaxError(f"{kind.name} is not written as {name}", f"--output-format {', '.join(possible)}")
+    return WRITERS[name]
+
+
+def _by_ending(kind: ResultKind, path: str | None) -> str:
+    ending = Path(path or "").suffix.lower()
+    by_ending = {e: name for name, writer in WRITERS.items() for e in writer.endings}
+    if ending and ending not in by_ending:
+        taken = [e for e, name in by_ending.items() if name in formats_of(kind)]
+        raise StablemaxError(
+            f"{shown(path)}: nothing is written with the ending {shown(ending)}",
+            f"give -o one of {', '.join(taken)}, or name the format: --output-format {', '.join(formats_of(kind))}",
+        )
+    return by_ending.get(ending, "")

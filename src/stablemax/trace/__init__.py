@@ -1,0 +1,158 @@
+"""Code run line by line beside its exact shadow, and the line at which its result was lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.errors import StablemaxError
+from stablemax.trace.blame import Traced
+from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
+from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
+from stablemax.trace.numpy.tape import Tape
+from stablemax.trace.reading import Expected, case_for
+from stablemax.trace.run import Run
+from stablemax.trace.source_lines import scalar_conversions
+from stablemax.trace.story import told
+from stablemax.trace.traced_code import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
+    from stablemax.results import Trace
+    from stablemax.trace.story import About
+
+MAX_CELLS = 1 << 14
+"""A trace of more cells takes longer than anybody waits; rows are sampled above."""
+
+
+def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
+    """Run NumPy code on floats and, beside them, on exact numbers.
+
+    Arrays of a number format are shadowed, labels are handed on. Where some value could not be followed, no exact
+    result is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> run = run_in_shadow(lambda x: np.log(np.exp(x).sum(axis=1)), np.float32([[1000.0, 0.0]]))
+    >>> float(run.value[0]), float(run.exact[0])
+    (inf, 1000.0)
+    """
+    run = run_decided(function, (x, *others), Tape(code_of(function), watch=False))
+    lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
+    return replace(run, exact=None, not_followed=lost) if lost else run
+
+
+def trace_numpy(
+    function: Callable[..., Any],
+    logits: Array,
+    second: Array | None,
+    operation: Operation,
+    fmt: Format,
+    *,
+    target: str = "",
+    code: Callable[..., Any] | None = None,
+    max_ulp: float | None = None,
+    numbers: Array | None = None,
+    **about: Unpack[About],
+) -> Trace:
+    """Trace NumPy code, ``f(x)`` or ``f(x, second)`` on plain arrays, and judge its result.
+
+    `code` is the function whose file counts as the traced code, where `function` only wraps it; `numbers` are those
+    of the rows in the user's input, where they are some of many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
+    >>> trace = trace_numpy(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
+    ...     np.array([[1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
+    >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2].partition(";")[0]
+    ('nan', 'exp overflows for 2 of 4 cells (first: row 0, class 0, logit 1000.0)')
+    """
+    expected = expected_of(operation, logits, second, fmt, max_ulp)
+    if expected.has_labels and second is not None:
+        outside = (second < 0) | (second >= logits.shape[-1])
+        if outside.any():
+            raise StablemaxError(
+                f"label {int(second[outside][0])} is none of {logits.shape[-1]:,} classes",
+                "a trace takes rows that count: leave ignored ones out",
+            )
+    subject = NumpyCode(function, expected.logits, expected.second, fmt, code_of(code or function))
+    return told(Traced(subject, expected, target or "the traced function", numbers), target, about)
+
+
+def expected_of(
+    operation: Operation, logits: Array, second: Array | None, fmt: Format, max_ulp: float | None
+) -> Expected:
+    """Round an input to a format; labels become int64."""
+    if second is not None:
+        is_labels = operation.needs_targets and second.dtype.kind in "iu"
+        second = second.astype(np.int64) if is_labels else fmt.cast(second)
+    return Expected(operation, fmt.cast(logits), second, fmt, max_ulp)
+
+
+def fails(
+    value: Array,
+    logits: Array,
+    second: Array | None,
+    operation: Operation,
+    fmt: Format,
+    *,
+    max_ulp: float | None = None,
+) -> bool:
+    """Tell whether an output has a bad cell, read as a trace reads it.
+
+    Results below the smallest normal number are left out: processors and compilers may flush them to zero, and that
+    shows nothing of the code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
+    >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), get_operation("cross_entropy"), FLOAT32)
+    True
+    """
+    reading = expected_of(operation, logits, second, fmt, max_ulp).reading(Run(value))
+    tiny = np.abs(reading.exact.truth.nearest) < fmt.smallest_normal
+    return bool((reading.failing(value) & ~tiny).any())
+
+
+def trace_variant(
+    variant: Variant,
+    logits: Array,
+    second: Array | None,
+    fmt: Format,
+    *,
+    max_ulp: float | None = None,
+    numbers: Array | None = None,
+    **about: Unpack[About],
+) -> Trace:
+    """Trace one of the declared variants; each operation of its arithmetic is one operation of the trace."""
+    operation = variant.operation
+
+    def function(x: Any, *others: Any) -> Any:
+        arithmetic = ShadowArithmetic(fmt, tape=x.tape)
+        divisor = float(operation.loss_count(*x.shape))
+        given = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
+        result = variant.function(x, *given, arithmetic)
+        return result[:, 0] if operation.per_row else result
+
+    if variant.max_classes is not None and logits.shape[-1] > variant.max_classes:
+        raise StablemaxError(
+            f"{variant.id} builds a K x K matrix for each row, and K is {logits.shape[-1]:,}",
+            f"it takes at most {variant.max_classes:,} classes; {variant.cure} needs no matrix",
+        )
+    return trace_numpy(
+        function, logits, second, operation, fmt, target=variant.id, code=variant.function, max_ulp=max_ulp,
+        numbers=numbers, **about,
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""Which operation to blame: the run is repeated with some of its operations made exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.errors import StablemaxError
+from stablemax.measure import CODES
+from stablemax.trace.exact_cells import nearest
+from stablemax.trace.observation import BACKWARD, Kind
+from stablemax.trace.reading import Expected, Reading, first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stablemax.formats import Array
+    from stablemax.results import Outcome
+    from stablemax.trace.observation import Observation
+    from stablemax.trace.run import Run, Subject
+
+_MAX_ROWS_TRIED = 64
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Code under trace, what it should give, and what the code and its rows are called."""
+
+    subject: Subject
+    expected: Expected
+    name: str
+    #: Numbers of the rows in the user's input, where they are some of many.
+    numbers: Array | None = None
+
+    def row(self, index: int) -> Traced:
+        """Return the same on one row."""
+        return replace(self, subject=self.subject.row(index), expected=self.expected.row(index))
+
+    def fails(self, cell: int) -> bool:
+        """Tell whether a cell of the result is bad."""
+        try:
+            run = self.subject.plain()
+            return bool(self.expected.reading(run).failing(run.value).ravel()[cell])
+        except StablemaxError:
+            # The function may not take a single row; then all rows are looked at together.
+            return False
+
+
+@dataclass(frozen=True)
+class BadCell:
+    """A bad cell, and the smallest input that has it."""
+
+    traced: Traced
+    row: int
+    #: Its position in the flattened output for that input.
+    cell: int
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The operation to blame, and the one that lost what it needed; both positions in the run's steps."""
+
+    at: int
+    root: int
+
+
+def bad_cell(traced: Traced, reading: Reading, codes: Array, worst: Outcome) -> BadCell:
+    """Find the first of the worst cells, and try to show it on its row alone: then no other row can distract."""
+    where = codes == CODES.index(worst)
+    row, column = (0, 0) if reading.is_reduced else first_of(where)
+    count = len(traced.subject.logits)
+    candidates = range(min(count, _MAX_ROWS_TRIED)) if reading.is_reduced else [row]
+    for candidate in candidates if count > 1 else ():
+        alone = traced.row(candidate)
+        if alone.fails(column):
+            return BadCell(alone, candidate, column)
+    return BadCell(traced, row, int(np.argmax(where)))
+
+
+def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
+    """Return the step to blame for a bad cell, and the step that lost what it needed where that is an earlier one."""
+    subject = bad.traced.subject
+    base = subject.observed()
+    reading = bad.traced.expected.reading(base)
+
+    def is_good_if_rounded(count: int) -> bool:
+        return not reading.failing(subject.rounded(base, count).value).ravel()[bad.cell]
+
+    def is_bad_if_forgotten(count: int) -> bool:
+        return _is_lost(subject.forgotten(base, count), reading, bad.cell)
+
+    # Where the shadow does not reach the end in good shape, what it says of the end means nothing.
+    is_whole = base.exact is not None and not _is_lost(base, reading, bad.cell)
+    culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
+    if culprit is None:
+        return None
+    at = _on_the_way_back(base.steps, culprit.at)
+    return base.steps[at], base.steps[culprit.root] if culprit.root < at else None
+
+
+def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
+    """Tell whether exact arithmetic does not make the right result of what it starts from."""
+    wrong = reading.wrong_exactly(run)
+    if wrong is None or run.exact is None:
+        return False
+    return bool(wrong.ravel()[cell] or np.isnan(nearest(run.exact)).ravel()[cell])
+
+
+def _on_the_way_back(steps: Sequence[Observation], at: int) -> int:
+    """Blame the backward pass of an operation that met a pole, where both passes did: there the gradient is lost."""
+    if steps[at].phase == BACKWARD or Kind.POLE not in steps[at].kinds:
+        return at
+    return next((i for i, s in enumerate(steps) if s.phase == BACKWARD and Kind.POLE in s.kinds), at)
+
+
+def first_true(count: int, holds: Callable[[int], bool]) -> int | None:
+    """Return the least k in 1..count for which `holds` turns true, by bisection; None if not even for count.
+
+    Examples
+    --------
+    >>> first_true(10, lambda k: k >= 7), first_true(10, lambda k: False)
+    (7, None)
+    """
+    if count < 1 or not holds(count):
+        return None
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def find_culprit(
+    steps: Sequence[Observation],
+    is_good_if_rounded: Callable[[int], bool],
+    is_bad_if_forgotten: Callable[[int], bool] | None,
+) -> Culprit | None:
+    """Find the operation to blame for a bad cell.
+
+    Two questions are asked of every operation. Had it and all before it been right to the last bit, would the result
+    be good? The first for which it would makes something bad of inputs as good as the format allows. And: can exact
+    arithmetic still make the right result of what it gave? The first for which it cannot destroys information. An
+    overflow is blamed where it destroys; so are zeros that turn into 0 / 0; all else where the right inputs do not
+    help any more. The second question is not asked where the shadow does not reach the end.
+    """
+    rounded = first_true(len(steps), is_good_if_rounded)
+    forgotten = None if is_bad_if_forgotten is None else first_true(len(steps), is_bad_if_forgotten)
+    if rounded is None or forgotten is None:
+        # What makes inf or NaN of finite numbers; else what stands last before the result is good again.
+        broken = _first_broken(steps)
+        last = broken if broken is not None else None if rounded is None else rounded - 1
+        return None if last is None else Culprit(last, last)
+    at, root = rounded - 1, forgotten - 1
+    destroys, breaks = steps[root].kinds, steps[at].kinds
+    if Kind.OVERFLOW in destroys:
+        return Culprit(root, root)
+    if Kind.ZERO in destroys and Kind.INVALID in breaks:
+        # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
+        pole = next((i for i in range(root + 1, at) if Kind.POLE in steps[i].kinds), None)
+        return Culprit(root, root) if pole is None else Culprit(pole, root)
+    return Culprit(at, root)
+
+
+def _first_broken(steps: Sequence[Observation]) -> int | None:
+    """Return the first operation that makes inf or NaN of finite numbers."""
+    broken = {Kind.OVERFLOW, Kind.POLE, Kind.INVALID}
+    return next((i for i, s in enumerate(steps) if s.kinds & broken), None)

@@ -1,0 +1,373 @@
+"""Exact cells: balls of python-flint with the infinities of IEEE arithmetic, which balls lack."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flint import arb
+
+from stablemax.formats import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array, Format
+
+
+@functools.cache
+def format_or_none(dtype: np.dtype[Any]) -> Format | None:
+    """Return the number format of a dtype; None for integers and whatever else is none."""
+    return FORMATS.get(dtype.name)
+
+
+class Special:
+    """An infinity, no value at all (inf - inf), or a value that needs more bits to be told.
+
+    Balls leave arithmetic with a foreign type to that type, so that NumPy's own loops over object
+    arrays go through these methods wherever one operand is special.
+    """
+
+    __slots__ = ("name", "sign")
+
+    def __init__(self, name: str, sign: int) -> None:
+        self.name = name
+        self.sign = sign
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __neg__(self) -> Special:
+        return _SIGNED[-self.sign] if self.sign else self
+
+    def __pos__(self) -> Special:
+        return self
+
+    def __abs__(self) -> Special:
+        return INFINITE if self.sign else self
+
+    def __add__(self, other: Any) -> Special:
+        other = as_cell(other)
+        if isinstance(other, Special) and (other.sign == 0 or self.sign == 0):
+            return _worse(self, other)
+        if isinstance(other, Special) and other.sign != self.sign:
+            return NO_VALUE
+        return self
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Special:
+        return self + -as_cell(other)
+
+    def __rsub__(self, other: Any) -> Special:
+        return -self + as_cell(other)
+
+    def __mul__(self, other: Any) -> Special:
+        other = as_cell(other)
+        if isinstance(other, Special):
+            return _worse(self, other) if not (self.sign and other.sign) else _SIGNED[self.sign * other.sign]
+        if self.sign == 0:
+            return self
+        if other.is_zero():
+            return NO_VALUE
+        return _SIGNED[self.sign if other > 0 else -self.sign] if other > 0 or other < 0 else UNDECIDED
+
+    __rmul__ = __mul__
+
+    def conjugate(self) -> Special:
+        """Return the cell: it is real."""
+        return self
+
+
+INFINITE = Special("inf", 1)
+MINUS_INFINITE = Special("-inf", -1)
+NO_VALUE = Special("no value", 0)
+UNDECIDED = Special("undecided", 0)
+_SIGNED = {1: INFINITE, -1: MINUS_INFINITE}
+
+
+def _worse(a: Special, b: Special) -> Special:
+    """Return the one that is not an infinity; what has no value has none however many bits there are."""
+    if NO_VALUE in (a, b):
+        return NO_VALUE
+    return a if a.sign == 0 else b
+
+
+def as_cell(value: Any) -> Any:
+    """Turn a number into a cell, exactly.
+
+    Examples
+    --------
+    >>> as_cell(float("-inf")), as_cell(2)
+    (-inf, 2.00000000000000)
+    """
+    if isinstance(value, (arb, Special)):
+        return value
+    number = value if isinstance(value, int) else float(value)
+    if isinstance(number, int) or math.isfinite(number):
+        return arb(int(number) if isinstance(number, bool) else number)
+    return NO_VALUE if math.isnan(number) else _SIGNED[1 if number > 0 else -1]
+
+
+def cells_of(values: Any) -> Array:
+    """Turn an array or number of any real dtype into cells of the same shape, exactly."""
+    values = np.asarray(values)
+    if values.dtype == object:
+        return settled(values)
+    if values.dtype.kind not in "biu":
+        values = values.astype(np.float64)
+    numbers = values.ravel().tolist()
+    out = np.empty(len(numbers), dtype=object)
+    if values.dtype.kind == "f" and np.isfinite(values).all():
+        out[:] = [arb(v) for v in numbers]
+    else:
+        out[:] = [as_cell(v) for v in numbers]
+    return out.reshape(values.shape)
+
+
+def settled(cells: Any) -> Array:
+    """Return what a NumPy function made of cells as an array of cells; it mixes in Python's own numbers."""
+    out = as_array(cells)
+    flat = out.ravel().tolist()
+    if all(isinstance(c, (arb, Special)) for c in flat):
+        return out
+    fresh = np.empty(len(flat), dtype=object)
+    fresh[:] = [as_cell(c) for c in flat]
+    return fresh.reshape(out.shape)
+
+
+def as_array(cells: Any) -> Array:
+    """Put a single cell, as reductions of object arrays return it, back into an array without dimensions."""
+    if isinstance(cells, np.ndarray):
+        return cells
+    out = np.empty((), dtype=object)
+    out[()] = cells
+    return out
+
+
+def nearest(cells: Array) -> Array:
+    """Round cells to float64: infinite beyond its range, NaN where there is no value."""
+    floats = [_FLOATS[c.name] if type(c) is Special else float(c) for c in cells.ravel().tolist()]
+    return np.array(floats, dtype=np.float64).reshape(cells.shape)
+
+
+_FLOATS = {"inf": math.inf, "-inf": -math.inf, "no value": math.nan, "undecided": math.nan}
+
+
+def distance(values: Array, cells: Array) -> Array:
+    """Return values minus cells as float64; NaN where either is not finite."""
+    distances = [
+        math.nan if type(c) is Special or not math.isfinite(v) else float(arb(v) - c)
+        for v, c in zip(values.astype(np.float64).ravel().tolist(), cells.ravel().tolist(), strict=True)
+    ]
+    return np.array(distances, dtype=np.float64).reshape(values.shape)
+
+
+def nonzero(cells: Array) -> Array:
+    """Mark the cells that have a value, and one that is not 0."""
+    are_nonzero = [(c.sign != 0) if type(c) is Special else bool(c != 0) for c in cells.ravel().tolist()]
+    return np.array(are_nonzero, dtype=bool).reshape(cells.shape)
+
+
+def has_no_value(cells: Array) -> Array:
+    """Mark the cells for which exact arithmetic has no value either: inf - inf, 0 / 0."""
+    return np.array([c is NO_VALUE for c in cells.ravel().tolist()], dtype=bool).reshape(cells.shape)
+
+
+def is_undecided(cells: Array, bits: int) -> Array:
+    """Mark the cells that more precision could tell better: fewer than `bits` right bits are known.
+
+    The exact 0 has all of its bits; a ball around 0 has none.
+    """
+
+    def vague(c: Any) -> bool:
+        if isinstance(c, Special):
+            return c is UNDECIDED
+        return not c.is_exact() and c.rel_accuracy_bits() < bits
+
+    return np.array([vague(c) for c in cells.ravel().tolist()], dtype=bool).reshape(cells.shape)
+
+
+def _known(ball: Any) -> Any:
+    return ball if ball.is_finite() else UNDECIDED
+
+
+def _unary(on_ball: Callable[[Any], Any], at_inf: Any, at_minus_inf: Any) -> np.ufunc:
+    def apply(cell: Any) -> Any:
+        if isinstance(cell, Special):
+            return {1: at_inf, -1: at_minus_inf}.get(cell.sign, cell)
+        return on_ball(cell)
+
+    return np.frompyfunc(apply, 1, 1)
+
+
+def _log_by(function: Callable[[Any], Any], edge: int) -> Callable[[Any], Any]:
+    """Guard a logarithm that is -inf at `edge` and has no value below it."""
+
+    def apply(b: Any) -> Any:
+        if b > edge:
+            return _known(function(b))
+        if b == edge:
+            return MINUS_INFINITE
+        return NO_VALUE if b < edge else UNDECIDED
+
+    return apply
+
+
+def _sqrt(b: Any) -> Any:
+    if b >= 0:
+        return b.sqrt()
+    return NO_VALUE if b < 0 else UNDECIDED
+
+
+def _divide(a: Any, b: Any) -> Any:
+    a, b = as_cell(a), as_cell(b)
+    if isinstance(b, Special):
+        if b.sign == 0 or isinstance(a, Special):
+            return NO_VALUE if b.sign and a.sign else _worse(a, b) if isinstance(a, Special) else b
+        return arb(0)
+    if b.is_zero():
+        if isinstance(a, Special):
+            return a
+        if a.is_zero():
+            return NO_VALUE
+        return INFINITE if a > 0 else MINUS_INFINITE if a < 0 else UNDECIDED
+    if isinstance(a, Special):
+        return a if a.sign == 0 or b > 0 else -a if b < 0 else UNDECIDED
+    return _known(a / b)
+
+
+def _power(a: Any, b: Any) -> Any:
+    a, b = as_cell(a), as_cell(b)
+    if not isinstance(b, Special) and b.is_zero():
+        return arb(1)
+    if isinstance(a, Special) or isinstance(b, Special):
+        if isinstance(a, Special) and a.sign == 0:
+            return a
+        if isinstance(b, Special):
+            return b if b.sign == 0 else _exp_cell(b * _log_cell(a))
+        return _exp_cell(b * a) if a.sign > 0 else UNDECIDED
+    if a.is_zero():
+        return arb(0) if b > 0 else INFINITE if b < 0 else UNDECIDED
+    if a < 0 and not b.is_integer():
+        return NO_VALUE if b.is_exact() else UNDECIDED
+    return _known(a**b)
+
+
+def _exp_cell(cell: Any) -> Any:
+    if isinstance(cell, Special):
+        return {1: INFINITE, -1: arb(0)}.get(cell.sign, cell)
+    return _known(cell.exp())
+
+
+def _log_cell(cell: Any) -> Any:
+    return cell if isinstance(cell, Special) else _log_by(lambda c: c.log(), 0)(cell)
+
+
+def _larger(a: Any, b: Any) -> Any:
+    a, b = as_cell(a), as_cell(b)
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Special):
+            if isinstance(other, Special) and other.sign == 0:
+                return _worse(one, other) if one.sign == 0 else other
+            return other if one.sign < 0 else one
+    return a.max(b)
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return -_larger(-as_cell(a), -as_cell(b))
+
+
+def _log_add_exp(a: Any, b: Any) -> Any:
+    a, b = as_cell(a), as_cell(b)
+    if isinstance(a, Special) or isinstance(b, Special):
+        return _larger(a, b)
+    high, low = (a, b) if a.mid() >= b.mid() else (b, a)
+    return _known(high + (low - high).exp().log1p())
+
+
+def _log_add_exp2(a: Any, b: Any) -> Any:
+    ln2 = arb.const_log2()
+    return _divide(_log_add_exp(as_cell(a) * ln2, as_cell(b) * ln2), ln2)
+
+
+def _sign(b: Any) -> Any:
+    if b.is_zero():
+        return arb(0)
+    return arb(1) if b > 0 else arb(-1) if b < 0 else UNDECIDED
+
+
+def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(b: Any) -> Any:
+        r = function(b)
+        return r if r.is_exact() else UNDECIDED
+
+    return apply
+
+
+def _nearest_whole(b: Any) -> Any:
+    """Round to the nearest integer, ties to even."""
+    down = (b + arb(0.5)).floor()
+    if not down.is_exact():
+        return UNDECIDED
+    return down - 1 if down - b == arb(0.5) and not (down / 2).is_integer() else down
+
+
+def _hypot(a: Any, b: Any) -> Any:
+    total = as_cell(a) * as_cell(a) + as_cell(b) * as_cell(b)
+    return total if isinstance(total, Special) else _sqrt(total)
+
+
+_maximum = np.frompyfunc(_larger, 2, 1, identity=MINUS_INFINITE)
+_minimum = np.frompyfunc(_smaller, 2, 1, identity=INFINITE)
+_reciprocal = np.frompyfunc(lambda c: _divide(arb(1), c), 1, 1)
+_absolute = np.frompyfunc(abs, 1, 1)
+_divided = np.frompyfunc(_divide, 2, 1)
+_powered = np.frompyfunc(_power, 2, 1)
+
+EXACT: dict[str, np.ufunc] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "matmul": np.matmul,
+    "negative": np.negative,
+    "positive": np.frompyfunc(lambda c: c, 1, 1),
+    "conjugate": np.frompyfunc(lambda c: c, 1, 1),
+    "absolute": _absolute,
+    "fabs": _absolute,
+    "divide": _divided,
+    "power": _powered,
+    "float_power": _powered,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "fmax": np.frompyfunc(lambda a, b: b if a is NO_VALUE else a if b is NO_VALUE else _larger(a, b), 2, 1),
+    "fmin": np.frompyfunc(lambda a, b: b if a is NO_VALUE else a if b is NO_VALUE else _smaller(a, b), 2, 1),
+    "clip": np.frompyfunc(lambda x, low, high: _smaller(_larger(x, low), high), 3, 1),
+    "logaddexp": np.frompyfunc(_log_add_exp, 2, 1, identity=MINUS_INFINITE),
+    "logaddexp2": np.frompyfunc(_log_add_exp2, 2, 1, identity=MINUS_INFINITE),
+    "hypot": np.frompyfunc(_hypot, 2, 1),
+    "ldexp": np.frompyfunc(lambda a, b: a * _power(arb(2), b), 2, 1),
+    "square": np.frompyfunc(lambda c: c * c, 1, 1),
+    "reciprocal": _reciprocal,
+    "exp": _unary(lambda b: _known(b.exp()), INFINITE, arb(0)),
+    "exp2": _unary(lambda b: _known((b * arb.const_log2()).exp()), INFINITE, arb(0)),
+    "expm1": _unary(lambda b: _known(b.expm1()), INFINITE, arb(-1)),
+    "log": _unary(_log_by(lambda b: b.log(), 0), INFINITE, NO_VALUE),
+    "log2": _unary(_log_by(lambda b: b.log() / arb.const_log2(), 0), INFINITE, NO_VALUE),
+    "log10": _unary(_log_by(lambda b: b.log() / arb.const_log10(), 0), INFINITE, NO_VALUE),
+    "log1p": _unary(_log_by(lambda b: b.log1p(), -1), INFINITE, NO_VALUE),
+    "sqrt": _unary(_sqrt, INFINITE, NO_VALUE),
+    "cbrt": _unary(lambda b: b.root(3) if b >= 0 else -(-b).root(3) if b < 0 else UNDECIDED, INFINITE, MINUS_INFINITE),
+    "tanh": _unary(lambda b: b.tanh(), arb(1), arb(-1)),
+    "sinh": _unary(lambda b: _known(b.sinh()), INFINITE, MINUS_INFINITE),
+    "cosh": _unary(lambda b: _known(b.cosh()), INFINITE, INFINITE),
+    "sin": _unary(lambda b: b.sin(), NO_VALUE, NO_VALUE),
+    "cos": _unary(lambda b: b.cos(), NO_VALUE, NO_VALUE),
+    "sign": _unary(_sign, arb(1), arb(-1)),
+    "floor": _unary(_whole(lambda b: b.floor()), INFINITE, MINUS_INFINITE),
+    "ceil": _unary(_whole(lambda b: b.ceil()), INFINITE, MINUS_INFINITE),
+    "rint": _unary(_nearest_whole, INFINITE, MINUS_INFINITE),
+}
+"""NumPy's ufuncs on arrays of cells, by name, with all of their methods; what is not here is not followed."""

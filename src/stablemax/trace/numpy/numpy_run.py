@@ -1,0 +1,135 @@
+"""NumPy code run beside its exact shadow, at a precision that decides every digit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import flint
+import numpy as np
+
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import FLOAT64
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.numpy.array_makers import following
+from stablemax.trace.numpy.shadow_array import ShadowArray
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
+from stablemax.trace.numpy.tape import Tape
+from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
+from stablemax.trace.source_lines import scalar_conversions
+from stablemax.trace.traced_code import Code, boundary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.formats import Array
+
+
+@dataclass(frozen=True)
+class NumpyCode(Subject):
+    """NumPy code and its input."""
+
+    #: Which files and modules are the traced code.
+    code: Code = field(default_factory=Code)
+
+    backend = "numpy"
+
+    def plain(self) -> Run:
+        """Run the code and measure nothing."""
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False))
+
+    def observed(self) -> Run:
+        """Run the code and observe each operation, with as many bits as the digits of its result take."""
+        return run_decided(self.function, self._arguments, Tape(self.code))
+
+    def rounded(self, run: Run, count: int) -> Run:
+        """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False, rounded_to=count), run.bits)
+
+    def forgotten(self, run: Run, count: int) -> Run:
+        """Repeat a run; the shadow starts again from the values that its first operations gave."""
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False, forgotten_to=count), run.bits)
+
+    def suspects(self, run: Run) -> tuple[str, ...]:
+        """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
+        return scalar_conversions(run.functions)
+
+    @property
+    def _arguments(self) -> tuple[Array, ...]:
+        return (self.logits,) if self.second is None else (self.logits, self.second)
+
+
+def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = FIRST_BITS) -> Run:
+    """Run a function of arrays once, on copies, so that it may work in place.
+
+    Arrays of a number format are shadowed, labels are handed on as they are.
+    """
+    with flint.ctx.workprec(bits), np.errstate(all="ignore"):
+        given = tuple(_shadowed(a, tape) for a in arguments)
+        with following(tape), _quiet():
+            try:
+                result = boundary(lambda: function(*given))
+            except Exception as error:
+                raise StablemaxError(*raised(error, tape.follows)) from error
+        value, exact = _apart(result, tape)
+        tape.close()
+        if exact is None and not tape.not_followed:
+            last = tape.steps[-1].line if tape.steps else 0
+            tape.not_followed["the result" + (f", after line {last}" if last else "")] = None
+    return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
+
+
+def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> Run:
+    """Run a function, and once more with more bits where a digit of its exact result is open."""
+    run = run_once(function, arguments, tape.fresh())
+    if run.exact is None:
+        return run
+    fmt = cells.format_or_none(run.value.dtype) or FLOAT64
+    with flint.ctx.workprec(FIRST_BITS):
+        is_open = cells.is_undecided(run.exact, fmt.precision + SPARE_BITS).any()
+    return run_once(function, arguments, tape.fresh(), MORE_BITS) if is_open else run
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what the function prints and warns of: it is run many times."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _shadowed(argument: Any, tape: Tape) -> Any:
+    if isinstance(argument, np.ndarray) and cells.format_or_none(argument.dtype) is not None:
+        values = argument.copy()
+        return shadow(values, cells.cells_of(values), tape, ShadowArray)
+    return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+
+def _apart(result: Any, tape: Tape) -> tuple[Array, Array | None]:
+    """Split what the function returned into values and cells."""
+    if isinstance(result, Shadowed):
+        return np.asarray(plain(result)), exact_of(result)
+    if isinstance(result, (list, tuple)):
+        with contextlib.suppress(ValueError, TypeError):
+            value = np.asarray(plain(result))
+            exact = np.array(shadow_tree(result, tape), dtype=object)
+            if cells.format_or_none(value.dtype) is not None and exact.shape == value.shape:
+                return value, cells.settled(exact)
+    if isinstance(result, (int, float, np.generic, np.ndarray)) and not isinstance(result, bool):
+        value = np.asarray(result)
+        known = tape.known(result) if isinstance(result, float) else None
+        if known is not None:
+            return value, cells.as_array(known)
+        if value.dtype.kind in "iuf" or cells.format_or_none(value.dtype) is not None:
+            return value, None
+    raise StablemaxError(
+        f"the traced function returns {shown(type(result).__name__)}, not an array of real numbers",
+        "return the result as a NumPy array",
+    )

@@ -1,0 +1,154 @@
+"""The `xp` of a variant under trace: each of its operations is one operation of the trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flint import arb
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.formats import FLOAT64
+from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
+from stablemax.trace.numpy.exact_functions import COMPUTED
+from stablemax.trace.numpy.shadow_array import ShadowArray
+from stablemax.trace.numpy.shadowed import Shadowed, carrier, operate, plain, shadow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
+    from stablemax.trace.numpy.tape import Tape
+
+
+@dataclass(frozen=True)
+class ShadowArithmetic(Arithmetic):
+    """An arithmetic whose every operation also runs on the shadow.
+
+    A sum is one operation here, however the policy adds; so is a compensated one.
+    """
+
+    #: The record of the run.
+    tape: Tape | None = None
+
+    @cached_property
+    def wider(self) -> ShadowArithmetic:
+        """Float64, under the same trace."""
+        return ShadowArithmetic(FLOAT64, tape=self.tape)
+
+    @property
+    def log2e(self) -> Any:
+        """``log2(e)``: rounded to the format, and the number itself as its shadow."""
+        assert self.tape is not None, "a variant is traced with a tape"
+        return shadow(Arithmetic(self.format).log2e, as_array(1 / arb.const_log2()), self.tape, ShadowArray)
+
+    @property
+    def _plain(self) -> Arithmetic:
+        return Arithmetic(self.format, self.accumulation)
+
+    def _run(self, name: str, *inputs: Any, exactly: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
+        """Run a method of the plain arithmetic, and on cells `exactly`, or else the ufunc of that name."""
+        method = partial(getattr(self._plain, name), **kwargs)
+        if not any(isinstance(i, Shadowed) for i in inputs):
+            return method(*inputs)
+        return operate(carrier(inputs), name, method, exactly or EXACT[name], inputs)
+
+    def array(self, values: Any) -> Any:
+        """Round values to the format."""
+        return values if isinstance(values, Shadowed) and values.dtype == self.format.dtype else self.narrow(values)
+
+    def exp(self, x: Array) -> Any:
+        """``e**x``."""
+        return self._run("exp", x)
+
+    def exp2(self, x: Array) -> Any:
+        """``2**x``."""
+        return self._run("exp2", x)
+
+    def log(self, x: Array) -> Any:
+        """Natural logarithm."""
+        return self._run("log", x)
+
+    def log1p(self, x: Array) -> Any:
+        """``log(1 + x)``."""
+        return self._run("log1p", x)
+
+    def max(self, x: Array) -> Any:
+        """Maximum of each row."""
+        return self._run("max", x, exactly=lambda c: COMPUTED["max"](c, -1, keepdims=True))
+
+    def sum(self, x: Array, *, axis: int | None = -1) -> Any:
+        """Sum over the last axis or over everything, kept."""
+
+        def exactly(c: Array) -> Array:
+            total = as_array(COMPUTED["sum"](c, axis, keepdims=True))
+            return total.reshape(1, 1) if axis is None else total
+
+        return self._run("sum", x, exactly=exactly, axis=axis)
+
+    def mean(self, x: Array) -> Any:
+        """Mean of a vector."""
+        return self._run("mean", x, exactly=COMPUTED["mean"])
+
+    def compensated_sum(self, x: Array, work: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
+        """Sum of each row, its rounding errors kept."""
+        return self._run("compensated_sum", x, exactly=lambda c: COMPUTED["sum"](c, -1, keepdims=True))
+
+    def over_sum(self, x: Array, e: Array, divisor: float, out: Array | None = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
+        """``x / (sum(e) * divisor)``."""
+
+        def exactly(x: Array, e: Array) -> Any:
+            return EXACT["divide"](x, COMPUTED["sum"](e, -1, keepdims=True) * as_cell(divisor))
+
+        if not isinstance(x, Shadowed) and not isinstance(e, Shadowed):
+            return self._plain.over_sum(x, e, divisor)
+        return operate(
+            carrier(x, e), "over_sum", lambda x, e: self._plain.over_sum(x.copy(), e, divisor), exactly, (x, e)
+        )
+
+    def shifted_exp(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
+        """``exp(x - c)``; the shadow subtracts the very c that the values do."""
+        if not isinstance(x, Shadowed):
+            return self._plain.shifted_exp(x)
+        c = self._offset(plain(x))
+        return self._run("shifted_exp", x, exactly=lambda cells: EXACT["exp"](np.subtract(cells, c)))
+
+    def _offset(self, x: Array) -> Array:
+        """Return c of `shift`, which is constant along a row, as cells: x minus d and r where x is largest."""
+        d, r = self._plain.shift(x)
+        at = np.argmax(x, axis=-1)[..., None]
+        top, head, rest = (cells_of(np.take_along_axis(a, at, axis=-1)) for a in (x, d, r))
+        finite = np.isfinite(np.take_along_axis(x, at, axis=-1).astype(np.float64))
+        return np.where(finite, top - head - rest, as_cell(0))
+
+    def odds(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
+        """Sum of the other exponentials of each row over the largest."""
+        top, others = self.take_max(self.shifted_exp(x), x)
+        return self.compensated_sum(others) / top
+
+    def maximum(self, x: Array, y: Array) -> Any:
+        """Larger of two; NaN wins."""
+        return self._run("maximum", x, y)
+
+    def minimum(self, x: Array, y: Array) -> Any:
+        """Smaller of two; NaN wins."""
+        return self._run("minimum", x, y)
+
+    def take(self, values: Array, columns: Array) -> Any:
+        """One value of each row, as a column."""
+        return values[np.arange(len(values)), columns][:, None]
+
+    def divided(self, x: Array, divisor: float) -> Any:
+        """Divide by a number that need not exist in the format."""
+        if not isinstance(x, Shadowed):
+            return self._plain.divided(x, divisor)
+        divided = partial(self._plain.divided, divisor=divisor)
+        return operate(x, "divide", divided, lambda c: EXACT["divide"](c, as_cell(divisor)), (x,))
+
+    def narrow(self, x: Array) -> Any:
+        """Round float64 to the format."""
+        if not isinstance(x, Shadowed) or x.dtype == self.format.dtype:
+            return self.format.cast(x) if not isinstance(x, Shadowed) else x
+        return self._run("narrow", x, exactly=lambda c: c)

@@ -1,0 +1,397 @@
+"""A shadowed array that behaves as NumPy's own: protocols, operators, methods."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flint import arb
+
+from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
+from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, VALUES
+from stablemax.trace.numpy.shadowed import (
+    Shadowed,
+    carrier,
+    exact_of,
+    is_fancy,
+    move,
+    narrows,
+    operate,
+    plain,
+    plain_array,
+    shadow,
+    shadow_tree,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.trace.numpy.tape import Tape
+
+
+class ShadowArray(Shadowed):
+    """What the traced code gets in place of an array."""
+
+    # --- protocols ------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Run a ufunc, or one of its methods, on the values and on the shadow."""
+        like = carrier(inputs, kwargs)
+        tape = like.tape
+        run = getattr(ufunc, method)
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if method == "at":
+            return _at(tape, name, ufunc, inputs)
+        target = kwargs.pop("out", None)
+        out = target[0] if target else None
+        exactly = _exact_ufunc(tape, ufunc, method, kwargs, out)
+        given = {} if target is None else {"out": plain(target)}
+        return operate(like, name, functools.partial(run, **given, **plain(kwargs)), exactly, inputs, out=out)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        """Run a NumPy function on the values and on the shadow."""
+        like = carrier(args, kwargs)
+        tape = like.tape
+        name = f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
+        if name in COMPUTED and not (name == "where" and len(args) < 3):
+            return operate(like, name, func, COMPUTED[name], args, kwargs, kwargs.get("out"))
+        if name in MOVED:
+            return move(like, name, func, func, args, kwargs)
+        if name == "nan_to_num":
+            exactly = _nan_to_num(func, np.array(plain(args[0])), *plain(args[1:]), **plain(kwargs))
+            return operate(like, name, func, exactly, args, kwargs)
+        if name == "sort":
+            axis = args[1] if len(args) > 1 else kwargs.get("axis", -1)
+            return _sorted(args[0], axis)
+        if name == "apply_along_axis":
+            return _along_axis(tape, *args, **kwargs)
+        result = func(*plain(args), **plain(kwargs))
+        if name in LIKE:
+            return shadow(result, cells_of(result), tape, ShadowArray)
+        if name not in VALUES:
+            tape.lose_call(f"np.{name}()")
+        return result
+
+    # --- places ---------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Any:
+        index = plain(index)
+        exact = exact_of(self)
+        if is_fancy(index):
+            return operate(self, "index", lambda a: a[index], lambda e: e[index], (self,))
+        return shadow(plain_array(self)[index], as_array(exact[index]), self.tape, ShadowArray)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        index, exact = plain(index), exact_of(self)
+        fresh = shadow_tree(value, self.tape)
+        given = np.asarray(plain(value))
+        values = plain_array(self)
+        values[index] = given
+        new = as_array(settled(np.asarray(fresh, dtype=object)))
+        if isinstance(value, Shadowed) and narrows(given.dtype, self.dtype):
+            shape = values[index].shape
+            there = np.broadcast_to(new, shape)
+            value_there, new = self.tape.finish(
+                "assign", np.asarray(values[index]), there, there, [(np.broadcast_to(given, shape), there)]
+            )
+            values[index] = value_there
+        exact[index] = new if new.ndim else new[()]
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    # --- numbers --------------------------------------------------------------------------------
+
+    def __float__(self) -> float:
+        return self.tape.hand_out(float(plain(self)), exact_of(self).reshape(-1)[0], "float()")
+
+    def item(self, *place: Any) -> Any:
+        """One cell as a Python float."""
+        values = np.arange(self.size).reshape(self.shape)
+        at = values.item(*place)
+        return self.tape.hand_out(float(plain_array(self).reshape(-1)[at]), exact_of(self).reshape(-1)[at], "item()")
+
+    def tolist(self) -> Any:
+        """All cells as Python floats, in nested lists."""
+        if self.ndim == 0:
+            return self.tape.hand_out(float(plain(self)), exact_of(self)[()], "tolist()")
+        return [row.tolist() for row in self]
+
+    def __int__(self) -> int:
+        self.tape.lose_call("int()")
+        return int(plain(self))
+
+    def __complex__(self) -> complex:
+        self.tape.lose_call("complex()")
+        return complex(plain(self))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        self.tape.lose_call("round()")
+        return round(plain(self), digits) if digits is not None else round(plain(self))
+
+    def __bool__(self) -> bool:
+        return bool(plain(self))
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(plain(self))
+
+    def __repr__(self) -> str:
+        return repr(plain(self))
+
+    def __str__(self) -> str:
+        return str(plain(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(plain(self), spec)
+
+    def __reduce__(self) -> Any:
+        self.tape.lose_call("pickle")
+        return np.asarray(plain(self)).__reduce__()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    # --- methods that need more than the tables below ---------------------------------------------
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        """Convert, rounding where the dtype is narrower."""
+        wanted = np.dtype(dtype)
+        if format_or_none(wanted) is None:
+            self.tape.lose_call("astype()")
+            return plain(self).astype(dtype, *args, **kwargs)
+        if wanted == self.dtype and kwargs.get("copy") is False:
+            return self
+
+        def convert(values: Any) -> Any:
+            return values.astype(dtype, *args, **kwargs)
+
+        if narrows(self.dtype, wanted):
+            return operate(self, "astype", convert, lambda e: e, (self,))
+        return shadow(convert(plain(self)), exact_of(self).copy(), self.tape, ShadowArray)
+
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        """Look at the same memory; as another dtype or class the shadow is lost."""
+        if not args and not kwargs:
+            return shadow(plain_array(self), exact_of(self), self.tape, ShadowArray)
+        self.tape.lose_call("view()")
+        return plain_array(self).view(*args, **kwargs)
+
+    def fill(self, value: Any) -> None:
+        """Set every cell."""
+        self[...] = value
+
+    def sort(self, axis: Any = -1, *_how: Any, **_kwargs: Any) -> None:
+        """Sort in place, the shadow as the values."""
+        ordered = _sorted(self, axis)
+        self[...] = ordered
+
+    def partition(self, kth: Any, axis: Any = -1, *_how: Any, **_kwargs: Any) -> None:
+        """Partition in place, the shadow as the values."""
+        places = np.argpartition(plain_array(self), kth, axis=axis)
+        exact = np.take_along_axis(exact_of(self), places, axis=axis)
+        values = np.take_along_axis(plain_array(self), places, axis=axis)
+        plain_array(self)[...] = values
+        exact_of(self)[...] = exact
+
+    def put(self, places: Any, values: Any, mode: Any = "raise") -> None:
+        """Set cells of the flattened array."""
+        plain_array(self).put(places, plain(values), mode)
+        exact_of(self).put(places, settled(np.asarray(shadow_tree(values, self.tape), dtype=object)), mode)
+
+    @property
+    def flat(self) -> Any:
+        """The cells in a row: a view where the memory allows it."""
+        return self.reshape(-1)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.reshape(-1)[...] = value
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - NumPy's name
+        """The axes reversed."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Any:  # noqa: N802 - NumPy's name
+        """The last two axes exchanged."""
+        return self.swapaxes(-1, -2)
+
+    @property  # type: ignore[misc]  # NumPy lets it be set
+    def real(self) -> Any:
+        """The array: it is real."""
+        return self
+
+
+_ROUNDING_OPTIONS = ("dtype", "casting", "order", "subok", "signature")
+
+
+def _exact_ufunc(
+    tape: Tape, ufunc: np.ufunc, method: str, kwargs: dict[str, Any], out: Any
+) -> Callable[..., Any] | None:
+    """The same call on cells; None where there is none."""
+    exact = EXACT.get(ufunc.__name__)
+    if exact is None or ufunc.nout != 1:
+        return None
+    options = {k: shadow_tree(v, tape) for k, v in kwargs.items() if k not in _ROUNDING_OPTIONS}
+    where = options.pop("where", True)
+    if where is True:
+        if options.get("initial", 0) is None:
+            del options["initial"]
+        return lambda *xs: getattr(exact, method)(*xs, **options)
+    if method == "reduce":
+        identity = {"add": arb(0), "multiply": arb(1)}.get(ufunc.__name__, exact.identity)
+        return lambda *xs: exact.reduce(*xs, **{"initial": identity, **options, "where": where})
+    if not isinstance(out, Shadowed):
+        return None
+    # The cells that the mask leaves out keep what was there.
+    before = exact_of(out).copy()
+    return lambda *xs: np.where(where, exact(*xs, **options), before)
+
+
+def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None:
+    """``ufunc.at``: unbuffered, in place."""
+    target, places, *operands = inputs
+    exact = EXACT.get(ufunc.__name__)
+    if not isinstance(target, Shadowed):
+        tape.lose_call(f"{name} on an array from outside")
+        ufunc.at(target, plain(places), *plain(tuple(operands)))
+        return
+    before = plain_array(target).copy()
+    local = cells_of(before)
+    ufunc.at(plain_array(target), plain(places), *plain(tuple(operands)))
+    values = plain_array(target)
+    if exact is None:
+        tape.lose_call(name)
+        exact_of(target)[...] = cells_of(values)
+        return
+    exact.at(local, plain(places), *(cells_of(np.asarray(plain(o))) for o in operands))
+    exact.at(exact_of(target), plain(places), *shadow_tree(tuple(operands), tape))
+    changed, cells_now = tape.finish(name, values, exact_of(target), local, [(before, cells_of(before))])
+    if changed is not values:
+        values[...] = changed
+    exact_of(target)[...] = cells_now
+
+
+def _nan_to_num(func: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+    """``np.nan_to_num`` on cells: finite numbers keep their shadow, what replaces the others is exact."""
+    is_finite = np.isfinite(values.astype(np.float64))
+    replaced = cells_of(func(values, *args, **kwargs))
+    return lambda x, *_args, **_kwargs: np.where(is_finite, x, replaced)
+
+
+def _sorted(array: Any, axis: int | None) -> Any:
+    if axis is None:
+        array, axis = array.reshape(-1), -1
+    places = np.argsort(plain_array(array), axis=axis, kind="stable")
+    exact = np.take_along_axis(exact_of(array), places, axis=axis)
+    return shadow(np.sort(plain_array(array), axis=axis), exact, array.tape, ShadowArray)
+
+
+def _along_axis(tape: Tape, function: Any, axis: int, array: Any, *args: Any, **kwargs: Any) -> Any:
+    """``np.apply_along_axis``, slice by slice."""
+    lanes = np.moveaxis(array, axis, -1)
+    results = [function(lanes[i], *args, **kwargs) for i in np.ndindex(*lanes.shape[:-1])]
+    values = np.stack([np.asarray(plain(r)) for r in results])
+    exact = np.stack([as_array(shadow_tree(r, tape)) for r in results])
+    shape = (*lanes.shape[:-1], *values.shape[1:])
+    whole = shadow(values.reshape(shape), settled(exact.reshape(shape)), tape, ShadowArray)
+    # The results of a slice stand where the slice stood.
+    return np.moveaxis(
+        whole, range(lanes.ndim - 1, whole.ndim), range(axis % lanes.ndim, axis % lanes.ndim + values.ndim - 1)
+    )
+
+
+# --- operators and methods, from tables ---------------------------------------------------------
+
+_BINARY = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "pow": operator.pow,
+    "matmul": operator.matmul,
+}
+_UFUNC = {"sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power"}
+_NUMBERS = (np.ndarray, np.generic, int, float, list, tuple)
+
+
+def _operators(name: str, run: Callable[[Any, Any], Any]) -> None:
+    ufunc = _UFUNC.get(name, name)
+    exact = EXACT[ufunc]
+    in_place = getattr(operator, f"i{name}")
+
+    def forward(self: ShadowArray, other: Any) -> Any:
+        if not isinstance(other, _NUMBERS):
+            return NotImplemented
+        return operate(self, ufunc, run, exact, (self, other))
+
+    def reflected(self: ShadowArray, other: Any) -> Any:
+        if not isinstance(other, _NUMBERS):
+            return NotImplemented
+        return operate(self, ufunc, run, exact, (other, self))
+
+    def updated(self: ShadowArray, other: Any) -> Any:
+        if self.is_scalar:
+            return run(self, other)
+        return operate(self, ufunc, in_place, exact, (self, other), out=self)
+
+    for prefix, method in (("", forward), ("r", reflected), ("i", updated)):
+        setattr(ShadowArray, f"__{prefix}{name}__", method)
+
+
+def _sign_operator(name: str, ufunc: str, run: Callable[[Any], Any]) -> None:
+    def method(self: ShadowArray) -> Any:
+        return operate(self, ufunc, run, EXACT[ufunc], (self,))
+
+    setattr(ShadowArray, name, method)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda array, *args, **kwargs: getattr(array, name)(*args, **kwargs)
+
+
+def _computing_method(name: str) -> None:
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        return operate(self, name, _method(name), COMPUTED[name], (self, *args), kwargs, kwargs.get("out"))
+
+    setattr(ShadowArray, name, method)
+
+
+def _moving_method(name: str) -> None:
+    def on_cells(cells: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(as_array(cells), name)(*args, **kwargs)
+
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        return move(self, name, _method(name), on_cells, (self, *args), kwargs)
+
+    setattr(ShadowArray, name, method)
+
+
+def _value_method(name: str, *, loses: bool = False) -> None:
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        if loses:
+            self.tape.lose_call(f"{name}()")
+        return getattr(plain(self), name)(*plain(args), **plain(kwargs))
+
+    setattr(ShadowArray, name, method)
+
+
+for _name, _run in _BINARY.items():
+    _operators(_name, _run)
+_sign_operator("__neg__", "negative", operator.neg)
+_sign_operator("__pos__", "positive", operator.pos)
+_sign_operator("__abs__", "absolute", operator.abs)
+for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "cumsum", "cumprod", "clip", "round", "trace", "dot"):
+    _computing_method(_name)
+for _name in ("reshape", "transpose", "swapaxes", "squeeze", "ravel", "flatten", "copy", "__copy__", "take", "repeat",
+              "diagonal", "compress"):  # fmt: skip
+    _moving_method(_name)
+for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "choose"):
+    _value_method(_name, loses=True)
+for _name in ("argmax", "argmin", "argsort", "argpartition", "all", "any", "nonzero", "searchsorted"):
+    _value_method(_name)

@@ -1,0 +1,246 @@
+"""An array that carries, beside its values, the exact numbers that they stand for, and how both are computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from stablemax.formats import FLOAT64
+from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
+from stablemax.trace.numpy.exact_functions import NotFollowedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
+    from stablemax.trace.numpy.tape import Tape
+
+    Kind = TypeVar("Kind", bound="Shadowed")
+
+_UNFOLLOWABLE = (NotFollowedError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError)
+
+
+class Shadowed(np.ndarray):
+    """Values with a shadow.
+
+    The array's own memory holds the values, computed by NumPy itself on plain arrays, so that they are
+    those of an ordinary run bit for bit. A view of the values has a view of the cells, so that what is
+    written through it reaches both.
+    """
+
+    #: Cells of the array's shape; None until they are asked for: then they are the values.
+    exact: Array | None
+    #: The record of the run.
+    tape: Tape
+    #: The array stands for a NumPy scalar: it has no dimensions, and is never changed in place.
+    is_scalar: bool
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.exact = None
+        self.tape = getattr(source, "tape", None)  # type: ignore[assignment]
+        self.is_scalar = False
+        if isinstance(source, Shadowed):
+            # Everything that is followed is made of plain arrays: NumPy made this one by itself.
+            self.tape.lose_call("an array that NumPy made of a traced one")
+
+
+def plain_array(array: Shadowed) -> Array:
+    """Return the values as an ordinary array on the same memory."""
+    return np.ndarray.view(array, np.ndarray)
+
+
+def plain(thing: Any) -> Any:
+    """Take the shadows off an argument: arrays, scalars, and sequences of them."""
+    if isinstance(thing, Shadowed):
+        values = plain_array(thing)
+        return values[()] if thing.is_scalar else values
+    if type(thing) in (list, tuple):
+        return type(thing)(plain(t) for t in thing)
+    if type(thing) is dict:
+        return {k: plain(v) for k, v in thing.items()}
+    return thing
+
+
+def exact_of(array: Shadowed) -> Array:
+    """Return the cells of an array; one without them starts from its values.
+
+    A fresh array gets its cells when they are first asked for: ``numpy.random`` makes an empty one and
+    fills it unseen.
+    """
+    if array.exact is None:
+        array.exact = cells_of(plain_array(array))
+    return array.exact
+
+
+def shadow(value: Any, exact: Array | None, tape: Tape, kind: type[Shadowed]) -> Any:
+    """Put values and cells together; values that are not of a number format stay plain."""
+    values = np.asarray(value)
+    if format_or_none(values.dtype) is None:
+        return value
+    array = np.ndarray.view(values, kind)
+    array.exact, array.tape, array.is_scalar = exact, tape, isinstance(value, np.generic)
+    if array.is_scalar and exact is not None:
+        array.exact = exact.copy()
+    return array
+
+
+def operate(
+    like: Shadowed,
+    name: str,
+    function: Callable[..., Any],
+    exactly: Callable[..., Any] | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    out: Any = None,
+) -> Any:
+    """Run an operation on the values, and exactly on their cells, and record it.
+
+    One of its arguments, `like`, has the tape, and the class of the result. In arguments for `exactly` shadowed arrays
+    and floats become cells; it is None for an operation that has no exact form.
+    """
+    tape, kwargs = like.tape, kwargs or {}
+    read = {k: v for k, v in kwargs.items() if k != "out"}
+    shadows = shadow_tree((args, read), tape)
+    inputs = _arrays((args, read), whole_numbers=name in EXACT)
+    if out is not None:  # the inputs may be overwritten
+        inputs = [(values.copy(), exact) for values, exact in inputs]
+    here = _local_tree((args, read)) if tape.watch else None
+    result = function(*plain(args), **plain(kwargs))
+    value = np.asarray(plain(result))
+    if format_or_none(value.dtype) is None:
+        if exactly is None and value.dtype.kind in "fc":
+            tape.lose_call(name)
+        return result
+    try:
+        if exactly is None:
+            raise NotFollowedError(name)
+        exact = settled(exactly(*shadows[0], **shadows[1]))
+        local = settled(exactly(*here[0], **here[1])) if here is not None else None
+        if exact.shape != value.shape:
+            exact = np.broadcast_to(exact, value.shape).copy()
+    except _UNFOLLOWABLE:
+        tape.lose_call(name)
+        if isinstance(out, Shadowed):
+            exact_of(out)[...] = cells_of(value)
+            return out
+        return result
+    if local is not None and local.shape != value.shape:
+        local = np.broadcast_to(local, value.shape)
+    changed, exact = tape.finish(name, value, exact, local, inputs)
+    if out is None:
+        if changed is not value:
+            result = changed[()] if isinstance(result, np.generic) else changed
+        return shadow(result, exact, tape, type(like))
+    if not isinstance(out, Shadowed):
+        tape.lose_call(f"{name} into an array from outside")
+        return result
+    if changed is not value:
+        plain_array(out)[...] = changed
+    exact_of(out)[...] = exact
+    return out
+
+
+def move(
+    like: Shadowed,
+    name: str,
+    function: Callable[..., Any],
+    on_cells: Callable[..., Any],
+    args: Any,
+    kwargs: dict[str, Any],
+) -> Any:
+    """Run a function that only moves numbers on the values and on their cells; it is not recorded."""
+    tape, kind = like.tape, type(like)
+    result = function(*plain(args), **plain(kwargs))
+    try:
+        options = {k: v for k, v in kwargs.items() if k != "dtype"}
+        exact = on_cells(*shadow_tree(args, tape), **shadow_tree(options, tape))
+    except _UNFOLLOWABLE:
+        tape.lose_call(f"np.{name}()")
+        return result
+    if isinstance(result, (list, tuple)):
+        pairs = zip(result, exact, strict=True)
+        return type(result)(shadow(r, settled(e), tape, kind) for r, e in pairs)
+    out = kwargs.get("out")
+    if isinstance(out, Shadowed):
+        return out
+    return None if result is None else shadow(result, settled(exact), tape, kind)
+
+
+# --- what an operation gets ---------------------------------------------------------------------
+
+
+def _map(thing: Any, on_shadowed: Callable[[Shadowed], Any], tape: Tape | None) -> Any:
+    """Turn shadows and floats into cells, wherever they are in an argument."""
+    if isinstance(thing, Shadowed):
+        cells = on_shadowed(thing)
+        return cells if cells.ndim else cells[()]
+    if type(thing) in (list, tuple):
+        return type(thing)(_map(t, on_shadowed, tape) for t in thing)
+    if type(thing) is dict:
+        return {k: _map(v, on_shadowed, tape) for k, v in thing.items()}
+    if isinstance(thing, (float, np.floating)):
+        known = tape.known(thing) if tape is not None and isinstance(thing, float) else None
+        return as_cell(thing) if known is None else known
+    if isinstance(thing, (np.ndarray, np.generic)) and format_or_none(thing.dtype) is not None:
+        return cells_of(thing) if thing.ndim else as_cell(thing)
+    return thing
+
+
+def shadow_tree(thing: Any, tape: Tape) -> Any:
+    """Turn an argument into the cells that it stands for."""
+    return _map(thing, exact_of, tape)
+
+
+def _local_tree(thing: Any) -> Any:
+    """Turn an argument into cells of its values."""
+    return _map(thing, lambda a: cells_of(plain_array(a)), None)
+
+
+def _arrays(thing: Any, *, whole_numbers: bool) -> list[tuple[Array, Array]]:
+    """Collect the arrays and numbers of an argument, with their cells.
+
+    A whole number may be an operand or an axis: `whole_numbers` tells which.
+    """
+    if isinstance(thing, Shadowed):
+        return [(plain_array(thing), exact_of(thing))]
+    if type(thing) in (list, tuple):
+        return [a for t in thing for a in _arrays(t, whole_numbers=whole_numbers)]
+    if type(thing) is dict:
+        return [a for t in thing.values() for a in _arrays(t, whole_numbers=False)]
+    if isinstance(thing, (int, float, np.ndarray, np.generic)):
+        values = np.asarray(thing)
+        if format_or_none(values.dtype) is not None or (whole_numbers and values.dtype.kind in "iu"):
+            return [(values, cells_of(values))]
+    return []
+
+
+def carrier(*things: Any) -> Shadowed:
+    """Return the first shadowed array of some arguments."""
+    shadowed = _first_shadowed(things)
+    assert shadowed is not None, "NumPy calls the protocols of arguments only"
+    return shadowed
+
+
+def _first_shadowed(thing: Any) -> Shadowed | None:
+    if isinstance(thing, Shadowed):
+        return thing
+    if isinstance(thing, dict):
+        thing = tuple(thing.values())
+    if isinstance(thing, (list, tuple)):
+        return next((s for s in map(_first_shadowed, thing) if s is not None), None)
+    return None
+
+
+def is_fancy(index: Any) -> bool:
+    """Tell an index that picks cells from one that gives a view."""
+    indices = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, (list, np.ndarray)) for i in indices)
+
+
+def narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Tell whether a conversion may round."""
+    a, b = format_or_none(source), format_or_none(target)
+    if a is None or b is None:
+        return b is not None and b is not FLOAT64 and source.kind in "iu"
+    return a.precision > b.precision or a.emax > b.emax or a.emin < b.emin

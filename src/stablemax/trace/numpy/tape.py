@@ -1,0 +1,210 @@
+"""What ran, in order: every operation with the line that called it."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import linecache
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.operations import NAMES
+from stablemax.trace import exact_cells as cells
+from stablemax.trace.observation import Observation, Record, Site
+from stablemax.trace.observe import Ran, observe
+from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, FrameType
+
+    from stablemax.formats import Array, Format
+
+_VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
+_TRACE = str(Path(PACKAGE, "trace"))
+_NUMPY = str(Path(np.__file__).parent)
+_LONGEST_EXPRESSION = 60
+
+
+class Owner(enum.Enum):
+    """Whose code a file is."""
+
+    TRACED = "the traced code"
+    PACKAGE = "this package, without the tracer"
+    TRACER = "the tracer, and NumPy"
+    LIBRARY = "any other library"
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """An operation that waits to be measured."""
+
+    ran: Ran
+    format: Format
+    value: Array
+    exact: Array
+    local: Array
+    inputs: list[tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class _HandedOut:
+    """A Python float that the traced code was given, the cell that it stands for, and the call that asked for it."""
+
+    value: float
+    cell: Any
+    call: str
+
+
+@dataclass
+class Tape:
+    """The record of one run, and what to change in it."""
+
+    #: The traced code, traced even where it is installed.
+    code: Code = field(default_factory=Code)
+    #: Measure every operation; without, only the shadow is kept.
+    watch: bool = True
+    #: So many operations, from the first, give the exact value, rounded once, in place of their own.
+    rounded_to: int = 0
+    #: After so many operations the shadow starts again from the values.
+    forgotten_to: int = 0
+    count: int = 0
+    steps: list[Observation] = field(default_factory=list)
+    records: dict[tuple[Any, ...], Record] = field(default_factory=dict)
+    codes: dict[CodeType, None] = field(default_factory=dict)
+    not_followed: dict[str, None] = field(default_factory=dict)
+    #: Floats that were handed out, by identity, and which of them came back.
+    handed: dict[int, _HandedOut] = field(default_factory=dict)
+    recovered: set[int] = field(default_factory=set)
+    _taken: list[_Taken] = field(default_factory=list)
+    _owners: dict[str, Owner] = field(default_factory=dict)
+
+    def fresh(self) -> Tape:
+        """Return an empty tape with the same instructions."""
+        return Tape(self.code, self.watch, self.rounded_to, self.forgotten_to)
+
+    def finish(
+        self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
+    ) -> tuple[Array, Array]:
+        """Record one operation; return its value and shadow, changed as the tape says."""
+        fmt = cells.format_or_none(value.dtype)
+        assert fmt is not None, "only results in a number format are recorded"
+        index = self.count
+        self.count += 1
+        if index < self.rounded_to:
+            value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
+        site = self.site()
+        if self.watch:
+            # Measured after the run: what runs now sees NumPy's functions replaced, and what is written
+            # here may be changed in place before that.
+            copies = [(v.copy(), c.copy()) for v, c in inputs]
+            local = exact.copy() if local is None else local
+            self._taken.append(_Taken(Ran(name, site, index), fmt, value.copy(), exact.copy(), local, copies))
+        if index < self.forgotten_to:
+            exact = cells.cells_of(value)
+        return value, exact
+
+    def lose_call(self, otherwise: str) -> None:
+        """Record that the shadow ends at the running call, named by its source, ``math.exp(x[0])``, or `otherwise`."""
+        self.not_followed.setdefault(self._running_call(otherwise))
+
+    def hand_out(self, value: float, cell: Any, otherwise: str) -> float:
+        """Give a Python float to the traced code.
+
+        What becomes of it is not seen, but the very object is recognised when it comes back: ``return float(loss)``
+        loses nothing. A float that never comes back is not followed.
+        """
+        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise))
+        return value
+
+    def known(self, value: float) -> Any:
+        """Return the cell of a float that was handed out; None for any other."""
+        handed = self.handed.get(id(value))
+        if handed is None or handed.value is not value:
+            return None
+        self.recovered.add(id(value))
+        return handed.cell
+
+    def close(self) -> None:
+        """Measure what was recorded, at the precision of the run, and end the run."""
+        for taken in self._taken:
+            seen = observe(taken.ran, taken.format, taken.value, taken.exact, taken.local, taken.inputs)
+            self.steps.append(seen)
+            if seen.key in self.records:
+                self.records[seen.key].add(seen)
+            else:
+                self.records[seen.key] = Record(seen)
+        self._taken.clear()
+        followed = {handed.call for key, handed in self.handed.items() if key in self.recovered}
+        for handed in self.handed.values():
+            if handed.call not in followed:
+                self.not_followed.setdefault(handed.call)
+
+    def _running_call(self, otherwise: str) -> str:
+        """Name the running call of the traced code, with its line."""
+        frame = self._frame()
+        if frame is None:
+            return otherwise
+        file = frame.f_code.co_filename
+        return f"{_expression(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
+
+    def site(self) -> Site:
+        """Find the line of the traced code that runs now."""
+        frame = self._frame()
+        if frame is None:
+            return Site()
+        code = frame.f_code
+        if code not in self.codes:
+            self._add_functions(frame)
+        return Site(code.co_filename, frame.f_lineno)
+
+    def follows(self, filename: str) -> bool:
+        """Tell the traced code from all other."""
+        return self.owner(filename) is Owner.TRACED
+
+    def owner(self, filename: str) -> Owner:
+        """Tell whose code a file is."""
+        owner = self._owners.get(filename)
+        if owner is None:
+            owner = self._owners[filename] = self._owner_of(filename)
+        return owner
+
+    def _owner_of(self, filename: str) -> Owner:
+        if filename.startswith((_TRACE, _NUMPY)):
+            return Owner.TRACER
+        if filename.startswith(PACKAGE):
+            return Owner.TRACED if filename.startswith(_VARIANTS) else Owner.PACKAGE
+        is_traced = self.code.holds(filename) or not is_library(filename)
+        return Owner.TRACED if is_traced else Owner.LIBRARY
+
+    def _frame(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not self.follows(frame.f_code.co_filename):
+            frame = None if frame.f_code is boundary.__code__ else frame.f_back
+        return frame
+
+    def _add_functions(self, frame: FrameType | None) -> None:
+        """Note the functions that lead here, the innermost last."""
+        chain = []
+        while frame is not None and frame.f_code is not boundary.__code__:
+            if self.follows(frame.f_code.co_filename):
+                chain.append(frame.f_code)
+            frame = frame.f_back
+        for code in reversed(chain):
+            self.codes.setdefault(code)
+
+
+def _expression(frame: FrameType) -> str:
+    """Source of the expression that a frame is at, where it fits on a line."""
+    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
+    if positions is None:
+        return ""
+    line, end_line, start, end = positions
+    if line is None or line != end_line or start is None or end is None:
+        return ""
+    text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
+    return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."

@@ -1,0 +1,180 @@
+"""An output read as what it is meant to be, and judged."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.errors import StablemaxError
+from stablemax.measure import CODES, ExactResult, Judgement, judge
+from stablemax.results import Outcome
+from stablemax.settings import Case, Shared, setting_of
+from stablemax.trace.exact_cells import nearest
+from stablemax.truth.reductions import reduced, which_reduction
+from stablemax.vocabulary import Reduction
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
+    from stablemax.trace.run import Run
+
+_FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
+
+_SAME_ULP = 1e-6
+"""A shadow this close to the truth is the truth: what is left is the width of its ball."""
+
+_GRADIENTS = {
+    Reduction.MEAN: "the gradient of the mean loss",
+    Reduction.SUM: "the gradient of the sum of the losses",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an output is, and the truth about that."""
+
+    exact: ExactResult
+    format: Format
+    max_ulp: float | None = None
+    #: Which reduction it is, in words; empty where there is only one.
+    meaning: str = ""
+    #: True for one loss of several rows.
+    is_reduced: bool = False
+
+    def judged(self, value: Array) -> Judgement:
+        """Judge an output in any layout."""
+        shaped = value.reshape(self.exact.truth.nearest.shape)
+        return judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
+
+    def failing(self, value: Array) -> Array:
+        """Mark the cells that are bad, (N, C)."""
+        return np.isin(self.judged(value).codes, _FAILURES)
+
+    def wrong_exactly(self, run: Run) -> Array | None:
+        """Mark the cells for which exact arithmetic gives another value than it should; None without a shadow.
+
+        A cell for which it gives no value, as for inf - inf, tells nothing of the formula.
+        """
+        if run.exact is None:
+            return None
+        truth = self.exact.truth
+        shadow = nearest(run.exact).reshape(truth.nearest.shape)
+        is_same = truth.error_ulp(shadow, self.format) <= _SAME_ULP
+        failing = self.failing(np.where(is_same, truth.rounded, self.format.round(shadow)))
+        return np.asarray(failing & ~np.isnan(shadow))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the code should give: an operation on an input in a format."""
+
+    operation: Operation
+    #: In the format's dtype, (N, K); labels or soft targets, or an upstream gradient.
+    logits: Array
+    second: Array | None
+    format: Format
+    max_ulp: float | None = None
+
+    def row(self, index: int) -> Expected:
+        """Return the same for one row."""
+        rows = slice(index, index + 1)
+        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+    def reading(self, run: Run) -> Reading:
+        """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""
+        value = _as_exactly_as_known(run)
+        if self.operation.is_reduced(value.shape, self.logits.shape):
+            results = self._reduced_losses()
+            likely = which_reduction(value, {r: exact.truth.nearest for r, exact in results.items()})[0]
+            return self._reading(results[likely], f"the {likely} of the losses", is_reduced=True)
+        self._check_shape(value.shape)
+        if not self.operation.of_losses:
+            return self._reading(self._truth())
+        likely = self._reduction_of_gradient(value, run.forward)
+        return self._reading(self._truth(self._divisors[likely]), _GRADIENTS[likely])
+
+    @property
+    def is_per_row(self) -> bool:
+        """True where a row has one number."""
+        return self.operation.per_row
+
+    @property
+    def has_labels(self) -> bool:
+        """True where each row has a class of its own."""
+        return self.second is not None and self.second.ndim == 1
+
+    @functools.cached_property
+    def _case(self) -> Case:
+        return case_for(self.operation, self.logits, self.second)
+
+    @functools.cached_property
+    def _truths(self) -> dict[float, ExactResult]:
+        return {}
+
+    def _truth(self, divisor: float = 1.0) -> ExactResult:
+        """Prove what is right, once for each divisor of a gradient."""
+        if divisor not in self._truths:
+            self._truths[divisor] = setting_of(replace(self._case, divisor=divisor), Shared(self.format)).exact
+        return self._truths[divisor]
+
+    @property
+    def _divisors(self) -> dict[Reduction, float]:
+        """What each reduction divides the sum of the losses by; ignored rows do not count."""
+        return {Reduction.MEAN: self._case.mean_divisor, Reduction.SUM: 1.0}
+
+    def _reduced_losses(self) -> dict[Reduction, ExactResult]:
+        losses = self._truth()
+        return {r: reduced(losses, self.format, divisor) for r, divisor in self._divisors.items()}
+
+    def _reading(self, exact: ExactResult, meaning: str = "", *, is_reduced: bool = False) -> Reading:
+        several = self.operation.loss_count(*self.logits.shape) > 1
+        return Reading(exact, self.format, self.max_ulp, meaning if several else "", is_reduced and several)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a shape that is not the operation's; axes of length 1 do not matter."""
+        right = self.logits.shape[:1] if self.is_per_row else self.logits.shape
+        if [n for n in shape if n != 1] != [n for n in right if n != 1]:
+            raise StablemaxError(
+                f"the traced function returns shape {shape} for logits of shape {self.logits.shape}",
+                f"{self.operation} has shape {right}; --operation names what is computed",
+            )
+
+    def _reduction_of_gradient(self, gradient: Array, forward: Array | None) -> Reduction:
+        """Tell which loss a gradient is of: the loss itself says so, or else the gradient's own size."""
+        if self._divisors[Reduction.MEAN] == 1.0:
+            return Reduction.MEAN
+        if forward is not None and self.operation.forward is not None:
+            results = replace(self, operation=self.operation.forward)._reduced_losses()
+            with np.errstate(invalid="ignore"):
+                likely = which_reduction(forward.sum(), {r: exact.truth.nearest for r, exact in results.items()})
+            if len(likely) == 1:
+                return likely[0]
+            if forward.size > 1:  # autograd takes the sum of the losses of the rows
+                return Reduction.SUM
+        total = self._truth().truth.nearest
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return which_reduction(gradient, {r: total / d for r, d in self._divisors.items()})[0]
+
+
+def case_for(operation: Operation, logits: Any, second: Any, divisor: float = 1.0) -> Case:
+    """Make a case of an operation: its second argument is labels, or an array beside the logits."""
+    labels, array = (second, None) if operation.needs_targets else (None, second)
+    return Case(operation, np.arange(len(logits)), logits, labels, array, divisor)
+
+
+def _as_exactly_as_known(run: Run) -> Array:
+    """Return the output's exact values, and its own where exact arithmetic has none."""
+    value = run.value.astype(np.float64)
+    if run.exact is None:
+        return value
+    exact = nearest(run.exact).reshape(value.shape)
+    return np.where(np.isnan(exact), value, exact)
+
+
+def first_of(where: Array) -> tuple[int, int]:
+    """Return row and column of the first marked cell."""
+    row, column = np.unravel_index(int(np.argmax(where)), where.shape)
+    return int(row), int(column)

@@ -1,0 +1,103 @@
+"""What an observer of code does for the story: it runs the code in several ways, and says what happened."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stablemax.errors import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import CodeType
+    from typing import Self
+
+    from stablemax.formats import Array, Format
+    from stablemax.trace.observation import Observation, Record
+
+FIRST_BITS, MORE_BITS = 256, 4096
+"""Precision of the shadow: the second where the first leaves a digit of the result open."""
+
+SPARE_BITS = 12
+"""A digit is open where the shadow knows fewer bits than the result's format has, and these."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one run of the code, beside its exact shadow."""
+
+    #: The output, bit for bit that of an ordinary run.
+    value: Array
+    #: Exact cells of the output's shape: what exact arithmetic gives for the same code. None where the shadow did
+    #: not reach the end.
+    exact: Array | None = None
+    steps: Sequence[Observation] = ()
+    records: Mapping[tuple[Any, ...], Record] = field(default_factory=dict)
+    #: The functions that took part, in the order of their first line.
+    functions: Iterable[CodeType] = ()
+    #: What the shadow could not follow, with its line.
+    not_followed: tuple[str, ...] = ()
+    #: Where the result is a gradient of autograd: the loss, or the losses, that it was taken of.
+    forward: Array | None = None
+    #: What a reader should know about how it ran.
+    notes: tuple[str, ...] = ()
+    bits: int = FIRST_BITS
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """Code and its input: run by an observer of NumPy or of PyTorch."""
+
+    function: Callable[..., Any]
+    #: The logits in the format's own dtype, (N, K), and the labels or the upstream gradient where there are any.
+    logits: Array
+    second: Array | None
+    format: Format
+
+    backend = ""
+
+    def row(self, index: int) -> Self:
+        """Return the same code on one row."""
+        rows = slice(index, index + 1)
+        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+    @abstractmethod
+    def plain(self) -> Run:
+        """Run the code and measure nothing."""
+
+    @abstractmethod
+    def observed(self) -> Run:
+        """Run the code and observe each operation, with as many bits as the digits of its result take."""
+
+    @abstractmethod
+    def rounded(self, run: Run, count: int) -> Run:
+        """Repeat an observed run; its first operations give the exact value, rounded once, in place of their own."""
+
+    @abstractmethod
+    def forgotten(self, run: Run, count: int) -> Run:
+        """Repeat an observed run; the shadow starts again from the values that its first operations gave."""
+
+    def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
+        """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
+        return ()
+
+    def asides(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that change how the code runs
+        """Name what was not followed and casts no doubt on the formula."""
+        return ()
+
+
+def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:
+    """Say what the traced code raised, and on which of its own lines."""
+    place, frames = "", error.__traceback__
+    while frames is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if is_traced(file):
+            place = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
+        frames = frames.tb_next
+    text = shown(" ".join(str(error).split()), 300)
+    return (
+        f"the traced function raises {type(error).__name__}{place}: {text}",
+        "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any",
+    )

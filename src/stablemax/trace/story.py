@@ -1,0 +1,204 @@
+"""What a trace says of the code, be it NumPy's or PyTorch's: the finding, the line to blame, and the listing."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+
+from stablemax.measure import CODES, largest
+from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
+from stablemax.trace.blame import Traced, bad_cell, culprit_of
+from stablemax.trace.exact_cells import nearest
+from stablemax.trace.observation import Record
+from stablemax.trace.reading import first_of
+from stablemax.trace.sentences import TracedInput, note, sentence
+from stablemax.trace.source_lines import display_name, listing
+from stablemax.wording import counted
+
+if TYPE_CHECKING:
+    from stablemax.formats import Array
+    from stablemax.measure import Judgement
+    from stablemax.trace.reading import Reading
+    from stablemax.trace.run import Run
+
+WORDS = {
+    Outcome.NAN: "NaN",
+    Outcome.OVERFLOW: "infinite",
+    Outcome.LOST: "0 where it should not be",
+    Outcome.INACCURATE: "inaccurate",
+}
+
+
+class About(TypedDict, total=False):
+    """What a trace says of its input: where it came from, the command that reproduces it, what a reader should know."""
+
+    source: str
+    command: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def told(traced: Traced, target: str, about: About) -> Trace:
+    """Run the code, judge its result, and find the line to blame for a bad one."""
+    subject, expected = traced.subject, traced.expected
+    run = subject.observed()
+    reading = expected.reading(run)
+    judged = reading.judged(run.value)
+    worst = CODES[int(judged.codes.max())] if judged.codes.size else Outcome.OK
+    wrong = reading.wrong_exactly(run)
+    is_wrong = None if wrong is None else bool(wrong.any())
+    not_followed = run.not_followed
+    if is_wrong:
+        # What evaded the shadow may be what made it wrong.
+        not_followed = tuple(dict.fromkeys((*not_followed, *subject.suspects(run))))
+        is_wrong = None if not_followed else True
+    blame: Blame | None = None
+    if is_wrong and wrong is not None:
+        finding = _wrong_formula(traced, run, reading, wrong)
+    elif worst.is_failure:
+        finding, blame = _unstable(traced, run, reading, judged, worst)
+    else:
+        finding = _good(traced, run, reading, judged, worst)
+    return Trace(
+        target=target,
+        operation=str(expected.operation),
+        backend=subject.backend,
+        format=subject.format.name,
+        source=about.get("source", ""),
+        rows=subject.logits.shape[0],
+        classes=subject.logits.shape[1],
+        lines=_lines(traced, run, blame),
+        outcome=worst,
+        error_ulp=largest(judged.error_ulp),
+        formula_is_wrong=is_wrong,
+        blame=None if blame is None else replace(blame, file=_file(traced, blame.file)),
+        finding=finding,
+        not_followed=(*subject.asides(run), *not_followed),
+        command=about.get("command", ()),
+        notes=(*about.get("notes", ()), *_notes(run, reading)),
+    )
+
+
+def _notes(run: Run, reading: Reading) -> tuple[str, ...]:
+    notes = [f"the output is read as {reading.meaning}"] if reading.meaning else []
+    notes += run.notes
+    if run.exact is None:
+        notes.append("the shadow did not reach the result: whether the formula is right is not known")
+    return tuple(notes)
+
+
+# --- the finding ------------------------------------------------------------------------------------
+
+
+def _wrong_formula(traced: Traced, run: Run, reading: Reading, wrong: Array) -> str:
+    """Say that the code is not what it is meant to be, with the first cell that shows it."""
+    cell = first_of(wrong)
+    assert run.exact is not None, "a wrong formula was seen in its shadow"
+    gives = float(nearest(run.exact).reshape(wrong.shape)[cell])
+    right = float(reading.exact.truth.nearest[cell])
+    where = reading.meaning if reading.is_reduced else _cell(traced, *cell)
+    last = run.steps[-1].line if run.steps else 0
+    return (
+        f"{traced.name} is not {traced.expected.operation}: in exact arithmetic it gives {gives:.6g} where {right:.6g} "
+        f"is right ({where}). The formula itself is wrong.{f' Its last operation is on line {last}.' if last else ''}"
+    )
+
+
+def _good(traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: Outcome) -> str:
+    """Say that the result holds, how well, and where its error is largest."""
+    if reading.exact.undefined.all():
+        return f"{traced.expected.operation} has no value on this input: every row holds NaN, +inf or nothing but -inf."
+    left_out = " Rows in which the formula has no value are left out." if worst is Outcome.UNDEFINED else ""
+    error = largest(judged.error_ulp)
+    size = "" if error is None else f": the largest error is {error:.3g} ulp"
+    observations = [r.seen for r in run.records.values() if r.seen.error_ulp]
+    if not observations or not error:
+        return f"{traced.name} holds{size}.{left_out}"
+    most = max(observations, key=lambda seen: seen.error_ulp or 0.0)
+    where = f" on line {most.line}" if most.line else ""
+    return (
+        f"{traced.name} holds{size}. Its least accurate operation is {most.name}{where} "
+        f"({most.error_ulp:.3g} ulp).{left_out}"
+    )
+
+
+def _unstable(
+    traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: Outcome
+) -> tuple[str, Blame | None]:
+    """Name the operation that made a bad result of a right formula, and the line to blame."""
+    cell = first_of(judged.codes == CODES.index(worst))
+    gives = float(run.value.astype(np.float64).reshape(judged.codes.shape)[cell])
+    right = float(reading.exact.truth.rounded[cell])
+    share = where = ""
+    if not reading.is_reduced:
+        failing = reading.failing(run.value)
+        unit = "row" if traced.expected.is_per_row else "cell"
+        share = f" for {int(failing.sum()):,} of {counted(failing.size, unit)}"
+        where = f" ({_cell(traced, *cell)})"
+    result = (
+        f"{traced.name} is {WORDS[worst]}{share} in {traced.subject.format.name}: "
+        f"it gives {gives:.6g} where {right:.6g} is right{where}."
+    )
+    bad = bad_cell(traced, reading, judged.codes, worst)
+    culprit = culprit_of(bad)
+    if culprit is None:
+        return f"{result} No operation could be blamed.", None
+    step, root = culprit
+    # A step of one row belongs to a record of the whole run.
+    record = run.records.get(step.key) or Record(replace(step, index=0))
+    words = sentence(record, step, _input(traced), bad.row, root)
+    return f"{words[0].upper()}{words[1:]}. {result}", Blame(step.site.file, step.line, record.seen.index, words)
+
+
+def _cell(traced: Traced, row: int, column: int) -> str:
+    """Name a cell of the result by its row and, where it has them, its label or class and the logit there."""
+    x, given = traced.expected.logits, _input(traced)
+    if not traced.expected.is_per_row:
+        return given.cell(row, column)
+    if not traced.expected.has_labels or traced.expected.second is None:
+        return given.row(row)
+    label = int(traced.expected.second[row])
+    logit = f", logit {float(x[row, label])!r}" if 0 <= label < x.shape[1] else ""
+    return f"{given.row(row)}, label {label}{logit}"
+
+
+def _input(traced: Traced) -> TracedInput:
+    return TracedInput(traced.expected.logits.astype(np.float64), traced.numbers)
+
+
+# --- the listing ------------------------------------------------------------------------------------
+
+
+def _lines(traced: Traced, run: Run, blame: Blame | None) -> tuple[TracedLine, ...]:
+    """List the lines of the functions that took part, each with its operations."""
+    operations: dict[tuple[str, int], list[TracedOperation]] = {}
+    ran: dict[str, set[int]] = {}
+    for record in run.records.values():
+        site = record.seen.site
+        operations.setdefault((site.file, site.line), []).append(_operation(traced, record))
+        ran.setdefault(site.file, set()).add(site.line)
+    texts = listing(run.functions, ran)
+    # Code without source, an operator of C or a line typed in, has its operations all the same.
+    texts.update({key: traced.name for key in operations if key not in texts})
+    return tuple(
+        TracedLine(
+            file=_file(traced, file),
+            line=line,
+            text=text,
+            operations=tuple(sorted(operations.get((file, line), ()), key=lambda o: o.index)),
+            blamed=blame is not None and (file, line) == (blame.file, blame.line),
+        )
+        for (file, line), text in texts.items()
+    )
+
+
+def _operation(traced: Traced, record: Record) -> TracedOperation:
+    seen = record.seen
+    figures = {f.name: getattr(seen, f.name) for f in fields(TracedOperation)}
+    own = {"name": seen.label, "file": _file(traced, seen.site.file), "note": note(record, _input(traced))}
+    return TracedOperation(**{**figures, **own})
+
+
+def _file(traced: Traced, file: str) -> str:
+    return display_name(file) if file else traced.name

@@ -1,0 +1,1 @@
+"""PyTorch code, observed operator by operator as it is dispatched."""

@@ -1,0 +1,165 @@
+"""One dispatched operator: what it reads and writes, and what it computes exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
+from stablemax.trace.torch.exact_moves import MOVES, NotExact, positions
+from stablemax.trace.torch.exact_ops import EXACT
+from stablemax.trace.torch.storage import wide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stablemax.formats import Array
+
+    See = Callable[[torch.Tensor], Array]
+
+_BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
+
+
+class NotFollowed(Exception):  # noqa: N818 - not an error: the run goes on with the plain value
+    """An operator that not even float64 could stand in for."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One dispatched operator with its arguments."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its aten name, without the underscore of an in-place form; with its library where that is another."""
+        name = str(self.function._schema.name)
+        if name.endswith("_") and not name.endswith("__"):
+            name = name[:-1]
+        return name.removeprefix("aten::")
+
+    @property
+    def floats(self) -> list[torch.Tensor]:
+        """Its arguments that are tensors of real numbers."""
+        leaves = tree_leaves((self.arguments, dict(self.options)))
+        return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
+
+    @property
+    def operands(self) -> list[Any]:
+        """What it calculates with: both sides, whole numbers too, where it has a left and a right one."""
+        if self.name in _BINARY:
+            return [a for a in self.arguments[:2] if isinstance(a, (torch.Tensor, int, float))]
+        return [*self.floats, *(a for a in self.arguments if type(a) is float)]
+
+    @property
+    def written(self) -> list[torch.Tensor]:
+        """The tensors that it writes to."""
+        values: list[Any] = []
+        for i, argument in enumerate(self.function._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                value = self.options.get(argument.name, self.arguments[i] if i < len(self.arguments) else None)
+                values += value if isinstance(value, (list, tuple)) else [value]
+        return [t for t in values if isinstance(t, torch.Tensor)]
+
+    def outputs(self, result: Any) -> list[Any]:
+        """Return the tensors that hold its results."""
+        return self.written or (list(result) if isinstance(result, (list, tuple)) else [result])
+
+    def on(self, see: Callable[[torch.Tensor], Any], *, whole: Callable[[Any], Any] = lambda a: a) -> Any:
+        """Return positional and named arguments with each tensor of real numbers replaced."""
+
+        def replaced(t: torch.Tensor) -> Any:
+            return see(t) if t.is_floating_point() else whole(t)
+
+        return tree_map_only(torch.Tensor, replaced, (self.arguments, dict(self.options)))
+
+
+def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
+    """Compute an operator exactly on what `see` shows of its tensors; in float64, and noted, where there is no way."""
+    exactly = EXACT.get(call.name)
+    if exactly is not None:
+        arguments, options = call.on(see)
+        options = {k: v for k, v in options.items() if k != "out"}
+        if _accepts(exactly, arguments, options):
+            # A way of calling it that the entry was not made for is left to float64, and noted.
+            with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
+                return _as_list(exactly(*arguments, **options))
+    if call.name in MOVES:
+        cells = moved(call, see, as_cell(0.0))
+        if cells is not None:
+            return cells
+    return _computed_in_float64(call, see, in_float64)
+
+
+def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
+    if torch.Tag.nondeterministic_seeded in call.function.tags:
+        raise NotFollowed
+    with np.errstate(over="ignore"):
+        seen = {id(t): nearest(see(t)) for t in call.floats}
+    if any(np.isinf(seen[id(t)]).any() and not np.isinf(wide(t)).any() for t in call.floats):
+        raise NotFollowed
+    arguments, options = call.on(lambda t: torch.from_numpy(seen[id(t)].copy()).to(t.device))
+    wider = tuple(torch.float64 if _is_float_type(a) else a for a in arguments)
+    options = {k: torch.float64 if _is_float_type(v) else v for k, v in options.items()}
+    try:
+        result = call.function(*wider, **options)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        raise NotFollowed from error
+    in_float64.setdefault(call.name)
+    outputs = Call(call.function, wider, options).outputs(result)
+    return [cells_of(wide(t)) if isinstance(t, torch.Tensor) and t.is_floating_point() else None for t in outputs]
+
+
+def moved(call: Call, see: See, zero: Any) -> list[Any] | None:
+    """Let PyTorch move positions about, then put there what is seen; None where it wants more than that."""
+    padding = (*call.arguments, 0)[2] if call.name == "constant_pad_nd" else 0
+    if call.options.get("value", padding):
+        return None
+    pool: list[Array] = [np.array([zero])]
+
+    def numbered(t: torch.Tensor) -> torch.Tensor:
+        numbers = positions(tuple(t.shape), sum(p.size for p in pool))
+        pool.append(see(t).ravel())
+        return numbers
+
+    arguments, options = call.on(numbered, whole=lambda t: t.cpu())
+    try:
+        result = call.function(*arguments, **options)
+    except (RuntimeError, NotImplementedError):
+        return None  # not for integers
+    flat = np.concatenate(pool)
+    return [flat[t.numpy()] for t in Call(call.function, arguments, options).outputs(result)]
+
+
+def _as_list(result: Any) -> list[Any]:
+    outputs = list(result) if isinstance(result, tuple) else [result]
+    return [None if cells is None else settled(cells) for cells in outputs]
+
+
+@functools.cache
+def _signature(exactly: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(exactly)
+
+
+def _accepts(exactly: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Tell whether an entry takes the arguments of this overload."""
+    if isinstance(exactly, np.ufunc):
+        return len(arguments) == exactly.nin and not options
+    try:
+        _signature(exactly).bind(*arguments, **options)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_float_type(value: Any) -> bool:
+    return isinstance(value, torch.dtype) and value.is_floating_point

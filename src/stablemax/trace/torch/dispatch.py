@@ -1,0 +1,264 @@
+"""Runs every dispatched operator twice: as PyTorch does, and exactly on the shadows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stablemax.formats import FORMATS
+from stablemax.peers.torch_arrays import to_numpy
+from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.observe import Ran, observe
+from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
+from stablemax.trace.torch.exact_moves import CONSTANTS, MOVES
+from stablemax.trace.torch.logit_places import PlacedRecord, places_of
+from stablemax.trace.torch.storage import wide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from stablemax.formats import Array
+    from stablemax.trace.observation import Observation, Site
+    from stablemax.trace.torch.storage import Shadows
+    from stablemax.trace.torch.torch_lines import Locator
+
+_COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
+_WORDS = {
+    "sub": "subtract",
+    "rsub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "neg": "negative",
+    "pow": "power",
+    "mm": "matmul",
+    "bmm": "matmul",
+    "mv": "matmul",
+}
+"""NumPy's names of operators, for sentences about both libraries."""
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What one run of an operator should have given: the exact values, correctly rounded."""
+
+    dispatch: int
+    aten: str
+    output: int
+    values: Array
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What is known of an operator before it runs: a write in place destroys its inputs."""
+
+    call: Call
+    #: Cells of each output, from the shadows and from the values; None where it could not be followed.
+    exact: list[Any] | None
+    local: list[Any] | None
+    operands: list[tuple[Array, Array]]
+    places: Callable[[int, tuple[int, ...]], Array]
+    is_shadowed: bool
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows a run operator by operator.
+
+    The first dispatches, up to `forgotten_to`, run unseen: the shadow begins after them, with the values as they are
+    then.
+    """
+
+    def __init__(self, shadows: Shadows, locator: Locator, *, forgotten_to: int = 0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shadows = shadows
+        self.locator = locator
+        self.forgotten_to = forgotten_to
+        self.dispatches = 0
+        self.steps: list[Observation] = []
+        self.fixes: list[Fix] = []
+        self.records: dict[tuple[Any, ...], PlacedRecord] = {}
+        self.not_followed: dict[tuple[str, int], str] = {}
+        self.in_float64: dict[str, None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say which operators have no exact form."""
+        names = ", ".join(self.in_float64)
+        return (f"compared with float64, not with exact arithmetic: {names}",) if names else ()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, and follow it."""
+        dispatch, self.dispatches = self.dispatches, self.dispatches + 1
+        call = Call(func, tuple(args), kwargs or {})
+        if dispatch < self.forgotten_to:
+            for t in call.written:
+                self.shadows.forget(t)
+            return func(*call.arguments, **call.options)
+        site = self.locator.site()
+        if not call.floats or call.name in CONSTANTS:
+            return func(*call.arguments, **call.options)
+        # A write in place destroys its inputs: they have to be looked at before.
+        with _unseen():
+            before = self._before(call) if call.written else None
+        result = func(*call.arguments, **call.options)
+        with _unseen():
+            self._look(call, before, call.outputs(result), dispatch, site)
+        return result
+
+    def lose(self, what: str, site: Site) -> None:
+        """Record that the shadow could not follow something, with its line."""
+        where = f" at {Path(site.file).name}:{site.line}" if site.file else ""
+        self.not_followed.setdefault((site.file, site.line), f"{what}{where}")
+
+    def _look(self, call: Call, before: _Before | None, outputs: list[Any], dispatch: int, site: Site) -> None:
+        """Follow an operator that has run."""
+        if not any(_is_real(t) for t in outputs):
+            self._lose_numbers(call, outputs, site)
+        elif before is not None or not all(self._is_view(t, call.floats) for t in outputs):
+            self._follow(before or self._before(call), outputs, dispatch, site)
+
+    def _is_view(self, output: Any, inputs: list[torch.Tensor]) -> bool:
+        return isinstance(output, torch.Tensor) and self.shadows.shares(output, inputs)
+
+    def _lose_numbers(self, call: Call, outputs: list[Any], site: Site) -> None:
+        """Record that shadowed numbers became something without a shadow."""
+        if not any(self.shadows.has(t) for t in call.floats):
+            return
+        if call.name == "_local_scalar_dense":
+            self.lose("a tensor taken as a number", site)
+        elif call.name == "_to_copy":
+            self.lose("conversion to integers", site)
+        elif any(isinstance(t, torch.Tensor) and t.is_complex() for t in outputs):
+            self.lose("complex numbers", site)
+
+    def _before(self, call: Call) -> _Before:
+        inputs = call.floats
+        try:
+            exact: list[Any] | None = computed(call, self.shadows.cells, self.in_float64)
+            local = exact
+            if not all(self.shadows.is_exact(t) for t in inputs):
+                local = computed(call, lambda t: cells_of(wide(t)), self.in_float64)
+        except NotFollowed:
+            exact = local = None
+        operands = [self._operand(a) for a in call.operands]
+        is_shadowed = any(self.shadows.has(t) for t in inputs)
+        return _Before(call, exact, local, operands, places_of(call, self.shadows), is_shadowed)
+
+    def _operand(self, operand: Any) -> tuple[Array, Array]:
+        """Return what an operator reads: its number as it is, and exactly."""
+        if not isinstance(operand, torch.Tensor):
+            return np.asarray(operand), cells_of(operand)
+        if not operand.is_floating_point():
+            whole = operand.detach().cpu().numpy().astype(np.float64)
+            return whole, cells_of(whole)
+        # A write in place is shown with what it read, not with what it left there.
+        return np.array(to_numpy(operand)), self.shadows.cells(operand).copy()
+
+    def _follow(self, before: _Before, outputs: list[Any], dispatch: int, site: Site) -> None:
+        is_known = all(_format_of(t) in FORMATS for t in outputs if _is_real(t))
+        if before.exact is None or before.local is None or len(before.exact) != len(outputs) or not is_known:
+            if before.is_shadowed:
+                self.lose(f"{before.call.name}()", site)
+            for t in outputs:
+                if isinstance(t, torch.Tensor):
+                    self.shadows.forget(t)
+            return
+        for i, t in enumerate(outputs):
+            if _is_real(t) and before.exact[i] is not None:
+                self._finish(before, i, t, dispatch, site)
+
+    def _finish(self, before: _Before, output: int, tensor: torch.Tensor, dispatch: int, site: Site) -> None:
+        """Measure one output, record it and give it its shadow."""
+        aten, fmt, shape = before.call.name, FORMATS[_format_of(tensor)], tuple(tensor.shape)
+        assert before.exact is not None
+        assert before.local is not None
+        exact, local = before.exact[output].reshape(shape), before.local[output].reshape(shape)
+        places = before.places(output, shape)
+        label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
+        ran = Ran(_WORDS.get(aten, aten), site, len(self.steps), label, output)
+        operands = before.operands[::-1] if aten == "rsub" else before.operands
+        seen = observe(ran, fmt, to_numpy(tensor), exact, local, operands)
+        if aten not in _COPIES or seen.local_error_ulp or seen.events:
+            self.steps.append(seen)
+            self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
+            self._record(seen).put(seen, places)
+        is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
+        self.shadows.write(tensor, exact, places, exact=is_exact)
+
+    def _record(self, seen: Observation) -> PlacedRecord:
+        if seen.key in self.records:
+            self.records[seen.key].add(seen)
+        else:
+            self.records[seen.key] = PlacedRecord(seen)
+        return self.records[seen.key]
+
+
+def _unseen() -> AbstractContextManager[Any]:
+    """Keep `Escapes` from seeing what the tracer itself takes out of PyTorch: TorchScript leaves it on."""
+    return torch._C.DisableTorchFunction()
+
+
+def _is_real(output: Any) -> bool:
+    return isinstance(output, torch.Tensor) and output.is_floating_point()
+
+
+def _format_of(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+class Escapes(TorchFunctionMode):
+    """Records where numbers leave PyTorch, for NumPy, lists or Python's own numbers."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch, and look at what it lets out."""
+        word = _WAYS_OUT.get(getattr(func, "__name__", ""))
+        tensor = args[0] if word is not None and args and isinstance(args[0], torch.Tensor) else None
+        if word is not None and tensor is not None and self.watch.shadows.has(tensor):
+            self.watch.lose(word, self.watch.locator.caller())
+        return func(*args, **(kwargs or {}))
+
+
+_WAYS_OUT = {
+    "numpy": ".numpy()",
+    "__array__": "conversion to a NumPy array",
+    "tolist": ".tolist()",
+    "item": ".item()",
+    "__float__": "float()",
+    "__int__": "int()",
+    "__index__": "a tensor taken as an index",
+    "__dlpack__": "__dlpack__()",
+    "data_ptr": ".data_ptr()",
+}
+
+
+class Replace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs code as it is, but for some operators that give what they should have."""
+
+    def __init__(self, fixes: Sequence[Fix]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dispatches = 0
+        self._fixes: dict[int, list[Fix]] = {}
+        for fix in fixes:
+            self._fixes.setdefault(fix.dispatch, []).append(fix)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, then put right what is to be put right."""
+        dispatch, self.dispatches = self.dispatches, self.dispatches + 1
+        call = Call(func, tuple(args), kwargs or {})
+        result = func(*call.arguments, **call.options)
+        for fix in self._fixes.get(dispatch, ()):
+            # Once a number is right the code may take other branches, where this is another operator.
+            output = call.outputs(result)[fix.output] if call.name == fix.aten else None
+            if isinstance(output, torch.Tensor) and tuple(output.shape) == fix.values.shape:
+                output.copy_(torch.from_numpy(fix.values.copy()))
+        return result

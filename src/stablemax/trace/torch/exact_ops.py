@@ -1,0 +1,312 @@
+"""What PyTorch's operators compute, exactly: one entry for each aten operator, on arrays of exact cells."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.trace.exact_cells import EXACT as UFUNC
+from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
+from stablemax.trace.torch.exact_moves import NotExact, in_cells, index_put, scatter, scatter_add
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+
+    from stablemax.formats import Array
+
+# ruff: noqa: A002, A006, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
+
+LARGEST_PRODUCT = 1 << 20
+"""Matrix products of more multiplications than this are left to float64: balls would take minutes."""
+
+_ADD, _MULTIPLY, _DIVIDE = UFUNC["add"], UFUNC["multiply"], UFUNC["divide"]
+_MAXIMUM, _MINIMUM = UFUNC["maximum"], UFUNC["minimum"]
+_EXP, _LOG, _SQRT = UFUNC["exp"], UFUNC["log"], UFUNC["sqrt"]
+
+Axes = int | list[int] | tuple[int, ...] | None
+
+
+def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: function(*map(in_cells, arguments))
+
+
+def _scaled(value: Any, alpha: float) -> Any:
+    return in_cells(value) if alpha == 1 else in_cells(value) * as_cell(float(alpha))
+
+
+def _add(self: Any, other: Any, *, alpha: float = 1) -> Any:
+    return in_cells(self) + _scaled(other, alpha)
+
+
+def _sub(self: Any, other: Any, *, alpha: float = 1) -> Any:
+    return in_cells(self) - _scaled(other, alpha)
+
+
+def _rsub(self: Any, other: Any, *, alpha: float = 1) -> Any:
+    return in_cells(other) - _scaled(self, alpha)
+
+
+def _div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is not None:
+        raise NotExact
+    return _DIVIDE(in_cells(self), in_cells(other))
+
+
+def _sigmoid(self: Array) -> Any:
+    return _div(1.0, _EXP(-self) + as_cell(1.0))
+
+
+def _clamp(self: Array, min: Any = None, max: Any = None) -> Any:
+    low = self if min is None else _MAXIMUM(self, in_cells(min))
+    return low if max is None else _MINIMUM(low, in_cells(max))
+
+
+def _threshold(self: Array, threshold: float, value: float) -> Any:
+    return np.where(nearest(self) > threshold, self, as_cell(value))
+
+
+def _threshold_backward(grad_output: Array, self: Array, threshold: float) -> Any:
+    return np.where(nearest(self) > threshold, grad_output, as_cell(0.0))
+
+
+def _where(condition: torch.Tensor, self: Any, other: Any) -> Any:
+    return np.where(condition.cpu().numpy(), in_cells(self), in_cells(other))
+
+
+def _masked_fill(self: Array, mask: torch.Tensor, value: Any) -> Any:
+    return np.where(mask.cpu().numpy(), in_cells(value), self)
+
+
+def _fill(self: Array, value: Any, non_blocking: bool = False) -> Array:
+    return np.broadcast_to(in_cells(value), self.shape).copy()
+
+
+def _same(self: Any, **_: Any) -> Array:
+    return in_cells(self)
+
+
+def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, start: float | None = None) -> Array:
+    """Reduce an array over axes, or over all of them where none is given, as PyTorch does; nothing gives `start`."""
+    chosen = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    axes = sorted(d % x.ndim for d in chosen) if chosen and x.ndim else list(range(x.ndim))
+    others = [d for d in range(x.ndim) if d not in axes]
+    length = math.prod(x.shape[d] for d in axes)
+    rows = x.transpose([*others, *axes]).reshape([x.shape[d] for d in others] + [length])
+    if length == 0 and start is None:
+        raise NotExact
+    out = as_array(ufunc.reduce(rows, axis=-1)) if length else cells_of(np.full(rows.shape[:-1], start))
+    return out.reshape([1 if d in axes else x.shape[d] for d in range(x.ndim)]) if keepdim else out
+
+
+def _sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, start=0.0)
+
+
+def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    total = _sum(self, dim, keepdim)
+    return _DIVIDE(total, as_cell(float(self.size // max(1, total.size))))
+
+
+def _prod(self: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    return reduced(_MULTIPLY, self, dim, keepdim=keepdim, start=1.0)
+
+
+def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = False) -> Any:
+    if isinstance(dim, np.ndarray):  # torch.max(a, b) is elementwise
+        return ufunc(self, dim)
+    cells = reduced(ufunc, self, dim, keepdim=keepdim)
+    # Along an axis it also gives positions, which are those of the values.
+    return (cells, None) if isinstance(dim, int) else cells
+
+
+def _amax(ufunc: np.ufunc, self: Array, dim: Axes = (), keepdim: bool = False) -> Array:
+    return reduced(ufunc, self, dim, keepdim=keepdim)
+
+
+def _cumsum(self: Array, dim: int, *, dtype: Any = None) -> Any:
+    return _ADD.accumulate(self, axis=dim) if self.ndim else self
+
+
+def _shifted(x: Array, dim: Axes) -> tuple[Array, Array]:
+    """Return the maxima along axes and the sums of the exponentials above them."""
+    m = reduced(_MAXIMUM, x, dim, keepdim=True)
+    return m, reduced(_ADD, as_array(_EXP(x - m)), dim, keepdim=True)
+
+
+def _softmax(self: Array, dim: int, half_to_float: bool = False) -> Any:
+    m, s = _shifted(self, dim)
+    return _DIVIDE(_EXP(self - m), s)
+
+
+def _log_softmax(self: Array, dim: int, half_to_float: bool = False) -> Any:
+    m, s = _shifted(self, dim)
+    return (self - m) - _LOG(s)
+
+
+def _logsumexp(self: Array, dim: Axes, keepdim: bool = False) -> Any:
+    m, s = _shifted(self, dim)
+    # A row of -inf has the log-sum-exp -inf, one with +inf has +inf; m - m has no value there.
+    total = np.where(np.isfinite(nearest(m)), m + _LOG(s), m)
+    return total if keepdim else total.reshape(reduced(np.add, np.zeros(self.shape), dim, keepdim=False).shape)
+
+
+def _softmax_backward(grad_output: Array, output: Array, dim: int, input_dtype: Any = None) -> Any:
+    weighted = as_array(output * grad_output)
+    return weighted - output * reduced(_ADD, weighted, dim, keepdim=True)
+
+
+def _log_softmax_backward(grad_output: Array, output: Array, dim: int, input_dtype: Any = None) -> Any:
+    return grad_output - _EXP(output) * reduced(_ADD, grad_output, dim, keepdim=True)
+
+
+_NO_REDUCTION, _MEAN = 0, 1
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Which cell of each row a negative log-likelihood takes, with what weight, and which rows count."""
+
+    row: Array
+    label: Array
+    weight: Array
+    kept: Array
+
+    @property
+    def total(self) -> Any:
+        return _ADD.reduce(np.append(self.weight[self.kept], as_cell(0.0)))
+
+
+def _picked(classes: int, target: torch.Tensor, weight: Array | None, ignore_index: int) -> _Picked:
+    label = np.atleast_1d(target.cpu().numpy())
+    kept = label != ignore_index
+    label = np.where(kept, label, 0)
+    weights = cells_of(np.ones(label.shape)) if weight is None else weight[label]
+    return _Picked(np.arange(label.size), label, weights, kept)
+
+
+def _nll(self: Array, target: torch.Tensor, weight: Array | None, reduction: int, ignore_index: int) -> Any:
+    rows = np.atleast_2d(self)
+    at = _picked(rows.shape[1], target, weight, ignore_index)
+    loss = np.where(at.kept, -(rows[at.row, at.label] * at.weight), as_cell(0.0))
+    # The second output, the sum of the weights, serves only the backward pass, which takes it from the labels.
+    if reduction == _NO_REDUCTION:
+        return loss.reshape(target.shape), None
+    total = _ADD.reduce(np.append(loss, as_cell(0.0)))
+    return (_DIVIDE(total, at.total) if reduction == _MEAN else total), None
+
+
+def _nll_backward(
+    grad_output: Array,
+    self: Array,
+    target: torch.Tensor,
+    weight: Array | None,
+    reduction: int,
+    ignore_index: int,
+    total_weight: Array,
+) -> Array:
+    rows = np.atleast_2d(self)
+    at = _picked(rows.shape[1], target, weight, ignore_index)
+    g = -(np.broadcast_to(grad_output, at.label.shape) * at.weight)
+    if reduction == _MEAN:
+        g = _DIVIDE(g, at.total)
+    out = cells_of(np.zeros(rows.shape))
+    out[at.row[at.kept], at.label[at.kept]] = g[at.kept]
+    return out.reshape(self.shape)
+
+
+def _mm(self: Array, other: Array) -> Array:
+    if self.size * other.shape[-1] > LARGEST_PRODUCT:
+        raise NotExact
+    # Each row times each column; a batch of matrices is multiplied matrix by matrix.
+    return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, start=0.0)
+
+
+def _mv(self: Array, vec: Array) -> Array:
+    return _mm(self, vec[:, None])[..., 0]
+
+
+def _addmm(self: Array, mat1: Array, mat2: Array, *, beta: float = 1, alpha: float = 1) -> Any:
+    return _scaled(self, beta) + _scaled(_mm(mat1, mat2), alpha)
+
+
+def _addcmul(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Any:
+    return self + _scaled(as_array(tensor1 * tensor2), value)
+
+
+def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Any:
+    return self + _scaled(as_array(_DIVIDE(tensor1, tensor2)), value)
+
+
+_AS_UFUNCS = ("reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh")
+
+EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        **{name: UFUNC[name] for name in _AS_UFUNCS},
+        "add": _add,
+        "sub": _sub,
+        "rsub": _rsub,
+        "mul": _elementwise(operator.mul),
+        "div": _div,
+        "neg": operator.neg,
+        "abs": UFUNC["absolute"],
+        "rsqrt": lambda self: UFUNC["reciprocal"](_SQRT(self)),
+        "logaddexp": _elementwise(UFUNC["logaddexp"]),
+        "pow": _elementwise(UFUNC["power"]),
+        "sigmoid": _sigmoid,
+        "sigmoid_backward": lambda grad_output, output: grad_output * output * (as_cell(1.0) - output),
+        "tanh_backward": lambda grad_output, output: grad_output * (as_cell(1.0) - output * output),
+        "relu": lambda self: _clamp(self, 0.0),
+        "threshold": _threshold,
+        "threshold_backward": _threshold_backward,
+        "maximum": _elementwise(_MAXIMUM),
+        "minimum": _elementwise(_MINIMUM),
+        "clamp": _clamp,
+        "clamp_min": _clamp,
+        "clamp_max": lambda self, max: _clamp(self, None, max),
+        "addcmul": _addcmul,
+        "addcdiv": _addcdiv,
+        "where": _where,
+        "masked_fill": _masked_fill,
+        "fill": _fill,
+        "copy": _fill,
+        "zero": lambda self: _fill(self, 0.0),
+        "_to_copy": _same,
+        "clone": _same,
+        "sum": _sum,
+        "mean": _mean,
+        "prod": _prod,
+        "max": functools.partial(_extreme, _MAXIMUM),
+        "min": functools.partial(_extreme, _MINIMUM),
+        "amax": functools.partial(_amax, _MAXIMUM),
+        "amin": functools.partial(_amax, _MINIMUM),
+        "cumsum": _cumsum,
+        "_softmax": _softmax,
+        "_log_softmax": _log_softmax,
+        "logsumexp": _logsumexp,
+        "_softmax_backward_data": _softmax_backward,
+        "_log_softmax_backward_data": _log_softmax_backward,
+        "nll_loss_forward": _nll,
+        "nll_loss_backward": _nll_backward,
+        "mm": _mm,
+        "bmm": _mm,
+        "mv": _mv,
+        "dot": lambda self, tensor: _sum(as_array(self * tensor)),
+        "addmm": _addmm,
+        "index_put": index_put,
+        "_index_put_impl": index_put,
+        "scatter": scatter,
+        "scatter_add": scatter_add,
+    }
+)
+"""Operators by their aten name, without the underscore that ends the name of an in-place form."""
+
+REDUCTIONS = frozenset(["sum", "mean", "prod", "max", "min", "amax", "amin", "logsumexp"])
+"""Operators called as ``f(x, dim, keepdim)`` that make one cell of many."""

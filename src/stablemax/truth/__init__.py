@@ -1,0 +1,1 @@
+"""What is right: exact results, and what an output is held to."""

@@ -1,0 +1,83 @@
+"""The mean and the sum of exact losses, and which of the two a result is."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.exact import Truth
+from stablemax.measure import ExactResult
+from stablemax.reduction import exact_sum, rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stablemax.formats import Array, Format
+    from stablemax.vocabulary import Reduction
+
+
+def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
+    """Divide the sum of exact losses by a number and round once: by 1 for the sum, by the number of rows for the mean.
+
+    The result is (1, 1). It has no value where a loss has none, nor where the divisor is 0: the mean of no rows is
+    0 / 0. One infinite loss makes it infinite.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT32
+    >>> column = np.array([[0.5], [1.0]])
+    >>> losses = ExactResult(Truth(column, np.zeros((2, 1)), column), np.array([False, False]))
+    >>> [reduced(losses, FLOAT32, d).truth.nearest.item() for d in (2, 1, 0)]
+    [0.75, 1.5, nan]
+    """
+    truth = losses.truth
+    if truth.nearest.size == 1 and divisor == 1:
+        return ExactResult(truth.mapped(lambda part: part.reshape(1, 1)), losses.undefined.reshape(1))
+    undefined = np.array([bool(losses.undefined.any()) or divisor == 0])
+    if undefined[0]:
+        return ExactResult(Truth(*(np.full((1, 1), math.nan) for _ in range(3))), undefined)
+    if not np.isfinite(truth.nearest).all():
+        infinite = np.full((1, 1), math.inf)
+        return ExactResult(Truth(infinite, np.zeros((1, 1)), infinite), undefined)
+    rest = np.ldexp(truth.residual_ulp, truth.ulp_exponent(fmt))
+    right = (exact_sum(truth.nearest) + exact_sum(rest)) / Fraction(divisor)
+    near = np.full((1, 1), rounded(right))
+    remainder = (right - exact_sum(near)) / exact_sum(fmt.ulp(near)) if np.isfinite(near).all() else 0
+    return ExactResult(Truth(near, np.full((1, 1), float(remainder)), fmt.round(near)), undefined)
+
+
+def which_reduction(
+    value: Array | float, right: Mapping[Reduction, Array | float], *, within: float = math.inf
+) -> tuple[Reduction, ...]:
+    """Tell which reductions a loss, or a gradient, may be: those that most of its cells are nearest to.
+
+    `right` gives what each reduction would be. A cell that is not finite, or equally near to all, tells nothing; where
+    no cell tells anything (one row, no rows, an overflow) the result may be any. A cell that is off by more than
+    `within` times the right value counts for none.
+
+    Examples
+    --------
+    >>> from stablemax.vocabulary import Reduction
+    >>> right = {Reduction.MEAN: 2.0, Reduction.SUM: 4.0}
+    >>> which_reduction(3.9, right), which_reduction(1e9, right), which_reduction(1e9, right, within=0.01)
+    ((<Reduction.SUM: 'sum'>,), (<Reduction.SUM: 'sum'>,), (<Reduction.MEAN: 'mean'>, <Reduction.SUM: 'sum'>))
+    >>> which_reduction(math.nan, right)
+    (<Reduction.MEAN: 'mean'>, <Reduction.SUM: 'sum'>)
+    """
+    cells = np.asarray(value, dtype=np.float64).ravel()
+    distances = np.stack([_distance(cells, np.asarray(r, dtype=np.float64).ravel(), within) for r in right.values()])
+    least = distances.min(axis=0)
+    nearest = (distances == least) & np.isfinite(least)
+    votes = nearest.sum(axis=1)
+    return tuple(reduction for reduction, count in zip(right, votes, strict=True) if count == votes.max())
+
+
+def _distance(cells: Array, right: Array, within: float) -> Array:
+    """Distances from what is right; infinite where they are too large or tell nothing."""
+    limit = within * np.abs(right) if math.isfinite(within) else math.inf
+    with np.errstate(invalid="ignore"):
+        distance = np.where(cells == right, 0.0, np.abs(cells - right))
+        return np.where(distance <= limit, distance, math.inf)
