@@ -179,6 +179,67 @@ def _sums(values: Array, right: float, limit: float, what: str) -> str:
     return f"{what} {row} sum to {sums[row]:.6g}"
 
 
+def _cells_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
+    """A cell gives the same in an array of one class as among others: of what is taken of each logit alone."""
+    fmt, together = first.format, first.answer.output
+    assert together is not None
+    alone = []
+    for j in range(_CLASSES):
+        at = slice(j, j + 1)
+        seconds = {name: array[:, at] for name, array in _seconds(case).items()}
+        labels = np.zeros_like(case.labels)
+        found = _output(asker, replace(case, logits=case.logits[:, at], labels=labels, **seconds), fmt)
+        if isinstance(found, str):
+            return f"class {j} alone: {found}"
+        alone.append(np.asarray(found, dtype=np.float64))
+    if together.ndim == 0:
+        of_classes = np.sum if asker.reading is Reduction.SUM else np.mean
+        return _apart(asker, fmt, np.asarray(of_classes(alone)), together, "classes alone, then together")
+    stacked = np.concatenate([a.reshape(_ROWS, 1) for a in alone], axis=1)
+    if asker.operation.of_losses and asker.reading is Reduction.MEAN:
+        stacked = stacked / _CLASSES
+    return _apart(asker, fmt, stacked, together, "classes alone, then together")
+
+
+def _mirrored(meaning: str, implied: Callable[[Array], Array], words: str) -> Callable[[Asker, HazardCase, Trial], str]:
+    """Make the law that the output at -x, with targets 1 - t, implies the output at x."""
+
+    def law(asker: Asker, case: HazardCase, first: Trial) -> str:
+        before = first.answer.output
+        assert before is not None
+        targets = None if case.cell_targets is None else 1.0 - case.cell_targets
+        after = _output(asker, replace(case, logits=-case.logits, cell_targets=targets), first.format)
+        if isinstance(after, str):
+            return after
+        return _apart(asker, first.format, implied(after.astype(np.float64)), before, words)
+
+    law.__doc__ = meaning
+    return law
+
+
+def _differs_by_x(asker: Asker, case: HazardCase, first: Trial) -> str:
+    """The output at x is that at -x, plus x: of the softplus and the log-sigmoid."""
+    before = first.answer.output
+    assert before is not None
+    after = _output(asker, replace(case, logits=-case.logits), first.format)
+    if isinstance(after, str):
+        return after
+    expected, given = after.astype(np.float64) + case.logits, before.astype(np.float64)
+    # Where x is the larger, the sum cancels.
+    kept = np.abs(given) >= np.abs(case.logits)
+    return _apart(asker, first.format, np.where(kept, expected, given), given, "f(-x) + x, then f(x)")
+
+
+def _zero_of_equal_rows(asker: Asker, case: HazardCase, first: Trial) -> str:
+    """Two equal rows differ by 0: of a divergence."""
+    found = _output(asker, replace(case, other_logits=case.logits), first.format)
+    if isinstance(found, str):
+        return found
+    values = np.abs(np.atleast_1d(found.astype(np.float64)))
+    bad = ~(values <= _limit(asker, first.format) * first.format.u)
+    return f"two equal rows give {values[bad][0]:.6g}" if bad.any() else ""
+
+
 def _input_unchanged(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
     """The arguments are not written into: of all operations."""
     return "the function writes into its arguments" if first.answer.changed_input else ""
@@ -205,6 +266,20 @@ LAWS: dict[str, Callable[[Asker, HazardCase, Trial], str]] = {
     "rows-independent": _rows_independent,
     "rows-sum-to-1": _sum_to_1,
     "gradient-sums-to-0": _sum_to_0,
+    "cells-independent": _cells_independent,
+    "complement-at-minus-x": _mirrored(
+        "The probability of -x is 1 minus that of x.", lambda p: 1.0 - p, "1 - f(-x), then f(x)"
+    ),
+    "same-at-minus-x": _mirrored(
+        "The loss of -x with target 1 - t is that of x with t.", lambda loss: loss, "with -x and 1 - t, then x and t"
+    ),
+    "opposite-at-minus-x": _mirrored(
+        "The gradient of the loss of -x with target 1 - t is minus that of x with t.",
+        lambda gradient: -gradient,
+        "minus that of -x and 1 - t, then of x and t",
+    ),
+    "differs-by-x-at-minus-x": _differs_by_x,
+    "zero-of-equal-rows": _zero_of_equal_rows,
     "input-unchanged": _input_unchanged,
     "dtype-kept": _dtype_kept,
     "shape-kept": _shape_kept,
