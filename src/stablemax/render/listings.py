@@ -32,10 +32,10 @@ def variants(operation: Operation | None) -> Listing:
     from stablemax.registry import variants as all_variants
 
     found = all_variants(operation)
-    names = ("id", "operation", "formula", "summary", "cure")
+    names = ("id", "formula", "summary", "cure")
     return Listing(
         [{"variant": v.id, "formula": v.formula} for v in found],
-        [{name: getattr(v, name) for name in names} for v in found],
+        [{"operation": str(v.operation)} | {name: getattr(v, name) for name in names} for v in found],
     )
 
 
@@ -102,7 +102,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "name": h.name,
                 "reason": h.reason,
                 "sources": [s for s in h.source.split(", ") if s],
-                "operations": h.operations,
+                "operations": list(map(str, h.operations)),
                 "needs": h.needs,
                 "promised": h.promised,
                 "float32": _input(h.case(FLOAT32)),
@@ -113,7 +113,7 @@ def hazards(operation: Operation | None) -> Listing:
 
 
 def _operations(hazard: Hazard) -> str:
-    return "all" if len(hazard.operations) == len(Operation) else ", ".join(hazard.operations)
+    return "all" if len(hazard.operations) == len(Operation) else ", ".join(map(str, hazard.operations))
 
 
 def _input(case: HazardCase) -> dict[str, Any]:
