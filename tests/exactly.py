@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FORMATS
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
 
-from .records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from .records import LOG_SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,36 +106,124 @@ def output(
     return result.astype(np.float64)
 
 
-def second_for(operation: Operation, x: Array, labels: Any = None, g: Any = None) -> Targets | Array | None:
+def second_for(operation: Operation, x: Array, labels: Any = None, g: Any = None) -> Any:
     """The second argument that an operation takes: given labels or the last class, given g or a ramp."""
     rows, classes = np.shape(x)
-    if operation.needs_targets:
-        chosen = np.full(rows, classes - 1) if labels is None else np.asarray(labels, dtype=np.int64)
-        return LabelTargets(chosen)
-    if operation.needs_upstream:
-        return np.linspace(-1.0, 1.0, classes) + np.zeros((rows, 1)) if g is None else np.asarray(g, dtype=float)
-    return None
+    chosen = np.full(rows, classes - 1) if labels is None else np.asarray(labels, dtype=np.int64)
+    ramp = np.linspace(-1.0, 1.0, classes) + np.zeros((rows, 1)) if g is None else np.asarray(g, dtype=float)
+    seconds: dict[Second, Callable[[], Any]] = {
+        Second.NONE: lambda: None,
+        Second.LABELS: lambda: LabelTargets(chosen),
+        Second.CELL_TARGETS: lambda: CellTargets((np.arange(classes) == chosen[:, None]).astype(np.float64)),
+        Second.UPSTREAM: lambda: ramp,
+        Second.LOGITS: np.asarray(x, dtype=np.float64)[:, ::-1].copy,
+    }
+    return seconds[operation.second]()
+
+
+def _shares(x: Array, xp: exact.Balls) -> tuple[Array, Array]:
+    """Logits minus their maximum, and the sum of their exponentials."""
+    d = x - xp.max(x)
+    return d, np.add.reduce(xp.exp(d), axis=-1, keepdims=True)
+
+
+def _softmax(x: Array, xp: exact.Balls) -> Array:
+    d, s = _shares(x, xp)
+    return np.asarray(xp.exp(d) / s)
+
+
+def _log_softmax(x: Array, xp: exact.Balls) -> Array:
+    d, s = _shares(x, xp)
+    return np.asarray(d - np.log(s))
+
+
+def _vjp(x: Array, g: Array, xp: exact.Balls) -> Array:
+    p, upstream = _softmax(x, xp), xp.array(g)
+    return np.asarray(p * (upstream - np.add.reduce(p * upstream, axis=-1, keepdims=True)))
+
+
+def _cross_entropy(x: Array, targets: Targets, xp: exact.Balls) -> Array:
+    return np.asarray(np.add.reduce(-xp.array(weights_of(targets, x.shape[-1])) * _log_softmax(x, xp), axis=-1))
+
+
+def _cross_entropy_grad(x: Array, targets: Targets, xp: exact.Balls) -> Array:
+    w = xp.array(weights_of(targets, x.shape[-1]))
+    total = np.add.reduce(w, axis=-1, keepdims=True)
+    return np.asarray((_softmax(x, xp) * total - w) / xp.number(targets.divisor))
+
+
+def _cell_weights(targets: CellTargets, xp: exact.Balls) -> tuple[Any, Any]:
+    """What the losses of a cell at 1 and at 0 weigh."""
+    t, one = xp.array(targets.values), xp.number(1.0)
+    weight = one if targets.weight is None else xp.array(targets.weight)
+    pos_weight = one if targets.pos_weight is None else xp.array(targets.pos_weight)
+    return weight * pos_weight * t, weight * (one - t)
+
+
+def _binary_cross_entropy(x: Array, targets: CellTargets, xp: exact.Balls) -> Array:
+    missed, alarmed = _cell_weights(targets, xp)
+    # exp(1e308) has no place in a ball's exponent.
+    positive, negative = (np.log1p(np.exp(-np.abs(x))) + xp.maximum(sign * x, xp.number(0.0)) for sign in (-1, 1))
+    return np.asarray(missed * positive + alarmed * negative)
+
+
+def _binary_cross_entropy_grad(x: Array, targets: CellTargets, xp: exact.Balls) -> Array:
+    missed, alarmed = _cell_weights(targets, xp)
+    return np.asarray((alarmed * _sigmoid(x, xp) - missed * _sigmoid(-x, xp)) / xp.number(targets.divisor))
+
+
+def _sigmoid(x: Array, xp: exact.Balls) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, e, xp.number(1.0)) / (1 + e))
+
+
+def _softplus(x: Array, xp: exact.Balls) -> Array:
+    return np.asarray(np.log1p(np.exp(-np.abs(x))) + xp.maximum(x, xp.number(0.0)))
+
+
+def _entropy(x: Array, xp: exact.Balls) -> Array:
+    return np.asarray(np.add.reduce(-_softmax(x, xp) * _log_softmax(x, xp), axis=-1))
+
+
+def _kl_divergence(x: Array, y: Array, xp: exact.Balls) -> Array:
+    logs = _log_softmax(x, xp)
+    return np.asarray(np.add.reduce(xp.exp(logs) * (logs - _log_softmax(xp.array(y), xp)), axis=-1))
+
+
+# The textbook's formulas; in balls nothing needs to be stable.
+_DEFINITIONS: dict[str, Callable[[Array, Any, exact.Balls], Array]] = {
+    "softmax": lambda x, _, xp: _softmax(x, xp),
+    "log_softmax": lambda x, _, xp: _log_softmax(x, xp),
+    "logsumexp": lambda x, _, xp: np.asarray(xp.max(x) + np.log(_shares(x, xp)[1]))[:, 0],
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_grad": _cross_entropy_grad,
+    "softmax_vjp": _vjp,
+    "sigmoid": lambda x, _, xp: _sigmoid(x, xp),
+    "log_sigmoid": lambda x, _, xp: -_softplus(-x, xp),
+    "softplus": lambda x, _, xp: _softplus(x, xp),
+    "binary_cross_entropy": _binary_cross_entropy,
+    "binary_cross_entropy_grad": _binary_cross_entropy_grad,
+    "entropy": lambda x, _, xp: _entropy(x, xp),
+    "kl_divergence": _kl_divergence,
+}
 
 
 def _definition(operation: Operation, x: Array, second: Any, xp: exact.Balls) -> Array:
-    """The textbook's formula; in balls nothing needs to be stable."""
-    d = x - xp.max(x)
-    e = xp.exp(d)
-    s = np.add.reduce(e, axis=-1, keepdims=True)
-    if operation is SOFTMAX:
-        return np.asarray(e / s)
-    if operation is LOG_SOFTMAX:
-        return np.asarray(d - np.log(s))
-    if operation is LOGSUMEXP:
-        return np.asarray(xp.max(x) + np.log(s))[:, 0]
-    if operation is SOFTMAX_VJP:
-        p, g = e / s, xp.array(second)
-        return np.asarray(p * (g - np.add.reduce(p * g, axis=-1, keepdims=True)))
-    w = xp.array(weights_of(second, x.shape[-1]))
-    total = np.add.reduce(w, axis=-1, keepdims=True)
-    if operation is CROSS_ENTROPY:
-        return np.asarray(np.add.reduce(w * (np.log(s) - d), axis=-1))
-    return np.asarray((e / s * total - w) / xp.number(second.divisor))
+    return _DEFINITIONS[operation.name](x, second, xp)
+
+
+def _at_infinity(operation: Operation, x: float, second: CellTargets | None) -> float:
+    """The limit of a cell-wise operation at an infinite logit; weights 1."""
+    down = x < 0
+    if operation.second is Second.NONE:
+        limits = {"sigmoid": (0.0, 1.0), "log_sigmoid": (-np.inf, 0.0), "softplus": (0.0, np.inf)}
+        return limits[operation.name][not down]
+    assert second is not None
+    t = float(second.values.ravel()[0])
+    against = t if down else 1.0 - t
+    if operation.reduces:
+        return np.inf if against > 0 else 0.0
+    return (-against if down else against) / second.divisor
 
 
 def weights_of(second: Targets, classes: int) -> Array:
@@ -148,10 +237,29 @@ def weights_of(second: Targets, classes: int) -> Array:
 def truth_of(operation: Operation, x: Any, fmt: Format, second: Targets | Array | None = None) -> exact.Truth:
     """The exact result at logits that are already numbers of the format; -inf means masked."""
     x = np.asarray(x, dtype=np.float64)
-    if not np.isneginf(x).any():
+    if operation.cellwise and np.isinf(x).any():
+        return _cells(operation, x, fmt, second)
+    hidden = np.isneginf(x).any() or (operation.second is Second.LOGITS and np.isneginf(second).any())
+    if not hidden:
         return exact.truth(lambda xp: _definition(operation, xp.array(x), second, xp), fmt)
     rows = [_masked_row(operation, x[i], fmt, _row(second, i)) for i in range(len(x))]
     return exact.Truth(*(np.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _cells(operation: Operation, x: Array, fmt: Format, second: Any) -> exact.Truth:
+    """The truth about cells of which some are at infinity."""
+    finite = truth_of(operation, np.where(np.isinf(x), 0.0, x), fmt, second)
+    parts = [part.copy() for part in (finite.nearest, finite.residual_ulp, finite.rounded)]
+    for row, column in np.argwhere(np.isinf(x)):
+        cell = (
+            None
+            if second is None
+            else CellTargets(second.values[row : row + 1, column : column + 1], None, None, second.divisor)
+        )
+        limit = _at_infinity(operation, x[row, column], cell)
+        for part, value in zip(parts, (limit, 0.0, limit), strict=True):
+            part[row, column] = value
+    return exact.Truth(*parts)
 
 
 def _row(second: Targets | Array | None, i: int) -> Any:
@@ -163,6 +271,8 @@ def _row(second: Targets | Array | None, i: int) -> Any:
 def _masked_row(operation: Operation, x: Array, fmt: Format, second: Any) -> tuple[Array, Array, Array]:
     """A class at -inf has probability 0: compute without it and put the limit back."""
     kept = np.flatnonzero(~np.isneginf(x))
+    if operation.second is Second.LOGITS:
+        return _masked_pair(x, second[0], kept, fmt)
     masked_result = -np.inf if operation is LOG_SOFTMAX else 0.0
     if isinstance(second, LabelTargets):
         assert second.labels[0] in kept, "a masked label has no finite loss"
@@ -183,6 +293,21 @@ def _masked_row(operation: Operation, x: Array, fmt: Format, second: Any) -> tup
             full[kept] = part[0]
             parts.append(full)
     return parts[0], parts[1], parts[2]
+
+
+def _masked_pair(x: Array, y: Array, kept: Array, fmt: Format) -> tuple[Array, Array, Array]:
+    """A divergence whose rows leave classes out: infinite where only the second row leaves one out."""
+    if np.isneginf(y[kept]).any():
+        return np.asarray(np.inf), np.asarray(0.0), np.asarray(np.inf)
+    among = np.flatnonzero(~np.isneginf(y))
+
+    def compute(xp: exact.Balls) -> Array:
+        logs = _log_softmax(xp.array(x[None, kept]), xp)
+        others = _log_softmax(xp.array(y[None, among]), xp)[:, np.searchsorted(among, kept)]
+        return np.asarray(np.add.reduce(xp.exp(logs) * (logs - others), axis=-1))
+
+    inner = exact.truth(compute, fmt)
+    return inner.nearest[0], inner.residual_ulp[0], inner.rounded[0]
 
 
 @dataclass(frozen=True)

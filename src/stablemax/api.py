@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stablemax import operations as known_operations
 from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
 from stablemax.arithmetic import Arithmetic
 from stablemax.arrays import array_of
@@ -13,6 +14,7 @@ from stablemax.formats import Array, format_of, get_format
 from stablemax.inputs.problem import as_problem, restore
 from stablemax.loss import cross_entropy_of
 from stablemax.operations import get_operation
+from stablemax.operations.operation import Second
 from stablemax.operations.variant import default_variant, evaluate
 from stablemax.vocabulary import Accumulation
 
@@ -334,3 +336,22 @@ def compare(
         ignore_index=ignore_index,
     )
     return compare_problem(problem, options)
+
+
+def __getattr__(name: str) -> Any:
+    """Give the operations that have no function of their own above one: ``f(x)`` or ``f(x, second)``."""
+    if name not in known_operations.NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    operation = get_operation(name)
+
+    def computed(x: Any, second: Any = None, *, axis: int = -1, threads: int | None = None) -> Any:
+        if (second is None) is not (operation.second is Second.NONE):
+            raise StablemaxError(
+                f"{name} takes {operation.second.value} beside the logits", "one number for each logit"
+            )
+        stream = stream_of(x, axis_of(axis), second)
+        return array_of(operation, stream, resources=resources_of(threads))[()]
+
+    computed.__name__ = computed.__qualname__ = name
+    computed.__doc__ = f"Compute {name} of logits, in their shape and dtype: stablemax explain {operation.best_id}."
+    return computed

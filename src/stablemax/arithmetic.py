@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.formats import FLOAT32, FLOAT64, Array, Format
+from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.vocabulary import Accumulation
 
 
@@ -51,6 +52,15 @@ class Namespace(Protocol):
 
     def log1p(self, x: Array) -> Array:
         """``log(1 + x)``, accurate near 0."""
+
+    def expm1(self, x: Array) -> Array:
+        """``exp(x) - 1``, accurate near 0."""
+
+    def exp_remainder(self, x: Array) -> Array:
+        """``exp(x) - 1 - x``, accurate near 0."""
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
 
     @property
     def log2e(self) -> Any:
@@ -175,6 +185,18 @@ class Arithmetic:
         """``log(1 + x)``, rounded to the format."""
         return self._elementary(np.log1p, x)
 
+    def expm1(self, x: Array) -> Array:
+        """``exp(x) - 1``, rounded to the format."""
+        return self._elementary(np.expm1, x)
+
+    def exp_remainder(self, x: Array) -> Array:
+        """``exp(x) - 1 - x`` in float64, rounded to the format."""
+        return self.array(exp_remainder(x.astype(np.float64), np.expm1, np.where))
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent, rounded to the format."""
+        return self._elementary(np.tanh, x)
+
     def _elementary(self, function: np.ufunc, x: Array) -> Array:
         # NumPy's vectorised float32 functions differ by CPU, and exp is off by 2.2 ulp on one with
         # AVX-512; taken in float64 and rounded they are right to 0.51 ulp, the "every operation rounds" of the theory.
@@ -249,7 +271,8 @@ class Arithmetic:
             # Twice, so that a little more than the sum is below it too.
             return self._cut(x, near + near, work)
         room = self.format.max / 2
-        cut = np.minimum(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
+        # A product beyond a format without infinities is NaN.
+        cut = np.fmin(self.max(x) * self.number(min(x.shape[-1], room)), self.number(room))
         return self._cut(x, cut, work)
 
     def over_sum(self, x: Array, e: Array, divisor: float, out: Array | None = None) -> Array:

@@ -14,7 +14,8 @@ from stablemax.inputs.noticed import Noticed, inexact_integers, odd_targets
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
-from stablemax.operations.targets import TargetOptions, kept_rows, row_weights, targets_of
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, kept_rows, row_weights, second_of, targets_of
 from stablemax.operations.variant import Variant, default_variant, evaluate, get
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ KERNELS: dict[str, Kernel] = {
 class ArrayJob:
     """The results of a block of rows, put where they belong."""
 
-    stream: Stream  #: logits, and labels for the gradient
+    stream: Stream  #: logits, and the labels or the second array of the operation
     sink: Sink  #: takes the results
     operation: Operation
     format: str  #: of the result
@@ -105,9 +106,7 @@ class ArrayJob:
         return sum((self._compute(step, held, workspace) for step in block.steps(self.step)), Noticings())
 
     def _compute(self, block: Block, held: Block | None, workspace: Workspace) -> Noticings:
-        labels = None
-        if self.operation.needs_targets:
-            labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
+        labels = self._second(block, workspace)
         if self.is_fast and self.stream.classes > PIECE:
             found = (
                 self._long(block.start + row, None if labels is None else labels[row : row + 1], held, workspace)
@@ -116,11 +115,20 @@ class ArrayJob:
             return sum(found, Noticings())
         x = self.stream.logits.read(block.start, block.stop, workspace, until=None if held is None else held.stop)
         noticed = Noticings(
-            odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
+            odd_targets(labels, block.start) if self.operation.needs_targets and labels.ndim == 2 else Noticed(),
             inexact_integers(x, block.start),
         )
         (self._fast if self.is_fast else self._by_variant)(block, x, labels, held, workspace)
         return noticed
+
+    def _second(self, block: Block, workspace: Workspace) -> Any:
+        """Read the labels of a block, or the array (n, K) that the operation takes; None for none."""
+        if self.operation.needs_targets:
+            return self.stream.read_labels(block, self.options.ignore_index, workspace)
+        if self.operation.second is Second.NONE or self.stream.labels is None:
+            return None
+        # What lies in the workspace is overwritten by the next reading.
+        return self.stream.labels.read(block.start, block.stop, workspace).copy()
 
     def _fast(self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
         dtype = self._xp.format.dtype
@@ -183,16 +191,18 @@ class ArrayJob:
         self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace
     ) -> None:
         xp, formula = self._xp, self._formula
-        if labels is None:
-            values = evaluate(formula, xp.array(x), xp)
+        # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
+        given = xp if self.variant or self.accumulation else xp.wider
+        if not self.operation.needs_targets:
+            second = second_of(self.operation, labels, given, self.divisor)
+            values = evaluate(formula, xp.array(x), xp, second)
         else:
+            assert labels is not None
             keep = np.flatnonzero(kept_rows(labels, self.options.ignore_index))
             values = np.zeros(x.shape, dtype=xp.format.dtype)
             if len(keep) and self.divisor == 0:
                 values[keep] = np.nan
             elif len(keep):
-                # Targets are no part of the logits' format, unless a formula is asked for as it is written.
-                given = xp if self.variant or self.accumulation else xp.wider
                 targets = targets_of(labels[keep], x.shape[1], self.options, given, self.divisor)
                 values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
         self.sink.put(block.start, values.reshape(block.rows, -1), workspace, within=held)

@@ -19,6 +19,7 @@ from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import inexact_notes, soft_target_notes
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import size_of
+from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
 from stablemax.operations.variant import Variant, default_id
 from stablemax.output import whole_file
@@ -45,20 +46,13 @@ HELD_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class How:
-    """How to compute, where not in the default way.
+    """How to compute, where not in the default way."""
 
-    Parameters
-    ----------
-    variant : Variant, optional
-        By default `wide`, in float64 the accurate variant.
-    format : Format, optional
-        By default the input's own, float64 for integers.
-    accumulation : Accumulation, optional
-        By default what an ordinary kernel of the format does.
-    """
-
+    #: By default `wide`, in float64 the accurate variant.
     variant: Variant | None = None
+    #: By default the input's own, float64 for integers.
     format: Format | None = None
+    #: By default what an ordinary kernel of the format does.
     accumulation: Accumulation | None = None
 
     def result_format(self, stream: Stream) -> Format:
@@ -90,11 +84,6 @@ def result_in_npy(
     """Run a computation into a .npy file, which is there whole or not at all.
 
     Formats that NumPy lacks are written as float32, which holds every number of theirs.
-
-    Raises
-    ------
-    StablemaxError
-        If the file cannot be written, or the disk has no room for it.
     """
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
@@ -107,13 +96,7 @@ def result_in_npy(
 def result_of(
     operation: Operation, stream: Stream, how: How, run: Run, resources: Resources
 ) -> Iterator[tuple[StoredArray, tuple[str, ...]]]:
-    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large.
-
-    Yields
-    ------
-    tuple of (StoredArray, tuple of str)
-        The result, and what was noticed. The file goes away in the end.
-    """
+    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large."""
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
     size = math.prod(shape) * fmt.stored_dtype.itemsize
@@ -163,6 +146,8 @@ def compute(
                 "a gradient needs labels", "give a file of labels, or name a column with --label-column"
             )
         check_options(options, stream.classes)
+    elif operation.second is not Second.NONE and not stream.has_soft_targets:
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", "one number for each logit")
     job = ArrayJob(
         stream,
         sink,
@@ -171,15 +156,15 @@ def compute(
         variant=None if how.variant is None else how.variant.id,
         accumulation=how.accumulation,
         options=options,
-        divisor=_divisor(stream, options) if operation.of_losses and reduction is Reduction.MEAN else 1.0,
+        divisor=_divisor(operation, stream, options) if operation.of_losses and reduction is Reduction.MEAN else 1.0,
     )
     return _run(job, how, resources or Resources(), progress)
 
 
-def _divisor(stream: Stream, options: TargetOptions) -> float:
+def _divisor(operation: Operation, stream: Stream, options: TargetOptions) -> float:
     """Return what the gradient of the mean is divided by: one look at the labels beforehand."""
     if stream.has_soft_targets:
-        return float(stream.rows)
+        return float(operation.loss_count(stream.rows, stream.classes))
     total = ExactSum()
     with Workspace() as workspace:
         for block in blocks_of(stream.rows, STEP_CELLS // ROW_CELLS):

@@ -36,50 +36,33 @@ DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to run and how to judge it.
+    """What to run and how to judge it."""
 
-    Parameters
-    ----------
-    formats : tuple of Format
-        Columns of the tables.
-    operations : tuple of Operation
-        Empty for all that the input allows.
-    patterns : tuple of str
-        Globs of variant names or ids; empty for all.
-    accumulation : Accumulation, optional
-        How sums are added; each format's ordinary kernel when not given.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    judge : int, optional
-        How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
-    reduction : Reduction
-        Mean or sum: what the gradient is the gradient of.
-    show_values : int
-        How many rows of each output to keep.
-    ignore_index : int or None
-        Rows with this label are left out of the cross-entropies.
-    upstream : Upstream
-        Upstream gradient of the vector-Jacobian product.
-    upstream_seed : int
-        Of a normal upstream gradient.
-    built_ins : tuple of Variant
-        Of other libraries; added to ours, and chosen among where a pattern names one of them.
-    backend : Backend, optional
-        What our variants run on; NumPy when not given.
-    """
-
+    #: Columns of the tables.
     formats: tuple[Format, ...] = DEFAULT_FORMATS
+    #: Empty for all that the input allows.
     operations: tuple[Operation, ...] = ()
+    #: Globs of variant names or ids; empty for all.
     patterns: tuple[str, ...] = ()
+    #: How sums are added; each format's ordinary kernel when not given.
     accumulation: Accumulation | None = None
+    #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
+    #: How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
     judge: int | None = None
+    #: Mean or sum: what the gradient is the gradient of.
     reduction: Reduction = Reduction.MEAN
+    #: How many rows of each output to keep.
     show_values: int = 0
+    #: Rows with this label are left out of the cross-entropies.
     ignore_index: int | None = -100
+    #: Upstream gradient of the vector-Jacobian product.
     upstream: Upstream = Upstream.NORMAL
+    #: Of a normal upstream gradient.
     upstream_seed: int = 0
+    #: Of other libraries; added to ours, and chosen among where a pattern names one of them.
     built_ins: tuple[Variant, ...] = ()
+    #: What our variants run on; NumPy when not given.
     backend: Backend | None = None
 
     def __post_init__(self) -> None:
@@ -98,13 +81,7 @@ class CompareOptions:
         return (*matching(operation, self.patterns), *theirs)
 
     def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
-        """Return what to run, by operation.
-
-        Raises
-        ------
-        StablemaxError
-            If a pattern is given and nothing matches it.
-        """
+        """Return what to run, by operation."""
         found = {o: chosen for o in operations if (chosen := self.implementations(o))}
         every = [v for chosen in found.values() for v in chosen]
         if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
@@ -139,24 +116,7 @@ def compare_problem(
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Comparison:
-    """Judge variants on a problem.
-
-    Parameters
-    ----------
-    problem : Problem
-        Logits, with labels for the cross-entropies.
-    options : CompareOptions, optional
-        What to run.
-    command : tuple of str
-        The arguments that name the input, for the line that reproduces the run.
-    progress : callable, optional
-        Called with (steps done, steps in all, what runs now).
-
-    Raises
-    ------
-    StablemaxError
-        If no variant matches, or an operation needs labels that are not there.
-    """
+    """Judge variants on a problem."""
     options = options or CompareOptions()
     rows = judged_rows(problem.logits, options.judge)
     notes = list(problem.notes)
@@ -181,20 +141,6 @@ def compare_hazard(
 ) -> Comparison:
     """Judge variants on a hazard, in each format on its own logits.
 
-    Parameters
-    ----------
-    hazard : Hazard
-        From the catalogue.
-    options, command, progress
-        As for `compare_problem`; `judge`, `upstream` and `ignore_index` are not looked at.
-
-    Raises
-    ------
-    StablemaxError
-        If no variant matches, or the hazard does not concern the operations asked for.
-
-    Examples
-    --------
     >>> from stablemax.inputs.hazards import HAZARDS
     >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
     >>> [v.variant for v in found.verdicts if v.worst == "ok"]
@@ -315,6 +261,8 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
             )
         if operation.second in _SECONDS:
             case = replace(case, array=_SECONDS[operation.second](logits, problem, rows, options))
+            if operation.of_losses and options.reduction is Reduction.MEAN:
+                case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")

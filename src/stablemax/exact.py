@@ -92,6 +92,18 @@ class Balls:
         """``log(1 + x)``."""
         return np.asarray(np.log1p(x))
 
+    def expm1(self, x: Array) -> Array:
+        """``exp(x) - 1``."""
+        return np.asarray(np.expm1(x))
+
+    def exp_remainder(self, x: Array) -> Array:
+        """``exp(x) - 1 - x``: more precision makes up for what cancels."""
+        return np.asarray(np.expm1(x) - x)
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
+        return np.asarray(np.tanh(x))
+
     def max(self, x: Array) -> Array:
         """Maximum of each row, of exact values: two overlapping balls have no order."""
         return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT32, Array
-from stablemax.inputs.hazards import HAZARDS, PROMISED, Hazard
+from stablemax.inputs.hazards import HAZARDS, Hazard, promised_for
 from stablemax.measure import CODES, exact_result, judge
 from stablemax.operations.citations import CITATIONS
 from stablemax.operations.variant import Variant, evaluate
@@ -35,7 +35,7 @@ def explanation_of(variant: Variant) -> Explanation:
         cure=variant.cure,
         bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
-        promises={name: variant.promises.get(name, Outcome.OK) for name in PROMISED},
+        promises={name: variant.promises.get(name, Outcome.OK) for name in promised_for(variant.operation)},
         example=example(variant, HAZARDS[telling]),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.limits import check_judge, check_max_ulp
+from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows
 from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
@@ -32,38 +33,25 @@ class WrongShapeError(StablemaxError):
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """What an output is meant to be, and what it is held to.
+    """What an output is meant to be, and what it is held to."""
 
-    Parameters
-    ----------
-    operation : Operation
-        What was computed.
-    fmt : Format
-        The number format it was computed in; errors are told in its ulps.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    allow : tuple of str
-        Outcomes that do not count.
-    reduction : Reduction
-        What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
-    ignore_index : int or None
-        Rows with this label do not count; their output is not looked at.
-    judge : int, optional
-        How many rows to judge; None for as many as 2**18 cells hold.
-    targets : TargetOptions, optional
-        Class weights and label smoothing.
-    round_logits : Format, optional
-        The format that the program rounded the logits to first; as they are stored when not given.
-    """
-
+    #: What was computed.
     operation: Operation
+    #: The number format it was computed in; errors are told in its ulps.
     fmt: Format
+    #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
+    #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
+    #: What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
     reduction: Reduction = Reduction.MEAN
+    #: Rows with this label do not count; their output is not looked at.
     ignore_index: int | None = -100
+    #: How many rows to judge; None for as many as 2**18 cells hold.
     judge: int | None = None
+    #: Class weights and label smoothing.
     targets: TargetOptions | None = None
+    #: The format that the program rounded the logits to first; as they are stored when not given.
     round_logits: Format | None = None
 
     def __post_init__(self) -> None:
@@ -92,41 +80,19 @@ def judge_output(
     command: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> JudgeReport:
-    """Judge an output.
-
-    Parameters
-    ----------
-    output : ndarray (N, K), (N,), (N, 1) or ()
-        One number for a cross-entropy of several rows is their mean.
-    logits : ndarray (N, K)
-        What it was computed from.
-    labels : ndarray of int64 (N,) or float (N, K), optional
-        Of a cross-entropy or its gradient.
-    upstream : ndarray (N, K), optional
-        Of a vector-Jacobian product.
-    options : JudgeOptions
-        What it is meant to be.
-    names : tuple of str
-        What to call logits, output and labels.
-    command : tuple of str
-        The command that reproduces it.
-    notes : tuple of str
-        To pass on.
-
-    Raises
-    ------
-    StablemaxError
-        If the output has another shape than the operation's, or something is missing.
-    """
+    """Judge an output."""
     operation = options.operation
     if operation.needs_targets and labels is None:
         raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
-    if operation.needs_upstream and upstream is None:
-        raise StablemaxError(f"{operation} needs its upstream gradient", "give it with --upstream FILE")
+    if operation.second is Second.CELL_TARGETS:
+        upstream = _cell_targets(labels, logits.shape[-1])
+    if operation.second not in (Second.NONE, Second.LABELS) and upstream is None:
+        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", hint)
     rows, classes = logits.shape
     if upstream is not None and upstream.shape != logits.shape:
         raise StablemaxError(
-            f"the upstream gradient: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            f"the {operation.second.value}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
             "one number for each logit",
         )
     if operation.needs_targets and options.targets is not None:
@@ -147,7 +113,7 @@ def judge_output(
         np.ascontiguousarray(logits[chosen]),
         labels=labels[chosen] if operation.needs_targets and labels is not None else None,
         array=upstream[chosen] if upstream is not None else None,
-        divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
+        divisor=float(operation.loss_count(int(kept.sum()), classes)) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
         summed=options.reduction is Reduction.SUM,
@@ -187,6 +153,13 @@ def judge_output(
         command=command,
         notes=tuple(told),
     )
+
+
+def _cell_targets(labels: Array | None, classes: int) -> Array | None:
+    """Return targets of cells, or of labels those of a single class."""
+    if labels is None or labels.ndim == 2:
+        return labels
+    return np.asarray(np.arange(classes) == labels[:, None], dtype=np.float64)
 
 
 def _is_sum(value: float, mean: float, case: Case) -> bool:

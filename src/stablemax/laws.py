@@ -41,8 +41,6 @@ def easy_case() -> HazardCase:
 def laws_of(operation: Operation) -> tuple[str, ...]:
     """Name the laws that an operation obeys.
 
-    Examples
-    --------
     >>> from stablemax.operations import get_operation
     >>> laws_of(get_operation("softmax"))[:3]
     ('shift-invariance', 'permutation', 'rows-independent')

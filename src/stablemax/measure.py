@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from stablemax.formats import Array, Format
     from stablemax.operations.operation import Operation
-    from stablemax.operations.targets import Targets
 
 _MANY_ROWS = 64
 """From here on equal rows are looked for: below, finding them costs as much as it saves."""
@@ -32,8 +31,6 @@ CODES: tuple[Outcome, ...] = tuple(Outcome)
 def default_max_ulp(fmt: Format) -> float:
     """Return the error at which more than half of the format's p bits are lost: ``2**(p/2)`` ulp.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> default_max_ulp(FLOAT32)
     4096.0
@@ -90,9 +87,7 @@ class Prover:
         return self.prove(compute)
 
 
-def exact_result(
-    operation: Operation, x: Array, second: Targets | Array | None, fmt: Format, balls: Balls | None = None
-) -> ExactResult:
+def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls: Balls | None = None) -> ExactResult:
     """Compute an operation in balls, correctly rounded to the format, on numbers of the format.
 
     Balls that have seen this very array, in float64, save its exponentials.
@@ -152,7 +147,7 @@ def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prove
     return parts
 
 
-def _alike(x: Array, second: Targets | Array | None) -> tuple[Array, Array] | None:
+def _alike(x: Array, second: Any) -> tuple[Array, Array] | None:
     """Find the rows that are equal bit by bit: the first of each kind, and of which kind every row is.
 
     None where there are too few to gain by it: 20,500 equal rows are one row in balls.
@@ -200,8 +195,6 @@ def judge(
     rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
     normal number may be flushed to 0, or to anything that small, as processors and compilers do.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> from stablemax.operations import get_operation
     >>> x = np.float32([[0.0, 1.0, -np.inf]])

@@ -13,14 +13,13 @@ from stablemax.exact import Balls, Truth
 from stablemax.formats import FLOAT64
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import ExactResult, exact_result
-from stablemax.operations.operation import Second
 from stablemax.operations.targets import (
-    CellTargets,
     LabelTargets,
     SoftTargets,
     TargetOptions,
     kept_rows,
     row_weights,
+    second_of,
     targets_of,
 )
 from stablemax.operations.variant import evaluate, get
@@ -60,9 +59,7 @@ class Case:
     def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
-            given = None if self.array is None else xp.array(self.array)
-            is_target = self.operation.second is Second.CELL_TARGETS
-            return CellTargets(given, divisor=self.divisor) if is_target else given
+            return second_of(self.operation, self.array, xp, self.divisor)
         kept = self.labels if self.kept is None else self.labels[self.kept]
         targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
@@ -87,8 +84,6 @@ class Case:
 def case_of(hazard: HazardCase, operation: Operation) -> Case:
     """Turn a hazard's input into a case of an operation; a gradient is that of the mean.
 
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> from stablemax.inputs.hazards import HAZARDS
     >>> from stablemax.operations import get_operation

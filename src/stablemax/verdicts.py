@@ -39,25 +39,7 @@ def variant_verdict(
     needs: tuple[str, ...] = (),
     may_flush: bool = False,
 ) -> Verdict:
-    """Run a variant in a setting and judge what comes out.
-
-    Parameters
-    ----------
-    variant : Variant
-        Ours, or a built-in. Not run, and the verdict says why, where it refuses the input.
-    setting : Setting
-        Input and truth.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    show_values : int
-        How many rows of the output to keep.
-    backend : Backend, optional
-        What our variants run on; NumPy when not given.
-    needs : tuple of str
-        What the input asks of an implementation, from `inputs.hazards.NEEDS`.
-    may_flush : bool
-        As for `measure.judge`.
-    """
+    """Run a variant in a setting and judge what comes out."""
     fmt = setting.xp.format
     sums = sums_of(variant, setting.xp, backend)
     why = variant.refusal(fmt.name, setting.case.logits.shape[-1], needs)
@@ -87,15 +69,7 @@ def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
 
 
 def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
-    """Run a variant, or a built-in, on a setting's input.
-
-    Returns
-    -------
-    output : ndarray (N,) or (N, K)
-        In the format's dtype, 0 on ignored rows.
-    mean : float or None
-        Mean of the losses as the arithmetic, or the library, takes it; None for other operations.
-    """
+    """Run a variant, or a built-in, on a setting's input; return its output, 0 on ignored rows, and its own mean."""
     case, xp = setting.case, setting.xp
     of_losses = case.operation.reduces
     if variant.library:
@@ -111,7 +85,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
     else:
         output = evaluate(variant, x, xp, second)
         with np.errstate(all="ignore"):
-            mean = float(xp.mean(output)) if of_losses else None
+            mean = float(xp.mean(output.reshape(-1))) if of_losses else None
     if mean is not None and case.is_weighted:
         # A weighted mean is the plain one times N over the sum of the weights.
         with np.errstate(all="ignore"):
@@ -139,27 +113,9 @@ def verdict_of(
 ) -> Verdict:
     """Judge an output that anybody computed.
 
-    Parameters
-    ----------
-    output : ndarray (N,) or (N, K), or one number for a reduced case
-        In the setting's format, or float64.
-    setting : Setting
-        Input and truth.
-    name : str
-        Who computed it.
-    max_ulp, show_values
-        As for `variant_verdict`.
-    bound : Bound, optional
-        A-priori error bound of the formula.
-    why : callable, optional
-        Gets the setting, the worst outcome and its first row and cell; returns the cause in words and
-        the class at which it happened. Without it the verdict tells what came out and what is right.
-    mean : float, optional
-        Mean of the losses as whoever computed them takes it; the arithmetic's when not given.
-    accumulation : str, optional
-        How the sums were added; the arithmetic's policy when not given.
-    may_flush : bool
-        As for `measure.judge`: results below the smallest normal number may be flushed to 0.
+    `why` gets the setting, the worst outcome and its first row and cell, and returns the cause in words and the
+    class at which it happened; without it the verdict tells what came out and what is right. `mean` is the mean
+    of the losses as whoever computed them takes it; the arithmetic's when not given.
     """
     fmt, case = setting.xp.format, setting.case
     judged = judge(
@@ -207,7 +163,7 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
         return None, None
     if mean is None:
         with np.errstate(all="ignore"):
-            mean = float(setting.xp.mean(output))
+            mean = float(setting.xp.mean(output.reshape(-1)))
     if setting.mean is None:
         return mean, None
     return mean, setting.mean.error_ulp(np.asarray(mean), setting.xp.format).item()
@@ -239,8 +195,6 @@ def _first_bad(
 def told_apart(a: float, b: float) -> tuple[str, str]:
     """Write two numbers with as many digits as it takes to see that they are not the same.
 
-    Examples
-    --------
     >>> told_apart(0.5, 0.25), told_apart(1.0, 1.00000001)
     (('0.5', '0.25'), ('1', '1.00000001'))
     """

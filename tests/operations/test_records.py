@@ -8,6 +8,7 @@ import math
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant, variants
+from stablemax.results import Outcome
+from stablemax.settings import Shared, case_of, setting_of
+from stablemax.verdicts import variant_verdict
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
 
@@ -78,7 +82,8 @@ def told_apart(tree: ast.AST) -> Iterator[str]:
         elif (
             isinstance(node, ast.Dict)
             and node not in tables
-            and sum(names_one(k) for k in node.keys if k is not None) > 1
+            # A table of PyTorch's functions happens to have a sigmoid too.
+            and sum(names_one(k) for k in node.keys if k is not None) > max(1, len(node.keys) // 2)
         ):
             yield f"a table of {', '.join(ast.unparse(k) for k in node.keys if k is not None)}"
         elif names_one(node) and isinstance(node, ast.Attribute):
@@ -255,7 +260,7 @@ def test_a_cell_wise_operation_is_judged_at_its_limits_and_a_nan_makes_its_own_c
     exact = exact_result(sigmoid, np.array([[-INF, INF, 0.0, math.nan]]), None, FLOAT32)
     assert exact.undefined.tolist() == [[False, False, False, True]]
     assert exact.truth.rounded[0, :3].tolist() == [0.0, 1.0, 0.5]
-    judged = judge(np.float32([[0.5, 1.0, 0.5, 7.0]]), exact, FLOAT32)
+    judged = judge(np.array([[0.5, 1.0, 0.5, 7.0]], np.float32), exact, FLOAT32)
     assert [CODES[c].value for c in judged.codes[0]] == ["inaccurate", "ok", "ok", "undefined"]
 
 
@@ -277,3 +282,49 @@ def test_a_comparison_of_every_operation_takes_a_new_one_in(declared: Any) -> No
     assert verdict.worst is not None
     assert verdict.worst.value == "undefined"
     assert verdict.shares == {"ok": 0.75, "undefined": 0.25}
+
+
+def test_a_new_operation_has_a_python_function_of_its_name_that_streams_in_blocks(declared: Any) -> None:
+    declared(_sigmoid())
+    from stablemax import api
+
+    x = np.linspace(-20, 20, 60_000).reshape(300, 200)
+    p = api.sigmoid(x, threads=2)
+    assert p.shape == x.shape
+    assert np.allclose(p, 1 / (1 + np.exp(-x)), rtol=1e-15, atol=0)
+    with pytest.raises(StablemaxError, match="sigmoid takes none beside the logits"):
+        api.sigmoid(x, x)
+
+
+def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
+    declared(_binary_cross_entropy())
+    from stablemax import api
+
+    losses = api.binary_cross_entropy(np.zeros((2, 3)), np.full((2, 3), 0.5))
+    assert losses.tolist() == [[math.log(2)] * 3] * 2
+    with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
+        api.binary_cross_entropy(np.zeros((2, 3)))
+
+
+def test_a_row_without_a_value_for_its_second_argument_is_not_told_to_be_masked() -> None:
+    hazard = HAZARDS["gentle"].case(FLOAT32)
+    case = replace(case_of(hazard, SOFTMAX_VJP), array=np.array([[0.0, INF, 1.0]]))
+    verdict = variant_verdict(variants(SOFTMAX_VJP)[0], setting_of(case, Shared(FLOAT32)))
+    assert verdict.worst is Outcome.UNDEFINED
+    assert verdict.cause.startswith(
+        "what stands beside the logits is not a number that the formula takes; first at row 0"
+    )
+
+
+def test_the_mean_of_losses_of_cells_is_that_of_all_cells_exact_and_as_it_is_taken(declared: Any) -> None:
+    loss = declared(_binary_cross_entropy())
+    hazard = HAZARDS["two-rows"].case(FLOAT32)
+    case = case_of(hazard, loss)
+    verdict = variant_verdict(variants(loss)[0], setting_of(case, Shared(FLOAT32)))
+    x, t = hazard.logits, hazard.second(loss)
+    assert verdict.mean is not None
+    assert verdict.mean == pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-6)
+    assert verdict.mean_error_ulp is not None
+    assert verdict.mean_error_ulp < 2
+    reduced = setting_of(replace(case, reduced=True), Shared(FLOAT32))
+    assert reduced.exact.truth.nearest.tolist() == [[pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-15)]]

@@ -31,24 +31,7 @@ _KEEP_NOTHING = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16), "MALLOC_TRIM_THRESHOLD_
 
 
 def peaks(options: BenchOptions, inputs: list[Input], progress: Callable[[Case], None]) -> tuple[Peaks, list[str]]:
-    """Measure the peak memory of every call beyond its input.
-
-    Parameters
-    ----------
-    options : BenchOptions
-        What is timed.
-    inputs : list of Input
-        Those of them that fit into memory.
-    progress : callable
-        Called with the case that was measured, once for each of its calls.
-
-    Returns
-    -------
-    peaks : Peaks
-        Nothing where the system does not tell; what was measured before the process ended where it did.
-    notes : list of str
-        What is not measured, and why.
-    """
+    """Measure the peak memory of every call beyond its input."""
     if not machine.tells_peak():
         return {}, ["peak memory is not measured: this system does not tell it"]
     order = {

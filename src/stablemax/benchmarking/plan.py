@@ -41,15 +41,7 @@ class Input(NamedTuple):
         return f"{self.shape} in {self.dtype}"
 
     def generated(self, seed: int) -> tuple[Array, Array]:
-        """Draw normal logits in float64 and round them once: the same numbers in every dtype.
-
-        Returns
-        -------
-        x : ndarray (N, K)
-            Logits.
-        y : ndarray of int64 (N,)
-            Labels.
-        """
+        """Draw normal logits in float64 and round them once: the same numbers in every dtype."""
         rng = np.random.default_rng(seed)
         y = rng.integers(0, self.shape.classes, self.shape.rows)
         x = np.empty(self.shape, dtype=self.dtype.value)
@@ -73,32 +65,21 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to time.
+    """What to time."""
 
-    Parameters
-    ----------
-    operations : tuple of Operation
-        Those of `timed_operations`.
-    shapes : tuple of Shape
-        Of the logits.
-    dtypes : tuple of TimedDtype
-        Of the logits.
-    threads : tuple of int
-        Numbers of threads; one, and as many as there are cores, when empty.
-    peers : tuple of TimedPeer
-        What to time beside ours.
-    repeat : int, optional
-        Rounds; as many as the times need when not given.
-    seed : int
-        Of the logits and labels.
-    """
-
+    #: Those of `timed_operations`.
     operations: tuple[Operation, ...] = field(default_factory=timed_operations)
+    #: Of the logits.
     shapes: tuple[Shape, ...] = DEFAULT_SHAPES
+    #: Of the logits.
     dtypes: tuple[TimedDtype, ...] = tuple(TimedDtype)
+    #: Numbers of threads; one, and as many as there are cores, when empty.
     threads: tuple[int, ...] = ()
+    #: What to time beside ours.
     peers: tuple[TimedPeer, ...] = (TimedPeer.ALL,)
+    #: Rounds; as many as the times need when not given.
     repeat: int | None = None
+    #: Of the logits and labels.
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -110,13 +91,7 @@ class BenchOptions:
         check_range("--seed", self.seed, 0, math.inf, "0 or more")
 
     def thread_counts(self, cores: int) -> tuple[int, ...]:
-        """Return the numbers of threads, in ascending order.
-
-        Raises
-        ------
-        StablemaxError
-            If there are fewer cores.
-        """
+        """Return the numbers of threads, in ascending order."""
         for count in self.threads:
             if not 1 <= count <= cores:
                 raise StablemaxError(f"--threads {shown(count)} is out of range", f"1 to {cores}, the cores there are")
@@ -129,13 +104,7 @@ class BenchOptions:
         return (Ours(), *found, *plain), notes
 
     def inputs(self, available_bytes: int | None) -> tuple[list[Input], list[str]]:
-        """Return the inputs that fit into memory, and notes on those that do not.
-
-        Raises
-        ------
-        StablemaxError
-            If none does.
-        """
+        """Return the inputs that fit into memory, and notes on those that do not."""
         inputs = [Input(shape, dtype) for shape in self.shapes for dtype in self.dtypes]
         if available_bytes is None:
             return inputs, ["this system does not tell how much memory is free: shapes are not checked against it"]
@@ -152,13 +121,7 @@ class BenchOptions:
         return fitting, notes
 
     def plan(self, implementations: tuple[Implementation, ...], cores: int) -> tuple[Plan, list[str]]:
-        """Choose what is timed, and say what is not.
-
-        Raises
-        ------
-        StablemaxError
-            If nothing can be timed beside ours.
-        """
+        """Choose what is timed, and say what is not."""
         plan: Plan = {}
         notes: list[str] = []
         for count in self.thread_counts(cores):

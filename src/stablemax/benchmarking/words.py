@@ -54,13 +54,6 @@ DEFAULT_SHAPES = (Shape(128, 1000), Shape(2048, 4096), Shape(2048, 32768), Shape
 def shape_of(text: str) -> Shape:
     """Read ``ROWSxCLASSES``.
 
-    Raises
-    ------
-    StablemaxError
-        If it is anything else.
-
-    Examples
-    --------
     >>> shape_of("128x1000")
     Shape(rows=128, classes=1000)
     """

@@ -95,13 +95,7 @@ def write_result(
     *,
     force: bool,
 ) -> tuple[str, ...]:
-    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text.
-
-    Returns
-    -------
-    tuple of str
-        What the computation noticed.
-    """
+    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text."""
     from stablemax.arrays import result_in_npy, result_of
     from stablemax.render.arrays import write
 

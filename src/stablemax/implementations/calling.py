@@ -87,7 +87,7 @@ def conventions(function: Callable[..., Any], operation: Operation) -> list[Conv
 
     Examples
     --------
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> [c.in_words for c in conventions(lambda x, axis=0: x, get_operation("softmax"))]
     ['f(x, axis=-1)', 'f(x[i])']
     """

@@ -20,7 +20,7 @@ from stablemax.implementations.loading import TARGET_FORMS, is_code, load
 from stablemax.implementations.naming import backend_of, operation_in
 from stablemax.implementations.orders import Answer, Described
 from stablemax.operations import NAMES
-from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
+from stablemax.operations.targets import SoftTargets, TargetOptions, in_arithmetic, second_of, targets_of
 from stablemax.operations.variant import evaluate
 
 if TYPE_CHECKING:
@@ -266,7 +266,8 @@ def _built_in(target: str) -> Variant:
 def _second_of(variant: Variant, question: Question, xp: Arithmetic) -> Any:
     """Return a variant's second argument: targets, an upstream gradient, or nothing."""
     if not variant.operation.needs_targets:
-        return question.second
+        divisor = float(variant.operation.loss_count(*question.x.shape)) if variant.operation.of_losses else 1.0
+        return second_of(variant.operation, question.second, xp, divisor)
     assert question.second is not None
     chosen = TargetOptions(question.options.get("weight"), question.options.get("label_smoothing", 0.0))
     divisor = float(len(question.x)) if variant.operation.of_losses else 1.0
@@ -280,8 +281,7 @@ def _exact_variant(variant: Variant, question: Question) -> Array | None:
     second = _second_of(variant, question, Arithmetic(FORMATS[question.x.dtype.name]))
 
     def compute(xp: Balls) -> Array:
-        exact = second.to(xp) if variant.operation.needs_targets else None if second is None else xp.array(second)
-        return evaluate(variant, xp.array(question.x.astype(np.float64)), xp, exact)
+        return evaluate(variant, xp.array(question.x.astype(np.float64)), xp, in_arithmetic(second, xp))
 
     try:
         return truth(compute, FLOAT64).nearest

@@ -57,6 +57,8 @@ def rows(
     weight: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
     reduced: bool = False,
+    cell_targets: Sequence[Sequence[float]] | None = None,
+    other_logits: Sequence[Sequence[float]] | None = None,
 ) -> HazardCase:
     """Make a case; its upstream gradient is 1, 2, 4, 8, 1, ... along each row where none is given."""
     x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
@@ -68,6 +70,8 @@ def rows(
         None if weight is None else np.asarray(weight, dtype=np.float64),
         label_smoothing,
         reduced,
+        None if cell_targets is None else np.asarray(cell_targets, dtype=np.float64),
+        None if other_logits is None else np.asarray(other_logits, dtype=np.float64),
     )
 
 

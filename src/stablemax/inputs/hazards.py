@@ -3,100 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.hazards.hazard import (
+    NEEDS,
+    Hazard,
+    losses_of_labels,
+    with_labels,
+    with_upstream,
+)
+from stablemax.hazards.of_cells import OF_CELLS
+from stablemax.hazards.of_distributions import OF_DISTRIBUTIONS
 from stablemax.inputs import hazard_cases as cases
 from stablemax.inputs.hazard_cases import HazardCase, rows
 from stablemax.inputs.labels import IGNORED
-from stablemax.operations import all_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.formats import Format
     from stablemax.operations.operation import Operation
 
-__all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase"]
-
-NEEDS = ("ignore-index", "soft-targets", "weights")
-"""What an implementation must take, beyond logits and labels, for some hazards to be run on it."""
-
-
-def every_operation(operation: Operation) -> bool:  # noqa: ARG001 - one signature for all
-    """An input of logits concerns all that take logits."""
-    return True
-
-
-def of_softmax(operation: Operation) -> bool:
-    """The softmax of a row, and what is made of it: a condition of the row as a whole."""
-    return not operation.cellwise
-
-
-def of_cells(operation: Operation) -> bool:
-    """What depends on one logit alone."""
-    return operation.cellwise
-
-
-def with_labels(operation: Operation) -> bool:
-    """The cross-entropy and its gradient."""
-    return operation.needs_targets
-
-
-def losses_of_labels(operation: Operation) -> bool:
-    """The cross-entropy alone."""
-    return operation.needs_targets and operation.reduces
-
-
-def with_upstream(operation: Operation) -> bool:
-    """Products with an upstream gradient."""
-    return operation.needs_upstream
-
-
-@dataclass(frozen=True)
-class Hazard:
-    """An input on which implementations failed. What is right on it is computed, never typed in.
-
-    Parameters
-    ----------
-    name : str
-        Names the condition of the input (``row-all-neg-inf``), not what becomes of anybody under it.
-    reason : str
-        Why it is here, in words.
-    source : str
-        Where it was seen, separated by commas: ``pytorch 11752``, ``arXiv 2501.04697``; empty for our own.
-    case : callable
-        The input for a number format.
-    concerns : callable
-        Tells of an operation whether it concerns it: by what the operation takes and gives, so that a new
-        one joins by itself.
-    needs : tuple of str
-        From `NEEDS`.
-    promised : bool
-        True where the variants say what becomes of them on it, in float32.
-
-    Examples
-    --------
-    >>> from stablemax.formats import FLOAT16
-    >>> HAZARDS["logit-above-exp-overflow"].case(FLOAT16).logits.tolist()
-    [[11.09375, 0.0]]
-    """
-
-    name: str
-    reason: str
-    source: str
-    case: Callable[[Format], HazardCase]
-    concerns: Callable[[Operation], bool] = every_operation
-    needs: tuple[str, ...] = ()
-    promised: bool = False
-
-    @property
-    def operations(self) -> tuple[Operation, ...]:
-        """The operations that it concerns."""
-        return tuple(o for o in all_operations() if self.concerns(o))
-
+__all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase", "promised_for"]
 
 _INF = math.inf
 
@@ -509,9 +436,16 @@ HAZARDS: dict[str, Hazard] = {
             lambda fmt: cases.many_rows([0.0, -fmt.max / 50], 1, 100),
             losses_of_labels,
         ),
+        *OF_CELLS,
+        *OF_DISTRIBUTIONS,
     )
 }
 """Every hazard by its name; the promised ones are also the examples of `explain`."""
 
 PROMISED: dict[str, Hazard] = {name: h for name, h in HAZARDS.items() if h.promised}
 """The conditions under which every variant says what becomes of it."""
+
+
+def promised_for(operation: Operation) -> dict[str, Hazard]:
+    """Return the conditions under which the variants of an operation say what becomes of them."""
+    return {name: h for name, h in PROMISED.items() if h.concerns(operation)}

@@ -11,7 +11,21 @@ from stablemax.errors import StablemaxError, shown
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
-NAMES = ("softmax", "log_softmax", "logsumexp", "cross_entropy", "cross_entropy_grad", "softmax_vjp")
+NAMES = (
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "softmax_vjp",
+    "sigmoid",
+    "log_sigmoid",
+    "softplus",
+    "binary_cross_entropy",
+    "binary_cross_entropy_grad",
+    "entropy",
+    "kl_divergence",
+)
 """Every operation's name, which is also that of its module: all that the command line knows without NumPy."""
 
 if TYPE_CHECKING:
@@ -24,13 +38,6 @@ else:
 def get_operation(name: str) -> Operation:
     """Look an operation up by its name.
 
-    Raises
-    ------
-    StablemaxError
-        If there is none.
-
-    Examples
-    --------
     >>> get_operation("softmax").per_row
     False
     """

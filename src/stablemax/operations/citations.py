@@ -7,22 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Citation:
-    """A source.
+    """A source."""
 
-    Parameters
-    ----------
-    authors, title, where : str
-        Where is the journal, conference or project.
-    year : int or None
-        Of publication; a thread has none.
-    link : str
-        DOI or address.
-    """
-
+    #: Where is the journal, conference or project.
     authors: str
+    #: Of publication; a thread has none.
     year: int | None
+    #: Where is the journal, conference or project.
     title: str
+    #: Where is the journal, conference or project.
     where: str
+    #: DOI or address.
     link: str
 
     def __str__(self) -> str:
@@ -114,4 +109,40 @@ CITATIONS: dict[str, Citation] = {
         "GitHub",
         "https://github.com/scikit-learn/scikit-learn/issues/24315",
     ),
+    "maechler-2012": Citation(
+        "M. Maechler",
+        2012,
+        "Accurately computing log(1 - exp(-|a|)), assessed by the Rmpfr package",
+        "CRAN, vignette of Rmpfr",
+        "https://CRAN.R-project.org/package=Rmpfr/vignettes/log1mexp-note.pdf",
+    ),
+    "pytorch-1835": Citation("pytorch", None, "Issue 1835", "GitHub", "https://github.com/pytorch/pytorch/issues/1835"),
+    "pytorch-2211": Citation(
+        "pytorch", None, "Pull request 2211", "GitHub", "https://github.com/pytorch/pytorch/pull/2211"
+    ),
+    "pytorch-40553": Citation(
+        "pytorch", None, "Issue 40553", "GitHub", "https://github.com/pytorch/pytorch/issues/40553"
+    ),
+    "pytorch-49844": Citation(
+        "pytorch", None, "Issue 49844", "GitHub", "https://github.com/pytorch/pytorch/issues/49844"
+    ),
+    "pytorch-80488": Citation(
+        "pytorch", None, "Issue 80488", "GitHub", "https://github.com/pytorch/pytorch/issues/80488"
+    ),
+    "pytorch-135359": Citation(
+        "pytorch", None, "Issue 135359", "GitHub", "https://github.com/pytorch/pytorch/issues/135359"
+    ),
+    "optax-431": Citation(
+        "optax", None, "Pull request 431", "GitHub", "https://github.com/google-deepmind/optax/pull/431"
+    ),
+    "optax-1786": Citation(
+        "optax", None, "Pull request 1786", "GitHub", "https://github.com/google-deepmind/optax/pull/1786"
+    ),
+    "keras-13747": Citation("keras", None, "Issue 13747", "GitHub", "https://github.com/keras-team/keras/issues/13747"),
+    "trl-7221": Citation("trl", None, "Issue 7221", "GitHub", "https://github.com/huggingface/trl/issues/7221"),
+    "tvm-20184": Citation("tvm", None, "Issue 20184", "GitHub", "https://github.com/apache/tvm/issues/20184"),
+    "candle-2561": Citation(
+        "candle", None, "Issue 2561", "GitHub", "https://github.com/huggingface/candle/issues/2561"
+    ),
+    "dynet-1525": Citation("dynet", None, "Issue 1525", "GitHub", "https://github.com/clab/dynet/issues/1525"),
 }

@@ -40,3 +40,18 @@ def probability_times_upstream(values: Array, given: Given) -> Array:  # noqa: A
     with np.errstate(invalid="ignore"):
         total = np.sum(np.exp(given.x - np.max(given.x, axis=-1, keepdims=True)), axis=-1, keepdims=True)
     return np.max(np.abs(given.second.astype(np.float64)), axis=-1, keepdims=True) / total
+
+
+def larger_of_two(values: Array, given: Given) -> Array:  # noqa: ARG001
+    """The larger of a probability and its complement: of the probability of one logit."""
+    return np.maximum(values, 1.0 - values)
+
+
+def weight_of_the_cell(values: Array, given: Given) -> Array:
+    """What the target of a cell weighs: 1/N in the gradient of a mean, times the weights."""
+    targets, weights = given.second, np.ones_like(values)
+    if targets.pos_weight is not None:
+        weights = 1.0 + targets.values.astype(np.float64) * (targets.pos_weight.astype(np.float64) - 1.0)
+    if targets.weight is not None:
+        weights = weights * targets.weight.astype(np.float64)
+    return weights / targets.divisor

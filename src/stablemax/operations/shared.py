@@ -10,3 +10,11 @@ GRADIENT = r"grad|backward|vjp|jacobian|derivative"
 
 LOSS = r"cross_?entropy|x_?ent(?=_|$)|nll|loss(?=_|$|es)"
 """Words by which a function's name says that it is a loss of a softmax."""
+
+CELL_LOSS = (
+    r"(?<![a-z])bce|binary_?(cross_?entropy|x_?ent|loss)|(sigmoid|logistic)_?(binary_?)?(cross_?entropy|x_?ent|loss)"
+)
+"""Words by which a function's name says that it is a loss of one logit and its target."""
+
+VALUE = rf"^(?!.*({GRADIENT})).*"
+"""Before a pattern: the function is no gradient."""

@@ -9,10 +9,12 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.limits import check_range
+from stablemax.operations.operation import Second
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,23 @@ class CellTargets:
     pos_weight: Array | None = None  #: of the positive part of each class's losses, (1, K)
     divisor: float = 1.0  #: of the gradient: the number of cells for that of a mean
 
+    @property
+    def positive(self) -> Array:
+        """What log(sigmoid(x)) weighs: the target, times the weight of positive targets."""
+        return self.values if self.pos_weight is None else self.values * self.pos_weight
+
+    def negative(self, xp: Namespace) -> Array:
+        """Return what log(sigmoid(-x)) weighs: 1 minus the target."""
+        return xp.number(1.0) - self.values
+
+    def weigh(self, losses: Array, xp: Namespace) -> Array:
+        """Multiply losses (N, K) by the weights of their cells."""
+        return losses if self.weight is None else times(self.weight, losses, xp)
+
+    def scaled(self, gradient: Array, xp: Namespace) -> Array:
+        """Multiply a gradient (N, K) by the weights of its cells, then divide it by the divisor."""
+        return _scaled(gradient, self.weight, self.divisor, xp)
+
     def rows(self, index: Any) -> CellTargets:
         """Return the targets of some rows."""
         weight = None if self.weight is None else self.weight[index]
@@ -149,6 +168,14 @@ class CellTargets:
 
 
 _TARGETS = (LabelTargets, SoftTargets, CellTargets)
+
+
+def second_of(operation: Operation, array: Array | None, xp: Any, divisor: float = 1.0) -> Any:
+    """Turn the array that an operation takes beside the logits, if it is no labels, into its second argument."""
+    if array is None:
+        return None
+    given = xp.array(array)
+    return CellTargets(given, divisor=divisor) if operation.second is Second.CELL_TARGETS else given
 
 
 def rows_of(second: Any, index: Any) -> Any:
@@ -170,6 +197,12 @@ def arrays_of(second: Any, count: int) -> list[Array]:
     if isinstance(second, _TARGETS):
         return [v for v in vars(second).values() if isinstance(v, np.ndarray) and len(v) == count]
     return [] if second is None else [second]
+
+
+def times(weights: Array, values: Array, xp: Namespace) -> Array:
+    """Multiply values by weights; a weight of 0 ignores even an infinite value."""
+    zero = xp.number(0.0)
+    return xp.where(weights == zero, zero, weights * values)
 
 
 def _sum_of_others(values: Array, x: Array, xp: Namespace) -> Array:

@@ -100,8 +100,6 @@ class Variant:
 
         `needs` is what the input asks of an implementation, from `hazards.NEEDS`.
 
-        Examples
-        --------
         >>> get("softmax_vjp/jacobian").refusal("float32", 5000)
         'needs a K x K matrix for each row: at most 2,048 classes'
         """
@@ -142,8 +140,6 @@ def variant(operation: Operation, name: str, **declaration: Any) -> Callable[[Ca
 def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
     """All variants, or those of one operation, in the order of their declaration.
 
-    Examples
-    --------
     >>> from stablemax.operations import get_operation
     >>> [v.name for v in variants(get_operation("softmax"))][:3]
     ['naive', 'whole-array', 'axis-0']
@@ -160,13 +156,6 @@ def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
 def get(variant_id: str) -> Variant:
     """Look a variant up by its id.
 
-    Raises
-    ------
-    StablemaxError
-        If there is none; the hint names the nearest.
-
-    Examples
-    --------
     >>> get("softmax/shifted").formula
     'exp(x - m) / sum(exp(x - m)),  m = max(x)'
     """
@@ -198,8 +187,6 @@ def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Tell whether a name matches one of the glob patterns.
 
-    Examples
-    --------
     >>> matches("torch/softmax", ("jax/*", "torch/*"))
     True
     """

@@ -12,6 +12,7 @@ import numpy as np
 
 from stablemax.arithmetic import coarse_grid, room_of
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.peers import check_device, require, version
 from stablemax.peers.calling import ALL_FORMATS, quiet
@@ -28,23 +29,15 @@ CELLS_PER_CALL = 1 << 22
 
 @dataclass(frozen=True)
 class BackendArithmetic:
-    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own.
+    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own."""
 
-    Parameters
-    ----------
-    arrays : Arrays
-        How NumPy arrays get there and back.
-    format : Format
-        Of the arrays.
-    accumulation : Accumulation, optional
-        How sums are added; by the library's own sum when not given.
-    device : str, optional
-        Where it computes.
-    """
-
+    #: How NumPy arrays get there and back.
     arrays: Arrays
+    #: Of the arrays.
     format: Format
+    #: How sums are added; by the library's own sum when not given.
     accumulation: Accumulation | None = None
+    #: Where it computes.
     device: str | None = None
 
     @cached_property
@@ -93,6 +86,18 @@ class BackendArithmetic:
     def log1p(self, x: Any) -> Any:
         """``log(1 + x)``."""
         return self._library.log1p(x)
+
+    def expm1(self, x: Any) -> Any:
+        """``exp(x) - 1``."""
+        return self._library.expm1(x)
+
+    def exp_remainder(self, x: Any) -> Any:
+        """``exp(x) - 1 - x`` in float64, rounded to the format."""
+        return self.narrow(exp_remainder(self.widen(x), self._library.expm1, self._library.where))
+
+    def tanh(self, x: Any) -> Any:
+        """Hyperbolic tangent."""
+        return self._library.tanh(x)
 
     def max(self, x: Any) -> Any:
         """Maximum of each row, kept as a column."""
@@ -242,22 +247,11 @@ class BackendArithmetic:
 
 @dataclass(frozen=True)
 class Backend:
-    """A library, and a device of it, that our variants run on.
+    """A library, and a device of it, that our variants run on."""
 
-    Parameters
-    ----------
-    library : str
-        One of `peers.BACKENDS`.
-    device : str, optional
-        As the library names it; its own choice when not given.
-
-    Raises
-    ------
-    StablemaxError
-        If the library is not installed or has no such device here.
-    """
-
+    #: One of `peers.BACKENDS`.
     library: str
+    #: As the library names it; its own choice when not given.
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -292,28 +286,7 @@ class Backend:
         fmt: Format,
         accumulation: Accumulation | None = None,
     ) -> tuple[Array, float | None]:
-        """Run a variant on NumPy arrays.
-
-        Parameters
-        ----------
-        variant : Variant
-            One of ours.
-        x : ndarray (N, K)
-            Logits in the format's dtype.
-        second : Targets or ndarray (N, K) or None
-            Targets or upstream gradient.
-        fmt : Format
-            Of the logits.
-        accumulation : Accumulation, optional
-            How sums are added; by the library's own sum when not given.
-
-        Returns
-        -------
-        output : ndarray (N, K) or (N,)
-            In the format's dtype.
-        mean : float or None
-            The arithmetic's mean, of an output with one number per row.
-        """
+        """Run a variant on NumPy arrays."""
         xp = self.arithmetic(fmt, accumulation)
         cells = x.shape[-1] * (x.shape[-1] if variant.max_classes is not None else 1)
         size = max(1, CELLS_PER_CALL // cells) if variant.rowwise else max(1, len(x))
@@ -323,7 +296,7 @@ class Backend:
                 for start in range(0, len(x), size)
             ]
             output = xp._library.concat(parts, axis=0) if len(parts) > 1 else parts[0]
-            mean = float(xp.mean(output)) if variant.operation.per_row else None
+            mean = float(xp.mean(output.reshape(-1))) if variant.operation.reduces else None
             return self._arrays.back(output), mean
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from stablemax.inputs.labels import IGNORED
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import Variant, variant
 
 if TYPE_CHECKING:
@@ -36,21 +36,16 @@ class Arrays(Protocol):
 
 
 class Given(NamedTuple):
-    """Targets as libraries take them; a tuple, which JAX takes apart by itself.
+    """Targets as libraries take them; a tuple, which JAX takes apart by itself."""
 
-    Parameters
-    ----------
-    target : array
-        Labels of int64 (N,), or soft targets (N, K) in the format of the logits.
-    weight : array (K,), optional
-        Weight of each class.
-    divisor : float, optional
-        What the sum of the losses is divided by, where that is not the library's own mean.
-    """
-
+    #: Labels of int64 (N,), or soft targets (N, K) in the format of the logits.
     target: Any
+    #: Weight of each class.
     weight: Any = None
+    #: What the sum of the losses is divided by, where that is not the library's own mean.
     divisor: float | None = None
+    #: Weight of the positive part of each class's losses, of a target for each cell.
+    pos_weight: Any = None
 
     @property
     def is_soft(self) -> bool:
@@ -71,16 +66,8 @@ def built_in(
 ) -> Callable[[Callable[..., Any]], Variant]:
     """Declare the decorated function of a library's own arrays as a variant.
 
-    The function takes ``f(x)``, ``f(x, given)`` or ``f(x, g)`` and returns (N, K) or (N,).
-
-    Parameters
-    ----------
-    library : str
-        Whose built-in it calls.
-    arrays : Arrays
-        How arrays get there and back.
-    operation, name, **declaration
-        As for `registry.variant`; a `mean` takes what the function takes and returns one number.
+    The function takes ``f(x)``, ``f(x, given)`` or ``f(x, g)`` and returns (N, K) or (N,); a `mean` takes the same
+    and returns one number. The rest is declared as for `variant`.
     """
     mean = declaration.pop("mean", None)
 
@@ -129,4 +116,11 @@ def _given(second: Any, x: Array, arrays: Arrays, device: str | None) -> Any:
     if isinstance(second, SoftTargets):
         divisor = None if second.divisor == len(x) else second.divisor
         return Given(arrays.put(second.weights, device), None, divisor)
+    if isinstance(second, CellTargets):
+        divisor = None if second.divisor == x.size else second.divisor
+        target, weight, pos_weight = (
+            None if array is None else arrays.put(array, device)
+            for array in (second.values, second.weight, second.pos_weight)
+        )
+        return Given(target, weight, divisor, pos_weight)
     return arrays.put(second, device)

@@ -1,4 +1,4 @@
-"""JAX's softmax, its logarithms and the gradient of softmax, compiled as training code compiles them."""
+"""JAX's softmax and sigmoid, and what is made of them, compiled as training code compiles them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from stablemax.operations.entropy import OPERATION as ENTROPY
+from stablemax.operations.log_sigmoid import OPERATION as LOG_SIGMOID
 from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
 from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.sigmoid import OPERATION as SIGMOID
 from stablemax.operations.softmax import OPERATION as SOFTMAX
 from stablemax.operations.softmax_vjp import OPERATION as SOFTMAX_VJP
+from stablemax.operations.softplus import OPERATION as SOFTPLUS
 from stablemax.peers.calling import ALL_FORMATS, built_in
 from stablemax.peers.jax_arrays import JaxArrays
 from stablemax.peers.timed import Timing
@@ -112,6 +116,93 @@ def softmax_vjp(x: jax.Array, g: jax.Array) -> jax.Array:
     Where it breaks: the rounding of sum(p g) may be larger than g - sum(p g).
     """
     return jnp.asarray(jax.vjp(lambda a: jax.nn.softmax(a, axis=-1), x)[1](g)[0])
+
+
+@_declared(
+    SIGMOID,
+    "sigmoid",
+    formula="jax.nn.sigmoid(x)",
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+    },
+    cites=("goodfellow-2016",),
+    cure="sigmoid/compensated",
+)
+@jax.jit
+def sigmoid(x: jax.Array) -> jax.Array:
+    """JAX's sigmoid.
+
+    Why it holds: 1 / (1 + exp(-x)): the division by inf gives 0.
+
+    Where it breaks: on a CPU, XLA gives 0 for results below the smallest normal number.
+    """
+    return jax.nn.sigmoid(x)
+
+
+@_declared(
+    LOG_SIGMOID,
+    "log_sigmoid",
+    formula="jax.nn.log_sigmoid(x)",
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+    },
+    cites=("maechler-2012",),
+    cure="log_sigmoid/compensated",
+)
+@jax.jit
+def log_sigmoid(x: jax.Array) -> jax.Array:
+    """JAX's log-sigmoid, which is minus its softplus of -x.
+
+    Why it holds: it is a logaddexp of 0 and -x: a maximum plus log1p.
+
+    Where it breaks: on a CPU, XLA gives 0 for results below the smallest normal number.
+    """
+    return jax.nn.log_sigmoid(x)
+
+
+@_declared(
+    SOFTPLUS,
+    "softplus",
+    formula="jax.nn.softplus(x)",
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+    },
+    cites=("maechler-2012",),
+    cure="softplus/compensated",
+)
+@jax.jit
+def softplus(x: jax.Array) -> jax.Array:
+    """JAX's softplus.
+
+    Why it holds: it is a logaddexp of x and 0: a maximum plus log1p.
+
+    Where it breaks: on a CPU, XLA gives 0 for results below the smallest normal number.
+    """
+    return jax.nn.softplus(x)
+
+
+@_declared(
+    ENTROPY,
+    "entropy",
+    formula="sum(jax.scipy.special.entr(jax.nn.softmax(x)), axis=-1)",
+    promises={
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("trl-7221",),
+    cure="entropy/compensated",
+)
+@jax.jit
+def entropy(x: jax.Array) -> jax.Array:
+    """JAX's terms of an entropy, of its softmax.
+
+    Why it holds: the softmax subtracts the maximum, and a term of probability 0 is 0.
+
+    Where it breaks: the term of a nearly certain class, -p log(p), is lost: [0, -40] keeps 40 parts in 41.
+    """
+    return jnp.sum(jax.scipy.special.entr(jax.nn.softmax(x, axis=-1)), axis=-1)
 
 
 TIMING = Timing(

@@ -101,13 +101,6 @@ def timed(peers: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, 
 
     ``all`` stands for those that are installed.
 
-    Raises
-    ------
-    StablemaxError
-        If a peer that is asked for by name is not installed.
-
-    Examples
-    --------
     >>> timed(())
     ((), ())
     """

@@ -1,0 +1,1 @@
+"""The hazard catalogue: inputs on which real implementations failed."""
