@@ -17,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from stablemax.explanation import explanation_of
+from stablemax.operations.variant import get
 
 from .running import Done, run, strict_json
 
