@@ -11,7 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from stablemax.cli import ReaderGoneError
-from stablemax.inputs.wording import masked
+from stablemax.inputs.foreign_text import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
