@@ -71,8 +71,7 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[TextB
         whole, rest = text[:end], text[end:]
         if len(rest) > LINE_LIMIT:
             raise StablemaxError(
-                f"{name}: line {first + whole.count(10):,} is longer than {LINE_LIMIT:,} bytes",
-                TO_NPY,
+                f"{name}: line {first + whole.count(10):,} is longer than {LINE_LIMIT:,} bytes", TO_NPY
             )
         if whole:
             _check_text(whole, name, first)
