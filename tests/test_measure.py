@@ -244,6 +244,6 @@ def test_what_a_format_that_saturates_cannot_hold_is_an_input_overflow(logit: fl
     fmt = FORMATS["float4_e2m1fn"]
     case = Case(Operation.SOFTMAX, np.arange(1), np.array([[0.0, logit]]))
     verdict = variant_verdict(get("softmax/shifted"), setting_of(case, Shared(fmt)))
-    assert verdict.worst.value == "input-overflow"
+    assert verdict.worst is Outcome.INPUT_OVERFLOW
     absent = "NaN does not exist" if np.isnan(logit) else "logits beyond 6 do not exist"
     assert verdict.cause.startswith(f"{absent} in float4_e2m1fn")
