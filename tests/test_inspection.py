@@ -195,6 +195,11 @@ def test_what_is_predicted_on_a_hazard_is_what_happens(name: str, fmt: Format) -
     assert not wrong, wrong
 
 
+def test_a_format_that_saturates_is_not_inspected_and_the_error_says_why() -> None:
+    with pytest.raises(StablemaxError, match="what is too large becomes 6 unseen"):
+        inspected(np.zeros((2, 3)), formats=("float16", "float4_e2m1fn"))
+
+
 def tail(fmt: Format) -> Array:
     """Make rows of classes that each underflow in a format, and together are most of the odds."""
     classes = 60_000 if fmt is FLOAT16 else 2_000
