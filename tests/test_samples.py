@@ -15,8 +15,8 @@ import pytest
 
 import stablemax
 from stablemax.check import CheckOptions, check_function
+from stablemax.check.target.messages import Order
 from stablemax.formats import FLOAT32
-from stablemax.implementations.orders import Order
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 # How the files were made: np.save("logits.npy", np.array(ROWS, np.float32)); np.save("labels.npy", LABELS)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check import CheckOptions, check_function
+from stablemax.check.target.call_style import as_array
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Order, Question
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import format_of, get_format
-from stablemax.implementations.calling import as_array
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order, Question
 from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.target_options import TargetOptions

@@ -22,7 +22,7 @@ from stablemax.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stablemax.implementations.orders import Order
+    from stablemax.check.target.messages import Order
 
 LogitsArgument = Annotated[
     str,
@@ -289,6 +289,6 @@ class ImplementationOptions:
 
     def order(self, target: str) -> Order:
         """Return what to load."""
-        from stablemax.implementations.orders import Order
+        from stablemax.check.target.messages import Order
 
         return Order(target, self.operation, self.backend or "", self.device, self.backward)

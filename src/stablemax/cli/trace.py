@@ -30,10 +30,10 @@ from stablemax.vocabulary import FormatName, Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stablemax.check.target.local import Host
+    from stablemax.check.target.messages import Answer, Described, Order, Question
+    from stablemax.check.target.subprocess_target import Remote
     from stablemax.formats import Format
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.orders import Answer, Described, Order, Question
-    from stablemax.implementations.remote import Remote
     from stablemax.results import Trace
 
 
@@ -123,9 +123,9 @@ def trace(
 @contextlib.contextmanager
 def _loaded(order: Order, timeout_s: float) -> Iterator[Host | _Remote]:
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.loading import is_code
-    from stablemax.implementations.remote import Remote
+    from stablemax.check.target.load import is_code
+    from stablemax.check.target.local import Host
+    from stablemax.check.target.subprocess_target import Remote
 
     if not is_code(order.target):
         yield Host(order)
@@ -152,7 +152,7 @@ class _Remote:
         return self._asked("traced", question, **told)
 
     def _asked(self, name: str, *arguments: Any, **named: Any) -> Any:
-        from stablemax.implementations.remote import HUNG, NoAnswerError
+        from stablemax.check.target.subprocess_target import HUNG, NoAnswerError
 
         try:
             return self.remote.ask(name, *arguments, **named)
@@ -299,7 +299,7 @@ class _Tried:
     def _question(self, x: Any, second: Any, fmt: Format) -> Question:
         import numpy as np
 
-        from stablemax.implementations.orders import Question
+        from stablemax.check.target.messages import Question
 
         if second is not None and np.asarray(second).dtype.kind == "f":
             second = fmt.cast(second)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.pasting import Call, code_of, pytest_of, pytest_of_laws
+from stablemax.check.pasted_code import Call, code_of, pytest_of, pytest_of_laws
 from stablemax.results import Counterexample
 
 if TYPE_CHECKING:
-    from stablemax.asking import Asker, Trial
+    from stablemax.check.target.call_style import Convention
+    from stablemax.check.trials import Asker, Trial
     from stablemax.formats import Array, Format
-    from stablemax.implementations.calling import Convention
     from stablemax.inputs.hazards import HazardCase
     from stablemax.results import LawVerdict
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stablemax.check.target.messages import Order, Question
+from stablemax.check.target.subprocess_target import HUNG, NoAnswerError, Remote
+from stablemax.check.target.worker import PRINTED_LIMIT
 from stablemax.errors import StablemaxError
-from stablemax.implementations.orders import Order, Question
-from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
-from stablemax.implementations.worker import PRINTED_LIMIT
 from stablemax.vocabulary import Operation
 
-FILE = Path(__file__).parent / "misbehaving.py"
+FILE = Path(__file__).parents[1] / "misbehaving.py"
 SMALL = Question(np.array([[0.0, 0.0]], np.float32))
 LARGE = Question(np.array([[1000.0, 0.0]], np.float32))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from stablemax.implementations.orders import Answer, Question
+from stablemax.check.target.messages import Answer, Question
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
@@ -18,8 +18,8 @@ from stablemax.vocabulary import Operation, Reduction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stablemax.check.target.messages import Described
     from stablemax.formats import Array, Format
-    from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
     from stablemax.results import Contract, Verdict
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.check.laws import LAW_NAMES
 from stablemax.formats import FORMATS
-from stablemax.laws import LAW_NAMES
 from stablemax.vocabulary import Operation, Reduction
 
 if TYPE_CHECKING:
+    from stablemax.check.target.call_style import Convention
+    from stablemax.check.target.messages import Described
     from stablemax.formats import Array
-    from stablemax.implementations.calling import Convention
-    from stablemax.implementations.orders import Described
     from stablemax.inputs.hazards import HazardCase
     from stablemax.results import Contract
 

@@ -16,13 +16,13 @@ import pytest
 
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.formats import get_format
-from stablemax.implementations.orders import Order
+from stablemax.check.target.messages import Order
 from stablemax.results import CheckReport, Standing
 from stablemax.vocabulary import Operation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = "samples"
-WAYS = "tests/implementations/callable_in_many_ways.py"
+WAYS = "tests/check/callable_in_many_ways.py"
 
 
 @dataclass(frozen=True)

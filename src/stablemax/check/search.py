@@ -16,7 +16,7 @@ from stablemax.vocabulary import Reduction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.asking import Asker
+    from stablemax.check.trials import Asker
     from stablemax.formats import Array, Format
     from stablemax.results import Outcome
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from stablemax.check import CheckOptions, check, check_function
+from stablemax.check.target.messages import Order
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
-from stablemax.implementations.orders import Order
 from stablemax.registry import variants
 from stablemax.results import CheckReport, Outcome, Standing
 from stablemax.vocabulary import Operation
 
-from .implementations import callable_in_many_ways as ways
+from . import callable_in_many_ways as ways
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
-TARGETS = Path(__file__).parent / "implementations"
+TARGETS = Path(__file__).parent
 SINGLE = (FLOAT32,)
 
 
@@ -205,7 +205,7 @@ def test_an_output_of_another_shape_is_wrong_and_says_which(function: Any, words
 
 @pytest.mark.parametrize("trouble", ["raises", "returns_none", "recurses"])
 def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) -> None:
-    from .implementations import misbehaving
+    from . import misbehaving
 
     report = checked(getattr(misbehaving, trouble), formats=(FLOAT16, FLOAT32))
     assert (report.standing, report.formats, report.cure, report.counterexample) == (Standing.BROKEN, (), "", None)
@@ -213,7 +213,7 @@ def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) ->
 
 
 def test_what_raises_on_some_inputs_is_broken_with_the_first_of_them_and_the_line() -> None:
-    from .implementations import misbehaving
+    from . import misbehaving
 
     report = checked(misbehaving.raises_when_large, only=("gentle", "large-logits"))
     assert report.standing is Standing.BROKEN
@@ -481,7 +481,7 @@ def test_the_report_says_what_was_printed() -> None:
 
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
-        "import sys; from stablemax.check import *; from stablemax.implementations.orders import Order; "
+        "import sys; from stablemax.check import *; from stablemax.check.target.messages import Order; "
         "check_function(lambda x: x, Order('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.implementations.calling import Convention, as_array
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Answer, Order, Question
+from stablemax.check.target.call_style import Convention, as_array
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Answer, Order, Question
 from stablemax.vocabulary import Operation
 
-from . import callable_in_many_ways as ways
+from .. import callable_in_many_ways as ways
 
 X = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([2, 0])
@@ -162,7 +162,7 @@ def test_an_exception_becomes_a_sentence_with_the_last_line_of_the_functions_own
         return np.stack([])
 
     line = deep.__code__.co_firstlineno + 1
-    assert answer(deep).trouble == f"raised ValueError: need at least one array to stack at test_calling.py:{line}"
+    assert answer(deep).trouble == f"raised ValueError: need at least one array to stack at test_call_style.py:{line}"
 
 
 def test_an_exception_of_many_lines_is_told_by_its_first_and_a_long_one_is_cut() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stablemax.implementations.naming import backend_of, differentiated, operation_in
+from stablemax.check.target.infer import backend_of, differentiated, operation_in
 from stablemax.vocabulary import Operation
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_imports_both_libraries_is_taken_for_what_the_function_names
 
 def test_finding_out_loads_no_library() -> None:
     code = (
-        "import sys; from stablemax.implementations.naming import backend_of, operation_in; "
+        "import sys; from stablemax.check.target.infer import backend_of, operation_in; "
         "backend_of(lambda x: x); operation_in('softmax'); print(sorted({'torch', 'jax', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stablemax.check.target.load import is_code, load
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Order
 from stablemax.errors import StablemaxError
-from stablemax.implementations.host import Host
-from stablemax.implementations.loading import is_code, load
-from stablemax.implementations.orders import Order
 from stablemax.vocabulary import Operation
 
-WAYS = Path(__file__).parent / "callable_in_many_ways.py"
+WAYS = Path(__file__).parents[1] / "callable_in_many_ways.py"
 
 
 @pytest.fixture(autouse=True)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.check.laws import easy_case
+from stablemax.check.target.subprocess_target import NoAnswerError
 from stablemax.formats import FLOAT64
-from stablemax.implementations.remote import NoAnswerError
-from stablemax.laws import easy_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.asking import Asker, Trial
+    from stablemax.check.trials import Asker, Trial
     from stablemax.formats import Array
     from stablemax.results import LawVerdict
 

@@ -32,7 +32,7 @@ def main() -> None:
             return
         try:
             if name == "load":
-                from stablemax.implementations.host import Host
+                from stablemax.check.target.local import Host
 
                 host = Host(*arguments)
                 result: Any = host.described

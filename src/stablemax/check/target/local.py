@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
+from stablemax.check.target.array_exchange import arrays_of
+from stablemax.check.target.call_style import Convention, as_array, conventions
+from stablemax.check.target.infer import backend_of, differentiated, operation_in
+from stablemax.check.target.load import TARGET_FORMS, is_code, load
+from stablemax.check.target.messages import Answer, Described
 from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Balls, truth
 from stablemax.formats import FLOAT64, FORMATS
-from stablemax.implementations.arrays import arrays_of
-from stablemax.implementations.calling import Convention, as_array, conventions
-from stablemax.implementations.loading import TARGET_FORMS, is_code, load
-from stablemax.implementations.naming import backend_of, differentiated, operation_in
-from stablemax.implementations.orders import Answer, Described
 from stablemax.registry import evaluate
 from stablemax.target_options import TargetOptions, targets_of
 from stablemax.targets import SoftTargets
@@ -27,12 +27,12 @@ from stablemax.vocabulary import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stablemax.check.target.messages import Order, Question
     from stablemax.formats import Array
-    from stablemax.implementations.orders import Order, Question
     from stablemax.registry import Variant
     from stablemax.results import Trace
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 
 class Host:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.asking import Asker, Runner, Trial, find_reading
-from stablemax.counterexample import counterexample
+from stablemax.check.formula_test import is_wrong_exactly
+from stablemax.check.laws import LAW_NAMES, check_laws, easy_case
+from stablemax.check.pasted_code import OURS
+from stablemax.check.reproducer import counterexample
+from stablemax.check.search import shrunk, smallest_failure
+from stablemax.check.target.call_style import Convention
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Answer, Described, Order
+from stablemax.check.target.subprocess_target import HUNG, NoAnswerError, Remote
+from stablemax.check.trials import Asker, Runner, Trial, find_reading
 from stablemax.errors import StablemaxError, shown
-from stablemax.exactness import is_wrong_exactly
 from stablemax.finding import check_finding
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
-from stablemax.implementations.calling import Convention
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Answer, Described, Order
-from stablemax.implementations.remote import HUNG, NoAnswerError, Remote
 from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
-from stablemax.laws import LAW_NAMES, check_laws, easy_case
 from stablemax.limits import check_max_ulp, check_timeout
-from stablemax.pasting import OURS
 from stablemax.registry import Variant, variants
 from stablemax.results import (
     CheckReport,
@@ -31,7 +32,6 @@ from stablemax.results import (
     Outcome,
     Standing,
 )
-from stablemax.search import shrunk, smallest_failure
 from stablemax.vocabulary import Operation, Reduction
 from stablemax.wording import counted, listed
 

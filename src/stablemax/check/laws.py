@@ -15,7 +15,7 @@ from stablemax.vocabulary import Operation, Reduction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.asking import Asker, Trial
+    from stablemax.check.trials import Asker, Trial
     from stablemax.formats import Array, Format
 
 _ROWS, _CLASSES = 4, 5

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.asking import Asker
+from stablemax.check.laws import LAW_NAMES, check_laws, easy_case, laws_of
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Order
+from stablemax.check.trials import Asker
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order
-from stablemax.laws import LAW_NAMES, check_laws, easy_case, laws_of
 from stablemax.results import Contract
 from stablemax.vocabulary import Operation
 

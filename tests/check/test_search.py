@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.asking import Asker
+from stablemax.check.search import levels, shrunk, smallest_failure
+from stablemax.check.target.local import Host
+from stablemax.check.target.messages import Order
+from stablemax.check.trials import Asker
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order
 from stablemax.inputs.hazards import HAZARDS, HazardCase
 from stablemax.results import Contract, Outcome
-from stablemax.search import levels, shrunk, smallest_failure
 from stablemax.vocabulary import Operation
 
 

@@ -10,13 +10,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from stablemax.check.target.messages import Answer
 from stablemax.errors import StablemaxError, shown
-from stablemax.implementations.orders import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.implementations.orders import Described, Order, Question
+    from stablemax.check.target.messages import Described, Order, Question
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
@@ -89,7 +89,7 @@ class Remote:
 
     def _start(self) -> Described:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stablemax.implementations.worker"],
+            [sys.executable, "-m", "stablemax.check.target.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
