@@ -31,6 +31,39 @@ class Operation(enum.StrEnum):
         return self in (Operation.LOGSUMEXP, Operation.CROSS_ENTROPY)
 
     @property
+    def reduces(self) -> bool:
+        """True where its numbers are losses, of which a program may give the mean or the sum."""
+        return self is Operation.CROSS_ENTROPY
+
+    @property
+    def forward(self) -> Operation | None:
+        """The operation whose gradient it is; None for none."""
+        gradients = {
+            Operation.CROSS_ENTROPY_GRAD: Operation.CROSS_ENTROPY,
+            Operation.SOFTMAX_VJP: Operation.SOFTMAX,
+        }
+        return gradients.get(self)
+
+    @property
+    def gradient(self) -> Operation | None:
+        """The operation that is its gradient; None where there is none."""
+        return next((operation for operation in Operation if operation.forward is self), None)
+
+    @property
+    def of_losses(self) -> bool:
+        """True for the gradient of losses: of their mean, or of their sum."""
+        return self.forward is not None and self.forward.reduces
+
+    @property
+    def ill_conditioned(self) -> bool:
+        """True where a single cell may be ill-conditioned, so that a result is held to the largest of its row."""
+        return self is Operation.SOFTMAX_VJP
+
+    def is_reduced(self, shape: tuple[int, ...], logits_shape: tuple[int, ...]) -> bool:
+        """Tell whether an output of some shape is one number for all losses of the logits (N, K)."""
+        return self.reduces and all(n == 1 for n in shape) and (not shape or logits_shape[0] > 1)
+
+    @property
     def accurate_variant(self) -> str:
         """Id of the variant that is right to a few ulps in float64."""
         return f"{self}/{'centred' if self is Operation.SOFTMAX_VJP else 'compensated'}"

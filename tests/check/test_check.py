@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stablemax.check import CheckOptions, check, check_function
-from stablemax.check.target.messages import Order
+from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
 from stablemax.registry import variants
@@ -28,7 +28,7 @@ SINGLE = (FLOAT32,)
 
 def checked(function: Any, operation: Operation = Operation.SOFTMAX, **chosen: Any) -> CheckReport:
     options = CheckOptions(**{"formats": SINGLE, "search": False, **chosen})
-    return check_function(function, Order("f", operation, "numpy"), options)
+    return check_function(function, Target("f", operation, "numpy"), options)
 
 
 def failed(report: CheckReport) -> set[str]:
@@ -59,7 +59,7 @@ def wide(x: Any) -> Any:
 def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
     target: str, standing: Standing, line: str, cure: str
 ) -> None:
-    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
+    report = check_function(None, Target(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
     assert report.standing is standing
     assert report.passed is (standing is Standing.GOOD)
     assert f"is {standing}" in report.finding
@@ -82,7 +82,7 @@ def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
 )
 def test_the_torch_samples_are_told_apart(target: str, standing: Standing) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
+    report = check_function(None, Target(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
     assert (report.standing, report.backend) == (standing, "torch")
 
 
@@ -107,7 +107,7 @@ def test_a_variant_whose_formula_is_declared_right_is_never_called_wrong(variant
 
 def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
     kinds = tuple(get_format(f) for f in formats or ("float32", "float64"))
-    return check_function(None, Order(target), CheckOptions(kinds, **{"search": False, **chosen}))
+    return check_function(None, Target(target), CheckOptions(kinds, **{"search": False, **chosen}))
 
 
 @pytest.mark.parametrize("name", ["accurate", "wide"])
@@ -233,7 +233,7 @@ def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", Operation.SOFTMAX)
     report = check(order, CheckOptions(SINGLE), timeout_s=0.5)
     assert report.standing is Standing.BROKEN
     assert sum(h.trouble == "gave no answer within 0.5 s" for h in report.hazards) == 3
@@ -244,7 +244,7 @@ def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_found() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", Operation.SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle", "large-logits"), search=False))
     assert report.standing is Standing.BROKEN
     assert report.counterexample is not None
@@ -436,7 +436,7 @@ def test_hazards_that_do_not_concern_the_operation_are_a_mistake() -> None:
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
 def test_a_time_limit_must_be_positive(timeout_s: float) -> None:
     with pytest.raises(StablemaxError, match="--timeout"):
-        check(Order("softmax/naive"), timeout_s=timeout_s)
+        check(Target("softmax/naive"), timeout_s=timeout_s)
 
 
 # --- what is reported -------------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_a_result_that_is_flushed_to_zero_below_the_normal_numbers_is_no_failure
 def test_progress_runs_to_its_end_and_never_back() -> None:
     told: list[tuple[int, int]] = []
     check(
-        Order("softmax/naive"),
+        Target("softmax/naive"),
         CheckOptions(SINGLE, only=("gentle", "large-logits")),
         progress=lambda done, total, _: told.append((done, total)),
     )
@@ -472,7 +472,7 @@ def test_progress_runs_to_its_end_and_never_back() -> None:
 
 
 def test_the_report_says_what_was_printed() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:prints", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:prints", Operation.SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle",), search=False))
     assert report.standing is Standing.GOOD
     assert report.printed.startswith("printed on import\n")
@@ -481,8 +481,9 @@ def test_the_report_says_what_was_printed() -> None:
 
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
-        "import sys; from stablemax.check import *; from stablemax.check.target.messages import Order; "
-        "check_function(lambda x: x, Order('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
+        "import sys; from stablemax.check import *; from stablemax.check.target.messages import Target; "
+        "from stablemax.vocabulary import Operation; "
+        "check_function(lambda x: x, Target('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )
     import subprocess
@@ -506,7 +507,7 @@ def test_a_gradient_n_times_too_large_is_wrong_where_the_loss_itself_is_a_mean()
             return g * (torch.softmax(x, -1) - torch.nn.functional.one_hot(y, x.shape[-1])), None
 
     options = CheckOptions((FLOAT32,), only=("two-rows", "gentle"), allow=("lost",), search=False)
-    order = Order("undivided", Operation.CROSS_ENTROPY, "torch", backward=True)
+    order = Target("undivided", Operation.CROSS_ENTROPY, "torch", backward=True)
     assert check_function(Undivided.apply, order, options).standing is Standing.WRONG
 
 
@@ -519,7 +520,7 @@ def test_code_that_gives_out_its_own_buffer_is_judged_by_what_it_gave() -> None:
         out /= out.sum(axis=-1, keepdims=True)
         return out
 
-    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle", "large-logits")))
+    report = check_function(softmax, Target("softmax"), CheckOptions((FLOAT32,), only=("gentle", "large-logits")))
     assert report.standing is Standing.GOOD, report.finding
 
 
@@ -529,9 +530,9 @@ def test_numpy_code_is_tried_in_bfloat16_only_where_that_is_asked_for() -> None:
         return e / e.sum(axis=-1, keepdims=True)
 
     few: dict[str, Any] = {"only": ("gentle",), "search": False}
-    usual = check_function(softmax, Order("softmax"), CheckOptions(**few))
+    usual = check_function(softmax, Target("softmax"), CheckOptions(**few))
     assert (usual.standing, usual.formats) == (Standing.GOOD, ("float16", "float32", "float64"))
-    asked = check_function(softmax, Order("softmax"), CheckOptions((BFLOAT16,), **few))
+    asked = check_function(softmax, Target("softmax"), CheckOptions((BFLOAT16,), **few))
     assert [law.detail for law in asked.laws if law.failed] == ["bfloat16 goes in, float32 comes out"]
 
 
@@ -543,7 +544,7 @@ def test_a_hazard_that_hangs_does_not_hide_what_fails_in_numbers(tmp_path: Path)
         "    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)\n"
     )
     options = CheckOptions((FLOAT32,), only=("large-logits", "one-finite-of-100000"))
-    report = check(Order(f"{tmp_path / 'slow.py'}:softmax"), options, timeout_s=3.0)
+    report = check(Target(f"{tmp_path / 'slow.py'}:softmax"), options, timeout_s=3.0)
     assert report.counterexample is not None
     assert report.counterexample.logits == ((100.0,),)
     assert "exp overflows" in report.finding
@@ -555,7 +556,7 @@ def test_a_broken_law_alone_gives_code_to_paste_and_a_test_of_the_laws() -> None
         e = np.exp(wide - wide.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
-    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle",)))
+    report = check_function(softmax, Target("softmax"), CheckOptions((FLOAT32,), only=("gentle",)))
     assert report.counterexample is not None
     assert "float32 goes in, float64 comes out" in report.counterexample.code
     assert "assert_stable(softmax, " in report.counterexample.test
@@ -566,6 +567,6 @@ def test_a_large_input_is_pasted_by_its_runs_of_equal_numbers() -> None:
         return np.logaddexp.reduce(x, axis=-1)
 
     options = CheckOptions((FLOAT16,), only=("absorbed-tail",))
-    report = check_function(logsumexp, Order("logsumexp"), options)
+    report = check_function(logsumexp, Target("logsumexp"), options)
     assert report.counterexample is not None
     assert "np.repeat(np.array([" in report.counterexample.code

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stablemax.check.laws import LAW_NAMES, check_laws, easy_case, laws_of
-from stablemax.check.target.local import Host
-from stablemax.check.target.messages import Order
-from stablemax.check.trials import Asker
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
+from stablemax.check.trials import Trials
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.results import Contract
 from stablemax.vocabulary import Operation
@@ -20,7 +20,7 @@ SOFTMAX, GRADIENT = Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD
 
 def broken(function: Any, operation: Operation = SOFTMAX, fmt: Any = FLOAT64, **contract: Any) -> dict[str, str]:
     terms = {"max_ulp": None, "allow": (), "only": (), "formats": (fmt.name,), **contract}
-    verdicts = check_laws(Asker(Host(Order("f", operation, "numpy"), function), Contract(**terms)), fmt)
+    verdicts = check_laws(Trials(load_local(Target("f", operation, "numpy"), function), Contract(**terms)), fmt)
     assert [v.law for v in verdicts if v.failed] == [
         v.law for v in verdicts if v.detail and v.law not in terms["allow"]
     ]
@@ -107,8 +107,8 @@ def test_a_gradient_that_is_not_divided_by_the_rows_depends_on_them() -> None:
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_our_widest_variants_obey_every_law_in_every_format(operation: Operation, fmt: Any) -> None:
-    asker = Asker(Host(Order(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
-    assert [v for v in check_laws(asker, fmt) if v.detail] == []
+    trials = Trials(load_local(Target(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
+    assert [v for v in check_laws(trials, fmt) if v.detail] == []
 
 
 @pytest.mark.parametrize("operation", Operation)

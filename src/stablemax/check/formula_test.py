@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.check.laws import easy_case
-from stablemax.check.target.subprocess_target import NoAnswerError
+from stablemax.check.target.messages import NoAnswerError
 from stablemax.formats import FLOAT64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from stablemax.check.trials import Asker, Trial
+    from stablemax.check.trials import Trial, Trials
     from stablemax.formats import Array
     from stablemax.results import LawVerdict
 
@@ -24,57 +25,47 @@ _MAX_CELLS = 4096
 _TELLING_LAWS = ("shift-invariance", "permutation", "rows-independent", "rows-sum-to-1", "gradient-sums-to-0")
 
 
-def is_wrong_exactly(
-    asker: Asker, trials: Sequence[Trial], laws: Sequence[LawVerdict], ask: Callable[..., Any]
-) -> bool:
+def is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:
     """Tell a wrong formula from an unstable one.
 
     NumPy code runs on exact numbers, where it can be followed; otherwise, and for other libraries, an
-    easy input in float64 decides, on which no formula that is right loses half of its digits.
-
-    Parameters
-    ----------
-    asker : Asker
-        The implementation and its contract.
-    trials : sequence of Trial
-        Inputs on which it failed.
-    laws : sequence of LawVerdict
-        What was found of the laws.
-    ask : callable
-        Calls a method of the host by name.
+    easy input in float64 decides, on which no right formula loses half of its digits.
     """
-    easy = asker.trial(easy_case(), FLOAT64)
-    if easy.answer.output is not None and easy.verdict is None:
-        return True  # of another shape
-    exact = None if easy.verdict is None else _exactly(asker, easy, ask)
-    breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law in _TELLING_LAWS)
-    suspect = easy.failed or breaks_a_law if exact is None else _is_failure(asker, exact, easy)
-    if suspect and easy.verdict is not None:
-        return True
-    for trial in trials:
-        exact = None if trial.verdict is None else _exactly(asker, trial, ask)
-        if exact is not None and _is_failure(asker, exact, trial):
-            return True
-    return False
+    easy = trials.trial(easy_case(), FLOAT64)
+    if easy.verdict is None:
+        has_another_shape = easy.result.output is not None
+        return has_another_shape or _any_fails_exactly(trials, failures)
+    exact = _exact_output(trials, easy)
+    if exact is not None:
+        easy_fails = _fails_exactly(trials, exact, easy)
+    else:
+        breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law in _TELLING_LAWS)
+        easy_fails = easy.failed or breaks_a_law
+    return easy_fails or _any_fails_exactly(trials, failures)
 
 
-def _exactly(asker: Asker, trial: Trial, ask: Callable[..., Any]) -> Array | None:
+def _any_fails_exactly(trials: Trials, failures: Sequence[Trial]) -> bool:
+    judged = (trial for trial in failures if trial.verdict is not None)
+    outputs = ((trial, _exact_output(trials, trial)) for trial in judged)
+    return any(exact is not None and _fails_exactly(trials, exact, trial) for trial, exact in outputs)
+
+
+def _exact_output(trials: Trials, trial: Trial) -> Array | None:
     """Run the target on exact numbers; None where that is not possible."""
-    if asker.runner.described.backend != "numpy" or trial.case.logits.size > _MAX_CELLS:
+    logits = trial.case.logits
+    if trials.target.info.backend != "numpy" or logits.size > _MAX_CELLS:
         return None
-    finite = trial.case.logits[np.isfinite(trial.case.logits)]
-    if finite.size and np.abs(finite).max() > _LARGEST_EXACT:
+    if np.abs(logits[np.isfinite(logits)]).max(initial=0.0) > _LARGEST_EXACT:
         return None
-    try:
-        return ask("exactly", asker.question(trial.case, trial.format))
-    except NoAnswerError:
-        return None
+    with contextlib.suppress(NoAnswerError):
+        return trials.target.run_exactly(trials.call_on(trial.case, trial.format))
+    return None
 
 
-def _is_failure(asker: Asker, exact: Array, trial: Trial) -> bool:
+def _fails_exactly(trials: Trials, exact: Array, trial: Trial) -> bool:
     right = trial.setting.exact.truth.rounded
     if exact.size != right.size:
         return True
     rounded = trial.format.round(exact.reshape(right.shape))
-    # Where exact arithmetic finds no value (inf - inf), the floats' NaN is not the formula's fault alone.
-    return bool((asker.severities(rounded, trial.setting)[~np.isnan(rounded)] > 0).any())
+    # Where exact arithmetic has no value (inf - inf), the NaN of the floats is not the formula's fault alone.
+    return bool((trials.severities(rounded, trial.setting)[~np.isnan(rounded)] > 0).any())

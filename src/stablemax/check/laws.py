@@ -15,7 +15,7 @@ from stablemax.vocabulary import Operation, Reduction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.check.trials import Asker, Trial
+    from stablemax.check.trials import Trial, Trials
     from stablemax.formats import Array, Format
 
 _ROWS, _CLASSES = 4, 5
@@ -56,35 +56,27 @@ LAW_NAMES = (
 )
 
 
-def check_laws(asker: Asker, fmt: Format) -> list[LawVerdict]:
-    """Hold an implementation to the laws of its operation in one format.
-
-    Parameters
-    ----------
-    asker : Asker
-        The implementation and its contract.
-    fmt : Format
-        The number format.
-    """
+def check_laws(trials: Trials, fmt: Format) -> list[LawVerdict]:
+    """Hold an implementation to the laws of its operation in one format."""
     case = easy_case()
-    first = asker.trial(case, fmt)
-    names = laws_of(asker.operation)
+    first = trials.trial(case, fmt)
+    names = laws_of(trials.operation)
     if first.verdict is None:
         # There are no numbers to compare.
         names = tuple(name for name in names if name in ("input-unchanged", "dtype-kept", "shape-kept"))
     verdicts = []
     for name in names:
-        detail = first.trouble if first.answer.output is None else _LAWS[name][1](asker, case, first)
-        verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in asker.contract.allow, detail))
+        detail = first.trouble if first.result.output is None else _LAWS[name][1](trials, case, first)
+        verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in trials.contract.allow, detail))
     return verdicts
 
 
-def _limit(asker: Asker, fmt: Format) -> float:
+def _limit(trials: Trials, fmt: Format) -> float:
     """Two outputs, each within the contract, may be this many ulps apart."""
-    return 2.0 * (default_max_ulp(fmt) if asker.contract.max_ulp is None else max(asker.contract.max_ulp, 0.5))
+    return 2.0 * (default_max_ulp(fmt) if trials.contract.max_ulp is None else max(trials.contract.max_ulp, 0.5))
 
 
-def _apart(asker: Asker, fmt: Format, a: Array, b: Array, where: str) -> str:
+def _apart(trials: Trials, fmt: Format, a: Array, b: Array, where: str) -> str:
     """Say where two outputs that should agree do not."""
     if a.shape != b.shape:
         return f"{where}: the shape changes from {a.shape} to {b.shape}"
@@ -92,30 +84,30 @@ def _apart(asker: Asker, fmt: Format, a: Array, b: Array, where: str) -> str:
     with np.errstate(invalid="ignore"):
         ulps = np.abs(a - b) / fmt.ulp(np.maximum(np.abs(a), np.abs(b)))
     ulps = np.where(np.isnan(a) & np.isnan(b), 0.0, np.where(np.isnan(ulps), np.inf, ulps))
-    if ulps.size == 0 or ulps.max() <= _limit(asker, fmt):
+    if ulps.size == 0 or ulps.max() <= _limit(trials, fmt):
         return ""
     at = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
     return f"{where}: {a[at]:.6g} becomes {b[at]:.6g}"
 
 
-def _output(asker: Asker, case: HazardCase, fmt: Format) -> Array | str:
-    answer = asker.trial(case, fmt).answer
+def _output(trials: Trials, case: HazardCase, fmt: Format) -> Array | str:
+    answer = trials.trial(case, fmt).result
     return answer.trouble if answer.output is None else answer.output
 
 
-def _shift(asker: Asker, case: HazardCase, first: Trial) -> str:
-    fmt, before = first.format, first.answer.output
+def _shift(trials: Trials, case: HazardCase, first: Trial) -> str:
+    fmt, before = first.format, first.result.output
     assert before is not None
-    after = _output(asker, replace(case, logits=case.logits + _SHIFT), fmt)
+    after = _output(trials, replace(case, logits=case.logits + _SHIFT), fmt)
     if isinstance(after, str):
         return after
-    if asker.operation is Operation.LOGSUMEXP:
+    if trials.operation is Operation.LOGSUMEXP:
         before = before.astype(np.float64) + _SHIFT
-    return _apart(asker, fmt, before, after, f"with {_SHIFT:g} added to every logit")
+    return _apart(trials, fmt, before, after, f"with {_SHIFT:g} added to every logit")
 
 
-def _permutation(asker: Asker, case: HazardCase, first: Trial) -> str:
-    fmt, before = first.format, first.answer.output
+def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
+    fmt, before = first.format, first.result.output
     assert before is not None
     order = np.roll(np.arange(_CLASSES), 2)
     moved = replace(
@@ -124,51 +116,51 @@ def _permutation(asker: Asker, case: HazardCase, first: Trial) -> str:
         labels=np.argsort(order)[case.labels],
         upstream=case.upstream[:, order],
     )
-    after = _output(asker, moved, fmt)
+    after = _output(trials, moved, fmt)
     if isinstance(after, str):
         return after
     return _apart(
-        asker,
+        trials,
         fmt,
-        before if before.ndim < 2 or asker.operation.per_row else before[:, order],
+        before if before.ndim < 2 or trials.operation.per_row else before[:, order],
         after,
         "with the classes in another order",
     )
 
 
-def _rows_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
-    fmt, together = first.format, first.answer.output
+def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
+    fmt, together = first.format, first.result.output
     assert together is not None
     alone = []
     for i in range(_ROWS):
         at = slice(i, i + 1)
         found = _output(
-            asker, replace(case, logits=case.logits[at], labels=case.labels[at], upstream=case.upstream[at]), fmt
+            trials, replace(case, logits=case.logits[at], labels=case.labels[at], upstream=case.upstream[at]), fmt
         )
         if isinstance(found, str):
             return f"row {i} alone: {found}"
         alone.append(np.asarray(found, dtype=np.float64))
     if together.ndim == 0:
-        of_rows = np.sum if asker.reading is Reduction.SUM else np.mean
+        of_rows = np.sum if trials.reduction is Reduction.SUM else np.mean
         own = of_rows([float(a.reshape(-1)[0]) for a in alone])
-        return _apart(asker, fmt, np.asarray(own), together, f"the {asker.reading} of the rows' own losses")
+        return _apart(trials, fmt, np.asarray(own), together, f"the {trials.reduction} of the rows' own losses")
     stacked = np.stack([a.reshape(together.shape[1:]) for a in alone])
-    if asker.operation is Operation.CROSS_ENTROPY_GRAD and asker.reading is Reduction.MEAN:
+    if trials.operation is Operation.CROSS_ENTROPY_GRAD and trials.reduction is Reduction.MEAN:
         stacked = stacked / _ROWS
-    return _apart(asker, fmt, stacked, together, "rows alone, then together")
+    return _apart(trials, fmt, stacked, together, "rows alone, then together")
 
 
-def _sum_to_1(asker: Asker, _: HazardCase, first: Trial) -> str:
-    assert first.answer.output is not None
-    p = first.answer.output.astype(np.float64)
-    return _sums(p, 1.0, _limit(asker, first.format) * first.format.u * 2, "the probabilities of row")
+def _sum_to_1(trials: Trials, _: HazardCase, first: Trial) -> str:
+    assert first.result.output is not None
+    p = first.result.output.astype(np.float64)
+    return _sums(p, 1.0, _limit(trials, first.format) * first.format.u * 2, "the probabilities of row")
 
 
-def _sum_to_0(asker: Asker, _: HazardCase, first: Trial) -> str:
-    assert first.answer.output is not None
-    g = first.answer.output.astype(np.float64)
+def _sum_to_0(trials: Trials, _: HazardCase, first: Trial) -> str:
+    assert first.result.output is not None
+    g = first.result.output.astype(np.float64)
     return _sums(
-        g, 0.0, _limit(asker, first.format) * first.format.u * 2 * float(np.abs(g).max()), "the gradient of row"
+        g, 0.0, _limit(trials, first.format) * first.format.u * 2 * float(np.abs(g).max()), "the gradient of row"
     )
 
 
@@ -181,12 +173,12 @@ def _sums(values: Array, right: float, limit: float, what: str) -> str:
     return f"{what} {row} sum to {sums[row]:.6g}"
 
 
-def _input_unchanged(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
-    return "the function writes into its arguments" if first.answer.changed_input else ""
+def _input_unchanged(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
+    return "the function writes into its arguments" if first.result.changed_input else ""
 
 
-def _dtype_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
-    output = first.answer.output
+def _dtype_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+    output = first.result.output
     assert output is not None
     # A single number has no format to keep: losses are logged as Python floats.
     if output.ndim == 0 or output.dtype.name == first.format.name:
@@ -194,7 +186,7 @@ def _dtype_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: A
     return f"{first.format.name} goes in, {output.dtype.name} comes out"
 
 
-def _shape_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+def _shape_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
     return first.trouble if first.verdict is None else ""
 
 
@@ -203,7 +195,7 @@ def _everyone(_: Operation) -> bool:
 
 
 # Whom a law concerns, and what finds the breach: it returns words, or nothing where the law holds.
-_LAWS: dict[str, tuple[Callable[[Operation], bool], Callable[[Asker, HazardCase, Trial], str]]] = {
+_LAWS: dict[str, tuple[Callable[[Operation], bool], Callable[[Trials, HazardCase, Trial], str]]] = {
     "shift-invariance": (_everyone, _shift),
     "permutation": (_everyone, _permutation),
     "rows-independent": (_everyone, _rows_independent),

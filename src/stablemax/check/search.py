@@ -10,32 +10,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.inputs.hazards import HazardCase
+from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES
 from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.check.trials import Asker
+    from stablemax.check.trials import Trials
     from stablemax.formats import Array, Format
     from stablemax.results import Outcome
 
 MAX_PER_SIZE = 1500
 """Inputs tried for each number of classes."""
 MAX_SHRINKING_STEPS = 400
+_MAX_CELLS_ROUNDED = 64
+"""Numbers of larger inputs are not made rounder."""
 _BATCH = 250
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Candidates of one size, one a row."""
+class _Candidates:
+    """Inputs of one row each, all with the same number of classes."""
 
     logits: Array
     labels: Array
     upstream: Array
 
-    def case(self, i: int) -> HazardCase:
-        return HazardCase(self.logits[i : i + 1], self.labels[i : i + 1], self.upstream[i : i + 1])
+    def chosen(self, numbers: Array | list[int]) -> _Candidates:
+        return _Candidates(self.logits[numbers], self.labels[numbers], self.upstream[numbers])
+
+    def case(self, number: int) -> HazardCase:
+        return self.chosen([number]).together
+
+    @property
+    def together(self) -> HazardCase:
+        """All candidates as the rows of one input."""
+        return HazardCase(self.logits, self.labels, self.upstream)
 
 
 def levels(fmt: Format) -> list[float]:
@@ -58,12 +69,12 @@ def levels(fmt: Format) -> list[float]:
         float(math.ceil(-fmt.exp_underflow.real)),
         float(f"{2.0**fmt.precision * 2:.0e}"),
     }
-    kept = {float(fmt.round(v)) for v in sizes if v <= fmt.max}
-    return sorted({0.0, *kept, *(-v for v in kept)})
+    numbers = {float(fmt.round(v)) for v in sizes if v <= fmt.max}
+    return sorted({0.0, *numbers, *(-v for v in numbers)})
 
 
-def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> _Rows:
-    """Rows of one size: all of them where they are few, with each label or upstream gradient; else a sample."""
+def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> _Candidates:
+    """List rows of one size: all of them where they are few, with each label or upstream gradient; else a sample."""
     values = levels(fmt)
     rows: list[tuple[float, ...]]
     if classes == 1:
@@ -72,72 +83,57 @@ def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> 
         rows = [r for r in itertools.product(values, repeat=2) if 0.0 in r or r[0] == r[1] or -r[0] == r[1]]
         rows += [(0.0, -math.inf), (-math.inf, 1.0)]
     else:
-        draw = np.random.default_rng([seed, classes])
-        drawn = draw.choice([*values, -math.inf], size=(MAX_PER_SIZE, classes))
+        random = np.random.default_rng([seed, classes])
+        sample = random.choice([*values, -math.inf], size=(MAX_PER_SIZE, classes))
         # A row of nothing but -inf has no value.
-        drawn = drawn[np.isfinite(drawn).any(axis=-1)]
-        rows = [tuple(r) for r in drawn.tolist()] + [(v,) * classes for v in values]
+        sample = sample[np.isfinite(sample).any(axis=-1)]
+        rows = [tuple(r) for r in sample.tolist()] + [(v,) * classes for v in values]
     logits = np.array(rows)
     kinds = min(classes, 3)
     labels = np.arange(len(logits)) % kinds
     if needs_second and classes <= 2:
         logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
     ups = np.stack([np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0])
-    return _Rows(logits, labels, ups[labels])
+    return _Candidates(logits, labels, ups[labels])
 
 
 def smallest_failure(
-    asker: Asker,
+    trials: Trials,
     fmt: Format,
     *,
     wanted: Outcome | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> HazardCase | None:
-    """Look for the smallest row that breaks an implementation.
+    """Look for the smallest row that breaks an implementation; None where none of some thousands does.
 
-    Parameters
-    ----------
-    asker : Asker
-        The implementation and its contract.
-    fmt : Format
-        The number format.
-    wanted : Outcome, optional
-        The worst that is known to happen: a NaN tells more than an error of some ulps, and is looked
-        for first.
-    seed : int
-        Of the rows of three classes and more.
-    progress : callable, optional
-        Gets a text now and then.
-
-    Returns
-    -------
-    HazardCase or None
-        One row; None where none of some thousands breaks it.
+    `wanted` is the worst that is known to happen: a NaN says more than an error of some ulps, and is
+    looked for first. `seed` draws the rows of three classes and more.
     """
     severity = CODES.index(wanted) if wanted is not None else 1
-    other: HazardCase | None = None
+    milder: HazardCase | None = None
+    needs_second = trials.operation.needs_targets or trials.operation.needs_upstream
     for classes in (1, 2, 3, 4, 8):
-        mixed = _mixing_rows(asker, fmt, classes) if classes <= 2 else None
+        mixed = _mixing_rows(trials, fmt, classes) if classes <= 2 else None
         if mixed is not None:
             return mixed
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
-        second = asker.operation.needs_targets or asker.operation.needs_upstream
-        rows = _candidates(classes, fmt, seed, needs_second=second)
-        # The simplest come first, so that the first that fails is the one.
-        order = sorted(range(len(rows.logits)), key=lambda i: _cost(rows.logits[i], int(rows.labels[i])))
-        for start in range(0, len(order), _BATCH):
-            at = order[start : start + _BATCH]
-            found = _severities(asker, _Rows(rows.logits[at], rows.labels[at], rows.upstream[at]), fmt)
-            if (found >= severity).any():
-                return rows.case(at[int(np.argmax(found >= severity))])
-            if other is None and found.any():
-                other = rows.case(at[int(np.argmax(found > 0))])
-    return other
+        candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
+        # The simplest come first, so that the first that fails is the smallest.
+        costs = [_cost(row, int(label)) for row, label in zip(candidates.logits, candidates.labels, strict=True)]
+        simplest_first = candidates.chosen(sorted(range(len(costs)), key=costs.__getitem__))
+        for start in range(0, len(costs), _BATCH):
+            batch = simplest_first.chosen(np.arange(start, min(start + _BATCH, len(costs))))
+            severities = _severities(trials, batch, fmt)
+            if (severities >= severity).any():
+                return batch.case(int(np.argmax(severities >= severity)))
+            if milder is None and severities.any():
+                milder = batch.case(int(np.argmax(severities > 0)))
+    return milder
 
 
-def _mixing_rows(asker: Asker, fmt: Format, classes: int) -> HazardCase | None:
+def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None:
     """Find two rows of zeros and ones that break an implementation: one that mixes its rows, whatever the numbers."""
     cells = 2 * classes
     cases = [
@@ -146,14 +142,14 @@ def _mixing_rows(asker: Asker, fmt: Format, classes: int) -> HazardCase | None:
         )
         for bits in itertools.product((0.0, 1.0), repeat=cells)
     ]
-    failing = (trial.case for trial in asker.trials(cases, fmt) if trial.failed)
-    return next((case for case in failing if not _fails_alone(asker, case, fmt)), None)
+    failing = (trial.case for trial in trials.trial_each(cases, fmt) if trial.failed)
+    return next((case for case in failing if not _fails_alone(trials, case, fmt)), None)
 
 
-def _fails_alone(asker: Asker, case: HazardCase, fmt: Format) -> bool:
+def _fails_alone(trials: Trials, case: HazardCase, fmt: Format) -> bool:
     """True where a row fails by itself: nothing is mixed then."""
-    rows = range(len(case.logits))
-    return any(trial.failed for trial in asker.trials([_taken(case, rows=np.array([i])) for i in rows], fmt))
+    rows = [_taken(case, rows=np.array([i])) for i in range(len(case.logits))]
+    return any(trial.failed for trial in trials.trial_each(rows, fmt))
 
 
 def _cost(row: Array, label: int) -> tuple[float, ...]:
@@ -170,69 +166,54 @@ def _cost(row: Array, label: int) -> tuple[float, ...]:
     )
 
 
-def _severities(asker: Asker, rows: _Rows, fmt: Format) -> Array:
-    """Rank the rows by how they break the contract, 0 for not.
+def _severities(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+    """Rank the candidates by how they break the contract when each is the only row; 0 where it does not.
 
-    All are asked about in one call first, and those that fail there alone; where a call gives one
-    number, or takes one row, all are asked about alone.
+    One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
     """
-    count = len(rows.logits)
-    found = np.zeros(count, dtype=np.int64)
-    suspects = _suspects(asker, rows, fmt)
-    if not suspects.size:
-        return found
-    chosen = _Rows(rows.logits[suspects], rows.labels[suspects], rows.upstream[suspects])
-    found[suspects] = _alone(asker, chosen, fmt)
-    return found
+    severities = np.zeros(len(candidates.logits), dtype=np.int64)
+    suspects = _suspects(trials, candidates, fmt)
+    if suspects.size:
+        severities[suspects] = _severities_alone(trials, candidates.chosen(suspects), fmt)
+    return severities
 
 
-def _suspects(asker: Asker, rows: _Rows, fmt: Format) -> Array:
-    """Rows that fail when all are asked about together: a cheap sieve; every row where that says nothing."""
-    every = np.arange(len(rows.logits))
-    case = HazardCase(rows.logits, rows.labels, rows.upstream)
-    answer = asker.answers([asker.question(case, fmt)])[0]
-    if answer.output is None or answer.output.ndim == 0:
-        return every
-    setting = asker.setting(case, fmt)
+def _suspects(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+    """Return the rows that fail in one call on all; every row where a call gives one number, or takes one row."""
+    every_row = np.arange(len(candidates.logits))
+    output = trials.results([trials.call_on(candidates.together, fmt)])[0].output
+    if output is None or output.ndim == 0:
+        return every_row
+    setting = trials.setting(candidates.together, fmt)
     right = setting.exact.truth.rounded
-    if answer.output.size != right.size or answer.output.shape[0] != len(right):
-        return every
-    return np.flatnonzero(asker.severities(answer.output.astype(np.float64), setting).max(axis=-1))
+    if output.size != right.size or output.shape[0] != len(right):
+        return every_row
+    return np.flatnonzero(trials.severities(output.astype(np.float64), setting).max(axis=-1))
 
 
-def _alone(asker: Asker, rows: _Rows, fmt: Format) -> Array:
-    """Rank rows that are each asked about alone, and judged together."""
-    count = len(rows.logits)
-    answers = asker.answers([asker.question(rows.case(i), fmt) for i in range(count)])
-    # Of a single row the mean is the sum.
-    alone = replace(asker, reading=Reduction.SUM)
-    setting = alone.setting(HazardCase(rows.logits, rows.labels, rows.upstream), fmt)
+def _severities_alone(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+    """Rank candidates that are each called alone, and judged together."""
+    count = len(candidates.logits)
+    results = trials.results([trials.call_on(candidates.case(i), fmt) for i in range(count)])
+    # With a single row the mean equals the sum.
+    of_the_sum = replace(trials, reduction=Reduction.SUM)
+    setting = of_the_sum.setting(candidates.together, fmt)
     shape = setting.exact.truth.rounded.shape
     output = np.full(shape, np.nan)
-    lacking = np.zeros(count, dtype=bool)
-    for i, answer in enumerate(answers):
-        if answer.output is None or answer.output.size != shape[1]:
-            lacking[i] = True
+    is_lacking = np.zeros(count, dtype=bool)
+    for i, result in enumerate(results):
+        if result.output is None or result.output.size != shape[1]:
+            is_lacking[i] = True
         else:
-            output[i] = answer.output.astype(np.float64).reshape(shape[1])
-    worst = asker.severities(output, setting).max(axis=-1)
+            output[i] = result.output.astype(np.float64).reshape(shape[1])
+    severities = trials.severities(output, setting).max(axis=-1)
     # Refusing an input that has no value is no failure; refusing another is the worst of all.
-    refused = np.where(setting.exact.undefined | setting.input_overflow, 0, len(CODES))
-    return np.asarray(np.where(lacking, refused, worst))
+    severities_of_lacking = np.where(setting.exact.undefined | setting.input_overflow, 0, len(CODES))
+    return np.asarray(np.where(is_lacking, severities_of_lacking, severities))
 
 
-def shrunk(asker: Asker, case: HazardCase, fmt: Format) -> HazardCase:
-    """Make a failing input smaller as long as it fails: fewer rows, fewer classes, rounder numbers.
-
-    Parameters
-    ----------
-    asker : Asker
-        The implementation and its contract.
-    case : HazardCase
-        An input that breaks it.
-    fmt : Format
-        The number format.
-    """
+def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:
+    """Make a failing input smaller as long as it fails (shrinking): fewer rows, fewer classes, rounder numbers."""
     steps = 0
     improved = True
     while improved:
@@ -241,34 +222,32 @@ def shrunk(asker: Asker, case: HazardCase, fmt: Format) -> HazardCase:
             steps += 1
             if steps > MAX_SHRINKING_STEPS:
                 return case
-            if asker.trial(candidate, fmt).failed:
+            if trials.trial(candidate, fmt).failed:
                 case, improved = candidate, True
                 break
     return case
 
 
 def _simpler(case: HazardCase) -> Iterator[HazardCase]:
-    """Simpler inputs than this one, the boldest steps first."""
+    """Yield simpler inputs than this one, the boldest steps first."""
     rows, classes = case.logits.shape
-    for kept in _parts(rows):
-        yield _taken(case, rows=kept)
+    for numbers in _subsets(rows):
+        yield _taken(case, rows=numbers)
     labels = set(case.labels.tolist()) if case.labels.ndim == 1 else set()
-    for kept in _parts(classes):
-        where = kept.tolist()
-        if labels <= {*where, -100}:
-            yield _taken(case, columns=kept)
-    if case.logits.size > 64:
+    for numbers in _subsets(classes):
+        if labels <= {*numbers.tolist(), IGNORED}:
+            yield _taken(case, columns=numbers)
+    if case.logits.size > _MAX_CELLS_ROUNDED:
         return
-    for at in np.ndindex(case.logits.shape):
-        value = float(case.logits[at])
-        for rounder in _rounder(value):
+    for index in np.ndindex(case.logits.shape):
+        for rounder in _rounder(float(case.logits[index])):
             logits = np.array(case.logits)
-            logits[at] = rounder
+            logits[index] = rounder
             yield replace(case, logits=logits)
 
 
-def _parts(count: int) -> Iterator[Array]:
-    """Halves, then all but one where there are few."""
+def _subsets(count: int) -> Iterator[Array]:
+    """Yield the numbers of each half, then of all but one where there are few."""
     if count > 1:
         yield np.arange(count // 2)
         yield np.arange(count // 2, count)
@@ -287,18 +266,18 @@ def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = 
         if labels.ndim == 2:
             labels = labels[:, columns]
         else:
-            place = {int(c): i for i, c in enumerate(columns.tolist())}
-            labels = np.array([place.get(int(label), int(label)) for label in labels.tolist()])
+            new_labels = {int(c): i for i, c in enumerate(columns.tolist())}
+            labels = np.array([new_labels.get(int(label), int(label)) for label in labels.tolist()])
         weight = None if weight is None else weight[columns]
     return replace(case, logits=logits, labels=labels, upstream=upstream, weight=weight)
 
 
 def _rounder(value: float) -> Iterator[float]:
-    """Rounder numbers near one, the roundest first."""
+    """Yield rounder numbers near one, the roundest first."""
     if not math.isfinite(value) or value == 0:
         return
     yield 0.0
     for digits in (1, 2):
-        text = float(f"{value:.{digits - 1}e}")
-        if len(f"{text:g}") < len(f"{value:.17g}"):
-            yield text
+        rounded = float(f"{value:.{digits - 1}e}")
+        if len(f"{rounded:g}") < len(f"{value:.17g}"):
+            yield rounded

@@ -89,7 +89,7 @@ def check(
         *option("--timeout", None if timeout == 10.0 else timeout),
     )
     with session.progress(printing, f"loading {target}") as progress:
-        report = run(how.order(target), options, timeout_s=timeout, command=command, progress=progress)
+        report = run(how.target(target), options, timeout_s=timeout, command=command, progress=progress)
     session.say(report.notes, printing)
     if as_what.is_for_ci:
         outputs.emit_for_ci(report, as_what, printing)

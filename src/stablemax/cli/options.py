@@ -22,7 +22,7 @@ from stablemax.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stablemax.check.target.messages import Order
+    from stablemax.check.target.messages import Target
 
 LogitsArgument = Annotated[
     str,
@@ -287,8 +287,8 @@ class ImplementationOptions:
         False
     )
 
-    def order(self, target: str) -> Order:
+    def target(self, name: str) -> Target:
         """Return what to load."""
-        from stablemax.check.target.messages import Order
+        from stablemax.check.target.messages import Target
 
-        return Order(target, self.operation, self.backend or "", self.device, self.backward)
+        return Target(name, self.operation, self.backend or "", self.device, self.backward)

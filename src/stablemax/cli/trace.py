@@ -30,9 +30,7 @@ from stablemax.vocabulary import FormatName, Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.check.target.local import Host
-    from stablemax.check.target.messages import Answer, Described, Order, Question
-    from stablemax.check.target.subprocess_target import Remote
+    from stablemax.check.target.messages import Call, LoadedTarget, Target
     from stablemax.formats import Format
     from stablemax.results import Trace
 
@@ -71,6 +69,7 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
+    from stablemax.check.target.messages import TraceOptions
     from stablemax.render.traces import render
 
     as_what = outputs.written_as(output_format, printing, "a trace", FOR_DATA)
@@ -85,8 +84,8 @@ def trace(
         named = (*files(logits, labels), *changed(inputs), *changed(judged))
     else:
         named = changed(generated)
-    with session.progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
-        tried = _Tried(host, number_format, max_ulp)
+    with session.progress(printing, f"tracing {target}"), _loaded(how.target(target), timeout) as loaded:
+        tried = _Tried(loaded, number_format, max_ulp)
         if logits is not None:
             problem = session.read_problem(logits, labels, inputs, judged.ignore_index)
             question, source, notes = tried.of_problem(problem, upstream, judged.ignore_index)
@@ -99,7 +98,7 @@ def trace(
         else:
             question, source, notes, named = tried.first_failing(upstream, generated)
         # It may take a row at a time: the first call finds that out.
-        host.call(question)
+        loaded.call(question)
         command = (
             *("stablemax", "trace", target, *named),
             *changed(how),
@@ -108,12 +107,10 @@ def trace(
             *option("--max-ulp", max_ulp),
             *option("--timeout", None if timeout == 60.0 else timeout),
         )
-        told: dict[str, Any] = {"source": source, "max_ulp": max_ulp, "command": command, "notes": notes}
-        if tried.numbers is not None and host.described.backend == "numpy":
-            told["numbers"] = tried.numbers
-        elif tried.numbers is not None:
-            told["notes"] = (*notes, "rows are counted among those that are traced")
-        result = host.traced(question, **told)
+        row_numbers = tried.numbers
+        if row_numbers is not None and loaded.info.backend != "numpy":
+            notes, row_numbers = (*notes, "rows are counted among those that are traced"), None
+        result = loaded.trace(question, TraceOptions(source, max_ulp, command, notes, row_numbers))
     session.say(result.notes, printing)
     text = render(result, as_what, color=printing.color, details=details, to_file=printing.output is not None)
     outputs.emit(text, printing)
@@ -121,45 +118,22 @@ def trace(
 
 
 @contextlib.contextmanager
-def _loaded(order: Order, timeout_s: float) -> Iterator[Host | _Remote]:
+def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
     from stablemax.check.target.load import is_code
-    from stablemax.check.target.local import Host
-    from stablemax.check.target.subprocess_target import Remote
+    from stablemax.check.target.local import load_local
+    from stablemax.check.target.messages import NoAnswerError
+    from stablemax.check.target.subprocess_target import SubprocessTarget
 
-    if not is_code(order.target):
-        yield Host(order)
+    if not is_code(target.name):
+        yield load_local(target)
         return
-    with Remote(order, timeout_s) as remote:
-        yield _Remote(remote, order.target)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Remote:
-    """A host in another process, of which only an answer in time will do."""
-
-    remote: Remote
-    target: str
-
-    @property
-    def described(self) -> Described:
-        return self.remote.described
-
-    def call(self, question: Question) -> Answer:
-        return self._asked("call", question)
-
-    def traced(self, question: Question, **told: Any) -> Trace:
-        return self._asked("traced", question, **told)
-
-    def _asked(self, name: str, *arguments: Any, **named: Any) -> Any:
-        from stablemax.check.target.subprocess_target import HUNG, NoAnswerError
-
+    with SubprocessTarget(target, timeout_s) as loaded:
         try:
-            return self.remote.ask(name, *arguments, **named)
+            yield loaded
         except NoAnswerError as error:
-            slow = str(error).startswith(HUNG)
-            hint = "give it more time: --timeout 300" if slow else "stablemax check tells on which input"
-            raise StablemaxError(f"{self.target} {error}", hint) from None
+            hint = "give it more time: --timeout 300" if error.hung else "stablemax check tells on which input"
+            raise StablemaxError(f"{target.name} {error}", hint) from None
 
 
 def _verdict(result: Trace) -> int:
@@ -199,14 +173,14 @@ def _refuse(group: Any, reason: str, allowed: tuple[str, ...] = ()) -> None:
 class _Tried:
     """Inputs as the target gets them, and what their rows are called where they are some of many."""
 
-    host: Host | _Remote
+    target: LoadedTarget
     number_format: FormatName | None
     max_ulp: float | None
     numbers: Any = None
 
     def of_problem(
         self, problem: Any, upstream: Upstream, ignore_index: int | None, *, drawn: bool = False
-    ) -> tuple[Question, str, tuple[str, ...]]:
+    ) -> tuple[Call, str, tuple[str, ...]]:
         """Take a problem: its counted rows, at most as many as a trace can hold."""
         import numpy as np
 
@@ -215,7 +189,7 @@ class _Tried:
         from stablemax.target_options import kept_rows
         from stablemax.trace import MAX_CELLS
 
-        operation = self.host.described.operation
+        operation = self.target.info.operation
         notes = list(problem.notes)
         rows, classes = problem.logits.shape
         if rows == 0 or classes == 0:
@@ -244,13 +218,13 @@ class _Tried:
         question = self._question(np.ascontiguousarray(problem.logits[chosen]), second, fmt)
         return question, problem.sources[0].name, tuple(notes)
 
-    def of_hazard(self, name: str) -> tuple[Question, str, tuple[str, ...]]:
+    def of_hazard(self, name: str) -> tuple[Call, str, tuple[str, ...]]:
         """Take a hazard of the catalogue."""
         from stablemax.formats import FLOAT32, get_format
         from stablemax.league import hazard_named
 
         found = hazard_named(name)
-        operation = self.host.described.operation
+        operation = self.target.info.operation
         if operation not in found.operations:
             raise StablemaxError(
                 f"--hazard {name} is not about {operation}", f"it is about {', '.join(found.operations)}"
@@ -269,13 +243,13 @@ class _Tried:
 
     def first_failing(
         self, upstream: Upstream, generated: GeneratedOptions
-    ) -> tuple[Question, str, tuple[str, ...], tuple[str, ...]]:
+    ) -> tuple[Call, str, tuple[str, ...], tuple[str, ...]]:
         """Take the first hazard that the target fails on; the generated input where it fails on none."""
         from stablemax.formats import FLOAT32
         from stablemax.inputs.hazards import HAZARDS
         from stablemax.trace import MAX_CELLS, fails
 
-        operation = self.host.described.operation
+        operation = self.target.info.operation
         count = 0
         for name, hazard in HAZARDS.items():
             if operation not in hazard.operations or (hazard.needs and operation.needs_targets):
@@ -283,33 +257,33 @@ class _Tried:
             if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
                 continue
             question, source, notes = self.of_hazard(name)
-            answer = self.host.call(question)
+            answer = self.target.call(question)
             if answer.output is None:
                 # It raises: the trace will say where.
                 return question, source, notes, ("--hazard", name)
             count += 1
             fmt = _format(question)
-            if fails(answer.output, question.x, question.second, operation, fmt, max_ulp=self.max_ulp):
+            if fails(answer.output, question.logits, question.second_argument, operation, fmt, max_ulp=self.max_ulp):
                 return question, source, notes, ("--hazard", name)
         problem = session.generated_problem(generated)
         question, source, notes = self.of_problem(problem, upstream, None, drawn=True)
         note = f"{count} hazards tried in {_format(question).name}, none breaks it: generated logits are shown"
         return question, source, (*notes, note), changed(generated)
 
-    def _question(self, x: Any, second: Any, fmt: Format) -> Question:
+    def _question(self, x: Any, second: Any, fmt: Format) -> Call:
         import numpy as np
 
-        from stablemax.check.target.messages import Question
+        from stablemax.check.target.messages import Call
 
         if second is not None and np.asarray(second).dtype.kind == "f":
             second = fmt.cast(second)
-        return Question(fmt.cast(x), second)
+        return Call(fmt.cast(x), second)
 
 
-def _format(question: Question) -> Format:
+def _format(question: Call) -> Format:
     from stablemax.formats import get_format
 
-    return get_format(question.x.dtype.name)
+    return get_format(question.logits.dtype.name)
 
 
 def _upstream(kind: Upstream, rows: int, classes: int) -> Any:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stablemax.check.target.infer import backend_of, differentiated, operation_in
+from stablemax.check.target.infer import backend_of, gradient_of, operation_in
+from stablemax.errors import StablemaxError
 from stablemax.vocabulary import Operation
 
 
@@ -42,7 +43,11 @@ def test_the_operation_is_read_off_the_name(name: str, operation: str | None) ->
 
 
 def test_only_softmax_and_the_loss_have_a_gradient_that_is_judged() -> None:
-    assert [o for o in Operation if differentiated(o)] == [Operation.SOFTMAX, Operation.CROSS_ENTROPY]
+    assert gradient_of(Operation.SOFTMAX) is gradient_of(Operation.SOFTMAX_VJP) is Operation.SOFTMAX_VJP
+    assert gradient_of(Operation.CROSS_ENTROPY) is Operation.CROSS_ENTROPY_GRAD
+    for operation in (Operation.LOG_SOFTMAX, Operation.LOGSUMEXP):
+        with pytest.raises(StablemaxError, match=f"the gradient of {operation} is not judged"):
+            gradient_of(operation)
 
 
 def test_code_that_names_no_library_works_on_numpy_arrays() -> None:

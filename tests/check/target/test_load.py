@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stablemax.check.target.load import is_code, load
-from stablemax.check.target.local import Host
-from stablemax.check.target.messages import Order
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
 from stablemax.vocabulary import Operation
 
@@ -131,23 +131,24 @@ def test_code_is_told_from_the_ids_of_variants_and_built_ins() -> None:
 )
 def test_an_id_that_nobody_has_is_a_mistake(target: str, hint: str) -> None:
     with pytest.raises(StablemaxError) as caught:
-        Host(Order(target))
+        load_local(Target(target))
     assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
+    ("target", "message"),
     [
-        (Order(f"{WAYS}:with_axis"), "its name does not say what it computes"),
-        (Order("softmax/naive", Operation.LOGSUMEXP), "softmax/naive does not compute logsumexp"),
-        (Order(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
-        (Order(f"{WAYS}:softmax", Operation.LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
+        (Target(f"{WAYS}:with_axis"), "its name does not say what it computes"),
+        (Target("softmax/naive", Operation.LOGSUMEXP), "softmax/naive does not compute logsumexp"),
+        (Target("softmax/naive", backward=True), "--backward: autograd does not differentiate softmax/naive"),
+        (Target(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
+        (Target(f"{WAYS}:softmax", Operation.LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
     ],
-    ids=lambda v: "" if isinstance(v, Order) else v,
+    ids=lambda v: "" if isinstance(v, Target) else v,
 )
-def test_an_order_that_makes_no_sense_is_a_mistake(order: Order, message: str) -> None:
+def test_a_target_that_makes_no_sense_is_a_mistake(target: Target, message: str) -> None:
     with pytest.raises(StablemaxError, match=message):
-        Host(order)
+        load_local(target)
 
 
 def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
@@ -155,9 +156,9 @@ def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
         return x
 
     module = load(f"{WAYS}:with_axis").function
-    order = Order("f", Operation.SOFTMAX)
-    assert (Host(order, np.exp).described.place, Host(order, np.exp).described.expression) == ("numpy", "exp")
-    assert Host(order, module).described.expression == "with_axis"
-    assert Host(order, local).described.place == ""
-    assert Host(order, local).described.expression == "local"
-    assert Host(order, lambda x: x).described.expression == "function"
+    target = Target("f", Operation.SOFTMAX)
+    assert (load_local(target, np.exp).info.module, load_local(target, np.exp).info.expression) == ("numpy", "exp")
+    assert load_local(target, module).info.expression == "with_axis"
+    assert load_local(target, local).info.module == ""
+    assert load_local(target, local).info.expression == "local"
+    assert load_local(target, lambda x: x).info.expression == "function"

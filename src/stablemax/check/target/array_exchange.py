@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.formats import Array
 
 
-class NumpyArrays:
+class ArrayExchange(Protocol):
+    """The door between NumPy and a library."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Set up what the library needs while the code runs."""
+
+    def put(self, array: Array, device: str | None) -> Any:
+        """Copy an array to the library."""
+
+    def back(self, array: Any) -> Array:
+        """Return a library's array as one of NumPy's."""
+
+    def gradient(self, forward: Callable[[Any], Any], x: Any, upstream: Any) -> Any:
+        """Differentiate: the sum of the outputs without an upstream gradient, else their product with it."""
+
+
+class NumpyExchange:
     """NumPy code gets copies, so that a function that writes into its arguments does no harm."""
 
     def running(self) -> contextlib.AbstractContextManager[None]:
@@ -35,14 +53,8 @@ class NumpyArrays:
         raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
 
 
-def arrays_of(backend: str) -> Any:
-    """Return the way in and out of a library: `put`, `back`, `running` and `gradient`.
-
-    Parameters
-    ----------
-    backend : str
-        ``numpy``, ``torch`` or ``jax``; another library is imported only here.
-    """
+def exchange_with(backend: str) -> ArrayExchange:
+    """Return the way into ``numpy``, ``torch`` or ``jax``; another library than NumPy is imported only here."""
     if backend == "torch":
         from stablemax.peers.torch_arrays import TorchArrays
 
@@ -51,4 +63,4 @@ def arrays_of(backend: str) -> Any:
         from stablemax.peers.jax_arrays import JaxArrays
 
         return JaxArrays()
-    return NumpyArrays()
+    return NumpyExchange()

@@ -6,8 +6,10 @@ import functools
 import inspect
 import re
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stablemax.errors import StablemaxError, shown
 from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ BACKENDS = ("numpy", "torch", "jax")
 
 _GRADIENT = r"grad|backward|vjp|jacobian|derivative"
 _LOSS = r"cross_?entropy|x_?ent(?=_|$)|nll|loss(?=_|$|es)"
-# The first pattern that is found in the name decides: a softmax that is computed by a log-sum-exp is one.
-_NAMES: tuple[tuple[str, Operation], ...] = (
+# The first pattern that the name matches decides: a softmax that is computed by a log-sum-exp is a softmax.
+_LOOKS_LIKE: tuple[tuple[str, Operation], ...] = (
     (rf"({_LOSS}|ce_).*({_GRADIENT})|({_GRADIENT}).*({_LOSS})", Operation.CROSS_ENTROPY_GRAD),
     (rf"softmax.*({_GRADIENT})|({_GRADIENT}).*softmax", Operation.SOFTMAX_VJP),
     (rf"{_LOSS}|^ce$", Operation.CROSS_ENTROPY),
@@ -38,17 +40,28 @@ def operation_in(name: str) -> Operation | None:
     >>> operation_in("softmax_lse"), operation_in("softmax_nograd"), operation_in("pulse")
     (<Operation.SOFTMAX: 'softmax'>, <Operation.SOFTMAX: 'softmax'>, None)
     """
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
-    plain = re.sub(r"no_?grad", "", plain)
-    return next((operation for pattern, operation in _NAMES if re.search(pattern, plain)), None)
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    without_no_grad = re.sub(r"no_?grad", "", snake_case)
+    return next((operation for pattern, operation in _LOOKS_LIKE if re.search(pattern, without_no_grad)), None)
 
 
-def differentiated(operation: Operation) -> Operation | None:
-    """Return the operation that is the gradient of another; None where there is none."""
-    return {
-        Operation.SOFTMAX: Operation.SOFTMAX_VJP,
-        Operation.CROSS_ENTROPY: Operation.CROSS_ENTROPY_GRAD,
-    }.get(operation)
+def operation_of(target: str, function: Callable[..., Any]) -> Operation:
+    """Read the operation off a target's name, its file's or the function's own, in that order."""
+    place, _, name = target.rpartition(":")
+    names = (name, Path(place).stem, getattr(function, "__name__", ""))
+    operation = next((operation for operation in map(operation_in, names) if operation is not None), None)
+    if operation is None:
+        raise StablemaxError(
+            f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(Operation)}"
+        )
+    return operation
+
+
+def gradient_of(operation: Operation) -> Operation:
+    """Return the operation that is the gradient of another; a gradient stands for itself."""
+    if operation.gradient is None and operation.forward is None:
+        raise StablemaxError(f"--backward: the gradient of {operation} is not judged", "leave it out")
+    return operation.gradient or operation
 
 
 def backend_of(function: Callable[..., Any]) -> str:
@@ -63,39 +76,42 @@ def backend_of(function: Callable[..., Any]) -> str:
     >>> backend_of(lambda x: numpy.exp(x))
     'numpy'
     """
-    # Decorators and partial applications hide the code; what jax.jit gives is an object of JAX's own.
+    # Decorators and partial applications hide the code; jax.jit gives an object of JAX's own.
     inner = inspect.unwrap(function)
     while isinstance(inner, functools.partial):
         inner = inspect.unwrap(inner.func)
-    homes = [
-        getattr(inner, "__module__", None),
-        *(c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)),
-    ]
-    for home in homes:
-        root = (home or "").partition(".")[0].removesuffix("lib")
+    modules = [getattr(inner, "__module__", None)]
+    modules += [c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)]
+    for module in modules:
+        root = (module or "").partition(".")[0].removesuffix("lib")
         if root in BACKENDS:
             return root
-    target = getattr(inner, "forward", None) or inner
-    code_owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
-    if code_owner is None:
-        code_owner = vars(type(inner)).get("__call__")
-    for annotation in getattr(code_owner, "__annotations__", {}).values():
+    code_owner = _code_owner(inner)
+    libraries = _libraries_annotated(code_owner) or _libraries_used(code_owner)
+    if not libraries and code_owner is not None:
+        libraries = _libraries_among(getattr(code_owner, "__globals__", {}).values())
+    return next((name for name in ("torch", "jax") if name in libraries), "numpy")
+
+
+def _code_owner(function: Any) -> Any:
+    """Return the function that holds the code: of a module, of a method, of an object that is called."""
+    target = getattr(function, "forward", None) or function
+    owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
+    return vars(type(function)).get("__call__") if owner is None else owner
+
+
+def _libraries_annotated(function: Any) -> set[str]:
+    """Name the libraries of the annotations, torch and jax alone."""
+    roots = set()
+    for annotation in getattr(function, "__annotations__", {}).values():
         # Postponed annotations keep the quotes of one that was quoted besides.
         text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
-        for name in ("torch", "jax"):
-            if re.match(rf"{name}\b", text):
-                return name
-    used = _libraries_used(code_owner)
-    if not used and code_owner is not None:
-        used = _libraries_among(getattr(code_owner, "__globals__", {}).values())
-    for name in ("torch", "jax"):
-        if name in used:
-            return name
-    return "numpy"
+        roots |= {name for name in ("torch", "jax") if re.match(rf"{name}\b", text)}
+    return roots
 
 
 def _libraries_used(function: Any) -> set[str]:
-    """Roots of the libraries whose modules or functions a function's code names."""
+    """Name the libraries whose modules or functions a function's code uses."""
     code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
     if code is None:
         return set()
@@ -116,9 +132,9 @@ def _is_filled(cell: types.CellType) -> bool:
 def _libraries_among(values: Any) -> set[str]:
     roots = set()
     for value in list(values):
-        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-        if isinstance(home, str):
-            roots.add(home.partition(".")[0])
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(module, str):
+            roots.add(module.partition(".")[0])
     return roots & set(BACKENDS)
 
 

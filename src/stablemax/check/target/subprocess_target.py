@@ -1,4 +1,4 @@
-"""A `Host` in a process of its own, asked over pipes, with a limit on how long an answer may take."""
+"""Somebody's function in a process of its own, asked over pipes, with a limit on how long an answer may take."""
 
 from __future__ import annotations
 
@@ -8,67 +8,77 @@ import queue
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from stablemax.check.target.messages import Answer
+from stablemax.check.target.messages import (
+    CallAll,
+    CallForward,
+    Done,
+    Failed,
+    NoAnswerError,
+    Refused,
+    Reply,
+    Result,
+    RunExactly,
+    ShowCallStyle,
+    TraceCall,
+)
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from stablemax.check.target.messages import Described, Order, Question
+    from stablemax.check.target.call_style import CallStyle
+    from stablemax.check.target.messages import Call, Request, Target, TargetInfo, TraceOptions
+    from stablemax.formats import Array
+    from stablemax.results import Trace
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
 
-
-HUNG = "gave no answer within"
-"""How the trouble of a call that took too long begins."""
+Value = TypeVar("Value")
 
 
-class NoAnswerError(Exception):
-    """The code hung or ended its process; the text says which."""
+class SubprocessTarget:
+    """A `LoadedTarget` in a process of its own; the process is started again when it had to be killed."""
 
-
-class Remote:
-    """Somebody's function in a process of its own; started again when it had to be killed.
-
-    Parameters
-    ----------
-    order : Order
-        What to load.
-    timeout_s : float
-        How long one call may take.
-
-    Raises
-    ------
-    StablemaxError
-        If it cannot be loaded.
-    """
-
-    def __init__(self, order: Order, timeout_s: float) -> None:
-        self._order = order
+    def __init__(self, target: Target, timeout_s: float) -> None:
+        """Load the target; `timeout_s` is how long one answer may take."""
+        self._target = target
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.Queue[Any] = queue.Queue()
-        self.described = self._start()
+        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self.info = self._start()
 
-    def call(self, question: Question) -> Answer:
-        """Call the function once; a hang or a crash becomes the answer's trouble."""
-        return self.many([question])[0]
+    def call(self, call: Call) -> Result:
+        """Call the function once."""
+        return self._called([call])[0]
 
-    def many(self, questions: list[Question]) -> list[Answer]:
-        """Call the function once for each question, all in one message while all goes well."""
+    def call_all(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function once for each, all in one message as long as each is answered."""
         try:
-            return self._ask("many", (questions,), self._timeout_s)
+            return self._called(calls)
         except NoAnswerError as error:
-            if len(questions) == 1:
-                return [Answer(None, str(error))]
-        return [self.call(q) for q in questions]
+            if len(calls) == 1:
+                return [Result(None, str(error), hung=error.hung)]
+        return [result for call in calls for result in self.call_all([call])]
 
-    def ask(self, name: str, *arguments: Any, **named: Any) -> Any:
-        """Call a method of the host; raise `NoAnswerError` where it hangs or crashes."""
-        return self._ask(name, arguments, self._timeout_s, named)
+    def call_forward(self, call: Call) -> Result:
+        """Call the function itself."""
+        return self._ask(CallForward(call))
+
+    def call_style(self) -> CallStyle:
+        """Return how the function is called."""
+        return self._ask(ShowCallStyle())
+
+    def run_exactly(self, call: Call) -> Array | None:
+        """Run the function on exact numbers."""
+        return self._ask(RunExactly(call))
+
+    def trace(self, call: Call, options: TraceOptions) -> Trace:
+        """Trace the function on an input."""
+        return self._ask(TraceCall(call, options))
 
     def close(self) -> None:
         """End the process."""
@@ -81,70 +91,75 @@ class Remote:
                         stream.close()
             self._process = None
 
-    def __enter__(self) -> Remote:
+    def __enter__(self) -> SubprocessTarget:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self) -> Described:
+    def _start(self) -> TargetInfo:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stablemax.check.target.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._answers = queue.Queue()
-        threading.Thread(target=_read, args=(self._process.stdout, self._answers), daemon=True).start()
+        self._replies = queue.Queue()
+        threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
         try:
-            return self._ask("load", (self._order,), LOAD_TIMEOUT_S)
+            return cast("TargetInfo", self._exchange(self._target, LOAD_TIMEOUT_S).answer)
         except NoAnswerError as error:
             raise StablemaxError(
-                f"{shown(self._order.target)}: importing it {error}", "try to import it in Python first"
+                f"{shown(self._target.name)}: importing it {error}", "try to import it in Python first"
             ) from None
         except StablemaxError:
             self.close()
             raise
 
-    def _ask(self, name: str, arguments: tuple[Any, ...], timeout_s: float, named: dict[str, Any] | None = None) -> Any:
+    def _ask(self, request: Request[Value]) -> Value:
+        return cast("Value", self._exchange(request, self._timeout_s).answer)
+
+    def _called(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function; what it printed meanwhile goes with the first result."""
+        done = self._exchange(CallAll(calls), self._timeout_s)
+        results = cast("list[Result]", done.answer)
+        return [replace(result, printed=done.printed if i == 0 else "") for i, result in enumerate(results)]
+
+    def _exchange(self, request: object, timeout_s: float) -> Done:
+        """Send the target, or a request about it, and wait for the reply."""
         if self._process is None:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
+        reply: Reply | None
         try:
-            pickle.dump((name, arguments, named or {}), self._process.stdin)
+            pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
-            kind, result = self._answers.get(timeout=timeout_s)
+            reply = self._replies.get(timeout=timeout_s)
         except queue.Empty:
             self.close()
-            raise NoAnswerError(f"{HUNG} {timeout_s:g} s") from None
+            raise NoAnswerError(f"gave no answer within {timeout_s:g} s", hung=True) from None
         except BrokenPipeError:
-            kind, result = "ended", None
-        if kind == "ended":
-            code = self._process.wait()
-            self.close()
-            raise NoAnswerError(f"ended its process ({_exit_words(code)})")
-        if kind == "refused":
-            raise StablemaxError(*result)
-        if kind == "failed":
-            raise RuntimeError(result)
-        return result
+            reply = None
+        match reply:
+            case Done():
+                return reply
+            case Refused(message, hint):
+                raise StablemaxError(message, hint)
+            case Failed(error_text):
+                raise RuntimeError(error_text)
+            case None:
+                code = self._process.wait()
+                self.close()
+                raise NoAnswerError(f"ended its process ({_exit_words(code)})")
 
 
 def _exit_words(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _read(stream: Any, answers: queue.Queue[Any]) -> None:
-    """Put one answer after the other into the queue, and "ended" when there will be no more."""
-    with contextlib.suppress(ValueError):
-        for answer in _pickles(stream):
-            answers.put(answer)
-    answers.put(("ended", None))
-
-
-def _pickles(stream: Any) -> Iterator[Any]:
-    while True:
-        try:
-            yield pickle.load(stream)  # noqa: S301 - from our own child process
-        except (EOFError, pickle.UnpicklingError, OSError):
-            return
+def _read(stream: IO[bytes], replies: queue.Queue[Any]) -> None:
+    """Put one reply after the other into the queue, and None when there will be no more."""
+    with contextlib.suppress(ValueError, EOFError, pickle.UnpicklingError, OSError):
+        while True:
+            replies.put(pickle.load(stream))  # noqa: S301 - from our own child process
+    replies.put(None)

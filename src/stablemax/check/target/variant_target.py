@@ -1,0 +1,113 @@
+"""One of our variants, or a library's built-in, called as somebody's code is."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.check.target.call_style import CallStyle
+from stablemax.check.target.load import TARGET_FORMS
+from stablemax.check.target.messages import OURS, Result, TargetInfo
+from stablemax.errors import StablemaxError, shown
+from stablemax.exact import Balls, truth
+from stablemax.formats import FLOAT64, FORMATS
+from stablemax.registry import evaluate
+from stablemax.target_options import TargetOptions, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.check.target.messages import Call, Target, TraceOptions
+    from stablemax.formats import Array
+    from stablemax.results import Trace
+
+
+class VariantTarget:
+    """A variant or a built-in, which takes NumPy arrays of each format that it supports."""
+
+    def __init__(self, target: Target) -> None:
+        from stablemax.peers import find
+
+        if "/" not in target.name:
+            raise StablemaxError(f"{shown(target.name)!r} is no target", f"TARGET is {TARGET_FORMS}")
+        self._variant = variant = find(target.name)
+        if target.operation not in (None, variant.operation):
+            raise StablemaxError(
+                f"{variant.id} does not compute {target.operation}", f"it computes {variant.operation}"
+            )
+        if target.backward:
+            raise StablemaxError(f"--backward: autograd does not differentiate {variant.id}", "leave it out")
+        self.info = TargetInfo(
+            variant.id,
+            variant.operation,
+            variant.library or "numpy",
+            frozenset(variant.takes) if variant.library else frozenset({"soft-targets", "weights"}),
+            tuple(variant.supports or ()),
+            OURS,
+            f'implementation("{variant.id}")',
+        )
+
+    def call(self, call: Call) -> Result:
+        """Run the variant; an input that it refuses becomes the result's trouble."""
+        xp = Arithmetic(FORMATS[call.logits.dtype.name])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return Result(evaluate(self._variant, call.logits, xp, self._second_argument(call, xp)))
+        except StablemaxError as error:
+            return Result(None, error.message)
+
+    def call_all(self, calls: Sequence[Call]) -> list[Result]:
+        """Run the variant once for each."""
+        return [self.call(call) for call in calls]
+
+    def call_forward(self, call: Call) -> Result:
+        """Run the variant: autograd never differentiates one."""
+        return self.call(call)
+
+    def call_style(self) -> CallStyle:
+        """Return ``f(x)``."""
+        return CallStyle()
+
+    def run_exactly(self, call: Call) -> Array | None:
+        """Run a variant in balls, which know no infinities; None for a built-in, or where balls do not shrink."""
+        variant = self._variant
+        if variant.library or not np.isfinite(call.logits.astype(np.float64)).all():
+            return None
+        second = self._second_argument(call, Arithmetic(FORMATS[call.logits.dtype.name]))
+
+        def compute(xp: Balls) -> Array:
+            exact = second.to(xp) if variant.operation.needs_targets else None if second is None else xp.array(second)
+            return evaluate(variant, xp.array(call.logits.astype(np.float64)), xp, exact)
+
+        try:
+            return truth(compute, FLOAT64).nearest
+        except ArithmeticError:
+            return None
+
+    def trace(self, call: Call, options: TraceOptions) -> Trace:
+        """Trace a variant, operation by operation."""
+        if self._variant.library:
+            raise StablemaxError(
+                f"{self._variant.id} is one call into {self._variant.library}: it has no lines", "stablemax check"
+            )
+        from stablemax.trace import trace_variant
+
+        return trace_variant(
+            self._variant, call.logits, call.second_argument, FORMATS[call.logits.dtype.name],
+            source=options.source, max_ulp=options.max_ulp, command=options.command, notes=options.notes,
+            numbers=options.row_numbers,
+        )  # fmt: skip
+
+    def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
+        """Return the variant's second argument: targets, an upstream gradient, or nothing."""
+        operation = self._variant.operation
+        if not operation.needs_targets:
+            return call.second_argument
+        assert call.second_argument is not None
+        options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
+        divisor = float(len(call.logits)) if operation.of_losses else 1.0
+        return targets_of(call.second_argument, call.logits.shape[-1], options, xp, divisor)
