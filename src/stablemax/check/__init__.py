@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stablemax.check import steps
 from stablemax.check.check_options import CheckOptions
-from stablemax.check.steps import (
-    CheckRun,
-    accept_formats,
-    blame_a_line,
-    find_call_style,
-    find_cure,
-    find_reduction,
-    note_refused_formats,
-    repeat_a_call,
-    report_of,
-    run_formula_test,
-    search_smallest_failure,
-    try_hazards,
-    try_laws,
-    write_reproducer,
-)
+from stablemax.check.steps import CheckRun, report_of
 from stablemax.check.target.local import load_local
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.limits import check_timeout
@@ -34,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["STEPS", "CheckOptions", "check", "check_function"]
 
 STEPS: tuple[Callable[[CheckRun], None], ...] = (
-    accept_formats,  # in which an easy input is answered at all
-    repeat_a_call,  # the same input twice: is the output the same?
-    find_call_style,  # f(x), f(x, axis=-1), or one row at a time
-    find_reduction,  # is its number the mean of the losses, or their sum?
-    note_refused_formats,
-    try_hazards,  # each in each format
-    try_laws,  # in each format
-    search_smallest_failure,  # fewest classes, then roundest numbers
-    blame_a_line,  # trace it on the smallest failure
-    run_formula_test,  # wrong in exact arithmetic, too?
-    find_cure,  # the simplest variant that keeps the contract
-    write_reproducer,  # Python to paste, and a test
+    steps.accept_formats,  # in which an easy input is answered at all
+    steps.repeat_a_call,  # the same input twice: is the output the same?
+    steps.note_call_style,  # f(x), f(x, axis=-1), or one row at a time
+    steps.find_reduction,  # is its number the mean of the losses, or their sum?
+    steps.note_refused_formats,
+    steps.try_hazards,  # each in each format
+    steps.try_laws,  # in each format
+    steps.search_smallest_failure,  # fewest classes, then roundest numbers
+    steps.blame_a_line,  # trace it on the smallest failure
+    steps.run_formula_test,  # is it wrong in exact arithmetic, too?
+    steps.find_cure,  # the simplest variant that keeps the contract
+    steps.write_reproducer,  # Python to paste, and a test
 )
 """The whole check: each step reads what the earlier ones left in the run, and adds its own findings."""
 

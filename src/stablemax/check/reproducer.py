@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
+
+
+class _SecondArgument(NamedTuple):
+    """Labels, soft targets or an upstream gradient, as they are written."""
+
+    variable: str
+    #: The parameter of `assert_accurate` that it goes to.
+    parameter: str
+    values: Array
+    #: Name of the number format; empty for integers.
+    format: str
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,14 @@ class _FailingCall:
         return "numpy" if self.info.is_ours else self.info.backend
 
     @property
-    def second_name(self) -> str:
-        """Name of the variable that holds the second argument; empty where there is none."""
-        operation = self.info.operation
-        return "y" if operation.needs_targets else "g" if operation.needs_upstream else ""
+    def second_argument(self) -> _SecondArgument | None:
+        """The operation's second argument; None where it has none."""
+        if self.info.operation.needs_targets:
+            labels = self.case.labels
+            return _SecondArgument("y", "labels", labels, self.format if labels.ndim == 2 else "")
+        if self.info.operation.needs_upstream:
+            return _SecondArgument("g", "upstream", self.case.upstream, self.format)
+        return None
 
     @property
     def option_texts(self) -> dict[str, str]:
@@ -149,8 +164,8 @@ def _accuracy_arguments(call: _FailingCall) -> list[str]:
     """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
     operation, contract = call.info.operation, call.contract
     arguments = ["output", f'operation="{operation}"', "logits=x"]
-    if call.second_name:
-        arguments.append(f"{'labels' if operation.needs_targets else 'upstream'}={call.second_name}")
+    if call.second_argument is not None:
+        arguments.append(f"{call.second_argument.parameter}={call.second_argument.variable}")
     # The default already ignores label -100.
     arguments += [text for name, text in call.option_texts.items() if name != "ignore_index"]
     if contract.max_ulp is not None:
@@ -201,15 +216,15 @@ def _library_imports(call: _FailingCall) -> list[str]:
 
 def _call(call: _FailingCall) -> list[str]:
     """Write the call that assigns `output`."""
-    name, style, second = call.info.expression, call.style, call.second_name
+    name, style = call.info.expression, call.style
     options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
     if call.backward:
         return _backward(call, name, "".join(f", {o}" for o in options))
-    names = ["x", *([second] if second else [])]
+    variables = ["x", *([call.second_argument.variable] if call.second_argument is not None else [])]
     if style.by_row:
-        arguments = ", ".join([*(f"{argument}[i]" for argument in names), *options])
+        arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
         return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
-    return [f"output = {name}({', '.join([*names, *options])})"]
+    return [f"output = {name}({', '.join([*variables, *options])})"]
 
 
 def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
@@ -226,13 +241,10 @@ def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
 
 def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
-    case = call.case
-    arrays = {"x": (case.logits, call.format)}
-    if call.info.operation.needs_targets:
-        arrays["y"] = (case.labels, call.format if case.labels.ndim == 2 else "")
-    if call.info.operation.needs_upstream:
-        arrays["g"] = (case.upstream, call.format)
-    if "weight" in call.options and case.weight is not None:
-        arrays["w"] = (case.weight, call.format)
+    arrays = {"x": (call.case.logits, call.format)}
+    if call.second_argument is not None:
+        arrays[call.second_argument.variable] = (call.second_argument.values, call.second_argument.format)
+    if "weight" in call.options and call.case.weight is not None:
+        arrays["w"] = (call.case.weight, call.format)
     literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
     return [f"{name} = {literal}" for name, literal in literals.items()] if all(literals.values()) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,26 +27,6 @@ MAX_SHRINKING_STEPS = 400
 _MAX_CELLS_ROUNDED = 64
 """Numbers of larger inputs are not made rounder."""
 _BATCH = 250
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    """Inputs of one row each, all with the same number of classes."""
-
-    logits: Array
-    labels: Array
-    upstream: Array
-
-    def chosen(self, numbers: Array | list[int]) -> _Candidates:
-        return _Candidates(self.logits[numbers], self.labels[numbers], self.upstream[numbers])
-
-    def case(self, number: int) -> HazardCase:
-        return self.chosen([number]).together
-
-    @property
-    def together(self) -> HazardCase:
-        """All candidates as the rows of one input."""
-        return HazardCase(self.logits, self.labels, self.upstream)
 
 
 def levels(fmt: Format) -> list[float]:
@@ -73,8 +53,11 @@ def levels(fmt: Format) -> list[float]:
     return sorted({0.0, *numbers, *(-v for v in numbers)})
 
 
-def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> _Candidates:
-    """List rows of one size: all of them where they are few, with each label or upstream gradient; else a sample."""
+def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> HazardCase:
+    """Return the candidates of one size as the rows of one input.
+
+    These are all rows of round numbers where they are few, with each label or upstream gradient; else a sample.
+    """
     values = levels(fmt)
     rows: list[tuple[float, ...]]
     if classes == 1:
@@ -94,7 +77,7 @@ def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> 
     if needs_second and classes <= 2:
         logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
     ups = np.stack([np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0])
-    return _Candidates(logits, labels, ups[labels])
+    return HazardCase(logits, labels, ups[labels])
 
 
 def smallest_failure(
@@ -122,14 +105,14 @@ def smallest_failure(
         candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
         # The simplest come first, so that the first that fails is the smallest.
         costs = [_cost(row, int(label)) for row, label in zip(candidates.logits, candidates.labels, strict=True)]
-        simplest_first = candidates.chosen(sorted(range(len(costs)), key=costs.__getitem__))
+        simplest_first = np.array(sorted(range(len(costs)), key=costs.__getitem__))
         for start in range(0, len(costs), _BATCH):
-            batch = simplest_first.chosen(np.arange(start, min(start + _BATCH, len(costs))))
+            batch = _taken(candidates, rows=simplest_first[start : start + _BATCH])
             severities = _severities(trials, batch, fmt)
             if (severities >= severity).any():
-                return batch.case(int(np.argmax(severities >= severity)))
+                return _row(batch, int(np.argmax(severities >= severity)))
             if milder is None and severities.any():
-                milder = batch.case(int(np.argmax(severities > 0)))
+                milder = _row(batch, int(np.argmax(severities > 0)))
     return milder
 
 
@@ -148,7 +131,7 @@ def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None
 
 def _fails_alone(trials: Trials, case: HazardCase, fmt: Format) -> bool:
     """True where a row fails by itself: nothing is mixed then."""
-    rows = [_taken(case, rows=np.array([i])) for i in range(len(case.logits))]
+    rows = [_row(case, i) for i in range(len(case.logits))]
     return any(trial.failed for trial in trials.trial_each(rows, fmt))
 
 
@@ -166,7 +149,7 @@ def _cost(row: Array, label: int) -> tuple[float, ...]:
     )
 
 
-def _severities(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Rank the candidates by how they break the contract when each is the only row; 0 where it does not.
 
     One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
@@ -174,30 +157,30 @@ def _severities(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
     severities = np.zeros(len(candidates.logits), dtype=np.int64)
     suspects = _suspects(trials, candidates, fmt)
     if suspects.size:
-        severities[suspects] = _severities_alone(trials, candidates.chosen(suspects), fmt)
+        severities[suspects] = _severities_alone(trials, _taken(candidates, rows=suspects), fmt)
     return severities
 
 
-def _suspects(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+def _suspects(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Return the rows that fail in one call on all; every row where a call gives one number, or takes one row."""
     every_row = np.arange(len(candidates.logits))
-    output = trials.results([trials.call_on(candidates.together, fmt)])[0].output
+    output = trials.results([trials.call_on(candidates, fmt)])[0].output
     if output is None or output.ndim == 0:
         return every_row
-    setting = trials.setting(candidates.together, fmt)
+    setting = trials.setting(candidates, fmt)
     right = setting.exact.truth.rounded
     if output.size != right.size or output.shape[0] != len(right):
         return every_row
     return np.flatnonzero(trials.severities(output.astype(np.float64), setting).max(axis=-1))
 
 
-def _severities_alone(trials: Trials, candidates: _Candidates, fmt: Format) -> Array:
+def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Rank candidates that are each called alone, and judged together."""
     count = len(candidates.logits)
-    results = trials.results([trials.call_on(candidates.case(i), fmt) for i in range(count)])
+    results = trials.results([trials.call_on(_row(candidates, i), fmt) for i in range(count)])
     # With a single row the mean equals the sum.
     of_the_sum = replace(trials, reduction=Reduction.SUM)
-    setting = of_the_sum.setting(candidates.together, fmt)
+    setting = of_the_sum.setting(candidates, fmt)
     shape = setting.exact.truth.rounded.shape
     output = np.full(shape, np.nan)
     is_lacking = np.zeros(count, dtype=bool)
@@ -208,8 +191,8 @@ def _severities_alone(trials: Trials, candidates: _Candidates, fmt: Format) -> A
             output[i] = result.output.astype(np.float64).reshape(shape[1])
     severities = trials.severities(output, setting).max(axis=-1)
     # Refusing an input that has no value is no failure; refusing another is the worst of all.
-    severities_of_lacking = np.where(setting.exact.undefined | setting.input_overflow, 0, len(CODES))
-    return np.asarray(np.where(is_lacking, severities_of_lacking, severities))
+    has_no_value = setting.exact.undefined.reshape(count, -1).all(axis=-1) | setting.input_overflow
+    return np.asarray(np.where(is_lacking, np.where(has_no_value, 0, len(CODES)), severities))
 
 
 def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:
@@ -254,6 +237,10 @@ def _subsets(count: int) -> Iterator[Array]:
     if 2 < count <= 16:
         for i in range(count):
             yield np.delete(np.arange(count), i)
+
+
+def _row(case: HazardCase, number: int) -> HazardCase:
+    return _taken(case, rows=np.array([number]))
 
 
 def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:

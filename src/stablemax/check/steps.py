@@ -133,6 +133,7 @@ def accept_formats(run: CheckRun) -> None:
             run.refusals[fmt.name] = result.trouble
         else:
             run.formats.append(fmt)
+            run.style = result.style
 
 
 def repeat_a_call(run: CheckRun) -> None:
@@ -144,12 +145,8 @@ def repeat_a_call(run: CheckRun) -> None:
         run.notes.append("its output changes from one call to the next on the same input")
 
 
-def find_call_style(run: CheckRun) -> None:
-    """Ask how the target turned out to be called, and why one row at a time where it is."""
-    if not run.formats:
-        return
-    with contextlib.suppress(NoAnswerError):
-        run.style = run.target.call_style()
+def note_call_style(run: CheckRun) -> None:
+    """Take down how the target turned out to be called, and why one row at a time where it is."""
     if run.style.by_row:
         run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
 
@@ -158,15 +155,14 @@ def find_reduction(run: CheckRun) -> None:
     """Find out whether a single number, or a gradient, is that of the mean or of the sum of the losses."""
     if not run.formats:
         return
-    operation, fmt = run.trials.operation, run.formats[-1]
+    trials, fmt = run.trials, run.formats[-1]
     loss = None
-    if run.backward and operation.needs_targets:
-        with contextlib.suppress(NoAnswerError):
-            loss = run.target.call_forward(run.trials.call_on(easy_case(), fmt))
-    run.trials.reduction = reduction_of(run.trials, easy_case(), fmt, loss)
-    if run.trials.reduction is Reduction.SUM and operation.of_losses:
+    if run.backward and trials.operation.needs_targets:
+        (loss,) = run.target.call_all([replace(trials.call_on(easy_case(), fmt), forward=True)])
+    trials.reduction = reduction_of(trials, easy_case(), fmt, loss)
+    if trials.reduction is Reduction.SUM and trials.operation.of_losses:
         run.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
-    elif run.trials.reduction is Reduction.SUM:
+    elif trials.reduction is Reduction.SUM:
         run.notes.append("its number is taken as the sum of the losses, not their mean")
 
 

@@ -40,17 +40,14 @@ def answer(function: Any, question: Call | None = None, **kind: Any) -> Result:
     ],
 )
 def test_the_way_to_call_it_is_found_out(function: Any, words: str) -> None:
-    made = loaded(function)
-    output = made.call(Call(X)).output
-    assert output is not None
-    assert np.abs(output - P).max() <= 2.0**-23
-    assert made.call_style().in_words == words
+    result = loaded(function).call(Call(X))
+    assert result.output is not None
+    assert np.abs(result.output - P).max() <= 2.0**-23
+    assert result.style.in_words == words
 
 
 def test_one_row_at_a_time_is_for_what_refuses_several_and_says_why() -> None:
-    made = loaded(ways.of_one_row)
-    made.call(Call(X))
-    style = made.call_style()
+    style = loaded(ways.of_one_row).call(Call(X)).style
     assert style.by_row
     assert style.reason.startswith("raised ValueError: ")
     assert "callable_in_many_ways.py:" in style.reason
@@ -60,11 +57,10 @@ def test_a_function_that_takes_several_rows_and_mixes_them_is_not_called_row_by_
     def over_axis_0(x: Any) -> Any:
         return np.log(np.exp(x).sum(axis=0))
 
-    made = loaded(over_axis_0, operation=Operation.LOGSUMEXP)
-    output = made.call(Call(X)).output
-    assert output is not None
-    assert output.shape == (3,)
-    assert not made.call_style().by_row
+    result = answer(over_axis_0, operation=Operation.LOGSUMEXP)
+    assert result.output is not None
+    assert result.output.shape == (3,)
+    assert not result.style.by_row
 
 
 def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_makes_of_them() -> None:
@@ -72,21 +68,19 @@ def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_mak
         return np.log(np.exp(x).sum()) - x[label]
 
     x = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
-    made = loaded(loss, operation=Operation.CROSS_ENTROPY)
-    output = made.call(Call(x, np.array([0, 1]))).output
-    assert output is not None
-    assert output.shape == (2,)
-    assert np.abs(output - np.log(2.0)).max() <= 2.0**-22
-    assert made.call_style().by_row
+    result = answer(loss, Call(x, np.array([0, 1])), operation=Operation.CROSS_ENTROPY)
+    assert result.output is not None
+    assert result.output.shape == (2,)
+    assert np.abs(result.output - np.log(2.0)).max() <= 2.0**-22
+    assert result.style.by_row
 
 
 def test_a_builtin_that_shows_no_signature_is_tried_with_dim_and_with_axis() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    made = loaded(torch.softmax, backend="torch")
-    output = made.call(Call(X)).output
-    assert output is not None
-    assert np.abs(output - P).max() <= 2.0**-23
-    assert made.call_style().in_words == "f(x, dim=-1)"
+    result = answer(torch.softmax, backend="torch")
+    assert result.output is not None
+    assert np.abs(result.output - P).max() <= 2.0**-23
+    assert result.style.in_words == "f(x, dim=-1)"
 
 
 def test_the_options_of_a_loss_are_read_off_its_signature() -> None:

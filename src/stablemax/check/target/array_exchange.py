@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.formats import Array
-
-
-class ArrayExchange(Protocol):
-    """The door between NumPy and a library."""
-
-    def running(self) -> contextlib.AbstractContextManager[None]:
-        """Set up what the library needs while the code runs."""
-
-    def put(self, array: Array, device: str | None) -> Any:
-        """Copy an array to the library."""
-
-    def back(self, array: Any) -> Array:
-        """Return a library's array as one of NumPy's."""
-
-    def gradient(self, forward: Callable[[Any], Any], x: Any, upstream: Any) -> Any:
-        """Differentiate: the sum of the outputs without an upstream gradient, else their product with it."""
 
 
 class NumpyExchange:
@@ -53,8 +35,8 @@ class NumpyExchange:
         raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
 
 
-def exchange_with(backend: str) -> ArrayExchange:
-    """Return the way into ``numpy``, ``torch`` or ``jax``; another library than NumPy is imported only here."""
+def exchange_with(backend: str) -> Any:
+    """Return `put`, `back`, `running` and `gradient` of ``numpy``, ``torch`` or ``jax``, imported only here."""
     if backend == "torch":
         from stablemax.peers.torch_arrays import TorchArrays
 

@@ -25,7 +25,6 @@ from stablemax.targets import SoftTargets
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.check.target.array_exchange import ArrayExchange
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TraceOptions
     from stablemax.formats import Array
@@ -63,16 +62,17 @@ class CodeTarget:
 
     def call(self, call: Call) -> Result:
         """Call the function; an exception becomes the result's trouble."""
-        if self._proven_style is not None:
-            return self._called(self._proven_style, call)
+        if self._proven_style is not None or call.forward:
+            return self._called(self._style, call)
         refusal: Result | None = None
         for style in self._possible_styles:
             result = self._called(style, call)
             if result.output is not None and not self._is_matrix_of_losses(result.output):
+                reason = _reason(refusal) if style.by_row and refusal is not None else ""
+                result = replace(result, style=replace(style, reason=reason))
                 # One row cannot tell whether more are taken at once.
                 if len(call.logits) > 1:
-                    reason = _reason(refusal) if style.by_row and refusal is not None else ""
-                    self._proven_style = replace(style, reason=reason)
+                    self._proven_style = result.style
                 return result
             refusal = refusal or result
         assert refusal is not None
@@ -82,12 +82,9 @@ class CodeTarget:
         """Call the function once for each."""
         return [self.call(call) for call in calls]
 
-    def call_forward(self, call: Call) -> Result:
-        """Call the function itself, where its gradient is what is judged."""
-        return self._called(self.call_style(), call, backward=False)
-
-    def call_style(self) -> CallStyle:
-        """Return how the function is called: the likeliest style, as long as no call on several rows proved one."""
+    @property
+    def _style(self) -> CallStyle:
+        """How the function is called: the likeliest style, as long as no call on several rows proved one."""
         return self._proven_style or self._possible_styles[0]
 
     def run_exactly(self, call: Call) -> Array | None:
@@ -128,7 +125,7 @@ class CodeTarget:
 
     def _plain_function(self) -> Callable[..., Any]:
         """Return the function as ``f(x)`` or ``f(x, second_argument)`` on its own library's arrays."""
-        function, style = self._function, self.call_style()
+        function, style = self._function, self._style
         return lambda x, second_argument=None: style(function, x, second_argument)
 
     def _is_matrix_of_losses(self, output: Array) -> bool:
@@ -136,7 +133,7 @@ class CodeTarget:
         operation = self.info.operation
         return operation.reduces and operation.per_row and output.ndim == 2 and output.shape[1] > 1
 
-    def _called(self, style: CallStyle, call: Call, *, backward: bool | None = None) -> Result:
+    def _called(self, style: CallStyle, call: Call) -> Result:
         exchange, device = exchange_with(self.info.backend), self._target.device
         passed = {name: value for name, value in call.options.items() if name in style.options}
         given = call.second_argument
@@ -148,7 +145,7 @@ class CodeTarget:
                 x = exchange.put(call.logits, device)
                 second = None if given is None else exchange.put(given, device)
                 options = {k: exchange.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
-                if self._target.backward if backward is None else backward:
+                if self._target.backward and not call.forward:
                     value = self._gradient(exchange, style, x, second, options)
                 else:
                     value = style(self._function, x, second, **options)
@@ -160,10 +157,10 @@ class CodeTarget:
         except (StablemaxError, KeyboardInterrupt):
             raise
         except BaseException as error:  # anybody's code may raise anything, SystemExit too
-            return Result(None, _trouble(error, _file_of(self._function)))
-        return Result(output, changed_input=changed)
+            return Result(None, _trouble(error, _file_of(self._function)), style=style)
+        return Result(output, changed_input=changed, style=style)
 
-    def _gradient(self, exchange: ArrayExchange, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
+    def _gradient(self, exchange: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
         """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
         labels, upstream = (second, None) if self.info.operation.needs_targets else (None, second)
         return exchange.gradient(lambda a: style(self._function, a, labels, **options), x, upstream)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from stablemax.check.target.call_style import CallStyle
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.check.target.call_style import CallStyle
+    from stablemax.errors import StablemaxError
     from stablemax.formats import Array
     from stablemax.results import Trace
     from stablemax.vocabulary import Operation
@@ -67,6 +69,8 @@ class Call:
     second_argument: Array | None = None
     #: ``ignore_index``, ``weight``, ``label_smoothing``, where they are to be passed.
     options: dict[str, Any] = field(default_factory=dict)
+    #: Call the function itself, even where the gradient that autograd takes of it is judged.
+    forward: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Result:
     printed: str = ""
     #: True where no answer came in time.
     hung: bool = False
+    #: How the function was called.
+    style: CallStyle = field(default_factory=CallStyle)
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,6 @@ class LoadedTarget(Protocol):
 
     def call_all(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each; a hang or the end of its process becomes that result's trouble."""
-
-    def call_forward(self, call: Call) -> Result:
-        """Call the function itself, where its gradient is what is judged."""
-
-    def call_style(self) -> CallStyle:
-        """Return how the function is called, as far as the calls so far have shown."""
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers: its result in float64, None where that is not possible."""
@@ -150,26 +150,6 @@ class CallAll:
 
 
 @dataclass(frozen=True)
-class CallForward:
-    """Asks for `LoadedTarget.call_forward`."""
-
-    call: Call
-
-    def answered_by(self, target: LoadedTarget) -> Result:
-        """Call the function itself."""
-        return target.call_forward(self.call)
-
-
-@dataclass(frozen=True)
-class ShowCallStyle:
-    """Asks for `LoadedTarget.call_style`."""
-
-    def answered_by(self, target: LoadedTarget) -> CallStyle:
-        """Return how the function is called."""
-        return target.call_style()
-
-
-@dataclass(frozen=True)
 class RunExactly:
     """Asks for `LoadedTarget.run_exactly`."""
 
@@ -193,27 +173,11 @@ class TraceCall:
 
 
 @dataclass(frozen=True)
-class Done:
-    """The worker's reply to a request that was answered."""
+class Reply:
+    """What the worker sends back: an answer, or the error that took its place."""
 
-    answer: Any
+    answer: Any = None
     #: What the code printed since the last reply, bounded.
     printed: str = ""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The worker's reply where a `StablemaxError` was raised."""
-
-    message: str
-    hint: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The worker's reply where a fault of this program was found."""
-
-    error: str
-
-
-Reply = Done | Refused | Failed
+    #: A RuntimeError tells of a fault of this program.
+    error: StablemaxError | RuntimeError | None = None

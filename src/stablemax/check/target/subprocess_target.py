@@ -11,26 +11,13 @@ import threading
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from stablemax.check.target.messages import (
-    CallAll,
-    CallForward,
-    Done,
-    Failed,
-    NoAnswerError,
-    Refused,
-    Reply,
-    Result,
-    RunExactly,
-    ShowCallStyle,
-    TraceCall,
-)
+from stablemax.check.target.messages import CallAll, NoAnswerError, Result, RunExactly, TraceCall
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.check.target.call_style import CallStyle
-    from stablemax.check.target.messages import Call, Request, Target, TargetInfo, TraceOptions
+    from stablemax.check.target.messages import Call, Reply, Request, Target, TargetInfo, TraceOptions
     from stablemax.formats import Array
     from stablemax.results import Trace
 
@@ -63,14 +50,6 @@ class SubprocessTarget:
             if len(calls) == 1:
                 return [Result(None, str(error), hung=error.hung)]
         return [result for call in calls for result in self.call_all([call])]
-
-    def call_forward(self, call: Call) -> Result:
-        """Call the function itself."""
-        return self._ask(CallForward(call))
-
-    def call_style(self) -> CallStyle:
-        """Return how the function is called."""
-        return self._ask(ShowCallStyle())
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers."""
@@ -120,11 +99,11 @@ class SubprocessTarget:
 
     def _called(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function; what it printed meanwhile goes with the first result."""
-        done = self._exchange(CallAll(calls), self._timeout_s)
-        results = cast("list[Result]", done.answer)
-        return [replace(result, printed=done.printed if i == 0 else "") for i, result in enumerate(results)]
+        reply = self._exchange(CallAll(calls), self._timeout_s)
+        results = cast("list[Result]", reply.answer)
+        return [replace(result, printed=reply.printed if i == 0 else "") for i, result in enumerate(results)]
 
-    def _exchange(self, request: object, timeout_s: float) -> Done:
+    def _exchange(self, request: object, timeout_s: float) -> Reply:
         """Send the target, or a request about it, and wait for the reply."""
         if self._process is None:
             self._start()
@@ -140,17 +119,13 @@ class SubprocessTarget:
             raise NoAnswerError(f"gave no answer within {timeout_s:g} s", hung=True) from None
         except BrokenPipeError:
             reply = None
-        match reply:
-            case Done():
-                return reply
-            case Refused(message, hint):
-                raise StablemaxError(message, hint)
-            case Failed(error_text):
-                raise RuntimeError(error_text)
-            case None:
-                code = self._process.wait()
-                self.close()
-                raise NoAnswerError(f"ended its process ({_exit_words(code)})")
+        if reply is None:
+            code = self._process.wait()
+            self.close()
+            raise NoAnswerError(f"ended its process ({_exit_words(code)})")
+        if reply.error is not None:
+            raise reply.error
+        return reply
 
 
 def _exit_words(code: int) -> str:

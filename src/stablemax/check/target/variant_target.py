@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.load import TARGET_FORMS
 from stablemax.check.target.messages import OURS, Result, TargetInfo
 from stablemax.errors import StablemaxError, shown
@@ -63,14 +62,6 @@ class VariantTarget:
     def call_all(self, calls: Sequence[Call]) -> list[Result]:
         """Run the variant once for each."""
         return [self.call(call) for call in calls]
-
-    def call_forward(self, call: Call) -> Result:
-        """Run the variant: autograd never differentiates one."""
-        return self.call(call)
-
-    def call_style(self) -> CallStyle:
-        """Return ``f(x)``."""
-        return CallStyle()
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run a variant in balls, which know no infinities; None for a built-in, or where balls do not shrink."""

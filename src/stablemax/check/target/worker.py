@@ -15,7 +15,7 @@ import tempfile
 from typing import IO, Any
 
 from stablemax.check.target.local import load_local
-from stablemax.check.target.messages import Done, Failed, LoadedTarget, Refused, Reply, Target
+from stablemax.check.target.messages import LoadedTarget, Reply, Target
 from stablemax.errors import StablemaxError
 
 PRINTED_LIMIT = 2000
@@ -31,18 +31,16 @@ def main() -> None:
             message: Any = pickle.load(requests)  # noqa: S301 - from our own parent process
         except EOFError:
             return
-        reply: Reply
         try:
             if isinstance(message, Target):
                 loaded = load_local(message)
-                reply = Done(loaded.info)
+                reply = Reply(loaded.info)
             else:
-                answer = message.answered_by(loaded)
-                reply = Done(answer, _printed_since_the_last_reply(printed))
+                reply = Reply(message.answered_by(loaded), _printed_since_the_last_reply(printed))
         except StablemaxError as error:
-            reply = Refused(error.message, error.hint)
-        except Exception as error:  # the parent raises it: this program is to blame, not the code
-            reply = Failed(f"{type(error).__name__}: {error}")
+            reply = Reply(error=error)
+        except Exception as error:  # this program is to blame, not the code
+            reply = Reply(error=RuntimeError(f"{type(error).__name__}: {error}"))
         if os.getpid() != own:  # the code has forked: the child would answer everything once more
             os._exit(0)
         pickle.dump(reply, replies)
