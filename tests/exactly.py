@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FORMATS
-from stablemax.registry import evaluate, get
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import evaluate, get
+
+from .records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
-    from stablemax.targets import Targets
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import Targets
     from stablemax.vocabulary import Accumulation
 
 NARROW = tuple(f for f in FORMATS.values() if f.name != "float64")
@@ -119,18 +121,18 @@ def _definition(operation: Operation, x: Array, second: Any, xp: exact.Balls) ->
     d = x - xp.max(x)
     e = xp.exp(d)
     s = np.add.reduce(e, axis=-1, keepdims=True)
-    if operation is Operation.SOFTMAX:
+    if operation is SOFTMAX:
         return np.asarray(e / s)
-    if operation is Operation.LOG_SOFTMAX:
+    if operation is LOG_SOFTMAX:
         return np.asarray(d - np.log(s))
-    if operation is Operation.LOGSUMEXP:
+    if operation is LOGSUMEXP:
         return np.asarray(xp.max(x) + np.log(s))[:, 0]
-    if operation is Operation.SOFTMAX_VJP:
+    if operation is SOFTMAX_VJP:
         p, g = e / s, xp.array(second)
         return np.asarray(p * (g - np.add.reduce(p * g, axis=-1, keepdims=True)))
     w = xp.array(weights_of(second, x.shape[-1]))
     total = np.add.reduce(w, axis=-1, keepdims=True)
-    if operation is Operation.CROSS_ENTROPY:
+    if operation is CROSS_ENTROPY:
         return np.asarray(np.add.reduce(w * (np.log(s) - d), axis=-1))
     return np.asarray((e / s * total - w) / xp.number(second.divisor))
 
@@ -161,7 +163,7 @@ def _row(second: Targets | Array | None, i: int) -> Any:
 def _masked_row(operation: Operation, x: Array, fmt: Format, second: Any) -> tuple[Array, Array, Array]:
     """A class at -inf has probability 0: compute without it and put the limit back."""
     kept = np.flatnonzero(~np.isneginf(x))
-    masked_result = -np.inf if operation is Operation.LOG_SOFTMAX else 0.0
+    masked_result = -np.inf if operation is LOG_SOFTMAX else 0.0
     if isinstance(second, LabelTargets):
         assert second.labels[0] in kept, "a masked label has no finite loss"
         second = LabelTargets(np.searchsorted(kept, second.labels), second.weights, second.divisor)

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax import bounds
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
-from stablemax.registry import get, variants
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.operations import bounds
+from stablemax.operations.variant import get, variants
+from stablemax.vocabulary import Accumulation
 
 from .exactly import judge, truth_of
+from .records import LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
     from .exactly import Judged
 
@@ -30,7 +32,7 @@ def relative_error_u(judged: Judged, fmt: Format, operation: Operation) -> Array
     """Error of each row in units of u, relative to the row's result (its largest probability)."""
     nearest = judged.truth.nearest
     error = judged.error_ulp * fmt.ulp(nearest)
-    if operation is Operation.SOFTMAX:
+    if operation is SOFTMAX:
         return np.asarray(error.max(axis=1) / np.abs(nearest).max(axis=1) / fmt.u)
     return np.asarray(error / np.abs(nearest) / fmt.u)
 
@@ -41,7 +43,7 @@ def error_over_bound(variant_id: str, x: Array, fmt: Format) -> Array:
     assert variant.bound is not None
     held = fmt.cast(x).astype(np.float64)
     judged = judge(variant_id, held, fmt, accumulation=Accumulation.SEQUENTIAL)
-    y = truth_of(Operation.LOGSUMEXP, held, FLOAT64).nearest[:, None]
+    y = truth_of(LOGSUMEXP, held, FLOAT64).nearest[:, None]
     return np.asarray(relative_error_u(judged, fmt, variant.operation) / variant.bound.in_u(held, y))
 
 
@@ -64,7 +66,7 @@ def test_the_bound_holds_on_normals_and_is_not_vacuous(variant_id: str, fmt: For
 )
 def test_the_bound_holds_on_any_moderate_rows_in_float32(variant_id: str, rows: list[list[float]]) -> None:
     x = np.array(rows)
-    y = truth_of(Operation.LOGSUMEXP, FLOAT32.cast(x).astype(np.float64), FLOAT64).nearest
+    y = truth_of(LOGSUMEXP, FLOAT32.cast(x).astype(np.float64), FLOAT64).nearest
     # Relative to a log-sum-exp of 0 nothing is bounded.
     if np.all(np.abs(y) > 0.01):
         assert error_over_bound(variant_id, x, FLOAT32).max() <= 1 + 1e-5
@@ -103,7 +105,7 @@ def test_the_leading_terms_are_those_of_the_paper() -> None:
 
 def test_the_bounds_order_the_formulas_as_the_paper_does() -> None:
     x = np.random.default_rng(1).standard_normal((5, 100))
-    y = truth_of(Operation.LOGSUMEXP, x, FLOAT64).nearest[:, None]
+    y = truth_of(LOGSUMEXP, x, FLOAT64).nearest[:, None]
     assert np.all(bounds.softmax_naive.in_u(x, y) < bounds.softmax_shifted.in_u(x, y))
     assert np.all(bounds.softmax_naive.in_u(x, y) < bounds.softmax_division_free_naive.in_u(x, y))
 
@@ -120,9 +122,9 @@ def test_a_relative_change_of_the_logits_moves_the_results_by_their_condition_nu
     x = np.array([row])
     moved = x * (1 + delta * np.array(signs[: len(row)]))
     top = np.abs(x).max()
-    before, after = (truth_of(Operation.LOGSUMEXP, v, FLOAT64).nearest for v in (x, moved))
+    before, after = (truth_of(LOGSUMEXP, v, FLOAT64).nearest for v in (x, moved))
     assert abs(after[0] - before[0]) <= delta * top * (1 + 1e-5) + 4 * FLOAT64.u * (abs(before[0]) + top)
-    p, q = (truth_of(Operation.SOFTMAX, v, FLOAT64).nearest for v in (x, moved))
+    p, q = (truth_of(SOFTMAX, v, FLOAT64).nearest for v in (x, moved))
     assert np.abs(p - q).max() <= (2 * top * delta * (1 + 1e-5) + 2 * (top + 1) * FLOAT64.u) * p.max()
 
 

@@ -34,9 +34,10 @@ from stablemax.results import (
     Standing,
     Standout,
 )
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.vocabulary import OutputFormat
 
 from .cli.running import assert_refused, run
+from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +68,7 @@ CONTRACT = Contract(None, (), (), ("bfloat16", "float32"))
 def comparison() -> Comparison:
     problem = as_problem(np.array([[1000.0, 1001.0, 1002.0], [0.0, -40.0, 1.0]]), np.array([0, 1]))
     options = CompareOptions(
-        formats=(BFLOAT16, FLOAT32), operations=(Operation.SOFTMAX, Operation.CROSS_ENTROPY), patterns=("naive", "wide")
+        formats=(BFLOAT16, FLOAT32), operations=(SOFTMAX, CROSS_ENTROPY), patterns=("naive", "wide")
     )
     return compare_problem(problem, options)
 

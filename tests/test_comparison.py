@@ -13,9 +13,11 @@ from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.inputs.problem import as_problem
-from stablemax.registry import variants
+from stablemax.operations.variant import variants
 from stablemax.results import Comparison, Outcome, Verdict
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.vocabulary import Accumulation
+
+from .records import CROSS_ENTROPY_GRAD, SOFTMAX
 
 INF, NAN = math.inf, math.nan
 
@@ -141,7 +143,7 @@ def test_the_cases_above_have_every_outcome() -> None:
         ([[5.0]], [0]),
     ],
 )
-def test_the_accurate_variants_hold_where_others_break(x: Any, y: Any) -> None:
+def test_the_best_ids_hold_where_others_break(x: Any, y: Any) -> None:
     result = stablemax.compare(x, y, variants=["compensated", "centred", "wide"], formats=["float32", "float64"])
     assert {v.worst for v in result.verdicts} == {Outcome.OK}
     assert all(v.cause == "" and v.first_bad is None for v in result.verdicts)
@@ -226,7 +228,7 @@ def test_the_gradient_is_of_the_mean_or_of_the_sum() -> None:
         assert result.reduction == reduction
         options = CompareOptions(
             (FLOAT64,),
-            (Operation.CROSS_ENTROPY_GRAD,),
+            (CROSS_ENTROPY_GRAD,),
             ("compensated",),
             show_values=1,
             reduction=type(CompareOptions().reduction)(reduction),
@@ -350,7 +352,7 @@ def test_up_to_2_to_the_18_cells_all_rows_are_judged() -> None:
 
 def test_the_mean_gradient_divides_by_all_rows_not_by_those_judged() -> None:
     x, y = np.zeros((1000, 2)), np.zeros(1000, dtype=np.int64)
-    options = CompareOptions((FLOAT64,), (Operation.CROSS_ENTROPY_GRAD,), ("shifted",), judge=4, show_values=1)
+    options = CompareOptions((FLOAT64,), (CROSS_ENTROPY_GRAD,), ("shifted",), judge=4, show_values=1)
     (found,) = compare_problem(as_problem(x, y), options).verdicts
     assert found.values[0].values == (-0.0005, 0.0005)
 
@@ -458,13 +460,13 @@ def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_progress_counts_up_to_the_number_it_promised() -> None:
     calls: list[tuple[int, int]] = []
-    options = CompareOptions((FLOAT16, FLOAT32), (Operation.SOFTMAX,))
+    options = CompareOptions((FLOAT16, FLOAT32), (SOFTMAX,))
     result: Comparison = compare_problem(
         as_problem(np.zeros((2, 2))),
         options,
         progress=lambda done, total, text: calls.append((done, total)) if text else None,
     )
-    assert len(result.verdicts) == 2 * len(variants(Operation.SOFTMAX))
+    assert len(result.verdicts) == 2 * len(variants(SOFTMAX))
     counts = [done for done, _ in calls]
     assert counts == sorted(counts)
     assert len({total for _, total in calls}) == 1

@@ -15,15 +15,19 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.inputs.hazards import HAZARDS, NEEDS, PROMISED
 from stablemax.inputs.labels import IGNORED
-from stablemax.registry import evaluate, get, variants
+from stablemax.operations import all_operations
+from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Outcome
 from stablemax.settings import Shared, case_of, setting_of
 from stablemax.verdicts import variant_verdict
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.vocabulary import Accumulation
+
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.inputs.hazards import Hazard, HazardCase
+    from stablemax.operations.operation import Operation
     from stablemax.results import Verdict
     from stablemax.settings import Setting
 
@@ -111,14 +115,14 @@ def test_a_hazard_names_a_condition_and_says_why_it_is_here(hazard: Hazard) -> N
 
 def test_there_are_enough_hazards_for_every_operation_and_every_need() -> None:
     assert 45 <= len(HAZARDS) <= 70
-    for operation in Operation:
+    for operation in all_operations():
         assert sum(operation in h.operations for h in HAZARDS.values()) > 40, operation
     assert {need for h in HAZARDS.values() for need in h.needs} == set(NEEDS)
 
 
 def test_thirteen_hazards_are_promised_about_and_concern_every_operation_without_any_need() -> None:
     assert len(PROMISED) == 13
-    assert all(h.operations == tuple(Operation) and not h.needs for h in PROMISED.values())
+    assert all(h.operations == all_operations() and not h.needs for h in PROMISED.values())
 
 
 # --- the arrays ---------------------------------------------------------------------------------
@@ -156,7 +160,7 @@ def test_a_hazard_says_what_its_case_needs(hazard: Hazard, fmt: Format) -> None:
     assert ("ignore-index" in hazard.needs) == bool((case.labels == IGNORED).any())
     assert ("weights" in hazard.needs) == (case.weight is not None)
     if case.reduced:
-        assert hazard.operations == (Operation.CROSS_ENTROPY,)
+        assert hazard.operations == (CROSS_ENTROPY,)
 
 
 @EVERY
@@ -252,13 +256,13 @@ def test_the_label_minus_100_is_a_class_from_the_end_of_101() -> None:
 
 def test_three_equal_logits_at_1e8_lose_log_3() -> None:
     assert output("cross_entropy/lse-minus", "large-offset-tie", FLOAT32) == [0.0]
-    assert right("large-offset-tie", Operation.CROSS_ENTROPY, FLOAT32) == [[float(np.float32(math.log(3)))]]
+    assert right("large-offset-tie", CROSS_ENTROPY, FLOAT32) == [[float(np.float32(math.log(3)))]]
 
 
 def test_two_equal_logits_have_loss_0_693359_at_1e4_and_0_6875_at_1e6() -> None:
     found = output("cross_entropy/lse-minus", "moderate-offset-tie", FLOAT32)
     assert [f"{v:.6g}" for v in found] == ["0.693359", "0.6875"]
-    for (value,) in right("moderate-offset-tie", Operation.CROSS_ENTROPY, FLOAT32):
+    for (value,) in right("moderate-offset-tie", CROSS_ENTROPY, FLOAT32):
         assert value == float(np.float32(math.log(2)))
 
 
@@ -270,10 +274,10 @@ def test_the_log_softmax_of_uniform_logits_at_minus_1e7_comes_out_as_integers() 
 
 
 def test_the_logsumexp_of_0_and_minus_40_is_lost_where_1_plus_q_is_rounded() -> None:
-    assert right("nearly-certain", Operation.LOGSUMEXP, FLOAT64) == [[4.248354255291589e-18]]
+    assert right("nearly-certain", LOGSUMEXP, FLOAT64) == [[4.248354255291589e-18]]
     assert output("logsumexp/shifted", "nearly-certain", FLOAT64) == [0.0]
     assert output("log_softmax/shifted", "nearly-certain", FLOAT64)[0][0] == 0.0
-    assert f"{right('nearly-certain', Operation.LOG_SOFTMAX, FLOAT64)[0][0]:.3g}" == "-4.25e-18"
+    assert f"{right('nearly-certain', LOG_SOFTMAX, FLOAT64)[0][0]:.3g}" == "-4.25e-18"
 
 
 def test_log1p_of_the_sum_minus_1_is_0_where_log1p_of_the_others_is_not() -> None:
@@ -308,12 +312,12 @@ def test_a_log_softmax_without_a_shift_is_all_neg_inf() -> None:
 
 
 def test_a_smoothed_label_makes_the_loss_infinite_where_the_label_alone_gives_1_3133() -> None:
-    assert right("smoothed-at-neg-inf", Operation.CROSS_ENTROPY, FLOAT64) == [[INF]]
-    assert f"{right('masked-class', Operation.CROSS_ENTROPY, FLOAT64)[0][0]:.4f}" == "1.3133"
+    assert right("smoothed-at-neg-inf", CROSS_ENTROPY, FLOAT64) == [[INF]]
+    assert f"{right('masked-class', CROSS_ENTROPY, FLOAT64)[0][0]:.4f}" == "1.3133"
 
 
 def test_a_soft_target_of_0_at_neg_inf_adds_nothing() -> None:
-    assert right("soft-zero-at-neg-inf", Operation.CROSS_ENTROPY, FLOAT64) == [[math.log(2)]]
+    assert right("soft-zero-at-neg-inf", CROSS_ENTROPY, FLOAT64) == [[math.log(2)]]
     (found,) = output("cross_entropy/shifted", "soft-zero-at-neg-inf", FLOAT64)
     assert abs(found - math.log(2)) <= 2 * FLOAT64.ulp(found)
 
@@ -327,7 +331,7 @@ def test_a_row_of_the_lowest_number_is_uniform_and_0_over_0_without_a_shift(fmt:
 
 
 def test_a_sentinel_above_a_logit_takes_all_of_the_probability() -> None:
-    assert right("sentinel-above-logit", Operation.SOFTMAX, FLOAT32) == [[0.0, 1.0]]
+    assert right("sentinel-above-logit", SOFTMAX, FLOAT32) == [[0.0, 1.0]]
 
 
 def test_an_online_sum_is_nan_behind_a_mask_and_a_tiled_one_is_not() -> None:
@@ -340,7 +344,7 @@ def test_an_online_sum_is_nan_behind_a_mask_and_a_tiled_one_is_not() -> None:
 def test_a_sum_that_rounds_each_step_stops_at_256_in_bfloat16() -> None:
     stopped = output("logsumexp/naive", "many-equal-classes", BFLOAT16, Accumulation.SEQUENTIAL)
     assert stopped == [float(BFLOAT16.round(math.log(256)))]
-    assert right("many-equal-classes", Operation.LOGSUMEXP, BFLOAT16) == [[float(BFLOAT16.round(math.log(4096)))]]
+    assert right("many-equal-classes", LOGSUMEXP, BFLOAT16) == [[float(BFLOAT16.round(math.log(4096)))]]
     stopped = output("logsumexp/naive", "many-equal-classes", FLOAT16, Accumulation.SEQUENTIAL)
     assert stopped == [float(FLOAT16.round(math.log(2048)))]
 
@@ -353,7 +357,7 @@ def test_what_is_absorbed_one_by_one_is_a_loss_of_0(fmt: Format) -> None:
 
 
 def test_log_100_is_4_59375_in_bfloat16_and_that_is_its_correct_rounding() -> None:
-    assert right("hundred-equal-classes", Operation.CROSS_ENTROPY, BFLOAT16) == [[4.59375]]
+    assert right("hundred-equal-classes", CROSS_ENTROPY, BFLOAT16) == [[4.59375]]
     assert f"{math.log(100):.4f}" == "4.6052"
 
 
@@ -365,7 +369,7 @@ def test_the_mean_of_equal_losses_goes_wrong_in_sums_that_round_each_step() -> N
     # 20,500 losses of log 32: more than the largest float16.
     total = 20_500 * math.log(32)
     assert FLOAT16.round(total) == INF
-    assert right("many-uniform-rows", Operation.CROSS_ENTROPY, FLOAT16) == [[float(FLOAT16.round(math.log(32)))]]
+    assert right("many-uniform-rows", CROSS_ENTROPY, FLOAT16) == [[float(FLOAT16.round(math.log(32)))]]
 
 
 def test_a_weighted_mean_divides_by_the_weights_of_its_labels() -> None:
@@ -374,7 +378,7 @@ def test_a_weighted_mean_divides_by_the_weights_of_its_labels() -> None:
     losses = [math.log(sum(math.exp(v) for v in row)) - row[y] for row, y in zip(x.logits, x.labels, strict=True)]
     weights = x.weight[x.labels].tolist()
     mean = math.fsum(w * v for w, v in zip(weights, losses, strict=True)) / math.fsum(weights)
-    (found,) = right("weights-far-apart", Operation.CROSS_ENTROPY, FLOAT64)[0]
+    (found,) = right("weights-far-apart", CROSS_ENTROPY, FLOAT64)[0]
     assert abs(found - mean) <= 4 * FLOAT64.ulp(mean)
     # Dividing by the rows instead is not near it.
     assert abs(found - mean * sum(weights) / 3) > 1
@@ -391,19 +395,19 @@ def test_a_mean_of_two_means_is_not_the_mean_over_the_rows_that_count() -> None:
     assert [int(kept[:4].sum()), int(kept[4:].sum())] == [1, 4]
     x = case.logits[kept]
     losses = np.log(np.exp(x).sum(axis=1)) - x[np.arange(5), case.labels[kept]]
-    (found,) = right("unevenly-ignored-rows", Operation.CROSS_ENTROPY, FLOAT64)[0]
+    (found,) = right("unevenly-ignored-rows", CROSS_ENTROPY, FLOAT64)[0]
     assert abs(found - losses.mean()) <= 8 * FLOAT64.ulp(found)
     assert abs(found - (losses[:1].mean() + losses[1:].mean()) / 2) > 0.1
 
 
 def test_an_ignored_row_without_a_value_has_a_gradient_of_0() -> None:
-    first, second = right("ignored-row-all-neg-inf", Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+    first, second = right("ignored-row-all-neg-inf", CROSS_ENTROPY_GRAD, FLOAT32)
     assert second == [0.0, 0.0]
     assert first[0] == -first[1] != 0
 
 
 def test_a_row_without_a_value_leaves_its_neighbour_alone() -> None:
-    found = setting("one-row-of-two-all-neg-inf", Operation.SOFTMAX, FLOAT32).exact
+    found = setting("one-row-of-two-all-neg-inf", SOFTMAX, FLOAT32).exact
     assert found.undefined.tolist() == [True, False]
     assert verdict("softmax/shifted", "one-row-of-two-all-neg-inf", FLOAT32).shares == {
         Outcome.OK: 0.5,
@@ -414,7 +418,7 @@ def test_a_row_without_a_value_leaves_its_neighbour_alone() -> None:
 def test_an_epsilon_stops_the_loss_at_20_72() -> None:
     found = output("cross_entropy/epsilon", "label-below-epsilon", FLOAT64)
     assert f"{found[1]:.2f}" == "20.72"
-    assert [f"{v:.4f}" for (v,) in right("label-below-epsilon", Operation.CROSS_ENTROPY, FLOAT64)] == [
+    assert [f"{v:.4f}" for (v,) in right("label-below-epsilon", CROSS_ENTROPY, FLOAT64)] == [
         "20.0000",
         "30.0000",
     ]
@@ -427,13 +431,13 @@ def test_an_epsilon_kills_the_gradient(gap: int, gradient: str) -> None:
     p = math.exp(x[1] - x[0]) / (1 + math.exp(x[1] - x[0]))
     # The derivative of -log(p + 1e-9) with respect to the label's logit; without the epsilon it is p - 1.
     assert f"{-p * (1 - p) / (p + 1e-9):{'.2g' if gap else '.3g'}}" == gradient
-    exactly = right("label-below-epsilon", Operation.CROSS_ENTROPY_GRAD, FLOAT64)[gap][1]
+    exactly = right("label-below-epsilon", CROSS_ENTROPY_GRAD, FLOAT64)[gap][1]
     assert f"{2 * exactly:.3f}" == "-1.000"
 
 
 def test_a_clip_stops_the_loss_at_16_118() -> None:
     assert [f"{v:.3f}" for v in output("cross_entropy/clipped", "label-below-clip", FLOAT32)] == ["16.118"]
-    assert [f"{v:.1f}" for (v,) in right("label-below-clip", Operation.CROSS_ENTROPY, FLOAT32)] == ["35.7"]
+    assert [f"{v:.1f}" for (v,) in right("label-below-clip", CROSS_ENTROPY, FLOAT32)] == ["35.7"]
     assert FLOAT32.round(1 - 1e-15) == 1
 
 
@@ -451,20 +455,20 @@ def test_base_2_with_its_product_taken_first_is_off_by_3e_4_at_an_offset_of_1e4(
     x = HAZARDS["normals-at-offset"].case(FLOAT32).logits.astype(np.float32)
     z = x * np.float32(math.log2(math.e))
     e = np.exp2(z - z.max())
-    truth = setting("normals-at-offset", Operation.SOFTMAX, FLOAT32).exact.truth.nearest
+    truth = setting("normals-at-offset", SOFTMAX, FLOAT32).exact.truth.nearest
     assert 1e-4 < np.abs(e / e.sum() / truth - 1).max() < 1e-3
 
 
 def test_the_gradient_at_a_label_ahead_by_20_cancels() -> None:
     assert output("cross_entropy_grad/shifted", "label-ahead-by-20", FLOAT32)[0][0] == 0
-    found = right("label-ahead-by-20", Operation.CROSS_ENTROPY_GRAD, FLOAT32)[0][0]
+    found = right("label-ahead-by-20", CROSS_ENTROPY_GRAD, FLOAT32)[0][0]
     assert f"{found:.3g}" == "-2.06e-09"
 
 
 def test_a_nearly_constant_upstream_gradient_is_lost_and_its_neighbours_are_three_times_too_large() -> None:
     found, exactly = (
         output("softmax_vjp/closed-form", "constant-upstream", FLOAT32)[0],
-        right("constant-upstream", Operation.SOFTMAX_VJP, FLOAT32)[0],
+        right("constant-upstream", SOFTMAX_VJP, FLOAT32)[0],
     )
     assert exactly[0] > 0 > exactly[1]
     assert found[0] <= 0
@@ -472,14 +476,14 @@ def test_a_nearly_constant_upstream_gradient_is_lost_and_its_neighbours_are_thre
 
 
 def test_a_constant_upstream_gradient_gives_exactly_0() -> None:
-    assert right("equal-upstream", Operation.SOFTMAX_VJP, FLOAT64) == [[0.0, 0.0, 0.0]]
+    assert right("equal-upstream", SOFTMAX_VJP, FLOAT64) == [[0.0, 0.0, 0.0]]
     assert output("softmax_vjp/centred", "equal-upstream", FLOAT64) == [[0.0, 0.0, 0.0]]
 
 
 def test_collapse_has_a_loss_and_a_gradient_of_exactly_0_in_float32() -> None:
     assert output("cross_entropy/shifted", "collapse", FLOAT32) == [0.0]
     assert output("cross_entropy_grad/shifted", "collapse", FLOAT32)[0][1] == 0.0
-    assert f"{right('collapse', Operation.CROSS_ENTROPY, FLOAT32)[0][0]:.3g}" == "4.14e-08"
+    assert f"{right('collapse', CROSS_ENTROPY, FLOAT32)[0][0]:.3g}" == "4.14e-08"
 
 
 # --- our best variants stand them all -------------------------------------------------------------

@@ -30,16 +30,19 @@ from stablemax.inspection.tally import Tally
 from stablemax.inspection.workflow import inspect_stream, inspection_of
 from stablemax.measure import CODES as JUDGED_CODES
 from stablemax.measure import judge
-from stablemax.registry import get
+from stablemax.operations.variant import get
 from stablemax.results import Outcome
 from stablemax.settings import Case, Shared, setting_of
 from stablemax.streaming import Resources
 from stablemax.verdicts import computed
-from stablemax.vocabulary import EngineName, Operation
+from stablemax.vocabulary import EngineName
 from stablemax.workspace import Workspace
+
+from .records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.results import Inspection
 
 EVERY_FORMAT = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
@@ -63,7 +66,7 @@ def really(x: Array, labels: Array, fmt: Format) -> dict[tuple[Operation, str], 
     shared, found = Shared(fmt), {}
     zeros: dict[str, Array] = {}
     for operation, formula in itertools.product(OPERATIONS, FORMULAS):
-        case = Case(operation, np.arange(len(x)), x, None if operation is Operation.SOFTMAX else labels)
+        case = Case(operation, np.arange(len(x)), x, None if operation is SOFTMAX else labels)
         setting = setting_of(case, shared)
         with np.errstate(all="ignore"):
             output, _ = computed(get(f"{operation}/{formula}"), setting)
@@ -73,9 +76,9 @@ def really(x: Array, labels: Array, fmt: Format) -> dict[tuple[Operation, str], 
             ).codes.max(axis=1)
             for flush in (True, False)
         )
-        if operation is Operation.SOFTMAX:
+        if operation is SOFTMAX:
             zeros[formula] = (output.astype(np.float64) == 0).all(axis=1)
-        if operation is not Operation.CROSS_ENTROPY:
+        if operation is not CROSS_ENTROPY:
             # A row of nothing but zeros is lost, however small its probabilities would be.
             codes = np.where(zeros[formula], np.maximum(codes, strict), codes)
         found[operation, formula] = codes
@@ -157,7 +160,7 @@ def test_every_outcome_that_can_be_predicted_occurs_in_that_test(fmt: Format) ->
     seen: dict[tuple[str, str], set[Outcome]] = {}
     for seed, (classes, scale, offset) in enumerate(DRAWN):
         for (operation, formula), codes in predicted(*drawn(seed, classes, scale, offset), fmt).items():
-            seen.setdefault((operation, formula), set()).update(CODES[c] for c in codes)
+            seen.setdefault((operation.name, formula), set()).update(CODES[c] for c in codes)
     assert Outcome.NAN in seen["softmax", "naive"]
     assert Outcome.LOST in seen["cross_entropy", "shifted"]
     assert Outcome.LOST in seen["cross_entropy_grad", "shifted"]
@@ -201,9 +204,9 @@ def tail(fmt: Format) -> Array:
 def test_a_tail_of_thousands_of_exponentials_that_each_underflow_is_known_to_be_lost(fmt: Format) -> None:
     x, labels = tail(fmt), np.zeros(5, np.int64)
     right, told = really(x, labels, fmt), predicted(x, labels, fmt)
-    lost = [CODES[c] is Outcome.LOST for c in told[Operation.CROSS_ENTROPY, "shifted"]]
+    lost = [CODES[c] is Outcome.LOST for c in told[CROSS_ENTROPY, "shifted"]]
     assert lost == [True, False, False, True, True]
-    lost = [CODES[c] is Outcome.LOST for c in told[Operation.CROSS_ENTROPY, "naive"]]
+    lost = [CODES[c] is Outcome.LOST for c in told[CROSS_ENTROPY, "naive"]]
     assert lost == [True, False, False, True, False]
     for key, codes in right.items():
         assert codes.tolist() == told[key].tolist(), key
@@ -213,15 +216,15 @@ def test_logits_that_round_to_where_their_exponentials_underflow_are_lost_with_a
     # At -112 the numbers of float8_e4m3fn are 8 apart: what is 5 below the maximum becomes 8 below it.
     x = np.array([[-112.0, *[-117.0] * 300, *[-119.0] * 5]])
     right, told = (f(x, np.array([0]), FLOAT8_E4M3FN) for f in (really, predicted))
-    assert CODES[told[Operation.CROSS_ENTROPY, "shifted"][0]] is Outcome.LOST
+    assert CODES[told[CROSS_ENTROPY, "shifted"][0]] is Outcome.LOST
     assert {k: v.tolist() for k, v in right.items()} == {k: v.tolist() for k, v in told.items()}
 
 
 def test_a_sum_beyond_the_format_makes_every_probability_0_however_small_each_would_be() -> None:
     x = np.zeros((1, 70_000))
     right, told = (f(x, np.array([0]), FLOAT16) for f in (really, predicted))
-    assert CODES[told[Operation.SOFTMAX, "shifted"][0]] is Outcome.LOST
-    assert CODES[told[Operation.CROSS_ENTROPY, "shifted"][0]] is Outcome.OVERFLOW
+    assert CODES[told[SOFTMAX, "shifted"][0]] is Outcome.LOST
+    assert CODES[told[CROSS_ENTROPY, "shifted"][0]] is Outcome.OVERFLOW
     assert {k: v.tolist() for k, v in right.items()} == {k: v.tolist() for k, v in told.items()}
 
 
@@ -258,7 +261,7 @@ def test_the_shares_are_those_of_the_rows_that_really_come_out_so(fmt: Format) -
     x, labels = x[sure], labels[sure]
     found = inspected(x.astype(np.float32), labels=labels, formats=(fmt.name,))
     for (operation, formula), codes in really(x, labels, fmt).items():
-        told = next(f for f in found.forecasts if (f.operation, f.formula) == (operation, formula))
+        told = next(f for f in found.forecasts if (f.operation, f.formula) == (operation.name, formula))
         outcome, count = np.unique(codes, return_counts=True)
         assert told.shares == {CODES[o]: int(n) / len(x) for o, n in zip(outcome, count, strict=True)}
         assert told.worst is CODES[outcome[-1]]
@@ -269,7 +272,7 @@ def test_the_wide_variants_are_right_on_every_row_that_the_format_holds(fmt: For
     for seed, (scale, offset) in enumerate(itertools.product((3, 30, 1e3), (0, -110, 300))):
         x, labels = drawn(seed, 20, scale, offset)
         for operation in OPERATIONS:
-            case = Case(operation, np.arange(len(x)), x, None if operation is Operation.SOFTMAX else labels)
+            case = Case(operation, np.arange(len(x)), x, None if operation is SOFTMAX else labels)
             setting = setting_of(case, Shared(fmt))
             with np.errstate(all="ignore"):
                 output, _ = computed(get(f"{operation}/wide"), setting)

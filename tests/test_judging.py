@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,11 +12,16 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.judging import JudgeOptions, judge_output
-from stablemax.registry import evaluate, variants
+from stablemax.operations import all_operations
+from stablemax.operations.targets import LabelTargets, TargetOptions
+from stablemax.operations.variant import evaluate, variants
 from stablemax.results import JudgeReport, Outcome
-from stablemax.target_options import TargetOptions
-from stablemax.targets import LabelTargets
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
+
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 DRAW = np.random.default_rng(0)
 X = (DRAW.normal(size=(6, 4)) * 30).astype(np.float32)
@@ -25,7 +30,7 @@ UPSTREAM = DRAW.normal(size=(6, 4)).astype(np.float32)
 SOFT = np.full((6, 4), 0.25, dtype=np.float32)
 
 
-def judged(output: Any, operation: Operation = Operation.SOFTMAX, **chosen: Any) -> JudgeReport:
+def judged(output: Any, operation: Operation = SOFTMAX, **chosen: Any) -> JudgeReport:
     x = chosen.pop("logits", X)
     labels, upstream = chosen.pop("labels", None), chosen.pop("upstream", None)
     options = JudgeOptions(operation, **{"fmt": FLOAT32, **chosen})
@@ -40,17 +45,17 @@ def arguments(operation: Operation) -> dict[str, Any]:
 
 # Without softmax_vjp: compare draws an upstream gradient of its own.
 @pytest.mark.parametrize(
-    "variant", [v for o in Operation if not o.needs_upstream for v in variants(o)], ids=lambda v: v.id
+    "variant", [v for o in all_operations() if not o.needs_upstream for v in variants(o)], ids=lambda v: v.id
 )
 def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) -> None:
     operation = variant.operation
     compared = stablemax.compare(
-        X, LABELS, operations=[operation.value], formats=["float32"], variants=[variant.name], ignore_index=-100
+        X, LABELS, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
     )
     (expected,) = [v for v in compared.verdicts if v.variant == variant.id]
     second = None
     if operation.needs_targets:
-        second = LabelTargets(LABELS, None, 6.0 if operation is Operation.CROSS_ENTROPY_GRAD else 1.0)
+        second = LabelTargets(LABELS, None, 6.0 if operation is CROSS_ENTROPY_GRAD else 1.0)
     output = evaluate(variant, X, Arithmetic(FLOAT32), second)
     report = judged(output, operation, **arguments(operation))
     found = report.verdict
@@ -65,17 +70,17 @@ def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) 
 @pytest.mark.parametrize(
     ("operation", "compute", "ulp"),
     [
-        (Operation.SOFTMAX, lambda: stablemax.softmax(X), 1.0),
-        (Operation.LOG_SOFTMAX, lambda: stablemax.log_softmax(X), 1.0),
-        (Operation.LOGSUMEXP, lambda: stablemax.logsumexp(X), 1.0),
-        (Operation.CROSS_ENTROPY, lambda: np.float32(stablemax.cross_entropy(X, LABELS)), 0.501),
+        (SOFTMAX, lambda: stablemax.softmax(X), 1.0),
+        (LOG_SOFTMAX, lambda: stablemax.log_softmax(X), 1.0),
+        (LOGSUMEXP, lambda: stablemax.logsumexp(X), 1.0),
+        (CROSS_ENTROPY, lambda: np.float32(stablemax.cross_entropy(X, LABELS)), 0.501),
         (
-            Operation.CROSS_ENTROPY,
+            CROSS_ENTROPY,
             lambda: stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32),
             0.501,
         ),
-        (Operation.CROSS_ENTROPY_GRAD, lambda: stablemax.cross_entropy_grad(X, LABELS), 1.0),
-        (Operation.SOFTMAX_VJP, lambda: stablemax.softmax_vjp(X, UPSTREAM), 1.0),
+        (CROSS_ENTROPY_GRAD, lambda: stablemax.cross_entropy_grad(X, LABELS), 1.0),
+        (SOFTMAX_VJP, lambda: stablemax.softmax_vjp(X, UPSTREAM), 1.0),
     ],
 )
 def test_our_own_functions_are_right_and_any_changed_cell_is_found(
@@ -98,16 +103,16 @@ def test_our_own_functions_are_right_and_any_changed_cell_is_found(
 def test_shapes_of_one_number_a_row_are_all_taken() -> None:
     losses = stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32)
     for output in (losses, losses[:, np.newaxis]):
-        assert judged(output, Operation.CROSS_ENTROPY, labels=LABELS).passed
+        assert judged(output, CROSS_ENTROPY, labels=LABELS).passed
 
 
 @pytest.mark.parametrize(("reduction", "factor"), [(Reduction.MEAN, 1.0), (Reduction.SUM, 6.0), (Reduction.NONE, 6.0)])
 def test_a_gradient_is_judged_as_that_of_the_mean_the_sum_or_each_row(reduction: Reduction, factor: float) -> None:
     gradient = stablemax.cross_entropy_grad(X, LABELS, reduction="sum").astype(np.float64) / 6 * factor
-    good = judged(gradient, Operation.CROSS_ENTROPY_GRAD, labels=LABELS, reduction=reduction)
+    good = judged(gradient, CROSS_ENTROPY_GRAD, labels=LABELS, reduction=reduction)
     assert good.passed, good.finding
     other = Reduction.SUM if reduction is Reduction.MEAN else Reduction.MEAN
-    assert not judged(gradient, Operation.CROSS_ENTROPY_GRAD, labels=LABELS, reduction=other).passed
+    assert not judged(gradient, CROSS_ENTROPY_GRAD, labels=LABELS, reduction=other).passed
 
 
 def test_ignored_rows_are_not_looked_at() -> None:
@@ -115,13 +120,13 @@ def test_ignored_rows_are_not_looked_at() -> None:
     labels[1] = -1
     losses = stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32)
     losses[1] = np.nan
-    report = judged(losses, Operation.CROSS_ENTROPY, labels=labels, ignore_index=-1)
+    report = judged(losses, CROSS_ENTROPY, labels=labels, ignore_index=-1)
     assert report.passed
     assert report.input.judged_rows == 5
     mean = np.float32(np.delete(losses, 1).astype(np.float64).mean())
-    assert judged(mean, Operation.CROSS_ENTROPY, labels=labels, ignore_index=-1, max_ulp=2.0).passed
+    assert judged(mean, CROSS_ENTROPY, labels=labels, ignore_index=-1, max_ulp=2.0).passed
     with pytest.raises(StablemaxError, match="every row is ignored"):
-        judged(losses, Operation.CROSS_ENTROPY, labels=np.full(6, -1), ignore_index=-1)
+        judged(losses, CROSS_ENTROPY, labels=np.full(6, -1), ignore_index=-1)
 
 
 def test_soft_targets_weights_and_smoothing_are_part_of_what_is_right() -> None:
@@ -133,10 +138,10 @@ def test_soft_targets_weights_and_smoothing_are_part_of_what_is_right() -> None:
     for labels, chosen in cases:
         mean = np.float32(stablemax.cross_entropy(X, labels, **chosen))
         targets = TargetOptions(chosen.get("weight"), chosen.get("label_smoothing", 0.0))
-        report = judged(mean, Operation.CROSS_ENTROPY, labels=labels, targets=targets, max_ulp=1.0)
+        report = judged(mean, CROSS_ENTROPY, labels=labels, targets=targets, max_ulp=1.0)
         assert report.passed, report.finding
         if chosen:
-            assert not judged(mean, Operation.CROSS_ENTROPY, labels=labels, max_ulp=1.0).passed
+            assert not judged(mean, CROSS_ENTROPY, labels=labels, max_ulp=1.0).passed
 
 
 def test_each_outcome_is_named_and_can_be_allowed() -> None:
@@ -199,16 +204,16 @@ def test_many_rows_are_sampled_and_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("output", "operation", "given", "message"),
     [
-        (np.zeros((4, 6)), Operation.SOFTMAX, {}, r"has shape \(4, 6\), and softmax of these logits has \(6, 4\)"),
-        (np.zeros((6, 4)), Operation.LOGSUMEXP, {}, r"has shape \(6, 4\), and logsumexp of these logits has \(6,\)"),
-        (np.float32(1.0), Operation.LOGSUMEXP, {}, "has shape"),
-        (np.zeros(5), Operation.CROSS_ENTROPY, {"labels": LABELS}, "has shape"),
-        (np.zeros(6), Operation.CROSS_ENTROPY, {}, "cross_entropy needs labels"),
-        (np.zeros((6, 4)), Operation.SOFTMAX_VJP, {}, "softmax_vjp needs its upstream gradient"),
-        (np.zeros((6, 4)), Operation.SOFTMAX_VJP, {"upstream": np.zeros((6, 1))}, "the upstream gradient: has shape"),
+        (np.zeros((4, 6)), SOFTMAX, {}, r"has shape \(4, 6\), and softmax of these logits has \(6, 4\)"),
+        (np.zeros((6, 4)), LOGSUMEXP, {}, r"has shape \(6, 4\), and logsumexp of these logits has \(6,\)"),
+        (np.float32(1.0), LOGSUMEXP, {}, "has shape"),
+        (np.zeros(5), CROSS_ENTROPY, {"labels": LABELS}, "has shape"),
+        (np.zeros(6), CROSS_ENTROPY, {}, "cross_entropy needs labels"),
+        (np.zeros((6, 4)), SOFTMAX_VJP, {}, "softmax_vjp needs its upstream gradient"),
+        (np.zeros((6, 4)), SOFTMAX_VJP, {"upstream": np.zeros((6, 1))}, "the upstream gradient: has shape"),
         (
             np.zeros(6),
-            Operation.CROSS_ENTROPY,
+            CROSS_ENTROPY,
             {"labels": LABELS, "targets": TargetOptions(np.ones(3))},
             r"shape \(3,\) does not fit 4 classes",
         ),
@@ -226,4 +231,4 @@ def test_what_does_not_fit_is_a_mistake(output: Any, operation: Operation, given
 )
 def test_options_out_of_range_are_a_mistake(chosen: dict[str, Any]) -> None:
     with pytest.raises(StablemaxError):
-        JudgeOptions(Operation.SOFTMAX, FLOAT32, **chosen)
+        JudgeOptions(SOFTMAX, FLOAT32, **chosen)

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS
-from stablemax.registry import CELLS_PER_BLOCK, evaluate, variants
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import CELLS_PER_BLOCK, evaluate, variants
 
 from .exactly import fractions_of, in_balls, in_format, output, second_for, sum_of, values_of
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
-    from stablemax.registry import Variant
+    from stablemax.operations.variant import Variant
 
 EXACT = [v for v in variants() if v.exact]
-SHIFT_INVARIANT = [v for v in EXACT if v.operation is not Operation.LOGSUMEXP]
-GRADIENTS = [v for v in EXACT if v.operation in (Operation.CROSS_ENTROPY_GRAD, Operation.SOFTMAX_VJP)]
-SOFTMAXES = [v for v in EXACT if v.operation is Operation.SOFTMAX]
+SHIFT_INVARIANT = [v for v in EXACT if v.operation is not LOGSUMEXP]
+GRADIENTS = [v for v in EXACT if v.operation in (CROSS_ENTROPY_GRAD, SOFTMAX_VJP)]
+SOFTMAXES = [v for v in EXACT if v.operation is SOFTMAX]
 FULL = pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=["float32", "float64"])
 
 
@@ -74,7 +74,7 @@ def test_a_constant_added_to_a_row_changes_nothing(variant: Variant, data: st.Da
     assert all(a.overlaps(b) for a, b in zip(before, after, strict=True))
 
 
-@of([v for v in EXACT if v.operation is Operation.LOGSUMEXP])
+@of([v for v in EXACT if v.operation is LOGSUMEXP])
 @given(x=rows(), offset=st.integers(-40, 40))
 def test_a_constant_added_to_a_row_is_added_to_its_logsumexp(variant: Variant, x: Array, offset: int) -> None:
     before = in_balls(variant.id, x, None, lambda b: b.tolist())
@@ -139,7 +139,7 @@ def test_an_exactly_representable_shift_changes_results_by_rounding_only(
     size = 1.0 + 2 * np.abs(second).max() if isinstance(second, np.ndarray) else 1.0
     if variant.id == "cross_entropy_grad/jacobian":
         size = 2.0 * x.shape[1] * float(np.exp(x.max() - x.min()))
-    if variant.operation in (Operation.LOG_SOFTMAX, Operation.CROSS_ENTROPY):
+    if variant.operation in (LOG_SOFTMAX, CROSS_ENTROPY):
         # log p of a rounded p: its relative error is an absolute one of the logarithm.
         size = 2.0 + float(np.abs(before).max())
     moved = np.concatenate([x, x + offset], axis=1)
@@ -165,14 +165,11 @@ def test_the_compensated_variants_do_not_notice_a_permutation_beyond_4_ulp(
     before = output(variant.id, x, fmt, second)
     after = output(variant.id, x[:, order], fmt, moved)
     again = before if variant.operation.per_row else before[:, order]
-    if variant.operation is Operation.LOGSUMEXP:
-        allowed = 8 * fmt.u * (np.abs(again) + np.log(x.shape[1]))
-    else:
-        allowed = 4 * fmt.ulp(again)
+    allowed = 8 * fmt.u * (np.abs(again) + np.log(x.shape[1])) if variant.operation is LOGSUMEXP else 4 * fmt.ulp(again)
     assert np.all(np.abs(again - after) <= allowed)
 
 
-@of([v for v in EXACT if v.operation is Operation.SOFTMAX_VJP])
+@of([v for v in EXACT if v.operation is SOFTMAX_VJP])
 @FULL
 @given(data=st.data())
 def test_a_constant_upstream_gradient_has_no_gradient(variant: Variant, fmt: Format, data: st.DataObject) -> None:
@@ -221,7 +218,7 @@ def test_any_split_of_the_rows_gives_the_same_bits(variant: Variant, name: str) 
         assert joined.tobytes() == whole.tobytes()
 
 
-@of([v for v in variants() if v.rowwise and v.operation is not Operation.SOFTMAX_VJP])
+@of([v for v in variants() if v.rowwise and v.operation is not SOFTMAX_VJP])
 @FULL
 def test_rows_beyond_a_block_are_computed_as_if_alone(variant: Variant, fmt: Format) -> None:
     # More cells than a block holds, so that evaluate() splits by itself; the last row then sits alone.
@@ -238,7 +235,7 @@ def test_rows_beyond_a_block_are_computed_as_if_alone(variant: Variant, fmt: For
         np.testing.assert_array_equal(whole[at : at + 1], alone)
 
 
-@of([v for v in variants() if v.rowwise and v.operation is Operation.SOFTMAX])
+@of([v for v in variants() if v.rowwise and v.operation is SOFTMAX])
 def test_the_memory_layout_of_the_logits_does_not_change_the_bits(variant: Variant) -> None:
     for fmt in FORMATS.values():
         x = in_format(np.random.default_rng(14).standard_normal((6, 50)), fmt)

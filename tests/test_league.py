@@ -12,11 +12,14 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.inputs.hazards import HAZARDS, PROMISED
 from stablemax.league import OWN, hazard_named, league
-from stablemax.registry import Variant, get, matching, variants
+from stablemax.operations import all_operations
+from stablemax.operations.variant import Variant, get, matching, variants
 from stablemax.results import League, Outcome, Standout
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
-LOSS = (Operation.CROSS_ENTROPY,)
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
+
+LOSS = (CROSS_ENTROPY,)
 
 
 @functools.cache
@@ -107,18 +110,18 @@ def test_a_result_below_the_smallest_normal_number_may_be_flushed_to_0() -> None
 def test_without_patterns_the_accurate_ones_and_two_for_scale_take_part() -> None:
     found = league(CompareOptions(formats=(FLOAT32,)), [hazard_named("gentle")])
     names = {s.implementation for s in found.standouts}
-    assert names == {v.id for operation in Operation for v in matching(operation, OWN)}
-    assert {operation.accurate_variant for operation in Operation} <= names
+    assert names == {v.id for operation in all_operations() for v in matching(operation, OWN)}
+    assert {operation.best_id for operation in all_operations()} <= names
     assert {s.worst for s in found.standouts} == {Outcome.OK}
     assert found.hazards == ("gentle",)
 
 
 def test_the_whole_catalogue_is_run_and_the_accurate_loss_holds_on_it() -> None:
-    options = CompareOptions(formats=(FLOAT32,), operations=(*LOSS, Operation.CROSS_ENTROPY_GRAD))
+    options = CompareOptions(formats=(FLOAT32,), operations=(*LOSS, CROSS_ENTROPY_GRAD))
     found = league(options)
     assert found.hazards == tuple(HAZARDS)
     for operation in options.operations:
-        accurate = of(found, operation.accurate_variant)
+        accurate = of(found, operation.best_id)
         assert accurate.judged == sum(operation in h.operations for h in HAZARDS.values())
         assert accurate.worst is Outcome.OK, accurate
         assert accurate.error_ulp is not None
@@ -188,9 +191,9 @@ def test_a_hazard_that_there_is_not_is_told_with_the_nearest() -> None:
 
 
 def test_a_hazard_that_concerns_another_operation_is_refused() -> None:
-    name = next(h.name for h in HAZARDS.values() if Operation.SOFTMAX not in h.operations)
+    name = next(h.name for h in HAZARDS.values() if SOFTMAX not in h.operations)
     with pytest.raises(StablemaxError, match=f"{name} does not concern softmax"):
-        compare_hazard(hazard_named(name), CompareOptions(operations=(Operation.SOFTMAX,)))
+        compare_hazard(hazard_named(name), CompareOptions(operations=(SOFTMAX,)))
 
 
 def test_a_pattern_that_nothing_matches_is_refused() -> None:

@@ -19,19 +19,22 @@ from stablemax.measure import (
     judge,
     largest_sum_error,
     row_error_u,
-    undefined_rows,
 )
+from stablemax.operations import all_operations
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.undefined import rows_without_distribution
 from stablemax.results import Outcome
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
+
+from .records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 INF, NAN = math.inf, math.nan
 
 
-def outcomes(output: list[float], x: list[float], fmt=FLOAT32, operation=Operation.SOFTMAX, **options):  # type: ignore[no-untyped-def]
+def outcomes(output: list[float], x: list[float], fmt=FLOAT32, operation=SOFTMAX, **options):  # type: ignore[no-untyped-def]
     """Judge one row and return the outcomes by name."""
     given = fmt.cast(np.array([x]))
     judged = judge(fmt.cast(np.array([output])), exact_result(operation, given, None, fmt), fmt, **options)
@@ -83,22 +86,22 @@ def test_a_zero_is_right_where_the_format_has_no_smaller_number() -> None:
 
 
 def test_an_infinity_is_right_where_the_truth_is_one() -> None:
-    assert outcomes([0.0, -INF], [0.0, -INF], operation=Operation.LOG_SOFTMAX) == ["ok", "ok"]
-    assert outcomes([0.0, -1e30], [0.0, -INF], operation=Operation.LOG_SOFTMAX) == ["ok", "inaccurate"]
+    assert outcomes([0.0, -INF], [0.0, -INF], operation=LOG_SOFTMAX) == ["ok", "ok"]
+    assert outcomes([0.0, -1e30], [0.0, -INF], operation=LOG_SOFTMAX) == ["ok", "inaccurate"]
     # A logsumexp that rounds to infinity: log(2) more than the largest number of float16 does not.
-    assert outcomes([INF], [65504.0, 65504.0], FLOAT16, Operation.LOGSUMEXP) == ["overflow"]
+    assert outcomes([INF], [65504.0, 65504.0], FLOAT16, LOGSUMEXP) == ["overflow"]
 
 
 @pytest.mark.parametrize("x", [[0.0, INF], [NAN, 0.0], [-INF, -INF]])
 @pytest.mark.parametrize("output", [[NAN, NAN], [0.0, 1.0]])
 def test_where_the_formula_has_no_value_every_output_is_undefined(x: list[float], output: list[float]) -> None:
     assert outcomes(output, x) == ["undefined", "undefined"]
-    assert undefined_rows(np.array([x, [0.0, -INF]])).tolist() == [True, False]
+    assert rows_without_distribution(np.array([x, [0.0, -INF]])).tolist() == [True, False]
 
 
 def test_a_row_that_the_cast_made_infinite_is_blamed_on_the_input() -> None:
     x = FLOAT16.cast(np.array([[1e5, 0.0], [1.0, 1.0]]))
-    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT16)
+    exact = exact_result(SOFTMAX, x, None, FLOAT16)
     output = FLOAT16.cast(np.array([[NAN, NAN], [0.5, 0.5]]))
     judged = judge(output, exact, FLOAT16, input_overflow=np.array([True, False]))
     assert [[CODES[c].value for c in row] for row in judged.codes] == [["input-overflow"] * 2, ["ok"] * 2]
@@ -113,7 +116,7 @@ def test_a_format_without_infinities_shows_overflow_as_nan() -> None:
 @given(st.integers(1, 2000))
 def test_an_error_is_counted_in_ulps_and_in_u(steps: int) -> None:
     x = np.zeros((1, 2))
-    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT64)
+    exact = exact_result(SOFTMAX, x, None, FLOAT64)
     judged = judge(np.array([[0.5, after(0.5, steps, np.float64)]]), exact, FLOAT64)
     assert judged.error_ulp[0].tolist() == [0.0, float(steps)]
     # At a power of two an ulp is 2 u of the value.
@@ -124,7 +127,7 @@ def test_an_error_is_counted_in_ulps_and_in_u(steps: int) -> None:
 def test_the_error_of_a_right_tiny_loss_is_not_hidden_by_its_size() -> None:
     # [0, -40]: the loss at the larger logit is 4.248354255291589e-18 (scipy 19521); 0 is not near it.
     x = np.array([[0.0, -40.0]])
-    exact = exact_result(Operation.CROSS_ENTROPY, x, LabelTargets(np.array([0])), FLOAT64)
+    exact = exact_result(CROSS_ENTROPY, x, LabelTargets(np.array([0])), FLOAT64)
     assert exact.truth.rounded[0, 0] == 4.248354255291589e-18
     lost = judge(np.array([0.0]), exact, FLOAT64)
     assert CODES[lost.codes[0, 0]] is Outcome.LOST
@@ -133,9 +136,9 @@ def test_the_error_of_a_right_tiny_loss_is_not_hidden_by_its_size() -> None:
 
 def test_a_masked_class_is_0_and_its_neighbours_are_judged_without_it() -> None:
     x = np.array([[0.0, -INF, 0.0], [0.0, 0.0, -INF]])
-    exact = exact_result(Operation.SOFTMAX, x, None, FLOAT64)
+    exact = exact_result(SOFTMAX, x, None, FLOAT64)
     assert exact.truth.rounded.tolist() == [[0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
-    logs = exact_result(Operation.LOG_SOFTMAX, x, None, FLOAT64).truth.rounded
+    logs = exact_result(LOG_SOFTMAX, x, None, FLOAT64).truth.rounded
     assert logs.tolist() == [[-math.log(2), -INF, -math.log(2)], [-math.log(2), -math.log(2), -INF]]
     assert not exact.undefined.any()
 
@@ -144,7 +147,7 @@ def test_a_soft_target_of_0_ignores_a_masked_class_and_one_above_0_makes_the_los
     # optax 896
     x = np.array([[0.0, -INF, 0.0]] * 2)
     targets = SoftTargets(np.array([[0.5, 0.0, 0.5], [0.5, 0.25, 0.25]]))
-    exact = exact_result(Operation.CROSS_ENTROPY, x, targets, FLOAT64)
+    exact = exact_result(CROSS_ENTROPY, x, targets, FLOAT64)
     assert exact.truth.rounded.ravel().tolist() == [math.log(2), INF]
 
 
@@ -161,7 +164,7 @@ def seconds(operation: Operation, which: Array, of_weights: Array) -> list[Any]:
     return [None]
 
 
-@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_many_equal_rows_have_the_truth_of_the_one_that_they_are(operation: Operation) -> None:
     # Every row of logits with every label and every weight; so few rows are computed one by one.
     rows, labels, weights = (axis.ravel() for axis in np.meshgrid(*[np.arange(3)] * 3))
@@ -178,7 +181,7 @@ def test_many_equal_rows_have_the_truth_of_the_one_that_they_are(operation: Oper
 
 def test_rows_of_equal_logits_and_other_labels_are_not_taken_for_equal() -> None:
     x = np.broadcast_to(np.array([1.0, 2.0, 3.0]), (300, 3))
-    exact = exact_result(Operation.CROSS_ENTROPY, x, LabelTargets(np.arange(300) % 3), FLOAT64)
+    exact = exact_result(CROSS_ENTROPY, x, LabelTargets(np.arange(300) % 3), FLOAT64)
     assert len(set(exact.truth.rounded[:3, 0].tolist())) == 3
     np.testing.assert_array_equal(exact.truth.rounded[:, 0], np.tile(exact.truth.rounded[:3, 0], 100))
 
@@ -192,11 +195,11 @@ def test_20_500_equal_rows_and_99_999_masked_classes_take_no_ball_of_their_own(m
         return balls_of(values)
 
     monkeypatch.setattr(exact_module, "_balls_of", counted)
-    exact_result(Operation.SOFTMAX, np.zeros((20_500, 32)), None, FLOAT16)
+    exact_result(SOFTMAX, np.zeros((20_500, 32)), None, FLOAT16)
     assert sum(made) == 32
     x = np.full((1, 100_000), -INF)
     x[0, 50_000] = 3.5
-    for operation in Operation:
+    for operation in all_operations():
         made.clear()
         second = LabelTargets(np.array([50_000])) if operation.needs_targets else np.ones_like(x)
         exact_result(operation, x, second if operation.needs_targets or operation.needs_upstream else None, FLOAT32)
@@ -205,7 +208,7 @@ def test_20_500_equal_rows_and_99_999_masked_classes_take_no_ball_of_their_own(m
 
 def test_an_upstream_gradient_that_the_format_cannot_hold_leaves_the_row_without_a_value() -> None:
     g = FORMATS["float8_e4m3fn"].cast(np.array([[1000.0, 1.0], [2.0, 1.0]]))
-    exact = exact_result(Operation.SOFTMAX_VJP, np.zeros((2, 2)), g, FORMATS["float8_e4m3fn"])
+    exact = exact_result(SOFTMAX_VJP, np.zeros((2, 2)), g, FORMATS["float8_e4m3fn"])
     assert exact.undefined.tolist() == [True, False]
     assert exact.truth.rounded[1].tolist() == [0.25, -0.25]
 

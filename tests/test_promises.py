@@ -8,12 +8,12 @@ import pytest
 
 from stablemax.explanation import example, explanation_of
 from stablemax.inputs.hazards import PROMISED
-from stablemax.registry import variants
+from stablemax.operations.variant import variants
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
     from stablemax.inputs.hazards import Hazard
-    from stablemax.registry import Variant
+    from stablemax.operations.variant import Variant
 
 VARIANTS = pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
 WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,15 @@ from stablemax.inspection.workflow import inspect_stream
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as row_kernels
 from stablemax.loss import cross_entropy_of
+from stablemax.operations.targets import TargetOptions
 from stablemax.streaming import Resources, plan
-from stablemax.target_options import TargetOptions
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
+
+from .records import CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -98,7 +102,7 @@ def test_every_array_has_the_same_bits_for_any_blocks_and_threads(seed: int, dty
     labels = rng.integers(0, shape[axis], shape[:axis] + shape[axis + 1 :])
     stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
     _, _, cells, threads = data.draw(cuts(1))
-    for operation in (Operation.SOFTMAX, Operation.LOG_SOFTMAX, Operation.LOGSUMEXP, Operation.CROSS_ENTROPY_GRAD):
+    for operation in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY_GRAD):
         whole, pieces = (
             result(operation, stream, Resources(threads=1)),
             small_blocks(operation, stream, cells, Resources(threads=threads)),
@@ -119,12 +123,10 @@ def test_a_file_of_interleaved_rows_has_the_same_bytes_for_any_threads_and_memor
     stream = as_stream(open_array(str(folder / "x.npy")), open_array(str(folder / "y.npy")), axis=1)
     _, _, cells, threads = data.draw(cuts(1))
     resources = Resources(threads=threads, memory=data.draw(st.one_of(st.none(), st.integers(9 << 20, 20 << 20))))
-    for operation in (Operation.SOFTMAX, Operation.CROSS_ENTROPY_GRAD):
+    for operation in (SOFTMAX, CROSS_ENTROPY_GRAD):
         whole = result(operation, stream, Resources(threads=1))
 
         def run(sink: Any, operation: Operation = operation) -> tuple[str, ...]:
-            if operation is Operation.CROSS_ENTROPY_GRAD:
-                return arrays.compute_gradient(stream, sink, resources=resources)
             return arrays.compute(operation, stream, sink, resources=resources)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -157,8 +159,6 @@ def test_wide_blocks_cover_every_row_once_and_fit_the_memory() -> None:
 
 
 def result(operation: Operation, stream: Stream, resources: Resources) -> Array:
-    if operation is Operation.CROSS_ENTROPY_GRAD:
-        return arrays.gradient_of(stream, resources=resources)
     return arrays.array_of(operation, stream, resources=resources)
 
 
@@ -169,9 +169,7 @@ def small_blocks(operation: Operation, stream: Stream, cells: int, resources: Re
         return result(operation, stream, resources)
 
 
-@pytest.mark.parametrize(
-    "operation", [Operation.SOFTMAX, Operation.LOG_SOFTMAX, Operation.LOGSUMEXP, Operation.CROSS_ENTROPY_GRAD]
-)
+@pytest.mark.parametrize("operation", [SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY_GRAD])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_rows_longer_than_a_piece_give_what_they_give_whole(
@@ -320,7 +318,7 @@ def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], de
     assert int(done.stderr.splitlines()[-1]) <= 24e6
 
 
-@pytest.mark.parametrize("run", [cross_entropy_of, arrays.gradient_of, inspect_stream])
+@pytest.mark.parametrize("run", [cross_entropy_of, partial(arrays.array_of, CROSS_ENTROPY_GRAD), inspect_stream])
 def test_progress_counts_bytes_from_none_before_the_first_block_to_all(run: Any) -> None:
     logits = np.zeros((40, 3), np.float16)
     stream = as_stream(StoredArray.of(logits), StoredArray.of(np.zeros(40, np.int64)))
@@ -383,7 +381,7 @@ def test_a_full_folder_of_temporary_files_is_named_with_a_way_out(monkeypatch: p
     how, resources = arrays.How(), Resources(memory=1000)
     with (
         pytest.raises(StablemaxError, match=r"32,000 bytes does not fit into .* \(No space left on device\)") as told,
-        arrays.result_of(Operation.SOFTMAX, stream, how, lambda _: (), resources),
+        arrays.result_of(SOFTMAX, stream, how, lambda _: (), resources),
     ):
         pass
     assert "TMPDIR" in told.value.hint

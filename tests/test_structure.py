@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import stablemax
+from stablemax.operations import NAMES, get_operation
+from stablemax.operations.operation import Operation
+from stablemax.operations.variant import Variant
 
 PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
@@ -17,14 +20,10 @@ ROOMS = (
     ("errors",),
     ("vocabulary", "wording", "limits"),
     ("results",),
-    ("citations",),
     ("formats",),
     ("arithmetic",),
-    ("targets", "target_options"),
+    ("operations",),
     ("exact",),
-    ("bounds",),
-    ("registry",),
-    ("variants",),
     ("measure",),
     ("causes",),
     ("reduction",),
@@ -87,7 +86,7 @@ def names_in(tree: ast.Module, package: tuple[str, ...]) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            # `from stablemax import bounds` names a module; `from stablemax.bounds import Bound` does not.
+            # `from stablemax import sampling` names a module; `from stablemax.sampling import judged_rows` does not.
             names += [f"{stem}.{alias.name}" for alias in node.names] if stem == "stablemax" else [stem]
     return names
 
@@ -133,13 +132,13 @@ def test_every_room_is_listed_once() -> None:
 
 def test_the_import_reader_sees_every_way_of_importing() -> None:
     source = (
-        "import rich.table\nfrom stablemax import bounds\nfrom stablemax.registry import get\n"
+        "import rich.table\nfrom stablemax import wording\nfrom stablemax.formats import Format\n"
         "def f():\n    from .exact import truth\n    from . import sampling\n    import typer as t\n"
     )
     assert names_in(ast.parse(source), ("stablemax",)) == [
         "rich.table",
-        "stablemax.bounds",
-        "stablemax.registry",
+        "stablemax.wording",
+        "stablemax.formats",
         "stablemax.exact",
         "stablemax.sampling",
         "typer",
@@ -165,14 +164,15 @@ def test_importing_every_module_prints_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_variants_hold_nothing_but_declared_functions() -> None:
-    from stablemax.registry import Variant
-    from stablemax.vocabulary import Operation
-
-    for operation in Operation:
-        tree = ast.parse((PACKAGE / "variants" / f"{operation}.py").read_text(encoding="utf-8"))
-        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-        assert functions
-        assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        assert all(f.decorator_list and ast.unparse(f.decorator_list[0]).startswith("variant(") for f in functions)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation_is_one_file_with_its_record_and_declared_functions(name: str) -> None:
+    tree = ast.parse((PACKAGE / "operations" / f"{name}.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    assert functions
+    assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert all(
+        f.decorator_list and ast.unparse(f.decorator_list[0]).startswith("variant(OPERATION, ") for f in functions
+    )
+    assert get_operation(name).name == name
     assert Variant.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert Operation.__dataclass_params__.frozen  # type: ignore[attr-defined]

@@ -15,18 +15,21 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from stablemax.inputs.hazards import PROMISED
 from stablemax.measure import default_max_ulp
-from stablemax.registry import evaluate, get, variants
+from stablemax.operations import all_operations
+from stablemax.operations.targets import LabelTargets
+from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Origin, Outcome
-from stablemax.targets import LabelTargets
 from stablemax.trace import fails, trace_numpy, trace_variant
-from stablemax.vocabulary import Operation
+
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from stablemax.formats import Array, Format
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
     from stablemax.results import Trace
 
 INF = math.inf
@@ -48,7 +51,7 @@ def traced(
     function: Callable[..., Any],
     logits: Any,
     second: Any = None,
-    operation: Operation = Operation.SOFTMAX,
+    operation: Operation = SOFTMAX,
     fmt: Format = FLOAT32,
 ) -> Trace:
     other = None if second is None else np.asarray(second)
@@ -125,9 +128,9 @@ def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant
     assert kept[0].tobytes() == ordinary.tobytes()
 
 
-@pytest.mark.parametrize("operation", list(Operation))
-def test_the_accurate_variant_holds_on_gentle_logits_and_nothing_is_blamed(operation: Operation) -> None:
-    found = of_hazard(get(operation.accurate_variant), "gentle")
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
+def test_the_best_id_holds_on_gentle_logits_and_nothing_is_blamed(operation: Operation) -> None:
+    found = of_hazard(get(operation.best_id), "gentle")
     assert (found.outcome, found.blame, found.formula_is_wrong) == (Outcome.OK, None, False)
     assert found.error_ulp is not None
     assert found.error_ulp < 4
@@ -207,7 +210,7 @@ LOSS = """
 
 
 def test_a_logarithm_of_what_underflowed_is_blamed_with_the_line_of_the_underflow(tmp_path: Path) -> None:
-    found = traced(load(tmp_path, LOSS).loss, [[0.0, 1.0], [0.0, 200.0]], [0, 0], Operation.CROSS_ENTROPY)
+    found = traced(load(tmp_path, LOSS).loss, [[0.0, 1.0], [0.0, 200.0]], [0, 0], CROSS_ENTROPY)
     assert blamed_text(found) == "return -np.log(q)"
     assert found.blame is not None
     assert found.blame.sentence == (
@@ -217,7 +220,7 @@ def test_a_logarithm_of_what_underflowed_is_blamed_with_the_line_of_the_underflo
 
 
 def test_a_loss_that_is_lost_is_blamed_on_the_log_with_the_line_that_absorbed_it(tmp_path: Path) -> None:
-    found = traced(load(tmp_path, LOSS).loss, [[0.0, 17.0]], [1], Operation.CROSS_ENTROPY)
+    found = traced(load(tmp_path, LOSS).loss, [[0.0, 17.0]], [1], CROSS_ENTROPY)
     assert found.outcome is Outcome.LOST
     assert blamed_text(found) == "return -np.log(q)"
     assert found.blame is not None
@@ -236,7 +239,7 @@ def test_a_difference_that_cancels_is_blamed_with_the_line_that_rounded(tmp_path
         return g
     """
     )
-    found = traced(load(tmp_path, code).gradient, [[20.0, 0.0]], [0], Operation.CROSS_ENTROPY_GRAD)
+    found = traced(load(tmp_path, code).gradient, [[20.0, 0.0]], [0], CROSS_ENTROPY_GRAD)
     assert found.outcome is Outcome.LOST
     assert blamed_text(found) == "g[np.arange(len(y)), y] -= 1.0"
     assert found.blame is not None
@@ -254,7 +257,7 @@ def test_a_whole_number_is_shown_as_an_operand(tmp_path: Path) -> None:
             return p * (1 - p) * (g - g[:, ::-1])
     """
     x, g = [[0.0, -30.0]], [[1.0, 2.0]]
-    found = traced(load(tmp_path, code).softmax_vjp, x, g, Operation.SOFTMAX_VJP)
+    found = traced(load(tmp_path, code).softmax_vjp, x, g, SOFTMAX_VJP)
     assert found.blame is not None
     assert (
         "subtract cancels: 1 - 1 gives 0" in found.blame.sentence or "subtract absorbs: 1 - 1" in found.blame.sentence
@@ -271,7 +274,7 @@ def test_a_sum_that_absorbs_a_logarithm_is_named(tmp_path: Path) -> None:
             lse = m + np.log(s)
             return lse - x[np.arange(len(y)), y]
     """
-    found = traced(load(tmp_path, code).loss, [[1e8, 1e8, 1e8]], [0], Operation.CROSS_ENTROPY)
+    found = traced(load(tmp_path, code).loss, [[1e8, 1e8, 1e8]], [0], CROSS_ENTROPY)
     assert found.blame is not None
     assert blamed_text(found) == "return lse - x[np.arange(len(y)), y]"
     assert "absorbed on line 7: 1e+08 + 1.09861 gives 1e+08" in found.blame.sentence
@@ -354,7 +357,7 @@ def mean_of(reduce: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     ],
 )
 def test_a_loss_is_judged_as_the_mean_the_sum_or_row_by_row(reduce: Callable[[Any], Any], note: str) -> None:
-    found = traced(mean_of(reduce), [[1.0, 2.0, 4.0], [0.5, -1.0, 3.0]], [0, 1], Operation.CROSS_ENTROPY)
+    found = traced(mean_of(reduce), [[1.0, 2.0, 4.0], [0.5, -1.0, 3.0]], [0, 1], CROSS_ENTROPY)
     assert (found.outcome, found.formula_is_wrong) == (Outcome.OK, False)
     assert [n for n in found.notes if "read as" in n] == (
         [f"the output is read as the {note} of the losses"] if note else []
@@ -367,7 +370,7 @@ def test_a_gradient_is_judged_as_that_of_the_mean_or_of_the_sum(divisor: int) ->
         e = np.exp(x)
         return (e / e.sum(axis=1, keepdims=True) - np.eye(3)[y]) / divisor
 
-    found = traced(gradient, [[1.0, 2.0, 4.0], [0.5, -1.0, 3.0]], [0, 1], Operation.CROSS_ENTROPY_GRAD)
+    found = traced(gradient, [[1.0, 2.0, 4.0], [0.5, -1.0, 3.0]], [0, 1], CROSS_ENTROPY_GRAD)
     assert (found.outcome, found.formula_is_wrong) == (Outcome.OK, False)
 
 
@@ -381,7 +384,7 @@ def test_a_mean_of_losses_is_blamed_on_the_row_that_breaks_it(tmp_path: Path) ->
     )
     x = np.zeros((5, 3))
     x[3, 1] = 300.0
-    found = traced(load(tmp_path, code).mean_loss, x, [0] * 5, Operation.CROSS_ENTROPY)
+    found = traced(load(tmp_path, code).mean_loss, x, [0] * 5, CROSS_ENTROPY)
     assert found.outcome is Outcome.OVERFLOW
     assert blamed_text(found) == "return -np.log(q)"
     assert found.blame is not None
@@ -406,7 +409,7 @@ def test_an_output_of_another_shape_is_refused() -> None:
 @pytest.mark.parametrize("label", [-100, -1, 3])
 def test_a_label_that_is_no_class_is_refused(label: int) -> None:
     with pytest.raises(StablemaxError, match=f"label {label} is none of 3 classes"):
-        traced(mean_of(np.mean), [[1.0, 2.0, 3.0]], [label], Operation.CROSS_ENTROPY)
+        traced(mean_of(np.mean), [[1.0, 2.0, 3.0]], [label], CROSS_ENTROPY)
 
 
 def test_soft_targets_are_judged_too() -> None:
@@ -414,7 +417,7 @@ def test_soft_targets_are_judged_too() -> None:
         d = x - x.max(axis=1, keepdims=True)
         return -(t * (d - np.log(np.exp(d).sum(axis=1, keepdims=True)))).sum(axis=1)
 
-    found = traced(loss, [[1.0, 2.0, 3.0]], [[0.25, 0.25, 0.5]], Operation.CROSS_ENTROPY)
+    found = traced(loss, [[1.0, 2.0, 3.0]], [[0.25, 0.25, 0.5]], CROSS_ENTROPY)
     assert (found.outcome, found.formula_is_wrong) == (Outcome.OK, False)
 
 
@@ -430,7 +433,7 @@ def test_a_result_that_could_not_be_followed_is_still_judged_and_its_formula_lef
     def by_math(x: Any) -> Any:
         return np.array([math.log(sum(math.exp(v) for v in row)) for row in x])
 
-    found = traced(by_math, [[0.0, -40.0]], operation=Operation.LOGSUMEXP, fmt=FLOAT64)
+    found = traced(by_math, [[0.0, -40.0]], operation=LOGSUMEXP, fmt=FLOAT64)
     assert found.outcome is Outcome.LOST
     assert found.formula_is_wrong is None
     assert found.not_followed[0].startswith("math.exp(v) at test_trace.py:")
@@ -485,6 +488,6 @@ def test_an_output_fails_exactly_where_its_error_is_above_the_limit(fmt: Format)
     steps = float(fmt.ulp(1.0))
     inside, outside = fmt.cast(1.0 + np.array([limit // 2]) * steps), fmt.cast(1.0 + np.array([4 * limit]) * steps)
     x = np.array([[1.0]])
-    assert not fails(one, x, None, Operation.LOGSUMEXP, fmt)
-    assert not fails(inside, x, None, Operation.LOGSUMEXP, fmt)
-    assert fails(outside, x, None, Operation.LOGSUMEXP, fmt)
+    assert not fails(one, x, None, LOGSUMEXP, fmt)
+    assert not fails(inside, x, None, LOGSUMEXP, fmt)
+    assert fails(outside, x, None, LOGSUMEXP, fmt)

@@ -14,32 +14,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stablemax.operations import NAMES
+
 if TYPE_CHECKING:
-    from stablemax.api import (
-        compare,
-        cross_entropy,
-        cross_entropy_grad,
-        log_softmax,
-        logsumexp,
-        softmax,
-        softmax_vjp,
-    )
-    from stablemax.errors import StablemaxError
+    from stablemax.api import compare as compare
+    from stablemax.api import cross_entropy as cross_entropy
+    from stablemax.api import cross_entropy_grad as cross_entropy_grad
+    from stablemax.api import log_softmax as log_softmax
+    from stablemax.api import logsumexp as logsumexp
+    from stablemax.api import softmax as softmax
+    from stablemax.api import softmax_vjp as softmax_vjp
+    from stablemax.errors import StablemaxError as StablemaxError
 
 __version__ = "0.1.0"
 
 _HOMES = {"StablemaxError": "stablemax.errors"}
 
-__all__ = [
-    "StablemaxError",
-    "compare",
-    "cross_entropy",
-    "cross_entropy_grad",
-    "log_softmax",
-    "logsumexp",
-    "softmax",
-    "softmax_vjp",
-]
+__all__ = ["StablemaxError", "compare", *NAMES]  # noqa: PLE0604 - names are text
 
 
 def __getattr__(name: str) -> Any:

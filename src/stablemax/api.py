@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stablemax import operations as known_operations
 from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
 from stablemax.arithmetic import Arithmetic
-from stablemax.arrays import array_of, gradient_of
+from stablemax.arrays import array_of
 from stablemax.comparison import CompareOptions, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import Array, format_of, get_format
 from stablemax.inputs.problem import as_problem, restore
 from stablemax.loss import cross_entropy_of
-from stablemax.registry import default_variant, evaluate
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.operations import get_operation
+from stablemax.operations.operation import Second
+from stablemax.operations.variant import default_variant, evaluate
+from stablemax.vocabulary import Accumulation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +58,7 @@ def softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     >>> softmax([1000.0, 1001.0, 1002.0]).round(8).tolist()
     [0.09003057, 0.24472847, 0.66524096]
     """
-    return array_of(Operation.SOFTMAX, stream_of(x, axis_of(axis)), resources=resources_of(threads))
+    return array_of(get_operation("softmax"), stream_of(x, axis_of(axis)), resources=resources_of(threads))
 
 
 def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
@@ -85,7 +88,7 @@ def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
     >>> log_softmax([0.0, -40.0]).tolist()
     [-4.248354255291589e-18, -40.0]
     """
-    return array_of(Operation.LOG_SOFTMAX, stream_of(x, axis_of(axis)), resources=resources_of(threads))
+    return array_of(get_operation("log_softmax"), stream_of(x, axis_of(axis)), resources=resources_of(threads))
 
 
 def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
@@ -117,7 +120,7 @@ def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
     >>> float(logsumexp([0.0, -40.0]))
     4.248354255291589e-18
     """
-    return array_of(Operation.LOGSUMEXP, stream_of(x, axis_of(axis)), resources=resources_of(threads))[()]
+    return array_of(get_operation("logsumexp"), stream_of(x, axis_of(axis)), resources=resources_of(threads))[()]
 
 
 def cross_entropy(
@@ -215,7 +218,8 @@ def cross_entropy_grad(
     [[-2.06115369216775e-09, 2.06115369216775e-09]]
     """
     options = options_of(weight, label_smoothing, ignore_index)
-    return gradient_of(
+    return array_of(
+        get_operation("cross_entropy_grad"),
         stream_of(logits, axis, labels),
         reduction=reduction_of(reduction),
         options=options,
@@ -260,7 +264,7 @@ def softmax_vjp(x: Any, g: Any, axis: int = -1) -> Array:
             "they need one shape",
         )
     xp = Arithmetic(format_of(problem.logits.dtype.newbyteorder("=")))
-    formula = default_variant(Operation.SOFTMAX_VJP, xp.format)
+    formula = default_variant(get_operation("softmax_vjp"), xp.format)
     return restore(evaluate(formula, xp.array(problem.logits), xp, xp.array(upstream.logits)), problem)
 
 
@@ -323,7 +327,7 @@ def compare(
     )
     options = CompareOptions(
         formats=tuple(get_format(f) for f in formats),
-        operations=tuple(named(Operation, "operation", o) for o in operations),
+        operations=tuple(map(get_operation, operations)),
         patterns=tuple(variants),
         accumulation=None if accumulate is None else named(Accumulation, "accumulation", accumulate),
         max_ulp=max_ulp,
@@ -332,3 +336,22 @@ def compare(
         ignore_index=ignore_index,
     )
     return compare_problem(problem, options)
+
+
+def __getattr__(name: str) -> Any:
+    """Give the operations that have no function of their own above one: ``f(x)`` or ``f(x, second)``."""
+    if name not in known_operations.NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    operation = get_operation(name)
+
+    def computed(x: Any, second: Any = None, *, axis: int = -1, threads: int | None = None) -> Any:
+        if (second is None) is not (operation.second is Second.NONE):
+            raise StablemaxError(
+                f"{name} takes {operation.second.value} beside the logits", "one number for each logit"
+            )
+        stream = stream_of(x, axis_of(axis), second)
+        return array_of(operation, stream, resources=resources_of(threads))[()]
+
+    computed.__name__ = computed.__qualname__ = name
+    computed.__doc__ = f"Compute {name} of logits, in their shape and dtype: stablemax explain {operation.best_id}."
+    return computed

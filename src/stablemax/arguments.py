@@ -13,8 +13,8 @@ from stablemax.formats import Array, format_of
 from stablemax.inputs.noticed import inexact_in_float64
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stream import Stream, as_stream
+from stablemax.operations.targets import TargetOptions
 from stablemax.streaming import Resources
-from stablemax.target_options import TargetOptions
 from stablemax.vocabulary import Reduction
 from stablemax.wording import counted
 

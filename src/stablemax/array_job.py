@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +14,20 @@ from stablemax.inputs.noticed import Noticed, inexact_integers, odd_targets
 from stablemax.kernels import arrays as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.rows import PIECE, logsumexp_from, logsumexps
-from stablemax.registry import Variant, default_variant, evaluate, get
-from stablemax.target_options import TargetOptions, kept_rows, row_weights, targets_of
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, kept_rows, row_weights, second_of, targets_of
+from stablemax.operations.variant import Variant, default_variant, evaluate, get
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.blocks import Block
     from stablemax.formats import Array
     from stablemax.inputs.stream import Stream
+    from stablemax.kernels.odds import Odds
+    from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
+    from stablemax.vocabulary import Accumulation
     from stablemax.workspace import Workspace
 
 
@@ -38,48 +43,44 @@ class Noticings:
         return Noticings(self.odd + other.odd, self.inexact + other.inexact)
 
 
-@dataclass(frozen=True, eq=False)
-class ArrayJob:
-    """The results of a block of rows, put where they belong.
+@dataclass(frozen=True)
+class Kernel:
+    """One of our kernels: an operation of a block of rows, and of a row that is too long to be taken at once.
 
-    Attributes
-    ----------
-    stream : Stream
-        Logits, and labels for the gradient.
-    sink : Sink
-        Takes the results.
-    operation : Operation
-        What is computed.
-    format : str
-        The format of the result.
-    step : int
-        How many rows are computed at once.
-    holds : bool
-        Whether there is memory for the rows of a block as they lie in the files, see `held_bytes`.
-    variant : str or None
-        Another formula than the accurate one.
-    accumulation : Accumulation or None
-        How sums are added.
-    options : TargetOptions
-        Of the gradient: weights, smoothing, ignored label.
-    divisor : float
-        What the gradient is divided by.
+    `block` gets (x, labels, weights, divisor, out, workspace); `piece` gets (x, odds, weight, divisor, out,
+    workspace). An operation of one number a row has neither: it comes from the odds alone.
     """
 
-    stream: Stream
-    sink: Sink
-    operation: Operation
-    format: str
-    step: int = 1
-    holds: bool = False
-    variant: str | None = None
-    accumulation: Accumulation | None = None
-    options: TargetOptions = field(default_factory=TargetOptions)
-    divisor: float = 1.0
+    block: Callable[[Array, Any, Any, float, Array, Workspace], None] | None = None
+    piece: Callable[[Array, Odds, Array, float, Array, Workspace], None] | None = None
 
-    @property
-    def _is_gradient(self) -> bool:
-        return self.operation is Operation.CROSS_ENTROPY_GRAD
+
+KERNELS: dict[str, Kernel] = {
+    "softmax": Kernel(lambda x, _y, _w, _d, out, ws: kernels.softmax(x, out, ws), long_rows.softmax),
+    "log_softmax": Kernel(
+        lambda x, _y, _w, _d, out, ws: kernels.log_softmax(x, out, ws),
+        lambda x, odds, _w, _d, out, ws: long_rows.log_softmax(x, odds, out, ws),
+    ),
+    "logsumexp": Kernel(),
+    "gradient": Kernel(kernels.gradient, long_rows.softmax),
+}
+"""By the name that an operation's record gives."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayJob:
+    """The results of a block of rows, put where they belong."""
+
+    stream: Stream  #: logits, and the labels or the second array of the operation
+    sink: Sink  #: takes the results
+    operation: Operation
+    format: str  #: of the result
+    step: int = 1  #: how many rows are computed at once
+    holds: bool = False  #: whether there is memory for the rows of a block as they lie in the files, see `held_bytes`
+    variant: str | None = None  #: another formula than the accurate one
+    accumulation: Accumulation | None = None
+    options: TargetOptions = field(default_factory=TargetOptions)  #: weights, smoothing, ignored label
+    divisor: float = 1.0  #: of a gradient
 
     @cached_property
     def _xp(self) -> Arithmetic:
@@ -88,8 +89,9 @@ class ArrayJob:
     @property
     def is_fast(self) -> bool:
         """Whether the kernels compute it: the accurate formula, and of the gradients that of labels."""
-        plain = not (self.variant or self.accumulation)
-        return plain and not (self._is_gradient and (self.stream.has_soft_targets or self.options.label_smoothing))
+        plain = self.operation.kernel and not (self.variant or self.accumulation)
+        soft = self.stream.has_soft_targets or self.options.label_smoothing
+        return bool(plain) and not (self.operation.needs_targets and soft)
 
     @property
     def held_bytes(self) -> int:
@@ -104,9 +106,7 @@ class ArrayJob:
         return sum((self._compute(step, held, workspace) for step in block.steps(self.step)), Noticings())
 
     def _compute(self, block: Block, held: Block | None, workspace: Workspace) -> Noticings:
-        labels = None
-        if self._is_gradient:
-            labels = self.stream.read_labels(block, self.options.ignore_index, workspace)
+        labels = self._second(block, workspace)
         if self.is_fast and self.stream.classes > PIECE:
             found = (
                 self._long(block.start + row, None if labels is None else labels[row : row + 1], held, workspace)
@@ -115,11 +115,20 @@ class ArrayJob:
             return sum(found, Noticings())
         x = self.stream.logits.read(block.start, block.stop, workspace, until=None if held is None else held.stop)
         noticed = Noticings(
-            odd_targets(labels, block.start) if labels is not None and labels.ndim == 2 else Noticed(),
+            odd_targets(labels, block.start) if self.operation.needs_targets and labels.ndim == 2 else Noticed(),
             inexact_integers(x, block.start),
         )
         (self._fast if self.is_fast else self._by_variant)(block, x, labels, held, workspace)
         return noticed
+
+    def _second(self, block: Block, workspace: Workspace) -> Any:
+        """Read the labels of a block, or the array (n, K) that the operation takes; None for none."""
+        if self.operation.needs_targets:
+            return self.stream.read_labels(block, self.options.ignore_index, workspace)
+        if self.operation.second is Second.NONE or self.stream.labels is None:
+            return None
+        # What lies in the workspace is overwritten by the next reading.
+        return self.stream.labels.read(block.start, block.stop, workspace).copy()
 
     def _fast(self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace) -> None:
         dtype = self._xp.format.dtype
@@ -130,14 +139,10 @@ class ArrayJob:
             self.sink.put(block.start, values, workspace, within=held)
             return
         out = self.sink.room(block.start, block.stop, workspace, dtype=dtype)
-        if self.operation is Operation.SOFTMAX:
-            kernels.softmax(x, out, workspace)
-        elif self.operation is Operation.LOG_SOFTMAX:
-            kernels.log_softmax(x, out, workspace)
-        else:
-            assert labels is not None
-            chosen, weights = self._weighted(labels)
-            kernels.gradient(x, chosen, weights, self.divisor, out, workspace)
+        kernel = KERNELS[self.operation.kernel].block
+        assert kernel is not None, "one number a row comes from the odds"
+        chosen, weights = (None, None) if labels is None else self._weighted(labels)
+        kernel(x, chosen, weights, self.divisor, out, workspace)
         self.sink.put(block.start, out, workspace, within=held)
 
     def _weighted(self, labels: Array) -> tuple[Array, Array]:
@@ -169,17 +174,16 @@ class ArrayJob:
             self.sink.put(row, xp.narrow(logsumexp_from(odds))[:, None], workspace, within=held)
             return Noticings(inexact=inexact)
         chosen, weight = (None, np.ones(1)) if labels is None else self._weighted(labels)
+        kernel = KERNELS[self.operation.kernel].piece
+        assert kernel is not None, "one number a row comes from the odds"
         for first in range(0, self.stream.classes, PIECE):
             last = min(first + PIECE, self.stream.classes)
             out = self.sink.room(row, row + 1, workspace, first=first, last=last, dtype=xp.format.dtype)
             x = read(first, last)
-            if self.operation is Operation.LOG_SOFTMAX:
-                long_rows.log_softmax(x, odds, out, workspace)
-            else:
-                long_rows.softmax(x, odds, weight, self.divisor, out, workspace)
-                if chosen is not None and first <= chosen[0] < last:
-                    at_label = long_rows.gradient_at_label(read, int(chosen[0]), odds, weight, self.divisor, workspace)
-                    out[0, chosen[0] - first] = xp.narrow(at_label)[0, 0]
+            kernel(x, odds, weight, self.divisor, out, workspace)
+            if chosen is not None and first <= chosen[0] < last:
+                at_label = long_rows.gradient_at_label(read, int(chosen[0]), odds, weight, self.divisor, workspace)
+                out[0, chosen[0] - first] = xp.narrow(at_label)[0, 0]
             self.sink.put(row, out, workspace, first=first, within=held)
         return Noticings(inexact=inexact)
 
@@ -187,16 +191,18 @@ class ArrayJob:
         self, block: Block, x: Array, labels: Array | None, held: Block | None, workspace: Workspace
     ) -> None:
         xp, formula = self._xp, self._formula
-        if labels is None:
-            values = evaluate(formula, xp.array(x), xp)
+        # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
+        given = xp if self.variant or self.accumulation else xp.wider
+        if not self.operation.needs_targets:
+            second = second_of(self.operation, labels, given, self.divisor)
+            values = evaluate(formula, xp.array(x), xp, second)
         else:
+            assert labels is not None
             keep = np.flatnonzero(kept_rows(labels, self.options.ignore_index))
             values = np.zeros(x.shape, dtype=xp.format.dtype)
             if len(keep) and self.divisor == 0:
                 values[keep] = np.nan
             elif len(keep):
-                # Targets are no part of the logits' format, unless a formula is asked for as it is written.
-                given = xp if self.variant or self.accumulation else xp.wider
                 targets = targets_of(labels[keep], x.shape[1], self.options, given, self.divisor)
                 values[keep] = evaluate(formula, xp.array(x[keep]), xp, targets)
         self.sink.put(block.start, values.reshape(block.rows, -1), workspace, within=held)

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from stablemax.formats import Format, format_of, get_format
 from stablemax.inputs.noticed import inexact_notes, soft_target_notes
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.wording import size_of
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
+from stablemax.operations.variant import Variant, default_id
 from stablemax.output import whole_file
 from stablemax.reduction import ExactSum
-from stablemax.registry import Variant, default_id
 from stablemax.sinks import MemorySink, file_sink, npy_sink
 from stablemax.streaming import ROW_CELLS, STEP_CELLS, Resources, for_engine, plan, total_of
-from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights
-from stablemax.vocabulary import Accumulation, Operation, Reduction
+from stablemax.vocabulary import Accumulation, Reduction
 from stablemax.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from stablemax.formats import Array
     from stablemax.inputs.stream import Stream
+    from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
 
     Run = Callable[[Sink], tuple[str, ...]]
@@ -44,20 +46,13 @@ HELD_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class How:
-    """How to compute, where not in the default way.
+    """How to compute, where not in the default way."""
 
-    Parameters
-    ----------
-    variant : Variant, optional
-        By default `wide`, in float64 the accurate variant.
-    format : Format, optional
-        By default the input's own, float64 for integers.
-    accumulation : Accumulation, optional
-        By default what an ordinary kernel of the format does.
-    """
-
+    #: By default `wide`, in float64 the accurate variant.
     variant: Variant | None = None
+    #: By default the input's own, float64 for integers.
     format: Format | None = None
+    #: By default what an ordinary kernel of the format does.
     accumulation: Accumulation | None = None
 
     def result_format(self, stream: Stream) -> Format:
@@ -70,45 +65,9 @@ def shape_of_result(operation: Operation, stream: Stream) -> tuple[tuple[int, ..
     return (stream.others, None) if operation.per_row else (stream.shape, stream.axis)
 
 
-def array_of(
-    operation: Operation,
-    stream: Stream,
-    how: How | None = None,
-    *,
-    resources: Resources | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Array:
-    """Compute softmax, log-softmax or log-sum-exp of an input, in the layout of its logits."""
-    return in_memory(
-        operation,
-        stream,
-        how,
-        lambda sink: compute(operation, stream, sink, how, resources=resources, progress=progress),
-    )
-
-
-def gradient_of(
-    stream: Stream,
-    how: How | None = None,
-    *,
-    reduction: Reduction = Reduction.MEAN,
-    options: TargetOptions | None = None,
-    resources: Resources | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Array:
-    """Compute the gradient of the cross-entropy with respect to the logits, in their layout.
-
-    The rows that are ignored have gradient 0. With ``reduction="none"`` each row holds the gradient
-    of its own loss.
-    """
-    return in_memory(
-        Operation.CROSS_ENTROPY_GRAD,
-        stream,
-        how,
-        lambda sink: compute_gradient(
-            stream, sink, how, reduction=reduction, options=options, resources=resources, progress=progress
-        ),
-    )
+def array_of(operation: Operation, stream: Stream, how: How | None = None, **chosen: Any) -> Array:
+    """Compute an operation of an input, in the layout of its logits; `chosen` as for `compute`."""
+    return in_memory(operation, stream, how, lambda sink: compute(operation, stream, sink, how, **chosen))
 
 
 def in_memory(operation: Operation, stream: Stream, how: How | None, run: Run) -> Array:
@@ -125,11 +84,6 @@ def result_in_npy(
     """Run a computation into a .npy file, which is there whole or not at all.
 
     Formats that NumPy lacks are written as float32, which holds every number of theirs.
-
-    Raises
-    ------
-    StablemaxError
-        If the file cannot be written, or the disk has no room for it.
     """
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
@@ -142,13 +96,7 @@ def result_in_npy(
 def result_of(
     operation: Operation, stream: Stream, how: How, run: Run, resources: Resources
 ) -> Iterator[tuple[StoredArray, tuple[str, ...]]]:
-    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large.
-
-    Yields
-    ------
-    tuple of (StoredArray, tuple of str)
-        The result, and what was noticed. The file goes away in the end.
-    """
+    """Run a computation for a result that is written as text: in memory, or a temporary file if it is large."""
     shape, axis = shape_of_result(operation, stream)
     fmt = how.result_format(stream)
     size = math.prod(shape) * fmt.stored_dtype.itemsize
@@ -182,17 +130,24 @@ def compute(
     sink: Sink,
     how: How | None = None,
     *,
+    reduction: Reduction = Reduction.MEAN,
+    options: TargetOptions | None = None,
     resources: Resources | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[str, ...]:
-    """Compute softmax, log-softmax or log-sum-exp of an input into a sink.
+    """Compute an operation of an input into a sink, and return what was noticed in the numbers, a sentence each.
 
-    Returns
-    -------
-    tuple of str
-        What was noticed in the numbers, a sentence each.
+    The gradient of a loss is that of the mean, the sum, or (none) of each row's own; ignored rows have 0.
     """
-    how = how or How()
+    how, options = how or How(), options or TargetOptions()
+    if operation.needs_targets:
+        if stream.labels is None:
+            raise StablemaxError(
+                "a gradient needs labels", "give a file of labels, or name a column with --label-column"
+            )
+        check_options(options, stream.classes)
+    elif operation.second is not Second.NONE and not stream.has_soft_targets:
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", "one number for each logit")
     job = ArrayJob(
         stream,
         sink,
@@ -200,42 +155,16 @@ def compute(
         how.result_format(stream).name,
         variant=None if how.variant is None else how.variant.id,
         accumulation=how.accumulation,
-    )
-    return _run(job, how, resources or Resources(), progress)
-
-
-def compute_gradient(
-    stream: Stream,
-    sink: Sink,
-    how: How | None = None,
-    *,
-    reduction: Reduction = Reduction.MEAN,
-    options: TargetOptions | None = None,
-    resources: Resources | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> tuple[str, ...]:
-    """Compute the gradient of the cross-entropy into a sink; see `gradient_of`."""
-    how, options = how or How(), options or TargetOptions()
-    if stream.labels is None:
-        raise StablemaxError("a gradient needs labels", "give a file of labels, or name a column with --label-column")
-    check_options(options, stream.classes)
-    job = ArrayJob(
-        stream,
-        sink,
-        Operation.CROSS_ENTROPY_GRAD,
-        how.result_format(stream).name,
-        variant=None if how.variant is None else how.variant.id,
-        accumulation=how.accumulation,
         options=options,
-        divisor=_divisor(stream, options) if reduction is Reduction.MEAN else 1.0,
+        divisor=_divisor(operation, stream, options) if operation.of_losses and reduction is Reduction.MEAN else 1.0,
     )
     return _run(job, how, resources or Resources(), progress)
 
 
-def _divisor(stream: Stream, options: TargetOptions) -> float:
+def _divisor(operation: Operation, stream: Stream, options: TargetOptions) -> float:
     """Return what the gradient of the mean is divided by: one look at the labels beforehand."""
     if stream.has_soft_targets:
-        return float(stream.rows)
+        return float(operation.loss_count(stream.rows, stream.classes))
     total = ExactSum()
     with Workspace() as workspace:
         for block in blocks_of(stream.rows, STEP_CELLS // ROW_CELLS):

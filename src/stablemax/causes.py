@@ -80,45 +80,26 @@ class Witness(Arithmetic):
 
 @dataclass(frozen=True)
 class BadCell:
-    """A cell that went bad, and what a `Witness` saw on its row.
+    """A cell that went bad, and what a `Witness` saw on its row."""
 
-    Parameters
-    ----------
-    outcome : Outcome
-        What became of it.
-    events : tuple of Event
-        In order.
-    format : Format
-        For the thresholds of exp.
-    columns : tuple of int
-        The cell's class and its row's label, as far as there are such.
-    logits : ndarray (K,)
-        The row, in float64, before it was rounded to the format.
-    weakness : str
-        The variant's own reason for a finite but wrong result.
-    tiny : bool
-        True where the right result lies below the smallest normal number.
-    """
-
+    #: What became of it.
     outcome: Outcome
+    #: In order.
     events: tuple[Event, ...]
+    #: For the thresholds of exp.
     format: Format
+    #: The cell's class and its row's label, as far as there are such.
     columns: tuple[int, ...]
+    #: The row, in float64, before it was rounded to the format.
     logits: Array
+    #: The variant's own reason for a finite but wrong result.
     weakness: str
+    #: True where the right result lies below the smallest normal number.
     tiny: bool
 
 
 def describe(cell: BadCell) -> tuple[str, int]:
-    """Put the cause of a bad cell into words.
-
-    Returns
-    -------
-    words : str
-        The cause.
-    column : int
-        The first class at which it happened; where it happened to the whole row, the largest logit's.
-    """
+    """Put the cause of a bad cell into words."""
     row = np.where(np.isnan(cell.logits), -np.inf, cell.logits)
     at = cell.columns[0] if cell.columns else int(np.argmax(row))
     if cell.outcome is Outcome.UNDEFINED:

@@ -13,19 +13,22 @@ from stablemax.errors import StablemaxError
 from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.limits import check_judge, check_max_ulp, check_range
-from stablemax.registry import Variant, matches, matching
+from stablemax.operations import default_operations
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import kept_rows
+from stablemax.operations.variant import Variant, matches, matching
 from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Shared, case_of, setting_of
-from stablemax.target_options import kept_rows
 from stablemax.verdicts import LIBRARY_SUMS, variant_verdict
-from stablemax.vocabulary import Accumulation, Operation, Reduction, Upstream
+from stablemax.vocabulary import Accumulation, Reduction, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.inputs.hazards import Hazard
     from stablemax.inputs.problem import Problem
+    from stablemax.operations.operation import Operation
     from stablemax.peers.backend import Backend
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
@@ -33,50 +36,33 @@ DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to run and how to judge it.
+    """What to run and how to judge it."""
 
-    Parameters
-    ----------
-    formats : tuple of Format
-        Columns of the tables.
-    operations : tuple of Operation
-        Empty for all that the input allows.
-    patterns : tuple of str
-        Globs of variant names or ids; empty for all.
-    accumulation : Accumulation, optional
-        How sums are added; each format's ordinary kernel when not given.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    judge : int, optional
-        How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
-    reduction : Reduction
-        Mean or sum: what the gradient is the gradient of.
-    show_values : int
-        How many rows of each output to keep.
-    ignore_index : int or None
-        Rows with this label are left out of the cross-entropies.
-    upstream : Upstream
-        Upstream gradient of the vector-Jacobian product.
-    upstream_seed : int
-        Of a normal upstream gradient.
-    built_ins : tuple of Variant
-        Of other libraries; added to ours, and chosen among where a pattern names one of them.
-    backend : Backend, optional
-        What our variants run on; NumPy when not given.
-    """
-
+    #: Columns of the tables.
     formats: tuple[Format, ...] = DEFAULT_FORMATS
+    #: Empty for all that the input allows.
     operations: tuple[Operation, ...] = ()
+    #: Globs of variant names or ids; empty for all.
     patterns: tuple[str, ...] = ()
+    #: How sums are added; each format's ordinary kernel when not given.
     accumulation: Accumulation | None = None
+    #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
+    #: How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
     judge: int | None = None
+    #: Mean or sum: what the gradient is the gradient of.
     reduction: Reduction = Reduction.MEAN
+    #: How many rows of each output to keep.
     show_values: int = 0
+    #: Rows with this label are left out of the cross-entropies.
     ignore_index: int | None = -100
+    #: Upstream gradient of the vector-Jacobian product.
     upstream: Upstream = Upstream.NORMAL
+    #: Of a normal upstream gradient.
     upstream_seed: int = 0
+    #: Of other libraries; added to ours, and chosen among where a pattern names one of them.
     built_ins: tuple[Variant, ...] = ()
+    #: What our variants run on; NumPy when not given.
     backend: Backend | None = None
 
     def __post_init__(self) -> None:
@@ -95,18 +81,13 @@ class CompareOptions:
         return (*matching(operation, self.patterns), *theirs)
 
     def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
-        """Return what to run, by operation.
-
-        Raises
-        ------
-        StablemaxError
-            If a pattern is given and nothing matches it.
-        """
+        """Return what to run, by operation."""
         found = {o: chosen for o in operations if (chosen := self.implementations(o))}
         every = [v for chosen in found.values() for v in chosen]
         if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
             raise StablemaxError(
-                f"no variant of {', '.join(operations)} matches {', '.join(self.patterns)}", "stablemax list variants"
+                f"no variant of {', '.join(map(str, operations))} matches {', '.join(self.patterns)}",
+                "stablemax list variants",
             )
         return found
 
@@ -135,24 +116,7 @@ def compare_problem(
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Comparison:
-    """Judge variants on a problem.
-
-    Parameters
-    ----------
-    problem : Problem
-        Logits, with labels for the cross-entropies.
-    options : CompareOptions, optional
-        What to run.
-    command : tuple of str
-        The arguments that name the input, for the line that reproduces the run.
-    progress : callable, optional
-        Called with (steps done, steps in all, what runs now).
-
-    Raises
-    ------
-    StablemaxError
-        If no variant matches, or an operation needs labels that are not there.
-    """
+    """Judge variants on a problem."""
     options = options or CompareOptions()
     rows = judged_rows(problem.logits, options.judge)
     notes = list(problem.notes)
@@ -177,31 +141,17 @@ def compare_hazard(
 ) -> Comparison:
     """Judge variants on a hazard, in each format on its own logits.
 
-    Parameters
-    ----------
-    hazard : Hazard
-        From the catalogue.
-    options, command, progress
-        As for `compare_problem`; `judge`, `upstream` and `ignore_index` are not looked at.
-
-    Raises
-    ------
-    StablemaxError
-        If no variant matches, or the hazard does not concern the operations asked for.
-
-    Examples
-    --------
     >>> from stablemax.inputs.hazards import HAZARDS
     >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
     >>> [v.variant for v in found.verdicts if v.worst == "ok"]
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    wanted = tuple(o for o in options.operations or tuple(Operation) if o in hazard.operations)
+    wanted = tuple(o for o in options.operations or default_operations() if o in hazard.operations)
     if not wanted:
         raise StablemaxError(
-            f"hazard {hazard.name} does not concern {', '.join(options.operations)}",
-            f"it concerns {', '.join(hazard.operations)}",
+            f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",
+            f"it concerns {', '.join(map(str, hazard.operations))}",
         )
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
     reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
@@ -251,7 +201,7 @@ def _reports(
                 )
                 advance(1, f"{variant.id} in {fmt.name}")
     return tuple(
-        OperationReport(operation.value, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
+        OperationReport(operation.name, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
         for operation, chosen in plan.items()
     )
 
@@ -283,7 +233,7 @@ def _comparison(
 
 def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
     logits = np.ascontiguousarray(problem.logits[rows])
-    wanted = options.operations or tuple(Operation)
+    wanted = options.operations or default_operations()
     cases: list[Case] = []
     notes: list[str] = []
     for operation in wanted:
@@ -309,18 +259,38 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
                 labels=problem.labels[rows[here]],
                 divisor=divisor,
             )
-        if operation.needs_upstream:
-            case = replace(case, upstream=_upstream(logits, options))
+        if operation.second in _SECONDS:
+            case = replace(case, array=_SECONDS[operation.second](logits, problem, rows, options))
+            if operation.of_losses and options.reduction is Reduction.MEAN:
+                case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")
     return cases, notes
 
 
-def _upstream(logits: Array, options: CompareOptions) -> Array:
+def _upstream(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
     if options.upstream is Upstream.MEAN:
         return np.full(logits.shape, 1.0 / logits.shape[-1])
     return np.asarray(np.random.default_rng(options.upstream_seed).standard_normal(logits.shape))
+
+
+def _cell_targets(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
+    """The labels as targets of their cells; without labels 1 in the first class."""
+    labels = np.zeros(len(rows), dtype=np.int64) if problem.labels is None else problem.labels[rows]
+    return labels if labels.ndim == 2 else np.asarray(np.arange(logits.shape[-1]) == labels[:, None], dtype=np.float64)
+
+
+def _reversed_logits(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
+    return logits[:, ::-1]
+
+
+# What an operation takes beside logits and labels, where the input holds nothing of the kind.
+_SECONDS: dict[Second, Callable[[Array, Problem, Array, CompareOptions], Array]] = {
+    Second.UPSTREAM: _upstream,
+    Second.CELL_TARGETS: _cell_targets,
+    Second.LOGITS: _reversed_logits,
+}
 
 
 def _summary(problem: Problem, rows: Array) -> InputSummary:

@@ -190,6 +190,36 @@ class Truth:
     def _exponents(self) -> dict[str, Array]:
         return {}
 
+    def mapped(self, change: Callable[[Array], Array]) -> Truth:
+        """Return the same of every array."""
+        return Truth(change(self.nearest), change(self.residual_ulp), change(self.rounded))
+
+    def put(self, index: Array, part: Truth) -> None:
+        """Write the truth about some rows."""
+        self.nearest[index], self.residual_ulp[index], self.rounded[index] = (
+            part.nearest,
+            part.residual_ulp,
+            part.rounded,
+        )
+
+    def replaced(self, where: Array, value: Any) -> Truth:
+        """Return it with a number of the format, or another truth of the same shape, in some rows or cells."""
+        where = where if where.ndim == self.nearest.ndim else where[:, None]
+        other = value if isinstance(value, Truth) else Truth(value, np.zeros_like(self.nearest), value)
+        return Truth(
+            np.where(where, other.nearest, self.nearest),
+            np.where(where, other.residual_ulp, self.residual_ulp),
+            np.where(where, other.rounded, self.rounded),
+        )
+
+    def spread(self, columns: Array, shape: tuple[int, ...], limit: float) -> Truth:
+        """Return it with its cells in some columns, and the limit in the others."""
+        spread = Truth(np.full(shape, limit), np.zeros(shape), np.full(shape, limit))
+        spread.nearest[:, columns] = self.nearest
+        spread.residual_ulp[:, columns] = self.residual_ulp
+        spread.rounded[:, columns] = self.rounded
+        return spread
+
     def ulp_exponent(self, fmt: Format) -> Array:
         """Exponents of the format's spacing at the exact values; all variants are measured by the same."""
         if fmt.name not in self._exponents:

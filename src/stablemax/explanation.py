@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.citations import CITATIONS
 from stablemax.formats import FLOAT32, Array
-from stablemax.inputs.hazards import HAZARDS, PROMISED, Hazard, HazardCase
+from stablemax.inputs.hazards import HAZARDS, PROMISED, Hazard
 from stablemax.measure import CODES, exact_result, judge
-from stablemax.registry import Variant, evaluate
+from stablemax.operations.citations import CITATIONS
+from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
-from stablemax.targets import LabelTargets, Targets
-
-if TYPE_CHECKING:
-    from stablemax.vocabulary import Operation
-
+from stablemax.settings import case_of
 
 _WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
@@ -25,16 +19,8 @@ _WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 def explanation_of(variant: Variant) -> Explanation:
     """Explain a variant.
 
-    Parameters
-    ----------
-    variant : Variant
-        What to explain.
-
-    Returns
-    -------
-    Explanation
-        Everything its declaration says, with an example in float32 on the first condition that it
-        does not survive, or on large logits if it survives all.
+    The example is in float32, on the first promised condition that it does not survive, or on large logits
+    if it survives all.
     """
     reasoning = variant.reasoning
     survivable = (name for name in variant.promises if name not in _WITHOUT_VALUE)
@@ -63,7 +49,7 @@ def example(variant: Variant, hazard: Hazard) -> Example:
     xp = Arithmetic(FLOAT32)
     case = hazard.case(FLOAT32)
     x = xp.array(case.logits)
-    second = _second(variant.operation, case, xp)
+    second = case_of(case, variant.operation).second(xp)
     output = evaluate(variant, x, xp, second)
     exact = exact_result(variant.operation, x, second, FLOAT32)
     judged = judge(output, exact, FLOAT32)
@@ -84,9 +70,3 @@ def example(variant: Variant, hazard: Hazard) -> Example:
 
 def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in values.tolist())
-
-
-def _second(operation: Operation, case: HazardCase, xp: Arithmetic) -> Targets | Array | None:
-    if operation.needs_targets:
-        return LabelTargets(case.labels, None, float(len(case.labels)))
-    return xp.array(case.upstream) if operation.needs_upstream else None

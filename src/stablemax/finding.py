@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.formats import FORMATS
+from stablemax.operations import NAMES
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def is_built_in(name: str) -> bool:
     >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
     (True, False)
     """
-    return name.partition("/")[0] not in set(Operation)
+    return name.partition("/")[0] not in NAMES
 
 
 def league_finding(standouts: tuple[Standout, ...]) -> str:

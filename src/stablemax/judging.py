@@ -11,16 +11,18 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.limits import check_judge, check_max_ulp
-from stablemax.registry import get
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows
+from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Shared, setting_of
-from stablemax.target_options import TargetOptions, check_options, kept_rows
 from stablemax.verdicts import verdict_of
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 from stablemax.wording import listed
 
 if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
     from stablemax.results import Verdict
 
 
@@ -30,38 +32,25 @@ class WrongShapeError(StablemaxError):
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """What an output is meant to be, and what it is held to.
+    """What an output is meant to be, and what it is held to."""
 
-    Parameters
-    ----------
-    operation : Operation
-        What was computed.
-    fmt : Format
-        The number format it was computed in; errors are told in its ulps.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    allow : tuple of str
-        Outcomes that do not count.
-    reduction : Reduction
-        What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
-    ignore_index : int or None
-        Rows with this label do not count; their output is not looked at.
-    judge : int, optional
-        How many rows to judge; None for as many as 2**18 cells hold.
-    targets : TargetOptions, optional
-        Class weights and label smoothing.
-    round_logits : Format, optional
-        The format that the program rounded the logits to first; as they are stored when not given.
-    """
-
+    #: What was computed.
     operation: Operation
+    #: The number format it was computed in; errors are told in its ulps.
     fmt: Format
+    #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
+    #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
+    #: What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
     reduction: Reduction = Reduction.MEAN
+    #: Rows with this label do not count; their output is not looked at.
     ignore_index: int | None = -100
+    #: How many rows to judge; None for as many as 2**18 cells hold.
     judge: int | None = None
+    #: Class weights and label smoothing.
     targets: TargetOptions | None = None
+    #: The format that the program rounded the logits to first; as they are stored when not given.
     round_logits: Format | None = None
 
     def __post_init__(self) -> None:
@@ -79,10 +68,6 @@ class JudgeOptions:
         return self.round_logits or format_of(logits.dtype)
 
 
-_REFERENCES = {Operation.SOFTMAX: "softmax/shifted", Operation.LOGSUMEXP: "logsumexp/shifted"}
-"""Formulas with an a-priori bound that any good kernel should keep."""
-
-
 def judge_output(
     output: Array,
     logits: Array,
@@ -94,46 +79,24 @@ def judge_output(
     command: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> JudgeReport:
-    """Judge an output.
-
-    Parameters
-    ----------
-    output : ndarray (N, K), (N,), (N, 1) or ()
-        One number for a cross-entropy of several rows is their mean.
-    logits : ndarray (N, K)
-        What it was computed from.
-    labels : ndarray of int64 (N,) or float (N, K), optional
-        Of a cross-entropy or its gradient.
-    upstream : ndarray (N, K), optional
-        Of a vector-Jacobian product.
-    options : JudgeOptions
-        What it is meant to be.
-    names : tuple of str
-        What to call logits, output and labels.
-    command : tuple of str
-        The command that reproduces it.
-    notes : tuple of str
-        To pass on.
-
-    Raises
-    ------
-    StablemaxError
-        If the output has another shape than the operation's, or something is missing.
-    """
+    """Judge an output."""
     operation = options.operation
     if operation.needs_targets and labels is None:
         raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
-    if operation.needs_upstream and upstream is None:
-        raise StablemaxError(f"{operation} needs its upstream gradient", "give it with --upstream FILE")
+    if operation.second is Second.CELL_TARGETS:
+        upstream = _cell_targets(labels, logits.shape[-1])
+    if operation.second not in (Second.NONE, Second.LABELS) and upstream is None:
+        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
+        raise StablemaxError(f"{operation} needs its {operation.second.value}", hint)
     rows, classes = logits.shape
     if upstream is not None and upstream.shape != logits.shape:
         raise StablemaxError(
-            f"the upstream gradient: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            f"the {operation.second.value}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
             "one number for each logit",
         )
     if operation.needs_targets and options.targets is not None:
         check_options(options.targets, classes)
-    reduced = operation is Operation.CROSS_ENTROPY and output.size == 1 and (rows > 1 or output.ndim == 0)
+    reduced = operation.is_reduced(output.shape, logits.shape)
     _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
     kept = np.ones(rows, dtype=bool)
@@ -148,8 +111,8 @@ def judge_output(
         chosen,
         np.ascontiguousarray(logits[chosen]),
         labels=labels[chosen] if operation.needs_targets and labels is not None else None,
-        upstream=upstream[chosen] if upstream is not None else None,
-        divisor=float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0,
+        array=upstream[chosen] if upstream is not None else None,
+        divisor=float(operation.loss_count(int(kept.sum()), classes)) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
         summed=options.reduction is Reduction.SUM,
@@ -157,7 +120,7 @@ def judge_output(
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
     part = output.astype(np.float64)
     part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
-    reference = get(_REFERENCES.get(operation, operation.accurate_variant))
+    reference = get(f"{operation}/{operation.reference or operation.best}")
     verdict = verdict_of(
         part,
         setting,
@@ -178,7 +141,7 @@ def judge_output(
     if reduced and failing and rows > 1 and _is_sum(float(part), float(setting.exact.truth.nearest[0, 0]), case):
         told.append("it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     return JudgeReport(
-        operation=operation.value,
+        operation=operation.name,
         output=names[1],
         input=_summary(logits, chosen, names),
         verdict=verdict,
@@ -189,6 +152,13 @@ def judge_output(
         command=command,
         notes=tuple(told),
     )
+
+
+def _cell_targets(labels: Array | None, classes: int) -> Array | None:
+    """Return targets of cells, or of labels those of a single class."""
+    if labels is None or labels.ndim == 2:
+        return labels
+    return np.asarray(np.arange(classes) == labels[:, None], dtype=np.float64)
 
 
 def _is_sum(value: float, mean: float, case: Case) -> bool:

@@ -10,15 +10,16 @@ from stablemax.comparison import CompareOptions, hazard_case
 from stablemax.errors import StablemaxError, shown
 from stablemax.finding import few, league_finding, refusals
 from stablemax.inputs.hazards import HAZARDS, Hazard
+from stablemax.operations import default_operations
 from stablemax.results import League, Outcome, Standout, Verdict
 from stablemax.settings import Shared, setting_of
 from stablemax.verdicts import variant_verdict
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
 
 OWN = ("naive", "shifted", "closed-form", "compensated", "centred", "wide")
 """Our variants that take part unless others are named: two for scale, and the accurate ones."""
@@ -81,7 +82,7 @@ def league(
     options = options or CompareOptions()
     hazards = tuple(HAZARDS.values()) if hazards is None else tuple(hazards)
     chosen = options if options.patterns else replace(options, patterns=OWN)
-    plan = chosen.plan(options.operations or tuple(Operation))
+    plan = chosen.plan(options.operations or default_operations())
     verdicts: dict[tuple[str, str], dict[str, Verdict]] = {
         (v.id, f.name): {} for implementations in plan.values() for v in implementations for f in options.formats
     }
@@ -144,7 +145,7 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
     ran = {hazard: v for hazard, v in verdicts.items() if v.worst is not None}
     if not ran:
         why = next((v.skipped for v in verdicts.values()), "is concerned by none of these hazards")
-        return Standout(operation.value, variant.id, fmt, None, skipped=why)
+        return Standout(operation.name, variant.id, fmt, None, skipped=why)
     outcomes = {o: tuple(h for h, v in ran.items() if o in v.shares) for o in Outcome}
     outcomes = {o: names for o, names in outcomes.items() if names}
     failures = [o for o in outcomes if o.is_failure]
@@ -159,7 +160,7 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
     elif failures:
         hazard = outcomes[worst][0]  # the first of the catalogue is the simplest
     return Standout(
-        operation.value,
+        operation.name,
         variant.id,
         fmt,
         worst,

@@ -14,12 +14,13 @@ from stablemax.formats import FLOAT64, Array, Format, get_format
 from stablemax.inputs.noticed import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.kernels import long_rows
 from stablemax.kernels import rows as kernels
+from stablemax.operations import get_operation
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights, targets_of
+from stablemax.operations.variant import Variant, default_id, default_variant, evaluate, get
 from stablemax.reduction import ExactSum, rounded
-from stablemax.registry import Variant, default_id, default_variant, evaluate, get
 from stablemax.results import LossResult
 from stablemax.streaming import STEPS, Resources, for_engine, plan, total_of
-from stablemax.target_options import TargetOptions, check_options, kept_rows, row_weights, targets_of
-from stablemax.vocabulary import Accumulation, Operation, Reduction
+from stablemax.vocabulary import Accumulation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,31 +36,22 @@ BYTES_PER_ROW = 128
 
 @dataclass(frozen=True)
 class LossPart:
-    """What a block of rows adds to a loss; parts merge in any order to the same bits.
+    """What a block of rows adds to a loss; parts merge in any order to the same bits."""
 
-    Attributes
-    ----------
-    losses : ExactSum
-        Of the rows that count, multiplied by their weights.
-    weights : ExactSum
-        Of the rows that count; their number where there are no weights.
-    rows : int
-        All rows, those that are ignored included.
-    first_bad : (int, str) or None
-        First row whose loss is not finite, and why in words.
-    odd, inexact : Noticed
-        Soft targets that do not sum to 1, integers that float64 cannot hold.
-    values : tuple of (ndarray, ndarray or None)
-        Losses, with 0 where ignored, and which rows count; only where every row is asked for. In the
-        order of the blocks.
-    """
-
+    #: Of the rows that count, multiplied by their weights.
     losses: ExactSum = field(default_factory=ExactSum)
+    #: Of the rows that count; their number where there are no weights.
     weights: ExactSum = field(default_factory=ExactSum)
+    #: All rows, those that are ignored included.
     rows: int = 0
+    #: First row whose loss is not finite, and why in words.
     first_bad: tuple[int, str] | None = None
+    #: Soft targets that do not sum to 1, integers that float64 cannot hold.
     odd: Noticed = field(default_factory=Noticed)
+    #: Soft targets that do not sum to 1, integers that float64 cannot hold.
     inexact: Noticed = field(default_factory=Noticed)
+    #: Losses, with 0 where ignored, and which rows count; only where every row is asked for. In the order of the
+    #: blocks.
     values: tuple[tuple[Array, Array], ...] = ()
 
     def __add__(self, other: LossPart) -> LossPart:
@@ -77,30 +69,21 @@ class LossPart:
 
 @dataclass(frozen=True, eq=False)
 class LossJob:
-    """The losses of a block of rows.
+    """The losses of a block of rows."""
 
-    Attributes
-    ----------
-    stream : Stream
-        Logits and labels.
-    options : TargetOptions
-        Weights, smoothing, ignored label.
-    step : int
-        How many rows are computed at once.
-    variant, format : str or None
-        Another formula than the accurate one, another format than float64.
-    accumulation : Accumulation or None
-        How sums are added.
-    keeps_rows : bool
-        Whether every row's loss is wanted.
-    """
-
+    #: Logits and labels.
     stream: Stream
+    #: Weights, smoothing, ignored label.
     options: TargetOptions
+    #: How many rows are computed at once.
     step: int = 1
+    #: Another formula than the accurate one, another format than float64.
     variant: str | None = None
+    #: Another formula than the accurate one, another format than float64.
     format: str | None = None
+    #: How sums are added.
     accumulation: Accumulation | None = None
+    #: Whether every row's loss is wanted.
     keeps_rows: bool = False
 
     def __call__(self, block: Block, workspace: Workspace) -> LossPart:
@@ -171,7 +154,7 @@ class LossJob:
         return inexact_integers(x, step.start)
 
     def _formula(self, fmt: Format) -> Variant:
-        return get(self.variant) if self.variant else default_variant(Operation.CROSS_ENTROPY, fmt)
+        return get(self.variant) if self.variant else default_variant(get_operation("cross_entropy"), fmt)
 
     def _why(
         self, block: Block, losses: Array, labels: Array, bad: int, workspace: Workspace
@@ -225,44 +208,13 @@ def cross_entropy_of(
     resources: Resources | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> LossResult:
-    """Compute the loss of an input.
-
-    Parameters
-    ----------
-    stream : Stream
-        Logits (N, K) and labels.
-    reduction : Reduction
-        Mean over the rows that count (weighted by their labels' weights), their sum, or each row.
-    options : TargetOptions, optional
-        Weights, smoothing, ignored label.
-    variant : Variant, optional
-        Another formula than the accurate one.
-    fmt : Format, optional
-        A format to compute in, its sums and its mean included. Without it everything is computed in
-        float64, and the sum over the rows is exact and rounded once.
-    accumulation : Accumulation, optional
-        How sums are added; the format's ordinary kernel when not given.
-    resources : Resources, optional
-        Threads, memory and engine. They change no bit of the result.
-    progress : callable, optional
-        Called with (bytes done, bytes in all, what runs).
-
-    Returns
-    -------
-    LossResult
-        The value, and the first row that is not finite.
-
-    Raises
-    ------
-    StablemaxError
-        If there are no labels or the options do not fit.
-    """
+    """Compute the loss of an input."""
     options, resources = options or TargetOptions(), resources or Resources()
     if stream.labels is None:
         raise StablemaxError("a loss needs labels", "give a file of labels, or name a column with --label-column")
     check_options(options, stream.classes)
     xp = Arithmetic(fmt or FLOAT64, accumulation)
-    formula = default_id(Operation.CROSS_ENTROPY, xp.format) if variant is None else variant.id
+    formula = default_id(get_operation("cross_entropy"), xp.format) if variant is None else variant.id
     # A sum in a format depends on the order of the rows, so that all of them are needed at once.
     keeps_rows = reduction is Reduction.NONE or fmt is not None
     check_rows_fit(stream.rows, keeps_rows=keeps_rows, resources=resources)

@@ -18,20 +18,6 @@ _CELLS_PER_READ = 1 << 20
 def judged_rows(logits: Array, limit: int | None) -> Array:
     """Choose rows evenly, with the first, the last and the extreme ones always in.
 
-    Parameters
-    ----------
-    logits : ndarray (N, K)
-        May be memory-mapped; read once where rows have to be chosen.
-    limit : int or None
-        How many rows, at least 1; None for as many as `MAX_JUDGED_CELLS` allows.
-
-    Returns
-    -------
-    ndarray of int
-        Rows in ascending order; more than `limit` only where the extreme rows alone are.
-
-    Examples
-    --------
     >>> judged_rows(np.arange(20.0).reshape(10, 2), 4).tolist()
     [0, 3, 6, 9]
     """

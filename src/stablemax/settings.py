@@ -12,55 +12,42 @@ import numpy as np
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.exact import Balls, Truth
-from stablemax.formats import FLOAT64, Array, Format
+from stablemax.formats import FLOAT64
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import ExactResult, exact_result
+from stablemax.operations.targets import (
+    LabelTargets,
+    SoftTargets,
+    TargetOptions,
+    kept_rows,
+    row_weights,
+    second_of,
+    targets_of,
+)
+from stablemax.operations.variant import evaluate, get
 from stablemax.reduction import exact_sum, rounded
-from stablemax.registry import Variant, evaluate, matching
-from stablemax.target_options import TargetOptions, kept_rows, row_weights, targets_of
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Accumulation, Operation
 
 if TYPE_CHECKING:
+    from stablemax.formats import Array, Format
     from stablemax.inputs.hazards import HazardCase
-    from stablemax.targets import Targets
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import Targets
+    from stablemax.vocabulary import Accumulation
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation's input, in float64 or as stored, before any format rounds it.
-
-    Parameters
-    ----------
-    operation : Operation
-        What is computed.
-    rows : ndarray of int (N,)
-        Where the rows come from in the user's input.
-    logits : ndarray (N, K)
-        Those of ignored rows too, where an implementation is to see them.
-    labels : ndarray of int64 (N,) or float64 (N, K), optional
-        Of a cross-entropy; -100 marks an ignored row, whose loss and gradient are 0.
-    upstream : ndarray (N, K), optional
-        Of a vector-Jacobian product.
-    divisor : float
-        What a gradient is divided by: N for that of a mean.
-    targets : TargetOptions
-        Class weights and label smoothing.
-    reduced : bool
-        True where the output is the mean of the losses, one number.
-    summed : bool
-        True where that number is their sum instead.
-    """
+    """One operation's input, in float64 or as stored, before any format rounds it."""
 
     operation: Operation
-    rows: Array
-    logits: Array
-    labels: Array | None = None
-    upstream: Array | None = None
-    divisor: float = 1.0
+    rows: Array  #: where the rows come from in the user's input, int (N,)
+    logits: Array  #: (N, K); those of ignored rows too, where an implementation is to see them
+    labels: Array | None = None  #: int64 (N,), or float64 (N, K); -100 marks a row whose loss and gradient are 0
+    array: Array | None = None  #: upstream gradient, targets of cells or second logits, (N, K)
+    divisor: float = 1.0  #: of a gradient: N for that of a mean
     targets: TargetOptions = field(default_factory=TargetOptions)
-    reduced: bool = False
-    summed: bool = False
+    reduced: bool = False  #: True where the output is the mean of the losses, one number
+    summed: bool = False  #: True where that number is their sum instead
 
     @functools.cached_property
     def kept(self) -> Array | None:
@@ -70,10 +57,10 @@ class Case:
         kept = kept_rows(self.labels, IGNORED)
         return None if kept.all() else kept
 
-    def second(self, xp: Any) -> Targets | Array | None:
+    def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
-            return None if self.upstream is None else xp.array(self.upstream)
+            return second_of(self.operation, self.array, xp, self.divisor)
         kept = self.labels if self.kept is None else self.labels[self.kept]
         targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
@@ -88,7 +75,8 @@ class Case:
         """What the mean of the losses divides their sum by: the rows that count, or their labels' weights."""
         if self.summed:
             return 1.0
-        assert self.labels is not None
+        if self.labels is None:
+            return float(self.operation.loss_count(*self.logits.shape))
         labels = self.labels if self.kept is None else self.labels[self.kept]
         weights = row_weights(labels, self.targets)
         return float(len(labels)) if weights is None else float(exact_sum(weights))
@@ -97,29 +85,19 @@ class Case:
 def case_of(hazard: HazardCase, operation: Operation) -> Case:
     """Turn a hazard's input into a case of an operation; a gradient is that of the mean.
 
-    Parameters
-    ----------
-    hazard : HazardCase
-        Logits, labels and upstream gradient for one format.
-    operation : Operation
-        What is computed.
-
-    Examples
-    --------
     >>> from stablemax.formats import FLOAT32
     >>> from stablemax.inputs.hazards import HAZARDS
-    >>> case_of(HAZARDS["two-rows"].case(FLOAT32), Operation.CROSS_ENTROPY_GRAD).divisor
+    >>> from stablemax.operations import get_operation
+    >>> case_of(HAZARDS["two-rows"].case(FLOAT32), get_operation("cross_entropy_grad")).divisor
     2.0
     """
-    case = Case(operation, np.arange(len(hazard.logits)), hazard.logits)
-    if operation.needs_upstream:
-        return replace(case, upstream=hazard.upstream)
-    if not operation.needs_targets:
-        return case
-    options = TargetOptions(hazard.weight, hazard.label_smoothing)
-    reduced = hazard.reduced and operation is Operation.CROSS_ENTROPY
-    case = replace(case, labels=hazard.labels, targets=options, reduced=reduced)
-    return replace(case, divisor=case.mean_divisor) if operation is Operation.CROSS_ENTROPY_GRAD else case
+    second = hazard.second(operation)
+    case = Case(operation, np.arange(len(hazard.logits)), hazard.logits, array=second)
+    if operation.needs_targets:
+        options = TargetOptions(hazard.weight, hazard.label_smoothing)
+        case = replace(case, labels=second, array=None, targets=options)
+    case = replace(case, reduced=hazard.reduced and operation.reduces)
+    return replace(case, divisor=case.mean_divisor) if operation.of_losses else case
 
 
 def _spread_targets(targets: Targets, labels: Array, kept: Array) -> Targets:
@@ -139,36 +117,20 @@ def spread(values: Array, kept: Array, fill: float) -> Array:
 
 @dataclass(frozen=True)
 class Setting:
-    """A case in one format: the rounded input and the truth about it.
-
-    Parameters
-    ----------
-    case : Case
-        The input.
-    xp : Arithmetic
-        The format, and how sums are added.
-    x : ndarray (N, K)
-        Logits in the format's dtype.
-    second : Targets or ndarray or None
-        Targets or upstream gradient, rounded too.
-    exact : ExactResult
-        The truth about the rows, or about their mean for a reduced case.
-    input_overflow : ndarray of bool (N,) or (1,)
-        Rows with a logit that the format cannot hold.
-    lse : ndarray (N, 1), optional
-        Log-sum-exps, for the bounds.
-    mean : Truth, optional
-        Exact mean of the losses.
-    """
+    """A case in one format: the rounded input and the truth about it."""
 
     case: Case
-    xp: Arithmetic
-    x: Array
-    second: Targets | Array | None
-    exact: ExactResult
-    input_overflow: Array
-    lse: Array | None = None
-    mean: Truth | None = None
+    xp: Arithmetic  #: the format, and how sums are added
+    x: Array  #: logits (N, K) in the format's dtype
+    second: Any  #: the second argument, rounded too
+    exact: ExactResult  #: the truth about the rows, or about their mean for a reduced case
+    input_overflow: Array  #: where the format cannot hold a logit: rows (N,) or (1,), or cells of a cell-wise operation
+    mean: Truth | None = None  #: exact mean of the losses
+
+    @functools.cached_property
+    def lse(self) -> Array:
+        """Log-sum-exps (N, 1), for the bounds: only their size enters, for which float64 is plenty."""
+        return evaluate(get("logsumexp/compensated"), self.x.astype(np.float64), Arithmetic(FLOAT64))[:, None]
 
 
 class Shared:
@@ -191,14 +153,8 @@ class Shared:
 def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = None) -> Setting:
     """Round a case to a format and prove the truth about it.
 
-    Parameters
-    ----------
-    case : Case
-        The input.
-    shared : Shared
-        The format; one for all operations on the same logits saves their balls.
-    accumulation : Accumulation, optional
-        How sums are added; the format's ordinary kernel when not given.
+    One `shared` for all operations on the same logits saves their balls. Sums are added as the format's
+    ordinary kernel does where no accumulation is given.
     """
     fmt = shared.format
     xp = Arithmetic(fmt, accumulation)
@@ -210,22 +166,16 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
         beyond = np.isfinite(case.logits) & ~np.isfinite(rounded_x)
         # A format without infinities has no -inf either.
         beyond |= ~np.isnan(case.logits) & np.isnan(rounded_x)
-        overflow = np.asarray(beyond.any(axis=-1))
+        overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
     if case.kept is not None:
         overflow &= case.kept
     if case.reduced:
         return _reduced(Setting(case, xp, x, second, exact, overflow))
-    lse = None
-    if case.operation in (Operation.SOFTMAX, Operation.LOGSUMEXP):
-        lse = exact.truth.nearest
-        if case.operation is Operation.SOFTMAX:
-            # Only the size of y enters a bound: float64 is plenty.
-            lse = evaluate(_LSE(), rounded_x, Arithmetic(FLOAT64))[:, None]
     mean = None
-    if case.operation is Operation.CROSS_ENTROPY and case.mean_divisor and not _has_no_mean(exact, overflow):
+    if case.operation.reduces and case.mean_divisor and not _has_no_mean(exact, overflow):
         mean = _exact_mean(exact, fmt, case.mean_divisor)
-    return Setting(case, xp, x, second, exact, overflow, lse, mean)
+    return Setting(case, xp, x, second, exact, overflow, mean)
 
 
 def _exact_with_ignored(
@@ -238,10 +188,9 @@ def _exact_with_ignored(
     else:
         assert isinstance(second, (LabelTargets, SoftTargets))
         some = exact_result(case.operation, x[kept], second.rows(kept), fmt)
-        parts = (some.truth.nearest, some.truth.residual_ulp, some.truth.rounded)
-        truth = Truth(*(spread(part, kept, 0.0) for part in parts))
+        truth = some.truth.mapped(lambda part: spread(part, kept, 0.0))
         found = ExactResult(truth, spread(some.undefined, kept, fill=False))
-    if case.operation is Operation.CROSS_ENTROPY_GRAD and case.divisor == 0:
+    if case.operation.of_losses and case.divisor == 0:
         # The mean of no rows is 0/0, and so is its gradient.
         return ExactResult(found.truth, np.ones_like(found.undefined))
     return found
@@ -257,13 +206,8 @@ def _reduced(setting: Setting) -> Setting:
     mean = Truth(*(np.full((1, 1), np.inf), np.zeros((1, 1)), np.full((1, 1), np.inf)))
     if np.isfinite(exact.truth.nearest).all():
         mean = _exact_mean(exact, setting.xp.format, setting.case.mean_divisor)
-        mean = Truth(*(np.reshape(part, (1, 1)) for part in (mean.nearest, mean.residual_ulp, mean.rounded)))
+        mean = mean.mapped(lambda part: np.reshape(part, (1, 1)))
     return replace(setting, exact=ExactResult(mean, undefined), input_overflow=np.array([False]))
-
-
-@functools.cache
-def _LSE() -> Variant:  # noqa: N802 - stands for a constant that must not be looked up at import
-    return matching(Operation.LOGSUMEXP, ("compensated",))[0]
 
 
 def _has_no_mean(exact: ExactResult, input_overflow: Array) -> bool:

@@ -31,8 +31,9 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.formats import format_of, get_format
 from stablemax.inputs.problem import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
-from stablemax.target_options import TargetOptions
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.operations import get_operation
+from stablemax.operations.targets import TargetOptions
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +89,7 @@ def assert_stable(
     """
     __tracebackhide__ = True
     name = getattr(function, "__qualname__", type(function).__name__)
-    target = Target(name, None if operation is None else _operation(operation), backend, backward=backward)
+    target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
     number_formats = tuple(map(get_format, formats))
     options = CheckOptions(number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes), search=search)
     report = check_function(function, target, options)
@@ -171,7 +172,7 @@ def _judged(
 ) -> JudgeReport:
     """Judge an output; one row of logits is a batch of one."""
     __tracebackhide__ = True
-    operation = _operation(operation_name)
+    operation = get_operation(operation_name)
     x, out = as_array(logits), as_array(output)
     y, g = (None if v is None else as_array(v) for v in (labels, upstream))
     # A plain number has no format of its own: losses are logged as Python floats.
@@ -232,10 +233,3 @@ def _reduction(name: str) -> Reduction:
         return Reduction(name)
     except ValueError:
         raise StablemaxError(f"there is no reduction {shown(name)!r}", f"one of: {', '.join(Reduction)}") from None
-
-
-def _operation(name: str) -> Operation:
-    try:
-        return Operation(name)
-    except ValueError:
-        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(Operation)}") from None

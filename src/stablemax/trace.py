@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
     from stablemax.shadow.reading import Reading
     from stablemax.shadow.tape import Record
-    from stablemax.vocabulary import Operation
 
 MAX_CELLS = 1 << 14
 """A trace of more cells takes longer than anybody waits; rows are sampled above."""
@@ -124,9 +124,9 @@ def trace_numpy(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_numpy(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
-    ...     np.array([[1000.0, 1.0]]), None, Operation.SOFTMAX, FLOAT32)
+    ...     np.array([[1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2].partition(";")[0]
     ('nan', 'exp overflows for 2 of 4 cells (first: row 0, class 0, logit 1000.0)')
     """
@@ -170,8 +170,8 @@ def fails(
     --------
     >>> import numpy as np
     >>> from stablemax.formats import FLOAT32
-    >>> from stablemax.vocabulary import Operation
-    >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), Operation.CROSS_ENTROPY, FLOAT32)
+    >>> from stablemax.operations import get_operation
+    >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), get_operation("cross_entropy"), FLOAT32)
     True
     """
     other = second if second is None or second.dtype.kind in "iu" else fmt.cast(second)
@@ -241,7 +241,7 @@ def _told(
         finding = good(case, found, reading, worst, what)
     return Trace(
         target=target,
-        operation=case.operation.value,
+        operation=case.operation.name,
         backend=backend,
         format=case.fmt.name,
         source=source,

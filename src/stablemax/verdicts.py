@@ -10,20 +10,19 @@ import numpy as np
 from stablemax.causes import BadCell, Event, Witness, describe
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
-from stablemax.registry import evaluate
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.settings import spread
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arithmetic import Arithmetic
-    from stablemax.bounds import Bound
     from stablemax.formats import Array, Format
+    from stablemax.operations.bounds import Bound
+    from stablemax.operations.variant import Variant
     from stablemax.peers.backend import Backend
-    from stablemax.registry import Variant
     from stablemax.settings import Case, Setting
 
 LIBRARY_SUMS = "library"
@@ -40,25 +39,7 @@ def variant_verdict(
     needs: tuple[str, ...] = (),
     may_flush: bool = False,
 ) -> Verdict:
-    """Run a variant in a setting and judge what comes out.
-
-    Parameters
-    ----------
-    variant : Variant
-        Ours, or a built-in. Not run, and the verdict says why, where it refuses the input.
-    setting : Setting
-        Input and truth.
-    max_ulp : float, optional
-        Errors above are inaccurate; half of the format's bits when not given.
-    show_values : int
-        How many rows of the output to keep.
-    backend : Backend, optional
-        What our variants run on; NumPy when not given.
-    needs : tuple of str
-        What the input asks of an implementation, from `inputs.hazards.NEEDS`.
-    may_flush : bool
-        As for `measure.judge`.
-    """
+    """Run a variant in a setting and judge what comes out."""
     fmt = setting.xp.format
     sums = sums_of(variant, setting.xp, backend)
     why = variant.refusal(fmt.name, setting.case.logits.shape[-1], needs)
@@ -88,17 +69,9 @@ def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
 
 
 def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
-    """Run a variant, or a built-in, on a setting's input.
-
-    Returns
-    -------
-    output : ndarray (N,) or (N, K)
-        In the format's dtype, 0 on ignored rows.
-    mean : float or None
-        Mean of the losses as the arithmetic, or the library, takes it; None for other operations.
-    """
+    """Run a variant, or a built-in, on a setting's input; return its output, 0 on ignored rows, and its own mean."""
     case, xp = setting.case, setting.xp
-    of_losses = case.operation is Operation.CROSS_ENTROPY
+    of_losses = case.operation.reduces
     if variant.library:
         output = evaluate(variant, setting.x, xp, setting.second)
         mean = float(variant.mean(setting.x, setting.second, xp)) if of_losses and variant.mean else None
@@ -140,27 +113,9 @@ def verdict_of(
 ) -> Verdict:
     """Judge an output that anybody computed.
 
-    Parameters
-    ----------
-    output : ndarray (N,) or (N, K), or one number for a reduced case
-        In the setting's format, or float64.
-    setting : Setting
-        Input and truth.
-    name : str
-        Who computed it.
-    max_ulp, show_values
-        As for `variant_verdict`.
-    bound : Bound, optional
-        A-priori error bound of the formula.
-    why : callable, optional
-        Gets the setting, the worst outcome and its first row and cell; returns the cause in words and
-        the class at which it happened. Without it the verdict tells what came out and what is right.
-    mean : float, optional
-        Mean of the losses as whoever computed them takes it; the arithmetic's when not given.
-    accumulation : str, optional
-        How the sums were added; the arithmetic's policy when not given.
-    may_flush : bool
-        As for `measure.judge`: results below the smallest normal number may be flushed to 0.
+    `why` gets the setting, the worst outcome and its first row and cell, and returns the cause in words and the
+    class at which it happened; without it the verdict tells what came out and what is right. `mean` is the mean
+    of the losses as whoever computed them takes it; the arithmetic's when not given.
     """
     fmt, case = setting.xp.format, setting.case
     judged = judge(
@@ -179,7 +134,7 @@ def verdict_of(
         error_ulp=largest(judged.error_ulp),
         error_u=largest(judged.error_u),
         error_over_bound=_over_bound(bound, setting, judged, output),
-        sum_error=largest_sum_error(output) if case.operation is Operation.SOFTMAX else None,
+        sum_error=largest_sum_error(output) if "rows-sum-to-1" in case.operation.laws else None,
         mean=mean,
         mean_error_ulp=mean_error,
         first_bad=place,
@@ -190,7 +145,7 @@ def verdict_of(
 
 def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output: Array) -> float | None:
     """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
-    if bound is None or setting.lse is None:
+    if bound is None:
         return None
     x = setting.x.astype(np.float64)
     finite = (Outcome.OK, Outcome.INACCURATE)
@@ -204,7 +159,7 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
     """Mean of the losses as it was taken, and its distance from the exact one."""
-    if setting.case.operation is not Operation.CROSS_ENTROPY or setting.case.reduced:
+    if not setting.case.operation.reduces or setting.case.reduced:
         return None, None
     if mean is None:
         with np.errstate(all="ignore"):
@@ -240,8 +195,6 @@ def _first_bad(
 def told_apart(a: float, b: float) -> tuple[str, str]:
     """Write two numbers with as many digits as it takes to see that they are not the same.
 
-    Examples
-    --------
     >>> told_apart(0.5, 0.25), told_apart(1.0, 1.00000001)
     (('0.5', '0.25'), ('1', '1.00000001'))
     """

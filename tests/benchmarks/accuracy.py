@@ -20,12 +20,14 @@ import numpy as np
 from stablemax import compare
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, Array
-from stablemax.registry import Variant, evaluate, get, matching
-from stablemax.targets import LabelTargets
-from stablemax.vocabulary import Operation
+from stablemax.operations import all_operations
+from stablemax.operations.targets import LabelTargets
+from stablemax.operations.variant import Variant, evaluate, get, matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from stablemax.operations.operation import Operation
 
 SCALES = (1, 10, 100, 300)
 LIMIT_WIDE_ULP = 0.51
@@ -42,7 +44,7 @@ def plain_variant(operation: Operation) -> Variant:
 
 def compared(operation: Operation) -> tuple[Variant, Variant, Variant]:
     """The ordinary, the accurate and the wide variant of an operation."""
-    return plain_variant(operation), get(operation.accurate_variant), get(f"{operation}/wide")
+    return plain_variant(operation), get(operation.best_id), get(f"{operation}/wide")
 
 
 def errors(operation: Operation, fmt: str, rows: int, classes: int) -> list[list[float | None]]:
@@ -54,7 +56,7 @@ def errors(operation: Operation, fmt: str, rows: int, classes: int) -> list[list
         logits = (rng.standard_normal((rows, classes)) * scale).astype(fmt)
         labels = rng.integers(0, classes, rows)
         result = compare(
-            logits, labels, operations=[operation], variants=names, formats=[fmt], judge=rows, reduction="sum"
+            logits, labels, operations=[operation.name], variants=names, formats=[fmt], judge=rows, reduction="sum"
         )
         for verdict in result.verdicts:
             lossless = verdict.worst is not None and verdict.worst.value in ("ok", "inaccurate")
@@ -68,22 +70,24 @@ def textbook(operation: Operation, x: Array, labels: Array, g: Array) -> Array:
     e = np.exp(x - m)
     s = e.sum(axis=1, keepdims=True)
     rows = np.arange(len(x))
-    match operation:
-        case Operation.SOFTMAX:
+    match operation.name:
+        case "softmax":
             return e / s
-        case Operation.LOG_SOFTMAX:
+        case "log_softmax":
             return (x - m) - np.log(s)
-        case Operation.LOGSUMEXP:
+        case "logsumexp":
             return (m + np.log(s))[:, 0]
-        case Operation.CROSS_ENTROPY:
+        case "cross_entropy":
             return np.log(s)[:, 0] - (x[rows, labels] - m[:, 0])
-        case Operation.CROSS_ENTROPY_GRAD:
+        case "cross_entropy_grad":
             p = e / s
             p[rows, labels] -= 1.0
             return p
-        case Operation.SOFTMAX_VJP:
+        case "softmax_vjp":
             p = e / s
             return p * (g - (p * g).sum(axis=1, keepdims=True))
+        case name:
+            raise NotImplementedError(name)
 
 
 def ratios(operation: Operation, rows: int, classes: int, runs: int) -> tuple[float, float]:
@@ -122,7 +126,7 @@ def ulp_limit(variant: Variant, fmt: str) -> float | None:
     """What was promised: none for the ordinary formulas, nor for the centred one in its own format."""
     if variant.name == "wide" and fmt != "float64":
         return LIMIT_WIDE_ULP
-    accurate = get(variant.operation.accurate_variant)
+    accurate = get(variant.operation.best_id)
     return LIMIT_ACCURATE_ULP if accurate.name == "compensated" and variant.name in ACCURATE else None
 
 
@@ -152,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"limits: wide {LIMIT_WIDE_ULP} in float32, compensated {LIMIT_ACCURATE_ULP:g}")
     print(f"{'':40}" + "".join(f"{f'x {s}':>10}" for s in SCALES))
     for fmt in ("float32", "float64"):
-        for operation in Operation:
+        for operation in all_operations():
             rows = errors(operation, fmt, args.rows, args.classes)
             for variant, values in zip(compared(operation), rows, strict=True):
                 finite = [v for v in values if v is not None]
@@ -165,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"time of the accurate variant in float64, {args.timed_rows:,} x {args.classes:,}, "
         f"medians of {args.runs} in turns; limit {LIMIT_RATIO}"
     )
-    for operation in Operation:
+    for operation in all_operations():
         over_plain, over_textbook = ratios(operation, args.timed_rows, args.classes, args.runs)
         plain, accurate, _ = compared(operation)
         limit = LIMIT_RATIO if accurate.name == "compensated" else None

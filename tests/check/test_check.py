@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,11 +14,15 @@ from stablemax.check import CheckOptions, check, check_function
 from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
-from stablemax.registry import variants
+from stablemax.operations import all_operations
+from stablemax.operations.variant import variants
 from stablemax.results import CheckReport, Outcome, Standing
-from stablemax.vocabulary import Operation
 
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
 from . import callable_in_many_ways as ways
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
@@ -26,7 +30,7 @@ TARGETS = Path(__file__).parent
 SINGLE = (FLOAT32,)
 
 
-def checked(function: Any, operation: Operation = Operation.SOFTMAX, **chosen: Any) -> CheckReport:
+def checked(function: Any, operation: Operation = SOFTMAX, **chosen: Any) -> CheckReport:
     options = CheckOptions(**{"formats": SINGLE, "search": False, **chosen})
     return check_function(function, Target("f", operation, "numpy"), options)
 
@@ -90,7 +94,7 @@ def test_the_torch_samples_are_told_apart(target: str, standing: Standing) -> No
 
 # Between them they show every formula that is declared wrong.
 TELLING = ("gentle", "two-rows", "large-logits", "wide-spread", "nearly-certain", "label-*-clip", "masked-class")
-ALL_VARIANTS = [v for operation in Operation for v in variants(operation)]
+ALL_VARIANTS = [v for operation in all_operations() for v in variants(operation)]
 
 
 @pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if not v.exact], ids=lambda v: v.id)
@@ -111,9 +115,9 @@ def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
 
 
 @pytest.mark.parametrize("name", ["accurate", "wide"])
-@pytest.mark.parametrize("operation", Operation)
-def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None:
-    report = check_function_of(operation.accurate_variant if name == "accurate" else f"{operation}/wide")
+@pytest.mark.parametrize("operation", all_operations(), ids=str)
+def test_the_best_ids_are_good(operation: Operation, name: str) -> None:
+    report = check_function_of(operation.best_id if name == "accurate" else f"{operation}/wide")
     assert report.standing is Standing.GOOD, report.finding
 
 
@@ -233,7 +237,7 @@ def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
-    order = Target(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", SOFTMAX)
     report = check(order, CheckOptions(SINGLE), timeout_s=0.5)
     assert report.standing is Standing.BROKEN
     assert sum(h.trouble == "gave no answer within 0.5 s" for h in report.hazards) == 3
@@ -244,7 +248,7 @@ def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_found() -> None:
-    order = Target(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle", "large-logits"), search=False))
     assert report.standing is Standing.BROKEN
     assert report.counterexample is not None
@@ -288,18 +292,18 @@ def test_a_function_of_one_row_is_good_and_said_to_be_called_so() -> None:
 
 @pytest.mark.parametrize("function", [ways.loss_of_each_row, ways.mean_loss, ways.loss_of_one_row])
 def test_a_loss_is_good_as_a_mean_as_one_number_a_row_and_as_a_function_of_one_row(function: Any) -> None:
-    report = checked(function, Operation.CROSS_ENTROPY)
+    report = checked(function, CROSS_ENTROPY)
     assert report.standing is Standing.GOOD, report.finding
 
 
 def test_a_gradient_may_be_that_of_the_sum_and_is_said_to_be() -> None:
-    report = checked(ways.gradient_of_the_summed_loss, Operation.CROSS_ENTROPY_GRAD)
+    report = checked(ways.gradient_of_the_summed_loss, CROSS_ENTROPY_GRAD)
     assert report.standing is Standing.GOOD, report.finding
     assert "its gradient is taken as that of the sum of the losses, not of their mean" in report.notes
 
 
 def test_a_loss_may_be_the_sum_and_is_said_to_be() -> None:
-    report = checked(ways.summed_loss, Operation.CROSS_ENTROPY)
+    report = checked(ways.summed_loss, CROSS_ENTROPY)
     assert report.standing is Standing.GOOD, report.finding
     assert "its number is taken as the sum of the losses, not their mean" in report.notes
 
@@ -309,12 +313,12 @@ def run_hazards(report: CheckReport) -> set[str]:
 
 
 def test_hazards_of_options_run_where_the_signature_has_them_or_they_are_named() -> None:
-    plain = checked(ways.mean_loss, Operation.CROSS_ENTROPY)
+    plain = checked(ways.mean_loss, CROSS_ENTROPY)
     needed = {h.hazard for h in plain.hazards if h.skipped}
     assert {"weights-far-apart", "ignored-row-all-neg-inf", "soft-zero-at-neg-inf"} <= needed
     assert any("need ignore-index, soft-targets and weights: --with ignore-index" in note for note in plain.notes)
-    assert "weights-far-apart" in run_hazards(checked(ways.weighted_loss, Operation.CROSS_ENTROPY))
-    assert "ignored-row-all-neg-inf" in run_hazards(checked(ways.ignoring_loss, Operation.CROSS_ENTROPY))
+    assert "weights-far-apart" in run_hazards(checked(ways.weighted_loss, CROSS_ENTROPY))
+    assert "ignored-row-all-neg-inf" in run_hazards(checked(ways.ignoring_loss, CROSS_ENTROPY))
     assert {h.skipped for h in plain.hazards if h.hazard == "weights-far-apart"} == {"needs weights"}
 
 
@@ -327,13 +331,13 @@ def test_hazards_of_options_run_where_the_signature_has_them_or_they_are_named()
     ],
 )
 def test_a_loss_with_an_option_is_good_with_it(function: Any, takes: tuple[str, ...]) -> None:
-    report = checked(function, Operation.CROSS_ENTROPY, takes=takes)
+    report = checked(function, CROSS_ENTROPY, takes=takes)
     assert report.standing is Standing.GOOD, report.finding
     assert not {h.hazard for h in report.hazards if h.skipped.startswith("needs") and h.skipped == f"needs {takes[0]}"}
 
 
 def test_a_loss_that_forgets_its_weights_fails_where_they_count() -> None:
-    report = checked(ways.weightless_loss, Operation.CROSS_ENTROPY)
+    report = checked(ways.weightless_loss, CROSS_ENTROPY)
     assert "weights-far-apart" in failed(report)
     assert report.counterexample is not None
     assert "w = np.array(" in report.counterexample.test
@@ -342,7 +346,7 @@ def test_a_loss_that_forgets_its_weights_fails_where_they_count() -> None:
 
 def test_weights_cannot_be_named_for_a_loss_without_a_parameter_for_them() -> None:
     with pytest.raises(StablemaxError, match="--with weights: f has no parameter 'weight'"):
-        checked(ways.mean_loss, Operation.CROSS_ENTROPY, takes=("weights",))
+        checked(ways.mean_loss, CROSS_ENTROPY, takes=("weights",))
 
 
 def test_a_format_that_the_code_refuses_is_named_and_left_out() -> None:
@@ -472,7 +476,7 @@ def test_progress_runs_to_its_end_and_never_back() -> None:
 
 
 def test_the_report_says_what_was_printed() -> None:
-    order = Target(f"{TARGETS / 'misbehaving.py'}:prints", Operation.SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:prints", SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle",), search=False))
     assert report.standing is Standing.GOOD
     assert report.printed.startswith("printed on import\n")
@@ -482,8 +486,8 @@ def test_the_report_says_what_was_printed() -> None:
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
         "import sys; from stablemax.check import *; from stablemax.check.target.messages import Target; "
-        "from stablemax.vocabulary import Operation; "
-        "check_function(lambda x: x, Target('softmax', Operation.SOFTMAX), CheckOptions(search=False)); "
+        "from stablemax.operations import get_operation; "
+        "check_function(lambda x: x, Target('softmax', get_operation('softmax')), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )
     import subprocess
@@ -507,7 +511,7 @@ def test_a_gradient_n_times_too_large_is_wrong_where_the_loss_itself_is_a_mean()
             return g * (torch.softmax(x, -1) - torch.nn.functional.one_hot(y, x.shape[-1])), None
 
     options = CheckOptions((FLOAT32,), only=("two-rows", "gentle"), allow=("lost",), search=False)
-    order = Target("undivided", Operation.CROSS_ENTROPY, "torch", backward=True)
+    order = Target("undivided", CROSS_ENTROPY, "torch", backward=True)
     assert check_function(Undivided.apply, order, options).standing is Standing.WRONG
 
 

@@ -172,7 +172,7 @@ def test_details_add_the_dtype_the_shape_and_the_error_made_here() -> None:
         (("code.py:stable_softmax", "x.npy"), 0, ""),
         (("code.py:loss", "far.npy", "y.npy"), 1, "log of 0 is infinite"),
         (("softmax/shifted", "x.npy"), 0, ""),
-        (("softmax/naive", "x.npy"), 1, "failed: stablemax/variants/softmax.py, line "),
+        (("softmax/naive", "x.npy"), 1, "failed: stablemax/operations/softmax.py, line "),
     ],
     ids=str,
 )

@@ -14,20 +14,22 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, format_of
 from stablemax.kernels import arrays, long_rows, plain, rows
 from stablemax.kernels.odds import careful_odds, fast_odds, may_round, widened
-from stablemax.registry import default_id, evaluate, get
-from stablemax.targets import LabelTargets
-from stablemax.vocabulary import Operation
+from stablemax.operations import get_operation
+from stablemax.operations.targets import LabelTargets
+from stablemax.operations.variant import default_id, evaluate, get
 from stablemax.workspace import Workspace
 
 from ..exactly import in_format, rows_of, truth_of
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.exact import Truth
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
-ARRAYS = {Operation.SOFTMAX: arrays.softmax, Operation.LOG_SOFTMAX: arrays.log_softmax}
+ARRAYS = {SOFTMAX: arrays.softmax, LOG_SOFTMAX: arrays.log_softmax}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +73,7 @@ def test_a_loss_is_within_2_ulp_of_float64_for_narrow_logits_and_4_for_float64(
     fmt: Format, classes: int, scale: float
 ) -> None:
     x, labels = confident(classes, 1200 // classes + 20, classes, scale, fmt)
-    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    truth = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     found = rows.losses(x, labels, Workspace())
     assert ulps_of(found, truth, FLOAT64).max() <= (4.0 if fmt is FLOAT64 else 2.0)
 
@@ -86,7 +88,7 @@ def test_a_loss_of_a_long_row_is_accurate_however_wrong_the_guess_of_its_size_is
         x[:, rival] = rng.normal(size=16)
         x[:, 1] = x[:, rival] + rng.uniform(0.0, 2.4, 16)
         pairs, first = x[:, [1, rival]].astype(np.float64), np.zeros(16, np.int64)
-        truth = truth_of(Operation.CROSS_ENTROPY, pairs, FLOAT64, LabelTargets(first))
+        truth = truth_of(CROSS_ENTROPY, pairs, FLOAT64, LabelTargets(first))
         assert ulps_of(rows.losses(x, first + 1, Workspace()), truth, FLOAT64).max() <= 2.0
 
 
@@ -95,7 +97,7 @@ def test_a_loss_of_any_float32_logits_is_within_2_ulp(values: list[list[float]],
     # Logits of very different sizes, and losses down to e**-708, in which nothing may be lost.
     x = in_format(values, FLOAT32)
     labels = np.array([data.draw(st.integers(0, x.shape[1] - 1)) for _ in x])
-    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    truth = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     normal = np.isfinite(truth.rounded) & (np.abs(truth.rounded) >= np.finfo(np.float64).tiny)
     error = ulps_of(rows.losses(x, labels, Workspace()), truth, FLOAT64)
     assert error.max(where=normal, initial=0.0) <= 2.0
@@ -105,7 +107,7 @@ def test_a_loss_of_any_float32_logits_is_within_2_ulp(values: list[list[float]],
 def test_a_loss_of_any_float64_logits_is_within_4_ulp(values: list[list[float]], data: st.DataObject) -> None:
     x = np.array(values)
     labels = np.array([data.draw(st.integers(0, x.shape[1] - 1)) for _ in x])
-    truth = truth_of(Operation.CROSS_ENTROPY, x, FLOAT64, LabelTargets(labels))
+    truth = truth_of(CROSS_ENTROPY, x, FLOAT64, LabelTargets(labels))
     assert ulps_of(rows.losses(x, labels, Workspace()), truth, FLOAT64).max() <= 4.0
 
 
@@ -121,7 +123,7 @@ def test_a_kernel_keeps_the_promise_of_its_variant(fmt: Format, operation: Opera
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=str)
 def test_a_gradient_is_accurate_at_the_label_and_elsewhere(fmt: Format) -> None:
     x, labels = confident(4, 60, 40, 3.0, fmt)
-    truth = truth_of(Operation.CROSS_ENTROPY_GRAD, x.astype(np.float64), fmt, LabelTargets(labels))
+    truth = truth_of(CROSS_ENTROPY_GRAD, x.astype(np.float64), fmt, LabelTargets(labels))
     assert ulps_of(gradients(x, labels), truth, fmt).max() <= (4.0 if fmt is FLOAT64 else 0.51)
 
 
@@ -167,15 +169,15 @@ def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: 
     exact, second = x.astype(np.float64), LabelTargets(labels)
     most = 2.0 if dtype == np.float32 else 4.0
     losses = rows.losses(x, labels, Workspace())
-    assert ulps_of(losses, truth_of(Operation.CROSS_ENTROPY, exact, FLOAT64, second), FLOAT64).max() <= most
+    assert ulps_of(losses, truth_of(CROSS_ENTROPY, exact, FLOAT64, second), FLOAT64).max() <= most
     bound = 0.51 if dtype == np.float32 else 4.0
     for operation, kernel in ARRAYS.items():
         assert ulps_of(run(kernel, x), truth_of(operation, exact, fmt), fmt).max() <= bound
-    truth = truth_of(Operation.CROSS_ENTROPY_GRAD, exact, fmt, second)
+    truth = truth_of(CROSS_ENTROPY_GRAD, exact, fmt, second)
     assert ulps_of(gradients(x, labels), truth, fmt).max() <= bound
     sums = rows.logsumexps(x, Workspace())
     # A sum m + log1p(q) near 0 cancels, so that its error is told in ulps of m.
-    truth = truth_of(Operation.LOGSUMEXP, exact, FLOAT64)
+    truth = truth_of(LOGSUMEXP, exact, FLOAT64)
     step = np.spacing(np.maximum(np.abs(exact).max(axis=1), 1.0))
     assert (np.abs(sums - truth.rounded) <= 3 * step).all()
 
@@ -219,7 +221,7 @@ def test_a_row_without_a_value_is_what_the_variant_makes_of_it(operation: str, d
     for logits in (x, x[:, :1]):
         labels = np.zeros(len(x), dtype=np.int64)
         xp = Arithmetic(format_of(x.dtype))
-        variant = get(default_id(Operation(operation), xp.format))
+        variant = get(default_id(get_operation(operation), xp.format))
         second = LabelTargets(labels) if operation == "cross_entropy_grad" else None
         expected = evaluate(variant, logits, xp, second)
         if operation == "logsumexp":
@@ -227,7 +229,7 @@ def test_a_row_without_a_value_is_what_the_variant_makes_of_it(operation: str, d
         elif second is not None:
             found = gradients(logits, labels)
         else:
-            found = run(ARRAYS[Operation(operation)], logits)
+            found = run(ARRAYS[get_operation(operation)], logits)
         np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
         np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
 
@@ -246,7 +248,7 @@ def test_weights_and_a_divisor_cost_a_float64_gradient_one_rounding(seed: int) -
     weights, divisor = rng.uniform(0.1, 3, (40, 1)), float(rng.uniform(1, 200))
     targets = LabelTargets(labels, weights, divisor)
     found = run(arrays.gradient, x, labels, weights[:, 0], divisor)
-    assert ulps_of(found, truth_of(Operation.CROSS_ENTROPY_GRAD, x, FLOAT64, targets), FLOAT64).max() <= 4.1
+    assert ulps_of(found, truth_of(CROSS_ENTROPY_GRAD, x, FLOAT64, targets), FLOAT64).max() <= 4.1
 
 
 def test_a_weight_may_be_as_small_as_float64_has_it() -> None:
@@ -305,7 +307,7 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_the_odds_of_a_row_in_pieces_give_the_same_loss_within_4_ulp(seed: int, fmt: Format, short_pieces: int) -> None:
     x, labels = confident(seed, 1, 50, 10.0, fmt)
     odds = long_rows.odds(lambda first, last: x[:, first:last], 50, Workspace())
-    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
+    truth = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     assert odds.at[0] == x[0].argmax()
     assert ulps_of(rows.loss_from(odds, x[[0], labels]), truth, FLOAT64).max() <= 4.0
 
@@ -316,7 +318,7 @@ def test_equal_pieces_do_not_add_up_their_rounding_errors(gap: float, short_piec
     x = np.full((1, classes), -gap, np.float32)
     x[0, 0] = 0.0
     odds = long_rows.odds(lambda first, last: x[:, first:last], classes, Workspace())
-    truth = truth_of(Operation.CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(np.array([0])))
+    truth = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(np.array([0])))
     assert ulps_of(rows.loss_from(odds, x[:, 0]), truth, FLOAT64).max() <= 2.0
 
 

@@ -15,11 +15,13 @@ from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, 
 from stablemax.inputs.generated import generate
 from stablemax.inputs.hazards import PROMISED
 from stablemax.league import hazard_named
+from stablemax.operations.variant import variants
 from stablemax.peers import BACKENDS
 from stablemax.peers.backend import Backend
-from stablemax.registry import variants
 from stablemax.results import Outcome
-from stablemax.vocabulary import Accumulation, Operation
+from stablemax.vocabulary import Accumulation
+
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
 
 BACKEND = pytest.mark.parametrize("name", BACKENDS)
 # JAX compiles every operation anew for each shape and format, which takes its time.
@@ -52,7 +54,7 @@ def test_every_variant_has_the_outcomes_that_it_has_in_numpy(name: str, fmt: For
 
 
 @BACKEND
-def test_the_accurate_variants_are_as_accurate_on_any_library(name: str) -> None:
+def test_the_best_ids_are_as_accurate_on_any_library(name: str) -> None:
     # Logits within 60 of each other: on a CPU, XLA gives 0 for results below the smallest normal number.
     problem = generate(seed=3, scale=30.0, rows=8, classes=64)
     for fmt, pattern, limit in ((FLOAT32, "compensated", 5.0), (FLOAT64, "compensated", 5.0), (FLOAT32, "wide", 0.51)):
@@ -67,7 +69,7 @@ def test_the_accurate_variants_are_as_accurate_on_any_library(name: str) -> None
 def test_a_result_below_the_smallest_normal_number_is_lost_on_jax() -> None:
     # The one exception to "as in NumPy": XLA's CPU runtime flushes subnormal numbers to 0.
     hazard = hazard_named("subnormal-probability")
-    options = CompareOptions(formats=(FLOAT32,), operations=(Operation.SOFTMAX,), patterns=("compensated",))
+    options = CompareOptions(formats=(FLOAT32,), operations=(SOFTMAX,), patterns=("compensated",))
     (ours,) = compare_hazard(hazard, options).verdicts
     (theirs,) = compare_hazard(hazard, replace(options, backend=backend("jax"))).verdicts
     assert (ours.worst, theirs.worst) == (Outcome.OK, Outcome.LOST)
@@ -78,7 +80,7 @@ def test_a_result_below_the_smallest_normal_number_is_lost_on_jax() -> None:
 def test_the_mean_is_the_librarys_own() -> None:
     # pytorch 85791: the sum of the losses leaves the format though their mean does not. Ours scales them first.
     hazard = hazard_named("sum-of-losses-overflows")
-    options = CompareOptions(formats=(FLOAT32,), operations=(Operation.CROSS_ENTROPY,), patterns=("compensated",))
+    options = CompareOptions(formats=(FLOAT32,), operations=(CROSS_ENTROPY,), patterns=("compensated",))
     (ours,) = compare_hazard(hazard, options).verdicts
     (theirs,) = compare_hazard(hazard, replace(options, backend=backend("torch"))).verdicts
     assert (ours.worst, theirs.worst) == (Outcome.OK, Outcome.OVERFLOW)
@@ -145,7 +147,7 @@ def test_a_jacobian_is_computed_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatc
     problem = generate(seed=2, scale=3.0, rows=5, classes=8)
     options = CompareOptions(
         formats=(FLOAT64,),
-        operations=(Operation.CROSS_ENTROPY_GRAD,),
+        operations=(CROSS_ENTROPY_GRAD,),
         patterns=("jacobian",),
         backend=there,
         show_values=5,

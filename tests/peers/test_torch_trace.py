@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.operations import get_operation
 from stablemax.results import Origin, Outcome, Trace, TracedOperation
 from stablemax.shadow.cells import nearest
 from stablemax.shadow.observe import Kind
-from stablemax.vocabulary import Operation
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -65,7 +65,7 @@ def line_with(text: str, file: Path) -> int:
 
 
 def softmax_trace(function: Callable[..., Any], x: Any, fmt: Format = FLOAT32, **options: Any) -> Trace:
-    return trace_torch(function, np.asarray(x), None, Operation.SOFTMAX, fmt, **options)
+    return trace_torch(function, np.asarray(x), None, get_operation("softmax"), fmt, **options)
 
 
 def operations(trace: Trace) -> list[TracedOperation]:
@@ -148,7 +148,7 @@ def test_nothing_left_on_both_sides_of_a_fraction_is_the_fault_of_exp() -> None:
 
 def test_the_logarithm_of_a_softmax_is_blamed_on_the_line_of_the_logarithm() -> None:
     x = np.array([[0.0, 1.0, 200.0], [1.0, 2.0, 3.0]])
-    trace = trace_torch(LOSS.unstable_loss, x, np.array([0, 1]), Operation.CROSS_ENTROPY, FLOAT32)
+    trace = trace_torch(LOSS.unstable_loss, x, np.array([0, 1]), get_operation("cross_entropy"), FLOAT32)
     log = line_with("torch.log(p[", SAMPLES / "torch_loss.py")
     softmax = line_with("p = torch.softmax(", SAMPLES / "torch_loss.py")
     assert trace.outcome is Outcome.OVERFLOW
@@ -162,7 +162,7 @@ def test_the_logarithm_of_a_softmax_is_blamed_on_the_line_of_the_logarithm() -> 
 
 def test_its_gradient_is_blamed_on_the_backward_pass_of_the_logarithm() -> None:
     x = np.array([[0.0, 1.0, 200.0], [1.0, 2.0, 3.0]])
-    trace = trace_torch(LOSS.unstable_loss, x, np.array([0, 1]), Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+    trace = trace_torch(LOSS.unstable_loss, x, np.array([0, 1]), get_operation("cross_entropy_grad"), FLOAT32)
     log = line_with("torch.log(p[", SAMPLES / "torch_loss.py")
     assert trace.outcome is Outcome.NAN
     assert trace.blame is not None
@@ -176,8 +176,8 @@ def test_cross_entropy_of_the_notebook_holds_forward_and_backward() -> None:
     x, labels = np.array([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]]), np.array([0, 2])
     losses: tuple[Callable[..., Any], ...] = (torch.nn.CrossEntropyLoss(), LOSS.good_loss, LOSS.unstable_loss)
     for function in losses:
-        forward = trace_torch(function, x, labels, Operation.CROSS_ENTROPY, FLOAT32)
-        back = trace_torch(function, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+        forward = trace_torch(function, x, labels, get_operation("cross_entropy"), FLOAT32)
+        back = trace_torch(function, x, labels, get_operation("cross_entropy_grad"), FLOAT32)
         assert forward.outcome is back.outcome is Outcome.OK
         assert "the output is read as the mean of the losses" in forward.notes
         assert "the output is read as the gradient of the mean loss" in back.notes
@@ -188,7 +188,7 @@ def test_cross_entropy_of_the_notebook_holds_forward_and_backward() -> None:
 def test_an_autograd_function_is_judged_in_the_lines_of_its_own_backward() -> None:
     random = np.random.default_rng(0)
     x, labels = random.standard_normal((8, 300)), random.integers(0, 300, 8)
-    trace = trace_torch(LOSS.loss_by_hand, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+    trace = trace_torch(LOSS.loss_by_hand, x, labels, get_operation("cross_entropy_grad"), FLOAT32)
     assert (trace.outcome, trace.formula_is_wrong) == (Outcome.OK, False)
     file = SAMPLES / "torch_loss.py"
     lines = {o.line for o in operations(trace) if o.phase == "backward"}
@@ -199,7 +199,11 @@ def test_an_autograd_function_is_judged_in_the_lines_of_its_own_backward() -> No
 
 def test_the_hand_written_gradient_cancels_where_the_label_is_nearly_certain() -> None:
     trace = trace_torch(
-        LOSS.loss_by_hand, np.array([[20.0, 0.0], [1.0, 0.0]]), np.array([0, 0]), Operation.CROSS_ENTROPY_GRAD, FLOAT32
+        LOSS.loss_by_hand,
+        np.array([[20.0, 0.0], [1.0, 0.0]]),
+        np.array([0, 0]),
+        get_operation("cross_entropy_grad"),
+        FLOAT32,
     )
     line = line_with("labels] -= 1", SAMPLES / "torch_loss.py")
     assert trace.outcome is Outcome.LOST
@@ -221,9 +225,9 @@ def test_the_jacobian_row_by_row_agrees_with_autograd() -> None:
 
     random = np.random.default_rng(1)
     x, g = random.random((4, 20)), random.standard_normal((4, 20))
-    by_hand = trace_torch(by_jacobian, x, g, Operation.SOFTMAX_VJP, FLOAT32)
+    by_hand = trace_torch(by_jacobian, x, g, get_operation("softmax_vjp"), FLOAT32)
     by_autograd = trace_torch(
-        functools.partial(torch.softmax, dim=1), x, g, Operation.SOFTMAX_VJP, FLOAT32, backward=True
+        functools.partial(torch.softmax, dim=1), x, g, get_operation("softmax_vjp"), FLOAT32, backward=True
     )
     for trace in (by_hand, by_autograd):
         assert (trace.outcome, trace.formula_is_wrong, trace.not_followed) == (Outcome.OK, False, ())
@@ -235,7 +239,7 @@ def test_an_absorbed_logarithm_is_told_where_it_went() -> None:
         lse = m + torch.log(torch.exp(x - m[:, None]).sum(dim=1))
         return lse - x[torch.arange(len(labels)), labels]
 
-    trace = trace_torch(loss, np.full((1, 3), 1e8), np.array([1]), Operation.CROSS_ENTROPY, FLOAT32)
+    trace = trace_torch(loss, np.full((1, 3), 1e8), np.array([1]), get_operation("cross_entropy"), FLOAT32)
     here = loss.__code__.co_firstlineno
     assert trace.outcome is Outcome.LOST
     assert trace.blame is not None
@@ -247,7 +251,7 @@ def test_an_absorbed_logarithm_is_told_where_it_went() -> None:
 
 def test_a_fused_operator_is_blamed_by_its_own_name() -> None:
     trace = trace_torch(
-        functools.partial(torch.logsumexp, dim=1), np.array([[0.0, -40.0]]), None, Operation.LOGSUMEXP, FLOAT32
+        functools.partial(torch.logsumexp, dim=1), np.array([[0.0, -40.0]]), None, get_operation("logsumexp"), FLOAT32
     )
     assert trace.outcome is Outcome.LOST
     assert trace.blame is not None
@@ -272,8 +276,8 @@ def test_the_error_beside_the_shadow_is_the_error_against_the_truth(fmt: Format)
     traces = [
         softmax_trace(shifted, x, fmt),
         softmax_trace(SOFTMAX.unstable, x, fmt),
-        trace_torch(LOSS.good_loss, x, np.arange(4), Operation.CROSS_ENTROPY, fmt),
-        trace_torch(LOSS.good_loss, x, np.arange(4), Operation.CROSS_ENTROPY_GRAD, fmt),
+        trace_torch(LOSS.good_loss, x, np.arange(4), get_operation("cross_entropy"), fmt),
+        trace_torch(LOSS.good_loss, x, np.arange(4), get_operation("cross_entropy_grad"), fmt),
     ]
     for trace in traces:
         last = operations(trace)[-1]
@@ -612,7 +616,7 @@ def test_a_detached_loss_has_no_backward_pass() -> None:
             lambda x, y: LOSS.good_loss(x, y).detach(),
             np.ones((2, 2)),
             np.array([0, 1]),
-            Operation.CROSS_ENTROPY_GRAD,
+            get_operation("cross_entropy_grad"),
             FLOAT32,
         )
 
@@ -628,8 +632,8 @@ def test_a_sum_of_losses_is_told_from_their_mean_and_so_are_their_gradients() ->
         ("none", None, "the gradient of the sum of the losses"),
     ):
         loss = torch.nn.CrossEntropyLoss(reduction=reduction)
-        first = trace_torch(loss, x, labels, Operation.CROSS_ENTROPY, FLOAT32)
-        second = trace_torch(loss, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+        first = trace_torch(loss, x, labels, get_operation("cross_entropy"), FLOAT32)
+        second = trace_torch(loss, x, labels, get_operation("cross_entropy_grad"), FLOAT32)
         assert first.outcome is second.outcome is Outcome.OK
         assert first.notes == (() if forward is None else (f"the output is read as {forward}",))
         assert second.notes == (f"the output is read as {back}",)
@@ -638,7 +642,7 @@ def test_a_sum_of_losses_is_told_from_their_mean_and_so_are_their_gradients() ->
 def test_an_ignored_row_counts_for_nothing_even_where_it_is_masked() -> None:
     x = np.array([[1.0, 2.0, 0.0], [-math.inf, -math.inf, -math.inf], [0.0, 3.0, 1.0]])
     loss = torch.nn.CrossEntropyLoss()
-    trace = trace_torch(loss, x, np.array([0, -100, 1]), Operation.CROSS_ENTROPY, FLOAT32)
+    trace = trace_torch(loss, x, np.array([0, -100, 1]), get_operation("cross_entropy"), FLOAT32)
     assert (trace.outcome, trace.formula_is_wrong) == (Outcome.OK, False)
 
 
@@ -650,7 +654,7 @@ def test_a_user_that_calls_backward_himself_is_followed_node_by_node() -> None:
         loss.backward()
         return x.grad
 
-    trace = trace_torch(gradient, GENTLE_AND_LARGE, np.array([0, 1]), Operation.CROSS_ENTROPY_GRAD, FLOAT32)
+    trace = trace_torch(gradient, GENTLE_AND_LARGE, np.array([0, 1]), get_operation("cross_entropy_grad"), FLOAT32)
     first = gradient.__code__.co_firstlineno
     assert trace.outcome is Outcome.NAN
     assert trace.blame is not None
@@ -744,9 +748,9 @@ def test_results_written_to_out_are_followed() -> None:
 def test_an_ignored_row_has_loss_and_gradient_zero() -> None:
     x, labels = np.array([[1.0, 2.0], [5.0, 5.0], [0.0, 3.0]]), np.array([0, -100, 1])
     loss = torch.nn.CrossEntropyLoss(reduction="none")
-    assert trace_torch(loss, x, labels, Operation.CROSS_ENTROPY, FLOAT32).outcome is Outcome.OK
-    assert trace_torch(loss, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32).outcome is Outcome.OK
-    counted = trace_torch(lambda x, _: torch.logsumexp(x, 1), x, labels, Operation.CROSS_ENTROPY, FLOAT32)
+    assert trace_torch(loss, x, labels, get_operation("cross_entropy"), FLOAT32).outcome is Outcome.OK
+    assert trace_torch(loss, x, labels, get_operation("cross_entropy_grad"), FLOAT32).outcome is Outcome.OK
+    counted = trace_torch(lambda x, _: torch.logsumexp(x, 1), x, labels, get_operation("cross_entropy"), FLOAT32)
     assert counted.formula_is_wrong is True
 
 
@@ -776,7 +780,7 @@ def test_a_masked_logit_under_a_zero_of_one_hot_is_blamed_at_the_product() -> No
         return -(functional.one_hot(y, x.shape[1]) * functional.log_softmax(x, -1)).sum(-1).mean()
 
     x = np.array([[1.0, 2.0, 3.0], [-math.inf, 1.0, 3.0]])
-    trace = trace_torch(loss, x, np.array([1, 2]), Operation.CROSS_ENTROPY, FLOAT32)
+    trace = trace_torch(loss, x, np.array([1, 2]), get_operation("cross_entropy"), FLOAT32)
     assert (trace.outcome, trace.formula_is_wrong) == (Outcome.NAN, False)
     assert trace.blame is not None
     assert trace.blame.sentence.endswith(
@@ -847,7 +851,7 @@ def test_a_backward_pass_is_held_to_the_reduction_of_its_forward_pass(
             return g.reshape(-1, 1) * (back / len(p) if divided else back), None
 
     x, labels = np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 5.0]]), np.array([0, 1])
-    trace = trace_torch(Loss.apply, x, labels, Operation.CROSS_ENTROPY_GRAD, FLOAT32, backward=True)
+    trace = trace_torch(Loss.apply, x, labels, get_operation("cross_entropy_grad"), FLOAT32, backward=True)
     assert trace.formula_is_wrong is wrong
     assert (trace.outcome is Outcome.OK) is not wrong
     meaning = "the gradient of the mean loss" if reduction == "mean" else "the gradient of the sum of the losses"

@@ -19,6 +19,8 @@ from stablemax.shadow.running import run_decided
 from stablemax.shadow.tape import Tape
 from stablemax.trace import run_in_shadow
 
+from ..records import CROSS_ENTROPY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -293,14 +295,13 @@ def test_values_are_bit_for_bit_those_of_numpy_and_the_shadow_encloses_the_exact
 @given(values=st.lists(st.floats(-700, 700), min_size=6, max_size=6), label=st.integers(0, 2))
 def test_the_shadow_of_an_unstable_loss_is_the_exact_loss(values: list[float], label: int) -> None:
     from stablemax.measure import exact_result
-    from stablemax.targets import LabelTargets
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.targets import LabelTargets
 
     x = np.array(values).reshape(2, 3)
     y = np.array([label, 2 - label])
     found = run_in_shadow(lambda a, b: np.log(np.exp(a).sum(axis=1)) - a[np.arange(2), b], x, y)
     assert found.exact is not None
-    right = exact_result(Operation.CROSS_ENTROPY, x, LabelTargets(y), FLOAT64).truth
+    right = exact_result(CROSS_ENTROPY, x, LabelTargets(y), FLOAT64).truth
     for cell, near, residual in zip(
         found.exact.tolist(), right.nearest[:, 0].tolist(), right.residual_ulp[:, 0].tolist(), strict=True
     ):

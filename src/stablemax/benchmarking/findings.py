@@ -33,8 +33,6 @@ def named(case: TimedCase) -> str:
 def times(ratio: float) -> str:
     """Write a ratio of times to three digits; 1 is never reached from below.
 
-    Examples
-    --------
     >>> times(0.9704), times(0.99996), times(1.8), times(12.34), times(123.4)
     ('0.970', '0.999', '1.80', '12.3', '123')
     """
@@ -45,13 +43,7 @@ def times(ratio: float) -> str:
 
 
 def finding(cases: Sequence[TimedCase]) -> str:
-    """Say how often ours is the fastest, and where it stands worst.
-
-    Parameters
-    ----------
-    cases : sequence of TimedCase
-        At least one, each with ours and at least one other.
-    """
+    """Say how often ours is the fastest, and where it stands worst."""
     nearest = [min(others(case), key=lambda t: t.ratio) for case in cases]
     first = sum(t.ratio >= 1 for t in nearest)
     worst, case = min(zip(nearest, cases, strict=True), key=lambda pair: pair[0].ratio)

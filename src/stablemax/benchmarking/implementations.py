@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from stablemax import api
-from stablemax.benchmarking.words import OPERATIONS, OURS
-from stablemax.vocabulary import Operation
+from stablemax.benchmarking.words import OURS, timed_operations
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
+from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.softmax import OPERATION as SOFTMAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
 
 
 class Ours:
@@ -25,9 +30,11 @@ class Ours:
     name = OURS
     libraries = ()
     needs_affinity = False
-    formulas = MappingProxyType(
-        {o: f"stablemax.{o}({'x, y' if o.needs_targets else 'x'}, threads=threads)" for o in OPERATIONS}
-    )
+
+    @property
+    def formulas(self) -> Mapping[Operation, str]:
+        """The call of each operation that is timed."""
+        return {o: f"stablemax.{o}({'x, y' if o.needs_targets else 'x'}, threads=threads)" for o in timed_operations()}
 
     def running(self, threads: int) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
         """Nothing has to be set up."""
@@ -36,7 +43,7 @@ class Ours:
     def call(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
         """Take the arrays as they are."""
         inputs = (x, y) if operation.needs_targets else (x,)
-        return partial(getattr(api, operation.value), *inputs, threads=threads)
+        return partial(getattr(api, operation.name), *inputs, threads=threads)
 
     def back(self, result: Any) -> Array:
         """Return it as an array."""
@@ -77,30 +84,31 @@ def _cross_entropy_grad(x: Array, y: Array) -> Array:
     return np.asarray(p)
 
 
+class _Plain(NamedTuple):
+    """A formula and the function that computes it on whole arrays."""
+
+    operation: Operation
+    formula: str
+    function: Callable[[Array, Array], Any]
+
+
+_PLAIN = (
+    _Plain(SOFTMAX, "e / sum(e),  e = exp(x - max(x))", _softmax),
+    _Plain(LOG_SOFTMAX, "d - log(sum(exp(d))),  d = x - max(x)", _log_softmax),
+    _Plain(LOGSUMEXP, "m + log(sum(exp(x - m))),  m = max(x)", _logsumexp),
+    _Plain(CROSS_ENTROPY, "mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)", _cross_entropy),
+    _Plain(CROSS_ENTROPY_GRAD, "(e / sum(e) - onehot(y)) / N,  e = exp(x - max(x))", _cross_entropy_grad),
+)
+
+
 class WholeArrayNumpy:
     """What a NumPy user writes: the shifted formulas on the whole array at once, in its own dtype."""
 
     name = "numpy"
     libraries = ()
     needs_affinity = False
-    formulas = MappingProxyType(
-        {
-            Operation.SOFTMAX: "e / sum(e),  e = exp(x - max(x))",
-            Operation.LOG_SOFTMAX: "d - log(sum(exp(d))),  d = x - max(x)",
-            Operation.LOGSUMEXP: "m + log(sum(exp(x - m))),  m = max(x)",
-            Operation.CROSS_ENTROPY: "mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)",
-            Operation.CROSS_ENTROPY_GRAD: "(e / sum(e) - onehot(y)) / N,  e = exp(x - max(x))",
-        }
-    )
-    _functions: MappingProxyType[Operation, Callable[[Array, Array], Any]] = MappingProxyType(
-        {
-            Operation.SOFTMAX: _softmax,
-            Operation.LOG_SOFTMAX: _log_softmax,
-            Operation.LOGSUMEXP: _logsumexp,
-            Operation.CROSS_ENTROPY: _cross_entropy,
-            Operation.CROSS_ENTROPY_GRAD: _cross_entropy_grad,
-        }
-    )
+    formulas = MappingProxyType({plain.operation: plain.formula for plain in _PLAIN})
+    _functions = MappingProxyType({plain.operation: plain.function for plain in _PLAIN})
 
     def running(self, threads: int) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
         """Nothing has to be set up: NumPy's loops run in one thread."""

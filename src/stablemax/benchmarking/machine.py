@@ -80,13 +80,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Hold every thread of this process to some cores, those of libraries' pools too.
-
-    Parameters
-    ----------
-    count : int
-        How many; nothing is done where that is all, or where the system cannot.
-    """
+    """Hold every thread of this process to some cores, those of libraries' pools too."""
     if not HAS_AFFINITY or count >= available_threads():
         yield
         return
@@ -157,15 +151,7 @@ def _settle() -> None:
 
 
 def rates(threads: int, clock: Callable[[], float]) -> Rates:
-    """Measure how fast some threads together copy memory and take exponentials; the best of three rounds.
-
-    Parameters
-    ----------
-    threads : int
-        How many.
-    clock : callable
-        Seconds.
-    """
+    """Measure how fast some threads together copy memory and take exponentials; the best of three rounds."""
     sources = [np.full(_COPIED_CELLS, float(i)) for i in range(threads)]
     copies = [np.full_like(source, -1.0) for source in sources]
     arguments = [-20.0 * np.random.default_rng(i).random(_CACHED_CELLS) for i in range(threads)]

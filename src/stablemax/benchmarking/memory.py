@@ -18,7 +18,7 @@ from stablemax.benchmarking import machine
 from stablemax.benchmarking.plan import BenchOptions, Case, Input
 from stablemax.benchmarking.words import Shape, TimedDtype, TimedPeer
 from stablemax.engines.threads import available_threads
-from stablemax.vocabulary import Operation
+from stablemax.operations import get_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,28 +31,11 @@ _KEEP_NOTHING = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16), "MALLOC_TRIM_THRESHOLD_
 
 
 def peaks(options: BenchOptions, inputs: list[Input], progress: Callable[[Case], None]) -> tuple[Peaks, list[str]]:
-    """Measure the peak memory of every call beyond its input.
-
-    Parameters
-    ----------
-    options : BenchOptions
-        What is timed.
-    inputs : list of Input
-        Those of them that fit into memory.
-    progress : callable
-        Called with the case that was measured, once for each of its calls.
-
-    Returns
-    -------
-    peaks : Peaks
-        Nothing where the system does not tell; what was measured before the process ended where it did.
-    notes : list of str
-        What is not measured, and why.
-    """
+    """Measure the peak memory of every call beyond its input."""
     if not machine.tells_peak():
         return {}, ["peak memory is not measured: this system does not tell it"]
     order = {
-        "operations": options.operations,
+        "operations": [o.name for o in options.operations],
         "threads": options.threads,
         "peers": options.peers,
         "seed": options.seed,
@@ -75,7 +58,7 @@ def peaks(options: BenchOptions, inputs: list[Input], progress: Callable[[Case],
                 process.stdin.close()
             for line in process.stdout:
                 operation, (shape, dtype), threads, name, count = json.loads(line)
-                case = Case(Operation(operation), Input(Shape(*shape), TimedDtype(dtype)), threads)
+                case = Case(get_operation(operation), Input(Shape(*shape), TimedDtype(dtype)), threads)
                 progress(case)
                 found[case, name] = count
             code = process.wait()
@@ -89,7 +72,7 @@ def main() -> None:
     """Read from standard input what to measure, and write a line of JSON for each call."""
     order = json.load(sys.stdin)
     options = BenchOptions(
-        operations=tuple(map(Operation, order["operations"])),
+        operations=tuple(map(get_operation, order["operations"])),
         threads=tuple(order["threads"]),
         peers=tuple(map(TimedPeer, order["peers"])),
     )
@@ -104,8 +87,8 @@ def main() -> None:
                     with implementation.running(threads):
                         call = implementation.call(operation, x, y, threads)
                         call()  # what is compiled or built at first use is not the call's own
-                        line = (Case(operation, given, threads), implementation.name, machine.peak_bytes(call))
-                    sys.stdout.write(json.dumps([*line[0], *line[1:]]) + "\n")
+                        line = (operation.name, given, threads, implementation.name, machine.peak_bytes(call))
+                    sys.stdout.write(json.dumps(line) + "\n")
                     sys.stdout.flush()
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from stablemax.benchmarking import machine
 from stablemax.benchmarking.implementations import Ours, WholeArrayNumpy
-from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, Shape, TimedDtype, TimedPeer
+from stablemax.benchmarking.words import DEFAULT_SHAPES, Shape, TimedDtype, TimedPeer, timed_operations
 from stablemax.errors import StablemaxError, shown
 from stablemax.limits import check_range
+from stablemax.operations.operation import Operation
 from stablemax.peers.timed import timed
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -41,15 +41,7 @@ class Input(NamedTuple):
         return f"{self.shape} in {self.dtype}"
 
     def generated(self, seed: int) -> tuple[Array, Array]:
-        """Draw normal logits in float64 and round them once: the same numbers in every dtype.
-
-        Returns
-        -------
-        x : ndarray (N, K)
-            Logits.
-        y : ndarray of int64 (N,)
-            Labels.
-        """
+        """Draw normal logits in float64 and round them once: the same numbers in every dtype."""
         rng = np.random.default_rng(seed)
         y = rng.integers(0, self.shape.classes, self.shape.rows)
         x = np.empty(self.shape, dtype=self.dtype.value)
@@ -73,49 +65,33 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to time.
+    """What to time."""
 
-    Parameters
-    ----------
-    operations : tuple of Operation
-        Of `OPERATIONS`.
-    shapes : tuple of Shape
-        Of the logits.
-    dtypes : tuple of TimedDtype
-        Of the logits.
-    threads : tuple of int
-        Numbers of threads; one, and as many as there are cores, when empty.
-    peers : tuple of TimedPeer
-        What to time beside ours.
-    repeat : int, optional
-        Rounds; as many as the times need when not given.
-    seed : int
-        Of the logits and labels.
-    """
-
-    operations: tuple[Operation, ...] = OPERATIONS
+    #: Those of `timed_operations`.
+    operations: tuple[Operation, ...] = field(default_factory=timed_operations)
+    #: Of the logits.
     shapes: tuple[Shape, ...] = DEFAULT_SHAPES
+    #: Of the logits.
     dtypes: tuple[TimedDtype, ...] = tuple(TimedDtype)
+    #: Numbers of threads; one, and as many as there are cores, when empty.
     threads: tuple[int, ...] = ()
+    #: What to time beside ours.
     peers: tuple[TimedPeer, ...] = (TimedPeer.ALL,)
+    #: Rounds; as many as the times need when not given.
     repeat: int | None = None
+    #: Of the logits and labels.
     seed: int = 0
 
     def __post_init__(self) -> None:
         for operation in self.operations:
-            if operation not in OPERATIONS:
-                raise StablemaxError(f"{operation} is not timed", f"one or more of: {', '.join(OPERATIONS)}")
+            if not operation.timed:
+                names = ", ".join(o.name for o in timed_operations())
+                raise StablemaxError(f"{operation} is not timed", f"one or more of: {names}")
         check_range("--repeat", self.repeat, 1, math.inf, "1 or more")
         check_range("--seed", self.seed, 0, math.inf, "0 or more")
 
     def thread_counts(self, cores: int) -> tuple[int, ...]:
-        """Return the numbers of threads, in ascending order.
-
-        Raises
-        ------
-        StablemaxError
-            If there are fewer cores.
-        """
+        """Return the numbers of threads, in ascending order."""
         for count in self.threads:
             if not 1 <= count <= cores:
                 raise StablemaxError(f"--threads {shown(count)} is out of range", f"1 to {cores}, the cores there are")
@@ -128,13 +104,7 @@ class BenchOptions:
         return (Ours(), *found, *plain), notes
 
     def inputs(self, available_bytes: int | None) -> tuple[list[Input], list[str]]:
-        """Return the inputs that fit into memory, and notes on those that do not.
-
-        Raises
-        ------
-        StablemaxError
-            If none does.
-        """
+        """Return the inputs that fit into memory, and notes on those that do not."""
         inputs = [Input(shape, dtype) for shape in self.shapes for dtype in self.dtypes]
         if available_bytes is None:
             return inputs, ["this system does not tell how much memory is free: shapes are not checked against it"]
@@ -151,13 +121,7 @@ class BenchOptions:
         return fitting, notes
 
     def plan(self, implementations: tuple[Implementation, ...], cores: int) -> tuple[Plan, list[str]]:
-        """Choose what is timed, and say what is not.
-
-        Raises
-        ------
-        StablemaxError
-            If nothing can be timed beside ours.
-        """
+        """Choose what is timed, and say what is not."""
         plan: Plan = {}
         notes: list[str] = []
         for count in self.thread_counts(cores):

@@ -47,22 +47,7 @@ def _once(call: Callable[[], Any], clock: Callable[[], float]) -> float:
 def in_turns(
     calls: Mapping[str, Callable[[], Any]], repeat: int | None, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Time calls in rounds, each in every round, in an order that changes.
-
-    Parameters
-    ----------
-    calls : mapping of str to callable
-        What is timed.
-    repeat : int or None
-        Rounds; as many as `ENOUGH_S` needs when not given.
-    clock : callable
-        Seconds.
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds of each counted call.
-    """
+    """Time calls in rounds, each in every round, in an order that changes."""
     per_turn = {n: math.ceil(TURN_S / max(rehearsed(call, clock), TURN_S / MAX_CALLS)) for n, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import Operation
+from stablemax.operations import all_operations
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 OURS = "stablemax"
 
-OPERATIONS: tuple[Operation, ...] = tuple(o for o in Operation if o is not Operation.SOFTMAX_VJP)
-"""Those that other libraries have ready-made."""
+
+def timed_operations() -> tuple[Operation, ...]:
+    """Return the operations that other libraries have ready-made."""
+    return tuple(o for o in all_operations() if o.timed)
 
 
 class TimedDtype(enum.StrEnum):
@@ -49,13 +54,6 @@ DEFAULT_SHAPES = (Shape(128, 1000), Shape(2048, 4096), Shape(2048, 32768), Shape
 def shape_of(text: str) -> Shape:
     """Read ``ROWSxCLASSES``.
 
-    Raises
-    ------
-    StablemaxError
-        If it is anything else.
-
-    Examples
-    --------
     >>> shape_of("128x1000")
     Shape(rows=128, classes=1000)
     """

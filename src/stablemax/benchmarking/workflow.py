@@ -21,29 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.benchmarking.memory import Peaks
+    from stablemax.operations.operation import Operation
     from stablemax.peers.timed import Implementation
-    from stablemax.vocabulary import Operation
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What measures.
+    """What measures."""
 
-    Parameters
-    ----------
-    clock : callable
-        Seconds.
-    rates : callable
-        Takes a number of threads and the clock, and returns the `Rates` of the machine.
-    peaks : callable
-        As `memory.peaks`.
-    machine : callable
-        Returns the `Machine`.
-    """
-
+    #: Seconds.
     clock: Callable[[], float] = time.perf_counter
+    #: Takes a number of threads and the clock, and returns the `Rates` of the machine.
     rates: Callable[[int, Callable[[], float]], Rates] = machine.rates
+    #: As `memory.peaks`.
     peaks: Callable[[BenchOptions, list[Input], Callable[[Case], None]], tuple[Peaks, list[str]]] = memory.peaks
+    #: Returns the `Machine`.
     machine: Callable[[], Machine] = machine.this_machine
 
 
@@ -88,29 +80,10 @@ def bench(
 ) -> Benchmark:
     """Time our functions and others' in turns, and set them beside what the machine allows.
 
-    Parameters
-    ----------
-    options : BenchOptions, optional
-        What to time.
-    instruments : Instruments, optional
-        What measures.
-    implementations : tuple of Implementation, optional
-        What to time instead of what `options.peers` names; ours is the first.
-    command : tuple of str
-        The command that reproduces it.
-    progress : callable, optional
-        Called with (steps done, steps in all, what runs now).
-
-    Raises
-    ------
-    StablemaxError
-        If a peer is not installed, there are fewer cores than threads, or no input fits into memory.
-
-    Examples
-    --------
     >>> from stablemax.benchmarking.words import Shape, TimedPeer
-    >>> from stablemax.vocabulary import Operation
-    >>> options = BenchOptions((Operation.SOFTMAX,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
+    >>> from stablemax.operations import get_operation
+    >>> softmax = get_operation("softmax")
+    >>> options = BenchOptions((softmax,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
     >>> [[t.implementation for t in case.timings] for case in bench(options).cases]
     [['stablemax', 'numpy'], ['stablemax', 'numpy']]
     """
@@ -193,7 +166,7 @@ def _timed_case(
     bound = max(bounds, key=lambda name: bounds[name])
     ours = float(np.median(next(iter(times.values()))))
     return TimedCase(
-        operation=case.operation.value,
+        operation=case.operation.name,
         dtype=case.input.dtype.value,
         threads=case.threads,
         rows=rows,

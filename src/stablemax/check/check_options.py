@@ -15,7 +15,7 @@ from stablemax.results import Contract, Outcome
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import TargetInfo
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 

@@ -10,6 +10,7 @@ import numpy as np
 from stablemax.check.laws import easy_case
 from stablemax.check.target.messages import NoAnswerError
 from stablemax.formats import FLOAT64
+from stablemax.operations.shared import BOOKKEEPING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 _LARGEST_EXACT = 1e300
 """Beyond, exact results may be larger than the float64 that they are compared as."""
 _MAX_CELLS = 4096
-
-_BOOKKEEPING = ("input-unchanged", "dtype-kept", "shape-kept")
-"""Laws that say nothing of the formula."""
 
 
 def is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:
@@ -40,7 +38,7 @@ def is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[L
     if exact is not None:
         easy_fails = _fails_exactly(trials, exact, easy)
     else:
-        breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in _BOOKKEEPING)
+        breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
         easy_fails = easy.failed or breaks_a_law
     return easy_fails or _any_fails_exactly(trials, failures)
 

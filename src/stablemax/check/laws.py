@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.inputs.hazards import HazardCase
 from stablemax.measure import default_max_ulp
+from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import LawVerdict
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.check.trials import Trial, Trials
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
 _ROWS, _CLASSES = 4, 5
 _SHIFT = 4.0
@@ -24,36 +27,25 @@ _SHIFT = 4.0
 
 
 def easy_case() -> HazardCase:
-    """Return small whole numbers: exact in every format, shifted or not."""
+    """Return small whole numbers, and halves: exact in every format, shifted or not."""
     draw = np.random.default_rng(0)
     return HazardCase(
         draw.integers(-3, 4, (_ROWS, _CLASSES)).astype(np.float64),
         draw.integers(0, _CLASSES, _ROWS),
         draw.integers(-3, 4, (_ROWS, _CLASSES)).astype(np.float64),
+        cell_targets=draw.integers(0, 3, (_ROWS, _CLASSES)) / 2,
+        other_logits=draw.integers(-3, 4, (_ROWS, _CLASSES)).astype(np.float64),
     )
 
 
 def laws_of(operation: Operation) -> tuple[str, ...]:
     """Name the laws that an operation obeys.
 
-    Examples
-    --------
-    >>> laws_of(Operation.SOFTMAX)[:3]
+    >>> from stablemax.operations import get_operation
+    >>> laws_of(get_operation("softmax"))[:3]
     ('shift-invariance', 'permutation', 'rows-independent')
     """
-    return tuple(name for name, (concerns, _) in _LAWS.items() if concerns(operation))
-
-
-LAW_NAMES = (
-    "shift-invariance",
-    "permutation",
-    "rows-independent",
-    "rows-sum-to-1",
-    "gradient-sums-to-0",
-    "input-unchanged",
-    "dtype-kept",
-    "shape-kept",
-)
+    return tuple(name for name in LAW_NAMES if name in operation.laws)
 
 
 def check_laws(trials: Trials, fmt: Format) -> list[LawVerdict]:
@@ -63,10 +55,10 @@ def check_laws(trials: Trials, fmt: Format) -> list[LawVerdict]:
     names = laws_of(trials.operation)
     if first.verdict is None:
         # There are no numbers to compare.
-        names = tuple(name for name in names if name in ("input-unchanged", "dtype-kept", "shape-kept"))
+        names = tuple(name for name in names if name in BOOKKEEPING)
     verdicts = []
     for name in names:
-        detail = first.trouble if first.result.output is None else _LAWS[name][1](trials, case, first)
+        detail = first.trouble if first.result.output is None else LAWS[name](trials, case, first)
         verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in trials.contract.allow, detail))
     return verdicts
 
@@ -95,18 +87,26 @@ def _output(trials: Trials, case: HazardCase, fmt: Format) -> Array | str:
     return answer.trouble if answer.output is None else answer.output
 
 
+def _seconds(case: HazardCase) -> dict[str, Any]:
+    """Return the arrays (N, K) of a case beside the logits, by field."""
+    names = ("upstream", "cell_targets", "other_logits")
+    return {name: array for name in names if (array := getattr(case, name)) is not None}
+
+
 def _shift(trials: Trials, case: HazardCase, first: Trial) -> str:
+    """A number added to every logit changes nothing, or is added to the result: of a softmax and what is made of it."""
     fmt, before = first.format, first.result.output
     assert before is not None
     after = _output(trials, replace(case, logits=case.logits + _SHIFT), fmt)
     if isinstance(after, str):
         return after
-    if trials.operation is Operation.LOGSUMEXP:
+    if trials.operation.follows_shift:
         before = before.astype(np.float64) + _SHIFT
     return _apart(trials, fmt, before, after, f"with {_SHIFT:g} added to every logit")
 
 
 def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
+    """Classes in another order give results in that order: of all operations."""
     fmt, before = first.format, first.result.output
     assert before is not None
     order = np.roll(np.arange(_CLASSES), 2)
@@ -114,7 +114,7 @@ def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
         case,
         logits=case.logits[:, order],
         labels=np.argsort(order)[case.labels],
-        upstream=case.upstream[:, order],
+        **{name: array[:, order] for name, array in _seconds(case).items()},
     )
     after = _output(trials, moved, fmt)
     if isinstance(after, str):
@@ -129,14 +129,14 @@ def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
 
 
 def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
+    """A row gives the same alone as among others: of all operations."""
     fmt, together = first.format, first.result.output
     assert together is not None
     alone = []
     for i in range(_ROWS):
         at = slice(i, i + 1)
-        found = _output(
-            trials, replace(case, logits=case.logits[at], labels=case.labels[at], upstream=case.upstream[at]), fmt
-        )
+        seconds = {name: array[at] for name, array in _seconds(case).items()}
+        found = _output(trials, replace(case, logits=case.logits[at], labels=case.labels[at], **seconds), fmt)
         if isinstance(found, str):
             return f"row {i} alone: {found}"
         alone.append(np.asarray(found, dtype=np.float64))
@@ -145,18 +145,20 @@ def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
         own = of_rows([float(a.reshape(-1)[0]) for a in alone])
         return _apart(trials, fmt, np.asarray(own), together, f"the {trials.reduction} of the rows' own losses")
     stacked = np.stack([a.reshape(together.shape[1:]) for a in alone])
-    if trials.operation is Operation.CROSS_ENTROPY_GRAD and trials.reduction is Reduction.MEAN:
+    if trials.operation.of_losses and trials.reduction is Reduction.MEAN:
         stacked = stacked / _ROWS
     return _apart(trials, fmt, stacked, together, "rows alone, then together")
 
 
 def _sum_to_1(trials: Trials, _: HazardCase, first: Trial) -> str:
+    """The probabilities of a row sum to 1: of a softmax."""
     assert first.result.output is not None
     p = first.result.output.astype(np.float64)
     return _sums(p, 1.0, _limit(trials, first.format) * first.format.u * 2, "the probabilities of row")
 
 
 def _sum_to_0(trials: Trials, _: HazardCase, first: Trial) -> str:
+    """The gradient of a row sums to 0: of what does not change when the logits are shifted."""
     assert first.result.output is not None
     g = first.result.output.astype(np.float64)
     return _sums(
@@ -174,10 +176,12 @@ def _sums(values: Array, right: float, limit: float, what: str) -> str:
 
 
 def _input_unchanged(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
+    """The arguments are not written into: of all operations."""
     return "the function writes into its arguments" if first.result.changed_input else ""
 
 
 def _dtype_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+    """The result has the number format of the logits: of all operations."""
     output = first.result.output
     assert output is not None
     # A single number has no format to keep: losses are logged as Python floats.
@@ -187,22 +191,20 @@ def _dtype_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa:
 
 
 def _shape_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+    """The result has its shape: of all operations."""
     return first.trouble if first.verdict is None else ""
 
 
-def _everyone(_: Operation) -> bool:
-    return True
-
-
-# Whom a law concerns, and what finds the breach: it returns words, or nothing where the law holds.
-_LAWS: dict[str, tuple[Callable[[Operation], bool], Callable[[Trials, HazardCase, Trial], str]]] = {
-    "shift-invariance": (_everyone, _shift),
-    "permutation": (_everyone, _permutation),
-    "rows-independent": (_everyone, _rows_independent),
-    "rows-sum-to-1": (lambda o: o is Operation.SOFTMAX, _sum_to_1),
-    "gradient-sums-to-0": (lambda o: o in (Operation.CROSS_ENTROPY_GRAD, Operation.SOFTMAX_VJP), _sum_to_0),
-    "input-unchanged": (_everyone, _input_unchanged),
-    "dtype-kept": (_everyone, _dtype_kept),
-    "shape-kept": (_everyone, _shape_kept),
+LAWS: dict[str, Callable[[Trials, HazardCase, Trial], str]] = {
+    "shift-invariance": _shift,
+    "permutation": _permutation,
+    "rows-independent": _rows_independent,
+    "rows-sum-to-1": _sum_to_1,
+    "gradient-sums-to-0": _sum_to_0,
+    "input-unchanged": _input_unchanged,
+    "dtype-kept": _dtype_kept,
+    "shape-kept": _shape_kept,
 }
-assert tuple(_LAWS) == LAW_NAMES
+"""What looks for a breach of a law, by the law's name: it returns words, or nothing where the law holds."""
+
+LAW_NAMES = tuple(LAWS)

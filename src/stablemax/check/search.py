@@ -12,6 +12,7 @@ import numpy as np
 from stablemax.inputs.hazards import HazardCase
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES
+from stablemax.operations.operation import Second
 from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def smallest_failure(
     """
     severity = CODES.index(wanted) if wanted is not None else 1
     milder: HazardCase | None = None
-    needs_second = trials.operation.needs_targets or trials.operation.needs_upstream
+    needs_second = trials.operation.second is not Second.NONE
     for classes in (1, 2, 3, 4, 8):
         mixed = _mixing_rows(trials, fmt, classes) if classes <= 2 else None
         if mixed is not None:

@@ -20,7 +20,7 @@ from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target,
 from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT32, Format, get_format
-from stablemax.registry import Variant, variants
+from stablemax.operations.variant import Variant, variants
 from stablemax.results import CheckReport, Counterexample, HazardVerdict, LawVerdict, Standing, Trace
 from stablemax.vocabulary import Reduction
 from stablemax.wording import counted, listed
@@ -294,7 +294,7 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
     blame = None if run.trace is None else run.trace.blame
     report = CheckReport(
         target=info.name,
-        operation=info.operation.value,
+        operation=info.operation.name,
         backend=info.backend,
         standing=run.standing,
         finding="",

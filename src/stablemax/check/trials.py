@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import LoadedTarget, Result
     from stablemax.formats import Array, Format
     from stablemax.inputs.hazards import HazardCase
+    from stablemax.operations.operation import Operation
     from stablemax.results import Contract, Verdict
-    from stablemax.vocabulary import Operation
 
 _PRINTED_LIMIT = 4000
 
@@ -86,10 +86,9 @@ class Trials:
     def call_on(self, case: HazardCase, fmt: Format) -> Call:
         """Round a case to a format, as the function gets it."""
         logits = fmt.cast(case.logits)
-        if self.operation.needs_upstream:
-            return Call(logits, fmt.cast(case.upstream))
         if not self.operation.needs_targets:
-            return Call(logits)
+            second_argument = case.second(self.operation)
+            return Call(logits, None if second_argument is None else fmt.cast(second_argument))
         labels = case.labels if case.labels.ndim == 1 else fmt.cast(case.labels)
         options: dict[str, Any] = {}
         if case.weight is not None:

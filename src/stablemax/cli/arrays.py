@@ -15,13 +15,15 @@ from stablemax.cli.options import (
     StreamOptions,
     one_of,
 )
-from stablemax.vocabulary import ARRAY_FORMATS, Operation, OutputFormat
+from stablemax.operations import get_operation
+from stablemax.vocabulary import ARRAY_FORMATS, OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.arrays import How
     from stablemax.inputs.stream import Stream
+    from stablemax.operations.operation import Operation
     from stablemax.sinks import Sink
     from stablemax.streaming import Resources
 
@@ -32,15 +34,8 @@ ArrayFormatOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
 
-_DOES = {
-    Operation.SOFTMAX: "Compute probabilities",
-    Operation.LOG_SOFTMAX: "Compute log-probabilities",
-    Operation.LOGSUMEXP: "Compute the log-sum-exp of every row",
-}
-
-
-def command(operation: Operation) -> Callable[..., int]:
-    """Return the command of an operation that takes logits alone."""
+def command(name: str, does: str) -> Callable[..., int]:
+    """Return the command of an operation that takes logits alone; `does` says what it does."""
 
     def run(
         inputs: InputOptions,
@@ -54,6 +49,7 @@ def command(operation: Operation) -> Callable[..., int]:
         from stablemax.arrays import compute
         from stablemax.render.arrays import check_target
 
+        operation = get_operation(name)
         outputs.check_output(printing, *logits)
         check_target(printing.output, output_format, force=force)
         how, resources = how_to(operation, arithmetic), session.resources(streaming)
@@ -72,7 +68,7 @@ def command(operation: Operation) -> Callable[..., int]:
         session.say([*stream.notes, *notes], printing)
         return 0
 
-    run.__doc__ = f"{_DOES[operation]}, to -o FILE.npy or .csv or to standard output."
+    run.__doc__ = f"{does}, to -o FILE.npy or .csv or to standard output."
     return run
 
 
@@ -99,13 +95,7 @@ def write_result(
     *,
     force: bool,
 ) -> tuple[str, ...]:
-    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text.
-
-    Returns
-    -------
-    tuple of str
-        What the computation noticed.
-    """
+    """Compute a result to where it goes: block by block into a .npy file, or whole and then as text."""
     from stablemax.arrays import result_in_npy, result_of
     from stablemax.render.arrays import write
 
@@ -116,6 +106,6 @@ def write_result(
     return notes
 
 
-softmax = command(Operation.SOFTMAX)
-log_softmax = command(Operation.LOG_SOFTMAX)
-logsumexp = command(Operation.LOGSUMEXP)
+softmax = command("softmax", "Compute probabilities")
+log_softmax = command("log_softmax", "Compute log-probabilities")
+logsumexp = command("logsumexp", "Compute the log-sum-exp of every row")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.benchmarking.words import DEFAULT_SHAPES, OPERATIONS, TimedDtype, TimedPeer, shape_of
+from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
 from stablemax.cli import outputs, session
 from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
 from stablemax.cli.reproducing import option
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import Operation
+from stablemax.operations import OperationName, get_operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ _SHOWN = 10
 def bench(
     printing: PrintOptions,
     operation: Annotated[
-        list[Operation] | None,
+        list[OperationName] | None,
         typer.Option(
             metavar="OPERATION",
-            help=f"Operation to time; repeatable. {', '.join(OPERATIONS)}.",
+            help="Operation to time; repeatable. All that the libraries have ready-made.",
             show_default=False,
         ),
     ] = None,
@@ -89,7 +89,7 @@ def bench(
     from stablemax.render.benches import render
 
     options = BenchOptions(
-        operations=tuple(dict.fromkeys(operation)) if operation else OPERATIONS,
+        operations=tuple(map(get_operation, dict.fromkeys(operation))) if operation else timed_operations(),
         shapes=shapes,
         dtypes=tuple(dict.fromkeys(dtype)) if dtype else tuple(TimedDtype),
         threads=tuple(threads or ()),

@@ -21,12 +21,12 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError, shown
+from stablemax.operations import OperationName, get_operation
 from stablemax.results import Comparison, League, Outcome
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
     FormatName,
-    Operation,
     Reduction,
     Upstream,
 )
@@ -35,8 +35,8 @@ from stablemax.wording import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stablemax.operations.variant import Variant
     from stablemax.peers.backend import Backend
-    from stablemax.registry import Variant
 
 FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
 
@@ -51,7 +51,7 @@ def compare(
     logits: OptionalLogits = None,
     labels: LabelsArgument = None,
     operation: Annotated[
-        list[Operation] | None,
+        list[OperationName] | None,
         typer.Option(help="Operation to compare; repeatable. All.", show_default=False),
     ] = None,
     variant: Annotated[
@@ -119,7 +119,7 @@ def compare(
     built_ins, notes = _built_ins(libraries)
     options = CompareOptions(
         formats=tuple(dict.fromkeys(get_format(f) for f in number_format)) if number_format else DEFAULT_FORMATS,
-        operations=tuple(dict.fromkeys(operation or ())),
+        operations=tuple(map(get_operation, dict.fromkeys(operation or ()))),
         patterns=tuple(variant or ()),
         accumulation=accumulate,
         max_ulp=max_ulp,

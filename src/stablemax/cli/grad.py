@@ -18,7 +18,8 @@ from stablemax.cli.options import (
     PrintOptions,
     StreamOptions,
 )
-from stablemax.vocabulary import Operation, Reduction
+from stablemax.operations import get_operation
+from stablemax.vocabulary import Reduction
 
 
 def grad(
@@ -40,22 +41,30 @@ def grad(
 
     Rows that are ignored have gradient 0.
     """
-    from stablemax.arrays import compute_gradient
+    from stablemax.arrays import compute
     from stablemax.render.arrays import check_target
 
     outputs.check_output(printing, *files, *(labels or ()), losses.weight)
     check_target(printing.output, output_format, force=force)
-    how, resources = how_to(Operation.CROSS_ENTROPY_GRAD, arithmetic), session.resources(streaming)
+    operation = get_operation("cross_entropy_grad")
+    how, resources = how_to(operation, arithmetic), session.resources(streaming)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
     with session.progress(printing, session.reading(named[0]), unit="B") as progress:
         stream = session.open_stream(named, targets, inputs, resources)
         notes = write_result(
-            Operation.CROSS_ENTROPY_GRAD,
+            operation,
             stream,
             how,
-            lambda sink: compute_gradient(
-                stream, sink, how, reduction=reduction, options=options, resources=resources, progress=progress
+            lambda sink: compute(
+                operation,
+                stream,
+                sink,
+                how,
+                reduction=reduction,
+                options=options,
+                resources=resources,
+                progress=progress,
             ),
             resources,
             printing,

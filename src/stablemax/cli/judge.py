@@ -17,7 +17,8 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.reproducing import changed, files, option
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import FormatName, Operation, Reduction
+from stablemax.operations import NAMES, OperationName, get_operation
+from stablemax.vocabulary import FormatName, Reduction
 
 
 def judge(
@@ -33,7 +34,9 @@ def judge(
         str | None,
         typer.Argument(metavar="LABELS", help="Labels or soft targets, for the cross-entropies.", show_default=False),
     ] = None,
-    operation: Annotated[Operation | None, typer.Option(help="What OUTPUT is meant to be.", show_default=False)] = None,
+    operation: Annotated[
+        OperationName | None, typer.Option(help="What OUTPUT is meant to be.", show_default=False)
+    ] = None,
     upstream: Annotated[
         str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
     ] = None,
@@ -78,13 +81,13 @@ def judge(
     from stablemax.render.checks import render_judged
 
     if operation is None:
-        raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(Operation)}")
+        raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
     if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
     how = outputs.written_as(output_format, printing, "a judgement")
     outputs.check_output(printing, logits, computed, labels, upstream, loss.weight)
     command = (
-        *("stablemax", "judge", "--operation", operation.value, *files(logits, computed, labels)),
+        *("stablemax", "judge", "--operation", operation, *files(logits, computed, labels)),
         *changed(inputs),
         *changed(counted),
         *changed(loss),
@@ -98,9 +101,9 @@ def judge(
     )
     with session.progress(printing, session.reading(logits)):
         problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
-        values, fmt, name = session.read_output(computed, problem, operation, number_format)
+        values, fmt, name = session.read_output(computed, problem, get_operation(operation), number_format)
         options = JudgeOptions(
-            operation,
+            get_operation(operation),
             fmt,
             max_ulp=max_ulp,
             allow=tuple(allow or ()),
@@ -110,7 +113,7 @@ def judge(
             targets=session.target_options(loss, counted),
             round_logits=None if round_logits is None else get_format(round_logits),
         )
-        g = None if upstream is None else session.read_output(upstream, problem, Operation.SOFTMAX, None)[0]
+        g = None if upstream is None else session.read_output(upstream, problem, get_operation("softmax"), None)[0]
         names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
         report = judge_output(
             values, problem.logits, problem.labels, g, options, names=names, command=command, notes=problem.notes

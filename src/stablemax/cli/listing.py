@@ -10,7 +10,7 @@ import typer
 from stablemax.cli import outputs
 from stablemax.cli.options import FOR_DATA, OutputFormatOption, PrintOptions
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import Operation
+from stablemax.operations import OperationName, get_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        Operation | None,
+        OperationName | None,
         typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
     ] = None,
     output_format: OutputFormatOption = None,
@@ -43,11 +43,12 @@ def list_(
     outputs.check_output(printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
+    record = None if operation is None else get_operation(operation)
     listings: dict[Listed, Callable[[], Listing]] = {
-        Listed.VARIANTS: lambda: variants(operation),
+        Listed.VARIANTS: lambda: variants(record),
         Listed.FORMATS: formats,
         Listed.PRESETS: presets,
-        Listed.HAZARDS: lambda: hazards(operation),
+        Listed.HAZARDS: lambda: hazards(record),
     }
     text = render(listings[what](), how, color=printing.color, to_file=printing.output is not None)
     outputs.emit(text, printing)

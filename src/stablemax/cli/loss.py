@@ -21,7 +21,8 @@ from stablemax.cli.options import (
     one_of,
 )
 from stablemax.errors import StablemaxError, shown
-from stablemax.vocabulary import Operation, OutputFormat, Reduction
+from stablemax.operations import get_operation
+from stablemax.vocabulary import OutputFormat, Reduction
 
 
 def loss(
@@ -61,7 +62,7 @@ def loss(
     outputs.check_output(printing, *files, *(labels or ()), losses.weight)
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
-    variant = session.chosen_variant(Operation.CROSS_ENTROPY, arithmetic)
+    variant = session.chosen_variant(get_operation("cross_entropy"), arithmetic)
     options = session.target_options(losses, counted)
     named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablemax.operations import OperationName, get_operation
 from stablemax.vocabulary import (
     Accumulation,
     BackendName,
@@ -14,7 +15,6 @@ from stablemax.vocabulary import (
     Distribution,
     EngineName,
     FormatName,
-    Operation,
     OutputFormat,
     PeerName,
 )
@@ -273,7 +273,8 @@ class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
     operation: Annotated[
-        Operation | None, typer.Option(help="What TARGET computes, where its name does not say.", show_default=False)
+        OperationName | None,
+        typer.Option(help="What TARGET computes, where its name does not say.", show_default=False),
     ] = None
     backend: Annotated[
         BackendName | None,
@@ -291,4 +292,5 @@ class ImplementationOptions:
         """Return what to load."""
         from stablemax.check.target.messages import Target
 
-        return Target(name, self.operation, self.backend or "", self.device, self.backward)
+        operation = None if self.operation is None else get_operation(self.operation)
+        return Target(name, operation, self.backend or "", self.device, self.backward)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from stablemax.inputs.layout import TableOptions
     from stablemax.inputs.problem import Problem
     from stablemax.inputs.stream import Stream
-    from stablemax.registry import Variant
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import TargetOptions
+    from stablemax.operations.variant import Variant
     from stablemax.streaming import Resources
-    from stablemax.target_options import TargetOptions
-    from stablemax.vocabulary import Operation
 
 PROGRESS_DELAY_S = 1.0
 
@@ -163,7 +163,7 @@ def generated_problem(options: GeneratedOptions) -> Problem:
 
 def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant | None:
     """Look up --variant, with or without its operation in front."""
-    from stablemax.registry import get
+    from stablemax.operations.variant import get
 
     if options.variant is None:
         return None
@@ -176,7 +176,7 @@ def chosen_variant(operation: Operation, options: ArithmeticOptions) -> Variant 
 
 def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
     """Read the class weights and bring the options together."""
-    from stablemax.target_options import TargetOptions
+    from stablemax.operations.targets import TargetOptions
 
     if loss.weight is None:
         return TargetOptions(None, loss.label_smoothing, counted.ignore_index)

@@ -185,8 +185,8 @@ class _Tried:
         import numpy as np
 
         from stablemax.formats import FLOAT32, format_of, get_format
+        from stablemax.operations.targets import kept_rows
         from stablemax.sampling import judged_rows
-        from stablemax.target_options import kept_rows
         from stablemax.trace import MAX_CELLS
 
         operation = self.target.info.operation
@@ -227,7 +227,7 @@ class _Tried:
         operation = self.target.info.operation
         if operation not in found.operations:
             raise StablemaxError(
-                f"--hazard {name} is not about {operation}", f"it is about {', '.join(found.operations)}"
+                f"--hazard {name} is not about {operation}", f"it is about {', '.join(map(str, found.operations))}"
             )
         if found.needs and operation.needs_targets:
             raise StablemaxError(

@@ -40,26 +40,6 @@ def generate(
 ) -> Problem:
     """Draw float64 logits and one label per row.
 
-    Parameters
-    ----------
-    seed : int
-        Of NumPy's default generator; the same seed gives the same numbers on every platform.
-    scale : float
-        Half-width or standard deviation.
-    rows, classes : int
-        N and K.
-    distribution : Distribution
-        What to draw from.
-    offset : float
-        Added to every logit.
-
-    Raises
-    ------
-    StablemaxError
-        If a number is out of range.
-
-    Examples
-    --------
     >>> problem = generate(scale=1e5, rows=2, classes=3)
     >>> problem.logits.shape, problem.labels.shape, bool(abs(problem.logits).max() <= 1e5)
     ((2, 3), (2,), True)
@@ -100,20 +80,13 @@ def _problem(logits: Array, labels: Any, name: str, labels_name: str) -> Problem
 
 @dataclass(frozen=True)
 class Preset:
-    """An input of one of the notebooks.
+    """An input of one of the notebooks."""
 
-    Parameters
-    ----------
-    name : str
-        For `--preset`.
-    about : str
-        What it shows, in a sentence.
-    make : callable
-        Gives logits (N, K) and labels (N,).
-    """
-
+    #: For `--preset`.
     name: str
+    #: What it shows, in a sentence.
     about: str
+    #: Gives logits (N, K) and labels (N,).
     make: Callable[[], tuple[Array, Any]]
 
 
@@ -173,13 +146,6 @@ PRESETS: dict[str, Preset] = {
 def preset(name: str) -> Problem:
     """Return one of the notebooks' inputs.
 
-    Raises
-    ------
-    StablemaxError
-        If there is no such preset.
-
-    Examples
-    --------
     >>> preset("notebook-c").logits.tolist()
     [[1.0, 2.0, 3.0], [1000.0, 1001.0, 1002.0]]
     """

@@ -8,38 +8,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.operations.operation import Second
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)
 class HazardCase:
-    """A hazard's input in one format, before it is rounded to it.
+    """A hazard's input in one format, before it is rounded to it."""
 
-    Parameters
-    ----------
-    logits : ndarray of float64 (N, K)
-        May be a broadcast view: many equal rows.
-    labels : ndarray of int64 (N,) or float64 (N, K)
-        Classes, -100 for an ignored row; or soft targets.
-    upstream : ndarray of float64 (N, K)
-        For the vector-Jacobian product.
-    weight : ndarray of float64 (K,), optional
-        Weight of each class.
-    label_smoothing : float
-        From 0 to 1.
-    reduced : bool
-        True where the mean of the losses is what goes wrong: a cross-entropy is judged by its mean.
-    """
+    logits: Array  #: float64 (N, K); may be a broadcast view: many equal rows
+    labels: Array  #: int64 (N,), -100 for an ignored row; or soft targets, float64 (N, K)
+    upstream: Array  #: upstream gradient, float64 (N, K)
+    weight: Array | None = None  #: of each class, float64 (K,)
+    label_smoothing: float = 0.0  #: from 0 to 1
+    reduced: bool = False  #: True where the mean of the losses is what goes wrong: losses are judged by their mean
+    cell_targets: Array | None = None  #: in [0, 1], float64 (N, K); without them those of the labels
+    other_logits: Array | None = None  #: a second array of logits (N, K); without it the logits in reverse order
 
-    logits: Array
-    labels: Array
-    upstream: Array
-    weight: Array | None = None
-    label_smoothing: float = 0.0
-    reduced: bool = False
+    def second(self, operation: Operation) -> Array | None:
+        """Return the array that an operation takes beside the logits; None for none."""
+        arrays: dict[Second, Callable[[], Array | None]] = {
+            Second.NONE: lambda: None,
+            Second.LABELS: lambda: self.labels,
+            Second.CELL_TARGETS: self._targets_of_cells,
+            Second.UPSTREAM: lambda: self.upstream,
+            Second.LOGITS: lambda: self.logits[:, ::-1] if self.other_logits is None else self.other_logits,
+        }
+        return arrays[operation.second]()
+
+    def _targets_of_cells(self) -> Array:
+        if self.cell_targets is not None:
+            return self.cell_targets
+        if self.labels.ndim == 2:
+            return np.clip(self.labels, 0.0, 1.0)
+        return np.asarray(np.arange(self.logits.shape[-1]) == self.labels[:, None], dtype=np.float64)
 
 
 def rows(

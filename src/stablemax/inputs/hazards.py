@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +11,48 @@ import numpy as np
 from stablemax.inputs import hazard_cases as cases
 from stablemax.inputs.hazard_cases import HazardCase, rows
 from stablemax.inputs.labels import IGNORED
-from stablemax.vocabulary import Operation
+from stablemax.operations import all_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Format
+    from stablemax.operations.operation import Operation
 
 __all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase"]
 
 NEEDS = ("ignore-index", "soft-targets", "weights")
 """What an implementation must take, beyond logits and labels, for some hazards to be run on it."""
+
+
+def every_operation(operation: Operation) -> bool:  # noqa: ARG001 - one signature for all
+    """An input of logits concerns all that take logits."""
+    return True
+
+
+def of_softmax(operation: Operation) -> bool:
+    """The softmax of a row, and what is made of it: a condition of the row as a whole."""
+    return not operation.cellwise
+
+
+def of_cells(operation: Operation) -> bool:
+    """What depends on one logit alone."""
+    return operation.cellwise
+
+
+def with_labels(operation: Operation) -> bool:
+    """The cross-entropy and its gradient."""
+    return operation.needs_targets
+
+
+def losses_of_labels(operation: Operation) -> bool:
+    """The cross-entropy alone."""
+    return operation.needs_targets and operation.reduces
+
+
+def with_upstream(operation: Operation) -> bool:
+    """Products with an upstream gradient."""
+    return operation.needs_upstream
 
 
 @dataclass(frozen=True)
@@ -38,8 +69,9 @@ class Hazard:
         Where it was seen, separated by commas: ``pytorch 11752``, ``arXiv 2501.04697``; empty for our own.
     case : callable
         The input for a number format.
-    operations : tuple of Operation
-        Whom it concerns.
+    concerns : callable
+        Tells of an operation whether it concerns it: by what the operation takes and gives, so that a new
+        one joins by itself.
     needs : tuple of str
         From `NEEDS`.
     promised : bool
@@ -56,15 +88,17 @@ class Hazard:
     reason: str
     source: str
     case: Callable[[Format], HazardCase]
-    operations: tuple[Operation, ...] = field(default=tuple(Operation))
+    concerns: Callable[[Operation], bool] = every_operation
     needs: tuple[str, ...] = ()
     promised: bool = False
 
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations that it concerns."""
+        return tuple(o for o in all_operations() if self.concerns(o))
+
 
 _INF = math.inf
-_LOSS = (Operation.CROSS_ENTROPY,)
-_LOSS_AND_GRADIENT = (Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
-_VJP = (Operation.SOFTMAX_VJP,)
 
 HAZARDS: dict[str, Hazard] = {
     h.name: h
@@ -289,7 +323,7 @@ HAZARDS: dict[str, Hazard] = {
             "the label's logit is -inf: the loss is infinite, the gradient is not",
             "",
             lambda _: rows([[0, -_INF, 1]], [1]),
-            _LOSS_AND_GRADIENT,
+            with_labels,
         ),
         Hazard(
             "leading-mask",
@@ -341,14 +375,14 @@ HAZARDS: dict[str, Hazard] = {
             "the gradient of the mean probability is exactly 0",
             "notebook E",
             lambda _: rows([[1, 2, 3]], [0], upstream=[1 / 3] * 3),
-            _VJP,
+            with_upstream,
         ),
         Hazard(
             "largest-upstream",
             "g as large as the format holds, as after loss scaling",
             "",
             lambda fmt: rows([[1.0, 2.0, 3.0]], [0], upstream=[0.75 * fmt.max, -0.75 * fmt.max, 0.5 * fmt.max]),
-            _VJP,
+            with_upstream,
         ),
         # --- no value -------------------------------------------------------------------------------
         Hazard(
@@ -378,7 +412,7 @@ HAZARDS: dict[str, Hazard] = {
             "a soft target of 0 at a logit of -inf: 0 * inf",
             "optax 896",
             lambda _: rows([[0, -_INF, 0]], [[0.5, 0.0, 0.5]]),
-            _LOSS_AND_GRADIENT,
+            with_labels,
             ("soft-targets",),
         ),
         Hazard(
@@ -386,7 +420,7 @@ HAZARDS: dict[str, Hazard] = {
             "label smoothing gives a class at -inf some weight: the loss is infinite, where the label's is 1.3133",
             "",
             lambda _: rows([[0, -_INF, 1]], [0], label_smoothing=0.1),
-            _LOSS_AND_GRADIENT,
+            with_labels,
             ("soft-targets",),
         ),
         Hazard(
@@ -394,7 +428,7 @@ HAZARDS: dict[str, Hazard] = {
             "soft targets where the log of a softmax is -inf",
             "",
             lambda _: rows([[0, 150, 140]], [[0.25, 0.5, 0.25]]),
-            _LOSS_AND_GRADIENT,
+            with_labels,
             ("soft-targets",),
         ),
         # --- ignored rows and reductions ------------------------------------------------------------
@@ -403,7 +437,7 @@ HAZARDS: dict[str, Hazard] = {
             "a row that does not count has no loss and a gradient of 0, whatever its logits",
             "pytorch 11551",
             lambda _: rows([[0, 1], [-_INF, -_INF]], [0, IGNORED]),
-            _LOSS_AND_GRADIENT,
+            with_labels,
             ("ignore-index",),
         ),
         Hazard(
@@ -411,7 +445,7 @@ HAZARDS: dict[str, Hazard] = {
             "101 classes and the label -100: as an index it is class 1, and nothing complains (as -1 in optax)",
             "",
             lambda _: rows(np.linspace(-2.0, 2.0, 202).reshape(2, 101), [3, IGNORED]),
-            _LOSS_AND_GRADIENT,
+            with_labels,
             ("ignore-index",),
         ),
         Hazard(
@@ -419,7 +453,7 @@ HAZARDS: dict[str, Hazard] = {
             "one row of four counts, then four of four: a mean of two means is not the mean",
             "transformers 24725, transformers PR 34191",
             lambda _: rows(np.arange(24.0).reshape(8, 3) % 7, [1, IGNORED, IGNORED, IGNORED, 2, 1, 0, 2], reduced=True),
-            _LOSS,
+            losses_of_labels,
             ("ignore-index",),
         ),
         Hazard(
@@ -427,7 +461,7 @@ HAZARDS: dict[str, Hazard] = {
             "the mean of no rows is 0/0: no value exists",
             "pytorch 70348, pytorch 116349",
             lambda _: rows([[0, 1], [1, 0]], [IGNORED, IGNORED], reduced=True),
-            _LOSS,
+            losses_of_labels,
             ("ignore-index",),
         ),
         Hazard(
@@ -435,14 +469,14 @@ HAZARDS: dict[str, Hazard] = {
             "an empty batch: no value exists",
             "pytorch 70348",
             lambda _: rows(np.zeros((0, 3)), np.zeros(0), reduced=True),
-            _LOSS,
+            losses_of_labels,
         ),
         Hazard(
             "weights-far-apart",
             "the weighted mean divides by the sum of the labels' weights, not by the rows",
             "pytorch 25571",
             lambda _: rows([[1, 2, 3], [3, 1, 2], [0, 0, 1]], [0, 1, 1], weight=[0.125, 64.0, 1.0], reduced=True),
-            _LOSS,
+            losses_of_labels,
             ("weights",),
         ),
         Hazard(
@@ -450,7 +484,7 @@ HAZARDS: dict[str, Hazard] = {
             "the labels' weights sum to 0, and the mean is 0/0: no value exists",
             "pytorch 70348",
             lambda _: rows([[0, 1], [1, 0]], [0, 0], weight=[0.0, 1.0], reduced=True),
-            _LOSS,
+            losses_of_labels,
             ("weights",),
         ),
         Hazard(
@@ -459,21 +493,21 @@ HAZARDS: dict[str, Hazard] = {
             "(and at 2**24 in float32, too many to run here)",
             "pytorch 55657, pytorch PR 24457",
             lambda _: cases.many_rows([0.0, 0.0], 0, 4096),
-            _LOSS,
+            losses_of_labels,
         ),
         Hazard(
             "many-uniform-rows",
             "20,500 rows of 32 equal logits: a float16 sum of their losses is inf, their mean log 32",
             "pytorch 85791, pytorch 61523",
             lambda _: cases.many_rows([0.0] * 32, 0, 20_500),
-            _LOSS,
+            losses_of_labels,
         ),
         Hazard(
             "sum-of-losses-overflows",
             "100 losses of a fiftieth of the largest number: their sum overflows, their mean does not",
             "",
             lambda fmt: cases.many_rows([0.0, -fmt.max / 50], 1, 100),
-            _LOSS,
+            losses_of_labels,
         ),
     )
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stablemax.formats import get_format
+from stablemax.operations import get_operation
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -104,20 +104,16 @@ def _trouble(name: str, forecasts: Sequence[Forecast], *, has_labels: bool) -> s
     shifted = [f for f in forecasts if f.format == name and f.formula == "shifted"]
     worst = max((f for f in shifted), key=lambda f: (f.worst.severity, f.shares.get(f.worst, 0.0)))
     share = percent_of(worst.shares[worst.worst])
-    what = {
-        Operation.SOFTMAX: "the softmax",
-        Operation.CROSS_ENTROPY: "the loss",
-        Operation.CROSS_ENTROPY_GRAD: "the gradient",
-    }[Operation(worst.operation)]
+    operation = get_operation(worst.operation)
     if worst.worst is Outcome.INPUT_OVERFLOW:
         return f"{name} cannot hold {share} of the rows"
     lead = f"in {name} "
     if worst.worst is not Outcome.LOST:
-        return f"{lead}{what} of {share} of the rows is {_WORDS[worst.worst]}"
-    if worst.operation == Operation.SOFTMAX:
+        return f"{lead}the {operation.noun} of {share} of the rows is {_WORDS[worst.worst]}"
+    if not operation.needs_targets:
         return f"{lead}{share} of the rows lose probabilities to 0"
     whose = "" if has_labels else " of the most likely class"
-    loss = next((f for f in shifted if f.operation == Operation.CROSS_ENTROPY and f.worst is Outcome.LOST), None)
+    loss = next((f for f in shifted if get_operation(f.operation).reduces and f.worst is Outcome.LOST), None)
     if loss is None:
         return f"{lead}the gradient{whose} is lost to 0 in {share} of the rows"
     return f"{lead}the loss{whose} collapses to 0 in {percent_of(loss.shares[Outcome.LOST])} of the rows"

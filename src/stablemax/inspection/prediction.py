@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.inspection.tails import MARGIN, underflow_edge
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.softmax import OPERATION as SOFTMAX
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from stablemax.formats import Array, Format
     from stablemax.inspection.numbers import RowNumbers
     from stablemax.inspection.tails import Tails
+    from stablemax.operations.operation import Operation
 
-OPERATIONS = (Operation.SOFTMAX, Operation.CROSS_ENTROPY, Operation.CROSS_ENTROPY_GRAD)
+OPERATIONS = (SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRAD)
+"""What is predicted, in the order of `_Run.outcomes`."""
 FORMULAS = ("naive", "shifted")
 CODES = tuple(Outcome)
 """Outcomes from harmless to worst; arrays of outcomes hold positions in it."""

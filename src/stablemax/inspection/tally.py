@@ -12,7 +12,6 @@ from stablemax.formats import get_format
 from stablemax.inputs.noticed import Noticed
 from stablemax.inspection.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.sketch import Sketch
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -203,7 +202,7 @@ def _by_format(
         with np.errstate(all="ignore"):
             ties[place] = np.count_nonzero(rounded.tied & ~rounded.beyond)
         for (operation, formula), codes in outcomes(rounded, tails, place).items():
-            some = codes if all_kept or operation is Operation.SOFTMAX else codes[kept]
+            some = codes if all_kept or not operation.needs_targets else codes[kept]
             at = (place, FORMULAS.index(formula), OPERATIONS.index(operation))
             counts[at] = np.bincount(some, minlength=len(CODES)) if some.any() else _none_but_ok(len(some))
     return ties, counts

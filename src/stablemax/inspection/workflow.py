@@ -163,7 +163,7 @@ def _forecasts(tally: Tally, formats: tuple[str, ...]) -> list[Forecast]:
                 rows = sum(counts)
                 shares = {o: n / rows for o, n in zip(CODES, counts, strict=True) if n}
                 worst = max(shares, key=lambda o: o.severity, default=Outcome.OK)
-                found.append(Forecast(name, operation.value, formula, rows, worst, shares))
+                found.append(Forecast(name, operation.name, formula, rows, worst, shares))
     return found
 
 

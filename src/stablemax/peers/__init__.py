@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.registry import Variant, get
-from stablemax.vocabulary import Operation
+from stablemax.operations import NAMES
+from stablemax.operations.variant import Variant, get
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,13 +34,7 @@ def is_installed(library: str) -> bool:
 
 
 def require(library: str) -> None:
-    """Refuse to go on without a library.
-
-    Raises
-    ------
-    StablemaxError
-        If it is not installed; the hint installs it.
-    """
+    """Refuse to go on without a library."""
     if not is_installed(library):
         extra = next((extra for extra, libraries in PEERS.items() if library in libraries), "all")
         raise StablemaxError(f"{library} is not installed", f'pip install "stablemax[{extra}]"')
@@ -49,8 +43,6 @@ def require(library: str) -> None:
 def version(library: str) -> str:
     """Return the version of an installed library.
 
-    Examples
-    --------
     >>> version("numpy") == np.__version__
     True
     """
@@ -60,25 +52,12 @@ def version(library: str) -> str:
 
 
 def built_ins(library: str, device: str | None = None) -> tuple[Variant, ...]:
-    """Return the built-ins of a library, by operation.
-
-    Parameters
-    ----------
-    library : str
-        One of `LIBRARIES`.
-    device : str, optional
-        Where they run, as the library names it; its own choice when not given.
-
-    Raises
-    ------
-    StablemaxError
-        If the library is not installed, or has no such device here.
-    """
+    """Return the built-ins of a library, by operation."""
     require(library)
     module = importlib.import_module(f"stablemax.peers.{library}")
     found = sorted(
         (v for v in vars(module).values() if isinstance(v, Variant) and v.library == library),
-        key=lambda v: list(Operation).index(v.operation),
+        key=lambda v: NAMES.index(v.operation.name),
     )
     if device is None:
         return tuple(found)
@@ -97,13 +76,7 @@ def _on(device: str, built_in: Variant) -> Variant:
 
 
 def check_device(library: str, device: str) -> None:
-    """Put a number onto a device of a library and take it back.
-
-    Raises
-    ------
-    StablemaxError
-        If that does not work here.
-    """
+    """Put a number onto a device of a library and take it back."""
     from stablemax.peers.calling import quiet
 
     module = importlib.import_module(f"stablemax.peers.{library}")
@@ -120,27 +93,6 @@ def check_device(library: str, device: str) -> None:
 def chosen(peers: Iterable[str], device: str | None = None) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
     """Gather the built-ins of some peers.
 
-    Parameters
-    ----------
-    peers : iterable of str
-        Names of extras; ``all`` stands for those that are installed.
-    device : str, optional
-        Where they run.
-
-    Returns
-    -------
-    built_ins : tuple of Variant
-        Of each library in turn.
-    notes : tuple of str
-        Which libraries were left out, and why.
-
-    Raises
-    ------
-    StablemaxError
-        If a peer that is asked for by name is not installed, or none is for ``all``.
-
-    Examples
-    --------
     >>> chosen(())
     ((), ())
     """
@@ -163,20 +115,6 @@ def chosen(peers: Iterable[str], device: str | None = None) -> tuple[tuple[Varia
 def find(variant_id: str, device: str | None = None) -> Variant:
     """Look up a variant or a built-in by its id.
 
-    Parameters
-    ----------
-    variant_id : str
-        ``softmax/shifted`` or ``torch/softmax``.
-    device : str, optional
-        Where a built-in runs.
-
-    Raises
-    ------
-    StablemaxError
-        If there is none, or its library is not installed.
-
-    Examples
-    --------
     >>> find("softmax/shifted").id
     'softmax/shifted'
     """

@@ -12,15 +12,15 @@ import numpy as np
 
 from stablemax.arithmetic import coarse_grid, room_of
 from stablemax.formats import FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.operations.variant import Variant, evaluate
 from stablemax.peers import check_device, require, version
 from stablemax.peers.calling import ALL_FORMATS, quiet
-from stablemax.registry import Variant, evaluate
 from stablemax.vocabulary import Accumulation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
+    from stablemax.operations.targets import Targets
     from stablemax.peers.calling import Arrays
-    from stablemax.targets import Targets
 
 CELLS_PER_CALL = 1 << 22
 """Rows are computed in blocks of about this many cells: a Jacobian of 2,048 classes is one row's."""
@@ -28,23 +28,15 @@ CELLS_PER_CALL = 1 << 22
 
 @dataclass(frozen=True)
 class BackendArithmetic:
-    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own.
+    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own."""
 
-    Parameters
-    ----------
-    arrays : Arrays
-        How NumPy arrays get there and back.
-    format : Format
-        Of the arrays.
-    accumulation : Accumulation, optional
-        How sums are added; by the library's own sum when not given.
-    device : str, optional
-        Where it computes.
-    """
-
+    #: How NumPy arrays get there and back.
     arrays: Arrays
+    #: Of the arrays.
     format: Format
+    #: How sums are added; by the library's own sum when not given.
     accumulation: Accumulation | None = None
+    #: Where it computes.
     device: str | None = None
 
     @cached_property
@@ -242,22 +234,11 @@ class BackendArithmetic:
 
 @dataclass(frozen=True)
 class Backend:
-    """A library, and a device of it, that our variants run on.
+    """A library, and a device of it, that our variants run on."""
 
-    Parameters
-    ----------
-    library : str
-        One of `peers.BACKENDS`.
-    device : str, optional
-        As the library names it; its own choice when not given.
-
-    Raises
-    ------
-    StablemaxError
-        If the library is not installed or has no such device here.
-    """
-
+    #: One of `peers.BACKENDS`.
     library: str
+    #: As the library names it; its own choice when not given.
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -292,28 +273,7 @@ class Backend:
         fmt: Format,
         accumulation: Accumulation | None = None,
     ) -> tuple[Array, float | None]:
-        """Run a variant on NumPy arrays.
-
-        Parameters
-        ----------
-        variant : Variant
-            One of ours.
-        x : ndarray (N, K)
-            Logits in the format's dtype.
-        second : Targets or ndarray (N, K) or None
-            Targets or upstream gradient.
-        fmt : Format
-            Of the logits.
-        accumulation : Accumulation, optional
-            How sums are added; by the library's own sum when not given.
-
-        Returns
-        -------
-        output : ndarray (N, K) or (N,)
-            In the format's dtype.
-        mean : float or None
-            The arithmetic's mean, of an output with one number per row.
-        """
+        """Run a variant on NumPy arrays."""
         xp = self.arithmetic(fmt, accumulation)
         cells = x.shape[-1] * (x.shape[-1] if variant.max_classes is not None else 1)
         size = max(1, CELLS_PER_CALL // cells) if variant.rowwise else max(1, len(x))

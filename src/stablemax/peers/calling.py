@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from stablemax.inputs.labels import IGNORED
-from stablemax.registry import Variant, variant
-from stablemax.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import Variant, variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 ALL_FORMATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -36,20 +36,13 @@ class Arrays(Protocol):
 
 
 class Given(NamedTuple):
-    """Targets as libraries take them; a tuple, which JAX takes apart by itself.
+    """Targets as libraries take them; a tuple, which JAX takes apart by itself."""
 
-    Parameters
-    ----------
-    target : array
-        Labels of int64 (N,), or soft targets (N, K) in the format of the logits.
-    weight : array (K,), optional
-        Weight of each class.
-    divisor : float, optional
-        What the sum of the losses is divided by, where that is not the library's own mean.
-    """
-
+    #: Labels of int64 (N,), or soft targets (N, K) in the format of the logits.
     target: Any
+    #: Weight of each class.
     weight: Any = None
+    #: What the sum of the losses is divided by, where that is not the library's own mean.
     divisor: float | None = None
 
     @property
@@ -71,16 +64,8 @@ def built_in(
 ) -> Callable[[Callable[..., Any]], Variant]:
     """Declare the decorated function of a library's own arrays as a variant.
 
-    The function takes ``f(x)``, ``f(x, given)`` or ``f(x, g)`` and returns (N, K) or (N,).
-
-    Parameters
-    ----------
-    library : str
-        Whose built-in it calls.
-    arrays : Arrays
-        How arrays get there and back.
-    operation, name, **declaration
-        As for `registry.variant`; a `mean` takes what the function takes and returns one number.
+    The function takes ``f(x)``, ``f(x, given)`` or ``f(x, g)`` and returns (N, K) or (N,); a `mean` takes the same
+    and returns one number. The rest is declared as for `variant`.
     """
     mean = declaration.pop("mean", None)
 

@@ -7,17 +7,21 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
+from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.softmax import OPERATION as SOFTMAX
+from stablemax.operations.softmax_vjp import OPERATION as SOFTMAX_VJP
 from stablemax.peers.calling import ALL_FORMATS, built_in
 from stablemax.peers.jax_arrays import JaxArrays
+from stablemax.peers.timed import Timing
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 
 ARRAYS = JaxArrays()
 _declared = functools.partial(built_in, "jax", ARRAYS, supports=ALL_FORMATS)
 
 
 @_declared(
-    Operation.SOFTMAX,
+    SOFTMAX,
     "softmax",
     formula="jax.nn.softmax(x)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -37,7 +41,7 @@ def softmax(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    Operation.LOG_SOFTMAX,
+    LOG_SOFTMAX,
     "log_softmax",
     formula="jax.nn.log_softmax(x)",
     promises={
@@ -62,7 +66,7 @@ def log_softmax(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    Operation.LOGSUMEXP,
+    LOGSUMEXP,
     "logsumexp",
     formula="jax.scipy.special.logsumexp(x, axis=-1)",
     promises={
@@ -85,7 +89,7 @@ def logsumexp(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    Operation.SOFTMAX_VJP,
+    SOFTMAX_VJP,
     "softmax_vjp",
     formula="jax.vjp(jax.nn.softmax, x)[1](g)",
     promises={
@@ -108,3 +112,12 @@ def softmax_vjp(x: jax.Array, g: jax.Array) -> jax.Array:
     Where it breaks: the rounding of sum(p g) may be larger than g - sum(p g).
     """
     return jnp.asarray(jax.vjp(lambda a: jax.nn.softmax(a, axis=-1), x)[1](g)[0])
+
+
+TIMING = Timing(
+    lambda array: jax.device_put(array, jax.devices("cpu")[0]),
+    lambda _: ARRAYS.running(),
+    lambda result: result.block_until_ready(),
+    # XLA's pool of threads is made once, for all cores that there are.
+    needs_affinity=True,
+)

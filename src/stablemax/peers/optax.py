@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
 from stablemax.peers.calling import ALL_FORMATS, Given, built_in
 from stablemax.peers.jax import ARRAYS
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def _mean_of_losses(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    Operation.CROSS_ENTROPY,
+    CROSS_ENTROPY,
     "cross_entropy",
     formula="optax.softmax_cross_entropy_with_integer_labels(x, y); soft targets: softmax_cross_entropy",
     promises={
@@ -65,7 +66,7 @@ def cross_entropy(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    Operation.CROSS_ENTROPY_GRAD,
+    CROSS_ENTROPY_GRAD,
     "cross_entropy_grad",
     formula="jax.grad(mean of optax.softmax_cross_entropy_with_integer_labels)(x)",
     promises={

@@ -10,9 +10,12 @@ import numpy as np
 import scipy.special
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
+from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.softmax import OPERATION as SOFTMAX
 from stablemax.peers.calling import built_in
+from stablemax.peers.timed import Timing
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
@@ -42,7 +45,7 @@ _declared = functools.partial(built_in, "scipy", ARRAYS, supports=("float16", "f
 
 
 @_declared(
-    Operation.SOFTMAX,
+    SOFTMAX,
     "softmax",
     formula="scipy.special.softmax(x, axis=-1)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -60,7 +63,7 @@ def softmax(x: Array) -> Array:
 
 
 @_declared(
-    Operation.LOG_SOFTMAX,
+    LOG_SOFTMAX,
     "log_softmax",
     formula="scipy.special.log_softmax(x, axis=-1)",
     promises={
@@ -84,7 +87,7 @@ def log_softmax(x: Array) -> Array:
 
 
 @_declared(
-    Operation.LOGSUMEXP,
+    LOGSUMEXP,
     "logsumexp",
     formula="scipy.special.logsumexp(x, axis=-1)",
     promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
@@ -99,3 +102,6 @@ def logsumexp(x: Array) -> Array:
     Where it breaks: where m + log1p(q) is near 0 the addition cancels.
     """
     return np.asarray(scipy.special.logsumexp(x, axis=-1))
+
+
+TIMING = Timing(lambda array: array, lambda _: ARRAYS.running())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stablemax.errors import StablemaxError
-from stablemax.peers import PEERS, is_installed, require
+from stablemax.peers import PEERS, built_ins, is_installed, require
+from stablemax.peers.calling import Given
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Iterable, Mapping
 
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.variant import Variant
+    from stablemax.peers.calling import Arrays
 
 
 class Implementation(Protocol):
@@ -45,28 +49,58 @@ class Implementation(Protocol):
         """Copy a result to NumPy."""
 
 
+class Timing(NamedTuple):
+    """How a library's built-ins are timed on its own arrays."""
+
+    put: Callable[[Array], Any]  #: brings an array to the library before the clock starts
+    running: Callable[[int], contextlib.AbstractContextManager[None]]  #: bounds the threads, and sets up what it needs
+    finish: Callable[[Any], Any] = lambda result: result  #: waits for a result
+    needs_affinity: bool = False
+
+
+@dataclass(frozen=True)
+class TimedBuiltIns:
+    """What a library declares as its built-ins, timed: of a loss its own mean."""
+
+    name: str
+    libraries: tuple[str, ...]
+    timing: Timing
+    declared: Mapping[Operation, Variant]
+
+    @property
+    def formulas(self) -> Mapping[Operation, str]:
+        """What is called, by operation."""
+        return {operation: v.formula for operation, v in self.declared.items()}
+
+    @property
+    def needs_affinity(self) -> bool:
+        """True where only the cores of the process bound the threads."""
+        return self.timing.needs_affinity
+
+    def running(self, threads: int) -> contextlib.AbstractContextManager[None]:
+        """Bound the threads, and set up what a computation needs."""
+        return self.timing.running(threads)
+
+    def call(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:  # noqa: ARG002
+        """Bring the arrays to the library, and return the call of its function alone."""
+        declared, put, finish = self.declared[operation], self.timing.put, self.timing.finish
+        # What the decorator of the built-in wraps works on the library's own arrays.
+        adapter: Any = declared.mean or declared.function
+        function = adapter.__wrapped__
+        arguments = (put(x), Given(put(y))) if operation.needs_targets else (put(x),)
+        return lambda: finish(function(*arguments))
+
+    def back(self, result: Any) -> Array:
+        """Copy a result to NumPy."""
+        arrays: Arrays = importlib.import_module(f"stablemax.peers.{self.name}").ARRAYS
+        return arrays.back(result)
+
+
 def timed(peers: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
-    """Gather the libraries that are timed.
+    """Gather the libraries that are timed, in the order of `PEERS`, and say which were left out, and why.
 
-    Parameters
-    ----------
-    peers : iterable of str
-        Names of extras; ``all`` stands for those that are installed.
+    ``all`` stands for those that are installed.
 
-    Returns
-    -------
-    implementations : tuple of Implementation
-        In the order of `PEERS`.
-    notes : tuple of str
-        Which libraries were left out, and why.
-
-    Raises
-    ------
-    StablemaxError
-        If a peer that is asked for by name is not installed.
-
-    Examples
-    --------
     >>> timed(())
     ((), ())
     """
@@ -89,6 +123,7 @@ def timed(peers: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, 
                 raise StablemaxError(why, f'pip install "stablemax[{peer}]"')
             notes.append(f'{why}: left out; pip install "stablemax[{peer}]"')
             continue
-        implementation: Implementation = importlib.import_module(f"stablemax.peers.{peer}_timed").TIMED
-        found.append(implementation)
+        declared = {v.operation: v for library in libraries for v in built_ins(library) if v.operation.timed}
+        timing = importlib.import_module(f"stablemax.peers.{peer}").TIMING
+        found.append(TimedBuiltIns(peer, libraries, timing, declared))
     return tuple(found), tuple(notes)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as PyTorch's own documentation calls it
 
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
+from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.softmax import OPERATION as SOFTMAX
+from stablemax.operations.softmax_vjp import OPERATION as SOFTMAX_VJP
 from stablemax.peers.calling import ALL_FORMATS, Given, built_in
+from stablemax.peers.timed import Timing
 from stablemax.peers.torch_arrays import TorchArrays
 from stablemax.results import Outcome
-from stablemax.vocabulary import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ARRAYS = TorchArrays()
 _declared = functools.partial(built_in, "torch", ARRAYS, supports=ALL_FORMATS)
@@ -18,7 +29,7 @@ _TARGETS = ("ignore-index", "soft-targets", "weights")
 
 
 @_declared(
-    Operation.SOFTMAX,
+    SOFTMAX,
     "softmax",
     formula="torch.softmax(x, dim=-1)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -37,7 +48,7 @@ def softmax(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    Operation.LOG_SOFTMAX,
+    LOG_SOFTMAX,
     "log_softmax",
     formula="torch.log_softmax(x, dim=-1)",
     promises={
@@ -61,7 +72,7 @@ def log_softmax(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    Operation.LOGSUMEXP,
+    LOGSUMEXP,
     "logsumexp",
     formula="torch.logsumexp(x, dim=-1)",
     promises={
@@ -91,7 +102,7 @@ def _mean(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    Operation.CROSS_ENTROPY,
+    CROSS_ENTROPY,
     "cross_entropy",
     formula="torch.nn.functional.cross_entropy(x, y)",
     promises={
@@ -117,7 +128,7 @@ def cross_entropy(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    Operation.CROSS_ENTROPY_GRAD,
+    CROSS_ENTROPY_GRAD,
     "cross_entropy_grad",
     formula="torch.autograd.grad(cross_entropy(x, y), x)",
     promises={
@@ -143,7 +154,7 @@ def cross_entropy_grad(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    Operation.SOFTMAX_VJP,
+    SOFTMAX_VJP,
     "softmax_vjp",
     formula="torch.autograd.grad(torch.softmax(x, dim=-1), x, g)",
     promises={
@@ -166,3 +177,17 @@ def softmax_vjp(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     """
     x.requires_grad_()
     return torch.autograd.grad(torch.softmax(x, dim=-1), x, g)[0]
+
+
+@contextlib.contextmanager
+def _with_threads(count: int) -> Iterator[None]:
+    """Set the number of threads within operations, and put it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+TIMING = Timing(torch.from_numpy, _with_threads)

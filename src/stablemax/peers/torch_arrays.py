@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 def to_torch(array: Array, device: str | None = None) -> torch.Tensor:
     """Copy an array to a tensor of the same number format.
 
-    Parameters
-    ----------
-    array : ndarray
-        Of any format that PyTorch has; bfloat16 goes by its bits, for PyTorch does not know ml_dtypes.
-    device : str, optional
-        As PyTorch names it; the CPU when not given.
-
-    Examples
-    --------
     >>> to_torch(FORMATS["bfloat16"].cast([1.0, 2.5])).dtype
     torch.bfloat16
     """
@@ -39,8 +30,6 @@ def to_torch(array: Array, device: str | None = None) -> torch.Tensor:
 def to_numpy(tensor: Any) -> Array:
     """Copy a tensor to an array of the same number format.
 
-    Examples
-    --------
     >>> to_numpy(torch.tensor([0.1], dtype=torch.bfloat16)).dtype
     dtype(bfloat16)
     """

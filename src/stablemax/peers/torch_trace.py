@@ -22,13 +22,13 @@ from stablemax.shadow.cells import nearest
 from stablemax.shadow.observe import Kind
 from stablemax.shadow.source import display_name, listing
 from stablemax.shadow.wording import Input, cell_words, event_words, sentence
-from stablemax.vocabulary import Operation
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
     from stablemax.peers.torch_trace_watch import Ran, Watch
     from stablemax.shadow.observe import Event
     from stablemax.shadow.tape import Record
@@ -107,8 +107,9 @@ def trace_torch(
     Examples
     --------
     >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
     >>> trace = trace_torch(lambda x: torch.exp(x) / torch.exp(x).sum(1, keepdim=True),
-    ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, Operation.SOFTMAX, FLOAT32)
+    ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2]
     ('nan',
      'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
@@ -125,7 +126,7 @@ def trace_torch(
     other = other.astype(np.int64) if other is not None and other.dtype.kind in "iu" else other
     upstream = backward and operation.needs_upstream
     task = Task(function, fmt.cast(logits), other, fmt, code or function, device, backward, upstream)
-    if operation is Operation.CROSS_ENTROPY_GRAD and not backward:
+    if operation.of_losses and not backward:
         task = replace(task, backward=plain_run(task).values.shape != logits.shape)
     return _Case(task, operation, max_ulp, target).traced(source, command, notes)
 
@@ -213,7 +214,7 @@ class _Case:
             finding = self._good(watch, reading, worst, largest(judged.error_ulp))
         return Trace(
             target=self.target,
-            operation=self.operation.value,
+            operation=self.operation.name,
             backend="torch",
             format=self.task.format.name,
             source=source,

@@ -13,14 +13,14 @@ import numpy as np
 from stablemax.errors import StablemaxError
 from stablemax.exact import Truth
 from stablemax.measure import CODES, ExactResult, Judgement, exact_result, judge
+from stablemax.operations.targets import LabelTargets
 from stablemax.reduction import exact_sum, rounded
 from stablemax.results import Outcome
 from stablemax.shadow.cells import nearest
-from stablemax.targets import LabelTargets
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
 
 IGNORED = -100
 """A row with this label does not count, as in PyTorch."""
@@ -112,7 +112,7 @@ class Question:
             If the operation has no result of this shape.
         """
         rows, classes = self.logits.shape
-        if self.operation is Operation.CROSS_ENTROPY and math.prod(shape) == 1 and shape != (rows,):
+        if self.operation.reduces and math.prod(shape) == 1 and shape != (rows,):
             return [
                 self._reading(_reduced(self._by_row, self.format, int(self._kept.sum())), "the mean of the losses"),
                 self._reading(_reduced(self._by_row, self.format, 1), "the sum of the losses"),
@@ -123,7 +123,7 @@ class Question:
                 f"the traced function returns a tensor of shape {shape} for logits of shape {self.logits.shape}",
                 f"{self.operation} has shape {fitting[0]}; --operation names what is computed",
             )
-        if self.operation is not Operation.CROSS_ENTROPY_GRAD:
+        if not self.operation.of_losses:
             return [self._reading(self._by_row)]
         mean = self._reading(self._with_divisor(float(max(1, self._kept.sum()))), "the gradient of the mean loss")
         summed = self._reading(self._by_row, "the gradient of the sum of the losses")
@@ -133,7 +133,7 @@ class Question:
 
     def _likely(self, forward: Array) -> tuple[bool, bool]:
         """Tell whether a loss may be the mean of the losses, and whether it may be their sum: the nearer one."""
-        by_row = replace(self, operation=Operation.CROSS_ENTROPY)._by_row
+        by_row = replace(self, operation=self.operation.forward or self.operation)._by_row
         divisors = (int(self._kept.sum()), 1)
         mean, total = (float(_reduced(by_row, self.format, d).truth.nearest[0, 0]) for d in divisors)
         with np.errstate(invalid="ignore"):

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from stablemax.inspection.prediction import OPERATIONS
 from stablemax.render import data, figures
 from stablemax.render.comparisons import quoted
 from stablemax.render.figures import LOOKS, glyph
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from stablemax.render.console import Surface
     from stablemax.results import Forecast, FormatForecast, Inspection, Quantiles
 
-_OPERATIONS = {"softmax": "softmax", "cross_entropy": "loss", "cross_entropy_grad": "gradient"}
+_OPERATIONS = {operation.name: operation.noun for operation in OPERATIONS}
 _FORMULAS = ("naive", "shifted")
 _SIGHTED = {
     "nan": "NaN",

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from stablemax.formats import FLOAT32, FORMATS
 from stablemax.inputs.generated import PRESETS
 from stablemax.inputs.hazards import HAZARDS
-from stablemax.registry import variants as _variants
+from stablemax.operations import all_operations
+from stablemax.operations.variant import variants as _variants
 from stablemax.render import data, figures
-from stablemax.vocabulary import Operation, OutputFormat
+from stablemax.vocabulary import OutputFormat
 
 if TYPE_CHECKING:
     from stablemax.formats import Array
     from stablemax.inputs.hazards import Hazard, HazardCase
+    from stablemax.operations.operation import Operation
 
 _SHOWN_CELLS = 64
 
@@ -49,7 +51,7 @@ def variants(operation: Operation | None) -> Listing:
         ("variant", "formula"),
         tuple((v.id, v.formula) for v in found),
         tuple(
-            {"id": v.id, "operation": v.operation, "formula": v.formula, "summary": v.summary, "cure": v.cure}
+            {"id": v.id, "operation": v.operation.name, "formula": v.formula, "summary": v.summary, "cure": v.cure}
             for v in found
         ),
     )
@@ -134,7 +136,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "name": h.name,
                 "reason": h.reason,
                 "sources": [s for s in h.source.split(", ") if s],
-                "operations": h.operations,
+                "operations": [o.name for o in h.operations],
                 "needs": h.needs,
                 "promised": h.promised,
                 "float32": _input(h.case(FLOAT32)),
@@ -145,7 +147,7 @@ def hazards(operation: Operation | None) -> Listing:
 
 
 def _operations(hazard: Hazard) -> str:
-    return "all" if len(hazard.operations) == len(Operation) else ", ".join(hazard.operations)
+    return "all" if len(hazard.operations) == len(all_operations()) else ", ".join(map(str, hazard.operations))
 
 
 def _input(case: HazardCase) -> dict[str, Any]:

@@ -13,20 +13,20 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.exact import Truth
 from stablemax.measure import CODES, ExactResult, Judgement, exact_result, judge
+from stablemax.operations.targets import LabelTargets, SoftTargets
 from stablemax.reduction import exact_sum, rounded
 from stablemax.results import Outcome
 from stablemax.shadow import cells
 from stablemax.shadow.wording import Input
-from stablemax.targets import LabelTargets, SoftTargets
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array, Format
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import Targets
     from stablemax.shadow.running import ShadowRun
     from stablemax.shadow.traced_code import Code
-    from stablemax.targets import Targets
 
 _SAME_ULP = 1e-6
 """A shadow this close to the truth is the truth: rounding it twice must not tell them apart."""
@@ -96,7 +96,7 @@ class Case:
             else (targets_for(self.second.astype(np.float64), float(len(self.x))))
         )
         found = exact_result(self.operation, x, targets, self.fmt)
-        if self.operation is Operation.CROSS_ENTROPY:
+        if self.operation.reduces:
             return [(found, "", False)]
         if len(self.x) == 1:
             return [(found, "", False)]
@@ -109,7 +109,7 @@ class Case:
         wanted = rows if self.operation.per_row else rows * classes
         if math.prod(shape) == wanted and (not shape or shape[0] in (rows, 1, classes)):
             return self.truths
-        if math.prod(shape) == 1 and self.operation is Operation.CROSS_ENTROPY:
+        if math.prod(shape) == 1 and self.operation.reduces:
             (rowwise, _, _) = self.truths[0]
             return [
                 (reduced_result(rowwise, self.fmt, len(self.x)), "read as the mean of the losses", True),

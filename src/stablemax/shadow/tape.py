@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.operations import NAMES
 from stablemax.results import Origin
 from stablemax.shadow import cells
 from stablemax.shadow.observe import Event, Observation, observe
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from stablemax.formats import Array, Format
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_VARIANTS = str(Path(_PACKAGE, "variants"))
+_VARIANTS = tuple(str(Path(_PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _SHADOW = str(Path(_PACKAGE, "shadow"))
 _NUMPY = str(Path(np.__file__).parent)
 _STANDARD = sysconfig.get_paths()["stdlib"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,16 +10,19 @@ import pytest
 from stablemax.check.target.call_style import CallStyle, as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, LoadedTarget, Result, Target
-from stablemax.vocabulary import Operation
 
+from ...records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 from .. import callable_in_many_ways as ways
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
 
 X = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]], np.float32)
 LABELS = np.array([2, 0])
 P = np.exp(X) / np.exp(X).sum(axis=-1, keepdims=True)
 
 
-def loaded(function: Any, operation: Operation = Operation.SOFTMAX, backend: str = "numpy") -> LoadedTarget:
+def loaded(function: Any, operation: Operation = SOFTMAX, backend: str = "numpy") -> LoadedTarget:
     return load_local(Target("f", operation, backend), function)
 
 
@@ -57,7 +60,7 @@ def test_a_function_that_takes_several_rows_and_mixes_them_is_not_called_row_by_
     def over_axis_0(x: Any) -> Any:
         return np.log(np.exp(x).sum(axis=0))
 
-    result = answer(over_axis_0, operation=Operation.LOGSUMEXP)
+    result = answer(over_axis_0, operation=LOGSUMEXP)
     assert result.output is not None
     assert result.output.shape == (3,)
     assert not result.style.by_row
@@ -68,7 +71,7 @@ def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_mak
         return np.log(np.exp(x).sum()) - x[label]
 
     x = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
-    result = answer(loss, Call(x, np.array([0, 1])), operation=Operation.CROSS_ENTROPY)
+    result = answer(loss, Call(x, np.array([0, 1])), operation=CROSS_ENTROPY)
     assert result.output is not None
     assert result.output.shape == (2,)
     assert np.abs(result.output - np.log(2.0)).max() <= 2.0**-22
@@ -84,10 +87,10 @@ def test_a_builtin_that_shows_no_signature_is_tried_with_dim_and_with_axis() -> 
 
 
 def test_the_options_of_a_loss_are_read_off_its_signature() -> None:
-    assert loaded(ways.weighted_loss, Operation.CROSS_ENTROPY).info.takes == {"weights"}
-    assert loaded(ways.ignoring_loss, Operation.CROSS_ENTROPY).info.takes == {"ignore-index"}
-    assert loaded(ways.mean_loss, Operation.CROSS_ENTROPY).info.takes == frozenset()
-    assert loaded(ways.weighted_loss, Operation.SOFTMAX).info.takes == frozenset()
+    assert loaded(ways.weighted_loss, CROSS_ENTROPY).info.takes == {"weights"}
+    assert loaded(ways.ignoring_loss, CROSS_ENTROPY).info.takes == {"ignore-index"}
+    assert loaded(ways.mean_loss, CROSS_ENTROPY).info.takes == frozenset()
+    assert loaded(ways.weighted_loss, SOFTMAX).info.takes == frozenset()
 
 
 def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_targets_for_the_others() -> None:
@@ -102,10 +105,10 @@ def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_t
         return 0.0
 
     question = Call(X, LABELS, {"weight": np.ones(3), "ignore_index": -100, "label_smoothing": 0.25})
-    loaded(torchlike, Operation.CROSS_ENTROPY).call(question)
+    loaded(torchlike, CROSS_ENTROPY).call(question)
     assert (seen["weight"].tolist(), seen["ignore_index"], seen["label_smoothing"]) == ([1, 1, 1], -100, 0.25)
     assert seen["y"].tolist() == LABELS.tolist()
-    loaded(plain, Operation.CROSS_ENTROPY).call(Call(X, LABELS, {"label_smoothing": 0.75}))
+    loaded(plain, CROSS_ENTROPY).call(Call(X, LABELS, {"label_smoothing": 0.75}))
     assert seen["y"].tolist() == [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]
 
 
@@ -189,7 +192,7 @@ def test_the_caller_keeps_its_arrays_and_learns_that_they_were_written_into() ->
 
     x, labels = X.copy(), LABELS.copy()
     assert answer(into_logits, Call(x)).changed_input
-    assert answer(into_labels, Call(x, labels), operation=Operation.CROSS_ENTROPY).changed_input
+    assert answer(into_labels, Call(x, labels), operation=CROSS_ENTROPY).changed_input
     assert x.tobytes() == X.tobytes()
     assert labels.tolist() == LABELS.tolist()
     assert not answer(lambda x: x).changed_input
@@ -221,19 +224,19 @@ def test_a_device_is_for_the_other_libraries() -> None:
     from stablemax.errors import StablemaxError
 
     with pytest.raises(StablemaxError, match="--device is for torch and jax"):
-        load_local(Target("f", Operation.SOFTMAX, "numpy", "cpu"), ways.softmax).call(Call(X))
+        load_local(Target("f", SOFTMAX, "numpy", "cpu"), ways.softmax).call(Call(X))
 
 
 def test_autograd_gives_the_gradient_of_a_loss_and_of_a_softmax() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     loss = load_local(Target("loss", backend="torch", backward=True), torch.nn.functional.cross_entropy)
-    assert loss.info.operation is Operation.CROSS_ENTROPY_GRAD
+    assert loss.info.operation is CROSS_ENTROPY_GRAD
     gradient = loss.call(Call(X, LABELS)).output
     assert gradient is not None
     assert np.abs(gradient - (P - np.eye(3)[LABELS]) / 2).max() <= 2.0**-23
     vjp = load_local(Target("softmax", backend="torch", backward=True), torch.softmax)
     g = np.array([[1.0, 2.0, 4.0]] * 2, np.float32)
-    assert vjp.info.operation is Operation.SOFTMAX_VJP
+    assert vjp.info.operation is SOFTMAX_VJP
     output = vjp.call(Call(X, g)).output
     assert output is not None
     assert np.abs(output - P * (g - (P * g).sum(axis=-1, keepdims=True))).max() <= 2.0**-21

@@ -12,7 +12,8 @@ from stablemax.check.target.load import is_code, load
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import Operation
+
+from ...records import LOGSUMEXP, SOFTMAX
 
 WAYS = Path(__file__).parents[1] / "callable_in_many_ways.py"
 
@@ -139,10 +140,10 @@ def test_an_id_that_nobody_has_is_a_mistake(target: str, hint: str) -> None:
     ("target", "message"),
     [
         (Target(f"{WAYS}:with_axis"), "its name does not say what it computes"),
-        (Target("softmax/naive", Operation.LOGSUMEXP), "softmax/naive does not compute logsumexp"),
+        (Target("softmax/naive", LOGSUMEXP), "softmax/naive does not compute logsumexp"),
         (Target("softmax/naive", backward=True), "--backward: autograd does not differentiate softmax/naive"),
         (Target(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
-        (Target(f"{WAYS}:softmax", Operation.LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
+        (Target(f"{WAYS}:softmax", LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
     ],
     ids=lambda v: "" if isinstance(v, Target) else v,
 )
@@ -156,7 +157,7 @@ def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
         return x
 
     module = load(f"{WAYS}:with_axis").function
-    target = Target("f", Operation.SOFTMAX)
+    target = Target("f", SOFTMAX)
     assert (load_local(target, np.exp).info.module, load_local(target, np.exp).info.expression) == ("numpy", "exp")
     assert load_local(target, module).info.expression == "with_axis"
     assert load_local(target, local).info.module == ""

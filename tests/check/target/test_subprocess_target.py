@@ -14,7 +14,8 @@ from stablemax.check.target.messages import Call, NoAnswerError, Target
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.check.target.worker import PRINTED_LIMIT
 from stablemax.errors import StablemaxError
-from stablemax.vocabulary import Operation
+
+from ...records import SOFTMAX
 
 FILE = Path(__file__).parents[1] / "misbehaving.py"
 SMALL = Call(np.array([[0.0, 0.0]], np.float32))
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes end by signal
 
 
 def in_a_process(name: str, timeout_s: float = 20.0) -> SubprocessTarget:
-    return SubprocessTarget(Target(f"{FILE}:{name}", Operation.SOFTMAX), timeout_s)
+    return SubprocessTarget(Target(f"{FILE}:{name}", SOFTMAX), timeout_s)
 
 
 def outputs(asked: SubprocessTarget, *questions: Call) -> list[list[list[float]] | str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.formats import Array
-    from stablemax.vocabulary import Operation
+    from stablemax.operations.operation import Operation
 
 _AXIS_NAMES = ("axis", "dim")
 # Parameters of a loss by which it shows what else it takes (hazards.NEEDS).
@@ -87,8 +87,8 @@ def call_styles(function: Callable[..., Any], operation: Operation) -> list[Call
 
     Examples
     --------
-    >>> from stablemax.vocabulary import Operation
-    >>> [style.in_words for style in call_styles(lambda x, axis=0: x, Operation.SOFTMAX)]
+    >>> from stablemax.operations import get_operation
+    >>> [style.in_words for style in call_styles(lambda x, axis=0: x, get_operation("softmax"))]
     ['f(x, axis=-1)', 'f(x[i])']
     """
     try:

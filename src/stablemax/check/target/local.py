@@ -19,8 +19,7 @@ from stablemax.check.target.messages import Result, TargetInfo
 from stablemax.check.target.variant_target import VariantTarget
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import FORMATS
-from stablemax.target_options import TargetOptions, targets_of
-from stablemax.targets import SoftTargets
+from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from stablemax.errors import StablemaxError
     from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
     from stablemax.results import Trace
-    from stablemax.vocabulary import Operation
 
 Value_co = TypeVar("Value_co", covariant=True)
 

@@ -13,8 +13,8 @@ from stablemax.check.target.messages import OURS, Result, TargetInfo
 from stablemax.errors import StablemaxError, shown
 from stablemax.exact import Balls, truth
 from stablemax.formats import FLOAT64, FORMATS
-from stablemax.registry import evaluate
-from stablemax.target_options import TargetOptions, targets_of
+from stablemax.operations.targets import TargetOptions, in_arithmetic, second_of, targets_of
+from stablemax.operations.variant import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,7 @@ class VariantTarget:
         second = self._second_argument(call, Arithmetic(FORMATS[call.logits.dtype.name]))
 
         def compute(xp: Balls) -> Array:
-            exact = second.to(xp) if variant.operation.needs_targets else None if second is None else xp.array(second)
-            return evaluate(variant, xp.array(call.logits.astype(np.float64)), xp, exact)
+            return evaluate(variant, xp.array(call.logits.astype(np.float64)), xp, in_arithmetic(second, xp))
 
         try:
             return truth(compute, FLOAT64).nearest
@@ -94,11 +93,11 @@ class VariantTarget:
         )  # fmt: skip
 
     def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
-        """Return the variant's second argument: targets, an upstream gradient, or nothing."""
-        operation = self._variant.operation
+        """Return the variant's second argument, as its operation takes it."""
+        operation, (rows, classes) = self._variant.operation, call.logits.shape
+        divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
         if not operation.needs_targets:
-            return call.second_argument
+            return second_of(operation, call.second_argument, xp, divisor)
         assert call.second_argument is not None
         options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
-        divisor = float(len(call.logits)) if operation.of_losses else 1.0
-        return targets_of(call.second_argument, call.logits.shape[-1], options, xp, divisor)
+        return targets_of(call.second_argument, classes, options, xp, divisor)

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from stablemax import bounds
-from stablemax.registry import variant
+from stablemax.operations import bounds, normalisers
+from stablemax.operations.operation import Gives, Operation
+from stablemax.operations.scales import largest_of_the_row
+from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
 
 
+OPERATION = Operation(
+    "softmax",
+    Gives.CELL,
+    scale=largest_of_the_row,
+    undefined=rows_without_distribution,
+    limit={-math.inf: 0.0},
+    reference="shifted",
+    laws=("shift-invariance", "permutation", "rows-independent", "rows-sum-to-1", *BOOKKEEPING),
+    looks_like=r"soft_?max",
+    looks_rank=60,
+    kernel="softmax",
+    libraries={"torch": "torch.softmax", "jax": "jax.nn.softmax", "scipy": "scipy.special.softmax"},
+    noun="softmax",
+    command="softmax",
+)
+
+
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "naive",
     formula="exp(x) / sum(exp(x))",
     promises={
@@ -45,7 +65,7 @@ def naive(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "whole-array",
     formula="exp(x) / sum of exp(x) over the whole array",
     promises={
@@ -75,7 +95,7 @@ def whole_array(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "axis-0",
     formula="exp(x) / sum of exp(x) over the rows",
     promises={
@@ -111,7 +131,7 @@ def axis_0(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "shifted",
     formula="exp(x - m) / sum(exp(x - m)),  m = max(x)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -133,7 +153,7 @@ def shifted(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "division-free-naive",
     formula="exp(x - y),  y = log(sum(exp(x)))",
     promises={
@@ -161,7 +181,7 @@ def division_free_naive(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "division-free",
     formula="exp(x - y),  y = m + log(sum(exp(x - m)))",
     promises={
@@ -188,7 +208,7 @@ def division_free(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "online",
     formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then exp(x - m) / s",
     promises={"leading-mask": Outcome.NAN, "row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -203,12 +223,12 @@ def online(x: Array, xp: Namespace) -> Array:
 
     Where it breaks: a row that begins with -inf (-inf - -inf is NaN); the sum is a sequential one.
     """
-    m, s = kernels.online_normaliser(x, xp)
+    m, s = normalisers.online_normaliser(x, xp)
     return xp.exp(x - m) / s
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "tiled",
     formula="(m, s) of each tile, merged: s = s1 exp(m1 - m) + s2 exp(m2 - m);  then exp(x - m) / s",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -223,12 +243,12 @@ def tiled(x: Array, xp: Namespace) -> Array:
 
     Where it breaks: a row of all -inf or with a +inf; the subtraction rounds as in `shifted`.
     """
-    m, s = kernels.tiled_normaliser(x, xp)
+    m, s = normalisers.tiled_normaliser(x, xp)
     return xp.exp(x - m) / s
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "base-2",
     formula="2^((x - m) log2 e) / sum(2^((x - m) log2 e))",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -249,7 +269,7 @@ def base_2(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "compensated",
     formula="e / sum(e),  e = exp(d) + exp(d) r,  d + r = x - c exactly, c near max(x)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -270,7 +290,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX,
+    OPERATION,
     "wide",
     formula="softmax/compensated in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},

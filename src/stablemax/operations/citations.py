@@ -7,22 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Citation:
-    """A source.
+    """A source."""
 
-    Parameters
-    ----------
-    authors, title, where : str
-        Where is the journal, conference or project.
-    year : int or None
-        Of publication; a thread has none.
-    link : str
-        DOI or address.
-    """
-
+    #: Where is the journal, conference or project.
     authors: str
+    #: Of publication; a thread has none.
     year: int | None
+    #: Where is the journal, conference or project.
     title: str
+    #: Where is the journal, conference or project.
     where: str
+    #: DOI or address.
     link: str
 
     def __str__(self) -> str:

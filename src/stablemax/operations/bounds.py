@@ -20,21 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bound:
-    """An error bound with its place in the paper.
+    """An error bound with its place in the paper."""
 
-    Parameters
-    ----------
-    text : str
-        The bound in words, as `explain` prints it.
-    theorem : str
-        Where it is proved.
-    in_u : callable
-        ``(x, y)`` in float64 to the bound of each row's relative error, (N,), in units of u. The
-        error of a row of probabilities is max |error| / max |p|.
-    """
-
+    #: The bound in words, as `explain` prints it.
     text: str
+    #: Where it is proved.
     theorem: str
+    #: ``(x, y)`` in float64 to the bound of each row's relative error, (N,), in units of u. The error of a row of
+    #: probabilities is max |error| / max |p|.
     in_u: Callable[[Array, Array], Array]
 
 

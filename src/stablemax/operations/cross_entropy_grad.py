@@ -4,20 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablemax.registry import variant
+from stablemax.operations import normalisers
+from stablemax.operations import softmax as _softmax
+from stablemax.operations.masked import masked_gradient
+from stablemax.operations.operation import Gives, Operation, Second
+from stablemax.operations.scales import one_hot_row
+from stablemax.operations.shared import BOOKKEEPING, GRADIENT, LOSS
+from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
-from stablemax.variants import softmax as _softmax
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
-    from stablemax.targets import Targets
+    from stablemax.operations.targets import Targets
+
+
+OPERATION = Operation(
+    "cross_entropy_grad",
+    Gives.CELL,
+    Second.LABELS,
+    scale=one_hot_row,
+    undefined=rows_without_distribution,
+    masked=masked_gradient,
+    gradient_of="cross_entropy",
+    laws=("shift-invariance", "permutation", "rows-independent", "gradient-sums-to-0", *BOOKKEEPING),
+    looks_like=rf"({LOSS}|ce_).*({GRADIENT})|({GRADIENT}).*({LOSS})",
+    looks_rank=10,
+    kernel="gradient",
+    libraries={
+        "torch": "torch.autograd.grad of torch.nn.functional.cross_entropy",
+        "optax": "jax.grad of optax.softmax_cross_entropy_with_integer_labels",
+    },
+    noun="gradient",
+    command="grad",
+)
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "naive",
     formula="(exp(x) / sum(exp(x)) - onehot) / N",
     promises={
@@ -46,7 +71,7 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "shifted",
     formula="(softmax(x) - onehot) / N,  softmax shifted",
     promises={
@@ -71,7 +96,7 @@ def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "chained",
     formula="g - softmax(x) sum(g),  g = -onehot / N: NLL backward, then log-softmax backward",
     promises={
@@ -96,7 +121,7 @@ def chained(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "jacobian",
     formula="J^T (-onehot / p) / N,  J = diag(p) - p p^T",
     promises={
@@ -121,11 +146,11 @@ def jacobian(x: Array, t: Targets, xp: Namespace) -> Array:
     weights = t.matrix(x.shape[-1], xp)
     zero = xp.number(0.0)
     upstream = xp.where(weights == zero, zero, -(weights / p))
-    return t.scaled(xp.sum(kernels.softmax_jacobian(p, xp) * upstream[..., None, :])[..., 0], xp)
+    return t.scaled(xp.sum(normalisers.softmax_jacobian(p, xp) * upstream[..., None, :])[..., 0], xp)
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "compensated",
     formula="p_j / N;  at the label -(sum of the other p) / N",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -144,7 +169,7 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY_GRAD,
+    OPERATION,
     "wide",
     formula="cross_entropy_grad/compensated in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablemax import bounds
-from stablemax.registry import variant
+from stablemax.operations import bounds, normalisers
+from stablemax.operations.operation import Gives, Operation
+from stablemax.operations.scales import of_the_value
+from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
 
 
+OPERATION = Operation(
+    "logsumexp",
+    Gives.ROW,
+    scale=of_the_value,
+    undefined=rows_without_distribution,
+    open_sum=lambda x, _, xp: (xp.max(x), xp.number(0.0), xp.log1p(xp.odds(x))),
+    follows_shift=True,
+    laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
+    looks_like=r"log_?sum_?exp|(?<![a-z])lse(?![a-z])",
+    looks_rank=70,
+    kernel="logsumexp",
+    libraries={
+        "torch": "torch.logsumexp",
+        "jax": "jax.scipy.special.logsumexp",
+        "scipy": "scipy.special.logsumexp",
+    },
+    noun="log-sum-exp",
+    command="logsumexp",
+)
+
+
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "naive",
     formula="log(sum(exp(x)))",
     promises={
@@ -44,7 +67,7 @@ def naive(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "shifted",
     formula="m + log(sum(exp(x - m))),  m = max(x)",
     promises={
@@ -69,7 +92,7 @@ def shifted(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "log1p",
     formula="m + log1p(sum of the other exp(x - m)),  m = max(x)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},
@@ -92,7 +115,7 @@ def log1p(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "online",
     formula="one pass: m' = max(m, x_j), s' = s exp(m - m') + exp(x_j - m');  then m + log(s)",
     promises={
@@ -112,12 +135,12 @@ def online(x: Array, xp: Namespace) -> Array:
 
     Where it breaks: a row that begins with -inf (-inf - -inf is NaN); as `shifted` near 0.
     """
-    m, s = kernels.online_normaliser(x, xp)
+    m, s = normalisers.online_normaliser(x, xp)
     return m + xp.log(s)
 
 
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "compensated",
     formula="m + log1p(q),  q = sum of the other exp(x - m), rounding errors kept",
     promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
@@ -138,7 +161,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOGSUMEXP,
+    OPERATION,
     "wide",
     formula="logsumexp/compensated in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from stablemax.registry import variant
+from stablemax.operations import normalisers
+from stablemax.operations import softmax as _softmax
+from stablemax.operations.operation import Gives, Operation, Second
+from stablemax.operations.scales import probability_times_upstream
+from stablemax.operations.shared import BOOKKEEPING, GRADIENT
+from stablemax.operations.undefined import rows_without_product
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import kernels
-from stablemax.variants import softmax as _softmax
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
 
 
+OPERATION = Operation(
+    "softmax_vjp",
+    Gives.CELL,
+    Second.UPSTREAM,
+    scale=probability_times_upstream,
+    undefined=rows_without_product,
+    limit={-math.inf: 0.0},
+    gradient_of="softmax",
+    best="centred",
+    ill_conditioned=True,
+    laws=("shift-invariance", "permutation", "rows-independent", "gradient-sums-to-0", *BOOKKEEPING),
+    looks_like=rf"softmax.*({GRADIENT})|({GRADIENT}).*softmax",
+    looks_rank=20,
+    libraries={"torch": "torch.autograd.grad of torch.softmax", "jax": "jax.vjp of jax.nn.softmax"},
+    noun="gradient",
+    timed=False,
+)
+
+
 @variant(
-    Operation.SOFTMAX_VJP,
+    OPERATION,
     "jacobian",
     formula="J^T g,  J_kk = p_k (1 - p_k),  J_kl = -p_k p_l",
     promises={
@@ -39,11 +62,11 @@ def jacobian(x: Array, g: Array, xp: Namespace) -> Array:
     Where it breaks: 1 - p_k cancels where a class is nearly certain; it costs K^2 memory per row.
     """
     p = _softmax.shifted.function(x, xp)
-    return xp.sum(kernels.softmax_jacobian(p, xp) * g[..., None, :])[..., 0]
+    return xp.sum(normalisers.softmax_jacobian(p, xp) * g[..., None, :])[..., 0]
 
 
 @variant(
-    Operation.SOFTMAX_VJP,
+    OPERATION,
     "closed-form",
     formula="p (g - sum(p g))",
     promises={
@@ -71,7 +94,7 @@ def closed_form(x: Array, g: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX_VJP,
+    OPERATION,
     "centred",
     formula="e (h - sum(p h)) / sum(e),  h = g - g_m,  m the most probable class",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -96,7 +119,7 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.SOFTMAX_VJP,
+    OPERATION,
     "wide",
     formula="softmax_vjp/centred in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},

@@ -1,11 +1,11 @@
-"""Operations and the variants that compute them: declared once, read by everything else."""
+"""What a variant is: one way of computing an operation, declared once, read by everything else."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-import importlib
 import inspect
+import sys
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,16 @@ import numpy as np
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.formats import FLOAT64
-from stablemax.vocabulary import Operation
+from stablemax.operations import all_operations
+from stablemax.operations.targets import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stablemax.arithmetic import Namespace
-    from stablemax.bounds import Bound
     from stablemax.formats import Array, Format
+    from stablemax.operations.bounds import Bound
+    from stablemax.operations.operation import Operation
     from stablemax.results import Outcome
 
 
@@ -96,17 +98,8 @@ class Variant:
     def refusal(self, fmt: str, classes: int, needs: tuple[str, ...] = ()) -> str:
         """Why it is not run on such an input, as words that follow "it"; empty where it is.
 
-        Parameters
-        ----------
-        fmt : str
-            The number format.
-        classes : int
-            K.
-        needs : tuple of str
-            What the input asks of an implementation, from `inputs.hazards.NEEDS`.
+        `needs` is what the input asks of an implementation, from `hazards.NEEDS`.
 
-        Examples
-        --------
         >>> get("softmax_vjp/jacobian").refusal("float32", 5000)
         'needs a K x K matrix for each row: at most 2,048 classes'
         """
@@ -135,9 +128,6 @@ class Variant:
         return sections
 
 
-_MODULES = {operation: f"stablemax.variants.{operation.value}" for operation in Operation}
-
-
 def variant(operation: Operation, name: str, **declaration: Any) -> Callable[[Callable[..., Array]], Variant]:
     """Declare the decorated function as a variant; its module then holds a `Variant` of that name."""
 
@@ -150,16 +140,15 @@ def variant(operation: Operation, name: str, **declaration: Any) -> Callable[[Ca
 def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
     """All variants, or those of one operation, in the order of their declaration.
 
-    Examples
-    --------
-    >>> [v.name for v in variants(Operation.SOFTMAX)][:3]
+    >>> from stablemax.operations import get_operation
+    >>> [v.name for v in variants(get_operation("softmax"))][:3]
     ['naive', 'whole-array', 'axis-0']
     """
-    chosen = Operation if operation is None else (operation,)
+    chosen = all_operations() if operation is None else (operation,)
     return tuple(
         value
         for op in chosen
-        for value in vars(importlib.import_module(_MODULES[op])).values()
+        for value in vars(sys.modules[f"{__package__}.{op}"]).values()
         if isinstance(value, Variant) and value.operation is op
     )
 
@@ -167,13 +156,6 @@ def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
 def get(variant_id: str) -> Variant:
     """Look a variant up by its id.
 
-    Raises
-    ------
-    StablemaxError
-        If there is none; the hint names the nearest.
-
-    Examples
-    --------
     >>> get("softmax/shifted").formula
     'exp(x - m) / sum(exp(x - m)),  m = max(x)'
     """
@@ -189,7 +171,7 @@ def get(variant_id: str) -> Variant:
 
 def default_id(operation: Operation, fmt: Format) -> str:
     """Return the id of what the public functions compute with: `wide`, or in float64 the accurate variant."""
-    return f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.accurate_variant
+    return f"{operation}/wide" if fmt.precision < FLOAT64.precision else operation.best_id
 
 
 def default_variant(operation: Operation, fmt: Format) -> Variant:
@@ -205,8 +187,6 @@ def matching(operation: Operation, patterns: tuple[str, ...]) -> tuple[Variant, 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Tell whether a name matches one of the glob patterns.
 
-    Examples
-    --------
     >>> matches("torch/softmax", ("jax/*", "torch/*"))
     True
     """
@@ -224,30 +204,10 @@ def evaluate(
     second: Any = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Any:
-    """Run a variant on logits (N, K) in an arithmetic.
+    """Run a variant on logits (N, K) in an arithmetic, in blocks; the result is (N, K), or (N,) of one number a row.
 
-    Parameters
-    ----------
-    variant : Variant
-        What to run.
-    x : array (N, K)
-        In the arithmetic's own dtype (balls: an object array; a library's backend: its array).
-    xp : Arithmetic, Balls or peers.backend.BackendArithmetic
-        What to compute in. A built-in takes NumPy arrays and its format from their dtype.
-    second : LabelTargets, SoftTargets or ndarray (N, K), optional
-        Targets of the cross-entropies, upstream gradient of the vector-Jacobian product.
-    progress : callable, optional
-        Called with (rows done, rows in all, what runs).
-
-    Returns
-    -------
-    ndarray
-        (N, K), or (N,) for the operations that give one number per row.
-
-    Raises
-    ------
-    StablemaxError
-        If the rows are longer than the variant's `max_classes`.
+    `xp` may be an Arithmetic, Balls or a library's arithmetic; x is in its own dtype. A built-in takes
+    NumPy arrays and its format from their dtype. `progress` is called with (rows done, rows in all, what runs).
     """
     rows, classes = x.shape
     if variant.max_classes is not None and classes > variant.max_classes:
@@ -266,12 +226,8 @@ def evaluate(
             block = slice(start, start + size)
             # The whole is passed as it is: balls are remembered by the identity of their array.
             logits = x if size >= rows else x[block]
-            if second is None:
-                part = variant.function(logits, xp)
-            elif variant.operation.needs_targets:
-                part = variant.function(logits, second.rows(block), xp)
-            else:
-                part = variant.function(logits, second[block], xp)
+            given = () if second is None else (rows_of(second, block),)
+            part = variant.function(logits, *given, xp)
             part = part[:, 0] if variant.operation.per_row else part
             if len(part) == rows:
                 return part

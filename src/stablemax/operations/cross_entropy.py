@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stablemax.registry import variant
+from stablemax.operations import softmax as _softmax
+from stablemax.operations.masked import is_weighted, masked_loss
+from stablemax.operations.operation import Gives, Operation, Second
+from stablemax.operations.scales import of_the_value
+from stablemax.operations.shared import BOOKKEEPING, LOSS
+from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import softmax as _softmax
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
-    from stablemax.targets import Targets
+    from stablemax.operations.targets import Targets
+
+OPERATION = Operation(
+    "cross_entropy",
+    Gives.ROW,
+    Second.LABELS,
+    scale=of_the_value,
+    undefined=rows_without_distribution,
+    masked=masked_loss,
+    open_sum=lambda x, t, xp: None if is_weighted(t) else (xp.max(x), t.pick(x, xp), xp.log1p(xp.odds(x))),
+    reduces=True,
+    laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
+    looks_like=rf"{LOSS}|^ce$",
+    looks_rank=40,
+    libraries={
+        "torch": "torch.nn.functional.cross_entropy",
+        "optax": "optax.softmax_cross_entropy_with_integer_labels",
+    },
+    noun="loss",
+    command="loss",
+)
 
 EPSILON = 1e-9
 CLIP = 1e-7
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "naive",
     formula="log(sum(exp(x))) - x_y",
     promises={
@@ -47,7 +71,7 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "log-of-softmax",
     formula="-log(softmax(x)_y),  softmax shifted",
     promises={
@@ -73,7 +97,7 @@ def log_of_softmax(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "epsilon",
     formula="-log(softmax(x)_y + 1e-9)",
     promises={
@@ -99,7 +123,7 @@ def epsilon(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "clipped",
     formula="-log(clip(softmax(x)_y, 1e-7, 1 - 1e-7))",
     promises={
@@ -126,7 +150,7 @@ def clipped(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "lse-minus",
     formula="(m + log(sum(exp(x - m)))) - x_y,  m = max(x)",
     promises={
@@ -153,7 +177,7 @@ def lse_minus(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "shifted",
     formula="log(sum(exp(x - m))) - (x_y - m),  m = max(x)",
     promises={
@@ -180,7 +204,7 @@ def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "compensated",
     formula="(m - x_y) + log1p(q),  q = sum of the other exp(x - m)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},
@@ -200,7 +224,7 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.CROSS_ENTROPY,
+    OPERATION,
     "wide",
     formula="cross_entropy/compensated in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.UNDEFINED},

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from stablemax.registry import variant
+from stablemax.operations import softmax as _softmax
+from stablemax.operations.operation import Gives, Operation
+from stablemax.operations.scales import of_the_value
+from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-from stablemax.variants import softmax as _softmax
-from stablemax.vocabulary import Operation
 
 if TYPE_CHECKING:
     from stablemax.arithmetic import Namespace
     from stablemax.formats import Array
 
 
+OPERATION = Operation(
+    "log_softmax",
+    Gives.CELL,
+    scale=of_the_value,
+    undefined=rows_without_distribution,
+    limit={-math.inf: -math.inf},
+    open_sum=lambda x, _, xp: (x, xp.max(x), -xp.log1p(xp.odds(x))),
+    laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
+    looks_like=r"log_?soft_?max",
+    kernel="log_softmax",
+    libraries={"torch": "torch.log_softmax", "jax": "jax.nn.log_softmax", "scipy": "scipy.special.log_softmax"},
+    noun="log-softmax",
+    command="log-softmax",
+)
+
+
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "naive",
     formula="x - log(sum(exp(x)))",
     promises={
@@ -44,7 +64,7 @@ def naive(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "log-of-softmax",
     formula="log(softmax(x)),  softmax shifted",
     promises={
@@ -70,7 +90,7 @@ def log_of_softmax(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "lse-minus",
     formula="x - (m + log(sum(exp(x - m)))),  m = max(x)",
     promises={
@@ -98,7 +118,7 @@ def lse_minus(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "shifted",
     formula="(x - m) - log(sum(exp(x - m))),  m = max(x)",
     promises={
@@ -125,7 +145,7 @@ def shifted(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "compensated",
     formula="(x - m) - log1p(q),  q = sum of the other exp(x - m)",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
@@ -143,7 +163,7 @@ def compensated(x: Array, xp: Namespace) -> Array:
 
 
 @variant(
-    Operation.LOG_SOFTMAX,
+    OPERATION,
     "wide",
     formula="log_softmax/compensated in float64, rounded once to the format",
     promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},

@@ -1,0 +1,43 @@
+"""The operations: what is computed. Each has a file with its record and its variants; loaded when first asked for."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
+
+NAMES = ("softmax", "log_softmax", "logsumexp", "cross_entropy", "cross_entropy_grad", "softmax_vjp")
+"""Every operation's name, which is also that of its module: all that the command line knows without NumPy."""
+
+if TYPE_CHECKING:
+    OperationName = str
+else:
+    OperationName = enum.StrEnum("OperationName", [(name.upper(), name) for name in NAMES])
+    OperationName.__doc__ = "The names as Typer offers them."
+
+
+def get_operation(name: str) -> Operation:
+    """Look an operation up by its name.
+
+    >>> get_operation("softmax").per_row
+    False
+    """
+    if name not in NAMES:
+        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(NAMES)}")
+    operation: Operation = importlib.import_module(f"stablemax.operations.{name}").OPERATION
+    return operation
+
+
+def all_operations() -> tuple[Operation, ...]:
+    """Return every operation, in the order of `NAMES`."""
+    return tuple(map(get_operation, NAMES))
+
+
+def default_operations() -> tuple[Operation, ...]:
+    """Return the operations that `compare` runs when none is asked for."""
+    return tuple(o for o in all_operations() if o.by_default)

@@ -1,1 +1,0 @@
-"""The variants, a file for each operation; nothing but declared functions."""
