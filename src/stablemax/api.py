@@ -21,6 +21,7 @@ from stablemax.vocabulary import Accumulation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stablemax.inputs.problem import Problem
     from stablemax.results import Comparison
 
 
@@ -290,10 +291,8 @@ def compare(
         As for `cross_entropy`; without labels the cross-entropies are not run.
     formats : sequence of str
         Number formats to run in.
-    operations : sequence of str
-        By default all.
-    variants : sequence of str
-        Globs of names or ids; by default all.
+    operations, variants : sequence of str
+        Names of operations, and globs of names or ids of variants; by default all.
     accumulate : str, optional
         "sequential", "pairwise", "float32" or "float64".
     max_ulp : float, optional
@@ -319,23 +318,33 @@ def compare(
     >>> [(v.variant, v.worst.value) for v in result.verdicts][0]
     ('softmax/naive', 'nan')
     """
-    problem = as_problem(
-        logits_of(logits),
-        None if labels is None else numbers_of(labels),
-        axis=None if axis is None else axis_of(axis),
-        ignore_index=options_of(None, 0.0, ignore_index).ignore_index,
-    )
+    problem = _problem(logits, labels, axis, options_of(None, 0.0, ignore_index).ignore_index)
     options = CompareOptions(
-        formats=tuple(get_format(f) for f in formats),
-        operations=tuple(map(get_operation, operations)),
+        **_looked_up(formats, operations, accumulate),
         patterns=tuple(variants),
-        accumulation=None if accumulate is None else named(Accumulation, "accumulation", accumulate),
         max_ulp=max_ulp,
         judge=judge,
         reduction=reduction_of(reduction),
         ignore_index=ignore_index,
     )
     return compare_problem(problem, options)
+
+
+def _problem(logits: Any, labels: Any, axis: int | None, ignore_index: int | None) -> Problem:
+    return as_problem(
+        logits_of(logits, above=4),
+        None if labels is None else numbers_of(labels),
+        axis=None if axis is None else axis_of(axis),
+        ignore_index=ignore_index,
+    )
+
+
+def _looked_up(formats: Sequence[str], operations: Sequence[str], accumulate: str | None) -> dict[str, Any]:
+    return {
+        "formats": tuple(get_format(f) for f in formats),
+        "operations": tuple(map(get_operation, operations)),
+        "accumulation": None if accumulate is None else named(Accumulation, "accumulation", accumulate),
+    }
 
 
 def __getattr__(name: str) -> Any:

@@ -128,7 +128,9 @@ def _undefined(logits: Array) -> tuple[str, int]:
         return "a logit is NaN", _first(np.isnan(logits))
     if np.isposinf(logits).any():
         return "a logit is +inf: the formula has no value there", _first(np.isposinf(logits))
-    return "every logit of the row is -inf: the formula has no value there", 0
+    if np.isneginf(logits).all():
+        return "every logit of the row is -inf: the formula has no value there", 0
+    return "what stands beside the logits is not a number that the formula takes", 0
 
 
 def _first(where: Array) -> int:

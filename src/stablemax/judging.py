@@ -16,7 +16,7 @@ from stablemax.operations.targets import TargetOptions, check_options, kept_rows
 from stablemax.operations.variant import get
 from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
-from stablemax.settings import Case, Shared, setting_of
+from stablemax.settings import Case, Setting, Shared, setting_of
 from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Reduction
 from stablemax.wording import listed
@@ -79,79 +79,108 @@ def judge_output(
     command: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> JudgeReport:
-    """Judge an output."""
-    operation = options.operation
-    if operation.needs_targets and labels is None:
-        raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
-    if operation.second is Second.CELL_TARGETS:
-        upstream = _cell_targets(labels, logits.shape[-1])
-    if operation.second not in (Second.NONE, Second.LABELS) and upstream is None:
-        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
-        raise StablemaxError(f"{operation} needs its {operation.second.value}", hint)
-    rows, classes = logits.shape
-    if upstream is not None and upstream.shape != logits.shape:
-        raise StablemaxError(
-            f"the {operation.second.value}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
-            "one number for each logit",
-        )
+    """Judge an output (N, K), (N,) or (N, 1), or the one number that is the mean of all losses.
+
+    Targets of cells come as labels, a second array of logits as the upstream gradient. `names` are those of logits,
+    output and labels.
+    """
+    operation, (rows, classes) = options.operation, logits.shape
+    array = _second_array(operation, logits, labels, upstream)
     if operation.needs_targets and options.targets is not None:
         check_options(options.targets, classes)
     reduced = operation.is_reduced(output.shape, logits.shape)
     _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
     kept = np.ones(rows, dtype=bool)
-    if operation.needs_targets:
-        assert labels is not None
+    if operation.needs_targets and labels is not None:
         kept = kept_rows(labels, options.ignore_index)
         chosen = chosen[kept[chosen]]
         if not chosen.size:
             raise StablemaxError(f"every row is ignored (label {options.ignore_index})", "nothing is left to judge")
+    count = operation.loss_count(int(kept.sum()), classes)
     case = Case(
         operation,
         chosen,
         np.ascontiguousarray(logits[chosen]),
         labels=labels[chosen] if operation.needs_targets and labels is not None else None,
-        array=upstream[chosen] if upstream is not None else None,
-        divisor=float(operation.loss_count(int(kept.sum()), classes)) if options.reduction is Reduction.MEAN else 1.0,
+        array=None if array is None else array[chosen],
+        divisor=float(count) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
         reduced=reduced,
         summed=options.reduction is Reduction.SUM,
     )
+    values = output.astype(np.float64)
+    values = values.reshape(()) if reduced else values.reshape(rows, -1)[chosen]
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
-    part = output.astype(np.float64)
-    part = part.reshape(()) if reduced else part.reshape(rows, -1)[chosen]
+    left_out = int(kept.sum()) - chosen.size
+    sampled = (f"errors judged on {chosen.size:,} of {rows:,} rows",) if left_out else ()
+    summary = _summary(logits, chosen, names)
+    return _report(values, setting, options, names[1], summary, command, (*notes, *sampled))
+
+
+def _report(
+    values: Array,
+    setting: Setting,
+    options: JudgeOptions,
+    name: str,
+    summary: InputSummary,
+    command: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> JudgeReport:
+    """Judge the values of the chosen rows, and say how they do."""
+    case, operation = setting.case, options.operation
     reference = get(f"{operation}/{operation.reference or operation.best}")
     verdict = verdict_of(
-        part,
+        values,
         setting,
-        name=names[1],
+        name=name,
         max_ulp=options.max_ulp,
         may_flush=True,
-        bound=None if reduced else reference.bound,
+        bound=None if case.reduced else reference.bound,
     )
     failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
-    told = list(notes)
-    if chosen.size < int(kept.sum()):
-        told.append(f"errors judged on {chosen.size:,} of {rows:,} rows")
-    if options.inputs(logits).precision > options.fmt.precision:
-        told.append(
-            f"the logits are {options.inputs(logits).name}, the output {options.fmt.name}: if the program rounded the "
-            f"logits first, add --round-logits {options.fmt.name}"
+    logits = options.inputs(case.logits)
+    if logits.precision > options.fmt.precision:
+        notes = (
+            *notes,
+            f"the logits are {logits.name}, the output {options.fmt.name}: if the program rounded the "
+            f"logits first, add --round-logits {options.fmt.name}",
         )
-    if reduced and failing and rows > 1 and _is_sum(float(part), float(setting.exact.truth.nearest[0, 0]), case):
-        told.append("it looks like the sum of the losses: if it is meant to be, add --reduction sum")
+    many = operation.loss_count(*case.logits.shape) > 1
+    if case.reduced and failing and many and _is_sum(float(values), float(setting.exact.truth.nearest[0, 0]), case):
+        notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     return JudgeReport(
         operation=operation.name,
-        output=names[1],
-        input=_summary(logits, chosen, names),
+        output=name,
+        input=summary,
         verdict=verdict,
         bound_of="" if verdict.error_over_bound is None else reference.id,
         passed=not failing,
-        finding=_finding(verdict, names[1], operation, options.fmt, failing),
+        finding=_finding(verdict, name, operation, options.fmt, failing),
         contract=Contract(options.max_ulp, options.allow, (), (options.fmt.name,)),
         command=command,
-        notes=tuple(told),
+        notes=notes,
     )
+
+
+def _second_array(operation: Operation, logits: Array, labels: Array | None, upstream: Array | None) -> Array | None:
+    """Return what the operation takes beside logits and labels, or refuse to go on without it."""
+    if operation.needs_targets and labels is None:
+        raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
+    if operation.second is Second.CELL_TARGETS:
+        upstream = _cell_targets(labels, logits.shape[-1])
+    if operation.second in (Second.NONE, Second.LABELS):
+        return None
+    what = operation.second.value
+    if upstream is None:
+        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
+        raise StablemaxError(f"{operation} needs its {what}", hint)
+    if upstream.shape != logits.shape:
+        raise StablemaxError(
+            f"the {what}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            "one number for each logit",
+        )
+    return upstream
 
 
 def _cell_targets(labels: Array | None, classes: int) -> Array | None:

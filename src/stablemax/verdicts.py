@@ -85,7 +85,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
     else:
         output = evaluate(variant, x, xp, second)
         with np.errstate(all="ignore"):
-            mean = float(xp.mean(output)) if of_losses else None
+            mean = float(xp.mean(output.reshape(-1))) if of_losses else None
     if mean is not None and case.is_weighted:
         # A weighted mean is the plain one times N over the sum of the weights.
         with np.errstate(all="ignore"):
@@ -163,7 +163,7 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
         return None, None
     if mean is None:
         with np.errstate(all="ignore"):
-            mean = float(setting.xp.mean(output))
+            mean = float(setting.xp.mean(output.reshape(-1)))
     if setting.mean is None:
         return mean, None
     return mean, float(setting.mean.error_ulp(np.asarray(mean), setting.xp.format))
@@ -183,19 +183,22 @@ def _first_bad(
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
     if case.reduced:
-        return None, f"the mean of {len(case.rows):,} losses gives {' where '.join(told_apart(value, right))} is right"
+        return (
+            None,
+            f"the mean of {len(case.rows):,} losses gives {' where '.join(distinguishing_digits(value, right))} is right",
+        )
     words, at = why(setting, CODES[worst], row, cell)
     if why is _outside_cause and CODES[worst].is_failure:
-        words = f"gives {' where '.join(told_apart(value, right))} is right"
+        words = f"gives {' where '.join(distinguishing_digits(value, right))} is right"
     logit = float(case.logits[row, at])
     place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
 
 
-def told_apart(a: float, b: float) -> tuple[str, str]:
+def distinguishing_digits(a: float, b: float) -> tuple[str, str]:
     """Write two numbers with as many digits as it takes to see that they are not the same.
 
-    >>> told_apart(0.5, 0.25), told_apart(1.0, 1.00000001)
+    >>> distinguishing_digits(0.5, 0.25), distinguishing_digits(1.0, 1.00000001)
     (('0.5', '0.25'), ('1', '1.00000001'))
     """
     pairs = ((f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in (6, 9, 12, 17))

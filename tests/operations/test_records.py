@@ -8,6 +8,7 @@ import math
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from stablemax.check.target.infer import operation_in
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT32
 from stablemax.inputs.hazards import HAZARDS
+from stablemax.judging import JudgeOptions, judge_output
 from stablemax.measure import CODES, exact_result, judge
 from stablemax.operations import NAMES, all_operations, get_operation
 from stablemax.operations.operation import Given, Gives, Operation, Second
@@ -28,6 +30,9 @@ from stablemax.operations.scales import of_the_value
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant, variants
+from stablemax.results import Outcome
+from stablemax.settings import Shared, case_of, setting_of
+from stablemax.verdicts import variant_verdict
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
 
@@ -297,5 +302,48 @@ def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
 
     losses = api.binary_cross_entropy(np.zeros((2, 3)), np.full((2, 3), 0.5))
     assert losses.tolist() == [[math.log(2)] * 3] * 2
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(40, 700)), rng.random((40, 700))
+    whole = api.binary_cross_entropy(x, t)
+    assert np.allclose(whole, np.logaddexp(0, x) - x * t, rtol=1e-12, atol=1e-15)
+    assert (api.binary_cross_entropy(x.T, t.T, axis=0).T == whole).all()
     with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
         api.binary_cross_entropy(np.zeros((2, 3)))
+
+
+def test_a_row_without_a_value_for_its_second_argument_is_not_told_to_be_masked() -> None:
+    hazard = HAZARDS["gentle"].case(FLOAT32)
+    case = replace(case_of(hazard, SOFTMAX_VJP), array=np.array([[0.0, INF, 1.0]]))
+    verdict = variant_verdict(variants(SOFTMAX_VJP)[0], setting_of(case, Shared(FLOAT32)))
+    assert verdict.worst is Outcome.UNDEFINED
+    assert verdict.cause.startswith(
+        "what stands beside the logits is not a number that the formula takes; first at row 0"
+    )
+
+
+def test_the_mean_of_losses_of_cells_is_that_of_all_cells_exact_and_as_it_is_taken(declared: Any) -> None:
+    loss = declared(_binary_cross_entropy())
+    hazard = HAZARDS["two-rows"].case(FLOAT32)
+    case = case_of(hazard, loss)
+    verdict = variant_verdict(variants(loss)[0], setting_of(case, Shared(FLOAT32)))
+    x, t = hazard.logits, hazard.second(loss)
+    assert verdict.mean is not None
+    assert verdict.mean == pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-6)
+    assert verdict.mean_error_ulp is not None
+    assert verdict.mean_error_ulp < 2
+    reduced = setting_of(replace(case, reduced=True), Shared(FLOAT32))
+    assert reduced.exact.truth.nearest.tolist() == [[pytest.approx(np.mean(np.logaddexp(0, x) - x * t), rel=1e-15)]]
+
+
+def test_an_output_of_cells_is_judged_by_targets_given_as_labels(declared: Any) -> None:
+    loss = declared(_binary_cross_entropy())
+    x = np.array([[0.0, 3.0], [-INF, 1.0]])
+    right = np.array([[math.log(2), math.log1p(math.exp(-3))], [0.0, math.log1p(math.e)]])
+    options = JudgeOptions(loss, FLOAT32)
+    assert judge_output(right.astype(np.float32), x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options).passed
+    mean = np.asarray(right.mean(), np.float32)
+    assert judge_output(mean, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options).passed
+    summed = judge_output(mean * 4, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options)
+    assert summed.notes[-1] == "it looks like the sum of the losses: if it is meant to be, add --reduction sum"
+    with pytest.raises(StablemaxError, match="binary_cross_entropy needs its cell targets"):
+        judge_output(right, x, None, None, options)

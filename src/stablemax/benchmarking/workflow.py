@@ -87,8 +87,7 @@ def bench(
     >>> [[t.implementation for t in case.timings] for case in bench(options).cases]
     [['stablemax', 'numpy'], ['stablemax', 'numpy']]
     """
-    options = options or BenchOptions()
-    instruments = instruments or Instruments()
+    options, instruments = options or BenchOptions(), instruments or Instruments()
     here = instruments.machine()
     notes: list[str] = []
     if implementations is None:

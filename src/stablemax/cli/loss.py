@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from stablemax.cli.options import (
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
 from stablemax.vocabulary import OutputFormat, Reduction
+
+if TYPE_CHECKING:
+    from stablemax.results import LossResult
 
 
 def loss(
@@ -80,6 +83,11 @@ def loss(
         )
     session.say([*stream.notes, *result.notes], printing)
     outputs.emit(render(result, how, stream), printing)
+    return _exit_code(result, reduction, max_loss)
+
+
+def _exit_code(result: LossResult, reduction: Reduction, max_loss: float | None) -> int:
+    """Say what is wrong with a loss; 1 if anything is."""
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")
         return 1

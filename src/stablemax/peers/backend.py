@@ -283,7 +283,7 @@ class Backend:
                 for start in range(0, len(x), size)
             ]
             output = xp._library.concat(parts, axis=0) if len(parts) > 1 else parts[0]
-            mean = float(xp.mean(output)) if variant.operation.per_row else None
+            mean = float(xp.mean(output.reshape(-1))) if variant.operation.reduces else None
             return self._arrays.back(output), mean
 
 
