@@ -182,14 +182,12 @@ def _first_bad(
     right = float(setting.exact.truth.rounded[row, cell])
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
+    apart = " where ".join(distinguishing_digits(value, right))
     if case.reduced:
-        return (
-            None,
-            f"the mean of {len(case.rows):,} losses gives {' where '.join(distinguishing_digits(value, right))} is right",
-        )
+        return None, f"the mean of {len(case.rows):,} losses gives {apart} is right"
     words, at = why(setting, CODES[worst], row, cell)
     if why is _outside_cause and CODES[worst].is_failure:
-        words = f"gives {' where '.join(distinguishing_digits(value, right))} is right"
+        words = f"gives {apart} is right"
     logit = float(case.logits[row, at])
     place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
