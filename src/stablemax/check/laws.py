@@ -87,7 +87,7 @@ def _output(trials: Trials, case: HazardCase, fmt: Format) -> Array | str:
     return answer.trouble if answer.output is None else answer.output
 
 
-def _seconds(case: HazardCase) -> dict[str, Any]:
+def arrays_beside(case: HazardCase) -> dict[str, Any]:
     """Return the arrays (N, K) of a case beside the logits, by field."""
     names = ("upstream", "cell_targets", "other_logits")
     return {name: array for name in names if (array := getattr(case, name)) is not None}
@@ -114,7 +114,7 @@ def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
         case,
         logits=case.logits[:, order],
         labels=np.argsort(order)[case.labels],
-        **{name: array[:, order] for name, array in _seconds(case).items()},
+        **{name: array[:, order] for name, array in arrays_beside(case).items()},
     )
     after = _output(trials, moved, fmt)
     if isinstance(after, str):
@@ -135,7 +135,7 @@ def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
     alone = []
     for i in range(_ROWS):
         at = slice(i, i + 1)
-        seconds = {name: array[at] for name, array in _seconds(case).items()}
+        seconds = {name: array[at] for name, array in arrays_beside(case).items()}
         found = _output(trials, replace(case, logits=case.logits[at], labels=case.labels[at], **seconds), fmt)
         if isinstance(found, str):
             return f"row {i} alone: {found}"

@@ -12,6 +12,7 @@ import numpy as np
 from stablemax.check.array_literals import array_literal, dtype_module
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
+from stablemax.operations.operation import Second
 from stablemax.results import Counterexample
 from stablemax.vocabulary import Reduction
 
@@ -27,9 +28,17 @@ _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
 
+_SECOND_NAMES = {
+    Second.LABELS: ("y", "labels"),
+    Second.CELL_TARGETS: ("y", "labels"),
+    Second.UPSTREAM: ("g", "upstream"),
+    Second.LOGITS: ("g", "upstream"),
+}
+"""The variable that holds a second argument, and the parameter of `assert_accurate` that it goes to."""
+
 
 class _SecondArgument(NamedTuple):
-    """Labels, soft targets or an upstream gradient, as they are written."""
+    """What the operation takes beside the logits, as it is written."""
 
     variable: str
     #: The parameter of `assert_accurate` that it goes to.
@@ -64,12 +73,12 @@ class _FailingCall:
     @property
     def second_argument(self) -> _SecondArgument | None:
         """The operation's second argument; None where it has none."""
-        if self.info.operation.needs_targets:
-            labels = self.case.labels
-            return _SecondArgument("y", "labels", labels, self.format if labels.ndim == 2 else "")
-        if self.info.operation.needs_upstream:
-            return _SecondArgument("g", "upstream", self.case.upstream, self.format)
-        return None
+        values = self.case.second(self.info.operation)
+        if values is None:
+            return None
+        return _SecondArgument(
+            *_SECOND_NAMES[self.info.operation.second], values, self.format if values.ndim == 2 else ""
+        )
 
     @property
     def option_texts(self) -> dict[str, str]:
@@ -229,7 +238,7 @@ def _call(call: _FailingCall) -> list[str]:
 
 def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
     """Differentiate with the library's autograd: a loss, or a function with an upstream gradient."""
-    of_loss = call.info.operation.needs_targets
+    of_loss = call.info.operation.of_losses
     if call.backend == "jax":
         if of_loss:
             return [f"output = jax.grad(lambda x: jnp.sum({name}(x, y{options})))(x)"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.check.laws import arrays_beside
 from stablemax.inputs.hazards import HazardCase
 from stablemax.inputs.labels import IGNORED
 from stablemax.measure import CODES
@@ -18,7 +19,7 @@ from stablemax.vocabulary import Reduction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.check.trials import Trials
+    from stablemax.check.trials import Trial, Trials
     from stablemax.formats import Array, Format
     from stablemax.results import Outcome
 
@@ -177,8 +178,12 @@ def _suspects(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
 
 def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Rank candidates that are each called alone, and judged together."""
-    count = len(candidates.logits)
-    results = trials.results([trials.call_on(_row(candidates, i), fmt) for i in range(count)])
+    count, operation = len(candidates.logits), trials.operation
+    cases = [_row(candidates, i) for i in range(count)]
+    if operation.cellwise and (operation.reduces or operation.of_losses):
+        # The mean over the cells of a row is not their sum: each input needs a truth of its own.
+        return np.array([_severity(trial) for trial in trials.trial_each(cases, fmt)])
+    results = trials.results([trials.call_on(case, fmt) for case in cases])
     # With a single row the mean equals the sum.
     of_the_sum = replace(trials, reduction=Reduction.SUM)
     setting = of_the_sum.setting(candidates, fmt)
@@ -194,6 +199,12 @@ def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Ar
     # Refusing an input that has no value is no failure; refusing another is the worst of all.
     has_no_value = setting.exact.undefined.reshape(count, -1).all(axis=-1) | setting.input_overflow
     return np.asarray(np.where(is_lacking, np.where(has_no_value, 0, len(CODES)), severities))
+
+
+def _severity(trial: Trial) -> int:
+    if not trial.failed:
+        return 0
+    return len(CODES) if trial.worst is None else CODES.index(trial.worst)
 
 
 def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:
@@ -246,18 +257,20 @@ def _row(case: HazardCase, number: int) -> HazardCase:
 
 def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:
     """Keep some rows or some classes; labels count the classes that are left."""
-    logits, labels, upstream, weight = case.logits, case.labels, case.upstream, case.weight
+    logits, labels, weight, beside = case.logits, case.labels, case.weight, arrays_beside(case)
     if rows is not None:
-        logits, labels, upstream = logits[rows], labels[rows], upstream[rows]
+        logits, labels = logits[rows], labels[rows]
+        beside = {name: array[rows] for name, array in beside.items()}
     if columns is not None:
-        logits, upstream = logits[:, columns], upstream[:, columns]
+        logits = logits[:, columns]
+        beside = {name: array[:, columns] for name, array in beside.items()}
         if labels.ndim == 2:
             labels = labels[:, columns]
         else:
             new_labels = {int(c): i for i, c in enumerate(columns.tolist())}
             labels = np.array([new_labels.get(int(label), int(label)) for label in labels.tolist()])
         weight = None if weight is None else weight[columns]
-    return replace(case, logits=logits, labels=labels, upstream=upstream, weight=weight)
+    return replace(case, logits=logits, labels=labels, weight=weight, **beside)
 
 
 def _rounder(value: float) -> Iterator[float]:

@@ -157,7 +157,7 @@ def find_reduction(run: CheckRun) -> None:
         return
     trials, fmt = run.trials, run.formats[-1]
     loss = None
-    if run.backward and trials.operation.needs_targets:
+    if run.backward and trials.operation.of_losses:
         (loss,) = run.target.call_all([replace(trials.call_on(easy_case(), fmt), forward=True)])
     trials.reduction = reduction_of(trials, easy_case(), fmt, loss)
     if trials.reduction is Reduction.SUM and trials.operation.of_losses:

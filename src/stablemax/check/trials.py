@@ -184,7 +184,7 @@ def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | N
     that autograd takes of it is judged: it shows the reduction even where the gradient is N times too large.
     """
     operation = trials.operation
-    if not operation.needs_targets:
+    if not (operation.reduces or operation.of_losses):
         return Reduction.MEAN
     output = (loss or trials.results([trials.call_on(case, fmt)])[0]).output
     if output is None:

@@ -161,8 +161,8 @@ class CodeTarget:
 
     def _gradient(self, exchange: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
         """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
-        labels, upstream = (second, None) if self.info.operation.needs_targets else (None, second)
-        return exchange.gradient(lambda a: style(self._function, a, labels, **options), x, upstream)
+        targets, upstream = (None, second) if self.info.operation.needs_upstream else (second, None)
+        return exchange.gradient(lambda a: style(self._function, a, targets, **options), x, upstream)
 
 
 def _reason(refusal: Result) -> str:
