@@ -76,10 +76,10 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
     )
     label_table = TableOptions(delimiter=options.delimiter, comment=options.comment)
     # The files share the memory; where it is capped, it is all for the computation.
-    kept = 0 if used is not None and used.memory is not None else IN_MEMORY // (len(named) + len(targets))
+    in_memory = 0 if used is not None and used.memory is not None else IN_MEMORY // (len(named) + len(targets))
     stream = as_stream(
-        [open_array(one, input_format=options.input_format, table=table, in_memory=kept) for one in named],
-        [open_array(one, table=label_table, in_memory=kept) for one in targets],
+        [open_array(one, input_format=options.input_format, table=table, in_memory=in_memory) for one in named],
+        [open_array(one, table=label_table, in_memory=in_memory) for one in targets],
         axis=options.axis,
     )
     for files in (named, targets):

@@ -60,15 +60,15 @@ def delimiter_named(word: str) -> str:
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --delimiter: 'ab' is not one character
     """
-    found = _WORDS.get(word.lower(), word)
-    if len(found) != 1:
+    character = _WORDS.get(word.lower(), word)
+    if len(character) != 1:
         raise StablemaxError(
             f"--delimiter: '{brief(word)}' is not one character",
             "type one character, or comma, semicolon, tab, pipe or space",
         )
-    if found.isalnum() or found in "+-.\"'_" or (not found.isprintable() and found != "\t"):
+    if character.isalnum() or character in "+-.\"'_" or (not character.isprintable() and character != "\t"):
         raise StablemaxError(f"--delimiter: '{brief(word)}' cannot separate numbers", "for instance: --delimiter ';'")
-    return found
+    return character
 
 
 def find_layout(

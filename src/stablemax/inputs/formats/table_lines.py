@@ -83,9 +83,9 @@ def _pieces(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple[byt
     """Give the text in UTF-8, piece by piece, and with each whether it is the last."""
     piece = read_exactly(stream, BLOCK)
     encoding = "utf-8"
-    for mark, found, called in _BOMS:
+    for mark, codec, called in _BOMS:
         if piece.startswith(mark):
-            piece, encoding = piece[len(mark) :], found
+            piece, encoding = piece[len(mark) :], codec
             notes.append(f"{name}: {called} byte order mark taken off")
             break
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
