@@ -15,7 +15,7 @@ from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
 from stablemax.trace.source_lines import scalar_conversions
-from stablemax.trace.story import told
+from stablemax.trace.story import tell
 from stablemax.trace.traced_code import code_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stablemax.trace.story import About
 
 MAX_CELLS = 1 << 14
-"""A trace of more cells takes longer than anybody waits; rows are sampled above."""
+"""A trace of more cells takes minutes; of a larger input some rows are traced."""
 
 
 def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
@@ -87,7 +87,7 @@ def trace_numpy(
                 "a trace takes rows that count: leave ignored ones out",
             )
     subject = NumpyCode(function, expected.logits, expected.second, fmt, code_of(code or function))
-    return told(Traced(subject, expected, target or "the traced function", numbers), target, about)
+    return tell(Traced(subject, expected, target or "the traced function", numbers), target, about)
 
 
 def expected_of(

@@ -24,7 +24,7 @@ def format_or_none(dtype: np.dtype[Any]) -> Format | None:
 
 
 class Special:
-    """An infinity, no value at all (inf - inf), or a value that needs more bits to be told.
+    """An infinity, no value at all (inf - inf), or a value that more bits would decide.
 
     Balls leave arithmetic with a foreign type to that type, so that NumPy's own loops over object
     arrays go through these methods wherever one operand is special.
@@ -177,7 +177,7 @@ def has_no_value(cells: Array) -> Array:
 
 
 def is_undecided(cells: Array, bits: int) -> Array:
-    """Mark the cells that more precision could tell better: fewer than `bits` right bits are known.
+    """Mark the cells of which fewer than `bits` bits are known: more precision could decide them.
 
     The exact 0 has all of its bits; a ball around 0 has none.
     """

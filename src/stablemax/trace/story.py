@@ -39,7 +39,7 @@ class About(TypedDict, total=False):
     notes: tuple[str, ...]
 
 
-def told(traced: Traced, target: str, about: About) -> Trace:
+def tell(traced: Traced, target: str, about: About) -> Trace:
     """Run the code, judge its result, and find the line to blame for a bad one."""
     subject, expected = traced.subject, traced.expected
     run = subject.observed()

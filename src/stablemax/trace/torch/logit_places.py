@@ -46,7 +46,7 @@ class PlacedRecord(Record):
 
 
 def places_of(call: Call, shadows: Shadows) -> Places:
-    """Return, before an operator runs, what tells the places of one of its outputs from its number and its shape."""
+    """Return, before an operator runs, a function that gives the places of an output, by its number and its shape."""
     if call.name in MOVES:
         outputs = moved(call, shadows.places, NOWHERE)
         if outputs is not None:

@@ -10,7 +10,7 @@ import torch
 from stablemax.errors import StablemaxError
 from stablemax.trace import expected_of
 from stablemax.trace.blame import Traced
-from stablemax.trace.story import told
+from stablemax.trace.story import tell
 from stablemax.trace.torch.torch_run import TorchCode
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def trace_torch(
     subject = TorchCode(function, expected.logits, expected.second, fmt, code or function, device, backward, upstream)
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
-    return told(Traced(subject, expected, target or "the traced function", numbers), target, about)
+    return tell(Traced(subject, expected, target or "the traced function", numbers), target, about)
 
 
 def _check_device(device: str) -> None:
