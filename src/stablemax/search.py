@@ -218,8 +218,7 @@ def _alone(asker: Asker, rows: _Rows, fmt: Format) -> Array:
             output[i] = answer.output.astype(np.float64).reshape(shape[1])
     worst = asker.severities(output, setting).max(axis=-1)
     # Refusing an input that has no value is no failure; refusing another is the worst of all.
-    overflow = setting.input_overflow.reshape(count, -1)
-    refused = np.where((setting.exact.undefined_cells | overflow).all(axis=-1), 0, len(CODES))
+    refused = np.where(setting.exact.undefined | setting.input_overflow, 0, len(CODES))
     return np.asarray(np.where(lacking, refused, worst))
 
 
@@ -281,20 +280,18 @@ def _parts(count: int) -> Iterator[Array]:
 
 def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:
     """Keep some rows or some classes; labels count the classes that are left."""
-    labels, weight = case.labels, case.weight
-    names = ("logits", "upstream", "cell_targets", "other_logits")
-    arrays = {name: array for name in names if (array := getattr(case, name)) is not None}
+    logits, labels, upstream, weight = case.logits, case.labels, case.upstream, case.weight
     if rows is not None:
-        labels, arrays = labels[rows], {name: array[rows] for name, array in arrays.items()}
+        logits, labels, upstream = logits[rows], labels[rows], upstream[rows]
     if columns is not None:
-        arrays = {name: array[:, columns] for name, array in arrays.items()}
+        logits, upstream = logits[:, columns], upstream[:, columns]
         if labels.ndim == 2:
             labels = labels[:, columns]
         else:
             place = {int(c): i for i, c in enumerate(columns.tolist())}
             labels = np.array([place.get(int(label), int(label)) for label in labels.tolist()])
         weight = None if weight is None else weight[columns]
-    return replace(case, labels=labels, weight=weight, **arrays)
+    return replace(case, logits=logits, labels=labels, upstream=upstream, weight=weight)
 
 
 def _rounder(value: float) -> Iterator[float]:
