@@ -548,7 +548,7 @@ def _repeated(name: str, weight: Any, shape: tuple[int, ...]) -> Array | None:
     except ValueError:
         raise StablemaxError(
             f"{name} has shape {values.shape}, which is not repeated to {shape}",
-            "give one for each class, or each cell",
+            "give one for each class, or for each cell",
         ) from None
 
 
