@@ -26,7 +26,7 @@ from stablemax.vocabulary import Accumulation, Reduction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem
     from stablemax.results import Comparison
 
 
@@ -383,8 +383,8 @@ def entropy(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Examples
     --------
-    >>> f"{entropy([0.0, -40.0]):.6g}"
-    '1.74182e-16'
+    >>> f"{entropy([0.0, -40.0]):.4g}"
+    '1.742e-16'
     """
     return array_of(get_operation("entropy"), stream_of(x, axis_of(axis)), resources=resources_of(threads))[()]
 

@@ -28,7 +28,8 @@ ALL_FORMATS = pytest.mark.parametrize("fmt", [f for f in FORMATS.values() if f.e
 
 
 def targets(*values: float, **weights: Any) -> CellTargets:
-    return CellTargets(np.array([values]), **{k: np.array([v]) for k, v in weights.items()})
+    arrays: dict[str, Any] = {name: np.array([weight]) for name, weight in weights.items()}
+    return CellTargets(np.array([values]), **arrays)
 
 
 def losses(name: str, x: list[float], t: CellTargets, fmt: Format = FLOAT32) -> list[float]:

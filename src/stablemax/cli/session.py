@@ -206,6 +206,7 @@ def row_count(text: str | None) -> int | None:
 
 
 def weights(path: str) -> np.ndarray:
+    """Read a vector of weights."""
     import numpy as np
 
     from stablemax.inputs.open import open_array
