@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FORMATS, Format, get_format
+from stablemax.numerics.format_names import ORDINARY
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from stablemax.operations.targets import Targets
     from stablemax.vocabulary import Accumulation
 
-NARROW = tuple(f for f in FORMATS.values() if f.name != "float64")
-FORMAT_NAMES = tuple(FORMATS)
+USUAL = {name: get_format(name) for name in (*ORDINARY, "tf32")}
+"""Those that processors compute in, and one that is emulated."""
+NARROW = tuple(f for f in USUAL.values() if f.name != "float64")
 SHAPES = tuple(get_format(name) for name in ("e2m24", "e6m9fn", "e10m24"))
 FLUSHING = Format("flushing", 11, 15, -14, has_subnormals=False)
 EVERY_FORMAT = {f.name: f for f in (*FORMATS.values(), *SHAPES, FLUSHING)}

@@ -144,7 +144,7 @@ def test_the_cases_above_have_every_outcome() -> None:
         ([[5.0]], [0]),
     ],
 )
-def test_the_best_ids_hold_where_others_break(x: Any, y: Any) -> None:
+def test_the_accurate_variants_hold_where_others_break(x: Any, y: Any) -> None:
     result = stablemax.compare(x, y, variants=["compensated", "centred", "wide"], formats=["float32", "float64"])
     assert {v.worst for v in result.verdicts} == {Outcome.OK}
     assert all(v.cause == "" and v.first_bad is None for v in result.verdicts)

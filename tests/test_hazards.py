@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stablemax.arithmetic import Arithmetic
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.inputs.hazards import HAZARDS, NEEDS, PROMISED, promised_for
 from stablemax.inputs.labels import IGNORED
 from stablemax.operations import all_operations
@@ -22,6 +22,7 @@ from stablemax.settings import Shared, case_of, setting_of
 from stablemax.verdicts import variant_verdict
 from stablemax.vocabulary import Accumulation
 
+from .exactly import USUAL
 from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SIGMOID, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 INF = math.inf
 EVERY = pytest.mark.parametrize("hazard", HAZARDS.values(), ids=lambda h: h.name)
-ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+ALL_FORMATS = pytest.mark.parametrize("fmt", USUAL.values(), ids=USUAL)
 COMPARED = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 REPORTS = """
     pytorch: 11752 38839 6864 25110 41508 103749 31829 49724 11551 40553 70348 116349 85791 61523 55657 25571

@@ -86,7 +86,7 @@ def check(
         *option("--timeout", None if timeout == 10.0 else timeout),
     )
     with session.progress(printing, f"loading {target}") as progress:
-        report = run(how.order(target), options, timeout_s=timeout, command=command, progress=progress)
+        report = run(how.target(target), options, timeout_s=timeout, command=command, progress=progress)
     session.say(report.notes, printing)
     output.write(report, details=details)
     if not report.passed:

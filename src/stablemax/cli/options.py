@@ -22,8 +22,8 @@ from stablemax.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stablemax.check.target.messages import Target
     from stablemax.formats import Format
-    from stablemax.implementations.orders import Order
     from stablemax.render.forms import ResultKind
 
 _KINDS = (
@@ -212,7 +212,12 @@ class ArithmeticOptions:
     ] = None
     number_format: Annotated[
         str | None,
-        typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
+        typer.Option(
+            "--format",
+            help="Number format to compute in, as in: stablemax list formats.",
+            show_default=False,
+            metavar="FORMAT",
+        ),
     ] = None
     accumulate: Annotated[
         Accumulation | None,
@@ -289,9 +294,9 @@ class ImplementationOptions:
         False
     )
 
-    def order(self, target: str) -> Order:
+    def target(self, name: str) -> Target:
         """Return what to load."""
-        from stablemax.implementations.orders import Order
+        from stablemax.check.target.messages import Target
 
         operation = None if self.operation is None else get_operation(self.operation)
-        return Order(target, operation, self.backend or "", self.device, self.backward)
+        return Target(name, operation, self.backend or "", self.device, self.backward)

@@ -30,10 +30,8 @@ from stablemax.vocabulary import Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stablemax.check.target.messages import Call, LoadedTarget, Target
     from stablemax.formats import Format
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.orders import Answer, Described, Order, Question
-    from stablemax.implementations.remote import Remote
     from stablemax.inputs.logits import Problem
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
@@ -77,15 +75,17 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
+    from stablemax.check.target.messages import TraceOptions
+
     output = io.output_of(TRACE, output_format, printing, target, io.module_file(target), logits, labels)
     check_max_ulp(max_ulp)
     check_timeout(timeout)
     _refuse_mixed(logits, inputs, generated, hazard)
-    with session.progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
-        given = _Inputs(host, number_format, max_ulp, upstream)
+    with session.progress(printing, f"tracing {target}"), _loaded(how.target(target), timeout) as loaded:
+        given = _Inputs(loaded, number_format, max_ulp, upstream)
         chosen = given.chosen(logits, labels, hazard, inputs, judged, generated)
         # It may take a row at a time: the first call finds that out.
-        host.call(chosen.question)
+        loaded.call(chosen.call)
         command = (
             *("stablemax", "trace", target, *chosen.options),
             *changed(how),
@@ -94,59 +94,30 @@ def trace(
             *option("--max-ulp", max_ulp),
             *option("--timeout", None if timeout == 60.0 else timeout),
         )
-        result = host.traced(
-            chosen.question,
-            source=chosen.source,
-            max_ulp=max_ulp,
-            command=command,
-            notes=chosen.notes,
-            numbers=chosen.numbers,
-        )
+        options = TraceOptions(chosen.source, max_ulp, command, chosen.notes, chosen.row_numbers)
+        result = loaded.trace(chosen.call, options)
     session.say(result.notes, printing)
     output.write(result, details=details)
     return _verdict(result)
 
 
 @contextlib.contextmanager
-def _loaded(order: Order, timeout_s: float) -> Iterator[Host | _Remote]:
+def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.loading import is_code
-    from stablemax.implementations.remote import Remote
+    from stablemax.check.target.load import is_code
+    from stablemax.check.target.local import load_local
+    from stablemax.check.target.messages import NoAnswerError
+    from stablemax.check.target.subprocess_target import SubprocessTarget
 
-    if not is_code(order.target):
-        yield Host(order)
+    if not is_code(target.name):
+        yield load_local(target)
         return
-    with Remote(order, timeout_s) as remote:
-        yield _Remote(remote, order.target)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Remote:
-    """A host in another process, of which only an answer in time will do."""
-
-    remote: Remote
-    target: str
-
-    @property
-    def described(self) -> Described:
-        return self.remote.described
-
-    def call(self, question: Question) -> Answer:
-        return self._asked("call", question)
-
-    def traced(self, question: Question, **told: Any) -> Trace:
-        return self._asked("traced", question, **told)
-
-    def _asked(self, name: str, *arguments: Any, **named: Any) -> Any:
-        from stablemax.implementations.remote import HUNG, NoAnswerError
-
+    with SubprocessTarget(target, timeout_s) as loaded:
         try:
-            return self.remote.ask(name, *arguments, **named)
+            yield loaded
         except NoAnswerError as error:
-            slow = str(error).startswith(HUNG)
-            hint = "give it more time: --timeout 300" if slow else "stablemax check tells on which input"
-            raise StablemaxError(f"{self.target} {error}", hint) from None
+            hint = "give it more time: --timeout 300" if error.hung else "stablemax check tells on which input"
+            raise StablemaxError(f"{target.name} {error}", hint) from None
 
 
 def _verdict(result: Trace) -> int:
@@ -186,27 +157,27 @@ def _refuse(group: Any, reason: str, allowed: tuple[str, ...] = ()) -> None:
 class _Chosen:
     """The input of a trace: what the target is asked, and what is said of it."""
 
-    question: Question
+    call: Call
     source: str
     notes: tuple[str, ...]
     #: The part of the command that names this input.
     options: tuple[str, ...]
     #: Numbers of the rows in the user's input, where they are some of many.
-    numbers: Any = None
+    row_numbers: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Inputs:
     """The inputs that a trace may have, as the target gets them."""
 
-    target: Host | _Remote
+    target: LoadedTarget
     number_format: str | None
     max_ulp: float | None
     upstream: Upstream
 
     @property
     def operation(self) -> Operation:
-        return self.target.described.operation
+        return self.target.info.operation
 
     def chosen(
         self,
@@ -256,8 +227,8 @@ class _Inputs:
         case = hazard.case(fmt)
         if not case.logits.size:
             raise StablemaxError(f"--hazard {name} has no logits to trace", "stablemax check tries it")
-        question = _question(case.logits, case.second(operation), fmt)
-        return _Chosen(question, f"hazard {name}: {hazard.reason}", (), ("--hazard", name))
+        call = _call(case.logits, case.second(operation), fmt)
+        return _Chosen(call, f"hazard {name}: {hazard.reason}", (), ("--hazard", name))
 
     def _first_failing(self, options: GeneratedOptions) -> _Chosen:
         """Take the first hazard that the target fails on; the generated input where it fails on none."""
@@ -273,16 +244,16 @@ class _Inputs:
             if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
                 continue
             chosen = self._of_hazard(name)
-            question = chosen.question
-            output = self.target.call(question).output
+            call = chosen.call
+            output = self.target.call(call).output
             if output is None:
                 # It raises: the trace will say where.
                 return chosen
             count += 1
-            if fails(output, question.x, question.second, operation, _format(question), max_ulp=self.max_ulp):
+            if fails(output, call.logits, call.second_argument, operation, _format(call), max_ulp=self.max_ulp):
                 return chosen
         chosen = self._of_problem(session.generated_problem(options), changed(options), None, is_drawn=True)
-        fmt = _format(chosen.question).name
+        fmt = _format(chosen.call).name
         note = f"{count} hazards tried in {fmt}, none breaks it: generated logits are shown"
         return dataclasses.replace(chosen, notes=(*chosen.notes, note))
 
@@ -320,23 +291,23 @@ class _Inputs:
             fmt = FLOAT32 if is_drawn else format_of(problem.logits.dtype.newbyteorder("="))
         is_part = traced.size < rows
         notes = [*problem.notes, *([f"traced on {traced.size:,} of {rows:,} rows"] if is_part else [])]
-        question = _question(np.ascontiguousarray(problem.logits[traced]), second, fmt)
-        return _Chosen(question, problem.sources[0].name, tuple(notes), options, traced if is_part else None)
+        call = _call(np.ascontiguousarray(problem.logits[traced]), second, fmt)
+        return _Chosen(call, problem.sources[0].name, tuple(notes), options, traced if is_part else None)
 
 
-def _question(x: Any, second: Any, fmt: Format) -> Question:
+def _call(x: Any, second: Any, fmt: Format) -> Call:
     import numpy as np
 
-    from stablemax.implementations.orders import Question
+    from stablemax.check.target.messages import Call
 
     is_real = second is not None and np.asarray(second).dtype.kind == "f"
-    return Question(fmt.cast(x), fmt.cast(second) if is_real else second)
+    return Call(fmt.cast(x), fmt.cast(second) if is_real else second)
 
 
-def _format(question: Question) -> Format:
+def _format(call: Call) -> Format:
     from stablemax.formats import format_of_array
 
-    return format_of_array(question.x)
+    return format_of_array(call.logits)
 
 
 def _upstream(kind: Upstream, rows: int, classes: int) -> Any:

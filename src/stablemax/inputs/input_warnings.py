@@ -91,20 +91,20 @@ def array_blocks(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, array[start : start + step]
 
 
-def soft_target_notes(found: Noticed, name: str) -> tuple[str, ...]:
+def soft_target_notes(noticed: Noticed, name: str) -> tuple[str, ...]:
     """Word what `odd_targets` counted.
 
     >>> soft_target_notes(odd_targets(np.array([[0.5, 0.5], [1.0, 1.0]])), "targets.npy")
     ('targets.npy: soft targets of 1 row do not sum to 1; the first is row 1 with 2',)
     """
-    if not found.count:
+    if not noticed.count:
         return ()
-    return (f"{name}: soft targets of {counted(found.count, 'row')} do not sum to 1; the first is {found.place}",)
+    return (f"{name}: soft targets of {counted(noticed.count, 'row')} do not sum to 1; the first is {noticed.place}",)
 
 
-def inexact_notes(found: Noticed, name: str) -> tuple[str, ...]:
+def inexact_notes(noticed: Noticed, name: str) -> tuple[str, ...]:
     """Word what `inexact_integers` counted."""
-    if not found.count:
+    if not noticed.count:
         return ()
-    many = counted(found.count, "integer is", "integers are")
-    return (f"{name}: {many} not exact in float64; the first is {found.place}",)
+    many = counted(noticed.count, "integer is", "integers are")
+    return (f"{name}: {many} not exact in float64; the first is {noticed.place}",)

@@ -49,8 +49,7 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
     """
     if dtype.kind == "b":
         raise StablemaxError(
-            f"{name}: labels are boolean, not class numbers",
-            "if they mean classes 0 and 1, or one-hot: y.astype(int)",
+            f"{name}: labels are boolean, not class numbers", "if they mean classes 0 and 1, or one-hot: y.astype(int)"
         )
     try:
         format_of(dtype)
@@ -136,7 +135,6 @@ def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
             if not np.isfinite(value):
                 raise StablemaxError(f"{place} is not finite", "soft targets are probabilities, 0 or more")
             raise StablemaxError(
-                f"{place} is negative",
-                "soft targets are probabilities, 0 or more; were logits passed as labels?",
+                f"{place} is negative", "soft targets are probabilities, 0 or more; were logits passed as labels?"
             )
     return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)

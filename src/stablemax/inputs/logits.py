@@ -44,13 +44,10 @@ class Problem:
     logits: Array
     #: int64 (N,), float64 (N, K) of soft targets, or None.
     labels: Array | None
-    #: The original shape of the logits.
+    #: These as in `Stream`.
     shape: tuple[int, ...]
-    #: The axis of the classes in it, not negative.
     axis: int
-    #: What was found out, a sentence each.
     notes: tuple[str, ...]
-    #: The logits, and the labels if there are any.
     sources: tuple[Source, ...]
 
 

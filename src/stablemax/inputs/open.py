@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
-from stablemax.inputs.formats import (
-    FORMATS,
-    endings_with_members,
-    format_named,
-    format_of_content,
-    format_of_ending,
-)
+from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
 from stablemax.inputs.regular_file import open_regular, read_exactly, reading
 from stablemax.inputs.spec import extension_of, is_address, split_spec
 from stablemax.inputs.spooled import copied

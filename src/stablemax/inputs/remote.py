@@ -158,10 +158,10 @@ def glob_addresses(pattern: str) -> list[str]:
     """
     with _errors(file_name(pattern)):
         system, path = _file_system(pattern)
-        found = [str(system.unstrip_protocol(one)) for one in sorted(system.glob(path))]
+        addresses = [str(system.unstrip_protocol(one)) for one in sorted(system.glob(path))]
     scheme = pattern.partition("://")[0]
     # unstrip_protocol gives the first name of a file system that has several.
-    return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in found]
+    return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in addresses]
 
 
 def local_path(address: str) -> str | None:

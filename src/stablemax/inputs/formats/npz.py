@@ -45,8 +45,7 @@ class _Bounded:
     def read(self, size: int = -1, /) -> bytes:
         if size > READ_LIMIT:
             raise StablemaxError(
-                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read",
-                _RESAVE,
+                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read", _RESAVE
             )
         return self._stream.read(READ_LIMIT if size < 0 else size)
 

@@ -306,10 +306,5 @@ def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> l
 
 
 FORMAT = FileFormat(
-    "parquet",
-    "a table of columns",
-    (".parquet", ".pq"),
-    open_parquet,
-    begins=re.compile(rb"PAR1"),
-    is_table=True,
+    "parquet", "a table of columns", (".parquet", ".pq"), open_parquet, begins=re.compile(rb"PAR1"), is_table=True
 )

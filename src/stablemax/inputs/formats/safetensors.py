@@ -108,10 +108,10 @@ def _contents(stream: BinaryIO, size: int, name: str) -> tuple[int, dict[str, di
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    declared = dict(pairs)
+    if len(declared) < len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return declared
 
 
 def _place(entry: object, tensor: str, name: str) -> tuple[int, int]:

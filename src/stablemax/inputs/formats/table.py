@@ -197,12 +197,12 @@ def _data_lines(
     numbers: Sequence[int] = range(block.first, block.first + len(lines))
     skipped = 0
     if comment and comment.encode() in body:
-        kept = [at for at, line in enumerate(lines) if not line.lstrip().startswith(comment)]
-        skipped = len(lines) - len(kept)
-        while kept and not lines[kept[-1]].strip(" "):
-            after = block.first + kept.pop()
-        lines = [lines[at] for at in kept]
-        numbers = [block.first + at for at in kept]
+        places = [at for at, line in enumerate(lines) if not line.lstrip().startswith(comment)]
+        skipped = len(lines) - len(places)
+        while places and not lines[places[-1]].strip(" "):
+            after = block.first + places.pop()
+        lines = [lines[at] for at in places]
+        numbers = [block.first + at for at in places]
     if lines and blank is None and (not all(lines) or b"\n " in body or body.startswith(b" ")):
         blank = next((number for line, number in zip(lines, numbers, strict=True) if not line.strip(" ")), None)
     if lines and blank is not None:

@@ -18,7 +18,7 @@ from stablemax.vocabulary import Reduction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.asking import Asker, Trial
+    from stablemax.check.trials import Trial, Trials
     from stablemax.formats import Array, Format
     from stablemax.operations.operation import Operation
 
@@ -49,27 +49,27 @@ def laws_of(operation: Operation) -> tuple[str, ...]:
     return tuple(name for name in LAW_NAMES if name in operation.laws)
 
 
-def check_laws(asker: Asker, fmt: Format) -> list[LawVerdict]:
+def check_laws(trials: Trials, fmt: Format) -> list[LawVerdict]:
     """Hold an implementation to the laws of its operation in one format."""
     case = easy_case()
-    first = asker.trial(case, fmt)
-    names = laws_of(asker.operation)
+    first = trials.trial(case, fmt)
+    names = laws_of(trials.operation)
     if first.verdict is None:
         # There are no numbers to compare.
         names = tuple(name for name in names if name in BOOKKEEPING)
     verdicts = []
     for name in names:
-        detail = first.trouble if first.answer.output is None else LAWS[name](asker, case, first)
-        verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in asker.contract.allow, detail))
+        detail = first.trouble if first.result.output is None else LAWS[name](trials, case, first)
+        verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in trials.contract.allow, detail))
     return verdicts
 
 
-def _limit(asker: Asker, fmt: Format) -> float:
+def _limit(trials: Trials, fmt: Format) -> float:
     """Two outputs, each within the contract, may be this many ulps apart."""
-    return 2.0 * (default_max_ulp(fmt) if asker.contract.max_ulp is None else max(asker.contract.max_ulp, 0.5))
+    return 2.0 * (default_max_ulp(fmt) if trials.contract.max_ulp is None else max(trials.contract.max_ulp, 0.5))
 
 
-def _apart(asker: Asker, fmt: Format, a: Array, b: Array, where: str) -> str:
+def _apart(trials: Trials, fmt: Format, a: Array, b: Array, where: str) -> str:
     """Say where two outputs that should agree do not."""
     if a.shape != b.shape:
         return f"{where}: the shape changes from {a.shape} to {b.shape}"
@@ -77,93 +77,96 @@ def _apart(asker: Asker, fmt: Format, a: Array, b: Array, where: str) -> str:
     with np.errstate(invalid="ignore"):
         ulps = np.abs(a - b) / fmt.ulp(np.maximum(np.abs(a), np.abs(b)))
     ulps = np.where(np.isnan(a) & np.isnan(b), 0.0, np.where(np.isnan(ulps), np.inf, ulps))
-    if ulps.size == 0 or ulps.max() <= _limit(asker, fmt):
+    if ulps.size == 0 or ulps.max() <= _limit(trials, fmt):
         return ""
     at = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
     return f"{where}: {a[at]:.6g} becomes {b[at]:.6g}"
 
 
-def _output(asker: Asker, case: HazardCase, fmt: Format) -> Array | str:
-    answer = asker.trial(case, fmt).answer
+def _output(trials: Trials, case: HazardCase, fmt: Format) -> Array | str:
+    answer = trials.trial(case, fmt).result
     return answer.trouble if answer.output is None else answer.output
 
 
-def _seconds(case: HazardCase) -> dict[str, Any]:
+def arrays_beside(case: HazardCase) -> dict[str, Any]:
     """Return the arrays (N, K) of a case beside the logits, by field."""
     names = ("upstream", "cell_targets", "other_logits")
     return {name: array for name in names if (array := getattr(case, name)) is not None}
 
 
-def _shift(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _shift(trials: Trials, case: HazardCase, first: Trial) -> str:
     """A number added to every logit changes nothing, or is added to the result: of a softmax and what is made of it."""
-    fmt, before = first.format, first.answer.output
+    fmt, before = first.format, first.result.output
     assert before is not None
-    after = _output(asker, replace(case, logits=case.logits + _SHIFT), fmt)
+    moved = case.logits + _SHIFT
+    if (fmt.round(moved) != moved).any():
+        return ""  # float4 has too few numbers for the shifted logits
+    after = _output(trials, replace(case, logits=moved), fmt)
     if isinstance(after, str):
         return after
-    if asker.operation.follows_shift:
+    if trials.operation.follows_shift:
         before = before.astype(np.float64) + _SHIFT
-    return _apart(asker, fmt, before, after, f"with {_SHIFT:g} added to every logit")
+    return _apart(trials, fmt, before, after, f"with {_SHIFT:g} added to every logit")
 
 
-def _permutation(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
     """Classes in another order give results in that order: of all operations."""
-    fmt, before = first.format, first.answer.output
+    fmt, before = first.format, first.result.output
     assert before is not None
     order = np.roll(np.arange(_CLASSES), 2)
     moved = replace(
         case,
         logits=case.logits[:, order],
         labels=np.argsort(order)[case.labels],
-        **{name: array[:, order] for name, array in _seconds(case).items()},
+        **{name: array[:, order] for name, array in arrays_beside(case).items()},
     )
-    after = _output(asker, moved, fmt)
+    after = _output(trials, moved, fmt)
     if isinstance(after, str):
         return after
     return _apart(
-        asker,
+        trials,
         fmt,
-        before if before.ndim < 2 or asker.operation.per_row else before[:, order],
+        before if before.ndim < 2 or trials.operation.per_row else before[:, order],
         after,
         "with the classes in another order",
     )
 
 
-def _rows_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
     """A row gives the same alone as among others: of all operations."""
-    fmt, together = first.format, first.answer.output
+    fmt, together = first.format, first.result.output
     assert together is not None
     alone = []
     for i in range(_ROWS):
         at = slice(i, i + 1)
-        seconds = {name: array[at] for name, array in _seconds(case).items()}
-        found = _output(asker, replace(case, logits=case.logits[at], labels=case.labels[at], **seconds), fmt)
+        seconds = {name: array[at] for name, array in arrays_beside(case).items()}
+        found = _output(trials, replace(case, logits=case.logits[at], labels=case.labels[at], **seconds), fmt)
         if isinstance(found, str):
             return f"row {i} alone: {found}"
         alone.append(np.asarray(found, dtype=np.float64))
     if together.ndim == 0:
-        of_rows = np.sum if asker.reading is Reduction.SUM else np.mean
+        of_rows = np.sum if trials.reduction is Reduction.SUM else np.mean
         own = of_rows([float(a.reshape(-1)[0]) for a in alone])
-        return _apart(asker, fmt, np.asarray(own), together, f"the {asker.reading} of the rows' own losses")
+        return _apart(trials, fmt, np.asarray(own), together, f"the {trials.reduction} of the rows' own losses")
     stacked = np.stack([a.reshape(together.shape[1:]) for a in alone])
-    if asker.operation.of_losses and asker.reading is Reduction.MEAN:
+    if trials.operation.of_losses and trials.reduction is Reduction.MEAN:
         stacked = stacked / _ROWS
-    return _apart(asker, fmt, stacked, together, "rows alone, then together")
+    return _apart(trials, fmt, stacked, together, "rows alone, then together")
 
 
-def _sum_to_1(asker: Asker, _: HazardCase, first: Trial) -> str:
+def _sum_to_1(trials: Trials, _: HazardCase, first: Trial) -> str:
     """The probabilities of a row sum to 1: of a softmax."""
-    assert first.answer.output is not None
-    p = first.answer.output.astype(np.float64)
-    return _sums(p, 1.0, _limit(asker, first.format) * first.format.u * 2, "the probabilities of row")
+    assert first.result.output is not None
+    p = first.result.output.astype(np.float64)
+    return _sums(p, 1.0, _limit(trials, first.format) * first.format.u * 2, "the probabilities of row")
 
 
-def _sum_to_0(asker: Asker, _: HazardCase, first: Trial) -> str:
+def _sum_to_0(trials: Trials, _: HazardCase, first: Trial) -> str:
     """The gradient of a row sums to 0: of what does not change when the logits are shifted."""
-    assert first.answer.output is not None
-    g = first.answer.output.astype(np.float64)
+    assert first.result.output is not None
+    g = first.result.output.astype(np.float64)
     return _sums(
-        g, 0.0, _limit(asker, first.format) * first.format.u * 2 * float(np.abs(g).max()), "the gradient of row"
+        g, 0.0, _limit(trials, first.format) * first.format.u * 2 * float(np.abs(g).max()), "the gradient of row"
     )
 
 
@@ -176,75 +179,77 @@ def _sums(values: Array, right: float, limit: float, what: str) -> str:
     return f"{what} {row} sum to {sums[row]:.6g}"
 
 
-def _cells_independent(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _cells_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
     """A cell gives the same in an array of one class as among others: of what is taken of each logit alone."""
-    fmt, together = first.format, first.answer.output
+    fmt, together = first.format, first.result.output
     assert together is not None
     alone = []
     for j in range(_CLASSES):
         at = slice(j, j + 1)
-        seconds = {name: array[:, at] for name, array in _seconds(case).items()}
+        seconds = {name: array[:, at] for name, array in arrays_beside(case).items()}
         labels = np.zeros_like(case.labels)
-        found = _output(asker, replace(case, logits=case.logits[:, at], labels=labels, **seconds), fmt)
+        found = _output(trials, replace(case, logits=case.logits[:, at], labels=labels, **seconds), fmt)
         if isinstance(found, str):
             return f"class {j} alone: {found}"
         alone.append(np.asarray(found, dtype=np.float64))
     if together.ndim == 0:
-        of_classes = np.sum if asker.reading is Reduction.SUM else np.mean
-        return _apart(asker, fmt, np.asarray(of_classes(alone)), together, "classes alone, then together")
+        of_classes = np.sum if trials.reduction is Reduction.SUM else np.mean
+        return _apart(trials, fmt, np.asarray(of_classes(alone)), together, "classes alone, then together")
     stacked = np.concatenate([a.reshape(_ROWS, 1) for a in alone], axis=1)
-    if asker.operation.of_losses and asker.reading is Reduction.MEAN:
+    if trials.operation.of_losses and trials.reduction is Reduction.MEAN:
         stacked = stacked / _CLASSES
-    return _apart(asker, fmt, stacked, together, "classes alone, then together")
+    return _apart(trials, fmt, stacked, together, "classes alone, then together")
 
 
-def _mirrored(meaning: str, implied: Callable[[Array], Array], words: str) -> Callable[[Asker, HazardCase, Trial], str]:
+def _mirrored(
+    meaning: str, implied: Callable[[Array], Array], words: str
+) -> Callable[[Trials, HazardCase, Trial], str]:
     """Make the law that the output at -x, with targets 1 - t, implies the output at x."""
 
-    def law(asker: Asker, case: HazardCase, first: Trial) -> str:
-        before = first.answer.output
+    def law(trials: Trials, case: HazardCase, first: Trial) -> str:
+        before = first.result.output
         assert before is not None
         targets = None if case.cell_targets is None else 1.0 - case.cell_targets
-        after = _output(asker, replace(case, logits=-case.logits, cell_targets=targets), first.format)
+        after = _output(trials, replace(case, logits=-case.logits, cell_targets=targets), first.format)
         if isinstance(after, str):
             return after
-        return _apart(asker, first.format, implied(after.astype(np.float64)), before, words)
+        return _apart(trials, first.format, implied(after.astype(np.float64)), before, words)
 
     law.__doc__ = meaning
     return law
 
 
-def _differs_by_x(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _differs_by_x(trials: Trials, case: HazardCase, first: Trial) -> str:
     """The output at x is that at -x, plus x: of the softplus and the log-sigmoid."""
-    before = first.answer.output
+    before = first.result.output
     assert before is not None
-    after = _output(asker, replace(case, logits=-case.logits), first.format)
+    after = _output(trials, replace(case, logits=-case.logits), first.format)
     if isinstance(after, str):
         return after
     expected, given = after.astype(np.float64) + case.logits, before.astype(np.float64)
     # Where x is the larger, the sum cancels.
     kept = np.abs(given) >= np.abs(case.logits)
-    return _apart(asker, first.format, np.where(kept, expected, given), given, "f(-x) + x, then f(x)")
+    return _apart(trials, first.format, np.where(kept, expected, given), given, "f(-x) + x, then f(x)")
 
 
-def _zero_of_equal_rows(asker: Asker, case: HazardCase, first: Trial) -> str:
+def _zero_of_equal_rows(trials: Trials, case: HazardCase, first: Trial) -> str:
     """Two equal rows differ by 0: of a divergence."""
-    found = _output(asker, replace(case, other_logits=case.logits), first.format)
+    found = _output(trials, replace(case, other_logits=case.logits), first.format)
     if isinstance(found, str):
         return found
     values = np.abs(np.atleast_1d(found.astype(np.float64)))
-    bad = ~(values <= _limit(asker, first.format) * first.format.u)
+    bad = ~(values <= _limit(trials, first.format) * first.format.u)
     return f"two equal rows give {values[bad][0]:.6g}" if bad.any() else ""
 
 
-def _input_unchanged(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
+def _input_unchanged(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
     """The arguments are not written into: of all operations."""
-    return "the function writes into its arguments" if first.answer.changed_input else ""
+    return "the function writes into its arguments" if first.result.changed_input else ""
 
 
-def _dtype_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+def _dtype_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
     """The result has the number format of the logits: of all operations."""
-    output = first.answer.output
+    output = first.result.output
     assert output is not None
     # A single number has no format to keep: losses are logged as Python floats.
     if output.ndim == 0 or name_of(output) == first.format.name:
@@ -252,12 +257,12 @@ def _dtype_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: A
     return f"{first.format.name} goes in, {name_of(output)} comes out"
 
 
-def _shape_kept(asker: Asker, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+def _shape_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
     """The result has its shape: of all operations."""
     return first.trouble if first.verdict is None else ""
 
 
-LAWS: dict[str, Callable[[Asker, HazardCase, Trial], str]] = {
+LAWS: dict[str, Callable[[Trials, HazardCase, Trial], str]] = {
     "shift-invariance": _shift,
     "permutation": _permutation,
     "rows-independent": _rows_independent,

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.asking import Asker
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order
-from stablemax.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
+from stablemax.check.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
+from stablemax.check.trials import Trials
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import all_operations, get_operation
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import Contract
 
-from .records import CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX
+from ..exactly import USUAL
+from ..records import CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -27,7 +28,7 @@ GRADIENT = CROSS_ENTROPY_GRAD
 
 def broken(function: Any, operation: Operation = SOFTMAX, fmt: Any = FLOAT64, **contract: Any) -> dict[str, str]:
     terms = {"max_ulp": None, "allow": (), "only": (), "formats": (fmt.name,), **contract}
-    verdicts = check_laws(Asker(Host(Order("f", operation, "numpy"), function), Contract(**terms)), fmt)
+    verdicts = check_laws(Trials(load_local(Target("f", operation, "numpy"), function), Contract(**terms)), fmt)
     assert [v.law for v in verdicts if v.failed] == [
         v.law for v in verdicts if v.detail and v.law not in terms["allow"]
     ]
@@ -114,8 +115,8 @@ def test_a_gradient_that_is_not_divided_by_the_rows_depends_on_them() -> None:
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_our_widest_variants_obey_every_law_in_every_format(operation: Operation, fmt: Any) -> None:
-    asker = Asker(Host(Order(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
-    assert [v for v in check_laws(asker, fmt) if v.detail] == []
+    trials = Trials(load_local(Target(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
+    assert [v for v in check_laws(trials, fmt) if v.detail] == []
 
 
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
@@ -219,7 +220,7 @@ def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
     assert all(detail.startswith("raised ValueError: no") for detail in found.values())
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_easy_input_and_its_shift_are_exact_in_every_format(fmt: Any) -> None:
     case = easy_case()
     shifted = case.logits + 4.0
