@@ -37,7 +37,7 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
-    ("loss", "array_job", "arrays"),
+    ("loss", "array_job", "arrays", "compute"),
     ("sketch",),
     ("inspection",),
     ("settings",),

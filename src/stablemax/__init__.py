@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import NAMES
 
 if TYPE_CHECKING:
+    from stablemax.api import binary_cross_entropy as binary_cross_entropy
+    from stablemax.api import binary_cross_entropy_grad as binary_cross_entropy_grad
     from stablemax.api import compare as compare
     from stablemax.api import cross_entropy as cross_entropy
     from stablemax.api import cross_entropy_grad as cross_entropy_grad
+    from stablemax.api import entropy as entropy
+    from stablemax.api import kl_divergence as kl_divergence
+    from stablemax.api import log_sigmoid as log_sigmoid
     from stablemax.api import log_softmax as log_softmax
     from stablemax.api import logsumexp as logsumexp
+    from stablemax.api import sigmoid as sigmoid
     from stablemax.api import softmax as softmax
     from stablemax.api import softmax_vjp as softmax_vjp
+    from stablemax.api import softplus as softplus
     from stablemax.errors import StablemaxError as StablemaxError
 
 __version__ = "0.1.0"

@@ -184,7 +184,7 @@ class ArrayJob:
         # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
         given = xp if self.variant or self.accumulation else xp.wider
         if not self.operation.needs_targets:
-            second = second_of(self.operation, labels, given, self.divisor)
+            second = second_of(self.operation, labels, given, self.divisor, self.options)
             values = evaluate(formula, xp.array(x), xp, second)
         else:
             assert labels is not None

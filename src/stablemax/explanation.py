@@ -9,6 +9,7 @@ from stablemax.formats import FLOAT32, Array
 from stablemax.inputs.hazards import HAZARDS, Hazard, promised_for
 from stablemax.measure import CODES, exact_result, judge
 from stablemax.operations.citations import CITATIONS
+from stablemax.operations.operation import Second
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
 from stablemax.settings import case_of
@@ -50,6 +51,8 @@ def example(variant: Variant, hazard: Hazard) -> Example:
     case = hazard.case(FLOAT32)
     x = xp.array(case.logits)
     second = case_of(case, variant.operation).second(xp)
+    is_shown = variant.operation.second in (Second.CELL_TARGETS, Second.LOGITS)
+    beside = case.second(variant.operation) if is_shown else None
     output = evaluate(variant, x, xp, second)
     exact = exact_result(variant.operation, x, second, FLOAT32)
     judged = judge(output, exact, FLOAT32)
@@ -62,6 +65,8 @@ def example(variant: Variant, hazard: Hazard) -> Example:
         logits=_rows(case.logits),
         labels=tuple(case.labels.tolist()) if variant.operation.needs_targets else (),
         upstream=tuple(case.upstream[0].tolist()) if variant.operation.needs_upstream else (),
+        second=() if beside is None else _rows(beside),
+        second_name="" if beside is None else variant.operation.second.value,
         output=_rows(output.astype(np.float64).reshape(exact.truth.rounded.shape)),
         truth=_rows(exact.truth.rounded),
         outcome=worst,

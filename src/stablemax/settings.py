@@ -59,7 +59,7 @@ class Case:
     def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
-            return second_of(self.operation, self.array, xp, self.divisor)
+            return second_of(self.operation, self.array, xp, self.divisor, self.targets)
         kept = self.labels if self.kept is None else self.labels[self.kept]
         targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)

@@ -97,7 +97,11 @@ TELLING = ("gentle", "two-rows", "large-logits", "wide-spread", "nearly-certain"
 ALL_VARIANTS = [v for operation in all_operations() for v in variants(operation)]
 
 
-@pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if not v.exact], ids=lambda v: v.id)
+# A softplus that is the logit itself above 20 keeps more than half of the digits even in float64.
+WRONG = [v for v in ALL_VARIANTS if not v.exact and v.id != "softplus/threshold"]
+
+
+@pytest.mark.parametrize("variant", WRONG, ids=lambda v: v.id)
 def test_a_variant_whose_formula_is_declared_wrong_is_found_wrong(variant: Any) -> None:
     report = check_function_of(variant.id, "float64", only=TELLING)
     assert report.standing is Standing.WRONG, report.finding
@@ -125,8 +129,13 @@ def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None
 @pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if v.name == "naive"], ids=lambda v: v.id)
 def test_the_naive_variants_are_unstable(variant: Any) -> None:
     naive = check_function_of(variant.id, "float32")
-    assert naive.standing is Standing.UNSTABLE
-    assert "large-logits" in failed(naive)
+    # A processor may flush the subnormal numbers that are lost, and where there is no value nothing is.
+    forgiven = {"logits-beyond-exp-overflow"}
+    if not variant.operation.cellwise:
+        forgiven |= {"row-all-neg-inf", "positive-infinity"}
+    broken = {name for name, outcome in variant.promises.items() if outcome.is_failure} - forgiven
+    assert broken <= failed(naive)
+    assert naive.standing is (Standing.UNSTABLE if broken else Standing.GOOD)
 
 
 def test_a_built_in_is_checked_by_its_id_as_by_its_module() -> None:

@@ -186,7 +186,7 @@ def test_the_scale_of_a_product_is_the_largest_probability_times_the_largest_ups
 # --- a new operation is one file ------------------------------------------------------------------
 
 
-def _sigmoid(name: str = "sigmoid") -> types.ModuleType:
+def _sigmoid(name: str = "gate") -> types.ModuleType:
     """The module of a cell-wise operation, as it would stand in operations/."""
     module: Any = types.ModuleType(f"stablemax.operations.{name}")
     module.OPERATION = Operation(
@@ -212,13 +212,13 @@ def _sigmoid(name: str = "sigmoid") -> types.ModuleType:
 
 def _binary_cross_entropy() -> types.ModuleType:
     """The module of a cell-wise loss with a target for each cell."""
-    module: Any = types.ModuleType("stablemax.operations.binary_cross_entropy")
+    module: Any = types.ModuleType("stablemax.operations.cell_loss")
 
     def infinite(t: Any) -> Any:
         return np.where(t > 0, INF, 0.0)
 
     module.OPERATION = Operation(
-        "binary_cross_entropy",
+        "cell_loss",
         Gives.CELL,
         Second.CELL_TARGETS,
         scale=of_the_value,
@@ -279,7 +279,7 @@ def test_the_limits_of_a_loss_of_cells_depend_on_their_targets(declared: Any) ->
 def test_a_comparison_of_every_operation_takes_a_new_one_in(declared: Any) -> None:
     declared(_sigmoid())
     result = stablemax.compare([[-INF, 100.0], [math.nan, 3.0]], formats=["float32"])
-    (verdict,) = (v for v in result.verdicts if v.variant == "sigmoid/compensated")
+    (verdict,) = (v for v in result.verdicts if v.variant == "gate/compensated")
     assert verdict.worst is not None
     assert verdict.worst.value == "undefined"
     assert verdict.shares == {"ok": 0.75, "undefined": 0.25}
@@ -290,26 +290,26 @@ def test_a_new_operation_has_a_python_function_of_its_name_that_streams_in_block
     from stablemax import api
 
     x = np.linspace(-20, 20, 60_000).reshape(300, 200)
-    p = api.sigmoid(x, threads=2)
+    p = api.gate(x, threads=2)
     assert p.shape == x.shape
     assert np.allclose(p, 1 / (1 + np.exp(-x)), rtol=1e-15, atol=0)
-    with pytest.raises(StablemaxError, match="sigmoid takes none beside the logits"):
-        api.sigmoid(x, x)
+    with pytest.raises(StablemaxError, match="gate takes none beside the logits"):
+        api.gate(x, x)
 
 
 def test_a_new_operation_of_two_arrays_takes_both(declared: Any) -> None:
     declared(_binary_cross_entropy())
     from stablemax import api
 
-    losses = api.binary_cross_entropy(np.zeros((2, 3)), np.full((2, 3), 0.5))
+    losses = api.cell_loss(np.zeros((2, 3)), np.full((2, 3), 0.5))
     assert losses.tolist() == [[math.log(2)] * 3] * 2
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(40, 700)), rng.random((40, 700))
-    whole = api.binary_cross_entropy(x, t)
+    whole = api.cell_loss(x, t)
     assert np.allclose(whole, np.logaddexp(0, x) - x * t, rtol=1e-12, atol=1e-15)
-    assert (whole == api.binary_cross_entropy(x.T, t.T, axis=0).T).all()
-    with pytest.raises(StablemaxError, match="binary_cross_entropy takes cell targets beside the logits"):
-        api.binary_cross_entropy(np.zeros((2, 3)))
+    assert (whole == api.cell_loss(x.T, t.T, axis=0).T).all()
+    with pytest.raises(StablemaxError, match="cell_loss takes cell targets beside the logits"):
+        api.cell_loss(np.zeros((2, 3)))
 
 
 def test_a_row_without_a_value_for_its_second_argument_is_not_told_to_be_masked() -> None:
@@ -346,5 +346,5 @@ def test_an_output_of_cells_is_judged_by_targets_given_as_labels(declared: Any) 
     assert judge_output(mean, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options).passed
     summed = judge_output(mean * 4, x, np.array([[0.5, 1.0], [0.0, 0.0]]), None, options)
     assert summed.notes[-1] == "it looks like the sum of the losses: if it is meant to be, add --reduction sum"
-    with pytest.raises(StablemaxError, match="binary_cross_entropy needs its cell targets"):
+    with pytest.raises(StablemaxError, match="cell_loss needs its cell targets"):
         judge_output(right, x, None, None, options)

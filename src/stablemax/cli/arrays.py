@@ -1,4 +1,4 @@
-"""``stablemax softmax``, ``log-softmax`` and ``logsumexp``."""
+"""``stablemax softmax``, ``log-softmax``, ``logsumexp``, ``sigmoid`` and others that take logits alone."""
 
 from __future__ import annotations
 
@@ -118,3 +118,7 @@ def write_result(
 softmax = command("softmax", "Compute probabilities")
 log_softmax = command("log_softmax", "Compute log-probabilities")
 logsumexp = command("logsumexp", "Compute the log-sum-exp of every row")
+entropy = command("entropy", "Compute the entropy of every row's softmax, in nats")
+sigmoid = command("sigmoid", "Compute the probability of each logit, whatever its row")
+log_sigmoid = command("log_sigmoid", "Compute the log-probability of each logit, whatever its row")
+softplus = command("softplus", "Compute log(1 + exp(x)) of each logit")

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from stablemax.results import LossResult
 
 
+MaxLossOption = Annotated[
+    float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
+]
+
+
 def loss(
     inputs: InputOptions,
     counted: LabelOptions,
@@ -38,9 +43,7 @@ def loss(
     files: FilesArgument,
     labels: LabelFilesOption = None,
     reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
-    max_loss: Annotated[
-        float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
-    ] = None,
+    max_loss: MaxLossOption = None,
     output_format: Annotated[
         str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
     ] = None,
@@ -76,10 +79,10 @@ def loss(
         )
     session.say([*stream.notes, *result.notes], printing)
     output.write(LossOfInput(result, stream))
-    return _exit_code(result, reduction, max_loss)
+    return exit_code(result, reduction, max_loss)
 
 
-def _exit_code(result: LossResult, reduction: Reduction, max_loss: float | None) -> int:
+def exit_code(result: LossResult, reduction: Reduction, max_loss: float | None) -> int:
     """Say what is wrong with a loss; 1 if anything is."""
     if result.first_bad is not None:
         session.warn(f"not finite: {result.first_bad[1]}")

@@ -155,7 +155,7 @@ def target_options(loss: LossOptions, counted: LabelOptions) -> TargetOptions:
 
     if loss.weight is None:
         return TargetOptions(None, loss.label_smoothing, counted.ignore_index)
-    return TargetOptions(_vector(loss.weight), loss.label_smoothing, counted.ignore_index, shown(loss.weight))
+    return TargetOptions(weights(loss.weight), loss.label_smoothing, counted.ignore_index, shown(loss.weight))
 
 
 def read_output(
@@ -205,7 +205,8 @@ def row_count(text: str | None) -> int | None:
     return int(text)
 
 
-def _vector(path: str) -> np.ndarray:
+def weights(path: str) -> np.ndarray:
+    """Read a vector of weights."""
     import numpy as np
 
     from stablemax.inputs.open import open_array

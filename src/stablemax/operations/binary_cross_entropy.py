@@ -63,7 +63,7 @@ OPERATION = Operation(
         "optax": "optax.sigmoid_binary_cross_entropy",
     },
     noun="binary cross-entropy",
-    command="loss --binary",
+    command="bce",
     timed=False,
     by_default=False,
 )

@@ -65,7 +65,7 @@ OPERATION = Operation(
         "optax": "jax.grad of optax.sigmoid_binary_cross_entropy",
     },
     noun="gradient",
-    command="grad --binary",
+    command="bce-grad",
     timed=False,
     by_default=False,
 )

@@ -170,7 +170,7 @@ def epsilon(x: Array, xp: Namespace) -> Array:
     weakness="lse - sum(p x) cancels: the digits of the entropy below those of m are gone",
 )
 def lse_minus(x: Array, xp: Namespace) -> Array:
-    """A stable log-sum-exp minus the mean logit: what vLLM and verl compute.
+    """A stable log-sum-exp minus the mean logit: what verl and other trainers of language models compute.
 
     Why it holds: nothing overflows.
 

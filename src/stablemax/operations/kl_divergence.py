@@ -296,7 +296,9 @@ def compensated(x: Array, y: Array, xp: Namespace) -> Array:
     scaled = xp.compensated_sum(xp.maximum(xp.where(small, near * scale, far), zero)) / scale
     impossible = xp.isfinite(x) & ~xp.isfinite(y)
     infinite = xp.max(xp.where(impossible, xp.number(math.inf), zero))
-    return xp.maximum(infinite, xp.where(xp.isfinite(divergence), divergence, scaled))
+    # m - m is 0, or NaN where a row has no softmax.
+    undefined = (xp.max(x) - xp.max(x)) + (xp.max(y) - xp.max(y))
+    return xp.maximum(infinite, xp.where(xp.isfinite(divergence), divergence, scaled)) + undefined
 
 
 def _probabilities(x: Array, xp: Namespace) -> Array:

@@ -180,12 +180,27 @@ class CellTargets:
 _TARGETS = (LabelTargets, SoftTargets, CellTargets)
 
 
-def second_of(operation: Operation, array: Array | None, xp: Any, divisor: float = 1.0) -> Any:
+def second_of(
+    operation: Operation, array: Array | None, xp: Any, divisor: float = 1.0, options: TargetOptions | None = None
+) -> Any:
     """Turn the array that an operation takes beside the logits, if it is no labels, into its second argument."""
     if array is None:
         return None
-    given = xp.array(array)
-    return CellTargets(given, divisor=divisor) if operation.second is Second.CELL_TARGETS else given
+    if operation.second is not Second.CELL_TARGETS:
+        return xp.array(array)
+    with np.errstate(invalid="ignore"):
+        outside = (array < 0) | (array > 1)
+    if outside.any():
+        raise StablemaxError(
+            f"the target {float(array[outside][0]):g} is not in [0, 1]", "a target of a cell is a probability"
+        )
+    weight, pos_weight = (None, None) if options is None else (options.weight, options.pos_weight)
+    return CellTargets(
+        xp.array(array),
+        None if weight is None else xp.array(np.broadcast_to(weight, array.shape)),
+        None if pos_weight is None else xp.array(pos_weight[None, :]),
+        divisor,
+    )
 
 
 def rows_of(second: Any, index: Any) -> Any:
@@ -249,14 +264,18 @@ class TargetOptions:
     label_smoothing: float = 0.0  #: the share of every target that is spread evenly over the classes
     ignore_index: int | None = -100  #: rows with this label do not count
     weight_name: str = "the weights"  #: in messages
+    pos_weight: Array | None = None  #: of positive targets of cells, for each class, float64 (K,), 0 or more
 
 
 def check_options(options: TargetOptions, classes: int) -> None:
     """Refuse a smoothing outside [0, 1], and weights that are not K finite numbers of 0 or more."""
     check_range("--label-smoothing", options.label_smoothing, 0.0, 1.0, "it is a share, from 0 to 1")
-    weight = options.weight
-    if weight is None:
-        return
+    for weight in (options.weight, options.pos_weight):
+        if weight is not None:
+            _check_weight(weight, classes, options)
+
+
+def _check_weight(weight: Array, classes: int, options: TargetOptions) -> None:
     if weight.shape != (classes,):
         raise StablemaxError(
             f"{options.weight_name}: shape {weight.shape} does not fit {classes:,} classes",

@@ -51,6 +51,7 @@ def _example(example: Example) -> list[str]:
         *(f"logits {_row(row)}" for row in example.logits),
         *([f"labels {', '.join(map(str, example.labels))}"] if example.labels else []),
         *([f"upstream gradient {_row(example.upstream)}"] if example.upstream else []),
+        *(f"{example.second_name} {_row(row)}" for row in example.second),
         *(f"gives {_row(row)}" for row in example.output),
         *(f"exact {_row(row)}" for row in example.truth),
         f"outcome {OUTCOMES[example.outcome].word}",

@@ -126,6 +126,8 @@ def _input(case: HazardCase) -> dict[str, Any]:
         "labels": case.labels,
         "upstream": FLOAT32.round(case.upstream),
         "weight": case.weight,
+        "cell_targets": case.cell_targets,
+        "other_logits": case.other_logits,
     }
     large = case.logits.size > _SHOWN_CELLS
     return {

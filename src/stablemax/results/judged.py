@@ -167,6 +167,9 @@ class Example:
     labels: tuple[int, ...]
     #: For the vector-Jacobian product
     upstream: tuple[float, ...]
+    #: Targets of cells, or second logits, and what they are called; empty for other operations
+    second: tuple[tuple[float, ...], ...]
+    second_name: str
     #: What comes out, and the exact values rounded to float32
     output: tuple[tuple[float, ...], ...]
     truth: tuple[tuple[float, ...], ...]
