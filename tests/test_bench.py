@@ -21,7 +21,7 @@ from stablemax.benchmarking.workflow import bench
 from stablemax.engines.threads import available_threads
 from stablemax.errors import StablemaxError
 from stablemax.operations import all_operations
-from stablemax.peers import PEERS
+from stablemax.peers import peers
 
 from .clockwork import Clock, Clockwork, clockworks, instruments, machine_of, sample
 from .records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
@@ -417,7 +417,7 @@ def test_peak_memory_is_measured_in_a_process_of_its_own() -> None:
 
 @LINUX
 def test_peak_memory_counts_what_an_earlier_call_gave_back() -> None:
-    for library in PEERS["jax"]:
+    for library in [one.name for one in peers()["jax"]]:
         pytest.importorskip(library, reason="XLA's results lie where the C library keeps what is freed")
     options = BenchOptions((SOFTMAX, LOG_SOFTMAX), threads=(1,), peers=(TimedPeer.JAX,))
     given = Input(Shape(512, 8192), TimedDtype.FLOAT32)  # 16 MiB

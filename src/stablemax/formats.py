@@ -15,6 +15,7 @@ import numpy as np
 from stablemax.errors import StablemaxError, shown
 from stablemax.numerics.emulated import Emulated
 from stablemax.numerics.format_names import ALIASES, canonical
+from stablemax.text.registry import Registry
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -289,7 +290,7 @@ _ALL = (
     *(FLOAT4_E2M1FN, FLOAT6_E2M3FN, FLOAT6_E3M2FN, FLOAT8_E3M4, FLOAT8_E4M3, FLOAT8_E4M3FN, FLOAT8_E5M2),
     *(FLOAT16, BFLOAT16, TF32, FLOAT32, FLOAT64),
 )
-FORMATS: dict[str, Format] = {f.name: f for f in _ALL}
+FORMATS: Registry[Format] = Registry(Format, _ALL)
 """The formats that have a name of their own; `get_format` also makes those called eXmY."""
 
 _SHAPE = re.compile(r"e(\d{1,2})m(\d{1,2})(fn)?")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import stablemax
-from stablemax import formats
 from stablemax.formats import FORMATS, Format, get_format
 from stablemax.testing import assert_accurate, assert_stable
 
+from ..plugging import plug_in
 from .running import assert_refused, run
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def test_the_outcomes_on_all_hazards_are_those_of_the_format_with_a_dtype(emulat
 
 def test_a_record_is_all_that_a_new_format_takes(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Format("mine", precision=6, emax=31, emin=-30, has_subnormals=False)
-    monkeypatch.setitem(formats.FORMATS, own.name, own)
+    plug_in(monkeypatch, own)
     assert "mine" in FORMATS
     assert "mine" in run("compare", "--scale", "3", "--operation", "softmax", "--format", "mine").out
     assert run("check", "softmax/wide", "--format", "mine", *QUICK).code == 0

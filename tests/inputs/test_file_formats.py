@@ -17,6 +17,7 @@ from stablemax.inputs.spec import expand, split_spec
 from stablemax.inputs.stored import StoredArray
 
 from ..cli.running import run
+from ..plugging import plug_in
 
 if TYPE_CHECKING:
     from .conftest import Refusal
@@ -32,7 +33,7 @@ def open_new(file: OpenedFile) -> StoredArray:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = FileFormat("new", "rows in JSON", (".new",), open_new, members="array")
-    monkeypatch.setitem(FORMATS, "new", record)
+    plug_in(monkeypatch, record)
     monkeypatch.chdir(tmp_path)
     Path("x.new").write_text(json.dumps({"logits": [[1.0, 2.0], [3.0, 1.0]], "other": [[0.0, 0.0], [0.0, 0.0]]}))
     np.save("x.npy", np.array([[1.0, 2.0], [3.0, 1.0]]))

@@ -29,6 +29,7 @@ from stablemax.render.traces import TRACE
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
 
 from ..cli.running import assert_refused, run
+from ..plugging import plug_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +135,7 @@ def test_a_format_that_a_result_has_no_form_for_is_refused_by_name(kind: ResultK
 def test_a_new_format_is_written_by_every_command(
     command: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(WRITERS, "latex", Writer("latex", (Form.CONTENT,), _latex, (".tex",)))
+    plug_in(monkeypatch, Writer("latex", (Form.CONTENT,), _latex, (".tex",)))
     done = run(*command, "--output-format", "latex", "-q")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("\\kind{")
@@ -147,7 +148,7 @@ def test_a_new_format_is_written_by_every_command(
 def test_a_new_format_of_documents_is_written_or_refused_by_name(
     command: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(WRITERS, "latex", Writer("latex", (Form.DOCUMENT,), _document_words))
+    plug_in(monkeypatch, Writer("latex", (Form.DOCUMENT,), _document_words))
     done = run(*command, "--output-format", "latex", "-q")
     if command[0] in ("softmax", "log-softmax", "logsumexp", "grad"):
         assert_refused(done, "an array is not written as latex", "--output-format plain, json, ndjson, csv")

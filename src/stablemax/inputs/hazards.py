@@ -19,6 +19,7 @@ from stablemax.hazards.of_distributions import OF_DISTRIBUTIONS
 from stablemax.inputs import hazard_cases as cases
 from stablemax.inputs.hazard_cases import HazardCase, rows
 from stablemax.inputs.labels import IGNORED
+from stablemax.text.registry import Registry
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -27,9 +28,9 @@ __all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase", "promised_for
 
 _INF = math.inf
 
-HAZARDS: dict[str, Hazard] = {
-    h.name: h
-    for h in (
+HAZARDS: Registry[Hazard] = Registry(
+    Hazard,
+    (
         # --- nothing special: whoever fails here is wrong, not unstable -----------------------------
         Hazard("gentle", "small logits of one row", "notebook C", lambda _: rows([[1, 2, 3]], [0]), promised=True),
         Hazard(
@@ -438,11 +439,11 @@ HAZARDS: dict[str, Hazard] = {
         ),
         *OF_CELLS,
         *OF_DISTRIBUTIONS,
-    )
-}
+    ),
+)
 """Every hazard by its name; the promised ones are also the examples of `explain`."""
 
-PROMISED: dict[str, Hazard] = {name: h for name, h in HAZARDS.items() if h.promised}
+PROMISED: dict[str, Hazard] = {h.name: h for h in HAZARDS.own if h.promised}
 """The conditions under which every variant says what becomes of it."""
 
 

@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.text.registry import plugin_records
+from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -35,21 +37,36 @@ else:
     OperationName.__doc__ = "The names as Typer offers them."
 
 
+def _of_plugins() -> dict[str, Operation]:
+    from stablemax.operations.operation import Operation
+
+    return {o.name: o for o in plugin_records(Operation) if o.name not in NAMES}
+
+
+def operation_names() -> tuple[str, ...]:
+    """Name every operation, those of plugins too."""
+    return (*NAMES, *_of_plugins())
+
+
 def get_operation(name: str) -> Operation:
     """Look an operation up by its name.
 
     >>> get_operation("softmax").per_row
     False
     """
-    if name not in NAMES:
-        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(NAMES)}")
-    operation: Operation = importlib.import_module(f"stablemax.operations.{name}").OPERATION
-    return operation
+    if name in NAMES:
+        operation: Operation = importlib.import_module(f"stablemax.operations.{name}").OPERATION
+        return operation
+    added = _of_plugins()
+    if name in added:
+        return added[name]
+    names = (*NAMES, *added)
+    raise StablemaxError(f"there is no operation {shown(name)!r}", suggest(name, names, f"one of: {', '.join(names)}"))
 
 
 def all_operations() -> tuple[Operation, ...]:
-    """Return every operation, in the order of `NAMES`."""
-    return tuple(map(get_operation, NAMES))
+    """Return every operation, in the order of `NAMES`, and those of plugins."""
+    return (*map(get_operation, NAMES), *_of_plugins().values())
 
 
 def default_operations() -> tuple[Operation, ...]:
@@ -65,4 +82,4 @@ def is_built_in(name: str) -> bool:
     >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
     (True, False)
     """
-    return name.partition("/")[0] not in NAMES
+    return name.partition("/")[0] not in operation_names()

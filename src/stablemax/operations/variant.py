@@ -16,6 +16,7 @@ from stablemax.formats import FLOAT64
 from stablemax.operations import all_operations
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
+from stablemax.text.registry import plugin_records
 from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -146,10 +147,12 @@ def variants(operation: Operation | None = None) -> tuple[Variant, ...]:
     ['naive', 'whole-array', 'axis-0']
     """
     chosen = all_operations() if operation is None else (operation,)
+    of_plugins = [v for v in plugin_records(Variant) if not v.library]
+    modules = {op: sys.modules.get(f"{__package__}.{op}") for op in chosen}
     return tuple(
         value
-        for op in chosen
-        for value in vars(sys.modules[f"{__package__}.{op}"]).values()
+        for op, module in modules.items()
+        for value in (*(vars(module).values() if module else ()), *of_plugins)
         if isinstance(value, Variant) and value.operation is op
     )
 

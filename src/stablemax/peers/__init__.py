@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError, shown
-from stablemax.operations import NAMES
+from stablemax.operations import operation_names
 from stablemax.operations.variant import Variant, get
+from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
+from stablemax.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PEERS: dict[str, tuple[str, ...]] = {"torch": ("torch",), "jax": ("jax", "optax"), "scipy": ("scipy",)}
-"""What an extra installs: the library that it is named after, and those that may come with it."""
 
-LIBRARIES = tuple(library for libraries in PEERS.values() for library in libraries)
-"""First part of the ids of built-ins; each has a module of its name here."""
+@dataclass(frozen=True)
+class Library:
+    """A library whose built-ins are judged beside our variants.
 
-BACKENDS = ("torch", "jax")
-"""Libraries on whose arrays our variants run."""
+    Parameters
+    ----------
+    name : str
+        The name that it is imported by, and the first part of the ids of its built-ins.
+    module : str
+        The module that declares its built-ins, as variants with this library; imported only when asked for.
+        An optional `ARRAYS` there tells how NumPy arrays get into the library and back, `TIMING` how it is timed.
+    install : str
+        What to type where it is not installed.
+    peer : str
+        The library that it comes with: --peer jax brings optax. Empty for one of its own.
+    takes_devices : bool
+        Whether --device is for it.
+    """
+
+    name: str
+    module: str
+    install: str
+    peer: str = ""
+    takes_devices: bool = True
+
+
+def _ours(name: str, peer: str = "", *, takes_devices: bool = True) -> Library:
+    install = f'pip install "stablemax[{peer or name}]"'
+    return Library(name, f"{__name__}.{name}", install, peer, takes_devices)
+
+
+LIBRARIES: Registry[Library] = Registry(
+    Library, (_ours("torch"), _ours("jax"), _ours("optax", "jax"), _ours("scipy", takes_devices=False))
+)
+"""Every library by its name."""
+
+
+def peers() -> dict[str, tuple[Library, ...]]:
+    """Return what --peer takes, each with the libraries that come with it."""
+    own = [library for library in LIBRARIES.values() if not library.peer]
+    return {one.name: (one, *(other for other in LIBRARIES.values() if other.peer == one.name)) for one in own}
 
 
 def is_installed(library: str) -> bool:
@@ -36,8 +72,8 @@ def is_installed(library: str) -> bool:
 def require(library: str) -> None:
     """Refuse to go on without a library."""
     if not is_installed(library):
-        extra = next((extra for extra, libraries in PEERS.items() if library in libraries), "all")
-        raise StablemaxError(f"{library} is not installed", f'pip install "stablemax[{extra}]"')
+        hint = LIBRARIES[library].install if library in LIBRARIES else ""
+        raise StablemaxError(f"{library} is not installed", hint)
 
 
 def version(library: str) -> str:
@@ -54,10 +90,11 @@ def version(library: str) -> str:
 def built_ins(library: str, device: str | None = None) -> tuple[Variant, ...]:
     """Return the built-ins of a library, by operation."""
     require(library)
-    module = importlib.import_module(f"stablemax.peers.{library}")
+    module = importlib.import_module(LIBRARIES[library].module)
+    names = operation_names()
     found = sorted(
         (v for v in vars(module).values() if isinstance(v, Variant) and v.library == library),
-        key=lambda v: NAMES.index(v.operation.name),
+        key=lambda v: names.index(v.operation.name),
     )
     if device is None:
         return tuple(found)
@@ -79,7 +116,7 @@ def check_device(library: str, device: str) -> None:
     """Put a number onto a device of a library and take it back."""
     from stablemax.peers.calling import quiet
 
-    module = importlib.import_module(f"stablemax.peers.{library}")
+    module = importlib.import_module(LIBRARIES[library].module)
     try:
         with quiet(), module.ARRAYS.running():
             module.ARRAYS.back(module.ARRAYS.put(np.ones(1, dtype=np.float32), device))
@@ -90,25 +127,30 @@ def check_device(library: str, device: str) -> None:
         ) from None
 
 
-def chosen(peers: Iterable[str], device: str | None = None) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
+def chosen(asked: Iterable[str], device: str | None = None) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
     """Gather the built-ins of some peers.
 
     >>> chosen(())
     ((), ())
     """
-    peers = tuple(dict.fromkeys(peers))
-    wanted = tuple(PEERS) if "all" in peers else peers
+    asked = tuple(dict.fromkeys(asked))
+    if not asked:
+        return (), ()
+    known = peers()
     notes: list[str] = []
     found: list[Variant] = []
-    for peer in wanted:
-        for library in PEERS[peer]:
-            by_name = library == peer and "all" not in peers
-            if is_installed(library) or by_name:
-                found += built_ins(library, None if library == "scipy" and "all" in peers else device)
+    for peer in known if "all" in asked else asked:
+        if peer not in known:
+            hint = suggest(peer, known, f"one of: {', '.join((*known, 'all'))}")
+            raise StablemaxError(f"--peer: there is no library {shown(peer)!r}", hint)
+        for library in known[peer]:
+            if is_installed(library.name) or (library.name == peer and "all" not in asked):
+                ignores_device = "all" in asked and not library.takes_devices
+                found += built_ins(library.name, None if ignores_device else device)
             else:
-                notes.append(f'{library} is not installed and left out; pip install "stablemax[{peer}]"')
-    if peers and not found:
-        raise StablemaxError("none of torch, jax and scipy is installed", 'pip install "stablemax[all]"')
+                notes.append(f"{library.name} is not installed and left out; {library.install}")
+    if not found:
+        raise StablemaxError(f"none of {listed(list(known))} is installed", 'pip install "stablemax[all]"')
     return tuple(found), tuple(notes)
 
 

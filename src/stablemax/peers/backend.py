@@ -249,7 +249,7 @@ class BackendArithmetic:
 class Backend:
     """A library, and a device of it, that our variants run on."""
 
-    #: One of `peers.BACKENDS`.
+    #: torch or jax.
     library: str
     #: As the library names it; its own choice when not given.
     device: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stablemax.errors import StablemaxError
-from stablemax.peers import PEERS, built_ins, is_installed, require
+from stablemax.peers import LIBRARIES, built_ins, is_installed, require
 from stablemax.peers.calling import Given
 
 if TYPE_CHECKING:
@@ -92,38 +92,43 @@ class TimedBuiltIns:
 
     def back(self, result: Any) -> Array:
         """Copy a result to NumPy."""
-        arrays: Arrays = importlib.import_module(f"stablemax.peers.{self.name}").ARRAYS
+        arrays: Arrays = importlib.import_module(LIBRARIES[self.name].module).ARRAYS
         return arrays.back(result)
 
 
-def timed(peers: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
-    """Gather the libraries that are timed, in the order of `PEERS`, and say which were left out, and why.
+def timed(chosen: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
+    """Gather the libraries that are timed, in the order of `peers`, and say which were left out, and why.
 
     ``all`` stands for those that are installed.
 
     >>> timed(())
     ((), ())
     """
-    asked = tuple(peers)
+    asked = tuple(chosen)
     found: list[Implementation] = []
     notes: list[str] = []
-    for peer, libraries in PEERS.items():
+    for peer, libraries in peers().items():
+        install = LIBRARIES[peer].install
         if peer in asked:
             require(peer)
         elif "all" not in asked:
             continue
         elif not is_installed(peer):
-            notes.append(f'{peer} is not installed and left out; pip install "stablemax[{peer}]"')
+            notes.append(f"{peer} is not installed and left out; {install}")
             continue
-        missing = [library for library in libraries if not is_installed(library)]
+        names = tuple(library.name for library in libraries)
+        missing = [name for name in names if not is_installed(name)]
         if missing:
             # JAX has no cross-entropy of its own: what its users call is optax's.
             why = f"{peer} is timed with {missing[0]}, which is not installed"
             if peer in asked:
-                raise StablemaxError(why, f'pip install "stablemax[{peer}]"')
-            notes.append(f'{why}: left out; pip install "stablemax[{peer}]"')
+                raise StablemaxError(why, install)
+            notes.append(f"{why}: left out; {install}")
             continue
-        declared = {v.operation: v for library in libraries for v in built_ins(library) if v.operation.timed}
-        timing = importlib.import_module(f"stablemax.peers.{peer}").TIMING
-        found.append(TimedBuiltIns(peer, libraries, timing, declared))
+        timing = getattr(importlib.import_module(LIBRARIES[peer].module), "TIMING", None)
+        if timing is None:
+            notes.append(f"{peer} does not say how it is timed, and is left out")
+            continue
+        declared = {v.operation: v for name in names for v in built_ins(name) if v.operation.timed}
+        found.append(TimedBuiltIns(peer, names, timing, declared))
     return tuple(found), tuple(notes)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.errors import StablemaxError, shown
 from stablemax.render.forms import Form, Page, ResultKind
+from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 # Importable without NumPy and Rich: the command line asks for the names. Each writer loads what it needs.
 
@@ -100,7 +101,7 @@ _ALL = (
     Writer("junit", (Form.CHECKS,), _junit),
     Writer("github", (Form.CHECKS,), _github),
 )
-WRITERS: Mapping[str, Writer] = {writer.name: writer for writer in _ALL}
+WRITERS: Registry[Writer] = Registry(Writer, _ALL)
 """By name, in the order in which help and hints list them."""
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stablemax.errors import StablemaxError
+from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats import npy, npz, parquet, safetensors, table
+from stablemax.text.registry import Registry
 
-if TYPE_CHECKING:
-    from stablemax.inputs.file_format import FileFormat
-
-FORMATS: dict[str, FileFormat] = {
-    one.name: one for one in (npy.FORMAT, npz.FORMAT, *table.FORMATS, safetensors.FORMAT, parquet.FORMAT)
-}
-"""Every format by its name; those of plugins are added."""
+FORMATS: Registry[FileFormat] = Registry(
+    FileFormat, (npy.FORMAT, npz.FORMAT, *table.FORMATS, safetensors.FORMAT, parquet.FORMAT)
+)
+"""Every format by its name."""
 
 
 def format_named(name: str) -> FileFormat:
