@@ -147,7 +147,10 @@ def compare_hazard(
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    wanted = tuple(o for o in options.operations or default_operations() if o in hazard.operations)
+    concerned = hazard.operations
+    # Without a choice, what is run by default; all that it concerns where that is nothing of it.
+    wanted = tuple(o for o in options.operations or default_operations() if o in concerned)
+    wanted = wanted or (() if options.operations else concerned)
     if not wanted:
         raise StablemaxError(
             f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-import difflib
 import math
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.numerics.emulated import Emulated
 from stablemax.numerics.format_names import ALIASES, canonical
 from stablemax.text.registry import Registry
+from stablemax.text.suggest import suggest
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -332,11 +332,8 @@ def get_format(name: str) -> Format:
     fmt = FORMATS.get(name) or FORMATS.get(known) or _of_shape(known)
     if fmt is not None:
         return fmt
-    near = difflib.get_close_matches(known, [*FORMATS, *ALIASES], n=1)
-    raise StablemaxError(
-        f"there is no number format {shown(name)!r}",
-        (f"did you mean {near[0]}? " if near else "") + f"one of: {', '.join(FORMATS)}; or {_SHAPES}",
-    )
+    hint = suggest(known, [*FORMATS, *ALIASES], f"one of: {', '.join(FORMATS)}; or {_SHAPES}")
+    raise StablemaxError(f"there is no number format {shown(name)!r}", hint)
 
 
 # NumPy composes the name of a dtype anew each time, which takes longer than the exponentials of a short row.

@@ -58,9 +58,10 @@ logsumexp_naive = Bound(
     lambda x, y: 1 + (_k(x) + 1) / np.abs(y[:, 0]),
 )
 logsumexp_log1p = Bound(
-    "|error| / |y| <= |y + K - xmin| / |y| u",
+    "|error| / |y| <= (1 + |y + K - xmin| / |y|) u",
+    # The paper's leading term is without the rounding of the last addition, m + log1p(...): [4, 3.5] shows that u.
     f"{_PAPER}, algorithm 4.1",
-    lambda x, y: _shifted_lse(x, y) / np.abs(y[:, 0]),
+    lambda x, y: 1 + _shifted_lse(x, y) / np.abs(y[:, 0]),
 )
 softmax_naive = Bound("max|error| / max|p| <= (K + 3) u", _PAPER, lambda x, y: np.full(len(y), _k(x) + 3.0))
 softmax_shifted = Bound(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stablemax.errors import StablemaxError
-from stablemax.peers import LIBRARIES, built_ins, is_installed, require
+from stablemax.peers import LIBRARIES, built_ins, is_installed, peers, require
 from stablemax.peers.calling import Given
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from stablemax.formats import get_format
-
 
 def error(value: float | None, unit: str = "ulp") -> str:
     """Write an error to three digits.
@@ -74,6 +72,8 @@ def number(value: float, fmt: str = "float64") -> str:
     >>> number(448.0, "float8_e4m3fn")
     '448'
     """
+    from stablemax.formats import get_format
+
     if fmt == "float64" or not math.isfinite(value):
         return f"{value:.12g}"
     if value.is_integer() and abs(value) < 2**24:
