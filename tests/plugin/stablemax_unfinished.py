@@ -1,0 +1,3 @@
+"""A plugin whose author is not done."""
+
+raise RuntimeError("not finished")
