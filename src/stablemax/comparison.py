@@ -147,7 +147,9 @@ def compare_hazard(
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    wanted = tuple(o for o in options.operations or default_operations() if o in hazard.operations)
+    # A hazard of operations that none asks for by default is run on all that it concerns.
+    by_default = tuple(o for o in default_operations() if o in hazard.operations) or hazard.operations
+    wanted = tuple(o for o in options.operations or by_default if o in hazard.operations)
     if not wanted:
         raise StablemaxError(
             f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",

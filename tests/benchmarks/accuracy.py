@@ -20,7 +20,7 @@ import numpy as np
 from stablemax import compare
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FLOAT64, Array
-from stablemax.operations import all_operations
+from stablemax.operations import default_operations
 from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import Variant, evaluate, get, matching
 
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"limits: wide {LIMIT_WIDE_ULP} in float32, compensated {LIMIT_ACCURATE_ULP:g}")
     print(f"{'':40}" + "".join(f"{f'x {s}':>10}" for s in SCALES))
     for fmt in ("float32", "float64"):
-        for operation in all_operations():
+        for operation in default_operations():
             rows = errors(operation, fmt, args.rows, args.classes)
             for variant, values in zip(compared(operation), rows, strict=True):
                 finite = [v for v in values if v is not None]
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"time of the accurate variant in float64, {args.timed_rows:,} x {args.classes:,}, "
         f"medians of {args.runs} in turns; limit {LIMIT_RATIO}"
     )
-    for operation in all_operations():
+    for operation in default_operations():
         over_plain, over_textbook = ratios(operation, args.timed_rows, args.classes, args.runs)
         plain, accurate, _ = compared(operation)
         limit = LIMIT_RATIO if accurate.name == "compensated" else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stablemax.operations import all_operations
+from stablemax.operations import default_operations
 
 HERE = Path(__file__).parent
 FIGURE = r"(broken|\d+\.\d\d|\d\.\de\+\d\d)"
@@ -30,7 +30,7 @@ def output_of(script: str, *arguments: str) -> list[str]:
 
 def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_operation() -> None:
     lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
-    for operation in all_operations():
+    for operation in default_operations():
         for fmt in ("float32", "float64"):
             start = rf"{fmt}  {operation}/\S+"
             rows = [line for line in lines if re.fullmatch(rf"{start}( +{FIGURE}){{4}}  (ok|over|no limit)", line)]
@@ -43,7 +43,7 @@ def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_ope
 def test_the_wide_variants_are_within_their_limit_in_the_accuracy_benchmark() -> None:
     lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
     verdicts = {line.split()[1]: line.split()[-1] for line in lines if line.startswith("float32") and "/wide" in line}
-    assert verdicts == {f"{operation}/wide": "ok" for operation in all_operations()}
+    assert verdicts == {f"{operation}/wide": "ok" for operation in default_operations()}
 
 
 @pytest.mark.slow
