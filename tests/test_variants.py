@@ -19,6 +19,7 @@ from stablemax.inputs.hazards import HAZARDS as CATALOGUE
 from stablemax.inputs.hazards import promised_for
 from stablemax.operations import all_operations
 from stablemax.operations.citations import CITATIONS
+from stablemax.operations.operation import Second
 from stablemax.operations.targets import LabelTargets, SoftTargets, in_arithmetic
 from stablemax.operations.variant import evaluate, get, matching, variants
 from stablemax.results import Outcome
@@ -174,8 +175,8 @@ def test_exact_variants_agree_on_weighted_labels_and_on_soft_targets(
 
 @pytest.mark.parametrize("variant", [v for v in variants() if not v.exact], ids=lambda v: v.id)
 def test_a_formula_that_is_declared_wrong_is_wrong_in_exact_arithmetic(variant: Variant) -> None:
-    x = np.array([[14.4, 50.1, 3.5], [0.0, 1.0, 2.0]])
-    second = second_for(variant.operation, x, [0, 0])
+    x = np.array([[14.4, 50.1, 3.5], [0.0, 1.0, 2.0], [0.0, 150.0, -150.0]])
+    second = second_for(variant.operation, x, [0, 0, 2])
     wrong = in_balls(variant.id, x, second, lambda b: b.ravel().tolist())
     right = in_balls(variant.operation.best_id, x, second, lambda b: b.ravel().tolist())
     assert not all(a.overlaps(b) for a, b in zip(wrong, right, strict=True))
@@ -203,7 +204,9 @@ def test_every_variant_keeps_format_and_shape(variant: Variant, fmt: Format, sha
     result = evaluate(variant, x, xp, in_arithmetic(second, xp))
     assert result.dtype == fmt.dtype
     assert result.shape == (shape[:1] if variant.operation.per_row else shape)
-    assert np.all(np.isfinite(result.astype(np.float64)))
+    # With 3 bits 1 - p is 0 for a logit of 2, and its log infinite.
+    few_bits = fmt.precision < 4 and variant.operation.second is Second.CELL_TARGETS and variant.cure
+    assert few_bits or np.all(np.isfinite(result.astype(np.float64)))
 
 
 @pytest.mark.parametrize("variant", [v for v in variants() if v.operation.needs_targets], ids=lambda v: v.id)

@@ -147,10 +147,9 @@ def compare_hazard(
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    concerned = hazard.operations
-    # Without a choice, what is run by default; all that it concerns where that is nothing of it.
-    wanted = tuple(o for o in options.operations or default_operations() if o in concerned)
-    wanted = wanted or (() if options.operations else concerned)
+    # A hazard of operations that none asks for by default is run on all that it concerns.
+    by_default = tuple(o for o in default_operations() if o in hazard.operations) or hazard.operations
+    wanted = tuple(o for o in options.operations or by_default if o in hazard.operations)
     if not wanted:
         raise StablemaxError(
             f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",

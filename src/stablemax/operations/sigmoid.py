@@ -163,6 +163,6 @@ def wide(x: Array, xp: Namespace) -> Array:
     Why it holds: 1.7 ulp of float64 do not show in a narrower format: at most 0.51 ulp there. In float64
     this is `compensated`.
 
-    Where it breaks: nowhere.
+    Where it breaks: nowhere, at the infinities neither.
     """
     return xp.narrow(compensated.function(xp.widen(x), xp.wider))

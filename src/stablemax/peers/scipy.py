@@ -145,7 +145,7 @@ def log_sigmoid(x: Array) -> Array:
 
     Why it holds: x - log1p(exp(x)) for negative x, -log1p(exp(-x)) elsewhere.
 
-    Where it breaks: nowhere.
+    Where it breaks: nowhere, at the infinities neither.
     """
     return np.asarray(scipy.special.log_expit(x))
 
@@ -162,7 +162,7 @@ def softplus(x: Array) -> Array:
 
     Why it holds: it is a logaddexp of 0 and x: a maximum plus log1p.
 
-    Where it breaks: nowhere.
+    Where it breaks: nowhere, at the infinities neither.
     """
     return np.asarray(scipy.special.softplus(x))
 

@@ -219,7 +219,7 @@ def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
 
     Why it holds: min(x, 0) - log1p(exp(-|x|)): two terms that are never positive.
 
-    Where it breaks: nowhere.
+    Where it breaks: nowhere, at the infinities neither.
     """
     return F.logsigmoid(x)
 
