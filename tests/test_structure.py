@@ -37,7 +37,7 @@ ROOMS = (
     ("peers",),
     ("engines",),
     ("streaming",),
-    ("loss", "array_job", "arrays"),
+    ("loss", "cell_loss", "array_job", "arrays"),
     ("sketch",),
     ("inspection",),
     ("settings",),

@@ -94,7 +94,9 @@ def test_a_right_output_of_every_operation_and_kind_of_file_passes(arguments: tu
     done = judge(*arguments)
     assert done.code == 0, done
     assert f"is {arguments[0]} as it should be: the largest error is" in " ".join(done.out.split())
-    assert done.out.splitlines()[-1].startswith("reproduce: stablemax judge --operation ")
+    files = " ".join(a for a in arguments[1:] if "." in a and a != "g.npy")
+    assert done.out.splitlines()[-1].startswith(f"reproduce: stablemax judge {files} ")
+    assert f" --operation {arguments[0]}" in done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

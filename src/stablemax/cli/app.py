@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import version_line
-from stablemax.cli.expand import expanded
+from stablemax.cli.option_groups import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "log-softmax": ("arrays", "log_softmax", "Compute log-probabilities."),
     "logsumexp": ("arrays", "logsumexp", "Compute the log-sum-exp of every row."),
     "grad": ("grad", "grad", "Compute the gradient of the cross-entropy."),
+    "sigmoid": ("arrays", "sigmoid", "Compute the probability of each logit by itself."),
+    "log-sigmoid": ("arrays", "log_sigmoid", "Compute the logarithms of these probabilities."),
+    "softplus": ("arrays", "softplus", "Compute log(1 + exp(x)) of each logit."),
+    "entropy": ("arrays", "entropy", "Compute the entropy of the softmax of every row."),
+    "kl-divergence": ("arrays", "kl_divergence", "Compare two arrays of logits, row by row."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("explain", "explain", "Explain a variant and show it at work."),
     "bench": ("bench", "bench", "Time our functions beside other libraries."),
@@ -35,13 +40,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """Build the application with some of its commands.
 
-    Typer takes several milliseconds for each command's options, so that a run of one command
-    declares that one only; help, suggestions and completion need them all.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Keys of `COMMANDS`.
+    Typer takes several milliseconds for each command's options, so that a run of one command declares that one
+    only; help, suggestions and completion need them all.
     """
     app = typer.Typer(
         name="stablemax",
@@ -59,7 +59,7 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module, function, short = COMMANDS[name]
         command = getattr(importlib.import_module(f"stablemax.cli.{module}"), function)
-        app.command(name, short_help=short)(expanded(command))
+        app.command(name, short_help=short)(expanded(command, name))
     return app
 
 

@@ -1,4 +1,4 @@
-"""Every shared option, once. Commands take the groups; `expand.expanded` unfolds them for Typer."""
+"""Every shared option, once. Commands take the groups; `option_groups.expanded` unfolds them for Typer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.file_format import NAMES
-from stablemax.operations import OperationName, get_operation
+from stablemax.operations import NAMES as OPERATIONS
+from stablemax.operations import get_operation
 from stablemax.render.writers import formats_of
 from stablemax.vocabulary import (
     Accumulation,
@@ -17,6 +19,7 @@ from stablemax.vocabulary import (
     Distribution,
     EngineName,
     PeerName,
+    Upstream,
 )
 
 if TYPE_CHECKING:
@@ -29,48 +32,13 @@ if TYPE_CHECKING:
 _KINDS = (
     f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
 )
-LogitsArgument = Annotated[
-    str,
-    typer.Argument(metavar="LOGITS", help=f"Logits: {_KINDS}."),
-]
-FilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="LOGITS [LABELS]",
-        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, "
-        "part-2 before part-10; with --labels all are logits.",
-    ),
-]
-LogitsFilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="LOGITS",
-        help=f"Logits: {_KINDS}. "
-        "Several files are one input, in this order; a quoted pattern ('part-*.npy') takes part-2 before part-10.",
-    ),
-]
+_PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
 LabelFilesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--labels",
         metavar="FILE",
         help="Labels or soft targets, apart from the logits; repeatable.",
-        show_default=False,
-    ),
-]
-OptionalLogits = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="LOGITS",
-        help=f"Logits: {_KINDS}; generated when left out.",
-        show_default=False,
-    ),
-]
-LabelsArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="LABELS",
-        help="Labels or soft targets, in a file of the same kinds; or --label-column.",
         show_default=False,
     ),
 ]
@@ -176,6 +144,71 @@ class GeneratedOptions:
     ] = None
 
 
+HazardOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where logits come from: files, or one of what the options name."""
+
+    reading: InputOptions
+    generated: GeneratedOptions
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOGITS",
+            help=f"Logits: {_KINDS}. Several files are one input, in this order. {_PATTERNS}.",
+            show_default=False,
+        ),
+    ] = None
+    hazard: HazardOption = None
+
+
+@dataclass(frozen=True)
+class LabelledSourceOptions(SourceOptions):
+    """Where logits and their labels come from."""
+
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOGITS [LABELS]",
+            help=f"Logits, then labels or soft targets: {_KINDS}. {_PATTERNS}; with --labels all are logits.",
+            show_default=False,
+        ),
+    ] = None
+    labels: LabelFilesOption = None
+
+
+@dataclass(frozen=True)
+class JudgedSourceOptions(SourceOptions):
+    """Where logits come from, and which file holds what a program computed of them."""
+
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LOGITS] OUTPUT [LABELS]",
+            help="Logits, what the program computed of them, and labels or soft targets for the cross-entropies; "
+            f"each {_KINDS}.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TwoSourceOptions(SourceOptions):
+    """Where two arrays of logits come from."""
+
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOGITS OTHER", help=f"Logits, then what they are compared with: {_KINDS}.", show_default=False
+        ),
+    ] = None
+
+
 @dataclass(frozen=True)
 class LibraryOptions:
     """Whose built-ins are judged, and on whose arrays our variants run."""
@@ -192,17 +225,6 @@ class LibraryOptions:
 
 
 @dataclass(frozen=True)
-class HazardOptions:
-    """Inputs on which implementations failed, instead of logits."""
-
-    hazard: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
-    ] = None
-    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
-
-
-@dataclass(frozen=True)
 class ArithmeticOptions:
     """What one result is computed with."""
 
@@ -210,10 +232,7 @@ class ArithmeticOptions:
         str | None,
         typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
     ] = None
-    number_format: Annotated[
-        str | None,
-        typer.Option("--format", help="Number format to compute in.", show_default=False, metavar="FORMAT"),
-    ] = None
+    number_format: Annotated[str | None, number_format_option("Number format to compute in.")] = None
     accumulate: Annotated[
         Accumulation | None,
         typer.Option(help="How sums are added. What an ordinary kernel of the format does.", show_default=False),
@@ -253,6 +272,44 @@ def format_option(kind: ResultKind, text: str = "How the result is written. By t
     return typer.Option(metavar=f"<{'|'.join(names)}>", help=text, show_default=False, autocompletion=lambda: names)
 
 
+def operation_option(text: str, *, is_argument: bool = False) -> Any:
+    """Declare an operation, by one of their names."""
+    # Names, not an enumeration: an operation of a plugin is one more name.
+    declare = typer.Argument if is_argument else typer.Option
+    named = f"{text} {', '.join(OPERATIONS)}."
+    return declare(metavar="OPERATION", help=named, show_default=False, autocompletion=lambda: list(OPERATIONS))
+
+
+def number_format_option(text: str) -> Any:
+    """Declare --format, for one number format or several."""
+    return typer.Option("--format", metavar="FORMAT", help=text, show_default=False)
+
+
+JudgeOption = Annotated[
+    str | None,
+    typer.Option("--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False),
+]
+MaxUlpOption = Annotated[
+    float | None, typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False)
+]
+UpstreamOption = Annotated[
+    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
+]
+
+
+def row_count(text: str | None) -> int | None:
+    """Read the N of --judge; None for as many rows as are judged without it."""
+    if text is None:
+        return None
+    if text == "all":
+        return 2**62
+    if not text.removeprefix("-").isdecimal():
+        raise StablemaxError(
+            f"--judge {shown(text)} is neither 'all' nor a number of rows", "--judge all, or --judge 500"
+        )
+    return int(text)
+
+
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     """Look up the number formats that --format names, each once."""
     from stablemax.formats import get_format
@@ -260,6 +317,15 @@ def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     return tuple(dict.fromkeys(get_format(name) for name in names))
 
 
+def number_format_named(name: str | None) -> Format | None:
+    """Look up the number format of --format, where one is given."""
+    return None if name is None else formats_named([name])[0]
+
+
+BinaryOption = Annotated[
+    bool,
+    typer.Option("--binary", help="The binary cross-entropy of each logit, with a target from 0 to 1 for each."),
+]
 TargetArgument = Annotated[
     str,
     typer.Argument(
@@ -273,10 +339,7 @@ TargetArgument = Annotated[
 class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
-    operation: Annotated[
-        OperationName | None,
-        typer.Option(help="What TARGET computes, where its name does not say.", show_default=False),
-    ] = None
+    operation: Annotated[str | None, operation_option("What TARGET computes, where its name does not say.")] = None
     backend: Annotated[
         BackendName | None,
         typer.Option(help="Library on whose arrays it works. Found out from its code.", show_default=False),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import importlib
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError, shown
+from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -28,12 +28,6 @@ NAMES = (
 )
 """Every operation's name, which is also that of its module: all that the command line knows without NumPy."""
 
-if TYPE_CHECKING:
-    OperationName = str
-else:
-    OperationName = enum.StrEnum("OperationName", [(name.upper(), name) for name in NAMES])
-    OperationName.__doc__ = "The names as Typer offers them."
-
 
 def get_operation(name: str) -> Operation:
     """Look an operation up by its name.
@@ -42,7 +36,8 @@ def get_operation(name: str) -> Operation:
     False
     """
     if name not in NAMES:
-        raise StablemaxError(f"there is no operation {shown(name)!r}", f"one of: {', '.join(NAMES)}")
+        hint = suggest(name, NAMES, f"one of: {', '.join(NAMES)}")
+        raise StablemaxError(f"there is no operation {shown(name)!r}", hint)
     operation: Operation = importlib.import_module(f"stablemax.operations.{name}").OPERATION
     return operation
 
