@@ -233,7 +233,7 @@ def test_no_line_is_too_long_and_ascii_is_enough(columns: str) -> None:
     ("arguments", "words"),
     [
         (("x.npy", "p.npy"), ("what is OUTPUT?", "--operation softmax")),
-        (("--operation", "softmax", "x.npy"), ("missing argument 'OUTPUT'",)),
+        (("--operation", "softmax", "x.npy"), ("judge reads LOGITS, OUTPUT",)),
         (("--operation", "softmax", "x.npy", "absent.npy"), ("absent.npy: no such file",)),
         (("--operation", "softmax", "x.npy", "transposed.npy"), ("has shape (4, 6)", "(6, 4)")),
         (("--operation", "logsumexp", "x.npy", "p.npy"), ("has shape (6, 4)", "one number for each row")),

@@ -10,7 +10,7 @@ import typer
 from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
 from stablemax.cli import io, session
 from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import PrintOptions, format_option, operation_option
+from stablemax.cli.options import PrintOptions, format_option, operation_option, worded
 from stablemax.cli.progress import progress
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
@@ -33,34 +33,19 @@ class TimedOptions:
     ] = None
     shape: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ROWSxCLASSES",
-            help=f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.",
-            show_default=False,
-        ),
+        worded(f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.", metavar="ROWSxCLASSES"),
     ] = None
     dtype: Annotated[
-        list[TimedDtype] | None,
-        typer.Option(
-            metavar="|".join(TimedDtype), help="What the logits are held in; repeatable. Both.", show_default=False
-        ),
+        list[TimedDtype] | None, worded("What the logits are held in; repeatable. Both.", metavar="|".join(TimedDtype))
     ] = None
     threads: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="Number of threads; repeatable. 1, and as many as cores.", show_default=False),
+        list[int] | None, worded("Number of threads; repeatable. 1, and as many as cores.", metavar="N")
     ] = None
     peer: Annotated[
         list[TimedPeer] | None,
-        typer.Option(
-            metavar="|".join(TimedPeer),
-            help="What to time beside ours; repeatable. All that are installed.",
-            show_default=False,
-        ),
+        worded("What to time beside ours; repeatable. All that are installed.", metavar="|".join(TimedPeer)),
     ] = None
-    repeat: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Rounds. 3, or more until each has run for about 0.3 s.", show_default=False),
-    ] = None
+    repeat: Annotated[int | None, worded("Rounds. 3, or more until each has run for about 0.3 s.", metavar="N")] = None
     seed: Annotated[int, typer.Option(help="Seed of the logits and labels.")] = 0
 
 
@@ -71,10 +56,9 @@ def bench(
     chart: Annotated[bool, typer.Option("--chart", help="Add a bar for every time to the table.")] = False,
     fail_under: Annotated[
         float | None,
-        typer.Option(
+        worded(
+            "Exit 1 where another one takes less than RATIO times our time; 1: where ours is not the fastest.",
             metavar="RATIO",
-            help="Exit 1 where another one takes less than RATIO times our time; 1: where ours is not the fastest.",
-            show_default=False,
         ),
     ] = None,
     output_format: Annotated[str | None, format_option(BENCHMARK)] = None,

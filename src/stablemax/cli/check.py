@@ -17,6 +17,7 @@ from stablemax.cli.options import (
     format_option,
     formats_named,
     number_format_option,
+    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.render.checks import CHECK
@@ -32,21 +33,12 @@ class ContractOptions:
     ] = None
     max_ulp: MaxUlpOption = None
     allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="An outcome or a law that does not count; repeatable.", show_default=False),
+        list[str] | None, worded("An outcome or a law that does not count; repeatable.", metavar="NAME")
     ] = None
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Hazards by name; repeatable. All.", show_default=False),
-    ] = None
+    only: Annotated[list[str] | None, worded("Hazards by name; repeatable. All.", metavar="GLOB")] = None
     takes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="NAME",
-            help="What it takes too: soft-targets, ignore-index, weights; repeatable.",
-            show_default=False,
-        ),
+        worded("What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"),
     ] = None
     search: Annotated[
         bool, typer.Option("--search/--no-search", help="Look for the smallest input that breaks it.")

@@ -21,6 +21,7 @@ from stablemax.cli.options import (
     number_format_option,
     operation_option,
     row_count,
+    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, logits_and_labels, source_of
@@ -45,16 +46,12 @@ class ComparedOptions:
     """What is compared."""
 
     operation: Annotated[list[str] | None, operation_option("Operation to compare; repeatable. All.")] = None
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Variants by name or id; repeatable. All.", show_default=False),
-    ] = None
+    variant: Annotated[list[str] | None, worded("Variants by name or id; repeatable. All.", metavar="GLOB")] = None
     number_format: Annotated[
         list[str] | None, number_format_option("Number format; repeatable. float16, bfloat16, float32, float64.")
     ] = None
     accumulate: Annotated[
-        Accumulation | None,
-        typer.Option(help="How sums are added. What an ordinary kernel of each format does.", show_default=False),
+        Accumulation | None, worded("How sums are added. What an ordinary kernel of each format does.")
     ] = None
 
 
@@ -63,10 +60,7 @@ class JudgingOptions:
     """How it is judged."""
 
     max_ulp: Annotated[
-        float | None,
-        typer.Option(
-            help="Errors above are inaccurate. Half of the format's bits: 4096 in float32.", show_default=False
-        ),
+        float | None, worded("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
     ] = None
     reduction: Annotated[
         Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
@@ -87,10 +81,7 @@ def compare(
     upstream: UpstreamOption = Upstream.NORMAL,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
     show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0,
-    fail_on: Annotated[
-        str | None,
-        typer.Option(metavar="OUTCOMES", help=f"Exit 1 on any of: {','.join(FAILURES)}.", show_default=False),
-    ] = None,
+    fail_on: Annotated[str | None, worded(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")] = None,
     output_format: Annotated[str | None, format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from stablemax.cli import io, session
 from stablemax.cli.arrays import ForceOption
 from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import GeneratedOptions, HazardOption, PrintOptions
+from stablemax.cli.options import GeneratedOptions, HazardOption, PrintOptions, worded
 from stablemax.cli.source import generated_problem, refuse_generated
 from stablemax.errors import StablemaxError, shown
 
@@ -23,9 +21,7 @@ def generate(
     generated: GeneratedOptions,
     printing: PrintOptions,
     hazard: HazardOption = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the labels too.", show_default=False)
-    ] = None,
+    labels: Annotated[str | None, worded("Write the labels too.", metavar="FILE")] = None,
     force: ForceOption = False,
 ) -> int:
     """Write generated logits, a notebook's, or a hazard's in float32, to -o FILE.npy or FILE.csv."""

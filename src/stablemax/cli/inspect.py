@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from stablemax.cli import io, session
 from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
@@ -16,6 +14,7 @@ from stablemax.cli.options import (
     format_option,
     formats_named,
     number_format_option,
+    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import labelled_source
@@ -49,11 +48,7 @@ def inspect(
     ] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="WHAT",
-            help=f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.",
-            show_default=False,
-        ),
+        worded(f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"),
     ] = None,
     output_format: Annotated[str | None, format_option(INSPECTION)] = None,
 ) -> int:

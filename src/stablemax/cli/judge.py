@@ -21,6 +21,7 @@ from stablemax.cli.options import (
     number_format_option,
     operation_option,
     row_count,
+    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, source_of, target_options
@@ -28,6 +29,7 @@ from stablemax.errors import StablemaxError
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.vocabulary import Reduction
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
@@ -43,17 +45,13 @@ class ClaimOptions:
         str | None, number_format_option("Number format of OUTPUT, where the file holds a wider one. The file's.")
     ] = None
     round_logits: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
+        str | None, worded("The program rounded the logits to this format first.", metavar="FORMAT")
     ] = None
     reduction: Annotated[
         Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
     ] = Reduction.MEAN
     max_ulp: MaxUlpOption = None
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OUTCOME", help="An outcome that does not count; repeatable.", show_default=False),
-    ] = None
+    allow: Annotated[list[str] | None, worded("An outcome that does not count; repeatable.", metavar="OUTCOME")] = None
     judge: JudgeOption = None
 
 
@@ -65,10 +63,7 @@ def judge(
     claim: ClaimOptions,
     printing: PrintOptions,
     upstream: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Upstream gradient of softmax_vjp, second logits of kl_divergence.", show_default=False
-        ),
+        str | None, worded("Upstream gradient of softmax_vjp, second logits of kl_divergence.", metavar="FILE")
     ] = None,
     output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
 ) -> int:
@@ -105,13 +100,13 @@ def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str
     if options.hazard is not None or line.given("generated"):
         if len(files) != 1:
             raise StablemaxError(
-                f"{len(files)} files are named, and OUTPUT is the only one where the logits are no file",
+                f"{counted(len(files), 'file')} named: OUTPUT is the only one where the logits are no file",
                 "name the file that the program wrote",
             )
         return source_of(line, options, ([], [])), files[0]
     if len(files) not in (2, 3):
         raise StablemaxError(
-            f"{len(files)} files are named; judge reads LOGITS, OUTPUT and perhaps LABELS",
+            f"{counted(len(files), 'file')} named: judge reads LOGITS, OUTPUT and, for a loss, LABELS",
             "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
         )
     return source_of(line, options, (files[:1], files[2:])), files[1]

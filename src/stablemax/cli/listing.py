@@ -30,8 +30,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        str | None,
-        operation_option("For variants and hazards, one operation:", is_argument=True),
+        str | None, operation_option("For variants and hazards, one operation:", is_argument=True)
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:

@@ -19,6 +19,7 @@ from stablemax.cli.options import (
     StreamOptions,
     format_option,
     number_format_named,
+    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import labelled_source, target_options
@@ -41,9 +42,7 @@ def loss(
     printing: PrintOptions,
     reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
     binary: BinaryOption = False,
-    max_loss: Annotated[
-        float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
-    ] = None,
+    max_loss: Annotated[float | None, worded("Exit 1 if the loss is above.", metavar="X")] = None,
     output_format: Annotated[
         str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
     ] = None,

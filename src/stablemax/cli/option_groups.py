@@ -19,8 +19,8 @@ from stablemax.inputs.foreign_text import masked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# They say where a result goes and how it looks there, not what it is.
-NOT_REPRODUCED = frozenset({"output", "output_format", "color", "quiet", "force"})
+# Groups and options that say where a result goes, how it looks there or who computes it, not what it is.
+NOT_REPRODUCED = frozenset({"printing", "output_format", "force", "streaming"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +61,21 @@ class CommandLine:
             if spelling not in allowed:
                 raise StablemaxError(f"{spelling} {reason}", "leave out one of the two")
 
-    def words(self, *added: str, whole: str = "", without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    def with_value(self, spelling: str, value: str) -> CommandLine:
+        """Return the line with an option that was not given."""
+        options = (
+            dataclasses.replace(o, value=value, is_given=True) if o.spelling == spelling else o for o in self.options
+        )
+        return dataclasses.replace(self, options=tuple(options))
+
+    def words(self, whole: str = "", without: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return the words of a command line that gives the same result again.
 
         Options that were not given are left out, but for those of the group `whole`; so are the groups `without`.
         Passwords in addresses are masked: the line ends up in the log of a CI system.
         """
         options = [o for o in self.options if o.group not in without and (o.is_given or o.group == whole)]
-        written = (*(word for o in options for word in o.words()), *added)
+        written = tuple(word for o in options for word in o.words())
         arguments = tuple(masked(a) for a in self.arguments)
         # What follows "--" is no option, whatever it begins with.
         if any(a.startswith("-") and a != "-" for a in arguments):
@@ -140,7 +147,7 @@ def _command_line(
     arguments: list[str] = []
     options: list[GivenOption] = []
     for group, parameter in parameters:
-        if parameter.name in NOT_REPRODUCED:
+        if NOT_REPRODUCED & {group, parameter.name}:
             continue
         declared = parameter.annotation.__metadata__[0]
         value = values[parameter.name]

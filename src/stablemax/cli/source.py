@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from stablemax.errors import StablemaxError, shown
@@ -161,48 +161,19 @@ def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[
 
 
 def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
-    """Open logits and labels of any size; none of their numbers is read but those of text."""
+    """Open files; where the memory is capped, it is all for the computation."""
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
-    from stablemax.inputs.logits import as_stream
-    from stablemax.inputs.open import open_array
-    from stablemax.inputs.spec import expand
+    from stablemax.inputs.open_files import open_files
 
-    if labels and options.label_column is not None:
-        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
-    named, targets = expand(logits), expand(labels)
-    if "-" in named and "-" in targets:
-        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    table = TableOptions(
-        delimiter=options.delimiter,
-        header=options.header,
-        index_column=options.index_column,
-        comment=options.comment,
-        label_column=options.label_column,
-    )
-    label_table = TableOptions(delimiter=options.delimiter, comment=options.comment)
-    # The files share the memory; where it is capped, it is all for the computation.
-    kept = 0 if used is not None and used.memory is not None else IN_MEMORY // (len(named) + len(targets))
-    stream = as_stream(
-        [open_array(one, input_format=options.input_format, table=table, in_memory=kept) for one in named],
-        [open_array(one, table=label_table, in_memory=kept) for one in targets],
+    table = TableOptions(**{field.name: getattr(options, field.name) for field in fields(TableOptions)})
+    return open_files(
+        logits,
+        labels,
         axis=options.axis,
+        input_format=options.input_format,
+        table=table,
+        in_memory=IN_MEMORY if used is None or used.memory is None else 0,
     )
-    return replace(stream, notes=(*_notes_on_files(named, targets, stream.rows), *stream.notes))
-
-
-def _notes_on_files(logits: list[str], labels: list[str], rows: int) -> list[str]:
-    from stablemax.inputs.foreign_text import file_name
-    from stablemax.inputs.spec import out_of_order
-
-    notes = []
-    if len(logits) > 1:
-        first, last = file_name(logits[0]), file_name(logits[-1])
-        notes.append(f"{len(logits):,} files as one input: {first} to {last}, {rows:,} rows")
-    for files in (labels, logits):
-        if swapped := out_of_order(files):
-            before, after = map(file_name, swapped)
-            notes.append(f"{before} comes before {after}, as they were named; a quoted pattern has numbers in order")
-    return notes
 
 
 def generated_problem(options: GeneratedOptions) -> Problem:

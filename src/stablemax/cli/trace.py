@@ -121,7 +121,7 @@ def _words(source: Source, given: TraceInput) -> tuple[str, ...]:
     """Return the command line that gives the same trace again, naming the hazard that was found."""
     if not given.hazard or source.options.hazard is not None:
         return source.words() if source.line.given("generated") else source.line.words()
-    return source.line.words("--hazard", given.hazard, without=HAZARDS_OWN)
+    return source.line.with_value("--hazard", given.hazard).words(without=HAZARDS_OWN)
 
 
 def _question(given: TraceInput) -> Question:

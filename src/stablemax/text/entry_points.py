@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ class PluginWarning(UserWarning):
 @functools.cache
 def plugin_modules() -> tuple[ModuleType, ...]:
     """Import what is installed under the group, in the order of the names, once for each process."""
+    # Loading it takes longer than many a command.
+    from importlib.metadata import entry_points
+
     modules = []
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:
