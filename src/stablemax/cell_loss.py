@@ -89,8 +89,8 @@ class CellLossJob:
 
 
 def cell_loss_of(
-    stream: Stream,
     operation: Operation,
+    stream: Stream,
     *,
     reduction: Reduction = Reduction.MEAN,
     variant: Variant | None = None,

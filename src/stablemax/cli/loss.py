@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,18 +70,16 @@ def loss(
     resources = session.resources(streaming)
     with progress(printing, logits.reading, unit="B") as step:
         given = logits.input_for(operation, fmt, targets, resources)
-        chosen = {
-            "reduction": reduction,
-            "variant": variant,
-            "fmt": fmt,
-            "accumulation": arithmetic.accumulate,
-            "resources": resources,
-            "progress": step,
-        }
-        if binary:
-            result = cell_loss_of(given.stream, operation, **chosen)
-        else:
-            result = cross_entropy_of(given.stream, options=given.targets, **chosen)
+        compute = partial(cell_loss_of, operation) if binary else partial(cross_entropy_of, options=given.targets)
+        result = compute(
+            stream=given.stream,
+            reduction=reduction,
+            variant=variant,
+            fmt=fmt,
+            accumulation=arithmetic.accumulate,
+            resources=resources,
+            progress=step,
+        )
     session.say([*given.stream.notes, *result.notes], printing)
     output.write(LossOfInput(result, given.stream))
     return _exit_code(result, reduction, max_loss)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def input_summary(logits: Array, judged: Array, source: str, labels: str = "") -> InputSummary:
     """Sum up logits (N, K) of which some rows were judged."""
     x = np.asarray(logits[judged], dtype=np.float64)
-    return InputSummary(source, logits.dtype.name, *logits.shape, len(judged), *_range(x), labels)
+    rows, classes = logits.shape
+    smallest, largest = _range(x)
+    return InputSummary(source, logits.dtype.name, rows, classes, len(judged), smallest, largest, labels)
 
 
 def hazard_summary(source: str, logits: Mapping[Format, Array]) -> InputSummary:
