@@ -21,7 +21,7 @@ from stablemax.vocabulary import Accumulation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.inputs.problem import Problem
+    from stablemax.inputs.logits import Problem
     from stablemax.results import Comparison
 
 

@@ -42,8 +42,15 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
+class ComparedSourceOptions(LabelledSourceOptions):
+    """Where logits come from: for the league from all hazards."""
+
+    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
+
+
+@dataclass(frozen=True)
 class ComparedOptions:
-    """What is compared."""
+    """What is compared, and how it is judged."""
 
     operation: Annotated[list[str] | None, operation_option("Operation to compare; repeatable. All.")] = None
     variant: Annotated[list[str] | None, worded("Variants by name or id; repeatable. All.", metavar="GLOB")] = None
@@ -53,34 +60,25 @@ class ComparedOptions:
     accumulate: Annotated[
         Accumulation | None, worded("How sums are added. What an ordinary kernel of each format does.")
     ] = None
-
-
-@dataclass(frozen=True)
-class JudgingOptions:
-    """How it is judged."""
-
     max_ulp: Annotated[
         float | None, worded("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
     ] = None
+    judge: JudgeOption = None
     reduction: Annotated[
         Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
     ] = Reduction.MEAN
+    upstream: UpstreamOption = Upstream.NORMAL
+    show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0
 
 
 def compare(
     line: CommandLine,
-    source: LabelledSourceOptions,
+    source: ComparedSourceOptions,
     judged: LabelOptions,
     printing: PrintOptions,
-    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False,
-    *,
     libraries: LibraryOptions,
     compared: ComparedOptions,
-    judging: JudgingOptions,
-    judge: JudgeOption = None,
-    upstream: UpstreamOption = Upstream.NORMAL,
     details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
-    show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0,
     fail_on: Annotated[str | None, worded(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")] = None,
     output_format: Annotated[str | None, format_option(COMPARISON)] = None,
 ) -> int:
@@ -90,37 +88,34 @@ def compare(
     also where a naive formula fails; --fail-on makes a check of it.
     """
     failures = _failures(fail_on)
-    logits = _source(line, source, hazards=hazards)
-    kind = LEAGUE if hazards else COMPARISON
+    logits = _source(line, source)
+    kind = LEAGUE if source.hazards else COMPARISON
     output = io.output_of(kind, output_format, printing, *logits.logits, *logits.labels)
     built_ins, notes = _built_ins(libraries)
-    options = _options(
-        compared, judging, libraries,
-        built_ins=built_ins, judge=row_count(judge), ignore_index=judged.ignore_index,
-        upstream=upstream, show_values=show_values,
-    )  # fmt: skip
-    result = _compared(logits, options, printing, hazards=hazards)
+    options = _options(compared, libraries, judged.ignore_index, built_ins)
+    result = _compared(logits, options, printing, is_league=source.hazards)
     session.say((*notes, *result.notes), printing)
-    shown_values = {} if hazards else {"show_values": show_values > 0}
+    shown_values = {} if source.hazards else {"show_values": compared.show_values > 0}
     output.write(result, failures, details=details, **shown_values)
     return _verdict(result, failures)
 
 
-def _source(line: CommandLine, options: LabelledSourceOptions, *, hazards: bool) -> Source:
+def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
     """Return where the logits come from; with --hazards from no option at all."""
-    own = (*HAZARDS_OWN, "judge")
-    if not hazards:
+    own = (*HAZARDS_OWN, "--judge")
+    if not options.hazards:
         return source_of(line, options, logits_and_labels(options.files or [], options.labels), own=own, optional=True)
     if options.hazard is not None:
         raise StablemaxError("--hazard is one hazard and --hazards all of them", "leave out one of the two")
     if options.files:
         raise StablemaxError("--hazards is the input, and a file is given", "leave out one of the two")
-    line.refuse(("source", "reading", "generated", *own, "show_values"), "does not go with --hazards")
+    others = ("source", "reading", "generated", *own, "--show-values")
+    line.refuse(others, "does not go with --hazards", allowed=("--hazards",))
     return Source(line, options, [], [])
 
 
 def _options(
-    compared: ComparedOptions, judging: JudgingOptions, libraries: LibraryOptions, **options: object
+    compared: ComparedOptions, libraries: LibraryOptions, ignore_index: int, built_ins: tuple[Variant, ...]
 ) -> CompareOptions:
     from stablemax.comparison import DEFAULT_FORMATS, CompareOptions
 
@@ -134,18 +129,24 @@ def _options(
         operations=tuple(map(get_operation, dict.fromkeys(compared.operation or ()))),
         patterns=tuple(compared.variant or ()),
         accumulation=compared.accumulate,
-        max_ulp=judging.max_ulp,
-        reduction=judging.reduction,
+        max_ulp=compared.max_ulp,
+        judge=row_count(compared.judge),
+        reduction=compared.reduction,
+        show_values=compared.show_values,
+        ignore_index=ignore_index,
+        upstream=compared.upstream,
+        built_ins=built_ins,
         backend=backend,
-        **options,  # type: ignore[arg-type]
     )
 
 
-def _compared(source: Source, options: CompareOptions, printing: PrintOptions, *, hazards: bool) -> Comparison | League:
+def _compared(
+    source: Source, options: CompareOptions, printing: PrintOptions, *, is_league: bool
+) -> Comparison | League:
     from stablemax.comparison import compare_hazard, compare_problem
 
     with progress(printing, source.reading) as step:
-        if hazards:
+        if is_league:
             from stablemax.league import league
 
             return league(options, command=source.line.words(), progress=step)

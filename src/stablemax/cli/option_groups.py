@@ -35,6 +35,10 @@ class GivenOption:
     #: The group that it belongs to, by the name of the parameter or the field; its own name outside of groups.
     group: str
 
+    def is_of(self, names: Iterable[str]) -> bool:
+        """Tell whether it is named, by its spelling or its group."""
+        return self.group in names or self.spelling in names
+
     def words(self) -> tuple[str, ...]:
         """Write the option as a shell is to pass it on; nothing for None, one for each value of a list."""
         if isinstance(self.value, bool):
@@ -51,13 +55,13 @@ class CommandLine:
     arguments: tuple[str, ...] = ()
     options: tuple[GivenOption, ...] = ()
 
-    def given(self, *groups: str) -> tuple[str, ...]:
-        """Return the spellings of the options of some groups that were given."""
-        return tuple(o.spelling for o in self.options if o.is_given and o.group in groups)
+    def given(self, *names: str) -> tuple[str, ...]:
+        """Return the spellings of the options that were given, of those that are named by spelling or group."""
+        return tuple(o.spelling for o in self.options if o.is_given and o.is_of(names))
 
-    def refuse(self, groups: Iterable[str], reason: str, allowed: tuple[str, ...] = ()) -> None:
-        """Refuse the options of some groups, each by its name."""
-        for spelling in self.given(*groups):
+    def refuse(self, names: Iterable[str], reason: str, allowed: tuple[str, ...] = ()) -> None:
+        """Refuse options, each by its spelling; they are named by spelling or group."""
+        for spelling in self.given(*names):
             if spelling not in allowed:
                 raise StablemaxError(f"{spelling} {reason}", "leave out one of the two")
 
@@ -71,10 +75,10 @@ class CommandLine:
     def words(self, whole: str = "", without: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return the words of a command line that gives the same result again.
 
-        Options that were not given are left out, but for those of the group `whole`; so are the groups `without`.
+        Options that were not given are left out, but for those of the group `whole`; so are those named by `without`.
         Passwords in addresses are masked: the line ends up in the log of a CI system.
         """
-        options = [o for o in self.options if o.group not in without and (o.is_given or o.group == whole)]
+        options = [o for o in self.options if not o.is_of(without) and (o.is_given or o.group == whole)]
         written = tuple(word for o in options for word in o.words())
         arguments = tuple(masked(a) for a in self.arguments)
         # What follows "--" is no option, whatever it begins with.

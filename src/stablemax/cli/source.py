@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stablemax.streaming import Resources
 
 # Options about what a hazard brings along.
-HAZARDS_OWN = ("losses", "judged", "upstream")
+HAZARDS_OWN = ("losses", "judged", "--upstream")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def source_of(
 ) -> Source:
     """Return the source that was asked for; refuse options about another one, and none at all where one is needed.
 
-    `files` are those of logits and of labels, where not all files that were named are such; `own` are groups of
+    `files` are those of logits and of labels, where not all files that were named are such; `own` names the
     options that a hazard leaves no room for.
     """
     logits, labels = ((options.files or []), []) if files is None else files

@@ -11,6 +11,8 @@ from stablemax.operations.targets import cell_targets
 from stablemax.vocabulary import Upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.formats import Array
     from stablemax.operations.operation import Operation
 
@@ -27,7 +29,7 @@ def second_array(
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     rows, classes = logits.shape
-    makers = {
+    makers: dict[Second, Callable[[], Array | None]] = {
         Second.NONE: lambda: None,
         Second.LABELS: lambda: labels,
         Second.CELL_TARGETS: lambda: cell_targets(np.zeros(rows, np.int64) if labels is None else labels, classes),
