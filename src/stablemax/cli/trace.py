@@ -101,7 +101,8 @@ def _input(
     def output_of(tried: TraceInput) -> Array | None:
         return host.call(_question(tried)).output
 
-    operation, notes = host.described.operation, ()
+    operation = host.described.operation
+    notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
     if source.is_generated and not source.line.given("generated"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from stablemax.formats import get_format
-
 
 def error(value: float | None, unit: str = "ulp") -> str:
     """Write an error to three digits.
@@ -79,6 +77,9 @@ def number(value: float, fmt: str = "float64") -> str:
     if value.is_integer() and abs(value) < 2**24:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
+
+    # Loaded here, as help has to do without NumPy.
+    from stablemax.formats import get_format
 
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
     convert = get_format(fmt).round
