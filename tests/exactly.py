@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stablemax import exact
 from stablemax.arithmetic import Arithmetic
 from stablemax.formats import FORMATS, Format, get_format
+from stablemax.numerics.format_names import ORDINARY
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from stablemax.operations.targets import Targets
     from stablemax.vocabulary import Accumulation
 
-NARROW = tuple(f for f in FORMATS.values() if f.name != "float64")
-FORMAT_NAMES = tuple(FORMATS)
+USUAL = {name: get_format(name) for name in (*ORDINARY, "tf32")}
+"""Those that processors compute in, and one that is emulated."""
+NARROW = tuple(f for f in USUAL.values() if f.name != "float64")
 SHAPES = tuple(get_format(name) for name in ("e2m24", "e6m9fn", "e10m24"))
 FLUSHING = Format("flushing", 11, 15, -14, has_subnormals=False)
 EVERY_FORMAT = {f.name: f for f in (*FORMATS.values(), *SHAPES, FLUSHING)}
@@ -104,7 +106,7 @@ def output(
     variant_id: str,
     x: Any,
     fmt: Format,
-    second: Targets | Array | None = None,
+    second: Any = None,
     accumulation: Accumulation | None = None,
 ) -> Array:
     """What a variant gives on logits (N, K), as float64."""
@@ -246,7 +248,7 @@ def weights_of(second: Targets, classes: int) -> Array:
     return hot if second.weights is None else np.asarray(hot * second.weights.astype(np.float64))
 
 
-def truth_of(operation: Operation, x: Any, fmt: Format, second: Targets | Array | None = None) -> exact.Truth:
+def truth_of(operation: Operation, x: Any, fmt: Format, second: Any = None) -> exact.Truth:
     """The exact result at logits that are already numbers of the format; -inf means masked."""
     x = np.asarray(x, dtype=np.float64)
     if operation.cellwise and np.isinf(x).any():
@@ -276,7 +278,7 @@ def _cells(operation: Operation, x: Array, fmt: Format, second: Any) -> exact.Tr
     return exact.Truth(*parts)
 
 
-def _row(second: Targets | Array | None, i: int) -> Any:
+def _row(second: Any, i: int) -> Any:
     if second is None:
         return None
     return second[i : i + 1] if isinstance(second, np.ndarray) else second.rows(slice(i, i + 1))
@@ -350,7 +352,7 @@ def judge(
     variant_id: str,
     x: Any,
     fmt: Format,
-    second: Targets | Array | None = None,
+    second: Any = None,
     accumulation: Accumulation | None = None,
 ) -> Judged:
     """Run a variant on logits as the format holds them, and measure it in ulps of the format."""
@@ -362,7 +364,7 @@ def judge(
     return Judged(got, truth, truth.error_ulp(got, fmt))
 
 
-def in_balls(variant_id: str, x: Array, second: Targets | Array | None, then: Callable[[Array], Any]) -> Any:
+def in_balls(variant_id: str, x: Array, second: Any, then: Callable[[Array], Any]) -> Any:
     """Run a variant in exact arithmetic at 200 bits and hand its balls to `then` at that precision."""
     import flint
 

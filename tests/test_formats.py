@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from stablemax.errors import StablemaxError
 from stablemax.formats import (
     BFLOAT16,
+    FLOAT4_E2M1FN,
     FLOAT8_E4M3FN,
     FLOAT8_E5M2,
     FLOAT16,
@@ -28,6 +29,7 @@ from stablemax.formats import (
     get_format,
 )
 from stablemax.numerics.emulated import Emulated
+from stablemax.numerics.format_names import ALIASES, ORDINARY
 
 from .exactly import EVERY_FORMAT, beyond_of, exponent_of, nearest_number, ulp_of
 
@@ -245,3 +247,30 @@ def test_an_unknown_format_is_answered_with_the_known_ones() -> None:
     with pytest.raises(StablemaxError, match="fp17") as caught:
         get_format("fp17")
     assert all(name in caught.value.hint for name in FORMATS)
+
+
+@ALL
+def test_what_a_format_lacks_is_what_it_cannot_give_back(fmt: Format) -> None:
+    half_ulp = 2.0 ** (fmt.emax - fmt.precision)
+    assert not fmt.lacks([0.0, 1.0, -fmt.max, fmt.max, fmt.max + half_ulp * (1 - 2.0**-20)]).any()
+    if fmt.name != "float64":
+        assert fmt.lacks([fmt.max + half_ulp * (1 + 2.0**-20), -2.0 * fmt.max]).all()
+    assert fmt.lacks([math.inf, -math.inf]).all() != fmt.has_inf
+    assert bool(fmt.lacks(math.nan)) == fmt.saturates
+
+
+def test_float4_saturates_and_has_no_nan_as_in_ml_dtypes() -> None:
+    assert FLOAT4_E2M1FN.saturates
+    assert FLOAT4_E2M1FN.round([7.0, 1e300, -math.inf, math.nan]).tolist() == [6.0, 6.0, -6.0, 0.0]
+    assert [f.name for f in FORMATS.values() if f.saturates] == ["float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn"]
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_every_alias_is_a_format(alias: str) -> None:
+    assert get_format(alias) is FORMATS[ALIASES[alias]]
+    assert get_format(alias.upper()) is FORMATS[ALIASES[alias]]
+
+
+def test_the_ordinary_names_are_formats_narrow_ones_first() -> None:
+    widths = [FORMATS[name].bits for name in ORDINARY]
+    assert widths == sorted(widths)

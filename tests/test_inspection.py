@@ -164,9 +164,9 @@ def test_every_outcome_that_can_be_predicted_occurs_in_that_test(fmt: Format) ->
         for (operation, formula), codes in predicted(*drawn(seed, classes, scale, offset), fmt).items():
             seen.setdefault((operation.name, formula), set()).update(CODES[c] for c in codes)
     assert Outcome.NAN in seen["softmax", "naive"]
-    for name in ("cross_entropy", "cross_entropy_grad"):
+    for loss in ("cross_entropy", "cross_entropy_grad"):
         # What is absorbed is less than u; where that is below the smallest normal number it may be flushed.
-        assert (Outcome.LOST in seen[name, "shifted"]) == (fmt.u > fmt.smallest_normal)
+        assert (Outcome.LOST in seen[loss, "shifted"]) == (fmt.u > fmt.smallest_normal)
     assert (Outcome.OVERFLOW in seen["cross_entropy", "naive"]) == fmt.has_inf
     assert Outcome.OVERFLOW not in seen["softmax", "naive"] | seen["softmax", "shifted"]
 
@@ -193,6 +193,11 @@ def test_what_is_predicted_on_a_hazard_is_what_happens(name: str, fmt: Format) -
         return  # 16.98 or 15.59 against 15.75: rounding the logits first decides
     wrong, _, _ = mismatches(*rows, fmt)
     assert not wrong, wrong
+
+
+def test_a_format_that_saturates_is_not_inspected_and_the_error_says_why() -> None:
+    with pytest.raises(StablemaxError, match="what is too large becomes 6 unseen"):
+        inspected(np.zeros((2, 3)), formats=("float16", "float4_e2m1fn"))
 
 
 def tail(fmt: Format) -> Array:

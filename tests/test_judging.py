@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,26 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.judging import JudgeOptions, judge_output
 from stablemax.operations import all_operations
-from stablemax.operations.targets import LabelTargets, TargetOptions
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, in_arithmetic
 from stablemax.operations.variant import evaluate, variants
 from stablemax.results import JudgeReport, Outcome
 from stablemax.vocabulary import Reduction
 
-from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from .exactly import second_for
+from .records import (
+    CROSS_ENTROPY,
+    CROSS_ENTROPY_GRAD,
+    ENTROPY,
+    KL_DIVERGENCE,
+    LOG_SIGMOID,
+    LOG_SOFTMAX,
+    LOGSUMEXP,
+    SIGMOID,
+    SOFTMAX,
+    SOFTMAX_VJP,
+    SOFTPLUS,
+)
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -38,9 +53,14 @@ def judged(output: Any, operation: Operation = SOFTMAX, **chosen: Any) -> JudgeR
 
 
 def arguments(operation: Operation) -> dict[str, Any]:
-    if operation.needs_targets:
-        return {"labels": LABELS}
-    return {"upstream": UPSTREAM} if operation.needs_upstream else {}
+    seconds: dict[Second, dict[str, Any]] = {
+        Second.NONE: {},
+        Second.LABELS: {"labels": LABELS},
+        Second.CELL_TARGETS: {"labels": LABELS},
+        Second.UPSTREAM: {"upstream": UPSTREAM},
+        Second.LOGITS: {"upstream": X[:, ::-1]},
+    }
+    return seconds[operation.second]
 
 
 # Without softmax_vjp: compare draws an upstream gradient of its own.
@@ -53,10 +73,10 @@ def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) 
         X, LABELS, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
     )
     (expected,) = [v for v in compared.verdicts if v.variant == variant.id]
-    second = None
-    if operation.needs_targets:
-        second = LabelTargets(LABELS, None, 6.0 if operation is CROSS_ENTROPY_GRAD else 1.0)
-    output = evaluate(variant, X, Arithmetic(FLOAT32), second)
+    xp, second = Arithmetic(FLOAT32), second_for(operation, X, LABELS)
+    if operation.of_losses:
+        second = replace(second, divisor=float(operation.loss_count(*X.shape)))
+    output = evaluate(variant, X, xp, in_arithmetic(second, xp))
     report = judged(output, operation, **arguments(operation))
     found = report.verdict
     assert (found.worst, found.error_ulp, dict(found.shares)) == (
@@ -81,6 +101,11 @@ def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) 
         ),
         (CROSS_ENTROPY_GRAD, lambda: stablemax.cross_entropy_grad(X, LABELS), 1.0),
         (SOFTMAX_VJP, lambda: stablemax.softmax_vjp(X, UPSTREAM), 1.0),
+        (SIGMOID, lambda: stablemax.sigmoid(X), 1.0),
+        (LOG_SIGMOID, lambda: stablemax.log_sigmoid(X), 1.0),
+        (SOFTPLUS, lambda: stablemax.softplus(X), 1.0),
+        (ENTROPY, lambda: stablemax.entropy(X), 1.0),
+        (KL_DIVERGENCE, lambda: stablemax.kl_divergence(X, X[:, ::-1]), 1.0),
     ],
 )
 def test_our_own_functions_are_right_and_any_changed_cell_is_found(

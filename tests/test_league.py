@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,22 +13,24 @@ from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.inputs.hazards import HAZARDS, PROMISED, hazard_named
 from stablemax.league import OWN, league
-from stablemax.operations import all_operations
+from stablemax.operations import all_operations, default_operations
 from stablemax.operations.variant import Variant, get, matching, variants
 from stablemax.results import League, Outcome, Standout
 from stablemax.vocabulary import Reduction
 
 from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
 
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
+
 LOSS = (CROSS_ENTROPY,)
 
 
 @functools.cache
-def promised(fmt: str = "float32") -> League:
-    """All our variants in float32 on the hazards that they promise something about."""
-    from stablemax.formats import FORMATS
-
-    return league(CompareOptions(formats=(FORMATS[fmt],), patterns=("*",)), PROMISED.values())
+def promised(*operations: Operation) -> League:
+    """All variants of the default operations, or of some, in float32 on the promised hazards."""
+    chosen = CompareOptions(formats=(FLOAT32,), operations=operations, patterns=("*",))
+    return league(chosen, PROMISED.values())
 
 
 def of(result: League, implementation: str) -> Standout:
@@ -37,15 +40,20 @@ def of(result: League, implementation: str) -> Standout:
 
 @pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
 def test_the_league_says_what_the_promises_say(variant: Variant) -> None:
-    found = of(promised(), variant.id)
+    found = of(promised(*all_operations()), variant.id)
     concerned = [h for h in PROMISED.values() if variant.operation in h.operations]
     failures = {n: o for n, o in variant.promises.items() if o.is_failure and n in {h.name for h in concerned}}
     # Where no value exists, promises tell NaN from a number; the league blames nobody.
-    failures = {n: o for n, o in failures.items() if n not in ("row-all-neg-inf", "positive-infinity")}
+    if not variant.operation.cellwise:
+        failures = {n: o for n, o in failures.items() if n not in ("row-all-neg-inf", "positive-infinity")}
+    # A formula is not to blame for subnormal numbers that a processor may flush.
+    subnormal = "logits-beyond-exp-overflow"
+    if failures.get(subnormal) is Outcome.LOST and subnormal not in found.failed:
+        del failures[subnormal]
     assert (found.judged, set(found.failed)) == (len(concerned), set(failures))
     assert found.worst is max(failures.values(), key=lambda o: o.severity, default=Outcome.OK)
     if failures:
-        assert failures[found.worst_hazard] is found.worst
+        assert failures[found.worst_hazard] is found.worst or found.worst_hazard == subnormal
         assert found.cause
     else:
         assert (found.worst_hazard, found.cause) == ("", "")
@@ -110,8 +118,8 @@ def test_a_result_below_the_smallest_normal_number_may_be_flushed_to_0() -> None
 def test_without_patterns_the_accurate_ones_and_two_for_scale_take_part() -> None:
     found = league(CompareOptions(formats=(FLOAT32,)), [hazard_named("gentle")])
     names = {s.implementation for s in found.standouts}
-    assert names == {v.id for operation in all_operations() for v in matching(operation, OWN)}
-    assert {operation.best_id for operation in all_operations()} <= names
+    assert names == {v.id for operation in default_operations() for v in matching(operation, OWN)}
+    assert {operation.best_id for operation in default_operations()} <= names
     assert {s.worst for s in found.standouts} == {Outcome.OK}
     assert found.hazards == ("gentle",)
 

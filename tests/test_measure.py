@@ -21,10 +21,15 @@ from stablemax.measure import (
     row_error_u,
 )
 from stablemax.operations import all_operations
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.undefined import rows_without_distribution
+from stablemax.operations.variant import get
 from stablemax.results import Outcome
+from stablemax.settings import Case, Shared, setting_of
+from stablemax.verdicts import variant_verdict
 
+from .exactly import second_for
 from .records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
@@ -161,6 +166,14 @@ def seconds(operation: Operation, which: Array, of_weights: Array) -> list[Any]:
             LabelTargets(np.array([0, 1, 2])[which], np.array([[0.5], [1.0], [2.0]])[of_weights]),
             SoftTargets(np.array([[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.0, 0.75, 0.25]])[which]),
         ]
+    if operation.second is Second.CELL_TARGETS:
+        targets = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.25], [0.5, 0.5, 0.5]])[which]
+        return [
+            CellTargets(targets, divisor=7.0),
+            CellTargets(targets, targets[:, ::-1] + 0.25, np.array([[3.0, 0.25, 1.0]])),
+        ]
+    if operation.second is Second.LOGITS:
+        return [np.array([[0.0, 1.0, 3.0], [1.0, -INF, 2.0], [-INF, 0.0, 0.5]])[which]]
     return [None]
 
 
@@ -201,8 +214,8 @@ def test_20_500_equal_rows_and_99_999_masked_classes_take_no_ball_of_their_own(m
     x[0, 50_000] = 3.5
     for operation in all_operations():
         made.clear()
-        second = LabelTargets(np.array([50_000])) if operation.needs_targets else np.ones_like(x)
-        exact_result(operation, x, second if operation.needs_targets or operation.needs_upstream else None, FLOAT32)
+        second = x.copy() if operation.second is Second.LOGITS else second_for(operation, x, [50_000], np.ones_like(x))
+        exact_result(operation, x, second, FLOAT32)
         assert 0 < sum(made) < 10, operation
 
 
@@ -228,3 +241,22 @@ def test_outcomes_are_ordered_from_harmless_to_worst() -> None:
         *("ok", "undefined", "input-overflow", "inaccurate", "lost", "overflow", "nan"),
     ]
     assert [o.value for o in CODES if o.is_failure] == ["inaccurate", "lost", "overflow", "nan"]
+
+
+def test_a_right_value_beyond_a_format_that_saturates_is_its_largest_number_and_has_no_error() -> None:
+    fmt = FORMATS["float4_e2m1fn"]
+    exact = exact_result(LOGSUMEXP, np.array([[6.0] * 4, [1.0, 1.0, 1.0, 1.0]]), None, fmt)
+    judged = judge(np.array([6.0, 6.0]), exact, fmt, max_ulp=1.0)
+    assert [CODES[c].value for c in judged.codes[:, 0]] == ["ok", "inaccurate"]
+    assert np.isnan(judged.error_ulp[0, 0])
+    assert judged.error_ulp[1, 0] > 3
+
+
+@pytest.mark.parametrize("logit", [np.nan, -np.inf, 20.0])
+def test_what_a_format_that_saturates_cannot_hold_is_an_input_overflow(logit: float) -> None:
+    fmt = FORMATS["float4_e2m1fn"]
+    case = Case(SOFTMAX, np.arange(1), np.array([[0.0, logit]]))
+    verdict = variant_verdict(get("softmax/shifted"), setting_of(case, Shared(fmt)))
+    assert verdict.worst is Outcome.INPUT_OVERFLOW
+    absent = "NaN does not exist" if np.isnan(logit) else "logits beyond 6 do not exist"
+    assert verdict.cause.startswith(f"{absent} in float4_e2m1fn")

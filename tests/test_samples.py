@@ -15,8 +15,8 @@ import pytest
 
 import stablemax
 from stablemax.check import CheckOptions, check_function
+from stablemax.check.target.messages import Target
 from stablemax.formats import FLOAT32
-from stablemax.implementations.orders import Order
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 # How the files were made: np.save("logits.npy", np.array(ROWS, np.float32)); np.save("labels.npy", LABELS)
@@ -210,7 +210,7 @@ def test_the_gate_hands_on_a_mistake_of_the_comparison(tmp_path: Path) -> None:
 def test_the_implementations_are_what_their_names_say(file: str, function: str, code: int) -> None:
     only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
     options = CheckOptions((FLOAT32,), only=only, search=False)
-    report = check_function(None, Order(f"{SAMPLES / file}:{function}"), options)
+    report = check_function(None, Target(f"{SAMPLES / file}:{function}"), options)
     standing = {"good": "good", "wrong": "wrong"}.get(function.partition("_")[0], "unstable")
     assert report.standing.value == standing, report.finding
     assert report.passed is (code == 0)
@@ -230,7 +230,7 @@ def test_the_torch_implementations_are_what_their_names_say(file: str, function:
     pytest.importorskip("torch", reason="torch is not installed")
     only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
     options = CheckOptions((FLOAT32,), only=only, search=False)
-    report = check_function(None, Order(f"{SAMPLES / file}:{function}"), options)
+    report = check_function(None, Target(f"{SAMPLES / file}:{function}"), options)
     assert report.standing.value == function.partition("_")[0], report.finding
     assert report.passed is (code == 0)
 

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.explanation import example
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.inputs.hazards import HAZARDS as CATALOGUE
 from stablemax.inputs.hazards import promised_for
 from stablemax.operations import all_operations
 from stablemax.operations.citations import CITATIONS
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import LabelTargets, SoftTargets, in_arithmetic
 from stablemax.operations.variant import evaluate, get, matching, variants
 from stablemax.results import Outcome
 
-from .exactly import NARROW, in_balls, in_format, judge, output, second_for, truth_of
-from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from .exactly import NARROW, USUAL, in_balls, in_format, judge, output, second_for, truth_of
+from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, KL_DIVERGENCE, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.formats import Array, Format
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stablemax.operations.variant import Variant
 
 EVERY = pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
-ALL_FORMATS = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
+ALL_FORMATS = pytest.mark.parametrize("fmt", USUAL.values(), ids=USUAL)
 OPERATIONS = pytest.mark.parametrize("operation", all_operations(), ids=str)
 SMALL_ROWS = st.integers(1, 5).flatmap(
     lambda k: st.lists(st.lists(st.floats(-20, 20), min_size=k, max_size=k), min_size=1, max_size=3)
@@ -200,9 +200,7 @@ def test_every_variant_keeps_format_and_shape(variant: Variant, fmt: Format, sha
     x = in_format(np.linspace(-2.0, 2.0, shape[0] * shape[1]).reshape(shape), fmt)
     second = second_for(variant.operation, x)
     xp = Arithmetic(fmt)
-    if isinstance(second, np.ndarray):
-        second = xp.array(second)
-    result = evaluate(variant, x, xp, second)
+    result = evaluate(variant, x, xp, in_arithmetic(second, xp))
     assert result.dtype == fmt.dtype
     assert result.shape == (shape[:1] if variant.operation.per_row else shape)
     assert np.all(np.isfinite(result.astype(np.float64)))
@@ -264,12 +262,17 @@ def with_every_label(x: Array) -> tuple[Array, LabelTargets]:
     return x[rows], LabelTargets(classes)
 
 
+# A dozen roundings meet in a divergence.
+ULPS = {KL_DIVERGENCE: 8.0}
+
+
 def promised(fmt: Format, operation: Operation) -> list[tuple[str, float]]:
     """The variants that promise an accuracy in a format, and their ulps."""
+    few = ULPS.get(operation, 4.0)
     if fmt in NARROW:
         some = [(f"{operation}/wide", 0.51)]
-        return [*some, (f"{operation}/compensated", 4.0)] if fmt is FLOAT32 else some
-    return [(f"{operation}/compensated", 4.0), (f"{operation}/wide", 4.0)]
+        return [*some, (f"{operation}/compensated", few)] if fmt is FLOAT32 else some
+    return [(f"{operation}/compensated", few), (f"{operation}/wide", few)]
 
 
 def check_promises(operation: Operation, x: Array, second: Targets | Array | None, fmt: Format) -> None:
@@ -295,17 +298,19 @@ BEYOND_THE_TEXTBOOK = ("rising-ramp", "falling-ramp")
     "name",
     [n for n, h in CATALOGUE.items() if h.case(FLOAT32).logits.size <= 1024 and n not in BEYOND_THE_TEXTBOOK],
 )
-def test_the_best_ids_keep_their_ulps_on_the_catalogue(name: str) -> None:
-    for fmt in FORMATS.values():
+def test_the_accurate_variants_keep_their_ulps_on_the_catalogue(name: str) -> None:
+    for fmt in USUAL.values():
         case = CATALOGUE[name].case(fmt)
         held = in_format(case.logits, fmt).astype(np.float64)
         usable = np.isfinite(held.max(axis=1, initial=-np.inf)) & ~np.isnan(held).any(axis=1)
         for operation in CATALOGUE[name].operations:
             if operation is SOFTMAX_VJP or (name, operation) in ILL_CONDITIONED or not usable.any():
                 continue
-            x, second = held[usable], None
+            x = held[usable]
             if operation.needs_targets:
                 x, second = with_every_label(x[:, :8] if x.size > 64 else x)
+            else:
+                second = second_for(operation, x)
             if len(x):
                 check_promises(operation, x, second, fmt)
 
@@ -316,9 +321,9 @@ ACCURATE_OPERATIONS = pytest.mark.parametrize("operation", [o for o in all_opera
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("name", HAZARDS)
-def test_the_best_ids_keep_their_ulps_on_every_hazard(operation: Operation, fmt: Format, name: str) -> None:
+def test_the_accurate_variants_keep_their_ulps_on_every_hazard(operation: Operation, fmt: Format, name: str) -> None:
     x = hazard_rows(name, fmt)
-    second = None
+    second = second_for(operation, x)
     if operation.needs_targets:
         x, second = with_every_label(x)
     if len(x):
@@ -333,14 +338,14 @@ def normals(scale: float, fmt: Format, rows: int = 6, classes: int = 1000) -> Ar
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("scale", [1.0, 10.0, 100.0, 300.0])
-def test_the_best_ids_keep_their_ulps_on_normals(operation: Operation, fmt: Format, scale: float) -> None:
+def test_the_accurate_variants_keep_their_ulps_on_normals(operation: Operation, fmt: Format, scale: float) -> None:
     x = normals(scale, fmt)
     check_promises(operation, x, second_for(operation, x, np.arange(len(x)) * 7), fmt)
 
 
 @ACCURATE_OPERATIONS
 @pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
-def test_the_best_ids_keep_their_ulps_on_100_000_classes_of_which_one_is_finite(
+def test_the_accurate_variants_keep_their_ulps_on_100_000_classes_of_which_one_is_finite(
     operation: Operation, fmt: Format
 ) -> None:
     x = np.full((1, 100_000), -np.inf)

@@ -42,9 +42,8 @@ def blocks_of(rows: int, size: int) -> list[Block]:
 def tapering(rows: int, step: int, most: int, workers: int) -> list[Block]:
     """Cut rows into blocks of several steps, fewer and fewer of them.
 
-    Handing out a block costs the same however large it is, and at the end nobody should wait for
-    another's large one: each is a share of what is left (Polychronopoulos and Kuck, "Guided
-    self-scheduling", IEEE Trans. Comput. 36, 1987).
+    Handing out a block costs the same however large it is, and at the end nobody should wait for another's large one:
+    each is a share of what is left (Polychronopoulos and Kuck, "Guided self-scheduling", IEEE Trans. Comput. 36, 1987).
 
     >>> [block.rows for block in tapering(125, 10, 16, 2)]
     [40, 30, 20, 10, 10, 10, 5]

@@ -1,20 +1,19 @@
-"""The result of a comparison, of the league or of a check, in a sentence or two."""
+"""The result of a comparison or of the league in a sentence or two."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.formats import get_format
 from stablemax.operations import is_built_in
-from stablemax.results import Outcome, Standing
+from stablemax.results import Outcome
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stablemax.results import CheckReport, OperationReport, Standout, Verdict
+    from stablemax.results import OperationReport, Standout, Verdict
 
 
 def finding(reports: tuple[OperationReport, ...]) -> str:
@@ -137,48 +136,3 @@ def _telling(failing: list[Standout]) -> str:
         f"{most.implementation} is {OUTCOMES[most.worst].predicate} in {most.format} on {most.worst_hazard}"
         f" and fails on {len(most.failed)} of {most.judged}: {most.cause}."
     )
-
-
-def check_finding(report: CheckReport, refusals: dict[str, str]) -> str:
-    """Put a check's result into a sentence or two.
-
-    Refusals say, by format, what the target did instead of an answer to an easy input.
-    """
-    name, formats = report.target, listed(report.formats) if report.formats else ""
-    failed = [h for h in report.hazards if h.failed]
-    laws = [law for law in report.laws if law.failed]
-    ran = len({h.hazard for h in report.hazards if not h.skipped})
-    if report.standing is Standing.GOOD:
-        # What was flushed to 0 below the smallest normal number has an error that is nobody's fault.
-        counted_too = (Outcome.OK, *report.contract.allow)
-        errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
-        worst = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
-        return f"{name} is good: it keeps its contract on {counted(ran, 'hazard')} in {formats}{worst}."
-    if not report.formats:
-        return f"{name} is broken: it {next(iter(refusals.values()), 'gives no answer')}."
-    hazards = dict.fromkeys(h.hazard for h in failed)
-    parts = []
-    if hazards:
-        parts.append(f"it fails {len(hazards)} of {counted(ran, 'hazard')}")
-    broken_laws = list(dict.fromkeys(law.law for law in laws))
-    if broken_laws:
-        parts.append(f"it breaks {'the law' if len(broken_laws) == 1 else 'the laws'} of {listed(broken_laws)}")
-    if not parts:
-        parts.append("the search found an input that breaks it")
-    meaning = {
-        Standing.WRONG: f"wrong: its formula does not compute {report.operation} even in exact arithmetic;",
-        Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
-        Standing.BROKEN: "broken:",
-    }[report.standing]
-    sentences = [f"{name} is {meaning} {' and '.join(parts)}."]
-    troubled = next((h for h in failed if h.trouble), None)
-    if troubled is not None and not report.blame:
-        sentences.append(f"On {troubled.hazard} in {troubled.format} it {troubled.trouble}.")
-    if report.blame:
-        # A line of another file than the target's: a library's, or a helper's.
-        elsewhere = Path(report.blame_file).name not in report.target
-        told = f"{Path(report.blame_file).name}, {report.blame}" if elsewhere else report.blame
-        sentences.append(f"{told[0].upper()}{told[1:]}." if not elsewhere else f"{told}.")
-    if report.cure:
-        sentences.append(f"Use {report.cure}: {report.cure_formula}.")
-    return " ".join(sentences)

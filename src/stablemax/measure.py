@@ -11,7 +11,7 @@ import numpy as np
 
 from stablemax.exact import Balls, Truth, exact_difference, truth
 from stablemax.operations.operation import Second
-from stablemax.operations.targets import arrays_of, in_arithmetic, rows_of
+from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
 from stablemax.results import Outcome
 
@@ -105,7 +105,17 @@ def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls
 
 def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
     """Prove each cell by itself: where the logit is finite, and the operation's limit where it is infinite."""
-    proved = prover.of(operation, np.where(np.isfinite(x), x, 0.0) if not np.isfinite(x).all() else x, second)
+    finite = np.isfinite(x)
+    if finite.all() and not undefined.any():
+        return prover.of(operation, x, second)
+    second = finite_of(second)
+    nothing = np.full(x.shape, np.nan)
+    proved = Truth(nothing, nothing.copy(), nothing.copy())
+    # Of 100,000 classes, 99,999 may be at -inf.
+    columns = np.flatnonzero(finite.any(axis=0))
+    if columns.size:
+        some = np.where(finite, x, 0.0)[:, columns]
+        proved = prover.of(operation, some, columns_of(second, columns)).spread(columns, x.shape, np.nan)
     for infinity, limit in operation.limit.items():
         where = x == infinity
         if not where.any():

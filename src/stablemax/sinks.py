@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.row_layout import Place, RowLayout, layout_of, move, spread
 from stablemax.inputs.row_order import IN_PLACE_BYTES, turn
+from stablemax.inputs.spooled import take_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,12 +159,7 @@ def file_sink(
     """Take room on the disk for an array that begins at an offset of an open file; return the sink for it."""
     layout = _layout(shape, axis)
     stream.flush()
-    size = offset + layout.rows * layout.classes * dtype.itemsize
-    stream.truncate(size)
-    if size > offset and hasattr(os, "posix_fallocate"):
-        # Some file systems cannot; there a full disk is told when it is full.
-        with contextlib.suppress(OSError) if not _keeps_promises(stream) else contextlib.nullcontext():
-            os.posix_fallocate(stream.fileno(), 0, size)
+    take_room(stream, offset + layout.rows * layout.classes * dtype.itemsize)
     # Absolute: a worker elsewhere runs in another folder.
     return FileSink(str(Path(path).absolute()), offset, dtype.str, layout)
 
@@ -174,12 +169,3 @@ def _layout(shape: tuple[int, ...], axis: int | None) -> RowLayout:
     layout = RowLayout(math.prod(shape), 1, 1) if axis is None else layout_of(shape, axis)
     assert layout is not None
     return layout
-
-
-def _keeps_promises(stream: IO[bytes]) -> bool:
-    """Whether the file system can take room beforehand: tried with one byte."""
-    try:
-        os.posix_fallocate(stream.fileno(), 0, 1)
-    except OSError:
-        return False
-    return True

@@ -80,13 +80,7 @@ class Plan:
 
 
 def plan(
-    rows: int,
-    classes: int,
-    resources: Resources,
-    *,
-    whole: bool = False,
-    by_variant: bool = False,
-    steps: int = STEPS,
+    rows: int, classes: int, resources: Resources, *, whole: bool = False, by_variant: bool = False, steps: int = STEPS
 ) -> Plan:
     """Cut rows into blocks.
 

@@ -3,11 +3,17 @@
 Examples
 --------
 >>> import numpy as np
->>> from stablemax.testing import assert_stable
+>>> from stablemax.testing import assert_accurate, assert_stable
 >>> def softmax(x):
 ...     e = np.exp(x - x.max(axis=-1, keepdims=True))
 ...     return e / e.sum(axis=-1, keepdims=True)
 >>> assert_stable(softmax, formats=["float32"], only=["large-*", "gentle"]).passed
+True
+>>> naive = lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+>>> assert_stable(naive, operation="softmax", only=["large-logits"])  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+AssertionError: <lambda> is unstable: ...
+>>> assert_accurate([[0.5, 0.5]], operation="softmax", logits=[[1000.0, 1000.0]]).passed
 True
 """
 
@@ -18,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check import CheckOptions, check_function
+from stablemax.check.target.call_style import as_array
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Call, Target
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of_array, get_format
-from stablemax.implementations.calling import as_array
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order, Question
+from stablemax.formats import format_of, get_format
 from stablemax.inputs.logits import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.operations import get_operation
@@ -55,25 +61,19 @@ def assert_stable(
     ----------
     function : callable
         ``f(x)``, ``f(x, axis=...)`` or ``f(logits, labels)``; a lambda, a method or a module too.
-    operation : str, optional
-        What it computes; read off its name when not given.
-    backend : str
-        ``numpy``, ``torch`` or ``jax``; found out when empty.
+    operation, backend : str, optional
+        What it computes; ``numpy``, ``torch`` or ``jax``. Each is found out when not given.
     formats : sequence of str
         Number formats to try, as far as the function accepts them; the usual ones when empty: float16,
         float32, float64, and bfloat16 unless it works on NumPy arrays.
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
-    allow : sequence of str
-        Outcomes and laws that do not count as failures.
-    only : sequence of str
-        Globs of hazard names; by default all.
+    allow, only : sequence of str
+        Outcomes and laws that do not count as failures; globs of hazard names, by default all.
     takes : sequence of str
         ``soft-targets``, ``ignore-index``, ``weights``: what a loss takes beyond what its signature shows.
-    backward : bool
-        Judge the gradient that autograd takes of the function.
-    search : bool
-        Look for the smallest input that breaks it, too.
+    backward, search : bool
+        Judge the gradient that autograd takes of the function; look for the smallest input that breaks it, too.
 
     Returns
     -------
@@ -86,27 +86,13 @@ def assert_stable(
         With the report as its message.
     StablemaxError
         If a name is not known, or the operation cannot be told.
-
-    Examples
-    --------
-    >>> naive = lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)
-    >>> assert_stable(naive, operation="softmax", only=["large-logits"])  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    AssertionError: <lambda> is unstable: ...
     """
     __tracebackhide__ = True
-    report = check_function(
-        function,
-        Order(
-            getattr(function, "__qualname__", type(function).__name__),
-            None if operation is None else get_operation(operation),
-            backend,
-            backward=backward,
-        ),
-        CheckOptions(
-            tuple(get_format(f) for f in formats), max_ulp, tuple(allow), tuple(only), tuple(takes), search=search
-        ),
-    )
+    name = getattr(function, "__qualname__", type(function).__name__)
+    target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
+    number_formats = tuple(map(get_format, formats))
+    options = CheckOptions(number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes), search=search)
+    report = check_function(function, target, options)
     if not report.passed:
         from stablemax.render.checks import document
         from stablemax.render.terminal import message
@@ -148,10 +134,8 @@ def assert_accurate(
         ``mean`` or ``sum``: what a gradient is the gradient of.
     weight : array_like (K,), optional
         Weight of each class.
-    label_smoothing : float
-        From 0 to 1.
-    ignore_index : int
-        Rows with this label do not count.
+    label_smoothing, ignore_index : float, int
+        From 0 to 1; rows with this label do not count.
 
     Returns
     -------
@@ -164,44 +148,57 @@ def assert_accurate(
         With the report as its message; or where the output has another shape than the operation's.
     StablemaxError
         If logits, labels and upstream gradient do not fit, or a name is not known.
-
-    Examples
-    --------
-    >>> assert_accurate([[0.5, 0.5]], operation="softmax", logits=[[1000.0, 1000.0]]).passed
-    True
     """
     __tracebackhide__ = True
-    x, out = as_array(logits), as_array(output)
-    y, g = (None if v is None else as_array(v) for v in (labels, upstream))
-    # A plain number has no format of its own: losses are logged as Python floats.
-    fmt = format_of_array(x if out.ndim == 0 else out)
-    if x.ndim == 1:  # one row
-        x, out = x[np.newaxis], np.atleast_1d(out) if get_operation(operation).per_row else out[np.newaxis]
-        y, g = (None if v is None else v[np.newaxis] for v in (y, g))
-    if x.ndim != 2:
-        raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
-    problem = as_problem(x, y, axis=-1, ignore_index=ignore_index)
     weights = None if weight is None else as_array(weight).astype(np.float64)
-    options = JudgeOptions(
-        get_operation(operation),
-        fmt=fmt,
-        max_ulp=max_ulp,
-        allow=tuple(allow),
-        reduction=_reduction(reduction),
-        ignore_index=ignore_index,
-        targets=TargetOptions(weights, label_smoothing, ignore_index),
-    )
-    try:
-        report = judge_output(out, problem.logits, problem.labels, g, options)
-    except WrongShapeError as error:
-        # The commonest failure of the code under test, and no mistake in the test.
-        raise AssertionError(error.message) from None
+    targets = TargetOptions(weights, label_smoothing, ignore_index)
+    report = _judged(output, operation, logits, labels, upstream, max_ulp, allow, reduction, targets)
     if not report.passed:
         from stablemax.render.judgements import document
         from stablemax.render.terminal import message
 
         raise AssertionError(message(document(report)))
     return report
+
+
+def _judged(
+    output: Any,
+    operation_name: str,
+    logits: Any,
+    labels: Any,
+    upstream: Any,
+    max_ulp: float | None,
+    allow: Sequence[str],
+    reduction: str,
+    targets: TargetOptions,
+) -> JudgeReport:
+    """Judge an output; one row of logits is a batch of one."""
+    __tracebackhide__ = True
+    operation = get_operation(operation_name)
+    x, out = as_array(logits), as_array(output)
+    y, g = (None if v is None else as_array(v) for v in (labels, upstream))
+    # A plain number has no format of its own: losses are logged as Python floats.
+    fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
+    if x.ndim == 1:
+        x, out = x[np.newaxis], np.atleast_1d(out) if operation.per_row else out[np.newaxis]
+        y, g = (None if v is None else v[np.newaxis] for v in (y, g))
+    if x.ndim != 2:
+        raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
+    problem = as_problem(x, y, axis=-1, ignore_index=targets.ignore_index)
+    options = JudgeOptions(
+        operation,
+        fmt=fmt,
+        max_ulp=max_ulp,
+        allow=tuple(allow),
+        reduction=_reduction(reduction),
+        ignore_index=targets.ignore_index,
+        targets=targets,
+    )
+    try:
+        return judge_output(out, problem.logits, problem.labels, g, options)
+    except WrongShapeError as error:
+        # The commonest failure of the code under test, and no mistake in the test.
+        raise AssertionError(error.message) from None
 
 
 def implementation(target: str) -> Callable[..., Array]:
@@ -222,13 +219,13 @@ def implementation(target: str) -> Callable[..., Array]:
     >>> implementation("softmax/naive")(np.float32([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
     """
-    host = Host(Order(target))
+    loaded = load_local(Target(target))
 
     def call(x: Array, second: Array | None = None) -> Array:
-        answer = host.call(Question(np.asanyarray(x), None if second is None else np.asanyarray(second)))
-        if answer.output is None:
-            raise StablemaxError(f"{target} {answer.trouble}", "stablemax explain says what it takes")
-        return answer.output
+        result = loaded.call(Call(np.asarray(x), None if second is None else np.asarray(second)))
+        if result.output is None:
+            raise StablemaxError(f"{target} {result.trouble}", "stablemax explain says what it takes")
+        return result.output
 
     return call
 

@@ -182,20 +182,21 @@ def _first_bad(
     right = float(setting.exact.truth.rounded[row, cell])
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
+    apart = " where ".join(distinguishing_digits(value, right))
     if case.reduced:
-        return None, f"the mean of {len(case.rows):,} losses gives {' where '.join(told_apart(value, right))} is right"
+        return None, f"the mean of {len(case.rows):,} losses gives {apart} is right"
     words, at = why(setting, CODES[worst], row, cell)
     if why is _outside_cause and CODES[worst].is_failure:
-        words = f"gives {' where '.join(told_apart(value, right))} is right"
+        words = f"gives {apart} is right"
     logit = float(case.logits[row, at])
     place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
 
 
-def told_apart(a: float, b: float) -> tuple[str, str]:
+def distinguishing_digits(a: float, b: float) -> tuple[str, str]:
     """Write two numbers with as many digits as it takes to see that they are not the same.
 
-    >>> told_apart(0.5, 0.25), told_apart(1.0, 1.00000001)
+    >>> distinguishing_digits(0.5, 0.25), distinguishing_digits(1.0, 1.00000001)
     (('0.5', '0.25'), ('1', '1.00000001'))
     """
     pairs = ((f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in (6, 9, 12, 17))

@@ -15,7 +15,7 @@ from .running import Done, assert_refused, process, run
 ROOT = Path(__file__).parents[2]
 SOFTMAX = str(ROOT / "samples" / "numpy_softmax.py")
 LOSS = str(ROOT / "samples" / "numpy_loss.py")
-MISBEHAVING = str(ROOT / "tests" / "implementations" / "misbehaving.py")
+MISBEHAVING = str(ROOT / "tests" / "check" / "misbehaving.py")
 QUICK = ("--format", "float32", "--only", "gentle", "--only", "large-logits", "--no-search")
 
 

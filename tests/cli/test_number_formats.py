@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import stablemax
 from stablemax import formats
 from stablemax.formats import FORMATS, Format, get_format
+from stablemax.testing import assert_accurate, assert_stable
 
 from .running import assert_refused, run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from stablemax.formats import Array
 
 CODE = """
 import numpy as np
@@ -22,6 +26,9 @@ import numpy as np
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+def leaving_softmax(x):
+    return softmax(np.asarray(x))
 
 def naive_softmax(x):
     e = np.exp(x)
@@ -75,6 +82,7 @@ def test_a_command_computes_in_a_format_that_numpy_lacks(command: str, name: str
         ("trace softmax/naive", ("is emulated, and code is not traced in it",)),
         ("trace numpy_code.py:softmax", ("is emulated, and code is not traced in it",)),
         ("check torch/softmax", ("torch/softmax cannot be tried in", "does not take it")),
+        ("check numpy_code.py:leaving_softmax", ("it leaves the format", "numpy.asarray")),
     ],
 )
 def test_a_command_that_cannot_says_why(command: str, words: tuple[str, ...], name: str, room: Path) -> None:
@@ -189,3 +197,18 @@ def test_a_record_is_all_that_a_new_format_takes(room: Path, monkeypatch: pytest
     assert "mine,6,2^-6" in run("list", "formats", "--output-format", "csv").out
     assert "mine" in run("inspect", "x.npy", "--format", "mine").out
     assert run("judge", "x.npy", "p.npy", "--operation", "softmax", "--format", "mine").code == 0
+
+
+def test_python_takes_the_same_names() -> None:
+    result = stablemax.compare([[1.0, 2.0, 100.0]], formats=["TF32", "e5m10"], variants=["softmax/naive"])
+    assert [(v.format, str(v.worst)) for v in result.verdicts] == [("tf32", "nan"), ("e5m10", "nan")]
+
+    def softmax(x: Array) -> Array:
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        return np.asanyarray(e / e.sum(axis=-1, keepdims=True))
+
+    assert assert_stable(softmax, formats=["tf32", "half"], only=["gentle", "large-logits"], search=False).passed
+    x = get_format("tf32").cast([[1.0, 2.0, 3.0]])
+    assert assert_accurate(softmax(x), operation="softmax", logits=x).passed
+    with pytest.raises(AssertionError, match="tf32"):
+        assert_accurate(x, operation="softmax", logits=x)

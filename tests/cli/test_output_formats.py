@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -14,6 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from stablemax.explanation import explanation_of
+from stablemax.operations.variant import get
 
 from .running import Done, run, strict_json
 
@@ -220,6 +224,20 @@ def test_the_line_that_reproduces_a_run_reproduces_it(command: tuple[str, ...], 
 def test_a_loss_is_one_number(how: str, expected: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stablemax.reduction.ExactSum.mean", lambda *_: 1.5)
     assert run("loss", "x.npy", "y.npy", "--output-format", how).out == expected
+
+
+@pytest.mark.parametrize("how", ["table", "plain", "markdown"])
+def test_a_file_is_in_utf_8_whatever_the_terminal_shows(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained = explanation_of(get("softmax/online"))
+    monkeypatch.setattr(
+        "stablemax.explanation.explanation_of", lambda _: dataclasses.replace(explained, summary="naïve ∞")
+    )
+    path = tmp_path / "written"
+    assert run("explain", "softmax/online", "--output-format", how, "-o", str(path), encoding="ascii").code == 0
+    assert "naïve ∞" in path.read_text("utf-8")
+    assert run("explain", "softmax/online", "--output-format", how, encoding="ascii").out.isascii()
 
 
 def test_a_loss_is_the_shortest_decimal_that_reads_back_the_same(here: Path) -> None:

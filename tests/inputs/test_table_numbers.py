@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.inputs.formats.table_numbers import by_arrow, by_python, parse_block
+from stablemax.inputs.formats.table_numbers import by_arrow, by_numpy, parse_block
 
 try:
     import pyarrow.csv  # noqa: F401
 
-    ENGINES = [by_python, by_arrow]
+    ENGINES = [by_numpy, by_arrow]
 except ImportError:
-    ENGINES = [by_python]
+    ENGINES = [by_numpy]
 
 
 def parse(text: str | bytes, width: int, delimiter: str = ",") -> np.ndarray | None:

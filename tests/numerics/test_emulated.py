@@ -81,8 +81,10 @@ def test_the_emulation_of_a_small_format_is_its_arithmetic_in_ml_dtypes_cell_by_
         for ufunc in (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum):
             np.testing.assert_array_equal(np.asarray(ufunc(x, y)), ufunc(a, b).astype(np.float64), ufunc.__name__)
         x = own.cast(numbers.astype(np.float64))
-        for of_one in (np.exp, np.exp2, np.log, np.log1p, np.expm1, np.sqrt, np.tanh, np.negative, np.abs):
-            np.testing.assert_array_equal(np.asarray(of_one(x)), of_one(numbers).astype(np.float64), of_one.__name__)
+        for function in (np.exp, np.exp2, np.log, np.log1p, np.expm1, np.sqrt, np.tanh, np.negative, np.abs):
+            np.testing.assert_array_equal(
+                np.asarray(function(x)), function(numbers).astype(np.float64), function.__name__
+            )
         running = np.add.accumulate(numbers[:: len(numbers) // 16])
         np.testing.assert_array_equal(np.asarray(np.add.accumulate(x[:: len(x) // 16])), running.astype(np.float64))
 

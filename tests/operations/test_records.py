@@ -18,9 +18,9 @@ import pytest
 import stablemax
 from stablemax import operations
 from stablemax.array_job import KERNELS
+from stablemax.check.target.infer import operation_in
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT32
-from stablemax.implementations.naming import operation_in
 from stablemax.inputs.hazards import HAZARDS
 from stablemax.judging import JudgeOptions, judge_output
 from stablemax.measure import CODES, exact_result, judge

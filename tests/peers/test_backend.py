@@ -55,7 +55,7 @@ def test_every_variant_has_the_outcomes_that_it_has_in_numpy(name: str, fmt: For
 
 @pytest.mark.slow
 @BACKEND
-def test_the_best_ids_are_as_accurate_on_any_library(name: str) -> None:
+def test_the_accurate_variants_are_as_accurate_on_any_library(name: str) -> None:
     # Logits within 60 of each other: on a CPU, XLA gives 0 for results below the smallest normal number.
     problem = generate(seed=3, scale=30.0, rows=8, classes=64)
     for fmt, pattern, limit in ((FLOAT32, "compensated", 5.0), (FLOAT64, "compensated", 5.0), (FLOAT32, "wide", 0.51)):

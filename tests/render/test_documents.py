@@ -56,6 +56,16 @@ def test_groups_of_columns_stand_apart_only_where_there_is_little_room() -> None
     assert heads == ["first", "second"]
 
 
+def test_a_pinned_column_stands_once_at_the_end_of_the_first_table() -> None:
+    cells = tuple(model.Cell(model.Span("x" * 14)) for _ in range(5))
+    columns = (*(model.Column(f"column{i}") for i in range(4)), model.Column("limit", is_pinned=True))
+    document = ((model.Matrix("title", columns, (model.Span("r"),), (cells,), title_above=True),),)
+    text = terminal.written(document, Surface(60))
+    heads = [line.split() for line in text.splitlines() if "column" in line]
+    assert heads == [["column0", "column1", "limit"], ["column2", "column3"]]
+    assert max(map(len, text.splitlines())) <= 60
+
+
 def test_signs_have_letters_where_the_encoding_has_no_others() -> None:
     document = ((model.Lines(((model.Span(" NaN ±3 µs", sign=Outcome.NAN),),)),),)
     assert terminal.written(document, Surface(80, ascii_only=True)) == "x NaN +-3 us\n"

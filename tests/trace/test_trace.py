@@ -12,15 +12,17 @@ import pytest
 
 from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.inputs.hazards import PROMISED
 from stablemax.measure import default_max_ulp
 from stablemax.operations import all_operations
-from stablemax.operations.targets import LabelTargets
+from stablemax.operations.operation import Second
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Origin, Outcome
 from stablemax.trace import fails, trace_numpy, trace_variant
+from stablemax.trace.reading import case_for
 
+from ..exactly import USUAL
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
@@ -60,10 +62,20 @@ def traced(
 
 def of_hazard(variant: Variant, name: str, fmt: Format = FLOAT32) -> Trace:
     case = PROMISED[name].case(fmt)
-    second = case.labels if variant.operation.needs_targets else None
-    if variant.operation.needs_upstream:
-        second = case.upstream
-    return trace_variant(variant, case.logits, second, fmt)
+    return trace_variant(variant, case.logits, case.second(variant.operation), fmt)
+
+
+def second_of(operation: Operation, shape: tuple[int, int], fmt: Format) -> Array | None:
+    """Draw what an operation takes beside logits of some shape."""
+    rng = np.random.default_rng(6)
+    drawn: dict[Second, Array | None] = {
+        Second.NONE: None,
+        Second.LABELS: rng.integers(0, shape[1], shape[0]),
+        Second.CELL_TARGETS: fmt.cast(rng.uniform(size=shape)),
+        Second.UPSTREAM: fmt.cast(rng.normal(size=shape)),
+        Second.LOGITS: fmt.cast(rng.normal(size=shape) * 4),
+    }
+    return drawn[operation.second]
 
 
 # --- the variants -----------------------------------------------------------------------------------
@@ -90,27 +102,27 @@ def test_every_failure_that_a_variant_declares_has_a_line_to_blame(variant: Vari
     assert found.finding.lower().startswith(found.blame.sentence.lower())
 
 
-@pytest.mark.parametrize("variant", [v for v in variants() if not v.exact], ids=lambda v: v.id)
+WRONG_IN_ITSELF = [v for v in variants() if not v.exact and Outcome.INACCURATE in v.promises.values()]
+
+
+@pytest.mark.parametrize("variant", WRONG_IN_ITSELF, ids=lambda v: v.id)
 def test_a_formula_that_is_wrong_in_itself_is_said_to_be_wrong_and_no_line_is_blamed(variant: Variant) -> None:
     names = [n for n, o in variant.promises.items() if o is Outcome.INACCURATE and n in PROMISED]
-    assert names
-    for name in names:
-        found = of_hazard(variant, name)
-        assert found.formula_is_wrong is True, name
-        assert found.blame is None
-        assert "The formula itself is wrong" in found.finding
+    traces = [of_hazard(variant, name) for name in names]
+    assert any(trace.formula_is_wrong for trace in traces)
+    for trace in traces:
+        # On some inputs only the floats are to blame.
+        assert (trace.formula_is_wrong is True) == (trace.blame is None)
+        assert ("The formula itself is wrong" in trace.finding) == (trace.blame is None)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant: Variant, fmt: Format) -> None:
-    rng = np.random.default_rng(5)
-    x = fmt.cast(rng.normal(size=(4, 6)) * 4)
-    y, g = rng.integers(0, 6, 4), fmt.cast(rng.normal(size=(4, 6)))
-    second: Array | LabelTargets | None = g if variant.operation.needs_upstream else None
-    if variant.operation.needs_targets:
-        second = LabelTargets(y, None, 4.0)
+    x = fmt.cast(np.random.default_rng(5).normal(size=(4, 6)) * 4)
+    drawn = second_of(variant.operation, x.shape, fmt)
+    second = case_for(variant.operation, x, drawn, 4.0).second(Arithmetic(fmt))
     ordinary = evaluate(variant, x, Arithmetic(fmt), second)
     kept: list[Array] = []
 
@@ -122,8 +134,7 @@ def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant
         kept.append(np.asarray(plain(result)))
         return result
 
-    labels = y if variant.operation.needs_targets else g if variant.operation.needs_upstream else None
-    found = trace_numpy(watched, x, labels, variant.operation, fmt)
+    found = trace_numpy(watched, x, drawn, variant.operation, fmt)
     assert found.not_followed == ()
     # Later runs have operations that were made exact.
     assert kept[0].tobytes() == ordinary.tobytes()
@@ -482,7 +493,7 @@ def test_the_local_error_is_that_of_the_operation_alone(tmp_path: Path) -> None:
     assert divide.origin is Origin.CAME_IN
 
 
-@pytest.mark.parametrize("fmt", list(FORMATS.values()), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", [f for f in USUAL.values() if not f.is_emulated], ids=lambda f: f.name)
 def test_an_output_fails_exactly_where_its_error_is_above_the_limit(fmt: Format) -> None:
     limit = default_max_ulp(fmt)
     one = fmt.cast([1.0])

@@ -75,7 +75,7 @@ def check(
         seed=contract.seed,
     )
     with progress(printing, f"loading {target}") as step:
-        report = run(how.order(target), options, timeout_s=timeout, command=line.words(), progress=step)
+        report = run(how.target(target), options, timeout_s=timeout, command=line.words(), progress=step)
     session.say(report.notes, printing)
     output.write(report, details=details)
     if not report.passed:

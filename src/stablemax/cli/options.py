@@ -17,8 +17,8 @@ from stablemax.vocabulary import Accumulation, BackendName, ColorMode, Distribut
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stablemax.check.target.messages import Target
     from stablemax.formats import Format
-    from stablemax.implementations.orders import Order
     from stablemax.render.forms import ResultKind
 
 
@@ -177,7 +177,9 @@ class ArithmeticOptions:
     """What one result is computed with."""
 
     variant: Annotated[str | None, worded("Formula: stablemax list variants. The accurate one.", metavar="NAME")] = None
-    number_format: Annotated[str | None, number_format_option("Number format to compute in.")] = None
+    number_format: Annotated[
+        str | None, number_format_option("Number format to compute in, as in: stablemax list formats.")
+    ] = None
     accumulate: Annotated[
         Accumulation | None, worded("How sums are added. What an ordinary kernel of the format does.")
     ] = None
@@ -281,9 +283,9 @@ class ImplementationOptions:
         False
     )
 
-    def order(self, target: str) -> Order:
+    def target(self, name: str) -> Target:
         """Return what to load."""
-        from stablemax.implementations.orders import Order
+        from stablemax.check.target.messages import Target
 
         operation = None if self.operation is None else get_operation(self.operation)
-        return Order(target, operation, self.backend or "", self.device, self.backward)
+        return Target(name, operation, self.backend or "", self.device, self.backward)

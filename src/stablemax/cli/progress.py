@@ -52,21 +52,22 @@ def _watch(last: list[tuple[int, int, str]], finished: threading.Event, unit: st
     from rich.console import Console
 
     console = Console(stderr=True)
-    in_bytes = (rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn(), rich.TextColumn("left"))
-    bar = rich.Progress(
-        rich.TaskProgressColumn(),
-        rich.TextColumn("{task.description}", markup=False),
-        *(in_bytes if unit else (rich.TimeElapsedColumn(),)),
-        console=console,
-        transient=True,
-        # Standard output is the result.
-        redirect_stdout=False,
-        redirect_stderr=False,
+    what = (rich.TaskProgressColumn(), rich.TextColumn("{task.description}", markup=False))
+    time_spent = (*what, rich.TimeElapsedColumn())
+    in_bytes = (
+        *(*what, rich.DownloadColumn(), rich.TransferSpeedColumn()),
+        *(rich.TimeRemainingColumn(), rich.TextColumn("left")),
     )
-    with bar:
-        task = bar.add_task("", total=None)
-        bar.tasks[0].start_time = began
-        while not finished.wait(0.1):
-            done, total, now = last[0]
-            # The numbers beside the text are never cut.
-            bar.update(task, description=now[: max(10, console.width - 48)], completed=done, total=total or None)
+    # Standard output and error go where they went: the one is the result.
+    bar = rich.Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task("", total=None)
+    bar.tasks[0].start_time = began
+    while True:
+        done, total, now = last[0]
+        bar.columns = in_bytes if unit and total else time_spent
+        # The numbers beside the text are never cut.
+        bar.update(task, description=now[: max(10, console.width - 48)], completed=done, total=total or None)
+        bar.start()
+        if finished.wait(0.1):
+            break
+    bar.stop()

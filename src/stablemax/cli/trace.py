@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,10 +33,8 @@ from stablemax.vocabulary import Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stablemax.check.target.messages import Call, LoadedTarget, Target
     from stablemax.formats import Array, Format
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.orders import Answer, Described, Order, Question
-    from stablemax.implementations.remote import Remote
     from stablemax.results import Trace
     from stablemax.trace.trace_input import TraceInput
 
@@ -61,33 +59,28 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
+    from stablemax.check.target.messages import TraceOptions
+
     logits = labelled_source(line, source, optional=True)
     output = io.output_of(
         TRACE, output_format, printing, target, io.module_file(target), *logits.logits, *logits.labels
     )
     check_max_ulp(max_ulp)
     check_timeout(timeout)
-    with progress(printing, f"tracing {target}"), _loaded(how.order(target), timeout) as host:
+    with progress(printing, f"tracing {target}"), _loaded(how.target(target), timeout) as loaded:
         fmt = number_format_named(number_format)
-        given = _input(host, logits, fmt, max_ulp, upstream, judged.ignore_index)
-        question = _question(given)
+        given = _input(loaded, logits, fmt, max_ulp, upstream, judged.ignore_index)
         # It may take a row at a time: the first call finds that out.
-        host.call(question)
-        result = host.traced(
-            question,
-            source=given.source,
-            max_ulp=max_ulp,
-            command=_words(logits, given),
-            notes=given.notes,
-            numbers=given.row_numbers,
-        )
+        loaded.call(_call(given))
+        options = TraceOptions(given.source, max_ulp, _words(logits, given), given.notes, given.row_numbers)
+        result = loaded.trace(_call(given), options)
     session.say(result.notes, printing)
     output.write(result, details=details)
     return _verdict(result)
 
 
 def _input(
-    host: Host | _Remote,
+    loaded: LoadedTarget,
     source: Source,
     fmt: Format | None,
     max_ulp: float | None,
@@ -99,9 +92,9 @@ def _input(
     from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
 
     def output_of(tried: TraceInput) -> Array | None:
-        return host.call(_question(tried)).output
+        return loaded.call(_call(tried)).output
 
-    operation = host.described.operation
+    operation = loaded.info.operation
     notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
@@ -125,52 +118,29 @@ def _words(source: Source, given: TraceInput) -> tuple[str, ...]:
     return source.line.with_value("--hazard", given.hazard).words(without=HAZARDS_OWN)
 
 
-def _question(given: TraceInput) -> Question:
-    from stablemax.implementations.orders import Question
+def _call(given: TraceInput) -> Call:
+    from stablemax.check.target.messages import Call
 
-    return Question(given.logits, given.second)
+    return Call(given.logits, given.second)
 
 
 @contextlib.contextmanager
-def _loaded(order: Order, timeout_s: float) -> Iterator[Host | _Remote]:
+def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
-    from stablemax.implementations.host import Host
-    from stablemax.implementations.loading import is_code
-    from stablemax.implementations.remote import Remote
+    from stablemax.check.target.load import is_code
+    from stablemax.check.target.local import load_local
+    from stablemax.check.target.messages import NoAnswerError
+    from stablemax.check.target.subprocess_target import SubprocessTarget
 
-    if not is_code(order.target):
-        yield Host(order)
+    if not is_code(target.name):
+        yield load_local(target)
         return
-    with Remote(order, timeout_s) as remote:
-        yield _Remote(remote, order.target)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Remote:
-    """A host in another process, of which only an answer in time will do."""
-
-    remote: Remote
-    target: str
-
-    @property
-    def described(self) -> Described:
-        return self.remote.described
-
-    def call(self, question: Question) -> Answer:
-        return self._asked("call", question)
-
-    def traced(self, question: Question, **told: Any) -> Trace:
-        return self._asked("traced", question, **told)
-
-    def _asked(self, name: str, *arguments: Any, **named: Any) -> Any:
-        from stablemax.implementations.remote import HUNG, NoAnswerError
-
+    with SubprocessTarget(target, timeout_s) as loaded:
         try:
-            return self.remote.ask(name, *arguments, **named)
+            yield loaded
         except NoAnswerError as error:
-            slow = str(error).startswith(HUNG)
-            hint = "give it more time: --timeout 300" if slow else "stablemax check tells on which input"
-            raise StablemaxError(f"{self.target} {error}", hint) from None
+            hint = "give it more time: --timeout 300" if error.hung else "stablemax check tells on which input"
+            raise StablemaxError(f"{target.name} {error}", hint) from None
 
 
 def _verdict(result: Trace) -> int:

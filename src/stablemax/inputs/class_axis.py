@@ -74,8 +74,7 @@ def _check_logits(logits: StoredArray, axis: int | None) -> None:
     name, dtype, shape = logits.name, logits.dtype, logits.shape
     if dtype.kind == "b":
         raise StablemaxError(
-            f"{name}: holds booleans: a mask, not logits",
-            "if 0 and 1 are meant as logits: x.astype(np.float32)",
+            f"{name}: holds booleans: a mask, not logits", "if 0 and 1 are meant as logits: x.astype(np.float32)"
         )
     if not _is_real(dtype):
         raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")

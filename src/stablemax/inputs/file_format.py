@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stablemax.errors import StablemaxError
+from stablemax.inputs.foreign_text import brief, listed
+
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stablemax.inputs.regular_file import Readable
     from stablemax.inputs.stored import StoredArray
@@ -49,6 +52,22 @@ class OpenedFile:
     in_memory: int = IN_MEMORY
     #: The array that the user named, in a format with members.
     member: str | None = None
+
+    def pick(self, names: Sequence[str], kind: FileFormat) -> int:
+        """Return the place of the named member among those of the file, or of the only one."""
+        if self.member is None and len(names) == 1:
+            return 0
+        if self.member is None:
+            raise StablemaxError(
+                f"{self.name}: holds {len(names):,} {kind.members}s: {listed(names)}",
+                f"say which: FILE{kind.endings[0]}:NAME",
+            )
+        places, asked = [place for place, name in enumerate(names) if name == self.member], brief(self.member, 120)
+        if not places:
+            raise StablemaxError(f"{self.name}: holds no {kind.members} named {asked}", f"it holds: {listed(names)}")
+        if len(places) > 1:
+            raise StablemaxError(f"{self.name}: holds {asked} {len(places)} times", "save it again")
+        return places[0]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stablemax.errors import shown
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,8 +21,8 @@ _PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):[^/?#\s]*@")
 def brief(value: object, size: int = VALUE_BYTES) -> str:
     r"""Show a foreign value in at most `size` bytes of UTF-8.
 
-    `shown` bounds the characters; one escaped character may take ten bytes, so a message made
-    of several values is bounded only when each is bounded in bytes.
+    `shown` bounds the characters; one escaped character may take ten bytes, so a message made of several values is
+    bounded only when each is bounded in bytes.
 
     >>> brief("tab\there")
     'tab\\there'
@@ -70,9 +71,7 @@ def size_of(count: int) -> str:
     >>> size_of(10**40)
     'more than 10**24 bytes'
     """
-    if count > 10**24:
-        return "more than 10**24 bytes"
-    return "1 byte" if count == 1 else f"{count:,} bytes"
+    return "more than 10**24 bytes" if count > 10**24 else counted(count, "byte")
 
 
 def listed(names: Iterable[object], size: int = LIST_BYTES) -> str:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.formats import Array
 
 BLOCK_CELLS = 2**20
-"""Cells that are looked at in one go, so that looking at a memory map needs little memory."""
+"""Cells that are looked at in one go."""
 SUM_TOLERANCE = 1e-3
 """How far a soft target's sum may be from 1 before it is noted; three printed digits are enough."""
 
@@ -79,30 +81,30 @@ def inexact_integers(rows: Array, first_row: int = 0, first_class: int = 0) -> N
 
 def in_blocks(count: Callable[[Array, int], Noticed], array: Array) -> Noticed:
     """Count in an array (N, K) a block at a time."""
-    return sum((count(block, start) for start, block in _blocks(array)), Noticed())
+    return sum((count(block, start) for start, block in array_blocks(array)), Noticed())
 
 
-def _blocks(array: Array) -> Iterator[tuple[int, Array]]:
-    step = max(1, BLOCK_CELLS // max(1, array.shape[1]))
+def array_blocks(array: Array) -> Iterator[tuple[int, Array]]:
+    """Cut an array along its first axis, so that looking at a memory map needs little memory."""
+    step = max(1, BLOCK_CELLS // max(1, array[:1].size))
     for start in range(0, len(array), step):
         yield start, array[start : start + step]
 
 
-def soft_target_notes(found: Noticed, name: str) -> tuple[str, ...]:
+def soft_target_notes(noticed: Noticed, name: str) -> tuple[str, ...]:
     """Word what `odd_targets` counted.
 
     >>> soft_target_notes(odd_targets(np.array([[0.5, 0.5], [1.0, 1.0]])), "targets.npy")
     ('targets.npy: soft targets of 1 row do not sum to 1; the first is row 1 with 2',)
     """
-    if not found.count:
+    if not noticed.count:
         return ()
-    rows = "1 row" if found.count == 1 else f"{found.count:,} rows"
-    return (f"{name}: soft targets of {rows} do not sum to 1; the first is {found.place}",)
+    return (f"{name}: soft targets of {counted(noticed.count, 'row')} do not sum to 1; the first is {noticed.place}",)
 
 
-def inexact_notes(found: Noticed, name: str) -> tuple[str, ...]:
+def inexact_notes(noticed: Noticed, name: str) -> tuple[str, ...]:
     """Word what `inexact_integers` counted."""
-    if not found.count:
+    if not noticed.count:
         return ()
-    many = "1 integer is" if found.count == 1 else f"{found.count:,} integers are"
-    return (f"{name}: {many} not exact in float64; the first is {found.place}",)
+    many = counted(noticed.count, "integer is", "integers are")
+    return (f"{name}: {many} not exact in float64; the first is {noticed.place}",)

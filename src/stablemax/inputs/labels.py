@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.formats import format_of
 from stablemax.inputs.foreign_text import shape_of
-from stablemax.inputs.input_warnings import BLOCK_CELLS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from stablemax.inputs.input_warnings import array_blocks
+from stablemax.wording import counted
 
 IGNORED = -100
 
@@ -23,8 +21,8 @@ def as_labels(
 ) -> np.ndarray:
     """Check labels against logits of shape (rows, classes).
 
-    Shapes are compared before any label is read. One dimension means class numbers, two dimensions
-    mean soft targets; nothing is broadcast.
+    Shapes are compared before any label is read. One dimension means class numbers, two dimensions mean soft targets;
+    nothing is broadcast.
 
     >>> as_labels(np.array([2.0, 0.0]), rows=2, classes=3, name="labels.npy")
     array([2, 0])
@@ -51,8 +49,7 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
     """
     if dtype.kind == "b":
         raise StablemaxError(
-            f"{name}: labels are boolean, not class numbers",
-            "if they mean classes 0 and 1, or one-hot: y.astype(int)",
+            f"{name}: labels are boolean, not class numbers", "if they mean classes 0 and 1, or one-hot: y.astype(int)"
         )
     try:
         format_of(dtype)
@@ -80,23 +77,16 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
     elif len(logits) > 2:
         hint = "labels have the shape of the logits without the class axis: --axis N says which that is"
     if len(labels) == 1 and len(logits) == 2:
-        many = "1 label" if labels[0] == 1 else f"{labels[0]:,} labels"
-        return StablemaxError(f"{name}: {many} for {rows:,} rows of logits", hint)
+        return StablemaxError(f"{name}: {counted(labels[0], 'label')} for {rows:,} rows of logits", hint)
     return StablemaxError(
         f"{name}: labels of shape {shape_of(labels)} do not fit logits of shape {shape_of(logits)}", hint
     )
 
 
-def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    step = max(1, BLOCK_CELLS // max(1, array[:1].size))
-    for start in range(0, len(array), step):
-        yield start, array[start : start + step]
-
-
 def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
     native = array.dtype == np.int64 and array.dtype.isnative
     result: np.ndarray = array if native else np.empty(len(array), np.int64)
-    for start, piece in _blocks(array):
+    for start, piece in array_blocks(array):
         # float16 is widened, because a number of classes above 65,504 has no place in it.
         block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
         valid = (block >= 0) & (block < classes)
@@ -136,7 +126,7 @@ def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, 
 
 
 def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
-    for start, piece in _blocks(array):
+    for start, piece in array_blocks(array):
         valid = (piece >= 0) & np.isfinite(piece)
         if not valid.all():
             row, column = (int(n) for n in np.unravel_index(np.argmin(valid), valid.shape))
@@ -145,7 +135,6 @@ def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
             if not np.isfinite(value):
                 raise StablemaxError(f"{place} is not finite", "soft targets are probabilities, 0 or more")
             raise StablemaxError(
-                f"{place} is negative",
-                "soft targets are probabilities, 0 or more; were logits passed as labels?",
+                f"{place} is negative", "soft targets are probabilities, 0 or more; were logits passed as labels?"
             )
     return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)

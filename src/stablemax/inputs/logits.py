@@ -44,13 +44,10 @@ class Problem:
     logits: Array
     #: int64 (N,), float64 (N, K) of soft targets, or None.
     labels: Array | None
-    #: The original shape of the logits.
+    #: These as in `Stream`.
     shape: tuple[int, ...]
-    #: The axis of the classes in it, not negative.
     axis: int
-    #: What was found out, a sentence each.
     notes: tuple[str, ...]
-    #: The logits, and the labels if there are any.
     sources: tuple[Source, ...]
 
 
@@ -137,9 +134,9 @@ def as_stream(
 ) -> Stream:
     """Take stored arrays as one input, one after the other; shapes are compared before any number is read.
 
-    Several arrays of logits have one dtype, and one shape but for the first axis; labels may be cut at other rows,
-    and are by default the label columns of the logits' tables. The axis of the classes is found from the shapes
-    where it is not given: the last, or 1 as PyTorch has it.
+    Several arrays of logits have one dtype, and one shape but for the first axis; labels may be cut at other rows, and
+    are by default the label columns of the logits' tables. The axis of the classes is found from the shapes where it is
+    not given: the last, or 1 as PyTorch has it.
 
     >>> two = [StoredArray.of(np.zeros((2, 3)), "a.npy"), StoredArray.of(np.ones((1, 3)), "b.npy")]
     >>> stream = as_stream(two, StoredArray.of(np.arange(3), "y.npy"))

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
-from stablemax.inputs.formats import (
-    FORMATS,
-    endings_with_members,
-    format_named,
-    format_of_content,
-    format_of_ending,
-)
+from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
 from stablemax.inputs.regular_file import open_regular, read_exactly, reading
 from stablemax.inputs.spec import extension_of, is_address, split_spec
 from stablemax.inputs.spooled import copied
@@ -65,11 +59,11 @@ def open_array(
 ) -> StoredArray:
     """Open the array that a user named, without reading its numbers where that is possible.
 
-    The array is named by a path or address, `archive.npz:member`, `file.safetensors:tensor`, or "-" for standard
-    input. Its format is `input_format`, else that of its ending, else that of its content. Uncompressed .npy, .npz
-    and safetensors data are left where they lie, be it behind an address. Text, Parquet, compressed data and
-    standard input are read once, and kept in memory while they have at most `in_memory` bytes, else in a temporary
-    file that goes away with the last reference to it.
+    The array is named by a path or address, `archive.npz:member`, `file.safetensors:tensor`, or "-" for standard input.
+    Its format is `input_format`, else that of its ending, else that of its content. Uncompressed .npy, .npz and
+    safetensors data are left where they lie, be it behind an address. Text, Parquet, compressed data and standard input
+    are read once, and kept in memory while they have at most `in_memory` bytes, else in a temporary file that goes away
+    with the last reference to it.
 
     >>> import io
     >>> stored = open_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
@@ -143,10 +137,9 @@ def _standard_input(given: BinaryIO | None) -> BinaryIO:
         terminal = stream is not None and stream.isatty()
     except ValueError:
         stream = None
-    if stream is None:
-        raise StablemaxError("standard input: is closed", "name a file, or pipe one in: ... < logits.npy")
-    if terminal:
-        raise StablemaxError("standard input: is a terminal", "name a file, or pipe one in: ... < logits.npy")
+    if stream is None or terminal:
+        what = "closed" if stream is None else "a terminal"
+        raise StablemaxError(f"standard input: is {what}", "name a file, or pipe one in: ... < logits.npy")
     return stream
 
 

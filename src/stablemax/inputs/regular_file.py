@@ -26,11 +26,7 @@ _FLAGS = (
 
 _KINDS = (
     (stat.S_ISDIR, "a directory", "name a file inside it"),
-    (
-        stat.S_ISFIFO,
-        "a pipe (FIFO)",
-        "pipe into standard input instead: `... | stablemax ... - --input-format csv`",
-    ),
+    (stat.S_ISFIFO, "a pipe (FIFO)", "pipe into standard input instead: `... | stablemax ... - --input-format csv`"),
     (stat.S_ISSOCK, "a socket", "save its data to a file first"),
     (stat.S_ISCHR, "a device", "copy its data to a file first, or use `-` for standard input"),
     (stat.S_ISBLK, "a device", "copy its data to a file first"),
@@ -49,8 +45,8 @@ def _refuse_irregular(mode: int, shown_name: str) -> None:
 def open_regular(path: str) -> BinaryIO:
     """Open a regular file for reading bytes; the caller closes it.
 
-    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang
-    the program.
+    Directories, FIFOs, devices, sockets, missing and unreadable files are refused, and none of them can hang the
+    program.
 
     >>> open_regular("no-such-file.npy")
     Traceback (most recent call last):

@@ -31,8 +31,8 @@ LOOK_S = 0.05
 class _Ranges(io.RawIOBase):
     """A file behind an address, of which every read asks for the range that it needs.
 
-    It holds nothing but its position, so that any number of them can be open at once; the files
-    that fsspec opens share a position in some file systems.
+    It holds nothing but its position, so that any number of them can be open at once; the files that fsspec opens share
+    a position in some file systems.
     """
 
     def __init__(self, system: Any, path: str, size: int, name: str) -> None:
@@ -106,9 +106,8 @@ def open_address(address: str) -> BinaryIO:
 def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
     """Whether a web server answers a request for a part of a file with that part.
 
-    One that does not sends the whole file, and `cat_file` would take all of it into memory. The
-    files that fsspec opens look at the head of an answer first; they need not ask for the first
-    byte, which they would take from any answer.
+    One that does not sends the whole file, and `cat_file` would take all of it into memory. The files that fsspec opens
+    look at the head of an answer first; they need not ask for the first byte, which they would take from any answer.
     """
     if known.get("partial") is False:
         return False
@@ -125,9 +124,9 @@ def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
 def _answer(request: Callable[[], Answer]) -> Answer:
     """Wait for what a request gives, as long as this thread is not told to stop.
 
-    A signal interrupts the main thread alone: a worker would wait for as long as the server likes.
-    So a worker has its requests made by threads that nobody waits for, at the end of the process
-    neither; what one of them still gets is thrown away.
+    A signal interrupts the main thread alone: a worker would wait for as long as the server likes. So a worker has its
+    requests made by threads that nobody waits for, at the end of the process neither; what one of them still gets is
+    thrown away.
     """
     stop = STOP.get()
     if stop is None:
@@ -159,10 +158,10 @@ def glob_addresses(pattern: str) -> list[str]:
     """
     with _errors(file_name(pattern)):
         system, path = _file_system(pattern)
-        found = [str(system.unstrip_protocol(one)) for one in sorted(system.glob(path))]
+        addresses = [str(system.unstrip_protocol(one)) for one in sorted(system.glob(path))]
     scheme = pattern.partition("://")[0]
     # unstrip_protocol gives the first name of a file system that has several.
-    return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in found]
+    return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in addresses]
 
 
 def local_path(address: str) -> str | None:

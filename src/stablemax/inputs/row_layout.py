@@ -89,8 +89,8 @@ class RowLayout:
 def layout_of(shape: Sequence[int], axis: int, *, fortran_order: bool = False) -> RowLayout | None:
     """Find the layout of rows along an axis; None where no such layout gives them in their order.
 
-    The rows are in the order of the other axes, the last varying fastest. In Fortran order the
-    array lies reversed, which keeps that order only where there is a single other axis.
+    The rows are in the order of the other axes, the last varying fastest. In Fortran order the array lies reversed,
+    which keeps that order only where there is a single other axis.
 
     >>> layout_of((8, 21, 4, 5), 1)
     RowLayout(outer=8, classes=21, inner=20)

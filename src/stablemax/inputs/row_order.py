@@ -32,6 +32,7 @@ def in_row_order(stored: StoredArray, layout: RowLayout) -> StoredArray:
     """Copy an array in a file of this machine to a temporary file, as (N, K)."""
     check_room(stored.size_bytes, stored.name)
     with Spool(stored.name, in_memory=-1) as spool, stored.open_raw() as source, reading(stored.name):
+        spool.reserve(stored.size_bytes)
         with Path(spool.path).open("r+b", buffering=0) as target:
             turn(Place(source, stored.offset, stored.name), Place(target), layout.box, stored.dtype.itemsize)
         return replace(

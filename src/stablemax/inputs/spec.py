@@ -29,8 +29,8 @@ def is_address(path: str) -> bool:
 def split_spec(spec: str) -> tuple[str, str | None]:
     r"""Split `file.npz:logits` into a path and a member.
 
-    A colon may also stand in a file's name or after a drive's letter, so an existing file of the
-    whole name comes first, then an existing file before a colon.
+    A colon may also stand in a file's name or after a drive's letter, so an existing file of the whole name comes
+    first, then an existing file before a colon.
 
     >>> split_spec("dump.npz:logits")
     ('dump.npz', 'logits')
@@ -70,8 +70,8 @@ def _exists(path: str) -> bool:
 def expand(specs: Sequence[str]) -> list[str]:
     """Name every array that a user means, in order.
 
-    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such
-    names, sorted by name, numbers in the names as numbers; `**` stands for folders of any depth.
+    What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such names, sorted by
+    name, numbers in the names as numbers; `**` stands for folders of any depth.
 
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -99,20 +99,20 @@ def _expanded(spec: str) -> list[str]:
     if is_address(path):
         from stablemax.inputs.remote import glob_addresses
 
-        found = glob_addresses(path)
+        paths = glob_addresses(path)
     else:
         import glob
 
-        found = glob.glob(path, recursive=True)  # noqa: PTH207 - a path stays text
-    if not found:
+        paths = glob.glob(path, recursive=True)  # noqa: PTH207 - a path stays text
+    if not paths:
         raise StablemaxError(
             f"{file_name(path)}: no file has such a name",
             "check the pattern; it is taken from the current directory"
             if not is_address(path)
             else "check the pattern and the address",
         )
-    found = sorted(found, key=in_order)
-    return found if member is None else [f"{one}:{member}" for one in found]
+    paths = sorted(paths, key=in_order)
+    return paths if member is None else [f"{one}:{member}" for one in paths]
 
 
 def in_order(name: str) -> tuple[list[object], str]:
@@ -122,9 +122,9 @@ def in_order(name: str) -> tuple[list[object], str]:
     ['s-02.npy', 's-2.npy', 's-10.npy', 't-1.npy']
     """
     # Of two numbers without leading zeros the longer one is larger, whatever its length.
-    cut = re.split("([0-9]+)", name)
-    digits = [(len(found), found) for found in (part.lstrip("0") for part in cut[1::2])]
-    return [part for pair in zip(cut[::2], [*digits, ()], strict=True) for part in pair], name
+    pieces = re.split("([0-9]+)", name)
+    digits = [(len(number), number) for number in (part.lstrip("0") for part in pieces[1::2])]
+    return [part for pair in zip(pieces[::2], [*digits, ()], strict=True) for part in pair], name
 
 
 def out_of_order(names: Sequence[str]) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY
@@ -31,8 +31,8 @@ _ROOM = "set TMPDIR to a folder on a disk with more room"
 class SpooledPath(str):
     """The path of a temporary file, which is removed when nobody holds the path any more.
 
-    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in
-    another process does not keep it.
+    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in another
+    process does not keep it.
     """
 
 
@@ -97,6 +97,12 @@ class Spool:
         assert self._path is not None
         return self._path
 
+    def reserve(self, size: int) -> None:
+        """Take room on the disk, so that a full one is refused before the work."""
+        path = self.path
+        with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
+            take_room(file, size)
+
     def _create(self) -> None:
         # Loading tempfile takes as long as reading a small array, which does not need it.
         import tempfile
@@ -138,6 +144,21 @@ def _folder() -> str:
         return tempfile.gettempdir()
     except OSError:
         raise StablemaxError("there is no folder that temporary files can be written to", _ROOM) from None
+
+
+def take_room(file: IO[bytes], size: int) -> None:
+    """Make a file so long, and take the room on the disk, so that a full disk shows before the work.
+
+    Some file systems cannot: tried with one byte. There it shows when the disk is full.
+    """
+    file.truncate(size)
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, 1)
+    except OSError:
+        return
+    os.posix_fallocate(file.fileno(), 0, size)
 
 
 def check_room(size: int, name: str) -> None:

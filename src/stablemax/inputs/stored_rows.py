@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +135,11 @@ class Rows:
 
     #: All of one dtype and number of classes.
     parts: tuple[Part, ...]
-    starts: tuple[int, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        counts = [part.rows for part in self.parts]
-        object.__setattr__(self, "starts", tuple(sum(counts[:n]) for n in range(len(counts) + 1)))
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The first row of each part among all rows, and N."""
+        return tuple(itertools.accumulate((part.rows for part in self.parts), initial=0))
 
     @property
     def rows(self) -> int:

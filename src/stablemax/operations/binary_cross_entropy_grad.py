@@ -38,6 +38,12 @@ def _open_sum(x: Array, t: CellTargets, xp: Any) -> tuple[Array, Array, Array]:
     return xp.where(near, compensated.function(x, t, xp), head), zero, xp.where(near, zero, tail)
 
 
+def _limit(gradient: Array, t: CellTargets, xp: Any) -> Array:
+    """Return the gradient at an infinite logit, in balls where a product would round."""
+    is_weighted = t.weight is not None or t.pos_weight is not None
+    return t.scaled(gradient * xp.number(1.0) if is_weighted else gradient, xp)
+
+
 OPERATION = Operation(
     "binary_cross_entropy_grad",
     Gives.CELL,
@@ -45,8 +51,8 @@ OPERATION = Operation(
     scale=weight_of_the_cell,
     undefined=cells_without_target,
     limit={
-        -math.inf: lambda t, xp: t.scaled(-t.positive, xp),
-        math.inf: lambda t, xp: t.scaled(t.negative(xp), xp),
+        -math.inf: lambda t, xp: _limit(-t.positive, t, xp),
+        math.inf: lambda t, xp: _limit(t.negative(xp), t, xp),
     },
     cellwise=True,
     open_sum=_open_sum,

@@ -161,6 +161,16 @@ class CellTargets:
         weight = None if self.weight is None else self.weight[index]
         return CellTargets(self.values[index], weight, self.pos_weight, self.divisor)
 
+    def columns(self, index: Any) -> CellTargets:
+        """Return the targets of some classes."""
+        weight, pos_weight = (None if a is None else a[:, index] for a in (self.weight, self.pos_weight))
+        return CellTargets(self.values[:, index], weight, pos_weight, self.divisor)
+
+    def finite(self) -> CellTargets:
+        """Return the targets in float64, with 0 for what is not finite, of cells that have no value."""
+        weight, pos_weight = (None if a is None else _finite(a) for a in (self.weight, self.pos_weight))
+        return CellTargets(_finite(self.values), weight, pos_weight, self.divisor)
+
     def to(self, xp: Any) -> CellTargets:
         """Return the targets as arrays of that arithmetic."""
         weight, pos_weight = (None if a is None else xp.array(a) for a in (self.weight, self.pos_weight))
@@ -190,6 +200,18 @@ def rows_of(second: Any, index: Any) -> Any:
     return second.rows(index) if isinstance(second, _TARGETS) else second[index]
 
 
+def columns_of(second: Any, index: Any) -> Any:
+    """Return some classes of the second argument of a cell-wise operation: of targets of cells, or of an array."""
+    if second is None:
+        return None
+    return second.columns(index) if isinstance(second, CellTargets) else second[:, index]
+
+
+def finite_of(second: Any) -> Any:
+    """Return the second argument of a cell-wise operation with 0 for what is not finite."""
+    return second.finite() if isinstance(second, CellTargets) else second
+
+
 def in_arithmetic(second: Any, xp: Any) -> Any:
     """Return a second argument as arrays of an arithmetic."""
     if second is None:
@@ -202,6 +224,10 @@ def arrays_of(second: Any, count: int) -> list[Array]:
     if isinstance(second, _TARGETS):
         return [v for v in vars(second).values() if isinstance(v, np.ndarray) and len(v) == count]
     return [] if second is None else [second]
+
+
+def _finite(array: Array) -> Array:
+    return np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def times(weights: Array, values: Array, xp: Namespace) -> Array:

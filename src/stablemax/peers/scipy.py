@@ -46,6 +46,8 @@ class ScipyArrays:
 
 ARRAYS = ScipyArrays()
 # logsumexp turns ml_dtypes' bfloat16 into float64.
+# The terms of float16 come back in another format.
+_NO_FLOAT16 = ("float32", "float64")
 _declared = functools.partial(built_in, "scipy", ARRAYS, supports=("float16", "float32", "float64"))
 
 
@@ -118,6 +120,7 @@ def logsumexp(x: Array) -> Array:
     },
     cites=("goodfellow-2016",),
     cure="sigmoid/compensated",
+    supports=_NO_FLOAT16,
 )
 def sigmoid(x: Array) -> Array:
     """SciPy's sigmoid.
@@ -135,6 +138,7 @@ def sigmoid(x: Array) -> Array:
     formula="scipy.special.log_expit(x)",
     cites=("maechler-2012",),
     cure="log_sigmoid/compensated",
+    supports=_NO_FLOAT16,
 )
 def log_sigmoid(x: Array) -> Array:
     """SciPy's log-sigmoid.
@@ -175,6 +179,7 @@ def softplus(x: Array) -> Array:
     },
     cites=("trl-7221",),
     cure="entropy/compensated",
+    supports=_NO_FLOAT16,
 )
 def entropy(x: Array) -> Array:
     """SciPy's terms of an entropy, of its softmax.
@@ -199,6 +204,7 @@ def entropy(x: Array) -> Array:
     },
     cites=("pytorch-80488",),
     cure="kl_divergence/compensated",
+    supports=_NO_FLOAT16,
 )
 def kl_divergence(x: Array, y: Array) -> Array:
     """SciPy's terms of a divergence, of two softmaxes.

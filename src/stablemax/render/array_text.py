@@ -74,5 +74,5 @@ ARRAY = ResultKind(
     content,
     records=lambda array: (row for block in _blocks(array.stored) for row in block),
     rows=lambda array: Rows((), _cells(array.stored)),
-    lines=lambda array: delimited(array.stored, " "),
+    lines=lambda array, _: delimited(array.stored, " "),
 )

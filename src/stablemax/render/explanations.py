@@ -10,6 +10,7 @@ from stablemax.render.forms import ResultKind
 from stablemax.text.outcomes import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
+    from stablemax.render.forms import Page
     from stablemax.results import Example, Explanation
 
 
@@ -60,12 +61,12 @@ def _row(values: tuple[float, ...]) -> str:
     return ", ".join(figures.number(v, "float32") for v in values)
 
 
-def lines(result: Explanation) -> list[str]:
+def lines(result: Explanation, page: Page) -> list[str]:
     """Give the text as a terminal without colours shows it."""
     from stablemax.render.console import surface
     from stablemax.render.terminal import written
 
-    return [written(document(result), surface("never"))]
+    return [written(document(result), surface("never", to_file=page.to_file))]
 
 
 EXPLANATION = ResultKind("an explanation", "explanation", document=document, lines=lines)

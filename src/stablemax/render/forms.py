@@ -101,7 +101,7 @@ class ResultKind:
     rows : callable, optional
         From the result to `Rows`.
     lines : callable, optional
-        From the result to lines of plain text, where these are not its rows.
+        From the result and the page to lines of plain text, where these are not its rows.
     checks : callable, optional
         From the result and the outcomes that count as failures to `Checks`.
     """
@@ -112,7 +112,7 @@ class ResultKind:
     document: Callable[..., Document] = absent
     records: Callable[[Any], Iterable[Any]] = absent
     rows: Callable[[Any], Rows] = absent
-    lines: Callable[[Any], Iterable[str]] = absent
+    lines: Callable[[Any, Page], Iterable[str]] = absent
     checks: Callable[[Any, frozenset[Outcome]], Checks] = absent
 
     def has(self, form: Form) -> bool:

@@ -33,10 +33,10 @@ def variants(operation: Operation | None) -> Listing:
     from stablemax.operations.variant import variants as all_variants
 
     found = all_variants(operation)
-    names = ("id", "operation", "formula", "summary", "cure")
+    names = ("formula", "summary", "cure")
     return Listing(
         [{"variant": v.id, "formula": v.formula} for v in found],
-        [{name: str(getattr(v, name)) for name in names} for v in found],
+        [{"id": v.id, "operation": str(v.operation), **{name: getattr(v, name) for name in names}} for v in found],
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from stablemax.inputs.logits import Stream
+    from stablemax.render.forms import Page
     from stablemax.results import LossResult
 
 
@@ -28,7 +29,7 @@ def document(loss: LossOfInput) -> doc.Document:
     return ((doc.Values(headers, tuple(cells)),),)
 
 
-def lines(loss: LossOfInput) -> Iterator[str]:
+def lines(loss: LossOfInput, _: Page) -> Iterator[str]:
     """Give the numbers, one a line."""
     return (f"{row[-1]}\n" for row in _cells(loss)[1])
 

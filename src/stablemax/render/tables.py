@@ -97,7 +97,7 @@ def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_La
     room -= sum(c.width + _GAP for c in pinned)
     table: list[_Laid] = []
     for column in columns:
-        if column in pinned:
+        if column.column.is_pinned:
             continue
         full = sum(c.width + _GAP for c in (*table, column)) > room
         if table and (full or column.column.group != table[0].column.group):

@@ -45,10 +45,10 @@ def _table(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     yield written(kind.document(result, **page.options), surface(page.color, to_file=page.to_file))
 
 
-def _plain(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+def _plain(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     from stablemax.render.data import tab_separated
 
-    return iter(kind.lines(result)) if kind.has(Form.LINES) else tab_separated(kind.rows(result))
+    return iter(kind.lines(result, page)) if kind.has(Form.LINES) else tab_separated(kind.rows(result))
 
 
 def _json(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:

@@ -37,18 +37,18 @@ class OutcomeWords:
     """How an outcome is called and shown."""
 
     word: str
+    #: The word where there is little room
     short: str
-    """The word where there is little room."""
     glyph: str
     ascii_glyph: str
+    #: Colour and weight, of the 8 colours that every terminal has
     style: str
-    """Colour and weight, of the 8 colours that every terminal has."""
+    #: What a legend says of it
     sentence: str
-    """What a legend says of it."""
+    #: The end of "softmax/naive is ..."
     predicate: str
-    """The end of "softmax/naive is ..."."""
+    #: The end of "3% of the cells are ..."
     of_cells: str
-    """The end of "3% of the cells are ..."."""
 
 
 # The worse a failure, the stronger its colour: yellow, bold yellow, red, bold red.

@@ -75,12 +75,8 @@ def _python_function(function: Callable[..., Any]) -> FunctionType | None:
         held = [cell.cell_contents for cell in getattr(inner, "__closure__", None) or ()]
         inner = next((inspect.unwrap(h) for h in held if callable(h) and not _is_ours(h)), inner)
     inner = getattr(inner, "forward", None) or inner
-    owner: Any
-    for owner in (getattr(inner, "__func__", inner), type(inner).__call__):
-        if isinstance(getattr(owner, "__code__", None), CodeType):
-            python_function: FunctionType = owner
-            return python_function
-    return None
+    owners: tuple[Any, ...] = (getattr(inner, "__func__", inner), type(inner).__call__)
+    return next((owner for owner in owners if isinstance(getattr(owner, "__code__", None), CodeType)), None)
 
 
 def _is_ours(thing: Any) -> bool:

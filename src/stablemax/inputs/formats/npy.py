@@ -87,8 +87,7 @@ def read_header(stream: Readable, name: str) -> NpyHeader:
     version = (start[6], start[7])
     if version not in {(1, 0), (2, 0), (3, 0)}:
         raise StablemaxError(
-            f"{name}: .npy version {version[0]}.{version[1]} is unknown",
-            f"{_RESAVE} (versions 1.0 to 3.0 are read)",
+            f"{name}: .npy version {version[0]}.{version[1]} is unknown", f"{_RESAVE} (versions 1.0 to 3.0 are read)"
         )
     field = read_exactly(stream, 2 if version == (1, 0) else 4)
     if len(field) < (2 if version == (1, 0) else 4):
@@ -265,10 +264,5 @@ def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -
 
 
 FORMAT = FileFormat(
-    "npy",
-    "an array of numpy.save",
-    (".npy",),
-    open_npy,
-    begins=re.compile(re.escape(MAGIC)),
-    open_pipe=spool_npy,
+    "npy", "an array of numpy.save", (".npy",), open_npy, begins=re.compile(re.escape(MAGIC)), open_pipe=spool_npy
 )

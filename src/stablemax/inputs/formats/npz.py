@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
-from stablemax.inputs.foreign_text import brief, listed, size_of
+from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
 from stablemax.inputs.regular_file import CHUNK, length_of, reading
 
@@ -34,8 +34,8 @@ _RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
 class _Bounded:
     """A file that refuses large reads.
 
-    zipfile reads the whole central directory at once, of whatever size the archive claims. Bounding
-    the read itself holds for every way in which an archive can claim a size.
+    zipfile reads the whole central directory at once, of whatever size the archive claims. Bounding the read itself
+    holds for every way in which an archive can claim a size.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
@@ -45,8 +45,7 @@ class _Bounded:
     def read(self, size: int = -1, /) -> bytes:
         if size > READ_LIMIT:
             raise StablemaxError(
-                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read",
-                _RESAVE,
+                f"{self._name}: the table of contents claims {size_of(size)}; at most {READ_LIMIT:,} are read", _RESAVE
             )
         return self._stream.read(READ_LIMIT if size < 0 else size)
 
@@ -65,23 +64,11 @@ class _Bounded:
 
 @contextlib.contextmanager
 def _zip_errors(name: str) -> Iterator[None]:
-    import struct
-    import zipfile
-    import zlib
-
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        OverflowError,
-        OSError,
-    ) as error:
+    except (StablemaxError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib and struct raise a dozen of their own at a damaged archive
         raise StablemaxError(
             f"{name}: the archive is damaged ({brief(error, 160)})", "copy it again, or " + _RESAVE
         ) from None
@@ -90,8 +77,8 @@ def _zip_errors(name: str) -> Iterator[None]:
 def open_npz(file: OpenedFile) -> StoredArray:
     """Find one array of an .npz archive: the named one, or the only one.
 
-    A member stored without compression is left where it lies; another is decompressed into memory, or into a
-    temporary file where it is large.
+    A member stored without compression is left where it lies; another is decompressed into memory, or into a temporary
+    file where it is large.
 
     >>> import io, numpy as np
     >>> from stablemax.inputs.file_format import OpenedFile
@@ -111,7 +98,7 @@ def open_npz(file: OpenedFile) -> StoredArray:
     if size == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
-        info = _chosen(archive, file.member, name)
+        info = _chosen(archive, file)
         called = f"{name}:{brief(_plain(info.filename), 120)}"
         if info.flag_bits & 1:
             raise StablemaxError(f"{called}: is encrypted", _RESAVE)
@@ -132,27 +119,14 @@ def _plain(filename: str) -> str:
     return filename.removesuffix(".npy")
 
 
-def _chosen(archive: zipfile.ZipFile, member: str | None, name: str) -> zipfile.ZipInfo:
+def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
     arrays = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-    names = [_plain(info.filename) for info in arrays]
-    if member is None:
-        if len(arrays) == 1:
-            return arrays[0]
-        if not arrays:
-            raise StablemaxError(
-                f"{name}: holds no .npy arrays",
-                "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())",
-            )
-        raise StablemaxError(f"{name}: holds {len(arrays):,} arrays: {listed(names)}", "say which: FILE.npz:NAME")
-    found = [info for info in arrays if info.filename == member] or [
-        info for info, plain in zip(arrays, names, strict=True) if plain == member
-    ]
-    if len(found) == 1:
-        return found[0]
-    asked = brief(member, 120)
-    if found:
-        raise StablemaxError(f"{name}: holds {asked} {len(found)} times", _RESAVE)
-    raise StablemaxError(f"{name}: holds no array named {asked}", f"it holds: {listed(names) or 'nothing'}")
+    if not arrays:
+        raise StablemaxError(
+            f"{file.name}: holds no .npy arrays", "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())"
+        )
+    names = [info.filename for info in arrays]
+    return arrays[file.pick(names if file.member in names else [_plain(name) for name in names], FORMAT)]
 
 
 def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, name: str) -> StoredArray:

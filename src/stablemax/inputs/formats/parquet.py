@@ -13,6 +13,7 @@ from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_layout import label_place
+from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored_rows import Part
 from stablemax.workspace import Workspace
@@ -53,8 +54,8 @@ _INDEX = "__index_level_0__"
 def open_parquet(file: OpenedFile) -> StoredArray:
     """Read a Parquet file, batch by batch.
 
-    Every numeric column is a class; a file of one column of lists has a row of logits in each list. Numbers keep
-    their type where all columns have the same one, else they become float64; labels are float64.
+    Every numeric column is a class; a file of one column of lists has a row of logits in each list. Numbers keep their
+    type where all columns have the same one, else they become float64; labels are float64.
 
     >>> import io
     >>> from stablemax.inputs.file_format import OpenedFile
@@ -297,21 +298,13 @@ def _list_rows(array: Any, width: int | None, start: int, column: str, name: str
 
 def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> list[str]:
     """Note the first integer that float64 does not hold, where columns of several types become float64."""
-    if dtype.kind != "f" or numbers.dtype.kind not in "iu" or numbers.dtype.itemsize < 8:
+    inexact = inexact_in_float64(numbers) if dtype.kind == "f" else None
+    if inexact is None or not inexact.any():
         return []
-    # Python compares an integer with a float exactly; NumPy would round first.
-    large = np.flatnonzero((numbers > 2**53) | (numbers < -(2**53)))
-    row = next((int(at) for at in large if int(numbers[at]) != float(numbers[at])), None)
-    if row is None:
-        return []
+    row = int(np.argmax(inexact))
     return [f"column {brief(column, 120)}, row {start + row:,}: {int(numbers[row])} is not exact in float64"]
 
 
 FORMAT = FileFormat(
-    "parquet",
-    "a table of columns",
-    (".parquet", ".pq"),
-    open_parquet,
-    begins=re.compile(rb"PAR1"),
-    is_table=True,
+    "parquet", "a table of columns", (".parquet", ".pq"), open_parquet, begins=re.compile(rb"PAR1"), is_table=True
 )

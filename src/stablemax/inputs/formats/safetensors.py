@@ -12,7 +12,7 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
-from stablemax.inputs.foreign_text import brief, listed, size_of
+from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import literal, shape_in_header
 from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.stored import StoredArray
@@ -53,12 +53,14 @@ def open_safetensors(file: OpenedFile) -> StoredArray:
     >>> stored.shape, stored.dtype.name, stored.offset
     ((2,), 'float32', 62)
     """
-    stream, name, member = cast("BinaryIO", file.stream), file.name, file.member
+    stream, name = cast("BinaryIO", file.stream), file.name
     size = length_of(stream)
     begin, declared = _contents(stream, size, name)
     places = {tensor: _place(entry, tensor, name) for tensor, entry in declared.items()}
     _check_places(places, size - begin, name)
-    chosen = _chosen(list(declared), member, name)
+    if not declared:
+        raise StablemaxError(f"{name}: holds no tensors", _RESAVE)
+    chosen = list(declared)[file.pick(list(declared), FORMAT)]
     called = f"{name}:{brief(chosen, 120)}"
     dtype = _dtype(declared[chosen]["dtype"], called)
     shape = shape_in_header(declared[chosen]["shape"], dtype.itemsize, f"{called}: the shape", _RESAVE, list)
@@ -70,7 +72,7 @@ def open_safetensors(file: OpenedFile) -> StoredArray:
             f"but the file keeps {size_of(end - start)} for it",
             _RESAVE,
         )
-    called = name if member is None else called
+    called = name if file.member is None else called
     return StoredArray(shape, dtype, called, "safetensors", path=file.path, offset=begin + start)
 
 
@@ -106,10 +108,10 @@ def _contents(stream: BinaryIO, size: int, name: str) -> tuple[int, dict[str, di
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    declared = dict(pairs)
+    if len(declared) < len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return declared
 
 
 def _place(entry: object, tensor: str, name: str) -> tuple[int, int]:
@@ -139,22 +141,6 @@ def _check_places(places: dict[str, tuple[int, int]], size: int, name: str) -> N
         )
     if end < size or sum(end - start for start, end in places.values()) != size:
         raise StablemaxError(f"{name}: holds bytes that belong to no tensor", _RESAVE)
-
-
-def _chosen(names: list[str], member: str | None, name: str) -> str:
-    if member is None:
-        if len(names) == 1:
-            return names[0]
-        if not names:
-            raise StablemaxError(f"{name}: holds no tensors", _RESAVE)
-        raise StablemaxError(
-            f"{name}: holds {len(names):,} tensors: {listed(names)}", "say which: FILE.safetensors:NAME"
-        )
-    if member not in names:
-        raise StablemaxError(
-            f"{name}: holds no tensor named {brief(member, 120)}", f"it holds: {listed(names) or 'nothing'}"
-        )
-    return member
 
 
 def _dtype(declared: object, name: str) -> np.dtype[Any]:

@@ -15,6 +15,7 @@ from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.formats.table_lines import TO_NPY, text_blocks
 from stablemax.inputs.formats.table_numbers import converter, parse_block
 from stablemax.inputs.spooled import Spool
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,8 +126,8 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
         blocks = text_blocks(file.stream, name, notes)
         table, comments = _read(blocks, file.table, delimiter, (values, labels), notes)
         if comments:
-            called = "1 comment line" if comments == 1 else f"{comments:,} comment lines"
-            notes.append(f"{name}: {called} left out (beginning with '{brief(comment, 60)}')")
+            lines = counted(comments, "comment line")
+            notes.append(f"{name}: {lines} left out (beginning with '{brief(comment, 60)}')")
         if table.layout.index_guessed:
             header = table.layout.header
             title = f"'{header[0]}'" if header[0] else "without a name"
@@ -196,12 +197,12 @@ def _data_lines(
     numbers: Sequence[int] = range(block.first, block.first + len(lines))
     skipped = 0
     if comment and comment.encode() in body:
-        kept = [at for at, line in enumerate(lines) if not line.lstrip().startswith(comment)]
-        skipped = len(lines) - len(kept)
-        while kept and not lines[kept[-1]].strip(" "):
-            after = block.first + kept.pop()
-        lines = [lines[at] for at in kept]
-        numbers = [block.first + at for at in kept]
+        places = [at for at, line in enumerate(lines) if not line.lstrip().startswith(comment)]
+        skipped = len(lines) - len(places)
+        while places and not lines[places[-1]].strip(" "):
+            after = block.first + places.pop()
+        lines = [lines[at] for at in places]
+        numbers = [block.first + at for at in places]
     if lines and blank is None and (not all(lines) or b"\n " in body or body.startswith(b" ")):
         blank = next((number for line, number in zip(lines, numbers, strict=True) if not line.strip(" ")), None)
     if lines and blank is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief
+from stablemax.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +43,7 @@ _MEANT = tuple(
 def is_number(cell: str) -> bool:
     """Whether a cell is a number as this program reads them.
 
-    Plain decimal notation, `nan`, `inf` and `infinity` in any case: not what Python reads as well,
-    such as `1_000`.
+    Plain decimal notation, `nan`, `inf` and `infinity` in any case: not what Python reads as well, such as `1_000`.
 
     >>> [is_number(cell) for cell in ("1e-3", "-inf", "1_000", "0x10", "")]
     [True, True, False, False, False]
@@ -133,7 +133,7 @@ def parse_lines(
 def _refuse_ragged(
     place: str, line: str, cells: list[str], width: int, delimiter: str, *, has_header: bool
 ) -> NoReturn:
-    count = "1 cell" if len(cells) == 1 else f"{len(cells):,} cells"
+    count = counted(len(cells), "cell")
     hint = "give every row as many cells; write nan for a value that is not known"
     other = next((sign for sign in _OTHER_DELIMITERS if sign != delimiter and any(sign in c for c in cells)), None)
     if len(cells) == width + 1 and not cells[-1] and delimiter != " ":

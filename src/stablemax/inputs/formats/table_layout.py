@@ -60,25 +60,19 @@ def delimiter_named(word: str) -> str:
     Traceback (most recent call last):
     stablemax.errors.StablemaxError: --delimiter: 'ab' is not one character
     """
-    found = _WORDS.get(word.lower(), word)
-    if len(found) != 1:
+    character = _WORDS.get(word.lower(), word)
+    if len(character) != 1:
         raise StablemaxError(
             f"--delimiter: '{brief(word)}' is not one character",
             "type one character, or comma, semicolon, tab, pipe or space",
         )
-    if found.isalnum() or found in "+-.\"'_" or (not found.isprintable() and found != "\t"):
+    if character.isalnum() or character in "+-.\"'_" or (not character.isprintable() and character != "\t"):
         raise StablemaxError(f"--delimiter: '{brief(word)}' cannot separate numbers", "for instance: --delimiter ';'")
-    return found
+    return character
 
 
 def find_layout(
-    lines: Sequence[str],
-    numbers: Sequence[int],
-    options: TableOptions,
-    *,
-    plain: str,
-    name: str,
-    notes: list[str],
+    lines: Sequence[str], numbers: Sequence[int], options: TableOptions, *, plain: str, name: str, notes: list[str]
 ) -> TableLayout:
     """Find out how a table is laid out.
 
@@ -152,10 +146,7 @@ def _is_header(cells: Sequence[str]) -> bool:
     numeric = [cell for cell in cells if is_number(cell)]
     words = [cell for cell in cells if cell[:1].isalpha() or cell[:1] == "_"]
     named = any(not is_number(cell) and not is_missing_word(cell) for cell in words)
-    counted = numeric in (
-        [str(n) for n in range(len(numeric))],
-        [str(n) for n in range(1, len(numeric) + 1)],
-    )
+    counted = numeric in ([str(n) for n in range(len(numeric))], [str(n) for n in range(1, len(numeric) + 1)])
     # pandas names columns by their numbers where they have no names, and its index not at all.
     unnamed_index = not cells[0] and len(numeric) == len(cells) - 1 > 0
     return (named or unnamed_index) and counted
@@ -178,13 +169,11 @@ def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
         if int(asked) < width:
             return int(asked)
         raise StablemaxError(
-            f"{name}: --label-column {int(asked):,}: there are {width:,} columns",
-            f"columns are 0 to {width - 1:,}",
+            f"{name}: --label-column {int(asked):,}: there are {width:,} columns", f"columns are 0 to {width - 1:,}"
         )
     if asked.isascii() and asked.startswith("-") and asked[1:].isdigit():
         raise StablemaxError(
-            f"{name}: --label-column {brief(asked, 60)}: columns are counted from 0",
-            f"the last one is {width - 1:,}",
+            f"{name}: --label-column {brief(asked, 60)}: columns are counted from 0", f"the last one is {width - 1:,}"
         )
     hint = f"columns are named: {listed(names)}" if names else "there is no header; use its number, counted from 0"
     # A column of labels is among the first or the last; a hundred thousand names would take seconds.

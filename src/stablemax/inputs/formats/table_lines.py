@@ -71,8 +71,7 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[TextB
         whole, rest = text[:end], text[end:]
         if len(rest) > LINE_LIMIT:
             raise StablemaxError(
-                f"{name}: line {first + whole.count(10):,} is longer than {LINE_LIMIT:,} bytes",
-                TO_NPY,
+                f"{name}: line {first + whole.count(10):,} is longer than {LINE_LIMIT:,} bytes", TO_NPY
             )
         if whole:
             _check_text(whole, name, first)
@@ -84,9 +83,9 @@ def _pieces(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple[byt
     """Give the text in UTF-8, piece by piece, and with each whether it is the last."""
     piece = read_exactly(stream, BLOCK)
     encoding = "utf-8"
-    for mark, found, called in _BOMS:
+    for mark, codec, called in _BOMS:
         if piece.startswith(mark):
-            piece, encoding = piece[len(mark) :], found
+            piece, encoding = piece[len(mark) :], codec
             notes.append(f"{name}: {called} byte order mark taken off")
             break
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()

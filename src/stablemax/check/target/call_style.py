@@ -22,41 +22,39 @@ _OPTIONS = {"ignore_index": "ignore-index", "weight": "weights", "label_smoothin
 
 
 @dataclass(frozen=True)
-class Convention:
-    """How a function is called.
+class CallStyle:
+    """How a function is called."""
 
-    Parameters
-    ----------
-    axis : str
-        Name of the parameter that the class axis goes to; empty for none.
-    by_row : bool
-        True where it takes one row at a time.
-    options : tuple of str
-        Parameters of a loss that it has: ``ignore_index``, ``weight``, ``label_smoothing``.
-    """
-
+    #: Name of the parameter that the class axis goes to; empty for none.
     axis: str = ""
+    #: True where it takes one row at a time.
     by_row: bool = False
+    #: Parameters of a loss that it has: ``ignore_index``, ``weight``, ``label_smoothing``.
     options: tuple[str, ...] = ()
+    #: Why it is called one row at a time, where it is: what it does on several rows.
+    reason: str = ""
 
     @property
     def takes(self) -> frozenset[str]:
         """What it takes beyond logits and labels, from `hazards.NEEDS`."""
         return frozenset(_OPTIONS[name] for name in self.options if name != "label_smoothing")
 
-    def __call__(self, function: Callable[..., Any], x: Any, second: Any, **options: Any) -> Any:
+    def __call__(self, function: Callable[..., Any], logits: Any, second_argument: Any, **options: Any) -> Any:
         """Call a function on logits (N, K) and, where its operation has one, the second argument."""
         if self.axis:
             options[self.axis] = -1
-        if self.by_row:
-            rows = [_called(function, x[i], None if second is None else second[i], options) for i in range(len(x))]
-            if hasattr(rows[0], "detach"):
-                from stablemax.peers.torch_arrays import stacked
+        if not self.by_row:
+            return _called(function, logits, second_argument, options)
+        rows = [
+            _called(function, logits[i], None if second_argument is None else second_argument[i], options)
+            for i in range(len(logits))
+        ]
+        if hasattr(rows[0], "detach"):
+            from stablemax.peers.torch_arrays import stacked
 
-                # Through NumPy the gradient, and the trace, would be lost.
-                return stacked(rows)
-            return np.stack([as_array(row) for row in rows])
-        return _called(function, x, second, options)
+            # Through NumPy the gradient, and the trace, would be lost.
+            return stacked(rows)
+        return np.stack([as_array(row) for row in rows])
 
     @property
     def in_words(self) -> str:
@@ -65,49 +63,45 @@ class Convention:
         return f"f({'x[i]' if self.by_row else 'x'}{axis})"
 
 
-def _called(function: Callable[..., Any], x: Any, second: Any, options: dict[str, Any]) -> Any:
-    own, path = os.getpid(), list(sys.path)
+def _called(function: Callable[..., Any], logits: Any, second_argument: Any, options: dict[str, Any]) -> Any:
+    own_process, import_path = os.getpid(), list(sys.path)
     try:
-        return function(x, **options) if second is None else function(x, second, **options)
+        if second_argument is None:
+            return function(logits, **options)
+        return function(logits, second_argument, **options)
     finally:
         # Code that forks must not come back twice: the child would go on calling it, and so would its
         # children, until the machine stands still.
-        if os.getpid() != own:
+        if os.getpid() != own_process:
             os._exit(0)
-        # What is imported later must be found, whatever the code did.
-        sys.path[:] = path
+        # Later imports must succeed, whatever the code did to the path.
+        sys.path[:] = import_path
 
 
-def conventions(function: Callable[..., Any], operation: Operation) -> list[Convention]:
+def call_styles(function: Callable[..., Any], operation: Operation) -> list[CallStyle]:
     """List how a function might be called, the likeliest first.
 
     A parameter `axis` or `dim` is given -1: the default may be the whole array (scipy.special.softmax).
-    Where Python cannot show the signature (torch.softmax is C), each way is listed, to be tried. One row
+    Where Python cannot show the signature (torch.softmax is C), each style is listed, to be tried. One row
     at a time comes last: for a function that refuses several.
 
     Examples
     --------
     >>> from stablemax.operations import get_operation
-    >>> [c.in_words for c in conventions(lambda x, axis=0: x, get_operation("softmax"))]
+    >>> [style.in_words for style in call_styles(lambda x, axis=0: x, get_operation("softmax"))]
     ['f(x, axis=-1)', 'f(x[i])']
     """
     try:
         names = list(inspect.signature(function).parameters)
     except (ValueError, TypeError):
-        return [Convention("dim"), Convention("axis"), Convention()]
+        return [CallStyle("dim"), CallStyle("axis"), CallStyle()]
     options = tuple(name for name in _OPTIONS if name in names) if operation.needs_targets else ()
     axis = next((name for name in _AXIS_NAMES if name in names), "")
-    return [Convention(axis, options=options), Convention(by_row=True, options=options)]
+    return [CallStyle(axis, options=options), CallStyle(by_row=True, options=options)]
 
 
 def as_array(value: Any) -> Array:
-    """Take an output to NumPy: a tensor, a JAX array, a number, a list.
-
-    Raises
-    ------
-    TypeError
-        If it holds no real numbers.
-    """
+    """Take an output to NumPy: a tensor, a JAX array, a number, a list; raise TypeError where it is not real."""
     if hasattr(value, "detach"):
         from stablemax.peers.torch_arrays import to_numpy
 

@@ -17,7 +17,7 @@ FORMATS_OF = {"torch": _COMMON, "jax": ("float4_e2m1fn", "float8_e3m4", "float8_
 """The number formats in which a library has arrays; NumPy has all: with ml_dtypes, or emulated."""
 
 
-class NumpyArrays:
+class NumpyExchange:
     """NumPy code gets copies, so that a function that writes into its arguments does no harm."""
 
     def running(self) -> contextlib.AbstractContextManager[None]:
@@ -39,14 +39,8 @@ class NumpyArrays:
         raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
 
 
-def arrays_of(backend: str) -> Any:
-    """Return the way in and out of a library: `put`, `back`, `running` and `gradient`.
-
-    Parameters
-    ----------
-    backend : str
-        ``numpy``, ``torch`` or ``jax``; another library is imported only here.
-    """
+def exchange_with(backend: str) -> Any:
+    """Return `put`, `back`, `running` and `gradient` of ``numpy``, ``torch`` or ``jax``, imported only here."""
     if backend == "torch":
         from stablemax.peers.torch_arrays import TorchArrays
 
@@ -55,4 +49,4 @@ def arrays_of(backend: str) -> Any:
         from stablemax.peers.jax_arrays import JaxArrays
 
         return JaxArrays()
-    return NumpyArrays()
+    return NumpyExchange()

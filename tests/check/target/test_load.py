@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stablemax.check.target.load import is_code, load
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
-from stablemax.implementations.host import Host
-from stablemax.implementations.loading import is_code, load
-from stablemax.implementations.orders import Order
 
-from ..records import LOGSUMEXP, SOFTMAX
+from ...records import LOGSUMEXP, SOFTMAX
 
-WAYS = Path(__file__).parent / "callable_in_many_ways.py"
+WAYS = Path(__file__).parents[1] / "callable_in_many_ways.py"
 
 
 @pytest.fixture(autouse=True)
@@ -132,23 +132,24 @@ def test_code_is_told_from_the_ids_of_variants_and_built_ins() -> None:
 )
 def test_an_id_that_nobody_has_is_a_mistake(target: str, hint: str) -> None:
     with pytest.raises(StablemaxError) as caught:
-        Host(Order(target))
+        load_local(Target(target))
     assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
+    ("target", "message"),
     [
-        (Order(f"{WAYS}:with_axis"), "its name does not say what it computes"),
-        (Order("softmax/naive", LOGSUMEXP), "softmax/naive does not compute logsumexp"),
-        (Order(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
-        (Order(f"{WAYS}:softmax", LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
+        (Target(f"{WAYS}:with_axis"), "its name does not say what it computes"),
+        (Target("softmax/naive", LOGSUMEXP), "softmax/naive does not compute logsumexp"),
+        (Target("softmax/naive", backward=True), "--backward: autograd does not differentiate softmax/naive"),
+        (Target(f"{WAYS}:softmax", backward=True), "--backward needs a library with autograd"),
+        (Target(f"{WAYS}:softmax", LOGSUMEXP, backward=True), "the gradient of logsumexp is not judged"),
     ],
-    ids=lambda v: "" if isinstance(v, Order) else v,
+    ids=lambda v: "" if isinstance(v, Target) else v,
 )
-def test_an_order_that_makes_no_sense_is_a_mistake(order: Order, message: str) -> None:
+def test_a_target_that_makes_no_sense_is_a_mistake(target: Target, message: str) -> None:
     with pytest.raises(StablemaxError, match=message):
-        Host(order)
+        load_local(target)
 
 
 def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
@@ -156,9 +157,9 @@ def test_what_stands_at_hand_is_found_where_it_can_be_imported() -> None:
         return x
 
     module = load(f"{WAYS}:with_axis").function
-    order = Order("f", SOFTMAX)
-    assert (Host(order, np.exp).described.place, Host(order, np.exp).described.expression) == ("numpy", "exp")
-    assert Host(order, module).described.expression == "with_axis"
-    assert Host(order, local).described.place == ""
-    assert Host(order, local).described.expression == "local"
-    assert Host(order, lambda x: x).described.expression == "function"
+    target = Target("f", SOFTMAX)
+    assert (load_local(target, np.exp).info.module, load_local(target, np.exp).info.expression) == ("numpy", "exp")
+    assert load_local(target, module).info.expression == "with_axis"
+    assert load_local(target, local).info.module == ""
+    assert load_local(target, local).info.expression == "local"
+    assert load_local(target, lambda x: x).info.expression == "function"

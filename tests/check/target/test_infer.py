@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stablemax.implementations.naming import backend_of, operation_in
-from stablemax.operations import all_operations
+from stablemax.check.target.infer import backend_of, gradient_of, operation_in
+from stablemax.errors import StablemaxError
 
-from ..records import CROSS_ENTROPY, LOGSUMEXP, SOFTMAX
+from ...records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -48,7 +48,11 @@ def test_the_operation_is_read_off_the_name(name: str, operation: str | None) ->
 
 
 def test_only_softmax_and_the_loss_have_a_gradient_that_is_judged() -> None:
-    assert [o for o in all_operations() if o.gradient] == [SOFTMAX, CROSS_ENTROPY]
+    assert gradient_of(SOFTMAX) is gradient_of(SOFTMAX_VJP) is SOFTMAX_VJP
+    assert gradient_of(CROSS_ENTROPY) is CROSS_ENTROPY_GRAD
+    for operation in (LOG_SOFTMAX, LOGSUMEXP):
+        with pytest.raises(StablemaxError, match=f"the gradient of {operation} is not judged"):
+            gradient_of(operation)
 
 
 def test_code_that_names_no_library_works_on_numpy_arrays() -> None:
@@ -103,7 +107,7 @@ def test_a_file_that_imports_both_libraries_is_taken_for_what_the_function_names
 
 def test_finding_out_loads_no_library() -> None:
     code = (
-        "import sys; from stablemax.implementations.naming import backend_of, operation_in; "
+        "import sys; from stablemax.check.target.infer import backend_of, operation_in; "
         "backend_of(lambda x: x); operation_in('softmax'); print(sorted({'torch', 'jax', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())

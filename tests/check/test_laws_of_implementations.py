@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.asking import Asker
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order
-from stablemax.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
-from stablemax.operations import all_operations
+from stablemax.check.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
+from stablemax.check.trials import Trials
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.operations import all_operations, get_operation
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import Contract
 
-from .records import CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX
+from ..exactly import USUAL
+from ..records import CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -27,7 +28,7 @@ GRADIENT = CROSS_ENTROPY_GRAD
 
 def broken(function: Any, operation: Operation = SOFTMAX, fmt: Any = FLOAT64, **contract: Any) -> dict[str, str]:
     terms = {"max_ulp": None, "allow": (), "only": (), "formats": (fmt.name,), **contract}
-    verdicts = check_laws(Asker(Host(Order("f", operation, "numpy"), function), Contract(**terms)), fmt)
+    verdicts = check_laws(Trials(load_local(Target("f", operation, "numpy"), function), Contract(**terms)), fmt)
     assert [v.law for v in verdicts if v.failed] == [
         v.law for v in verdicts if v.detail and v.law not in terms["allow"]
     ]
@@ -114,8 +115,8 @@ def test_a_gradient_that_is_not_divided_by_the_rows_depends_on_them() -> None:
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_our_widest_variants_obey_every_law_in_every_format(operation: Operation, fmt: Any) -> None:
-    asker = Asker(Host(Order(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
-    assert [v for v in check_laws(asker, fmt) if v.detail] == []
+    trials = Trials(load_local(Target(f"{operation}/wide")), Contract(None, (), (), (fmt.name,)))
+    assert [v for v in check_laws(trials, fmt) if v.detail] == []
 
 
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
@@ -140,6 +141,67 @@ def test_a_logsumexp_moves_with_its_logits() -> None:
     assert set(broken(unmoved, LOGSUMEXP)) == {"shift-invariance"}
 
 
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x: Any) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def loss_of_cells(x: Any, t: Any) -> Any:
+    return t * softplus(-x) + (1 - t) * softplus(x)
+
+
+def gradient_of_cells(x: Any, t: Any) -> Any:
+    return (sigmoid(x) - t) / x.size
+
+
+def divergence(x: Any, y: Any) -> Any:
+    p, q = right(x), right(y)
+    return (p * np.log(p / q)).sum(axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("sigmoid", sigmoid),
+        ("log_sigmoid", lambda x: -softplus(-x)),
+        ("softplus", softplus),
+        ("binary_cross_entropy", loss_of_cells),
+        ("binary_cross_entropy", lambda x, t: loss_of_cells(x, t).mean()),
+        ("binary_cross_entropy_grad", gradient_of_cells),
+        ("entropy", lambda x: -(right(x) * np.log(right(x))).sum(axis=-1)),
+        ("kl_divergence", divergence),
+    ],
+)
+def test_a_plain_formula_keeps_the_laws_of_its_operation(name: str, function: Any) -> None:
+    assert broken(function, get_operation(name)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "laws"),
+    [
+        # A sigmoid of the logits minus their mean is that of a row, not of a cell.
+        ("sigmoid", lambda x: sigmoid(x - x.mean(axis=-1, keepdims=True)), {"cells-independent"}),
+        ("sigmoid", lambda x: sigmoid(x) * 0.75, {"complement-at-minus-x"}),
+        ("softplus", lambda x: 2 * softplus(x), {"differs-by-x-at-minus-x"}),
+        ("log_sigmoid", lambda x: -2 * softplus(-x), {"differs-by-x-at-minus-x"}),
+        ("binary_cross_entropy", lambda x, t: t * softplus(-x) + 2 * (1 - t) * softplus(x), {"same-at-minus-x"}),
+        ("binary_cross_entropy_grad", lambda x, t: gradient_of_cells(x, 0.5 * t), {"opposite-at-minus-x"}),
+        (
+            "binary_cross_entropy_grad",
+            lambda x, t: (sigmoid(x) - t) / x.size**2,
+            {"rows-independent", "cells-independent"} & set(get_operation("binary_cross_entropy_grad").laws),
+        ),
+        ("kl_divergence", lambda x, y: divergence(x, y) + 0.25, {"zero-of-equal-rows"}),
+        ("entropy", lambda x: -(right(x) * np.log(right(x))).sum(axis=-1) * x.max(axis=-1), {"shift-invariance"}),
+    ],
+)
+def test_a_law_of_a_new_operation_is_broken_by_what_breaks_it(name: str, function: Any, laws: set[str]) -> None:
+    assert set(broken(function, get_operation(name))) == laws
+
+
 def test_what_breaks_a_law_is_shown_with_its_numbers() -> None:
     assert broken(sums_to_2)["rows-sum-to-1"] == "the probabilities of row 0 sum to 2"
     assert broken(writes)["input-unchanged"] == "the function writes into its arguments"
@@ -158,7 +220,7 @@ def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
     assert all(detail.startswith("raised ValueError: no") for detail in found.values())
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_easy_input_and_its_shift_are_exact_in_every_format(fmt: Any) -> None:
     case = easy_case()
     shifted = case.logits + 4.0

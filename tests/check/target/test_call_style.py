@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.implementations.calling import Convention, as_array
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Answer, Order, Question
+from stablemax.check.target.call_style import CallStyle, as_array
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Call, LoadedTarget, Result, Target
 
-from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
-from . import callable_in_many_ways as ways
+from ...records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from .. import callable_in_many_ways as ways
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -22,12 +22,12 @@ LABELS = np.array([2, 0])
 P = np.exp(X) / np.exp(X).sum(axis=-1, keepdims=True)
 
 
-def host(function: Any, operation: Operation = SOFTMAX, backend: str = "numpy") -> Host:
-    return Host(Order("f", operation, backend), function)
+def loaded(function: Any, operation: Operation = SOFTMAX, backend: str = "numpy") -> LoadedTarget:
+    return load_local(Target("f", operation, backend), function)
 
 
-def answer(function: Any, question: Question | None = None, **kind: Any) -> Answer:
-    return host(function, **kind).call(question or Question(X))
+def answer(function: Any, question: Call | None = None, **kind: Any) -> Result:
+    return loaded(function, **kind).call(question or Call(X))
 
 
 @pytest.mark.parametrize(
@@ -43,31 +43,27 @@ def answer(function: Any, question: Question | None = None, **kind: Any) -> Answ
     ],
 )
 def test_the_way_to_call_it_is_found_out(function: Any, words: str) -> None:
-    made = host(function)
-    output = made.call(Question(X)).output
-    assert output is not None
-    assert np.abs(output - P).max() <= 2.0**-23
-    assert made.way()[0].in_words == words
+    result = loaded(function).call(Call(X))
+    assert result.output is not None
+    assert np.abs(result.output - P).max() <= 2.0**-23
+    assert result.style.in_words == words
 
 
 def test_one_row_at_a_time_is_for_what_refuses_several_and_says_why() -> None:
-    made = host(ways.of_one_row)
-    made.call(Question(X))
-    way, why = made.way()
-    assert way.by_row
-    assert why.startswith("raised ValueError: ")
-    assert "callable_in_many_ways.py:" in why
+    style = loaded(ways.of_one_row).call(Call(X)).style
+    assert style.by_row
+    assert style.reason.startswith("raised ValueError: ")
+    assert "callable_in_many_ways.py:" in style.reason
 
 
 def test_a_function_that_takes_several_rows_and_mixes_them_is_not_called_row_by_row() -> None:
     def over_axis_0(x: Any) -> Any:
         return np.log(np.exp(x).sum(axis=0))
 
-    made = host(over_axis_0, operation=LOGSUMEXP)
-    output = made.call(Question(X)).output
-    assert output is not None
-    assert output.shape == (3,)
-    assert not made.way()[0].by_row
+    result = answer(over_axis_0, operation=LOGSUMEXP)
+    assert result.output is not None
+    assert result.output.shape == (3,)
+    assert not result.style.by_row
 
 
 def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_makes_of_them() -> None:
@@ -75,28 +71,26 @@ def test_a_loss_of_one_row_is_told_from_one_of_several_by_the_matrix_that_it_mak
         return np.log(np.exp(x).sum()) - x[label]
 
     x = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
-    made = host(loss, operation=CROSS_ENTROPY)
-    output = made.call(Question(x, np.array([0, 1]))).output
-    assert output is not None
-    assert output.shape == (2,)
-    assert np.abs(output - np.log(2.0)).max() <= 2.0**-22
-    assert made.way()[0].by_row
+    result = answer(loss, Call(x, np.array([0, 1])), operation=CROSS_ENTROPY)
+    assert result.output is not None
+    assert result.output.shape == (2,)
+    assert np.abs(result.output - np.log(2.0)).max() <= 2.0**-22
+    assert result.style.by_row
 
 
 def test_a_builtin_that_shows_no_signature_is_tried_with_dim_and_with_axis() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    made = host(torch.softmax, backend="torch")
-    output = made.call(Question(X)).output
-    assert output is not None
-    assert np.abs(output - P).max() <= 2.0**-23
-    assert made.way()[0].in_words == "f(x, dim=-1)"
+    result = answer(torch.softmax, backend="torch")
+    assert result.output is not None
+    assert np.abs(result.output - P).max() <= 2.0**-23
+    assert result.style.in_words == "f(x, dim=-1)"
 
 
 def test_the_options_of_a_loss_are_read_off_its_signature() -> None:
-    assert host(ways.weighted_loss, CROSS_ENTROPY).described.takes == {"weights"}
-    assert host(ways.ignoring_loss, CROSS_ENTROPY).described.takes == {"ignore-index"}
-    assert host(ways.mean_loss, CROSS_ENTROPY).described.takes == frozenset()
-    assert host(ways.weighted_loss, SOFTMAX).described.takes == frozenset()
+    assert loaded(ways.weighted_loss, CROSS_ENTROPY).info.takes == {"weights"}
+    assert loaded(ways.ignoring_loss, CROSS_ENTROPY).info.takes == {"ignore-index"}
+    assert loaded(ways.mean_loss, CROSS_ENTROPY).info.takes == frozenset()
+    assert loaded(ways.weighted_loss, SOFTMAX).info.takes == frozenset()
 
 
 def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_targets_for_the_others() -> None:
@@ -110,11 +104,11 @@ def test_options_are_passed_to_those_that_have_them_and_smoothing_becomes_soft_t
         seen.update(y=y)
         return 0.0
 
-    question = Question(X, LABELS, {"weight": np.ones(3), "ignore_index": -100, "label_smoothing": 0.25})
-    host(torchlike, CROSS_ENTROPY).call(question)
+    question = Call(X, LABELS, {"weight": np.ones(3), "ignore_index": -100, "label_smoothing": 0.25})
+    loaded(torchlike, CROSS_ENTROPY).call(question)
     assert (seen["weight"].tolist(), seen["ignore_index"], seen["label_smoothing"]) == ([1, 1, 1], -100, 0.25)
     assert seen["y"].tolist() == LABELS.tolist()
-    host(plain, CROSS_ENTROPY).call(Question(X, LABELS, {"label_smoothing": 0.75}))
+    loaded(plain, CROSS_ENTROPY).call(Call(X, LABELS, {"label_smoothing": 0.75}))
     assert seen["y"].tolist() == [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]]
 
 
@@ -165,7 +159,7 @@ def test_an_exception_becomes_a_sentence_with_the_last_line_of_the_functions_own
         return np.stack([])
 
     line = deep.__code__.co_firstlineno + 1
-    assert answer(deep).trouble == f"raised ValueError: need at least one array to stack at test_calling.py:{line}"
+    assert answer(deep).trouble == f"raised ValueError: need at least one array to stack at test_call_style.py:{line}"
 
 
 def test_an_exception_of_many_lines_is_told_by_its_first_and_a_long_one_is_cut() -> None:
@@ -197,8 +191,8 @@ def test_the_caller_keeps_its_arrays_and_learns_that_they_were_written_into() ->
         return np.array([0.0, 0.0], np.float32)
 
     x, labels = X.copy(), LABELS.copy()
-    assert answer(into_logits, Question(x)).changed_input
-    assert answer(into_labels, Question(x, labels), operation=CROSS_ENTROPY).changed_input
+    assert answer(into_logits, Call(x)).changed_input
+    assert answer(into_labels, Call(x, labels), operation=CROSS_ENTROPY).changed_input
     assert x.tobytes() == X.tobytes()
     assert labels.tolist() == LABELS.tolist()
     assert not answer(lambda x: x).changed_input
@@ -230,24 +224,24 @@ def test_a_device_is_for_the_other_libraries() -> None:
     from stablemax.errors import StablemaxError
 
     with pytest.raises(StablemaxError, match="--device is for torch and jax"):
-        Host(Order("f", SOFTMAX, "numpy", "cpu"), ways.softmax).call(Question(X))
+        load_local(Target("f", SOFTMAX, "numpy", "cpu"), ways.softmax).call(Call(X))
 
 
 def test_autograd_gives_the_gradient_of_a_loss_and_of_a_softmax() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    loss = Host(Order("loss", backend="torch", backward=True), torch.nn.functional.cross_entropy)
-    assert loss.described.operation is CROSS_ENTROPY_GRAD
-    gradient = loss.call(Question(X, LABELS)).output
+    loss = load_local(Target("loss", backend="torch", backward=True), torch.nn.functional.cross_entropy)
+    assert loss.info.operation is CROSS_ENTROPY_GRAD
+    gradient = loss.call(Call(X, LABELS)).output
     assert gradient is not None
     assert np.abs(gradient - (P - np.eye(3)[LABELS]) / 2).max() <= 2.0**-23
-    vjp = Host(Order("softmax", backend="torch", backward=True), torch.softmax)
+    vjp = load_local(Target("softmax", backend="torch", backward=True), torch.softmax)
     g = np.array([[1.0, 2.0, 4.0]] * 2, np.float32)
-    assert vjp.described.operation is SOFTMAX_VJP
-    output = vjp.call(Question(X, g)).output
+    assert vjp.info.operation is SOFTMAX_VJP
+    output = vjp.call(Call(X, g)).output
     assert output is not None
     assert np.abs(output - P * (g - (P * g).sum(axis=-1, keepdims=True))).max() <= 2.0**-21
 
 
 def test_a_convention_says_what_it_does() -> None:
-    assert Convention("dim").in_words == "f(x, dim=-1)"
-    assert Convention(by_row=True).in_words == "f(x[i])"
+    assert CallStyle("dim").in_words == "f(x, dim=-1)"
+    assert CallStyle(by_row=True).in_words == "f(x[i])"

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stablemax.check import CheckOptions, check, check_function
+from stablemax.check.target.messages import Target
 from stablemax.formats import get_format
-from stablemax.implementations.orders import Order
 from stablemax.results import CheckReport, Standing
 
-from .records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX
+from ..records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = "samples"
-WAYS = "tests/implementations/callable_in_many_ways.py"
+WAYS = "tests/check/callable_in_many_ways.py"
 
 
 @dataclass(frozen=True)
-class Target:
+class FailingTarget:
     """A target that fails, and how it is asked for."""
 
     name: str
@@ -47,33 +47,33 @@ class Target:
 
 
 TARGETS = (
-    Target(f"{SAMPLES}/numpy_softmax.py:unstable"),
-    Target(f"{SAMPLES}/numpy_softmax.py:wrong"),
-    Target(f"{SAMPLES}/numpy_softmax.py:unstable", format="bfloat16"),
-    Target(f"{SAMPLES}/numpy_loss.py:unstable_loss"),
-    Target(f"{SAMPLES}/numpy_loss.py:wrong_loss", format="float64"),
-    Target(f"{SAMPLES}/numpy_loss.py:loss_backward"),
-    Target(f"{WAYS}:NaiveSoftmax", SOFTMAX),
-    Target(f"{WAYS}:naive_of_one_row", SOFTMAX),
-    Target(f"{WAYS}:with_axis", SOFTMAX, max_ulp=0.0),
-    Target(f"{WAYS}:with_axis", SOFTMAX, max_ulp=0.5, allow=("lost", "dtype-kept")),
-    Target(f"{WAYS}:weightless_loss", CROSS_ENTROPY, only=("weights-*",), search=False),
-    Target(f"{WAYS}:softmax", LOG_SOFTMAX, only=("many-equal-classes",), search=False),
-    Target("numpy:exp", SOFTMAX),
-    Target("softmax/naive"),
-    Target("cross_entropy/epsilon", format="float16"),
-    Target("softmax_vjp/closed-form"),
-    Target("torch.nn:CrossEntropyLoss", needs="torch"),
-    Target("torch:logsumexp", needs="torch", format="bfloat16"),
-    Target("torch/log_softmax", needs="torch"),
-    Target("torch.nn.functional:cross_entropy", needs="torch", backward=True),
-    Target("torch:softmax", needs="torch", backward=True),
-    Target("jax.nn:log_softmax", needs="jax", only=("nearly-certain",), search=False),
+    FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable"),
+    FailingTarget(f"{SAMPLES}/numpy_softmax.py:wrong"),
+    FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable", format="bfloat16"),
+    FailingTarget(f"{SAMPLES}/numpy_loss.py:unstable_loss"),
+    FailingTarget(f"{SAMPLES}/numpy_loss.py:wrong_loss", format="float64"),
+    FailingTarget(f"{SAMPLES}/numpy_loss.py:loss_backward"),
+    FailingTarget(f"{WAYS}:NaiveSoftmax", SOFTMAX),
+    FailingTarget(f"{WAYS}:naive_of_one_row", SOFTMAX),
+    FailingTarget(f"{WAYS}:with_axis", SOFTMAX, max_ulp=0.0),
+    FailingTarget(f"{WAYS}:with_axis", SOFTMAX, max_ulp=0.5, allow=("lost", "dtype-kept")),
+    FailingTarget(f"{WAYS}:weightless_loss", CROSS_ENTROPY, only=("weights-*",), search=False),
+    FailingTarget(f"{WAYS}:softmax", LOG_SOFTMAX, only=("many-equal-classes",), search=False),
+    FailingTarget("numpy:exp", SOFTMAX),
+    FailingTarget("softmax/naive"),
+    FailingTarget("cross_entropy/epsilon", format="float16"),
+    FailingTarget("softmax_vjp/closed-form"),
+    FailingTarget("torch.nn:CrossEntropyLoss", needs="torch"),
+    FailingTarget("torch:logsumexp", needs="torch", format="bfloat16"),
+    FailingTarget("torch/log_softmax", needs="torch"),
+    FailingTarget("torch.nn.functional:cross_entropy", needs="torch", backward=True),
+    FailingTarget("torch:softmax", needs="torch", backward=True),
+    FailingTarget("jax.nn:log_softmax", needs="jax", only=("nearly-certain",), search=False),
 )  # fmt: skip
 INSTALLED = [t for t in TARGETS if find_spec(t.needs)]
 
 
-def report_on(target: Target) -> CheckReport:
+def report_on(target: FailingTarget) -> CheckReport:
     options = CheckOptions(
         (get_format(target.format),),
         max_ulp=target.max_ulp,
@@ -82,7 +82,7 @@ def report_on(target: Target) -> CheckReport:
         takes=target.takes,
         search=target.search,
     )
-    return check_function(None, Order(target.name, target.operation, backward=target.backward), options)
+    return check_function(None, Target(target.name, target.operation, backward=target.backward), options)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_each_generated_test_fails_by_its_assertion_and_nothing_else(
 def test_a_generated_test_passes_once_the_code_is_mended(tmp_path: Path) -> None:
     model = tmp_path / "model.py"
     model.write_text("import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)\n")
-    report = check(Order(f"{model}:softmax"), CheckOptions((get_format("float32"),), only=("large-logits",)))
+    report = check(Target(f"{model}:softmax"), CheckOptions((get_format("float32"),), only=("large-logits",)))
     assert report.standing is Standing.UNSTABLE
     assert report.counterexample is not None
     test = tmp_path / "test_model.py"
@@ -203,7 +203,7 @@ def test_the_contract_goes_into_the_test_where_it_is_not_the_usual_one(reports: 
 
 def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
     report = check(
-        Order(f"{ROOT / WAYS}:softmax", LOG_SOFTMAX),
+        Target(f"{ROOT / WAYS}:softmax", LOG_SOFTMAX),
         CheckOptions((get_format("float32"),), only=("many-equal-classes",), search=False),
     )
     assert report.counterexample is not None
@@ -212,7 +212,7 @@ def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
 
 def test_an_input_too_large_to_spell_out_is_left_out_and_said_by_its_hazard() -> None:
     report = check(
-        Order(f"{ROOT / WAYS}:softmax", SOFTMAX),
+        Target(f"{ROOT / WAYS}:softmax", SOFTMAX),
         CheckOptions((get_format("float32"),), max_ulp=0.0, only=("normals-at-offset",), search=False),
     )
     assert report.standing is not Standing.GOOD

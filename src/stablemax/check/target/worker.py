@@ -1,7 +1,7 @@
 """The process that somebody's code runs in: it may hang, print, exit or crash without taking us along.
 
-Requests and answers are pickles on the descriptors that were standard input and output; what the code
-itself prints goes to a file, whose end travels with the answer.
+Requests and replies are pickles on the descriptors that were standard input and output; what the code
+itself prints goes to a file, whose end travels with the reply.
 """
 
 from __future__ import annotations
@@ -12,47 +12,45 @@ import os
 import pickle
 import sys
 import tempfile
-from dataclasses import replace
 from typing import IO, Any
 
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import LoadedTarget, Reply, Target
 from stablemax.errors import StablemaxError
 
 PRINTED_LIMIT = 2000
 
 
 def main() -> None:
-    """Serve requests until the other end closes."""
-    requests, answers, printed = _take_streams()
+    """Load the target that the first message names, and answer requests until the other end closes."""
+    requests, replies, printed = _take_streams()
     own = os.getpid()
-    host: Any = None
+    loaded: LoadedTarget | None = None
     while True:
         try:
-            name, arguments, named = pickle.load(requests)  # noqa: S301 - from our own parent process
+            message: Any = pickle.load(requests)  # noqa: S301 - from our own parent process
         except EOFError:
             return
         try:
-            if name == "load":
-                from stablemax.implementations.host import Host
-
-                host = Host(*arguments)
-                result: Any = host.described
+            if isinstance(message, Target):
+                loaded = load_local(message)
+                reply = Reply(loaded.info)
             else:
-                result = _with_prints(getattr(host, name)(*arguments, **named), printed)
-            answer = ("done", result)
+                reply = Reply(message.answered_by(loaded), _printed_since_the_last_reply(printed))
         except StablemaxError as error:
-            answer = ("refused", (error.message, error.hint))
-        except Exception as error:  # a bug of ours is told by the parent
-            answer = ("failed", f"{type(error).__name__}: {error}")
+            reply = Reply(error=error)
+        except Exception as error:  # this program is to blame, not the code
+            reply = Reply(error=RuntimeError(f"{type(error).__name__}: {error}"))
         if os.getpid() != own:  # the code has forked: the child would answer everything once more
             os._exit(0)
-        pickle.dump(answer, answers)
-        answers.flush()
+        pickle.dump(reply, replies)
+        replies.flush()
 
 
 def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
     """Keep the real standard streams for the parent, and give the code others."""
     requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     printed = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -61,11 +59,10 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
     # Otherwise what is printed to standard error would come before what was printed earlier.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    return requests, answers, printed
+    return requests, replies, printed
 
 
-def _with_prints(result: Any, printed: IO[bytes]) -> Any:
-    """Hand over what was printed since the last answer, with the first of the answers."""
+def _printed_since_the_last_reply(printed: IO[bytes]) -> str:
     for stream in (sys.stdout, sys.stderr):
         # The code may have closed them, or put anything in their place.
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -74,9 +71,7 @@ def _with_prints(result: Any, printed: IO[bytes]) -> Any:
     text = printed.read(PRINTED_LIMIT).decode("utf-8", "replace")
     printed.seek(0)
     printed.truncate()
-    if text and isinstance(result, list) and result:
-        return [replace(result[0], printed=text), *result[1:]]
-    return replace(result, printed=text) if text and hasattr(result, "printed") else result
+    return text
 
 
 if __name__ == "__main__":

@@ -8,29 +8,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.asking import Asker
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
-from stablemax.implementations.host import Host
-from stablemax.implementations.orders import Order
+from stablemax.check.search import levels, shrunk, smallest_failure
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import Target
+from stablemax.check.trials import Trials
+from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.inputs.hazards import HAZARDS, HazardCase
 from stablemax.operations import all_operations
 from stablemax.results import Contract, Outcome
-from stablemax.search import levels, shrunk, smallest_failure
 
-from .records import CROSS_ENTROPY, SOFTMAX
+from ..records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
+from ..exactly import USUAL
 
-def asker(target: Any, operation: Operation = SOFTMAX, **contract: Any) -> Asker:
+
+def trials_of(target: Any, operation: Operation = SOFTMAX, **contract: Any) -> Trials:
     terms = Contract(**{"max_ulp": None, "allow": (), "only": (), "formats": (), **contract})
     if isinstance(target, str):
-        return Asker(Host(Order(target)), terms)
-    return Asker(Host(Order("f", operation, "numpy"), target), terms)
+        return Trials(load_local(Target(target)), terms)
+    return Trials(load_local(Target("f", operation, "numpy"), target), terms)
 
 
-def found(asked: Asker, fmt: Format = FLOAT32, **chosen: Any) -> HazardCase:
+def found(asked: Trials, fmt: Format = FLOAT32, **chosen: Any) -> HazardCase:
     case = smallest_failure(asked, fmt, **chosen)
     assert case is not None
     assert asked.trial(case, fmt).failed
@@ -51,14 +53,14 @@ def found(asked: Asker, fmt: Format = FLOAT32, **chosen: Any) -> HazardCase:
 def test_known_weaknesses_are_found_at_their_smallest(
     target: str, wanted: Outcome | None, logits: list[list[float]], label: int
 ) -> None:
-    case = found(asker(target), wanted=wanted)
+    case = found(trials_of(target), wanted=wanted)
     assert (case.logits.tolist(), case.labels.tolist()) == (logits, [label])
 
 
 def test_the_threshold_of_each_format_is_within_reach() -> None:
     # exp overflows above 11.09 in float16 and above 709.78 in float64.
-    assert found(asker("softmax/naive"), FLOAT16).logits.tolist() == [[20.0]]
-    assert found(asker("softmax/naive"), FLOAT64).logits.tolist() == [[1000.0]]
+    assert found(trials_of("softmax/naive"), FLOAT16).logits.tolist() == [[20.0]]
+    assert found(trials_of("softmax/naive"), FLOAT64).logits.tolist() == [[1000.0]]
 
 
 def test_collapse_is_found_in_two_classes() -> None:
@@ -66,7 +68,7 @@ def test_collapse_is_found_in_two_classes() -> None:
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return -np.log((e / e.sum(axis=-1, keepdims=True))[np.arange(len(x)), labels])
 
-    case = found(asker(collapsing, CROSS_ENTROPY), wanted=Outcome.LOST)
+    case = found(trials_of(collapsing, CROSS_ENTROPY), wanted=Outcome.LOST)
     assert case.logits.tolist() == [[20.0, 0.0]]
     assert case.labels.tolist() == [0]
 
@@ -76,7 +78,7 @@ def test_rows_that_are_mixed_are_found_as_two_rows_of_zeros() -> None:
         e = np.exp(x - x.max())
         return e / e.sum()
 
-    case = found(asker(over_everything))
+    case = found(trials_of(over_everything))
     assert case.logits.tolist() == [[0.0], [0.0]]
 
 
@@ -86,7 +88,7 @@ def test_a_mask_is_found_where_nothing_else_fails() -> None:
         e = np.exp(d - d.max(axis=-1, keepdims=True)) + 0.0 * d
         return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
 
-    assert found(asker(adding_a_mask_of_its_own), wanted=Outcome.NAN).logits.tolist() == [[0.0, -np.inf]]
+    assert found(trials_of(adding_a_mask_of_its_own), wanted=Outcome.NAN).logits.tolist() == [[0.0, -np.inf]]
 
 
 def test_a_failure_that_takes_many_classes_is_found_with_as_few_as_were_tried() -> None:
@@ -96,7 +98,7 @@ def test_a_failure_that_takes_many_classes_is_found_with_as_few_as_were_tried() 
         p = (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
         return p if x.shape[1] < 3 else p[:, ::-1]
 
-    assert found(asker(failing_from_three)).logits.shape == (1, 3)
+    assert found(trials_of(failing_from_three)).logits.shape == (1, 3)
 
 
 def test_what_raises_is_found_as_surely_as_what_is_wrong() -> None:
@@ -105,7 +107,7 @@ def test_what_raises_is_found_as_surely_as_what_is_wrong() -> None:
             raise ValueError("too large")
         return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
-    asked = asker(raising)
+    asked = trials_of(raising)
     case = found(asked)
     assert case.logits.tolist() == [[100.0]]
     assert asked.trial(case, FLOAT32).trouble.startswith("raised ValueError: too large")
@@ -113,7 +115,7 @@ def test_what_raises_is_found_as_surely_as_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_nothing_is_found_that_breaks_our_widest_variants(operation: Operation) -> None:
-    assert smallest_failure(asker(f"{operation}/wide"), FLOAT16) is None
+    assert smallest_failure(trials_of(f"{operation}/wide"), FLOAT16) is None
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -124,7 +126,7 @@ def test_the_same_seed_finds_the_same_input(seed: int) -> None:
         p = (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
         return p * np.where((x.shape[1] > 2) & (x[:, :1] == 2.0), 2, 1).astype(x.dtype)
 
-    first, again = (found(asker(failing_somewhere), seed=seed) for _ in range(2))
+    first, again = (found(trials_of(failing_somewhere), seed=seed) for _ in range(2))
     assert first.logits.tolist() == again.logits.tolist()
     assert first.logits[0, 0] == 2.0
 
@@ -139,13 +141,13 @@ def test_a_code_that_answers_for_many_rows_is_asked_seldom() -> None:
         e = np.exp(d - d.max(axis=-1, keepdims=True))
         return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
 
-    assert smallest_failure(asker(counting), FLOAT32) is None
+    assert smallest_failure(trials_of(counting), FLOAT32) is None
     assert calls < 100
 
 
 @pytest.mark.parametrize("name", ["ramp-across-exp-range", "normals-at-offset", "rising-ramp", "masked-tiles"])
 def test_shrinking_keeps_the_failure_and_makes_the_input_smaller(name: str) -> None:
-    asked = asker("softmax/naive", max_ulp=0.0)
+    asked = trials_of("softmax/naive", max_ulp=0.0)
     case = HAZARDS[name].case(FLOAT32)
     small = shrunk(asked, case, FLOAT32)
     assert asked.trial(small, FLOAT32).failed
@@ -154,17 +156,17 @@ def test_shrinking_keeps_the_failure_and_makes_the_input_smaller(name: str) -> N
 
 def test_shrinking_stops_where_nothing_smaller_fails() -> None:
     case = HazardCase(np.array([[100.0]]), np.array([0]), np.array([[1.0]]))
-    assert shrunk(asker("softmax/naive"), case, FLOAT32).logits.tolist() == [[100.0]]
+    assert shrunk(trials_of("softmax/naive"), case, FLOAT32).logits.tolist() == [[100.0]]
 
 
 def test_shrinking_counts_the_classes_that_are_left() -> None:
     case = replace(HAZARDS["ramp-across-exp-range"].case(FLOAT32), labels=np.array([31]))
-    small = shrunk(asker("cross_entropy/naive"), case, FLOAT32)
+    small = shrunk(trials_of("cross_entropy/naive"), case, FLOAT32)
     assert 0 <= small.labels[0] < small.logits.shape[1] < 32
-    assert asker("cross_entropy/naive").trial(small, FLOAT32).failed
+    assert trials_of("cross_entropy/naive").trial(small, FLOAT32).failed
 
 
-@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("fmt", USUAL.values(), ids=lambda f: f.name)
 def test_the_levels_are_numbers_of_the_format_on_both_sides_of_0_and_beyond_its_thresholds(fmt: Format) -> None:
     values = levels(fmt)
     assert values == sorted(set(values))

@@ -1,4 +1,4 @@
-"""TARGET to a callable: ``package.module:function``, ``path/to/file.py:function``, a variant or a peer."""
+"""Imports what a TARGET names: ``package.module:function`` or ``path/to/file.py:function``."""
 
 from __future__ import annotations
 
@@ -41,43 +41,41 @@ def is_code(target: str) -> bool:
 def load(target: str) -> Code:
     """Import the function that a target names.
 
-    Parameters
-    ----------
-    target : str
-        ``path/to/file.py:function`` or ``package.module:function``; the function may be an attribute
-        of a class (``Loss.forward``), or a class that is made without arguments and called.
-
-    Returns
-    -------
-    Code
-        The function and the expression that gives it.
-
-    Raises
-    ------
-    StablemaxError
-        If there is no such file, module or function, or the code does not run; the message has the
-        line at which it stopped.
+    The function may be an attribute of a class (``Loss.forward``), or a class that is made without
+    arguments and called. Code that does not run is an error with the line at which it stopped.
     """
     place, colon, name = target.rpartition(":")
     if not colon or (not name and place):
         file = target.rstrip(":")
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
-    module = _from_file(place) if place.endswith(".py") or "/" in place or "\\" in place else _from_name(place)
-    found: Any = module
+    value: Any = _from_file(place) if place.endswith(".py") or "/" in place or "\\" in place else _from_name(place)
     expression = ""
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise _no_such(place, name, part, found)
-        if inspect.isclass(found) and inspect.isfunction(inspect.getattr_static(found, part)):
-            found, expression = _made(found, target), f"{expression}()"
-        found = getattr(found, part)
-        expression = f"{expression}.{part}" if expression else part
-    if inspect.isclass(found):
-        found, expression = _made(found, target), f"{expression}()"
-    if not callable(found):
-        kind = shown(type(found).__name__)
+    for attribute in name.split("."):
+        if not hasattr(value, attribute):
+            raise _no_such(place, name, attribute, value)
+        if inspect.isclass(value) and inspect.isfunction(inspect.getattr_static(value, attribute)):
+            value, expression = _instance(value, target), f"{expression}()"
+        value = getattr(value, attribute)
+        expression = f"{expression}.{attribute}" if expression else attribute
+    if inspect.isclass(value):
+        value, expression = _instance(value, target), f"{expression}()"
+    if not callable(value):
+        kind = shown(type(value).__name__)
         raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", f"TARGET is {TARGET_FORMS}")
-    return Code(found, expression)
+    return Code(value, expression)
+
+
+def module_and_name(function: Any) -> tuple[str, str]:
+    """Return the module that a function at hand can be imported from, and its name; no module for a local one."""
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", None) or ""
+    value: Any = sys.modules.get(module)
+    for attribute in name.split("."):
+        value = getattr(value, attribute, None)
+    if value is function and module != "__main__":
+        return module, name
+    last_name = name.rpartition(".")[2]
+    return "", last_name if last_name.isidentifier() else "function"
 
 
 def _from_file(place: str) -> ModuleType:
@@ -122,29 +120,29 @@ def _from_name(name: str) -> ModuleType:
 def _does_not_run(place: str, error: BaseException) -> StablemaxError:
     """Word an error that the code raises when imported, with the last line of it that is not a library's."""
     line, text = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (_last_line(error, place), error)
-    where = f"{shown(place)}: line {line}" if line else shown(place)
-    how = place if place.endswith(".py") else f"-m {place}"
-    return StablemaxError(f"{where}: {type(error).__name__}: {shown(text, 200)}", f"try: python {shown(how)}")
+    position = f"{shown(place)}: line {line}" if line else shown(place)
+    argument = place if place.endswith(".py") else f"-m {place}"
+    return StablemaxError(f"{position}: {type(error).__name__}: {shown(text, 200)}", f"try: python {shown(argument)}")
 
 
 def _last_line(error: BaseException, place: str) -> int | None:
-    own = {Path(place).name, f"{place.rpartition('.')[2]}.py"}
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in own]
+    file_names = {Path(place).name, f"{place.rpartition('.')[2]}.py"}
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in file_names]
     return frames[-1].lineno if frames else None
 
 
-def _no_such(place: str, name: str, part: str, module: Any) -> StablemaxError:
-    known = _functions(module)
-    hint = suggest(part, known) or f"there are: {', '.join(known[:20]) or 'none'}"
+def _no_such(place: str, name: str, attribute: str, owner: Any) -> StablemaxError:
+    known = _functions(owner)
+    hint = suggest(attribute, known) or f"there are: {', '.join(known[:20]) or 'none'}"
     return StablemaxError(f"{shown(place)} has no function {shown(name)!r}", hint)
 
 
 def _functions(module: Any) -> list[str]:
-    home = getattr(module, "__name__", None)
+    own_name = getattr(module, "__name__", None)
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and callable(value) and getattr(value, "__module__", home) == home
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", own_name) == own_name
     ]
 
 
@@ -160,9 +158,9 @@ def _known_functions(place: str) -> str:
     return f"name one: {', '.join(f'{shown(place)}:{n}' for n in names[:10])}" if names else "it defines no function"
 
 
-def _made(found: type, target: str) -> Any:
+def _instance(found_class: type, target: str) -> Any:
     try:
-        return found()
+        return found_class()
     except TypeError as error:
         raise StablemaxError(
             f"{shown(target)} cannot be made without arguments: {shown(error)}",

@@ -11,28 +11,28 @@ import numpy as np
 import pytest
 
 from stablemax.check import CheckOptions, check, check_function
+from stablemax.check.target.messages import Target
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
-from stablemax.implementations.orders import Order
 from stablemax.operations import all_operations
 from stablemax.operations.variant import variants
 from stablemax.results import CheckReport, Outcome, Standing
 
-from .implementations import callable_in_many_ways as ways
-from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
+from . import callable_in_many_ways as ways
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
-TARGETS = Path(__file__).parent / "implementations"
+TARGETS = Path(__file__).parent
 SINGLE = (FLOAT32,)
 
 
 def checked(function: Any, operation: Operation = SOFTMAX, **chosen: Any) -> CheckReport:
     options = CheckOptions(**{"formats": SINGLE, "search": False, **chosen})
-    return check_function(function, Order("f", operation, "numpy"), options)
+    return check_function(function, Target("f", operation, "numpy"), options)
 
 
 def failed(report: CheckReport) -> set[str]:
@@ -63,7 +63,7 @@ def wide(x: Any) -> Any:
 def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
     target: str, standing: Standing, line: str, cure: str
 ) -> None:
-    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
+    report = check_function(None, Target(f"{SAMPLES}/{target}"), CheckOptions((FLOAT16, FLOAT32)))
     assert report.standing is standing
     assert report.passed is (standing is Standing.GOOD)
     assert f"is {standing}" in report.finding
@@ -86,7 +86,7 @@ def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
 )
 def test_the_torch_samples_are_told_apart(target: str, standing: Standing) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    report = check_function(None, Order(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
+    report = check_function(None, Target(f"{SAMPLES}/{target}"), CheckOptions(SINGLE))
     assert (report.standing, report.backend) == (standing, "torch")
 
 
@@ -111,13 +111,13 @@ def test_a_variant_whose_formula_is_declared_right_is_never_called_wrong(variant
 
 def check_function_of(target: str, *formats: str, **chosen: Any) -> CheckReport:
     kinds = tuple(get_format(f) for f in formats or ("float32", "float64"))
-    return check_function(None, Order(target), CheckOptions(kinds, **{"search": False, **chosen}))
+    return check_function(None, Target(target), CheckOptions(kinds, **{"search": False, **chosen}))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["accurate", "wide"])
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
-def test_the_best_ids_are_good(operation: Operation, name: str) -> None:
+def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None:
     report = check_function_of(operation.best_id if name == "accurate" else f"{operation}/wide")
     assert report.standing is Standing.GOOD, report.finding
 
@@ -210,7 +210,7 @@ def test_an_output_of_another_shape_is_wrong_and_says_which(function: Any, words
 
 @pytest.mark.parametrize("trouble", ["raises", "returns_none", "recurses"])
 def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) -> None:
-    from .implementations import misbehaving
+    from . import misbehaving
 
     report = checked(getattr(misbehaving, trouble), formats=(FLOAT16, FLOAT32))
     assert (report.standing, report.formats, report.cure, report.counterexample) == (Standing.BROKEN, (), "", None)
@@ -218,7 +218,7 @@ def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) ->
 
 
 def test_what_raises_on_some_inputs_is_broken_with_the_first_of_them_and_the_line() -> None:
-    from .implementations import misbehaving
+    from . import misbehaving
 
     report = checked(misbehaving.raises_when_large, only=("gentle", "large-logits"))
     assert report.standing is Standing.BROKEN
@@ -239,7 +239,7 @@ def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:hangs_when_large", SOFTMAX)
     report = check(order, CheckOptions(SINGLE), timeout_s=2.0)
     assert report.standing is Standing.BROKEN
     assert sum(h.trouble == "gave no answer within 2 s" for h in report.hazards) == 3
@@ -250,7 +250,7 @@ def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_found() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle", "large-logits"), search=False))
     assert report.standing is Standing.BROKEN
     assert report.counterexample is not None
@@ -442,7 +442,7 @@ def test_hazards_that_do_not_concern_the_operation_are_a_mistake() -> None:
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
 def test_a_time_limit_must_be_positive(timeout_s: float) -> None:
     with pytest.raises(StablemaxError, match="--timeout"):
-        check(Order("softmax/naive"), timeout_s=timeout_s)
+        check(Target("softmax/naive"), timeout_s=timeout_s)
 
 
 # --- what is reported -------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_a_result_that_is_flushed_to_zero_below_the_normal_numbers_is_no_failure
 def test_progress_runs_to_its_end_and_never_back() -> None:
     told: list[tuple[int, int]] = []
     check(
-        Order("softmax/naive"),
+        Target("softmax/naive"),
         CheckOptions(SINGLE, only=("gentle", "large-logits")),
         progress=lambda done, total, _: told.append((done, total)),
     )
@@ -478,7 +478,7 @@ def test_progress_runs_to_its_end_and_never_back() -> None:
 
 
 def test_the_report_says_what_was_printed() -> None:
-    order = Order(f"{TARGETS / 'misbehaving.py'}:prints", SOFTMAX)
+    order = Target(f"{TARGETS / 'misbehaving.py'}:prints", SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle",), search=False))
     assert report.standing is Standing.GOOD
     assert report.printed.startswith("printed on import\n")
@@ -487,9 +487,9 @@ def test_the_report_says_what_was_printed() -> None:
 
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
-        "import sys; from stablemax.check import *; from stablemax.implementations.orders import Order; "
+        "import sys; from stablemax.check import *; from stablemax.check.target.messages import Target; "
         "from stablemax.operations import get_operation; "
-        "check_function(lambda x: x, Order('softmax', get_operation('softmax')), CheckOptions(search=False)); "
+        "check_function(lambda x: x, Target('softmax', get_operation('softmax')), CheckOptions(search=False)); "
         "print(sorted({'torch', 'jax', 'scipy', 'typer'} & set(sys.modules)))"
     )
     import subprocess
@@ -513,7 +513,7 @@ def test_a_gradient_n_times_too_large_is_wrong_where_the_loss_itself_is_a_mean()
             return g * (torch.softmax(x, -1) - torch.nn.functional.one_hot(y, x.shape[-1])), None
 
     options = CheckOptions((FLOAT32,), only=("two-rows", "gentle"), allow=("lost",), search=False)
-    order = Order("undivided", CROSS_ENTROPY, "torch", backward=True)
+    order = Target("undivided", CROSS_ENTROPY, "torch", backward=True)
     assert check_function(Undivided.apply, order, options).standing is Standing.WRONG
 
 
@@ -526,7 +526,7 @@ def test_code_that_gives_out_its_own_buffer_is_judged_by_what_it_gave() -> None:
         out /= out.sum(axis=-1, keepdims=True)
         return out
 
-    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle", "large-logits")))
+    report = check_function(softmax, Target("softmax"), CheckOptions((FLOAT32,), only=("gentle", "large-logits")))
     assert report.standing is Standing.GOOD, report.finding
 
 
@@ -536,9 +536,9 @@ def test_numpy_code_is_tried_in_bfloat16_only_where_that_is_asked_for() -> None:
         return e / e.sum(axis=-1, keepdims=True)
 
     few: dict[str, Any] = {"only": ("gentle",), "search": False}
-    usual = check_function(softmax, Order("softmax"), CheckOptions(**few))
+    usual = check_function(softmax, Target("softmax"), CheckOptions(**few))
     assert (usual.standing, usual.formats) == (Standing.GOOD, ("float16", "float32", "float64"))
-    asked = check_function(softmax, Order("softmax"), CheckOptions((BFLOAT16,), **few))
+    asked = check_function(softmax, Target("softmax"), CheckOptions((BFLOAT16,), **few))
     assert [law.detail for law in asked.laws if law.failed] == ["bfloat16 goes in, float32 comes out"]
 
 
@@ -550,7 +550,7 @@ def test_a_hazard_that_hangs_does_not_hide_what_fails_in_numbers(tmp_path: Path)
         "    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)\n"
     )
     options = CheckOptions((FLOAT32,), only=("large-logits", "one-finite-of-100000"))
-    report = check(Order(f"{tmp_path / 'slow.py'}:softmax"), options, timeout_s=3.0)
+    report = check(Target(f"{tmp_path / 'slow.py'}:softmax"), options, timeout_s=3.0)
     assert report.counterexample is not None
     assert report.counterexample.logits == ((100.0,),)
     assert "exp overflows" in report.finding
@@ -562,7 +562,7 @@ def test_a_broken_law_alone_gives_code_to_paste_and_a_test_of_the_laws() -> None
         e = np.exp(wide - wide.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
-    report = check_function(softmax, Order("softmax"), CheckOptions((FLOAT32,), only=("gentle",)))
+    report = check_function(softmax, Target("softmax"), CheckOptions((FLOAT32,), only=("gentle",)))
     assert report.counterexample is not None
     assert "float32 goes in, float64 comes out" in report.counterexample.code
     assert "assert_stable(softmax, " in report.counterexample.test
@@ -573,6 +573,6 @@ def test_a_large_input_is_pasted_by_its_runs_of_equal_numbers() -> None:
         return np.logaddexp.reduce(x, axis=-1)
 
     options = CheckOptions((FLOAT16,), only=("absorbed-tail",))
-    report = check_function(logsumexp, Order("logsumexp"), options)
+    report = check_function(logsumexp, Target("logsumexp"), options)
     assert report.counterexample is not None
     assert "np.repeat(np.array([" in report.counterexample.code

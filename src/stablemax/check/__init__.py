@@ -1,0 +1,69 @@
+"""Judge anybody's implementation: every hazard, the laws, a search, the line to blame and what cures it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stablemax.check import steps
+from stablemax.check.check_options import CheckOptions
+from stablemax.check.steps import CheckRun, report_of
+from stablemax.check.target.local import load_local
+from stablemax.check.target.subprocess_target import SubprocessTarget
+from stablemax.limits import check_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.check.target.messages import Target
+    from stablemax.results import CheckReport
+
+__all__ = ["STEPS", "CheckOptions", "check", "check_function"]
+
+STEPS: tuple[Callable[[CheckRun], None], ...] = (
+    steps.accept_formats,  # in which an easy input is answered at all
+    steps.repeat_a_call,  # the same input twice: is the output the same?
+    steps.note_call_style,  # f(x), f(x, axis=-1), or one row at a time
+    steps.find_reduction,  # is its number the mean of the losses, or their sum?
+    steps.note_refused_formats,
+    steps.try_hazards,  # each in each format
+    steps.try_laws,  # in each format
+    steps.search_smallest_failure,  # fewest classes, then roundest numbers
+    steps.blame_a_line,  # trace it on the smallest failure
+    steps.run_formula_test,  # is it wrong in exact arithmetic, too?
+    steps.find_cure,  # the simplest variant that keeps the contract
+    steps.write_reproducer,  # Python to paste, and a test
+)
+"""The whole check: each step reads what the earlier ones left in the run, and adds its own findings."""
+
+
+def check(
+    target: Target,
+    options: CheckOptions | None = None,
+    *,
+    timeout_s: float = 10.0,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> CheckReport:
+    """Judge an implementation in a process of its own: it may raise, hang, print or crash.
+
+    `timeout_s` limits one call; `command` reproduces the check; `progress` is called with the steps done,
+    the steps in all and what runs now.
+    """
+    check_timeout(timeout_s)
+    with SubprocessTarget(target, timeout_s) as loaded:
+        run = CheckRun(loaded, options or CheckOptions(), backward=target.backward, report_progress=progress)
+        return _report(run, command)
+
+
+def check_function(
+    function: Callable[..., Any] | None, target: Target, options: CheckOptions | None = None
+) -> CheckReport:
+    """Judge a function that is at hand, or what a target names where it is None, in this process."""
+    run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
+    return _report(run, ())
+
+
+def _report(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
+    for step in STEPS:
+        step(run)
+    return report_of(run, command)

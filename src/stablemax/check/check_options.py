@@ -1,0 +1,81 @@
+"""What an implementation is held to, and how hard it is tried."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stablemax.check.laws import LAW_NAMES
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
+from stablemax.limits import check_max_ulp
+from stablemax.results import Contract, Outcome
+
+if TYPE_CHECKING:
+    from stablemax.check.target.messages import TargetInfo
+    from stablemax.operations.operation import Operation
+
+DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What an implementation is held to, and how hard it is tried; raise `StablemaxError` for an unknown name."""
+
+    #: In which it is tried, as far as it accepts them; empty for the usual ones: `usual_formats`.
+    formats: tuple[Format, ...] = ()
+    #: Errors above are inaccurate; half of the format's bits when not given.
+    max_ulp: float | None = None
+    #: Outcomes and laws that do not count.
+    allow: tuple[str, ...] = ()
+    #: Globs of hazard names; empty for all.
+    only: tuple[str, ...] = ()
+    #: From `hazards.NEEDS`: what it takes beyond what its signature shows.
+    takes: tuple[str, ...] = ()
+    #: Look for the smallest input that breaks it.
+    search: bool = True
+    #: Of that search.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_max_ulp(self.max_ulp)
+        known = (*(o.value for o in Outcome if o.is_failure), *LAW_NAMES)
+        for name in self.allow:
+            if name not in known:
+                raise StablemaxError(
+                    f"--allow: there is no outcome or law {shown(name)!r}", f"one or more of: {', '.join(known)}"
+                )
+        for name in self.takes:
+            if name not in NEEDS:
+                raise StablemaxError(f"--with: nothing is called {shown(name)!r}", f"one of: {', '.join(NEEDS)}")
+        for pattern in self.only:
+            if not fnmatch.filter(HAZARDS, pattern):
+                raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
+
+    def contract(self, formats: tuple[Format, ...]) -> Contract:
+        """Return the contract, as it is reported."""
+        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in formats))
+
+    def hazards_of(self, operation: Operation) -> list[Hazard]:
+        """Return the hazards that an operation is tried on; raise `StablemaxError` where there is none."""
+        hazards = [
+            hazard
+            for hazard in HAZARDS.values()
+            if operation in hazard.operations
+            and (not self.only or any(fnmatch.fnmatchcase(hazard.name, pattern) for pattern in self.only))
+        ]
+        if not hazards:
+            raise StablemaxError(f"no hazard of {operation} matches {', '.join(self.only)}", "stablemax list hazards")
+        return hazards
+
+
+def usual_formats(info: TargetInfo) -> tuple[Format, ...]:
+    """Return the formats in which an implementation is tried when none is named.
+
+    bfloat16 is no format of NumPy's: with ml_dtypes a bare ``1.0`` in the code makes float32 of it, and
+    sums are added one by one, for which the code is not to blame.
+    """
+    is_numpy_code = info.backend == "numpy" and not info.is_ours
+    return tuple(f for f in DEFAULT_FORMATS if not (is_numpy_code and f is BFLOAT16))

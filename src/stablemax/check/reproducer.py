@@ -1,0 +1,262 @@
+"""A failing trial as what a person needs to see it: numbers, Python to paste, a pytest test."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from stablemax.check.array_literals import array_literal, dtype_module
+from stablemax.check.laws import LAW_NAMES
+from stablemax.check.target.messages import OURS
+from stablemax.formats import get_format
+from stablemax.operations.operation import Second
+from stablemax.results import Counterexample
+from stablemax.vocabulary import Reduction
+
+if TYPE_CHECKING:
+    from stablemax.check.target.call_style import CallStyle
+    from stablemax.check.target.messages import TargetInfo
+    from stablemax.check.trials import Trial, Trials
+    from stablemax.formats import Array
+    from stablemax.inputs.hazards import HazardCase
+    from stablemax.results import Contract, LawVerdict
+
+_MAX_CELLS = 4096
+"""Larger inputs are not kept in the report."""
+_MAX_CHARACTERS = 60
+
+_SECOND_NAMES = {
+    Second.LABELS: ("y", "labels"),
+    Second.CELL_TARGETS: ("y", "labels"),
+    Second.UPSTREAM: ("g", "upstream"),
+    Second.LOGITS: ("g", "upstream"),
+}
+"""The variable that holds a second argument, and the parameter of `assert_accurate` that it goes to."""
+
+
+class _SecondArgument(NamedTuple):
+    """What the operation takes beside the logits, as it is written."""
+
+    variable: str
+    #: The parameter of `assert_accurate` that it goes to.
+    parameter: str
+    values: Array
+    #: Name of the number format; empty for integers.
+    format: str
+
+
+@dataclass(frozen=True)
+class _FailingCall:
+    """A call that breaks a contract."""
+
+    info: TargetInfo
+    style: CallStyle
+    case: HazardCase
+    #: Name of the number format.
+    format: str
+    contract: Contract
+    #: Keyword arguments: ``weight``, ``label_smoothing``, ``ignore_index``.
+    options: dict[str, Any]
+    #: What a gradient is the gradient of.
+    reduction: Reduction
+    #: The gradient by autograd is what fails.
+    backward: bool
+
+    @property
+    def backend(self) -> str:
+        """Library whose arrays the call is written with."""
+        return "numpy" if self.info.is_ours else self.info.backend
+
+    @property
+    def second_argument(self) -> _SecondArgument | None:
+        """The operation's second argument; None where it has none."""
+        values = self.case.second(self.info.operation)
+        if values is None:
+            return None
+        return _SecondArgument(
+            *_SECOND_NAMES[self.info.operation.second], values, self.format if values.ndim == 2 else ""
+        )
+
+    @property
+    def option_texts(self) -> dict[str, str]:
+        """The keyword arguments as they are written."""
+        return {name: f"{name}={'w' if name == 'weight' else value}" for name, value in self.options.items()}
+
+
+def counterexample_of(
+    trials: Trials, trial: Trial, style: CallStyle, *, backward: bool, broken: LawVerdict | None = None
+) -> Counterexample:
+    """Write a failing trial down; `broken` is the law that is broken where each output by itself is right."""
+    info, case, fmt = trials.target.info, trial.case, trial.format
+    options = {k: v for k, v in trials.call_on(case, fmt).options.items() if k in style.options}
+    call = _FailingCall(info, style, case, fmt.name, trials.contract, options, trials.reduction, backward)
+    output = trial.result.output if trial.verdict is not None else None
+    truth = trial.setting.exact.truth.rounded
+    # The truth is printed in the shape of the output: one number for all rows, or a flat list of one a row.
+    truth_as_printed = truth if output is None else truth.reshape(output.shape)
+    if broken is not None:
+        comment = f"{broken.law}: {broken.detail}"
+    else:
+        comment = f"{trial.trouble or f'gives {_shortened(output)}'}; {_shortened(truth_as_printed)} is right"
+    is_small = case.logits.size <= _MAX_CELLS
+    has_labels = info.operation.needs_targets and case.labels.ndim == 1
+    return Counterexample(
+        format=fmt.name,
+        logits=_rows(fmt.round(case.logits)) if is_small else (),
+        labels=tuple(int(v) for v in case.labels) if has_labels and is_small else (),
+        upstream=_rows(fmt.round(case.upstream)) if info.operation.needs_upstream and is_small else (),
+        outcome=trial.worst,
+        output=_rows(output.astype(np.float64)) if output is not None and is_small else (),
+        truth=_rows(truth) if is_small else (),
+        code=_code(call, comment),
+        test=_test_of_laws(call) if broken is not None else _test_of_output(call),
+    )
+
+
+def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
+    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
+
+
+def _shortened(values: Array | None) -> str:
+    """Write an array as nested lists; of a long one the beginning."""
+    text = _nested(np.asarray(values, dtype=np.float64).tolist())
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
+
+
+def _nested(values: object) -> str:
+    return f"[{', '.join(map(_nested, values))}]" if isinstance(values, list) else f"{values:.9g}"
+
+
+def _code(call: _FailingCall, comment: str) -> str:
+    """Write the call as Python; empty where the input is too large to spell out."""
+    lines = _input(call)
+    if not lines:
+        return ""
+    return "\n".join([*_imports(call), "", *lines, *_call(call), f"print(output)  # {comment}", ""])
+
+
+def _test_of_output(call: _FailingCall) -> str:
+    """Write a pytest test that fails as long as the output is not right; empty where the input is too large."""
+    lines = _input(call)
+    if not lines:
+        return ""
+    logits = ", ".join(f"{v:g}" for v in np.unique(call.case.logits)[:4]).replace("-", "minus ")
+    body = [*lines, *_call(call), f"assert_accurate({', '.join(_accuracy_arguments(call))})"]
+    return _test(call, "assert_accurate", f"is accurate at {logits} in {call.format}", body)
+
+
+def _test_of_laws(call: _FailingCall) -> str:
+    """Write a pytest test that fails as long as the implementation breaks a law."""
+    info, contract = call.info, call.contract
+    operation = (info.operation.forward if call.backward else None) or info.operation
+    arguments = [info.expression, f'operation="{operation}"', f'formats=["{call.format}"]']
+    if call.backend != "numpy":
+        arguments.append(f'backend="{call.backend}"')
+    if contract.allow:
+        arguments.append(f"allow={list(contract.allow)!r}".replace("'", '"'))
+    arguments += ['only=["gentle"]', "search=False", *(["backward=True"] if call.backward else [])]
+    return _test(call, "assert_stable", "keeps its laws", [f"assert_stable({', '.join(arguments)})"])
+
+
+def _test(call: _FailingCall, assertion: str, what: str, body: list[str]) -> str:
+    name = call.info.name if call.info.is_ours else call.info.expression.rstrip("()").rpartition(".")[2]
+    title = re.sub(r"\W+", "_", f"{name} {what}").strip("_").lower()
+    head = _imports(call, assertion)
+    return "\n".join([*head, "", "", f"def test_{title}() -> None:", *(f"    {line}" for line in body), ""])
+
+
+def _accuracy_arguments(call: _FailingCall) -> list[str]:
+    """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
+    operation, contract = call.info.operation, call.contract
+    arguments = ["output", f'operation="{operation}"', "logits=x"]
+    if call.second_argument is not None:
+        arguments.append(f"{call.second_argument.parameter}={call.second_argument.variable}")
+    # The default already ignores label -100.
+    arguments += [text for name, text in call.option_texts.items() if name != "ignore_index"]
+    if contract.max_ulp is not None:
+        arguments.append(f"max_ulp={contract.max_ulp!r}")
+    outcomes = [name for name in contract.allow if name not in LAW_NAMES]
+    if outcomes:
+        arguments.append(f"allow={outcomes!r}".replace("'", '"'))
+    if operation.of_losses and call.reduction is not Reduction.MEAN:
+        arguments.append(f'reduction="{call.reduction}"')
+    return arguments
+
+
+def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
+    """Write the import lines, grouped as isort groups them."""
+    module, first_name = call.info.module, re.split(r"\W", call.info.expression)[0]
+    standard: list[str] = []
+    libraries = _library_imports(call)
+    ours = [assertion] if assertion else []
+    after = ['jax.config.update("jax_enable_x64", True)'] if call.backend == "jax" else []
+    if not module:
+        after.append(f"# {first_name} stands for {call.info.name}: import it, or paste it here.")
+    elif call.info.is_ours:
+        ours.append(first_name)
+    elif module.endswith(".py") or "/" in module:
+        folder = Path(module).parent.as_posix()
+        if folder != ".":
+            standard = ["import sys"]
+            after.append(f'sys.path.insert(0, "{folder}")')
+        # After the path is set, whatever the order of imports.
+        after.append(f"from {Path(module).stem} import {first_name}")
+    else:
+        libraries.append(f"from {module} import {first_name}")
+    formats = [f"from {get_format.__module__} import get_format"] if get_format(call.format).is_emulated else []
+    own = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
+    groups = [standard, libraries, own, after]
+    separated = [line for group in groups if group for line in ("", *group)]
+    return separated[1:]
+
+
+def _library_imports(call: _FailingCall) -> list[str]:
+    numpy = "import numpy as np"
+    by_row = [numpy] if call.style.by_row else []
+    if call.backend == "torch":
+        return [*by_row, "import torch"]
+    if call.backend == "jax":
+        return ["import jax", "import jax.numpy as jnp", *by_row]
+    module = dtype_module(call.backend, call.format)
+    return [*([f"import {module}"] if module else []), numpy]
+
+
+def _call(call: _FailingCall) -> list[str]:
+    """Write the call that assigns `output`."""
+    name, style = call.info.expression, call.style
+    options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
+    if call.backward:
+        return _backward(call, name, "".join(f", {o}" for o in options))
+    variables = ["x", *([call.second_argument.variable] if call.second_argument is not None else [])]
+    if style.by_row:
+        arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
+        return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
+    return [f"output = {name}({', '.join([*variables, *options])})"]
+
+
+def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
+    """Differentiate with the library's autograd: a loss, or a function with an upstream gradient."""
+    of_loss = call.info.operation.of_losses
+    if call.backend == "jax":
+        if of_loss:
+            return [f"output = jax.grad(lambda x: jnp.sum({name}(x, y{options})))(x)"]
+        return [f"output = jax.vjp(lambda x: {name}(x{options}), x)[1](g)[0]"]
+    if of_loss:
+        return ["x.requires_grad_()", f"(output,) = torch.autograd.grad({name}(x, y{options}).sum(), x)"]
+    return ["x.requires_grad_()", f"(output,) = torch.autograd.grad({name}(x{options}), x, g)"]
+
+
+def _input(call: _FailingCall) -> list[str]:
+    """Write the lines that make the arrays; none where one is too large to spell out."""
+    arrays = {"x": (call.case.logits, call.format)}
+    if call.second_argument is not None:
+        arrays[call.second_argument.variable] = (call.second_argument.values, call.second_argument.format)
+    if "weight" in call.options and call.case.weight is not None:
+        arrays["w"] = (call.case.weight, call.format)
+    literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
+    return [f"{name} = {literal}" for name, literal in literals.items()] if all(literals.values()) else []

@@ -1,0 +1,285 @@
+"""The smallest input that breaks an implementation: fewest classes, then roundest numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.check.laws import arrays_beside
+from stablemax.inputs.hazards import HazardCase
+from stablemax.inputs.labels import IGNORED
+from stablemax.measure import CODES
+from stablemax.operations.operation import Second
+from stablemax.vocabulary import Reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.check.trials import Trial, Trials
+    from stablemax.formats import Array, Format
+    from stablemax.results import Outcome
+
+MAX_PER_SIZE = 1500
+"""Inputs tried for each number of classes."""
+MAX_SHRINKING_STEPS = 400
+_MAX_CELLS_ROUNDED = 64
+"""Numbers of larger inputs are not made rounder."""
+_BATCH = 250
+
+
+def levels(fmt: Format) -> list[float]:
+    """Logits worth trying in a format: round numbers, and those just beyond the thresholds of exp.
+
+    Examples
+    --------
+    >>> from stablemax.formats import FLOAT16
+    >>> [v for v in levels(FLOAT16) if v > 10]
+    [12.0, 18.0, 20.0, 50.0, 100.0, 1000.0, 4000.0, 10000.0]
+    """
+    top = math.floor(math.log10(fmt.max))
+    powers = {k for k in (0, 1, 2, 3, 4, 5, 8, 10, 17, top) if k <= top}
+    sizes = {float(f"1e{k}") for k in powers} | {2.0, 5.0, 20.0, 50.0}
+    # Beyond p log 2 a class is absorbed by the sum, beyond the next two exp overflows and gives 0; the
+    # last is where the spacing of the format is more than 1.
+    sizes |= {
+        float(math.ceil(fmt.precision * math.log(2)) + 1),
+        float(math.ceil(fmt.exp_overflow.real)),
+        float(math.ceil(-fmt.exp_underflow.real)),
+        float(f"{2.0**fmt.precision * 2:.0e}"),
+    }
+    numbers = {float(fmt.round(v)) for v in sizes if v <= fmt.max}
+    return sorted({0.0, *numbers, *(-v for v in numbers)})
+
+
+def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> HazardCase:
+    """Return the candidates of one size as the rows of one input.
+
+    These are all rows of round numbers where they are few, with each label or upstream gradient; else a sample.
+    """
+    values = levels(fmt)
+    rows: list[tuple[float, ...]]
+    if classes == 1:
+        rows = [(v,) for v in values]
+    elif classes == 2:
+        rows = [r for r in itertools.product(values, repeat=2) if 0.0 in r or r[0] == r[1] or -r[0] == r[1]]
+        rows += [(0.0, -math.inf), (-math.inf, 1.0)]
+    else:
+        random = np.random.default_rng([seed, classes])
+        sample = random.choice([*values, -math.inf], size=(MAX_PER_SIZE, classes))
+        # A row of nothing but -inf has no value.
+        sample = sample[np.isfinite(sample).any(axis=-1)]
+        rows = [tuple(r) for r in sample.tolist()] + [(v,) * classes for v in values]
+    logits = np.array(rows)
+    kinds = min(classes, 3)
+    labels = np.arange(len(logits)) % kinds
+    if needs_second and classes <= 2:
+        logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
+    ups = np.stack([np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0])
+    return HazardCase(logits, labels, ups[labels])
+
+
+def smallest_failure(
+    trials: Trials,
+    fmt: Format,
+    *,
+    wanted: Outcome | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> HazardCase | None:
+    """Look for the smallest row that breaks an implementation; None where none of some thousands does.
+
+    `wanted` is the worst that is known to happen: a NaN says more than an error of some ulps, and is
+    looked for first. `seed` draws the rows of three classes and more.
+    """
+    severity = CODES.index(wanted) if wanted is not None else 1
+    milder: HazardCase | None = None
+    needs_second = trials.operation.second is not Second.NONE
+    for classes in (1, 2, 3, 4, 8):
+        mixed = _mixing_rows(trials, fmt, classes) if classes <= 2 else None
+        if mixed is not None:
+            return mixed
+        if progress is not None:
+            progress(f"searching {fmt.name}, {classes} classes")
+        candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
+        # The simplest come first, so that the first that fails is the smallest.
+        costs = [_cost(row, int(label)) for row, label in zip(candidates.logits, candidates.labels, strict=True)]
+        simplest_first = np.array(sorted(range(len(costs)), key=costs.__getitem__))
+        for start in range(0, len(costs), _BATCH):
+            batch = _taken(candidates, rows=simplest_first[start : start + _BATCH])
+            severities = _severities(trials, batch, fmt)
+            if (severities >= severity).any():
+                return _row(batch, int(np.argmax(severities >= severity)))
+            if milder is None and severities.any():
+                milder = _row(batch, int(np.argmax(severities > 0)))
+    return milder
+
+
+def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None:
+    """Find two rows of zeros and ones that break an implementation: one that mixes its rows, whatever the numbers."""
+    cells = 2 * classes
+    cases = [
+        HazardCase(
+            np.reshape(bits, (2, classes)), np.zeros(2, dtype=np.int64), np.tile(np.arange(1.0, classes + 1), (2, 1))
+        )
+        for bits in itertools.product((0.0, 1.0), repeat=cells)
+    ]
+    failing = (trial.case for trial in trials.trial_each(cases, fmt) if trial.failed)
+    return next((case for case in failing if not _fails_alone(trials, case, fmt)), None)
+
+
+def _fails_alone(trials: Trials, case: HazardCase, fmt: Format) -> bool:
+    """True where a row fails by itself: nothing is mixed then."""
+    rows = [_row(case, i) for i in range(len(case.logits))]
+    return any(trial.failed for trial in trials.trial_each(rows, fmt))
+
+
+def _cost(row: Array, label: int) -> tuple[float, ...]:
+    """Order of simplicity: masks, digits, numbers that are not 0, negative ones, size."""
+    finite = row[np.isfinite(row)]
+    digits = sum(len(f"{abs(v):.3g}".replace(".", "").strip("0").partition("e")[0]) for v in finite)
+    return (
+        float(len(row) - len(finite)),
+        float(digits),
+        float(np.count_nonzero(finite)),
+        float((finite < 0).sum()),
+        float(np.abs(np.log10(np.abs(finite[finite != 0]))).sum()) if finite.any() else 0.0,
+        float(label),
+    )
+
+
+def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
+    """Rank the candidates by how they break the contract when each is the only row; 0 where it does not.
+
+    One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
+    """
+    severities = np.zeros(len(candidates.logits), dtype=np.int64)
+    suspects = _suspects(trials, candidates, fmt)
+    if suspects.size:
+        severities[suspects] = _severities_alone(trials, _taken(candidates, rows=suspects), fmt)
+    return severities
+
+
+def _suspects(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
+    """Return the rows that fail in one call on all; every row where a call gives one number, or takes one row."""
+    every_row = np.arange(len(candidates.logits))
+    output = trials.results([trials.call_on(candidates, fmt)])[0].output
+    if output is None or output.ndim == 0:
+        return every_row
+    setting = trials.setting(candidates, fmt)
+    right = setting.exact.truth.rounded
+    if output.size != right.size or output.shape[0] != len(right):
+        return every_row
+    return np.flatnonzero(trials.severities(output.astype(np.float64), setting).max(axis=-1))
+
+
+def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
+    """Rank candidates that are each called alone, and judged together."""
+    count, operation = len(candidates.logits), trials.operation
+    cases = [_row(candidates, i) for i in range(count)]
+    if operation.cellwise and (operation.reduces or operation.of_losses):
+        # The mean over the cells of a row is not their sum: each input needs a truth of its own.
+        return np.array([_severity(trial) for trial in trials.trial_each(cases, fmt)])
+    results = trials.results([trials.call_on(case, fmt) for case in cases])
+    # With a single row the mean equals the sum.
+    of_the_sum = replace(trials, reduction=Reduction.SUM)
+    setting = of_the_sum.setting(candidates, fmt)
+    shape = setting.exact.truth.rounded.shape
+    output = np.full(shape, np.nan)
+    is_lacking = np.zeros(count, dtype=bool)
+    for i, result in enumerate(results):
+        if result.output is None or result.output.size != shape[1]:
+            is_lacking[i] = True
+        else:
+            output[i] = result.output.astype(np.float64).reshape(shape[1])
+    severities = trials.severities(output, setting).max(axis=-1)
+    # Refusing an input that has no value is no failure; refusing another is the worst of all.
+    overflow = setting.input_overflow.reshape(count, -1)
+    has_no_value = (setting.exact.undefined_cells | overflow).all(axis=-1)
+    return np.asarray(np.where(is_lacking, np.where(has_no_value, 0, len(CODES)), severities))
+
+
+def _severity(trial: Trial) -> int:
+    if not trial.failed:
+        return 0
+    return len(CODES) if trial.worst is None else CODES.index(trial.worst)
+
+
+def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:
+    """Make a failing input smaller as long as it fails (shrinking): fewer rows, fewer classes, rounder numbers."""
+    steps = 0
+    improved = True
+    while improved:
+        improved = False
+        for candidate in _simpler(case):
+            steps += 1
+            if steps > MAX_SHRINKING_STEPS:
+                return case
+            if trials.trial(candidate, fmt).failed:
+                case, improved = candidate, True
+                break
+    return case
+
+
+def _simpler(case: HazardCase) -> Iterator[HazardCase]:
+    """Yield simpler inputs than this one, the boldest steps first."""
+    rows, classes = case.logits.shape
+    for numbers in _subsets(rows):
+        yield _taken(case, rows=numbers)
+    labels = set(case.labels.tolist()) if case.labels.ndim == 1 else set()
+    for numbers in _subsets(classes):
+        if labels <= {*numbers.tolist(), IGNORED}:
+            yield _taken(case, columns=numbers)
+    if case.logits.size > _MAX_CELLS_ROUNDED:
+        return
+    for index in np.ndindex(case.logits.shape):
+        for rounder in _rounder(float(case.logits[index])):
+            logits = np.array(case.logits)
+            logits[index] = rounder
+            yield replace(case, logits=logits)
+
+
+def _subsets(count: int) -> Iterator[Array]:
+    """Yield the numbers of each half, then of all but one where there are few."""
+    if count > 1:
+        yield np.arange(count // 2)
+        yield np.arange(count // 2, count)
+    if 2 < count <= 16:
+        for i in range(count):
+            yield np.delete(np.arange(count), i)
+
+
+def _row(case: HazardCase, number: int) -> HazardCase:
+    return _taken(case, rows=np.array([number]))
+
+
+def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:
+    """Keep some rows or some classes; labels count the classes that are left."""
+    logits, labels, weight, beside = case.logits, case.labels, case.weight, arrays_beside(case)
+    if rows is not None:
+        logits, labels = logits[rows], labels[rows]
+        beside = {name: array[rows] for name, array in beside.items()}
+    if columns is not None:
+        logits = logits[:, columns]
+        beside = {name: array[:, columns] for name, array in beside.items()}
+        if labels.ndim == 2:
+            labels = labels[:, columns]
+        else:
+            new_labels = {int(c): i for i, c in enumerate(columns.tolist())}
+            labels = np.array([new_labels.get(int(label), int(label)) for label in labels.tolist()])
+        weight = None if weight is None else weight[columns]
+    return replace(case, logits=logits, labels=labels, weight=weight, **beside)
+
+
+def _rounder(value: float) -> Iterator[float]:
+    """Yield rounder numbers near one, the roundest first."""
+    if not math.isfinite(value) or value == 0:
+        return
+    yield 0.0
+    for digits in (1, 2):
+        rounded = float(f"{value:.{digits - 1}e}")
+        if len(f"{rounded:g}") < len(f"{value:.17g}"):
+            yield rounded

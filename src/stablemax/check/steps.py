@@ -1,0 +1,331 @@
+"""The steps of a check, and the run in which each finds what the earlier ones left."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.check.check_finding import check_finding
+from stablemax.check.check_options import DEFAULT_FORMATS, CheckOptions, usual_formats
+from stablemax.check.formula_test import is_wrong_exactly
+from stablemax.check.laws import check_laws, easy_case
+from stablemax.check.reproducer import counterexample_of
+from stablemax.check.search import shrunk, smallest_failure
+from stablemax.check.target.array_exchange import FORMATS_OF
+from stablemax.check.target.call_style import CallStyle
+from stablemax.check.target.local import load_local
+from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
+from stablemax.check.trials import Trial, Trials, reduction_of
+from stablemax.errors import StablemaxError
+from stablemax.formats import FLOAT32, Format, get_format, name_of
+from stablemax.operations.variant import Variant, variants
+from stablemax.results import CheckReport, Counterexample, HazardVerdict, LawVerdict, Standing, Trace
+from stablemax.vocabulary import Reduction
+from stablemax.wording import counted, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.check.target.messages import Result, TargetInfo
+    from stablemax.inputs.hazards import Hazard
+
+_MAX_FAILURES_RUN_EXACTLY = 8
+_MAX_HANGS = 3
+"""Hazards are not run any more once so many have hung: each takes the whole time limit."""
+_SMALL = 64
+"""A hazard of so many cells is small enough to be the counterexample."""
+_CURES = ("shifted", "compensated", "centred", "wide")
+"""Names of the variants that may be the cure, the simplest first."""
+_PRINTED_LIMIT = 2000
+_STEPS_BESIDE_HAZARDS = 8
+
+
+class CheckRun:
+    """A check that is under way."""
+
+    def __init__(
+        self,
+        target: LoadedTarget,
+        options: CheckOptions,
+        *,
+        backward: bool = False,
+        report_progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        info = target.info
+        self.target = target
+        self.options = options
+        #: The gradient that autograd takes of the target is judged.
+        self.backward = backward
+        self.hazards = options.hazards_of(info.operation)
+        if "weights" in options.takes and "weights" not in info.takes:
+            raise StablemaxError(
+                f"--with weights: {info.name} has no parameter 'weight'", "give it one, or leave --with weights out"
+            )
+        #: What it takes beyond logits and labels, from `hazards.NEEDS`.
+        self.takes = info.takes | set(options.takes)
+        self.asked_formats = options.formats or usual_formats(info)
+        self.trials = Trials(target, options.contract(self.asked_formats))
+        self._report_progress = report_progress
+        self._steps_done = 0
+
+        #: Formats in which the target answers an easy input at all.
+        self.formats: list[Format] = []
+        #: What it says in the others, by format.
+        self.refusals: dict[str, str] = {}
+        self.style = CallStyle()
+        self.hazard_verdicts: list[HazardVerdict] = []
+        self.law_verdicts: list[LawVerdict] = []
+        #: Hazards that break the contract.
+        self.failures: list[Trial] = []
+        self.smallest: Trial | None = None
+        self.trace: Trace | None = None
+        self.is_wrong = False
+        self.cure: Variant | None = None
+        self.counterexample: Counterexample | None = None
+        self.notes: list[str] = []
+        self.progress(f"calling {info.name}")
+
+    def progress(self, text: str) -> None:
+        """Show what runs now."""
+        self._steps_done += 1
+        steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + 1
+        if self._report_progress is not None:
+            self._report_progress(min(self._steps_done, steps), steps, text)
+
+    def easy_results(self, count: int, fmt: Format) -> list[Result]:
+        """Call the target on the same easy input, so many times."""
+        return self.trials.results([self.trials.call_on(easy_case(), fmt)] * count)
+
+    def lacks(self, hazard: Hazard) -> list[str]:
+        """Name what a hazard needs and the target does not take."""
+        needs_any = self.trials.operation.needs_targets
+        return [need for need in hazard.needs if need not in self.takes] if needs_any else []
+
+    @property
+    def has_hung_too_often(self) -> bool:
+        """True where the remaining hazards are left out."""
+        return sum(trial.result.hung for trial in self.failures) >= _MAX_HANGS
+
+    @property
+    def standing(self) -> Standing:
+        """What the implementation is, from good to broken."""
+        if not self.formats:
+            return Standing.BROKEN
+        failures = [*self.failures, *([] if self.smallest is None else [self.smallest])]
+        if not failures and not any(law.failed for law in self.law_verdicts):
+            return Standing.GOOD
+        if self.is_wrong:
+            return Standing.WRONG
+        return Standing.UNSTABLE if any(trial.verdict is not None for trial in failures) else Standing.BROKEN
+
+
+def accept_formats(run: CheckRun) -> None:
+    """Find the formats in which the target answers an easy input at all, and what it says in the others."""
+    info = run.target.info
+    unfit = {fmt.name: why for fmt in run.asked_formats if (why := _unfit(info, fmt))}
+    for fmt in (f for f in run.asked_formats if f.name not in unfit):
+        (result,) = run.easy_results(1, fmt)
+        if result.output is None:
+            run.refusals[fmt.name] = result.trouble
+        elif fmt.is_emulated and result.output.ndim and name_of(result.output) != fmt.name:
+            unfit[fmt.name] = "leaves the format, which is emulated: numpy.asarray and float() make float64 of it"
+        else:
+            run.formats.append(fmt)
+            run.style = result.style
+    if len(unfit) == len(run.asked_formats):
+        why = next(iter(unfit.values()))
+        raise StablemaxError(
+            f"{info.name} cannot be tried in {listed(list(unfit))}: it {why}", f"--format {FLOAT32.name}"
+        )
+    run.refusals |= unfit
+
+
+def _unfit(info: TargetInfo, fmt: Format) -> str:
+    """Say why a target cannot get arrays of a format, as words that follow "it"; empty where it can."""
+    if info.formats and fmt.name not in info.formats:
+        return "does not take it"
+    if fmt.name not in FORMATS_OF.get(info.backend, (fmt.name,)):
+        return f"takes {info.backend}'s arrays, of which there are none in that format"
+    return ""
+
+
+def repeat_a_call(run: CheckRun) -> None:
+    """Note where the same input gives another output the second time: no verdict on such code can be repeated."""
+    if not run.formats:
+        return
+    first, second = (result.output for result in run.easy_results(2, run.formats[-1]))
+    if first is not None and second is not None and not np.array_equal(first, second, equal_nan=True):
+        run.notes.append("its output changes from one call to the next on the same input")
+
+
+def note_call_style(run: CheckRun) -> None:
+    """Take down how the target turned out to be called, and why one row at a time where it is."""
+    if run.style.by_row:
+        run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
+
+
+def find_reduction(run: CheckRun) -> None:
+    """Find out whether a single number, or a gradient, is that of the mean or of the sum of the losses."""
+    if not run.formats:
+        return
+    trials, fmt = run.trials, run.formats[-1]
+    loss = None
+    if run.backward and trials.operation.of_losses:
+        (loss,) = run.target.call_all([replace(trials.call_on(easy_case(), fmt), forward=True)])
+    trials.reduction = reduction_of(trials, easy_case(), fmt, loss)
+    if trials.reduction is Reduction.SUM and trials.operation.of_losses:
+        run.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
+    elif trials.reduction is Reduction.SUM:
+        run.notes.append("its number is taken as the sum of the losses, not their mean")
+
+
+def note_refused_formats(run: CheckRun) -> None:
+    """Note the formats in which the target is not tried."""
+    if run.formats:
+        run.notes += [f"not tried in {name}: it {reason}" for name, reason in run.refusals.items()]
+
+
+def try_hazards(run: CheckRun) -> None:
+    """Try each hazard in each format."""
+    for hazard in run.hazards:
+        for fmt in run.formats:
+            run.progress(f"{hazard.name} in {fmt.name}")
+            run.hazard_verdicts.append(_hazard_verdict(run, hazard, fmt))
+    lacking = [run.lacks(hazard) for hazard in run.hazards]
+    needs = sorted({need for names in lacking for need in names})
+    if needs:
+        untried = counted(sum(map(bool, lacking)), "hazard")
+        run.notes.append(f"{untried} need {listed(needs)}: --with {' --with '.join(needs)}")
+    if run.has_hung_too_often:
+        run.notes.append(f"it hung {_MAX_HANGS} times: the other hazards are not run (--timeout)")
+
+
+def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict:
+    lacking = run.lacks(hazard)
+    if lacking:
+        return HazardVerdict(hazard.name, fmt.name, None, skipped=f"needs {listed(lacking)}")
+    if run.has_hung_too_often:
+        return HazardVerdict(hazard.name, fmt.name, None, skipped=f"it hung {_MAX_HANGS} times before")
+    trial = run.trials.trial(hazard.case(fmt), fmt)
+    if trial.failed:
+        run.failures.append(trial)
+    return HazardVerdict(
+        hazard.name,
+        fmt.name,
+        trial.worst,
+        None if trial.verdict is None else trial.verdict.error_ulp,
+        None if trial.verdict is None else trial.verdict.first_bad,
+        failed=trial.failed,
+        trouble=trial.trouble,
+    )
+
+
+def try_laws(run: CheckRun) -> None:
+    """Hold the target to the laws of its operation in each format."""
+    for fmt in run.formats:
+        run.progress(f"laws in {fmt.name}")
+        run.law_verdicts += check_laws(run.trials, fmt)
+
+
+def search_smallest_failure(run: CheckRun) -> None:
+    """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
+    if not run.formats:
+        return
+    hung = next((trial for trial in run.failures if trial.result.hung), None)
+    judged = [trial for trial in run.failures if trial.verdict is not None]
+    if hung is not None and (not judged or hung.case.logits.size <= _SMALL):
+        # Each further try would take the time limit.
+        run.smallest = min(judged or [hung], key=_size)
+        return
+    failing = {trial.format.name for trial in run.failures}
+    formats = sorted(run.formats, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
+    for fmt in formats if run.options.search else []:
+        outcomes = [trial.worst for trial in run.failures if trial.format is fmt and trial.worst is not None]
+        wanted = max(outcomes, key=lambda o: o.severity, default=None)
+        case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
+        if case is not None:
+            run.smallest = run.trials.trial(case, fmt)
+            return
+    failures = [trial for trial in run.failures if trial.format is formats[0]]
+    if failures:
+        # Nothing small fails: take the smallest hazard, made smaller while it fails.
+        simplest = min(failures, key=_size)
+        run.smallest = run.trials.trial(shrunk(run.trials, simplest.case, simplest.format), simplest.format)
+
+
+def _size(trial: Trial) -> int:
+    return trial.case.logits.size
+
+
+def blame_a_line(run: CheckRun) -> None:
+    """Trace the smallest failure; nothing is blamed where there is no output, or the code cannot be traced."""
+    smallest = run.smallest
+    if smallest is None or smallest.verdict is None or run.target.info.is_ours:
+        return
+    with contextlib.suppress(NoAnswerError, StablemaxError):
+        run.trace = run.target.trace(run.trials.call_on(smallest.case, smallest.format), TraceOptions())
+
+
+def run_formula_test(run: CheckRun) -> None:
+    """Tell a wrong formula from an unstable one."""
+    if run.trace is not None and run.trace.formula_is_wrong:
+        run.is_wrong = True
+    elif run.formats:
+        smallest = [] if run.smallest is None else [run.smallest]
+        run.is_wrong = is_wrong_exactly(
+            run.trials, [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]], run.law_verdicts
+        )
+
+
+def find_cure(run: CheckRun) -> None:
+    """Find the simplest of our variants that keeps the same contract on the same hazards."""
+    if run.standing not in (Standing.UNSTABLE, Standing.WRONG):
+        return
+    hazards = [hazard for hazard in run.hazards if not hazard.needs]
+    formats = run.formats or DEFAULT_FORMATS
+    of_operation = {variant.name: variant for variant in variants(run.trials.operation)}
+    for variant in (of_operation[name] for name in _CURES if name in of_operation):
+        trials = Trials(load_local(Target(variant.id)), run.trials.contract)
+        if not any(trials.trial(hazard.case(fmt), fmt).failed for hazard in hazards for fmt in formats):
+            run.cure = variant
+            return
+
+
+def write_reproducer(run: CheckRun) -> None:
+    """Write the smallest failure as Python and as a test; a broken law where no single output is wrong."""
+    broken = next((law for law in reversed(run.law_verdicts) if law.failed), None)
+    if run.smallest is not None:
+        run.counterexample = counterexample_of(run.trials, run.smallest, run.style, backward=run.backward)
+    elif broken is not None:
+        easy = run.trials.trial(easy_case(), get_format(broken.format))
+        run.counterexample = counterexample_of(run.trials, easy, run.style, backward=run.backward, broken=broken)
+
+
+def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
+    """Put the findings of a run together."""
+    info = run.target.info
+    blame = None if run.trace is None else run.trace.blame
+    report = CheckReport(
+        target=info.name,
+        operation=info.operation.name,
+        backend=info.backend,
+        standing=run.standing,
+        finding="",
+        formats=tuple(f.name for f in run.formats),
+        hazards=tuple(run.hazard_verdicts),
+        laws=tuple(run.law_verdicts),
+        counterexample=run.counterexample,
+        blame=blame.sentence if blame else "",
+        blame_file=blame.file if blame else "",
+        blame_line=blame.line if blame else 0,
+        cure=run.cure.id if run.cure else "",
+        cure_formula=run.cure.formula if run.cure else "",
+        contract=run.trials.contract,
+        printed="".join(run.trials.printed)[:_PRINTED_LIMIT],
+        command=command,
+        notes=tuple(run.notes),
+    )
+    return replace(report, finding=check_finding(report, run.refusals))

@@ -1,0 +1,136 @@
+"""What a function computes and on whose arrays, read off its name and its code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stablemax.errors import StablemaxError, shown
+from stablemax.operations import NAMES, all_operations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.operations.operation import Operation
+
+BACKENDS = ("numpy", "torch", "jax")
+
+
+def operation_in(name: str) -> Operation | None:
+    """Read the operation off a function's or a file's name; None where it does not say.
+
+    Examples
+    --------
+    >>> str(operation_in("my_log_softmax")), str(operation_in("CrossEntropyLoss")), str(operation_in("f"))
+    ('log_softmax', 'cross_entropy', 'None')
+    >>> str(operation_in("softmax_lse")), str(operation_in("softmax_nograd")), str(operation_in("pulse"))
+    ('softmax', 'softmax', 'None')
+    """
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    without_no_grad = re.sub(r"no_?grad", "", snake_case)
+    by_rank = sorted(all_operations(), key=lambda operation: operation.looks_rank)
+    return next((operation for operation in by_rank if re.search(operation.looks_like, without_no_grad)), None)
+
+
+def operation_of(target: str, function: Callable[..., Any]) -> Operation:
+    """Read the operation off a target's name, its file's or the function's own, in that order."""
+    place, _, name = target.rpartition(":")
+    names = (name, Path(place).stem, getattr(function, "__name__", ""))
+    operation = next((operation for operation in map(operation_in, names) if operation is not None), None)
+    if operation is None:
+        raise StablemaxError(
+            f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(NAMES)}"
+        )
+    return operation
+
+
+def gradient_of(operation: Operation) -> Operation:
+    """Return the operation that is the gradient of another; a gradient stands for itself."""
+    if operation.gradient is None and operation.forward is None:
+        raise StablemaxError(f"--backward: the gradient of {operation} is not judged", "leave it out")
+    return operation.gradient or operation
+
+
+def backend_of(function: Callable[..., Any]) -> str:
+    """Find out on whose arrays a function works: numpy, torch or jax.
+
+    Its own module and annotations say so, or else the libraries that its code names; numpy where
+    nothing does.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> backend_of(lambda x: numpy.exp(x))
+    'numpy'
+    """
+    # Decorators and partial applications hide the code; jax.jit gives an object of JAX's own.
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inspect.unwrap(inner.func)
+    modules = [getattr(inner, "__module__", None)]
+    modules += [c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)]
+    for module in modules:
+        root = (module or "").partition(".")[0].removesuffix("lib")
+        if root in BACKENDS:
+            return root
+    code_owner = _code_owner(inner)
+    libraries = _libraries_annotated(code_owner) or _libraries_used(code_owner)
+    if not libraries and code_owner is not None:
+        libraries = _libraries_among(getattr(code_owner, "__globals__", {}).values())
+    return next((name for name in ("torch", "jax") if name in libraries), "numpy")
+
+
+def _code_owner(function: Any) -> Any:
+    """Return the function that holds the code: of a module, of a method, of an object that is called."""
+    target = getattr(function, "forward", None) or function
+    owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
+    return vars(type(function)).get("__call__") if owner is None else owner
+
+
+def _libraries_annotated(function: Any) -> set[str]:
+    """Name the libraries of the annotations, torch and jax alone."""
+    roots = set()
+    for annotation in getattr(function, "__annotations__", {}).values():
+        # Postponed annotations keep the quotes of one that was quoted besides.
+        text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
+        roots |= {name for name in ("torch", "jax") if re.match(rf"{name}\b", text)}
+    return roots
+
+
+def _libraries_used(function: Any) -> set[str]:
+    """Name the libraries whose modules or functions a function's code uses."""
+    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None:
+        return set()
+    mentioned = {name for block in _blocks(code) for name in block.co_names}
+    cells = getattr(function, "__closure__", None) or ()
+    enclosed = [cell.cell_contents for cell in cells if _is_filled(cell)]
+    return _libraries_among([*(names[n] for n in mentioned if n in names), *enclosed])
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - reading it is the test
+    except ValueError:
+        return False
+    return True
+
+
+def _libraries_among(values: Any) -> set[str]:
+    roots = set()
+    for value in list(values):
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(module, str):
+            roots.add(module.partition(".")[0])
+    return roots & set(BACKENDS)
+
+
+def _blocks(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _blocks(constant)

@@ -1,0 +1,204 @@
+"""Somebody's code in this process: called, differentiated, run exactly and traced."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.arithmetic import Arithmetic
+from stablemax.check.target.array_exchange import exchange_with
+from stablemax.check.target.call_style import as_array, call_styles
+from stablemax.check.target.infer import backend_of, gradient_of, operation_of
+from stablemax.check.target.load import is_code, load, module_and_name
+from stablemax.check.target.messages import Result, TargetInfo
+from stablemax.check.target.variant_target import VariantTarget, traceable_format
+from stablemax.errors import StablemaxError, shown
+from stablemax.formats import format_of_array
+from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stablemax.check.target.call_style import CallStyle
+    from stablemax.check.target.messages import Call, LoadedTarget, Target, TraceOptions
+    from stablemax.formats import Array
+    from stablemax.results import Trace
+
+_PACKAGE = Path(__file__).parents[2]
+
+
+def load_local(target: Target, function: Callable[..., Any] | None = None) -> LoadedTarget:
+    """Load a target into this process: the function itself, where it is at hand, or what the target names."""
+    if function is not None:
+        return CodeTarget(target, function, *module_and_name(function))
+    if not is_code(target.name):
+        return VariantTarget(target)
+    code = load(target.name)
+    return CodeTarget(target, code.function, target.name.rpartition(":")[0], code.expression)
+
+
+class CodeTarget:
+    """Somebody's function, whose signature and first calls show how it wants to be called."""
+
+    def __init__(self, target: Target, function: Callable[..., Any], module: str, expression: str) -> None:
+        operation = target.operation or operation_of(target.name, function)
+        if target.backward:
+            operation = gradient_of(operation)
+        backend = target.backend or backend_of(function)
+        if target.backward and backend == "numpy":
+            raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
+        self._target = target
+        self._function = function
+        self._possible_styles = call_styles(function, operation)
+        self._proven_style: CallStyle | None = None
+        takes = self._possible_styles[0].takes
+        self.info = TargetInfo(target.name, operation, backend, takes, (), module, expression)
+
+    def call(self, call: Call) -> Result:
+        """Call the function; an exception becomes the result's trouble."""
+        if self._proven_style is not None or call.forward:
+            return self._called(self._style, call)
+        refusal: Result | None = None
+        for style in self._possible_styles:
+            result = self._called(style, call)
+            if result.output is not None and not self._is_matrix_of_losses(result.output):
+                reason = _reason(refusal) if style.by_row and refusal is not None else ""
+                result = replace(result, style=replace(style, reason=reason))
+                # One row cannot tell whether more are taken at once.
+                if len(call.logits) > 1:
+                    self._proven_style = result.style
+                return result
+            refusal = refusal or result
+        assert refusal is not None
+        return refusal
+
+    def call_all(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function once for each."""
+        return [self.call(call) for call in calls]
+
+    @property
+    def _style(self) -> CallStyle:
+        """How the function is called: the likeliest style, as long as no call on several rows proved one."""
+        return self._proven_style or self._possible_styles[0]
+
+    def run_exactly(self, call: Call) -> Array | None:
+        """Run NumPy code on exact numbers; None where that is not possible."""
+        from stablemax.trace import run_in_shadow
+        from stablemax.trace.exact_cells import nearest
+
+        if self.info.backend != "numpy" or call.options:
+            return None
+        others = () if call.second_argument is None else (call.second_argument,)
+        try:
+            exact = run_in_shadow(self._plain_function(), call.logits, *others).exact
+        except StablemaxError:
+            return None
+        return None if exact is None else nearest(exact)
+
+    def trace(self, call: Call, options: TraceOptions) -> Trace:
+        """Trace NumPy or PyTorch code."""
+        operation, fmt = self.info.operation, traceable_format(call)
+        if self.info.backend == "numpy":
+            from stablemax.trace import trace_numpy
+
+            return trace_numpy(
+                self._plain_function(), call.logits, call.second_argument, operation, fmt,
+                target=self.info.name, code=self._function, source=options.source, max_ulp=options.max_ulp,
+                command=options.command, notes=options.notes, numbers=options.row_numbers,
+            )  # fmt: skip
+        if self.info.backend == "torch":
+            from stablemax.trace.torch.torch_trace import trace_torch
+
+            return trace_torch(
+                self._plain_function(), call.logits, call.second_argument, operation, fmt,
+                target=self.info.name, code=self._function, source=options.source, max_ulp=options.max_ulp,
+                command=options.command, notes=options.notes, numbers=options.row_numbers,
+                backward=self._target.backward, device=self._target.device or "cpu",
+            )  # fmt: skip
+        raise StablemaxError(f"{self.info.backend} code is not traced", "it runs compiled; stablemax check judges it")
+
+    def _plain_function(self) -> Callable[..., Any]:
+        """Return the function as ``f(x)`` or ``f(x, second_argument)`` on its own library's arrays."""
+        function, style = self._function, self._style
+        return lambda x, second_argument=None: style(function, x, second_argument)
+
+    def _is_matrix_of_losses(self, output: Array) -> bool:
+        """True where a loss was written for one row: x[labels] of several rows is a matrix."""
+        operation = self.info.operation
+        return operation.reduces and operation.per_row and output.ndim == 2 and output.shape[1] > 1
+
+    def _called(self, style: CallStyle, call: Call) -> Result:
+        exchange, device = exchange_with(self.info.backend), self._target.device
+        passed = {name: value for name, value in call.options.items() if name in style.options}
+        given = call.second_argument
+        if "label_smoothing" in call.options and "label_smoothing" not in passed:
+            given = _smoothed(call)
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(), exchange.running():
+                warnings.simplefilter("ignore")
+                x = exchange.put(call.logits, device)
+                second = None if given is None else exchange.put(given, device)
+                options = {k: exchange.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
+                if self._target.backward and not call.forward:
+                    value = self._gradient(exchange, style, x, second, options)
+                else:
+                    value = style(self._function, x, second, **options)
+                # A copy: code that gives out its own buffer overwrites it at the next call.
+                output = np.array(as_array(value), subok=True)
+                changed = not _same(exchange.back(x), call.logits) or (
+                    given is not None and not _same(exchange.back(second), given)
+                )
+        except (StablemaxError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # anybody's code may raise anything, SystemExit too
+            return Result(None, _trouble(error, _file_of(self._function)), style=style)
+        return Result(output, changed_input=changed, style=style)
+
+    def _gradient(self, exchange: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
+        """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
+        targets, upstream = (None, second) if self.info.operation.needs_upstream else (second, None)
+        return exchange.gradient(lambda a: style(self._function, a, targets, **options), x, upstream)
+
+
+def _reason(refusal: Result) -> str:
+    return refusal.trouble if refusal.output is None else f"returned shape {refusal.output.shape}"
+
+
+def _smoothed(call: Call) -> Array:
+    """Turn labels into smoothed soft targets, for a loss that takes those and smooths nothing itself."""
+    assert call.second_argument is not None
+    xp = Arithmetic(format_of_array(call.logits))
+    options = TargetOptions(None, call.options["label_smoothing"])
+    targets = targets_of(call.second_argument, call.logits.shape[-1], options, xp)
+    assert isinstance(targets, SoftTargets)
+    return targets.weights
+
+
+def _file_of(function: Any) -> str:
+    target = getattr(function, "forward", None) or function
+    code = getattr(target, "__code__", None) or getattr(getattr(target, "__func__", None), "__code__", None)
+    return code.co_filename if code is not None else ""
+
+
+def _same(after: Array, before: Array) -> bool:
+    return after.shape == before.shape and after.tobytes() == before.tobytes()
+
+
+def _trouble(error: BaseException, file: str) -> str:
+    """Put an exception into words, with the last line of the target's file that it passed."""
+    try:
+        message = str(error)
+    except Exception:
+        message = ""  # an exception that cannot even say what it is
+    if isinstance(error, TypeError) and message.startswith("returned "):
+        return message
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
+    frames = [f for f in frames if f.filename == file] or frames
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    text = shown(message.strip().partition("\n")[0], 160)
+    return f"raised {type(error).__name__}{f': {text}' if text else ''}{place}"

@@ -1,0 +1,183 @@
+"""What is asked of somebody's code, and what came of it: data that travels between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from stablemax.check.target.call_style import CallStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.errors import StablemaxError
+    from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
+    from stablemax.results import Trace
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+OURS = "stablemax.testing"
+"""The module that variants and built-ins are imported from; they take NumPy arrays."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to load, and how it is meant."""
+
+    #: ``file.py:function``, ``module:function``, the id of a variant or of a library's built-in.
+    name: str
+    #: What it computes; None to read it off the name.
+    operation: Operation | None = None
+    #: ``numpy``, ``torch`` or ``jax``; empty to find out.
+    backend: str = ""
+    #: For torch and jax.
+    device: str | None = None
+    #: Judge the gradient that autograd takes of it, instead of itself.
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """What was loaded."""
+
+    name: str
+    operation: Operation
+    backend: str
+    #: What it takes beyond logits and labels, from `hazards.NEEDS`.
+    takes: frozenset[str] = frozenset()
+    #: The only formats that it can be run in; empty for no known limit.
+    formats: tuple[str, ...] = ()
+    #: The module or file that it is imported from; empty where nothing can import it.
+    module: str = ""
+    #: How it is written there: ``softmax``, ``CrossEntropyLoss()``.
+    expression: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """True for a variant or a library's built-in, false for somebody's code."""
+        return self.module == OURS
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: arrays in the number format, as the function gets them."""
+
+    #: (N, K)
+    logits: Array
+    #: The operation's second argument: labels (N,) of int64, soft targets or an upstream gradient (N, K).
+    second_argument: Array | None = None
+    #: ``ignore_index``, ``weight``, ``label_smoothing``, where they are to be passed.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: Call the function itself, even where the gradient that autograd takes of it is judged.
+    forward: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a call."""
+
+    #: What was returned; None where there is trouble.
+    output: Array | None
+    #: What happened instead: an exception, junk, no answer in time; empty when all went well.
+    trouble: str = ""
+    #: True where the function wrote into its arguments.
+    changed_input: bool = False
+    #: What it printed, bounded.
+    printed: str = ""
+    #: True where no answer came in time.
+    hung: bool = False
+    #: How the function was called.
+    style: CallStyle = field(default_factory=CallStyle)
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """What a trace says of its input, and how it judges it."""
+
+    source: str = ""
+    max_ulp: float | None = None
+    command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    #: What the rows are called, where they are some of many, (N,).
+    row_numbers: Array | None = None
+
+
+class LoadedTarget(Protocol):
+    """Somebody's function, ready to be called: in this process or in one of its own."""
+
+    @property
+    def info(self) -> TargetInfo:
+        """What was loaded."""
+
+    def call(self, call: Call) -> Result:
+        """Call the function; raise `NoAnswerError` where it hangs or ends its process."""
+
+    def call_all(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function once for each; a hang or the end of its process becomes that result's trouble."""
+
+    def run_exactly(self, call: Call) -> Array | None:
+        """Run the function on exact numbers: its result in float64, None where that is not possible."""
+
+    def trace(self, call: Call, options: TraceOptions) -> Trace:
+        """Trace the function on an input; raise `StablemaxError` where it raises or cannot be traced."""
+
+
+class NoAnswerError(Exception):
+    """The code hung or ended its process; the text says which."""
+
+    def __init__(self, text: str, *, hung: bool = False) -> None:
+        super().__init__(text)
+        self.hung = hung
+
+
+class Request(Protocol[Value_co]):
+    """A message to the worker: it knows the method that answers it, and so the type of the answer."""
+
+    def answered_by(self, target: LoadedTarget) -> Value_co:
+        """Call that method."""
+
+
+@dataclass(frozen=True)
+class CallAll:
+    """Asks for `LoadedTarget.call_all`."""
+
+    calls: Sequence[Call]
+
+    def answered_by(self, target: LoadedTarget) -> list[Result]:
+        """Call the function once for each."""
+        return target.call_all(self.calls)
+
+
+@dataclass(frozen=True)
+class RunExactly:
+    """Asks for `LoadedTarget.run_exactly`."""
+
+    call: Call
+
+    def answered_by(self, target: LoadedTarget) -> Array | None:
+        """Run the function on exact numbers."""
+        return target.run_exactly(self.call)
+
+
+@dataclass(frozen=True)
+class TraceCall:
+    """Asks for `LoadedTarget.trace`."""
+
+    call: Call
+    options: TraceOptions
+
+    def answered_by(self, target: LoadedTarget) -> Trace:
+        """Trace the function."""
+        return target.trace(self.call, self.options)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the worker sends back: an answer, or the error that took its place."""
+
+    answer: Any = None
+    #: What the code printed since the last reply, bounded.
+    printed: str = ""
+    #: A RuntimeError tells of a fault of this program.
+    error: StablemaxError | RuntimeError | None = None

@@ -1,0 +1,202 @@
+"""An implementation called on an input and judged: what `check` does a thousand times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.check.target.messages import Call
+from stablemax.inputs.labels import IGNORED
+from stablemax.measure import CODES, default_max_ulp, judge
+from stablemax.results import Outcome
+from stablemax.settings import Setting, Shared, case_of, setting_of
+from stablemax.truth.reductions import which_reduction
+from stablemax.verdicts import verdict_of
+from stablemax.vocabulary import Reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.check.target.messages import LoadedTarget, Result
+    from stablemax.formats import Array, Format
+    from stablemax.inputs.hazards import HazardCase
+    from stablemax.operations.operation import Operation
+    from stablemax.results import Contract, Verdict
+
+_PRINTED_LIMIT = 4000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One input in one format: what came out, judged."""
+
+    #: The input, before it was rounded to the format.
+    case: HazardCase
+    format: Format
+    result: Result
+    #: The truth.
+    setting: Setting
+    #: None where there is no output to judge.
+    verdict: Verdict | None
+    #: Why there is none: an exception, a wrong shape; empty otherwise.
+    trouble: str
+    #: True where the contract is broken.
+    failed: bool
+    #: The worst of the cells that break it; the worst of all where none does.
+    worst: Outcome | None = None
+
+
+@dataclass
+class Trials:
+    """Calls an implementation and holds its results against the truth and a contract."""
+
+    target: LoadedTarget
+    contract: Contract
+    #: What a single number is of the losses, or a gradient the gradient of: see `reduction_of`.
+    reduction: Reduction = Reduction.MEAN
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def operation(self) -> Operation:
+        """What is computed."""
+        return self.target.info.operation
+
+    @property
+    def max_ulp(self) -> float | None:
+        """Errors above are inaccurate; half of the format's bits when None."""
+        return self.contract.max_ulp
+
+    def trial(self, case: HazardCase, fmt: Format) -> Trial:
+        """Try one input."""
+        return self.trial_each([case], fmt)[0]
+
+    def trial_each(self, cases: Sequence[HazardCase], fmt: Format) -> list[Trial]:
+        """Try several inputs in one message."""
+        results = self.results([self.call_on(case, fmt) for case in cases])
+        shared = Shared(fmt)
+        return [self._judged(case, fmt, result, shared) for case, result in zip(cases, results, strict=True)]
+
+    def results(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function once for each, and remember what it printed."""
+        results = self.target.call_all(calls)
+        self.printed += [r.printed for r in results if r.printed and sum(map(len, self.printed)) < _PRINTED_LIMIT]
+        return results
+
+    def call_on(self, case: HazardCase, fmt: Format) -> Call:
+        """Round a case to a format, as the function gets it."""
+        logits = fmt.cast(case.logits)
+        if not self.operation.needs_targets:
+            second_argument = case.second(self.operation)
+            return Call(logits, None if second_argument is None else fmt.cast(second_argument))
+        labels = case.labels if case.labels.ndim == 1 else fmt.cast(case.labels)
+        options: dict[str, Any] = {}
+        if case.weight is not None:
+            options["weight"] = fmt.cast(case.weight)
+        if case.label_smoothing:
+            options["label_smoothing"] = case.label_smoothing
+        if case.labels.ndim == 1 and (case.labels == IGNORED).any():
+            options["ignore_index"] = IGNORED
+        return Call(logits, labels, options)
+
+    def severities(self, output: Array, setting: Setting) -> Array:
+        """Rank each cell: its position in `CODES` where it breaks the contract, else 0.
+
+        A result below the smallest normal number may be flushed to zero, as processors and compilers
+        do: that is no fault of the formula.
+        """
+        judged = judge(
+            output,
+            setting.exact,
+            setting.xp.format,
+            max_ulp=self.max_ulp,
+            input_overflow=setting.input_overflow,
+            may_flush=True,
+        )
+        failures = [i for i, o in enumerate(CODES) if o.is_failure and o.value not in self.contract.allow]
+        is_broken = np.isin(judged.codes, failures)
+        if self.operation.ill_conditioned:
+            is_broken &= ~self._is_near_beside_its_row(output, setting)
+        return np.where(is_broken, judged.codes, 0)
+
+    def setting(self, case: HazardCase, fmt: Format, shared: Shared | None = None, *, reduced: bool = False) -> Setting:
+        """Prove the truth about a case; ignored rows have loss and gradient 0."""
+        return _setting(case, self.operation, self.reduction, shared or Shared(fmt), reduced=reduced)
+
+    def _judged(self, case: HazardCase, fmt: Format, result: Result, shared: Shared) -> Trial:
+        output = result.output
+        reduced = output is not None and self.operation.is_reduced(output.shape, case.logits.shape)
+        setting = self.setting(case, fmt, shared, reduced=reduced)
+        if output is None:
+            # Where no value exists, refusing the input is as good an answer as NaN.
+            has_no_value = bool(setting.exact.undefined.all() or setting.input_overflow.all())
+            return Trial(case, fmt, result, setting, None, result.trouble, failed=not has_no_value)
+        trouble = self._shape_trouble(output, setting)
+        if trouble:
+            return Trial(case, fmt, result, setting, None, trouble, failed=True)
+        output = output.astype(np.float64)
+        if output.size == 0:  # no rows go in, none come out
+            return Trial(case, fmt, result, setting, None, "", failed=False, worst=Outcome.OK)
+        verdict = verdict_of(output, setting, name=self.target.info.name, max_ulp=self.max_ulp)
+        severity = int(self.severities(output, setting).max(initial=0))
+        worst = CODES[severity] if severity else verdict.worst
+        return Trial(case, fmt, result, setting, verdict, "", failed=severity > 0, worst=worst)
+
+    def _is_near_beside_its_row(self, output: Array, setting: Setting) -> Array:
+        """Mark the cells of a vector-Jacobian product whose error is small beside the largest cell of their row.
+
+        A cell p_j (g_j - sum(p g)) whose g_j is near the mean of g is ill-conditioned: no arithmetic of
+        fixed precision gets each such cell right, but the row as a whole can be.
+        """
+        fmt, right = setting.xp.format, setting.exact.truth.nearest
+        limit = default_max_ulp(fmt) if self.max_ulp is None else self.max_ulp
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(output.astype(np.float64).reshape(right.shape) - right)
+            return np.asarray(distance <= limit * fmt.ulp(np.abs(right).max(axis=-1, keepdims=True)))
+
+    def _shape_trouble(self, output: Array, setting: Setting) -> str:
+        """Say what is wrong with an output's shape; empty where nothing is."""
+        rows, classes = setting.exact.truth.rounded.shape
+        right: tuple[int, ...] = (rows,) if self.operation.per_row else (rows, classes)
+        allowed = [right, (rows, 1)] if self.operation.per_row else [right]
+        if self.operation.per_row and rows == 1:
+            allowed.append(())
+        if output.shape in allowed:
+            return ""
+        return f"returned shape {_shape(output.shape)} where {_shape(right)} is right"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
+    settled = replace(case_of(case, operation), reduced=reduced)
+    if reduction is Reduction.SUM:
+        settled = replace(settled, divisor=1.0, summed=True)
+    return setting_of(settled, shared)
+
+
+def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | None = None) -> Reduction:
+    """Find out whether a single number is the mean or the sum of the losses, or a gradient that of the mean or the sum.
+
+    `case` is an easy input of two rows or more. `loss` is what the loss itself gave, where the gradient
+    that autograd takes of it is judged: it shows the reduction even where the gradient is N times too large.
+    """
+    operation = trials.operation
+    if not (operation.reduces or operation.of_losses):
+        return Reduction.MEAN
+    output = (loss or trials.results([trials.call_on(case, fmt)])[0]).output
+    if output is None:
+        return Reduction.MEAN
+    if loss is not None and operation.forward is not None:
+        operation = operation.forward
+    right: dict[Reduction, Array] = {}
+    for reduction in (Reduction.MEAN, Reduction.SUM):
+        setting = _setting(case, operation, reduction, Shared(fmt), reduced=operation.reduces)
+        right[reduction] = setting.exact.truth.nearest
+        if output.size != right[reduction].size:
+            # Each row has its own loss, of which autograd takes the sum; or the shape is wrong.
+            return Reduction.MEAN if loss is None else Reduction.SUM
+    return which_reduction(output, right)[0]
