@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from stablemax.benchmarking.plan import BenchOptions
     from stablemax.results import Benchmark
 
-_SHOWN = 10
-
 
 @dataclass(frozen=True)
 class TimedOptions:
@@ -108,9 +106,7 @@ def _verdict(result: Benchmark, least: float) -> int:
     if not slower:
         return 0
     compared = sum(len(case.timings) - 1 for case in result.cases)
-    session.warn(f"failed: {len(slower)} of {counted(compared, 'ratio')} below {least:g}x")
-    for case, timing in slower[:_SHOWN]:
-        session.warn(f"  {timing.implementation} {times(timing.ratio)}x: {named(case)}")
-    if len(slower) > _SHOWN:
-        session.warn(f"  and {len(slower) - _SHOWN} more")
-    return 1
+    return session.failed(
+        f"{len(slower)} of {counted(compared, 'ratio')} below {least:g}x",
+        [f"{timing.implementation} {times(timing.ratio)}x: {named(case)}" for case, timing in slower],
+    )

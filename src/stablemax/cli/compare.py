@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from stablemax.operations.variant import Variant
 
 FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -186,13 +185,12 @@ def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
         return 0
     either = " or ".join(o.value for o in Outcome if o in failures)
     has = "has" if len(hits) == 1 else "have"
-    session.warn(f"failed: {len(hits)} of {counted(len(results), 'result')} {has} cells that are {either}")
-    for name, outcomes in hits[:_SHOWN]:
+    lines = []
+    for name, outcomes in hits:
         worst = max(failures & outcomes.keys(), key=lambda o: o.severity)
-        session.warn(f"  {name}: {worst.value} {outcomes[worst]}")
-    if len(hits) > _SHOWN:
-        session.warn(f"  and {len(hits) - _SHOWN} more")
-    return 1
+        lines.append(f"{name}: {worst.value} {outcomes[worst]}")
+    finding = f"{len(hits)} of {counted(len(results), 'result')} {has} cells that are {either}"
+    return session.failed(finding, lines)
 
 
 def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome, str]]]:

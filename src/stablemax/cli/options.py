@@ -102,20 +102,18 @@ class GeneratedOptions:
 HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
 
 
+def files_argument(metavar: str, text: str) -> Any:
+    """Declare the files of a command, in their order."""
+    return typer.Argument(metavar=metavar, help=f"{text}: {_KINDS}. {_PATTERNS}.", show_default=False)
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Where logits come from: files, or one of what the options name."""
 
     reading: InputOptions
     generated: GeneratedOptions
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LOGITS",
-            help=f"Logits: {_KINDS}. Several files are one input, in this order. {_PATTERNS}.",
-            show_default=False,
-        ),
-    ] = None
+    files: Annotated[list[str] | None, files_argument("LOGITS", "Logits, several files as one input")] = None
     hazard: HazardOption = None
 
 
@@ -125,11 +123,7 @@ class LabelledSourceOptions(SourceOptions):
 
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="LOGITS [LABELS]",
-            help=f"Logits, then labels or soft targets: {_KINDS}. {_PATTERNS}; with --labels all are logits.",
-            show_default=False,
-        ),
+        files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
     ] = None
     labels: LabelFilesOption = None
 
@@ -140,12 +134,7 @@ class JudgedSourceOptions(SourceOptions):
 
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[LOGITS] OUTPUT [LABELS]",
-            help="Logits, what the program computed of them, and labels or soft targets for the cross-entropies; "
-            f"each {_KINDS}.",
-            show_default=False,
-        ),
+        files_argument("[LOGITS] OUTPUT [LABELS]", "Logits, what the program computed of them, labels or soft targets"),
     ] = None
 
 
@@ -153,12 +142,7 @@ class JudgedSourceOptions(SourceOptions):
 class TwoSourceOptions(SourceOptions):
     """Where two arrays of logits come from."""
 
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LOGITS OTHER", help=f"Logits, then what they are compared with: {_KINDS}.", show_default=False
-        ),
-    ] = None
+    files: Annotated[list[str] | None, files_argument("LOGITS OTHER", "Logits, and what they are compared with")] = None
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from stablemax.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from stablemax.cli.options import ArithmeticOptions, PrintOptions, StreamOptions
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
     from stablemax.streaming import Resources
+
+
+_SHOWN = 10
 
 
 def resources(options: StreamOptions) -> Resources:
@@ -78,3 +81,12 @@ def warn(line: str) -> None:
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     with contextlib.suppress(OSError, ValueError):
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def failed(finding: str, lines: Sequence[str]) -> int:
+    """Say what failed, with the first ten lines about it, and return the exit code."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    warn(f"failed: {finding}")
+    for line in (*lines[:_SHOWN], *more):
+        warn(f"  {line}")
+    return 1
