@@ -152,7 +152,11 @@ def compare_hazard(
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
-    wanted = tuple(o for o in options.operations or default_operations() if o in hazard.operations)
+    concerned = hazard.operations
+    wanted = tuple(o for o in options.operations or default_operations() if o in concerned)
+    if not options.operations:
+        # A hazard of other operations alone is compared on these.
+        wanted = wanted or concerned
     if not wanted:
         raise StablemaxError(
             f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",
