@@ -28,7 +28,7 @@ from stablemax.check.target.call_style import as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target
 from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of, get_format
+from stablemax.formats import format_of_array, get_format
 from stablemax.inputs.logits import as_problem
 from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
 from stablemax.operations import get_operation
@@ -178,7 +178,7 @@ def _judged(
     x, out = as_array(logits), as_array(output)
     y, g = (None if v is None else as_array(v) for v in (labels, upstream))
     # A plain number has no format of its own: losses are logged as Python floats.
-    fmt = format_of(x.dtype if out.ndim == 0 else out.dtype)
+    fmt = format_of_array(x if out.ndim == 0 else out)
     if x.ndim == 1:
         x, out = x[np.newaxis], np.atleast_1d(out) if operation.per_row else out[np.newaxis]
         y, g = (None if v is None else v[np.newaxis] for v in (y, g))
