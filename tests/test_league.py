@@ -11,8 +11,8 @@ import pytest
 from stablemax.comparison import DEFAULT_FORMATS, CompareOptions, compare_hazard
 from stablemax.errors import StablemaxError
 from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
-from stablemax.inputs.hazards import HAZARDS, PROMISED
-from stablemax.league import OWN, hazard_named, league
+from stablemax.inputs.hazards import HAZARDS, PROMISED, hazard_named
+from stablemax.league import OWN, league
 from stablemax.operations import all_operations, default_operations
 from stablemax.operations.variant import Variant, get, matching, variants
 from stablemax.results import League, Outcome, Standout

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stablemax import array_job, arrays, streaming
-from stablemax.cli import session
+from stablemax.cli import source
 from stablemax.cli.options import InputOptions
 from stablemax.errors import StablemaxError
 from stablemax.inputs.logits import Stream, as_stream
@@ -333,8 +333,8 @@ def test_what_comes_with_the_logits_counts_too(command: str, classes: int, targe
 
 def test_under_a_cap_no_text_is_held_in_memory(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n3,4\n")
-    capped = session.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources(memory=10**8))
-    free = session.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources())
+    capped = source.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources(memory=10**8))
+    free = source.open_stream([str(tmp_path / "x.csv")], [], InputOptions(), Resources())
     assert capped.logits.parts[0].stored.memory is None
     assert free.logits.parts[0].stored.memory is not None
 

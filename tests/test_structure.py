@@ -152,6 +152,11 @@ def test_importing_the_package_loads_neither_numpy_nor_rich() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_declaring_every_command_loads_neither_numpy_nor_rich() -> None:
+    done = run("import sys; from stablemax.cli.app import build; build(); print({'numpy', 'rich'} & set(sys.modules))")
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 def test_importing_every_module_prints_nothing() -> None:
     names = [
         ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")

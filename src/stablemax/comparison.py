@@ -12,14 +12,16 @@ from stablemax.arithmetic import Arithmetic
 from stablemax.errors import StablemaxError
 from stablemax.finding import finding, refusals
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
+from stablemax.inputs.second_array import second_array
 from stablemax.limits import check_judge, check_max_ulp, check_range
 from stablemax.operations import default_operations
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import kept_rows
 from stablemax.operations.variant import Variant, matches, matching
-from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
+from stablemax.results import Comparison, OperationReport, Verdict
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Shared, case_of, setting_of
+from stablemax.truth.input_summary import hazard_summary, input_summary
 from stablemax.verdicts import LIBRARY_SUMS, variant_verdict
 from stablemax.vocabulary import Accumulation, Reduction, Upstream
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from stablemax.inputs.logits import Problem
     from stablemax.operations.operation import Operation
     from stablemax.peers.backend import Backend
+    from stablemax.results import InputSummary
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
@@ -129,7 +132,9 @@ def compare_problem(
         raise StablemaxError("; ".join(skipped), "give other labels, or another --ignore-index")
     plan = options.plan(tuple(c.operation for c in cases))
     reports = _reports(plan, dict.fromkeys(options.formats, cases), options, progress)
-    return _comparison(_summary(problem, rows), reports, options, command, notes)
+    sources = [source.name for source in problem.sources]
+    summary = input_summary(problem.logits, rows, *sources)
+    return _comparison(summary, reports, options, command, notes)
 
 
 def compare_hazard(
@@ -157,7 +162,9 @@ def compare_hazard(
         )
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
     reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
-    return _comparison(_summary_of_hazard(hazard, cases), reports, options, command, [])
+    logits = {fmt: own[0].logits for fmt, own in cases.items()}
+    summary = hazard_summary(f"hazard {hazard.name}: {hazard.reason}", logits)
+    return _comparison(summary, reports, options, command, [])
 
 
 def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Reduction = Reduction.MEAN) -> Case:
@@ -261,66 +268,13 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
                 labels=problem.labels[rows[here]],
                 divisor=divisor,
             )
-        if operation.second in _SECONDS:
-            case = replace(case, array=_SECONDS[operation.second](logits, problem, rows, options))
+        elif operation.second is not Second.NONE:
+            labels = None if problem.labels is None else problem.labels[rows]
+            array = second_array(operation, logits, labels, options.upstream, options.upstream_seed)
+            case = replace(case, array=array)
             if operation.of_losses and options.reduction is Reduction.MEAN:
                 case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
         cases.append(case)
     if problem.labels is None and not options.operations:
         notes.append("no labels: cross_entropy and its gradient are not run")
     return cases, notes
-
-
-def _upstream(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
-    if options.upstream is Upstream.MEAN:
-        return np.full(logits.shape, 1.0 / logits.shape[-1])
-    return np.asarray(np.random.default_rng(options.upstream_seed).standard_normal(logits.shape))
-
-
-def _cell_targets(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
-    """The labels as targets of their cells; without labels 1 in the first class."""
-    labels = np.zeros(len(rows), dtype=np.int64) if problem.labels is None else problem.labels[rows]
-    return labels if labels.ndim == 2 else np.asarray(np.arange(logits.shape[-1]) == labels[:, None], dtype=np.float64)
-
-
-def _reversed_logits(logits: Array, problem: Problem, rows: Array, options: CompareOptions) -> Array:  # noqa: ARG001
-    return logits[:, ::-1]
-
-
-# What an operation takes beside logits and labels, where the input holds nothing of the kind.
-_SECONDS: dict[Second, Callable[[Array, Problem, Array, CompareOptions], Array]] = {
-    Second.UPSTREAM: _upstream,
-    Second.CELL_TARGETS: _cell_targets,
-    Second.LOGITS: _reversed_logits,
-}
-
-
-def _summary(problem: Problem, rows: Array) -> InputSummary:
-    judged = np.asarray(problem.logits[rows], dtype=np.float64)
-    finite = judged[np.isfinite(judged)]
-    sources = problem.sources
-    return InputSummary(
-        source=sources[0].name,
-        dtype=problem.logits.dtype.name,
-        rows=problem.logits.shape[0],
-        classes=problem.logits.shape[1],
-        judged_rows=int(rows.size),
-        smallest=float(finite.min()) if finite.size else math.nan,
-        largest=float(finite.max()) if finite.size else math.nan,
-        labels=sources[1].name if len(sources) > 1 else "",
-    )
-
-
-def _summary_of_hazard(hazard: Hazard, cases: Mapping[Format, list[Case]]) -> InputSummary:
-    logits = {fmt: own[0].logits for fmt, own in cases.items()}
-    widest = max(logits, key=lambda fmt: fmt.precision)
-    finite = np.concatenate([x[np.isfinite(x)] for x in logits.values()])
-    return InputSummary(
-        source=f"hazard {hazard.name}: {hazard.reason}",
-        dtype="each format's own",
-        rows=len(logits[widest]),
-        classes=logits[widest].shape[1],
-        judged_rows=len(logits[widest]),
-        smallest=float(finite.min()) if finite.size else math.nan,
-        largest=float(finite.max()) if finite.size else math.nan,
-    )

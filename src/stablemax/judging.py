@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,12 @@ from stablemax.errors import StablemaxError, shown
 from stablemax.formats import Array, Format, format_of
 from stablemax.limits import check_judge, check_max_ulp
 from stablemax.operations.operation import Second
-from stablemax.operations.targets import TargetOptions, check_options, kept_rows
+from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
 from stablemax.operations.variant import get
-from stablemax.results import Contract, InputSummary, JudgeReport, Outcome
+from stablemax.results import Contract, JudgeReport, Outcome
 from stablemax.sampling import judged_rows
 from stablemax.settings import Case, Setting, Shared, setting_of
+from stablemax.truth.input_summary import input_summary
 from stablemax.truth.reductions import which_reduction
 from stablemax.verdicts import verdict_of
 from stablemax.vocabulary import Reduction
@@ -24,7 +24,7 @@ from stablemax.wording import listed
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
-    from stablemax.results import Verdict
+    from stablemax.results import InputSummary, Verdict
 
 
 class WrongShapeError(StablemaxError):
@@ -115,7 +115,7 @@ def judge_output(
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
     left_out = int(kept.sum()) - chosen.size
     sampled = (f"errors judged on {chosen.size:,} of {rows:,} rows",) if left_out else ()
-    summary = _summary(logits, chosen, names)
+    summary = input_summary(logits, chosen, names[0], names[2])
     return _report(values, setting, options, names[1], summary, command, (*notes, *sampled))
 
 
@@ -169,7 +169,7 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
     if operation.needs_targets and labels is None:
         raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
     if operation.second is Second.CELL_TARGETS:
-        upstream = _cell_targets(labels, logits.shape[-1])
+        upstream = None if labels is None else cell_targets(labels, logits.shape[-1])
     if operation.second in (Second.NONE, Second.LABELS):
         return None
     what = operation.second.value
@@ -182,13 +182,6 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
             "one number for each logit",
         )
     return upstream
-
-
-def _cell_targets(labels: Array | None, classes: int) -> Array | None:
-    """Return targets of cells, or of labels those of a single class."""
-    if labels is None or labels.ndim == 2:
-        return labels
-    return np.asarray(np.arange(classes) == labels[:, None], dtype=np.float64)
 
 
 def _is_sum(value: float, mean: float, case: Case) -> bool:
@@ -205,21 +198,6 @@ def _check_shape(output: Array, operation: Operation, rows: int, classes: int, n
     raise WrongShapeError(
         f"{name}: has shape {shown(output.shape)}, and {operation} of these logits has {right}",
         "classes on the last axis; or name the operation that it is",
-    )
-
-
-def _summary(logits: Array, chosen: Array, names: tuple[str, str, str]) -> InputSummary:
-    judged = np.asarray(logits[chosen], dtype=np.float64)
-    finite = judged[np.isfinite(judged)]
-    return InputSummary(
-        source=names[0],
-        dtype=logits.dtype.name,
-        rows=logits.shape[0],
-        classes=logits.shape[1],
-        judged_rows=int(chosen.size),
-        smallest=float(finite.min()) if finite.size else math.nan,
-        largest=float(finite.max()) if finite.size else math.nan,
-        labels=names[2],
     )
 
 

@@ -6,13 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stablemax.comparison import CompareOptions, hazard_case
-from stablemax.errors import StablemaxError, shown
 from stablemax.finding import few, league_finding, refusals
 from stablemax.inputs.hazards import HAZARDS, Hazard
 from stablemax.operations import default_operations
 from stablemax.results import League, Outcome, Standout, Verdict
 from stablemax.settings import Shared, setting_of
-from stablemax.text.suggest import suggest
 from stablemax.verdicts import variant_verdict
 
 if TYPE_CHECKING:
@@ -23,19 +21,6 @@ if TYPE_CHECKING:
 
 OWN = ("naive", "shifted", "closed-form", "compensated", "centred", "wide")
 """Our variants that take part unless others are named: two for scale, and the accurate ones."""
-
-
-def hazard_named(name: str) -> Hazard:
-    """Look a hazard up by its name.
-
-    Examples
-    --------
-    >>> hazard_named("collapse").name
-    'collapse'
-    """
-    if name in HAZARDS:
-        return HAZARDS[name]
-    raise StablemaxError(f"there is no hazard {shown(name)!r}", suggest(name, HAZARDS, "stablemax list hazards"))
 
 
 def league(
@@ -50,6 +35,7 @@ def league(
     Examples
     --------
     >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.inputs.hazards import hazard_named
     >>> options = CompareOptions(formats=(FLOAT32,), patterns=("logsumexp/shifted",))
     >>> found = league(options, [hazard_named("nearly-certain"), hazard_named("gentle")])
     >>> [(s.worst.value, s.worst_hazard, s.judged) for s in found.standouts]

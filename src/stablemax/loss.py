@@ -237,21 +237,34 @@ def cross_entropy_of(
     )
     job = replace(job, stream=for_engine(stream, resources), step=cut.step)
     total = total_of(job, cut, LossPart(), stream, resources, progress, formula)
+    weighted = options.weight is not None and not stream.has_soft_targets
+    value = reduced(total, reduction, fmt, xp, total.weights if weighted else None)
+    return result_from(total, stream, reduction, formula, xp.format, value)
+
+
+def reduced(
+    total: LossPart, reduction: Reduction, fmt: Format | None, xp: Arithmetic, weights: ExactSum | None
+) -> float:
+    """Reduce the losses: exactly, or in a format that was asked for."""
+    if reduction is Reduction.NONE:
+        return math.nan
+    if fmt is not None:
+        losses = np.concatenate([p[k] for p, k in total.values]) if total.values else np.zeros(0)
+        return _reduce(losses, weights, reduction, xp)
+    return total.losses.rounded() if reduction is Reduction.SUM else total.losses.mean(total.weights)
+
+
+def result_from(
+    total: LossPart, stream: Stream, reduction: Reduction, formula: str, fmt: Format, value: float
+) -> LossResult:
+    """Say what the merged parts of an input give."""
     losses = np.concatenate([p for p, _ in total.values]) if total.values else np.zeros(0)
-    kept = np.concatenate([k for _, k in total.values]) if total.values else np.zeros(0, dtype=bool)
-    value = math.nan
-    if reduction is not Reduction.NONE:
-        weighted = options.weight is not None and not stream.has_soft_targets
-        if fmt is None:
-            value = total.losses.rounded() if reduction is Reduction.SUM else total.losses.mean(total.weights)
-        else:
-            value = _reduce(losses[kept], total.weights if weighted else None, reduction, xp)
     name = stream.sources[-1].name
     return LossResult(
         value=value,
         rows=losses.astype(np.float64) if reduction is Reduction.NONE else None,
         variant=formula,
-        format=xp.format.name,
+        format=fmt.name,
         kept_rows=total.losses.count,
         total_rows=stream.rows,
         first_bad=total.first_bad,

@@ -94,7 +94,9 @@ def test_a_right_output_of_every_operation_and_kind_of_file_passes(arguments: tu
     done = judge(*arguments)
     assert done.code == 0, done
     assert f"is {arguments[0]} as it should be: the largest error is" in " ".join(done.out.split())
-    assert done.out.splitlines()[-1].startswith("reproduce: stablemax judge --operation ")
+    files = " ".join(a for a in arguments[1:] if "." in a and a != "g.npy")
+    assert done.out.splitlines()[-1].startswith(f"reproduce: stablemax judge {files} ")
+    assert f" --operation {arguments[0]}" in done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_no_line_is_too_long_and_ascii_is_enough(columns: str) -> None:
     ("arguments", "words"),
     [
         (("x.npy", "p.npy"), ("what is OUTPUT?", "--operation softmax")),
-        (("--operation", "softmax", "x.npy"), ("missing argument 'OUTPUT'",)),
+        (("--operation", "softmax", "x.npy"), ("judge reads LOGITS, OUTPUT",)),
         (("--operation", "softmax", "x.npy", "absent.npy"), ("absent.npy: no such file",)),
         (("--operation", "softmax", "x.npy", "transposed.npy"), ("has shape (4, 6)", "(6, 4)")),
         (("--operation", "logsumexp", "x.npy", "p.npy"), ("has shape (6, 4)", "one number for each row")),

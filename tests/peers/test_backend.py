@@ -13,8 +13,7 @@ from stablemax.comparison import CompareOptions, compare_hazard, compare_problem
 from stablemax.errors import StablemaxError
 from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.inputs.generated import generate
-from stablemax.inputs.hazards import PROMISED
-from stablemax.league import hazard_named
+from stablemax.inputs.hazards import PROMISED, hazard_named
 from stablemax.operations.variant import variants
 from stablemax.peers.backend import Backend
 from stablemax.results import Outcome

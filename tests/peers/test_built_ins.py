@@ -15,8 +15,7 @@ from stablemax.comparison import CompareOptions, compare_hazard
 from stablemax.errors import StablemaxError
 from stablemax.explanation import example
 from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from stablemax.inputs.hazards import HAZARDS, NEEDS, promised_for
-from stablemax.league import hazard_named
+from stablemax.inputs.hazards import HAZARDS, NEEDS, hazard_named, promised_for
 from stablemax.operations.targets import LabelTargets, in_arithmetic
 from stablemax.operations.variant import Variant, evaluate, get
 from stablemax.results import Outcome

@@ -125,7 +125,7 @@ FP24 = Format("fp24", precision=16, emax=127, emin=-126)
 
 def open_vector(file: OpenedFile) -> StoredArray:
     """Read one number a line, as one row of logits."""
-    numbers = [float(line) for line in file.stream.read().split()]
+    numbers = [float(line) for line in (file.stream.read() or b"").split()]
     return StoredArray.of(np.array([numbers]), file.name)
 
 

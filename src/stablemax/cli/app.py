@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import version_line
-from stablemax.cli.expand import expanded
+from stablemax.cli.option_groups import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bce": ("bce", "bce", "Print the binary cross-entropy, a single number."),
     "bce-grad": ("bce", "bce_grad", "Compute the gradient of the binary cross-entropy."),
     "entropy": ("arrays", "entropy", "Compute the entropy of every row."),
-    "kl-divergence": ("kl_divergence", "kl_divergence", "Compute the divergence of two rows of logits."),
+    "kl-divergence": ("arrays", "kl_divergence", "Compute the divergence of two rows of logits."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("explain", "explain", "Explain a variant and show it at work."),
     "bench": ("bench", "bench", "Time our functions beside other libraries."),
@@ -42,13 +42,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """Build the application with some of its commands.
 
-    Typer takes several milliseconds for each command's options, so that a run of one command
-    declares that one only; help, suggestions and completion need them all.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Keys of `COMMANDS`.
+    Typer takes several milliseconds for each command's options, so that a run of one command declares that one
+    only; help, suggestions and completion need them all.
     """
     app = typer.Typer(
         name="stablemax",
@@ -66,7 +61,7 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module, function, short = COMMANDS[name]
         command = getattr(importlib.import_module(f"stablemax.cli.{module}"), function)
-        app.command(name, short_help=short)(expanded(command))
+        app.command(name, short_help=short)(expanded(command, name))
     return app
 
 

@@ -1,22 +1,26 @@
-"""``stablemax softmax``, ``log-softmax``, ``logsumexp``, ``sigmoid`` and others that take logits alone."""
+"""The commands whose result is an array: ``stablemax softmax``, ``sigmoid``, ``entropy`` and the like."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stablemax.cli import io, session
+from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
     ArithmeticOptions,
-    InputOptions,
-    LogitsFilesArgument,
     PrintOptions,
+    SourceOptions,
     StreamOptions,
+    TwoSourceOptions,
     format_option,
+    number_format_named,
 )
+from stablemax.cli.progress import progress
+from stablemax.cli.source import Source, logits_and_labels, source_of
+from stablemax.errors import StablemaxError
 from stablemax.operations import get_operation
-from stablemax.operations.operation import Operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from stablemax.arrays import How
     from stablemax.inputs.logits import Stream
     from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import TargetOptions
     from stablemax.sinks import Sink
     from stablemax.streaming import Resources
 
@@ -33,39 +38,33 @@ ArrayFormatOption = Annotated[str | None, format_option(ARRAY, "On standard outp
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 
 
-def command(name: str, does: str) -> Callable[..., int]:
-    """Return the command of an operation that takes logits alone; `does` says what it does."""
+def command(name: str, does: str, options: type[SourceOptions] = SourceOptions) -> Callable[..., int]:
+    """Return the command of an operation that takes logits alone, or two arrays of them; `does` says what it does."""
 
     def run(
-        inputs: InputOptions,
+        line: CommandLine,
+        source: Any,
         arithmetic: ArithmeticOptions,
         streaming: StreamOptions,
         printing: PrintOptions,
-        logits: LogitsFilesArgument,
         force: ForceOption = False,
         output_format: ArrayFormatOption = None,
     ) -> int:
-        from stablemax.arrays import compute
+        output = array_output(output_format, printing, *(source.files or ()), force=force)
+        return write_array(get_operation(name), _source(line, source), arithmetic, streaming, output, force=force)
 
-        operation = get_operation(name)
-        output = array_output(output_format, printing, *logits, force=force)
-        how, resources = how_to(operation, arithmetic), session.resources(streaming)
-        with session.progress(printing, session.reading(logits[0]), unit="B") as progress:
-            stream = session.open_stream(logits, [], inputs, resources)
-            notes = write_result(
-                operation,
-                stream,
-                how,
-                lambda sink: compute(operation, stream, sink, how, resources=resources, progress=progress),
-                resources,
-                output,
-                force=force,
-            )
-        session.say([*stream.notes, *notes], printing)
-        return 0
-
+    run.__annotations__["source"] = options
     run.__doc__ = f"{does}, to -o FILE.npy or .csv or to standard output."
     return run
+
+
+def _source(line: CommandLine, options: SourceOptions) -> Source:
+    """Return the source of logits, or of two arrays of them."""
+    if not isinstance(options, TwoSourceOptions) or not options.files:
+        return source_of(line, options)
+    if len(options.files) != 2:
+        raise StablemaxError(f"{line.command} compares two arrays of logits", "name two files: LOGITS OTHER")
+    return source_of(line, options, logits_and_labels(options.files, None))
 
 
 def array_output(output_format: str | None, printing: PrintOptions, *read: str | None, force: bool) -> io.Output:
@@ -78,19 +77,39 @@ def array_output(output_format: str | None, printing: PrintOptions, *read: str |
     return output
 
 
-def how_to(operation: Operation, options: ArithmeticOptions) -> How:
-    """Turn the options into a way to compute."""
-    from stablemax.arrays import How
-    from stablemax.formats import get_format
+def write_array(
+    operation: Operation,
+    source: Source,
+    arithmetic: ArithmeticOptions,
+    streaming: StreamOptions,
+    output: io.Output,
+    *,
+    force: bool,
+    targets: Callable[[], TargetOptions] | None = None,
+    **chosen_options: Any,
+) -> int:
+    """Compute an operation of a source to where it goes; `chosen_options` as for `arrays.compute`."""
+    from stablemax.arrays import How, compute
 
-    return How(
-        session.chosen_variant(operation, options),
-        None if options.number_format is None else get_format(options.number_format),
-        options.accumulate,
-    )
+    fmt = number_format_named(arithmetic.number_format)
+    how = How(session.chosen_variant(operation, arithmetic), fmt, arithmetic.accumulate)
+    resources = session.resources(streaming)
+    options = None if targets is None else targets()
+    with progress(output.printing, source.reading, unit="B") as step:
+        given = source.input_for(operation, fmt, options, resources)
+
+        def run(sink: Sink) -> tuple[str, ...]:
+            return compute(
+                operation, given.stream, sink, how,
+                options=given.targets, resources=resources, progress=step, **chosen_options,
+            )  # fmt: skip
+
+        notes = _write_result(operation, given.stream, how, run, resources, output, force=force)
+    session.say([*given.stream.notes, *notes], output.printing)
+    return 0
 
 
-def write_result(
+def _write_result(
     operation: Operation,
     stream: Stream,
     how: How,
@@ -118,7 +137,10 @@ def write_result(
 softmax = command("softmax", "Compute probabilities")
 log_softmax = command("log_softmax", "Compute log-probabilities")
 logsumexp = command("logsumexp", "Compute the log-sum-exp of every row")
-entropy = command("entropy", "Compute the entropy of every row's softmax, in nats")
-sigmoid = command("sigmoid", "Compute the probability of each logit, whatever its row")
-log_sigmoid = command("log_sigmoid", "Compute the log-probability of each logit, whatever its row")
-softplus = command("softplus", "Compute log(1 + exp(x)) of each logit")
+sigmoid = command("sigmoid", "Compute the sigmoid of every logit")
+log_sigmoid = command("log_sigmoid", "Compute the log-sigmoid of every logit")
+softplus = command("softplus", "Compute log(1 + exp(x)) of every logit")
+entropy = command("entropy", "Compute the entropy of the softmax of every row, in nats")
+kl_divergence = command(
+    "kl_divergence", "Compute the Kullback-Leibler divergence of every row from the other's", TwoSourceOptions
+)

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io, session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, how_to, write_result
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, write_array
 from stablemax.cli.loss import MaxLossOption, exit_code
-from stablemax.cli.options import ArithmeticOptions, InputOptions, PrintOptions, StreamOptions, format_option
+from stablemax.cli.option_groups import CommandLine
+from stablemax.cli.options import (
+    ArithmeticOptions,
+    LabelledSourceOptions,
+    PrintOptions,
+    StreamOptions,
+    format_option,
+    number_format_named,
+    worded,
+)
+from stablemax.cli.progress import progress
+from stablemax.cli.source import labelled_source
 from stablemax.errors import StablemaxError
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
@@ -19,32 +30,22 @@ from stablemax.vocabulary import Reduction
 if TYPE_CHECKING:
     from stablemax.operations.targets import TargetOptions
 
-CellLogitsArgument = Annotated[str, typer.Argument(metavar="LOGITS", help="Logits, in a file or - for standard input.")]
-CellTargetsArgument = Annotated[
-    str, typer.Argument(metavar="TARGETS", help="Targets from 0 to 1, one for each logit, in a file of the same shape.")
-]
-
 
 @dataclass(frozen=True)
 class CellLossOptions:
     """How cells become one loss; as torch.nn.functional.binary_cross_entropy_with_logits."""
 
-    weight: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weight of each class's losses.", show_default=False)
-    ] = None
-    pos_weight: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weight of each class's positive targets.", show_default=False)
-    ] = None
+    weight: Annotated[str | None, worded("Weight of each class's losses.", metavar="FILE")] = None
+    pos_weight: Annotated[str | None, worded("Weight of each class's positive targets.", metavar="FILE")] = None
 
 
 def bce(
-    inputs: InputOptions,
+    line: CommandLine,
+    source: LabelledSourceOptions,
     losses: CellLossOptions,
     arithmetic: ArithmeticOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    logits: CellLogitsArgument,
-    targets: CellTargetsArgument,
     reduction: Annotated[
         Reduction, typer.Option(help="What becomes of the losses of all cells; their mean divides by their number.")
     ] = Reduction.MEAN,
@@ -53,7 +54,7 @@ def bce(
         str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
     ] = None,
 ) -> int:
-    """Print the binary cross-entropy of logits: one number, the shortest decimal of the float64 result.
+    """Print the binary cross-entropy of logits, each with a target from 0 to 1: one number.
 
     Defined as torch.nn.functional.binary_cross_entropy_with_logits, computed in float64 whatever the input's
     format, the sum over the cells exact and rounded once.
@@ -61,29 +62,27 @@ def bce(
     exit code is 1.
     """
     from stablemax.compute.cell_loss import binary_cross_entropy_of
-    from stablemax.formats import get_format
 
     if reduction is Reduction.NONE:
         raise StablemaxError(
             "--reduction none: bce prints a single number",
             "--reduction mean or sum; in Python all have reduction='none'",
         )
-    output = io.output_of(
-        LOSS, output_format, printing, logits, targets, losses.weight, losses.pos_weight, default="plain"
-    )
-    variant = session.chosen_variant(get_operation("binary_cross_entropy"), arithmetic)
-    options, resources = _options(losses), session.resources(streaming)
-    with session.progress(printing, session.reading(logits), unit="B") as progress:
-        stream = session.open_stream([logits], [targets], inputs, resources)
+    output = io.output_of(LOSS, output_format, printing, *_read(source, losses), default="plain")
+    operation = get_operation("binary_cross_entropy")
+    variant, fmt = session.chosen_variant(operation, arithmetic), number_format_named(arithmetic.number_format)
+    logits, options, resources = labelled_source(line, source), _options(losses), session.resources(streaming)
+    with progress(printing, logits.reading, unit="B") as step:
+        stream = logits.input_for(operation, fmt, options, resources).stream
         result = binary_cross_entropy_of(
             stream,
             reduction=reduction,
             options=options,
             variant=variant,
-            fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
+            fmt=fmt,
             accumulation=arithmetic.accumulate,
             resources=resources,
-            progress=progress,
+            progress=step,
         )
     session.say([*stream.notes, *result.notes], printing)
     output.write(LossOfInput(result, stream))
@@ -91,13 +90,12 @@ def bce(
 
 
 def bce_grad(
-    inputs: InputOptions,
+    line: CommandLine,
+    source: LabelledSourceOptions,
     losses: CellLossOptions,
     arithmetic: ArithmeticOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    logits: CellLogitsArgument,
-    targets: CellTargetsArgument,
     reduction: Annotated[
         Reduction, typer.Option(help="What it is the gradient of; none: each cell of its own loss.")
     ] = Reduction.MEAN,
@@ -105,40 +103,28 @@ def bce_grad(
     output_format: ArrayFormatOption = None,
 ) -> int:
     """Compute the gradient of the binary cross-entropy: sigmoid(x) - t, times the weights, over the number of cells."""
-    from stablemax.arrays import compute
+    output = array_output(output_format, printing, *_read(source, losses), force=force)
+    return write_array(
+        get_operation("binary_cross_entropy_grad"),
+        labelled_source(line, source),
+        arithmetic,
+        streaming,
+        output,
+        force=force,
+        targets=lambda: _options(losses),
+        reduction=reduction,
+    )
 
-    output = array_output(output_format, printing, logits, targets, losses.weight, losses.pos_weight, force=force)
-    operation = get_operation("binary_cross_entropy_grad")
-    how, resources, options = how_to(operation, arithmetic), session.resources(streaming), _options(losses)
-    with session.progress(printing, session.reading(logits), unit="B") as progress:
-        stream = session.open_stream([logits], [targets], inputs, resources)
-        notes = write_result(
-            operation,
-            stream,
-            how,
-            lambda sink: compute(
-                operation,
-                stream,
-                sink,
-                how,
-                reduction=reduction,
-                options=options,
-                resources=resources,
-                progress=progress,
-            ),
-            resources,
-            output,
-            force=force,
-        )
-    session.say([*stream.notes, *notes], printing)
-    return 0
+
+def _read(source: LabelledSourceOptions, losses: CellLossOptions) -> tuple[str | None, ...]:
+    """Name the files that are read."""
+    return (*(source.files or ()), *(source.labels or ()), losses.weight, losses.pos_weight)
 
 
 def _options(losses: CellLossOptions) -> TargetOptions:
     """Read the weights."""
+    from stablemax.inputs.array_file import read_weights
     from stablemax.operations.targets import TargetOptions
 
-    weight, pos_weight = (
-        None if path is None else session.weights(path) for path in (losses.weight, losses.pos_weight)
-    )
+    weight, pos_weight = (None if path is None else read_weights(path) for path in (losses.weight, losses.pos_weight))
     return TargetOptions(weight, weight_name=losses.weight or losses.pos_weight or "", pos_weight=pos_weight)

@@ -2,73 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
 from stablemax.cli import io, session
-from stablemax.cli.options import PrintOptions, format_option
-from stablemax.cli.reproducing import option
+from stablemax.cli.option_groups import CommandLine
+from stablemax.cli.options import PrintOptions, format_option, operation_option, worded
+from stablemax.cli.progress import progress
 from stablemax.errors import StablemaxError, shown
-from stablemax.operations import OperationName, get_operation
+from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
 from stablemax.wording import counted
 
 if TYPE_CHECKING:
+    from stablemax.benchmarking.plan import BenchOptions
     from stablemax.results import Benchmark
 
-_SHOWN = 10
+
+@dataclass(frozen=True)
+class TimedOptions:
+    """What is timed, beside what, and how often."""
+
+    operation: Annotated[
+        list[str] | None, operation_option("Operation to time; repeatable. All that the libraries have ready-made.")
+    ] = None
+    shape: Annotated[
+        list[str] | None,
+        worded(f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.", metavar="ROWSxCLASSES"),
+    ] = None
+    dtype: Annotated[
+        list[TimedDtype] | None, worded("What the logits are held in; repeatable. Both.", metavar="|".join(TimedDtype))
+    ] = None
+    threads: Annotated[
+        list[int] | None, worded("Number of threads; repeatable. 1, and as many as cores.", metavar="N")
+    ] = None
+    peer: Annotated[
+        list[TimedPeer] | None,
+        worded("What to time beside ours; repeatable. All that are installed.", metavar="|".join(TimedPeer)),
+    ] = None
+    repeat: Annotated[int | None, worded("Rounds. 3, or more until each has run for about 0.3 s.", metavar="N")] = None
+    seed: Annotated[int, typer.Option(help="Seed of the logits and labels.")] = 0
 
 
 def bench(
+    line: CommandLine,
+    timed: TimedOptions,
     printing: PrintOptions,
-    operation: Annotated[
-        list[OperationName] | None,
-        typer.Option(
-            metavar="OPERATION",
-            help="Operation to time; repeatable. All that the libraries have ready-made.",
-            show_default=False,
-        ),
-    ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROWSxCLASSES",
-            help=f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.",
-            show_default=False,
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[TimedDtype] | None,
-        typer.Option(
-            metavar="|".join(TimedDtype), help="What the logits are held in; repeatable. Both.", show_default=False
-        ),
-    ] = None,
-    threads: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="Number of threads; repeatable. 1, and as many as cores.", show_default=False),
-    ] = None,
-    peer: Annotated[
-        list[TimedPeer] | None,
-        typer.Option(
-            metavar="|".join(TimedPeer),
-            help="What to time beside ours; repeatable. All that are installed.",
-            show_default=False,
-        ),
-    ] = None,
-    repeat: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Rounds. 3, or more until each has run for about 0.3 s.", show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the logits and labels.")] = 0,
     chart: Annotated[bool, typer.Option("--chart", help="Add a bar for every time to the table.")] = False,
     fail_under: Annotated[
         float | None,
-        typer.Option(
+        worded(
+            "Exit 1 where another one takes less than RATIO times our time; 1: where ours is not the fastest.",
             metavar="RATIO",
-            help="Exit 1 where another one takes less than RATIO times our time; 1: where ours is not the fastest.",
-            show_default=False,
         ),
     ] = None,
     output_format: Annotated[str | None, format_option(BENCHMARK)] = None,
@@ -82,48 +70,43 @@ def bench(
     output = io.output_of(BENCHMARK, output_format, printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")
-    shapes = tuple(dict.fromkeys(map(shape_of, shape))) if shape else DEFAULT_SHAPES
+    options = _options(timed)
 
-    from stablemax.benchmarking.plan import BenchOptions
     from stablemax.benchmarking.workflow import bench as run
 
-    options = BenchOptions(
-        operations=tuple(map(get_operation, dict.fromkeys(operation))) if operation else timed_operations(),
-        shapes=shapes,
-        dtypes=tuple(dict.fromkeys(dtype)) if dtype else tuple(TimedDtype),
-        threads=tuple(threads or ()),
-        peers=tuple(dict.fromkeys(peer)) if peer else (TimedPeer.ALL,),
-        repeat=repeat,
-        seed=seed,
-    )
-    command = (
-        *("stablemax", "bench"),
-        *option("--operation", operation),
-        *option("--shape", shape),
-        *option("--dtype", dtype),
-        *option("--threads", threads),
-        *option("--peer", peer),
-        *option("--repeat", repeat),
-        *option("--seed", seed or None),
-    )
-    with session.progress(printing, "looking at the machine") as progress:
-        result = run(options, command=command, progress=progress)
+    with progress(printing, "looking at the machine") as step:
+        result = run(options, command=line.words(), progress=step)
     session.say(result.notes, printing)
     output.write(result, chart=chart)
     return 0 if fail_under is None else _verdict(result, fail_under)
+
+
+def _options(timed: TimedOptions) -> BenchOptions:
+    shapes = tuple(dict.fromkeys(map(shape_of, timed.shape))) if timed.shape else DEFAULT_SHAPES
+    operations = timed.operation
+
+    from stablemax.benchmarking.plan import BenchOptions
+
+    return BenchOptions(
+        operations=tuple(map(get_operation, dict.fromkeys(operations))) if operations else timed_operations(),
+        shapes=shapes,
+        dtypes=tuple(dict.fromkeys(timed.dtype)) if timed.dtype else tuple(TimedDtype),
+        threads=tuple(timed.threads or ()),
+        peers=tuple(dict.fromkeys(timed.peer)) if timed.peer else (TimedPeer.ALL,),
+        repeat=timed.repeat,
+        seed=timed.seed,
+    )
 
 
 def _verdict(result: Benchmark, least: float) -> int:
     """Say what --fail-under finds; 1 if anything."""
     from stablemax.benchmarking.findings import named, slower_than, times
 
-    found = slower_than(result.cases, least)
-    if not found:
+    slower = slower_than(result.cases, least)
+    if not slower:
         return 0
     compared = sum(len(case.timings) - 1 for case in result.cases)
-    session.warn(f"failed: {len(found)} of {counted(compared, 'ratio')} below {least:g}x")
-    for case, timing in found[:_SHOWN]:
-        session.warn(f"  {timing.implementation} {times(timing.ratio)}x: {named(case)}")
-    if len(found) > _SHOWN:
-        session.warn(f"  and {len(found) - _SHOWN} more")
-    return 1
+    return session.failed(
+        f"{len(slower)} of {counted(compared, 'ratio')} below {least:g}x",
+        [f"{timing.implementation} {times(timing.ratio)}x: {named(case)}" for case, timing in slower],
+    )

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, session
 from stablemax.cli.arrays import ForceOption
-from stablemax.cli.options import GeneratedOptions, PrintOptions
+from stablemax.cli.option_groups import CommandLine
+from stablemax.cli.options import GeneratedOptions, HazardOption, PrintOptions, worded
+from stablemax.cli.source import generated_problem, refuse_generated
 from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from stablemax.inputs.logits import Problem
 
 
 def generate(
+    line: CommandLine,
     generated: GeneratedOptions,
     printing: PrintOptions,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the labels too.", show_default=False)
-    ] = None,
+    hazard: HazardOption = None,
+    labels: Annotated[str | None, worded("Write the labels too.", metavar="FILE")] = None,
     force: ForceOption = False,
 ) -> int:
-    """Write generated logits, or a notebook's, to -o FILE.npy or FILE.csv."""
+    """Write generated logits, a notebook's, or a hazard's in float32, to -o FILE.npy or FILE.csv."""
     from stablemax.render.array_files import check_target, write_files
 
     if printing.output is None:
         raise StablemaxError("generate writes a file, and none is named", "stablemax generate -o logits.npy")
     if labels is not None and Path(labels).resolve() == Path(printing.output).resolve():
         raise StablemaxError(f"{shown(labels)}: is named for the logits and for the labels", "name two files")
+    refuse_generated(line, hazard, generated.preset)
     for path, option in ((printing.output, "-o"), (labels, "--labels")):
         if path is not None:
             io.refuse_address(path, option)
             check_target(path, None, force=force, option=option)
-    problem = session.generated_problem(generated)
+    problem = generated_problem(generated) if hazard is None else _of_hazard(hazard, with_labels=labels is not None)
     arrays = [(problem.logits, printing.output, "-o")]
     if labels is not None and problem.labels is not None:
         arrays.append((problem.labels, labels, "--labels"))
@@ -40,3 +44,14 @@ def generate(
     rows, classes = problem.logits.shape
     session.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
     return 0
+
+
+def _of_hazard(name: str, *, with_labels: bool) -> Problem:
+    """Take a hazard whose labels, where they are written, are all that belongs to its logits."""
+    from stablemax.formats import FLOAT32
+    from stablemax.hazards.operation_input import labelled_hazard, refuse_needs
+    from stablemax.inputs.hazards import NEEDS, hazard_named
+
+    hazard = hazard_named(name)
+    refuse_needs(hazard, ("ignore-index", "soft-targets") if with_labels else NEEDS, "a file of labels")
+    return labelled_hazard(hazard, FLOAT32).load()

@@ -6,31 +6,29 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import session
-from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, how_to, write_result
+from stablemax.cli.arrays import ArrayFormatOption, ForceOption, array_output, write_array
+from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
     ArithmeticOptions,
-    FilesArgument,
-    InputOptions,
-    LabelFilesOption,
+    LabelledSourceOptions,
     LabelOptions,
     LossOptions,
     PrintOptions,
     StreamOptions,
 )
+from stablemax.cli.source import labelled_source, target_options
 from stablemax.operations import get_operation
 from stablemax.vocabulary import Reduction
 
 
 def grad(
-    inputs: InputOptions,
-    counted: LabelOptions,
+    line: CommandLine,
+    source: LabelledSourceOptions,
+    judged: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    files: FilesArgument,
-    labels: LabelFilesOption = None,
     reduction: Annotated[
         Reduction, typer.Option(help="What it is the gradient of; none: each row of its own loss.")
     ] = Reduction.MEAN,
@@ -41,32 +39,15 @@ def grad(
 
     Rows that are ignored have gradient 0.
     """
-    from stablemax.arrays import compute
-
-    output = array_output(output_format, printing, *files, *(labels or ()), losses.weight, force=force)
-    operation = get_operation("cross_entropy_grad")
-    how, resources = how_to(operation, arithmetic), session.resources(streaming)
-    options = session.target_options(losses, counted)
-    named, targets = session.logits_and_labels(files, labels)
-    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
-        stream = session.open_stream(named, targets, inputs, resources)
-        notes = write_result(
-            operation,
-            stream,
-            how,
-            lambda sink: compute(
-                operation,
-                stream,
-                sink,
-                how,
-                reduction=reduction,
-                options=options,
-                resources=resources,
-                progress=progress,
-            ),
-            resources,
-            output,
-            force=force,
-        )
-    session.say([*stream.notes, *notes], printing)
-    return 0
+    read = (*(source.files or ()), *(source.labels or ()), losses.weight)
+    output = array_output(output_format, printing, *read, force=force)
+    return write_array(
+        get_operation("cross_entropy_grad"),
+        labelled_source(line, source),
+        arithmetic,
+        streaming,
+        output,
+        force=force,
+        targets=lambda: target_options(losses, judged),
+        reduction=reduction,
+    )

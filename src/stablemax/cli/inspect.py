@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, reproducing, session
+from stablemax.cli import io, session
+from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
-    FilesArgument,
-    InputOptions,
-    LabelFilesOption,
+    LabelledSourceOptions,
     LabelOptions,
     PrintOptions,
     StreamOptions,
     format_option,
     formats_named,
+    number_format_option,
+    worded,
 )
-from stablemax.cli.reproducing import changed, option
+from stablemax.cli.progress import progress
+from stablemax.cli.source import labelled_source
 from stablemax.errors import StablemaxError, shown
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
@@ -38,28 +38,17 @@ FAILURES = (*_SEEN, "unsafe")
 
 
 def inspect(
-    inputs: InputOptions,
+    line: CommandLine,
+    source: LabelledSourceOptions,
     judged: LabelOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    files: FilesArgument,
-    labels: LabelFilesOption = None,
     number_format: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="Number format to judge; repeatable. All that processors have.",
-            show_default=False,
-            metavar="FORMAT",
-        ),
+        list[str] | None, number_format_option("Number format to judge; repeatable. All that processors have.")
     ] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="WHAT",
-            help=f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.",
-            show_default=False,
-        ),
+        worded(f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"),
     ] = None,
     output_format: Annotated[str | None, format_option(INSPECTION)] = None,
 ) -> int:
@@ -69,30 +58,24 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    output = io.output_of(INSPECTION, output_format, printing, *files, *(labels or ()))
+    logits = labelled_source(line, source)
+    output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
     failures = _failures(fail_on)
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.inspection.workflow import inspect_stream
 
-    named, targets = session.logits_and_labels(files, labels)
     resources = session.resources(streaming)
-    command = (
-        *("stablemax", "inspect", *reproducing.files(*files)),
-        *option("--labels", labels),
-        *changed(inputs),
-        *changed(judged),
-        *option("--format", number_format),
-    )
-    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
+    formats = sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)
+    with progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
-            session.open_stream(named, targets, inputs, resources),
-            formats=[f.name for f in sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)],
+            logits.labelled_stream(formats[0] if number_format and len(formats) == 1 else None, resources),
+            formats=[f.name for f in formats],
             ignore_index=judged.ignore_index,
             resources=resources,
-            command=command,
-            progress=progress,
+            command=logits.words(),
+            progress=step,
         )
     session.say(result.notes, printing)
     output.write(result)
@@ -112,17 +95,16 @@ def _failures(given: list[str] | None) -> tuple[str, ...]:
 
 def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:
     """Say what of --fail-on there is; 1 if anything."""
-    found = []
+    lines = []
     for name in failures:
         if name == "unsafe":
-            unsafe = [f.format for f in result.formats if not f.safe]
-            found += [f"{fmt} is not safe for these logits" for fmt in unsafe]
+            lines += [f"{f.format} is not safe for these logits" for f in result.formats if not f.safe]
             continue
         seen = result.sighting(name)
         if seen.rows:
-            found.append(
+            lines.append(
                 f"{counted(seen.rows, 'row')} {_SEEN[name]}; the first is row {seen.first_row:,} of {seen.first_file}"
             )
-    for line in found:
+    for line in lines:
         session.warn(f"failed: {line}")
-    return 1 if found else 0
+    return 1 if lines else 0

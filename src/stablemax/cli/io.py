@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,6 +58,7 @@ def check_output(options: PrintOptions, *read: str | None) -> None:
 
     What is read is named as it was typed: paths, addresses, members and patterns.
     """
+    from stablemax.inputs.same_file import is_read
     from stablemax.output import check_place
 
     path = options.output
@@ -69,9 +68,8 @@ def check_output(options: PrintOptions, *read: str | None) -> None:
         raise StablemaxError("-o - names no file", "leave -o out to write to standard output")
     refuse_address(path)
     check_place(path)
-    for spec in read:
-        if spec is not None and any(_is_same(one, path) for one in _files_of(spec)):
-            raise StablemaxError(f"{shown(path)}: is an input, too", "give -o another name")
+    if is_read(path, read):
+        raise StablemaxError(f"{shown(path)}: is an input, too", "give -o another name")
 
 
 def refuse_address(path: str, option: str = "-o") -> None:
@@ -89,36 +87,7 @@ def refuse_address(path: str, option: str = "-o") -> None:
 def module_file(target: str) -> str:
     """Return where code named as package.module:function lies, seen from the current folder.
 
-    Examples
-    --------
     >>> module_file("losses.focal:loss")
     'losses/focal.py'
     """
     return f"{target.rpartition(':')[0].replace('.', '/')}.py"
-
-
-def _files_of(spec: str) -> list[str | int]:
-    """Return the files of this machine that a user names, standard input as its descriptor."""
-    from stablemax.inputs.spec import expand, is_address, split_spec
-
-    path = split_spec(spec)[0]
-    if path == "-":
-        # None where it was closed; in tests it is no file.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            return [sys.stdin.fileno()]
-        return []
-    if is_address(path):
-        from stablemax.inputs.remote import local_path
-
-        local = local_path(path)
-        if local is None:
-            return []
-        path = local
-    return list(expand([path]))
-
-
-def _is_same(one: str | int, other: str) -> bool:
-    try:
-        return os.path.samestat(os.stat(one), os.stat(other))  # noqa: PTH116 - `one` may be a descriptor
-    except (OSError, ValueError):
-        return False

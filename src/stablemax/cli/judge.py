@@ -2,125 +2,141 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stablemax.cli import io, session
+from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
-    InputOptions,
+    JudgedSourceOptions,
+    JudgeOption,
     LabelOptions,
-    LogitsArgument,
     LossOptions,
+    MaxUlpOption,
     PrintOptions,
     format_option,
+    number_format_named,
+    number_format_option,
+    operation_option,
+    row_count,
+    worded,
 )
-from stablemax.cli.reproducing import changed, files, option
+from stablemax.cli.progress import progress
+from stablemax.cli.source import Source, source_of, target_options
 from stablemax.errors import StablemaxError
-from stablemax.operations import NAMES, OperationName, get_operation
+from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.vocabulary import Reduction
+from stablemax.wording import counted
+
+if TYPE_CHECKING:
+    from stablemax.hazards.operation_input import OperationInput
+    from stablemax.results import JudgeReport
+
+
+@dataclass(frozen=True)
+class ClaimOptions:
+    """What OUTPUT is meant to be, and what it is held to."""
+
+    operation: Annotated[str | None, operation_option("What OUTPUT is meant to be.")] = None
+    number_format: Annotated[
+        str | None, number_format_option("Number format of OUTPUT, where the file holds a wider one. The file's.")
+    ] = None
+    round_logits: Annotated[
+        str | None, worded("The program rounded the logits to this format first.", metavar="FORMAT")
+    ] = None
+    reduction: Annotated[
+        Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
+    ] = Reduction.MEAN
+    max_ulp: MaxUlpOption = None
+    allow: Annotated[list[str] | None, worded("An outcome that does not count; repeatable.", metavar="OUTCOME")] = None
+    judge: JudgeOption = None
 
 
 def judge(
-    inputs: InputOptions,
-    counted: LabelOptions,
-    loss: LossOptions,
+    line: CommandLine,
+    source: JudgedSourceOptions,
+    judged: LabelOptions,
+    losses: LossOptions,
+    claim: ClaimOptions,
     printing: PrintOptions,
-    logits: LogitsArgument,
-    computed: Annotated[
-        str, typer.Argument(metavar="OUTPUT", help="What the program computed, in a file of the same kinds.")
-    ],
-    labels: Annotated[
-        str | None,
-        typer.Argument(metavar="LABELS", help="Labels or soft targets, for the cross-entropies.", show_default=False),
-    ] = None,
-    operation: Annotated[
-        OperationName | None, typer.Option(help="What OUTPUT is meant to be.", show_default=False)
-    ] = None,
     upstream: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Upstream gradient of softmax_vjp.", show_default=False)
-    ] = None,
-    number_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="Number format of OUTPUT, where the file holds a wider one. The file's.",
-            show_default=False,
-        ),
-    ] = None,
-    round_logits: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT", help="The program rounded the logits to this format first.", show_default=False),
-    ] = None,
-    reduction: Annotated[
-        Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
-    ] = Reduction.MEAN,
-    max_ulp: Annotated[
-        float | None,
-        typer.Option(help="Errors above are inaccurate. Half of the format's bits.", show_default=False),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OUTCOME", help="An outcome that does not count; repeatable.", show_default=False),
-    ] = None,
-    judged: Annotated[
-        str | None,
-        typer.Option(
-            "--judge", metavar="all|N", help="Rows to judge. As many as 2**18 cells hold.", show_default=False
-        ),
+        str | None, worded("Upstream gradient of softmax_vjp, second logits of kl_divergence.", metavar="FILE")
     ] = None,
     output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
-    OUTPUT is compared with the exact value for LOGITS, cell by cell. Exit code 1 if a cell is wrong.
+    OUTPUT is compared with the exact value for LOGITS, cell by cell; with a preset, a hazard or random logits it is
+    the only file. Exit code 1 if a cell is wrong.
     """
-    from stablemax.formats import get_format
-    from stablemax.judging import JudgeOptions, judge_output
-
-    if operation is None:
+    if claim.operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
-    if "-" in (computed, labels) or (logits == "-" and upstream == "-"):
+    logits, computed = _files(line, source)
+    if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    output = io.output_of(JUDGEMENT, output_format, printing, logits, computed, labels, upstream, loss.weight)
-    command = (
-        *("stablemax", "judge", "--operation", operation, *files(logits, computed, labels)),
-        *changed(inputs),
-        *changed(counted),
-        *changed(loss),
-        *option("--upstream", upstream),
-        *option("--format", number_format),
-        *option("--round-logits", round_logits),
-        *option("--reduction", None if reduction is Reduction.MEAN else reduction),
-        *option("--max-ulp", max_ulp),
-        *option("--allow", allow),
-        *option("--judge", judged),
-    )
-    with session.progress(printing, session.reading(logits)):
-        problem = session.read_problem(logits, labels, inputs, counted.ignore_index)
-        values, fmt, name = session.read_output(computed, problem, get_operation(operation), number_format)
-        options = JudgeOptions(
-            get_operation(operation),
-            fmt,
-            max_ulp=max_ulp,
-            allow=tuple(allow or ()),
-            reduction=reduction,
-            ignore_index=counted.ignore_index,
-            judge=session.row_count(judged),
-            targets=session.target_options(loss, counted),
-            round_logits=None if round_logits is None else get_format(round_logits),
-        )
-        g = None if upstream is None else session.read_output(upstream, problem, get_operation("softmax"), None)[0]
-        names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
-        report = judge_output(
-            values, problem.logits, problem.labels, g, options, names=names, command=command, notes=problem.notes
-        )
+    read = (*logits.logits, computed, *logits.labels, upstream, losses.weight)
+    output = io.output_of(JUDGEMENT, output_format, printing, *read)
+    with progress(printing, logits.reading):
+        fmt = number_format_named(claim.number_format)
+        given = logits.input_for(get_operation(claim.operation), fmt, target_options(losses, judged))
+        report = _report(given, claim, computed, upstream, logits.words())
     session.say(report.notes, printing)
-    if number_format is None and computed.lower().endswith((".csv", ".tsv")):
-        session.say([f"{name} is text, judged in {fmt.name}: --format names what the program computed in"], printing)
+    if fmt is None and computed.lower().endswith((".csv", ".tsv")):
+        (name,) = report.contract.formats
+        told = f"{report.output} is text, judged in {name}: --format names what the program computed in"
+        session.say([told], printing)
     output.write(report)
     if not report.passed:
         session.warn(f"failed: {report.finding}")
     return 0 if report.passed else 1
+
+
+def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str]:
+    """Tell the files of logits and labels from that of the output."""
+    files = options.files or []
+    if options.hazard is not None or line.given("generated"):
+        if len(files) != 1:
+            raise StablemaxError(
+                f"{counted(len(files), 'file')} named: OUTPUT is the only one where the logits are no file",
+                "name the file that the program wrote",
+            )
+        return source_of(line, options, ([], [])), files[0]
+    if len(files) not in (2, 3):
+        raise StablemaxError(
+            f"{counted(len(files), 'file')} named: judge reads LOGITS, OUTPUT and, for a loss, LABELS",
+            "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
+        )
+    return source_of(line, options, (files[:1], files[2:])), files[1]
+
+
+def _report(
+    given: OperationInput, claim: ClaimOptions, computed: str, upstream: str | None, words: tuple[str, ...]
+) -> JudgeReport:
+    """Read the output, and hold it against the truth."""
+    from stablemax.formats import format_of
+    from stablemax.inputs.array_file import read_computed
+    from stablemax.judging import JudgeOptions, judge_output
+
+    operation = get_operation(claim.operation or "")
+    problem, second = given.problem(operation)
+    values, name = read_computed(computed, problem, operation)
+    options = JudgeOptions(
+        operation,
+        number_format_named(claim.number_format) or format_of(values.dtype.newbyteorder("=")),
+        max_ulp=claim.max_ulp,
+        allow=tuple(claim.allow or ()),
+        reduction=claim.reduction,
+        ignore_index=given.targets.ignore_index,
+        judge=row_count(claim.judge),
+        targets=given.targets,
+        round_logits=number_format_named(claim.round_logits),
+    )
+    if upstream is not None:
+        second, _ = read_computed(upstream, problem, get_operation("softmax"))
+    names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
+    return judge_output(
+        values, problem.logits, problem.labels, second, options, names=names, command=words, notes=problem.notes
+    )

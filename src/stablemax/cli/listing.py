@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io
-from stablemax.cli.options import PrintOptions, format_option
+from stablemax.cli.options import PrintOptions, format_option, operation_option
 from stablemax.errors import StablemaxError
-from stablemax.operations import OperationName, get_operation
+from stablemax.operations import get_operation
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        OperationName | None,
-        typer.Argument(help="For variants and hazards: only those of one operation.", show_default=False),
+        str | None, operation_option("For variants and hazards, one operation:", is_argument=True)
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io, session
+from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import (
     ArithmeticOptions,
-    FilesArgument,
-    InputOptions,
-    LabelFilesOption,
+    LabelledSourceOptions,
     LabelOptions,
     LossOptions,
     PrintOptions,
     StreamOptions,
     format_option,
+    number_format_named,
 )
+from stablemax.cli.progress import progress
+from stablemax.cli.source import labelled_source, target_options
 from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
@@ -34,14 +36,13 @@ MaxLossOption = Annotated[
 
 
 def loss(
-    inputs: InputOptions,
-    counted: LabelOptions,
+    line: CommandLine,
+    source: LabelledSourceOptions,
+    judged: LabelOptions,
     losses: LossOptions,
     arithmetic: ArithmeticOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    files: FilesArgument,
-    labels: LabelFilesOption = None,
     reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
     max_loss: MaxLossOption = None,
     output_format: Annotated[
@@ -55,30 +56,30 @@ def loss(
     --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
     """
-    from stablemax.formats import get_format
     from stablemax.loss import cross_entropy_of
 
-    output = io.output_of(LOSS, output_format, printing, *files, *(labels or ()), losses.weight, default="plain")
+    read = (*(source.files or ()), *(source.labels or ()), losses.weight)
+    output = io.output_of(LOSS, output_format, printing, *read, default="plain")
     if max_loss is not None and math.isnan(max_loss):
         raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
-    variant = session.chosen_variant(get_operation("cross_entropy"), arithmetic)
-    options = session.target_options(losses, counted)
-    named, targets = session.logits_and_labels(files, labels)
+    operation = get_operation("cross_entropy")
+    variant, fmt = session.chosen_variant(operation, arithmetic), number_format_named(arithmetic.number_format)
+    logits, targets = labelled_source(line, source), target_options(losses, judged)
     resources = session.resources(streaming)
-    with session.progress(printing, session.reading(named[0]), unit="B") as progress:
-        stream = session.open_stream(named, targets, inputs, resources)
+    with progress(printing, logits.reading, unit="B") as step:
+        given = logits.input_for(operation, fmt, targets, resources)
         result = cross_entropy_of(
-            stream,
+            given.stream,
             reduction=reduction,
-            options=options,
+            options=given.targets,
             variant=variant,
-            fmt=None if arithmetic.number_format is None else get_format(arithmetic.number_format),
+            fmt=fmt,
             accumulation=arithmetic.accumulate,
             resources=resources,
-            progress=progress,
+            progress=step,
         )
-    session.say([*stream.notes, *result.notes], printing)
-    output.write(LossOfInput(result, stream))
+    session.say([*given.stream.notes, *result.notes], printing)
+    output.write(LossOfInput(result, given.stream))
     return exit_code(result, reduction, max_loss)
 
 

@@ -14,7 +14,8 @@ import os
 import re
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+import warnings
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stablemax.cli import ReaderGoneError, version_line
 from stablemax.errors import StablemaxError, shown
@@ -22,6 +23,7 @@ from stablemax.output import unwritten_output, write_out
 from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 USER_ERROR = 2
@@ -66,7 +68,8 @@ def _run() -> int:
         from stablemax.cli.app import COMMANDS, build
 
         app = build([a for a in sys.argv[1:2] if a in COMMANDS] or COMMANDS)
-        code = app(standalone_mode=False, prog_name="stablemax")
+        with _plugin_warnings():
+            code = app(standalone_mode=False, prog_name="stablemax")
         write_out("", flush=True)
     except StablemaxError as error:
         return _report(error.message, error.hint, USER_ERROR)
@@ -79,12 +82,31 @@ def _run() -> int:
     return code if isinstance(code, int) else 0
 
 
+@contextlib.contextmanager
+def _plugin_warnings() -> Iterator[None]:
+    """Show a warning about a plugin as one line, without the place in our code that Python would name."""
+    from stablemax.text.registry import PluginWarning
+
+    with warnings.catch_warnings():
+        # Once, and no error whatever -W says: nothing else may stop.
+        warnings.simplefilter("default", PluginWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, PluginWarning):
+                _to_stderr(f"warning: {_bounded(str(message))}\n")
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 def _other(error: Exception) -> int:
     """Typer's own errors carry a message and an exit code; anything else is a bug of ours."""
     message = getattr(error, "format_message", None)
     if message is not None and type(error).__name__ == "NoArgsIsHelpError":
-        if sys.stderr is not None:
-            sys.stderr.write(f"{message()}\n")
+        _to_stderr(f"{message()}\n")
         return USER_ERROR
     if message is not None:
         context = getattr(error, "ctx", None)
@@ -138,13 +160,16 @@ def _plain(message: str, given: str) -> str:
 
 
 def _report(message: str, hint: str, code: int) -> int:
-    lines = [f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])
+    _to_stderr("\n".join([f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])) + "\n")
+    return code
+
+
+def _to_stderr(text: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()  # as in `warn`
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write("\n".join(lines) + "\n")
-    return code
+            sys.stderr.write(text)
 
 
 def _bounded(text: str) -> str:

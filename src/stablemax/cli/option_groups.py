@@ -8,26 +8,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import typer
 
 from stablemax.cli import ReaderGoneError
+from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+# Groups and options that say where a result goes, how it looks there or who computes it, not what it is.
+NOT_REPRODUCED = frozenset({"printing", "output_format", "force", "streaming"})
 
 
 @dataclasses.dataclass(frozen=True)
 class GivenOption:
-    """One option with what was given for it."""
+    """One option with what was given for it, or its default."""
 
     spelling: str
     #: The spelling that turns a flag off; empty for what is no flag.
     negation: str
     value: Any
-    default: Any
-    #: The parameter of the command that it belongs to: its group's, or its own.
+    is_given: bool
+    #: The group that it belongs to, by the name of the parameter or the field; its own name outside of groups.
     group: str
+
+    def is_of(self, names: Iterable[str]) -> bool:
+        """Tell whether it is named, by its spelling or its group."""
+        return self.group in names or self.spelling in names
 
     def words(self) -> tuple[str, ...]:
         """Write the option as a shell is to pass it on; nothing for None, one for each value of a list."""
@@ -45,107 +55,126 @@ class CommandLine:
     arguments: tuple[str, ...] = ()
     options: tuple[GivenOption, ...] = ()
 
-    def words(self, *added: str, whole: str = "") -> tuple[str, ...]:
-        """Return the words of a command line that does the same again.
+    def given(self, *names: str) -> tuple[str, ...]:
+        """Return the spellings of the options that were given, of those that are named by spelling or group."""
+        return tuple(o.spelling for o in self.options if o.is_given and o.is_of(names))
 
-        Options that have their default are left out, but for those of the group `whole`. Passwords in addresses
-        are masked: the line ends up in the log of a CI system.
+    def refuse(self, names: Iterable[str], reason: str, allowed: tuple[str, ...] = ()) -> None:
+        """Refuse options, each by its spelling; they are named by spelling or group."""
+        for spelling in self.given(*names):
+            if spelling not in allowed:
+                raise StablemaxError(f"{spelling} {reason}", "leave out one of the two")
+
+    def with_value(self, spelling: str, value: str) -> CommandLine:
+        """Return the line with an option that was not given."""
+        options = (
+            dataclasses.replace(o, value=value, is_given=True) if o.spelling == spelling else o for o in self.options
+        )
+        return dataclasses.replace(self, options=tuple(options))
+
+    def words(self, whole: str = "", without: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the words of a command line that gives the same result again.
+
+        Options that were not given are left out, but for those of the group `whole`; so are those named by `without`.
+        Passwords in addresses are masked: the line ends up in the log of a CI system.
         """
-        written = [o for o in self.options if o.value != o.default or (whole and o.group == whole)]
+        options = [o for o in self.options if not o.is_of(without) and (o.is_given or o.group == whole)]
+        written = tuple(word for o in options for word in o.words())
         arguments = tuple(masked(a) for a in self.arguments)
         # What follows "--" is no option, whatever it begins with.
-        end = ("--",) if any(a.startswith("-") and a != "-" for a in arguments) else ()
-        options = (*(word for o in written for word in o.words()), *added)
-        return ("stablemax", self.command, *((*options, *end, *arguments) if end else (*arguments, *options)))
+        if any(a.startswith("-") and a != "-" for a in arguments):
+            return ("stablemax", self.command, *written, "--", *arguments)
+        return ("stablemax", self.command, *arguments, *written)
 
 
-@dataclasses.dataclass(frozen=True)
-class NotReproduced:
-    """A group of options that change where and how a result appears, but not the result."""
-
-    REPRODUCED: ClassVar[bool] = False
-
-
-def expanded(command: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+def expanded(command: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Give Typer a flat signature for a command that takes groups of options.
 
-    Each parameter whose type is a dataclass is replaced by the dataclass's fields, whose `Annotated` types declare
-    the options; when the command is called, the dataclass is built from them. A parameter of type `CommandLine` is
-    no option at all.
+    Each parameter whose type is a dataclass, and each such field of a group, is replaced by its fields, whose
+    `Annotated` types declare the options; when the command is called, the dataclasses are built from them. A
+    parameter of type `CommandLine` is no option at all.
     """
     hints = get_type_hints(command, include_extras=True)
-    flat: list[inspect.Parameter] = []
-    groups: dict[str, type] = {}
-    lines: list[str] = []
-    group_of: dict[str, str] = {}
+    lines = [parameter for parameter, kind in hints.items() if kind is CommandLine]
+    flat: list[tuple[str, inspect.Parameter]] = []
     for parameter in inspect.signature(command).parameters.values():
-        kind = hints[parameter.name]
-        if kind is CommandLine:
-            lines.append(parameter.name)
-        elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            groups[parameter.name] = kind
-            flat += _parameters_of(kind)
-            if getattr(kind, "REPRODUCED", True):
-                group_of |= {f.name: parameter.name for f in dataclasses.fields(kind)}
-        else:
-            flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kind))
-            group_of[parameter.name] = parameter.name
+        if parameter.name not in lines:
+            flat += _options(parameter.name, hints[parameter.name], parameter.default, parameter.name)
 
     @functools.wraps(command)
-    def call(**values: Any) -> Any:
-        given = {line: _command_line(name, flat, values, group_of) for line in lines}
+    def call(context: typer.Context, **values: Any) -> Any:
+        given = {line: _command_line(name, flat, values, context) for line in lines}
         built = {
-            group: kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind)})
-            for group, kind in groups.items()
+            parameter: _built(kind, parameter, values)
+            for parameter, kind in hints.items()
+            if parameter not in (*lines, "return")
         }
         try:
-            return command(**values, **built, **given)
+            return command(**built, **given)
         except BrokenPipeError:
             raise ReaderGoneError from None
 
-    call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in flat}
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *(parameter for _, parameter in flat)]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
     del call.__wrapped__
     return call
 
 
-def _parameters_of(group: type) -> Iterator[inspect.Parameter]:
-    annotations = get_type_hints(group, include_extras=True)
-    for field in dataclasses.fields(group):
-        default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-        yield inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotations[field.name]
-        )
+def _is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def _options(name: str, kind: Any, default: Any, group: str) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Declare an option, or all of a group, each with the name of its group."""
+    if not _is_group(kind):
+        yield group, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        own_default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        own_group = field.name if _is_group(hints[field.name]) else name
+        yield from _options(field.name, hints[field.name], own_default, own_group)
+
+
+def _built(kind: Any, name: str, values: dict[str, Any]) -> Any:
+    if not _is_group(kind):
+        return values[name]
+    hints = get_type_hints(kind, include_extras=True)
+    return kind(**{field.name: _built(hints[field.name], field.name, values) for field in dataclasses.fields(kind)})
 
 
 def _command_line(
-    name: str, parameters: list[inspect.Parameter], values: dict[str, Any], group_of: dict[str, str]
+    name: str, parameters: list[tuple[str, inspect.Parameter]], values: dict[str, Any], context: typer.Context
 ) -> CommandLine:
     arguments: list[str] = []
     options: list[GivenOption] = []
-    for parameter in parameters:
-        if parameter.name not in group_of:
+    for group, parameter in parameters:
+        if NOT_REPRODUCED & {group, parameter.name}:
             continue
         declared = parameter.annotation.__metadata__[0]
         value = values[parameter.name]
         if type(declared).__name__ == "ArgumentInfo":
             arguments += value if isinstance(value, list) else [] if value is None else [value]
             continue
-        spelling, _, negation = _spelling(declared.param_decls or (), parameter.name).partition("/")
-        options.append(GivenOption(spelling, negation, value, parameter.default, group_of[parameter.name]))
+        source = context.get_parameter_source(parameter.name)
+        is_given = source is not None and source.name == "COMMANDLINE"
+        # In `Annotated` the first spelling stands where Typer has a default otherwise.
+        spelling, _, negation = _spelling((declared.default, *(declared.param_decls or ())), parameter.name)
+        options.append(GivenOption(spelling, negation, value, is_given, group))
     return CommandLine(name, tuple(arguments), tuple(options))
 
 
-def _spelling(declarations: tuple[str, ...], name: str) -> str:
-    """Return the long spelling of an option, as Typer derives it where it is not declared."""
-    return next((d for d in declarations if d.startswith("--")), f"--{name.replace('_', '-')}")
+def _spelling(declarations: tuple[Any, ...], name: str) -> tuple[str, str, str]:
+    """Return the long spelling of an option, a slash, and what turns a flag off; as Typer has them by default."""
+    long = (d for d in declarations if isinstance(d, str) and d.startswith("--"))
+    return next(long, f"--{name.replace('_', '-')}").partition("/")
 
 
 def _option_words(spelling: str, value: Any) -> tuple[str, ...]:
     """Write an option with a value.
 
-    Examples
-    --------
     >>> _option_words("--scale", 1e5), _option_words("--offset", -2.5)
     (('--scale', '100000'), ('--offset=-2.5',))
     """

@@ -1,4 +1,4 @@
-"""Every shared option, once. Commands take the groups; `expand.expanded` unfolds them for Typer."""
+"""Every shared option, once. Commands take the groups; `option_groups.expanded` unfolds them for Typer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.file_format import NAMES
-from stablemax.operations import OperationName, get_operation
+from stablemax.operations import NAMES as OPERATIONS
+from stablemax.operations import get_operation
 from stablemax.render.writers import formats_of
-from stablemax.vocabulary import (
-    Accumulation,
-    BackendName,
-    ColorMode,
-    Distribution,
-    EngineName,
-    PeerName,
-)
+from stablemax.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, PeerName, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,53 +21,18 @@ if TYPE_CHECKING:
     from stablemax.formats import Format
     from stablemax.render.forms import ResultKind
 
+
+def worded(text: str, *spellings: str, **more: Any) -> Any:
+    """Declare an option whose help says in words what happens without it."""
+    return typer.Option(*spellings, help=text, show_default=False, **more)
+
+
 _KINDS = (
     f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
 )
-LogitsArgument = Annotated[
-    str,
-    typer.Argument(metavar="LOGITS", help=f"Logits: {_KINDS}."),
-]
-FilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="LOGITS [LABELS]",
-        help=f"Logits, then labels or soft targets: {_KINDS}. A quoted pattern ('part-*.npy') is several files, part-2 "
-        "before part-10; with --labels all are logits.",
-    ),
-]
-LogitsFilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="LOGITS",
-        help=f"Logits: {_KINDS}. "
-        "Several files are one input, in this order; a quoted pattern ('part-*.npy') takes part-2 before part-10.",
-    ),
-]
+_PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
 LabelFilesOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--labels",
-        metavar="FILE",
-        help="Labels or soft targets, apart from the logits; repeatable.",
-        show_default=False,
-    ),
-]
-OptionalLogits = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="LOGITS",
-        help=f"Logits: {_KINDS}; generated when left out.",
-        show_default=False,
-    ),
-]
-LabelsArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="LABELS",
-        help="Labels or soft targets, in a file of the same kinds; or --label-column.",
-        show_default=False,
-    ),
+    list[str] | None, worded("Labels or soft targets, apart from the logits; repeatable.", "--labels", metavar="FILE")
 ]
 
 
@@ -80,45 +40,20 @@ LabelsArgument = Annotated[
 class InputOptions:
     """How files are read."""
 
-    axis: Annotated[
-        int | None,
-        typer.Option(help="Axis of the classes. Found out from the labels' shape; else the last.", show_default=False),
-    ] = None
+    axis: Annotated[int | None, worded("Axis of the classes. Found out from the labels' shape; else the last.")] = None
     input_format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(NAMES),
-            help="What the file is, where its name does not say.",
-            show_default=False,
-        ),
+        str | None, worded("What the file is, where its name does not say.", metavar="|".join(NAMES))
     ] = None
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between the cells of a table. Found out.", show_default=False)
-    ] = None
+    delimiter: Annotated[str | None, worded("Between the cells of a table. Found out.")] = None
     header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="The first line of a table is a header. Found out.",
-            show_default=False,
-        ),
+        bool | None, worded("The first line of a table is a header. Found out.", "--header/--no-header")
     ] = None
     index_column: Annotated[
-        bool | None,
-        typer.Option(
-            "--index-column/--no-index-column",
-            help="The first column is a row number. Found out.",
-            show_default=False,
-        ),
+        bool | None, worded("The first column is a row number. Found out.", "--index-column/--no-index-column")
     ] = None
     comment: Annotated[str, typer.Option(help="What begins a comment line in a table.")] = "#"
     label_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|N",
-            help="Column of a table that holds the labels (N counts from 0).",
-            show_default=False,
-        ),
+        str | None, worded("Column of a table that holds the labels (N counts from 0).", metavar="NAME|N")
     ] = None
 
 
@@ -126,27 +61,18 @@ class InputOptions:
 class StreamOptions:
     """What a computation over a large input may use."""
 
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Worker threads. All cores.", show_default=False),
-    ] = None
+    threads: Annotated[int | None, worded("Worker threads. All cores.", min=1, metavar="N")] = None
     memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Most memory to use beside the interpreter's own, such as 512MB or 2GiB.",
-            show_default=False,
-        ),
+        str | None, worded("Most memory to use beside the interpreter's own, such as 512MB or 2GiB.", metavar="SIZE")
     ] = None
     engine: Annotated[EngineName, typer.Option(help="Who computes: threads, or the processes of a dask cluster.")] = (
         EngineName.THREADS
     )
     scheduler: Annotated[
         str | None,
-        typer.Option(
+        worded(
+            "Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
             metavar="ADDRESS",
-            help="Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
-            show_default=False,
         ),
     ] = None
 
@@ -170,10 +96,53 @@ class GeneratedOptions:
         Distribution.UNIFORM
     )
     offset: Annotated[float, typer.Option(help="Added to every generated logit.")] = 0.0
-    preset: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A notebook's input instead: stablemax list presets.", show_default=False),
+    preset: Annotated[str | None, worded("A notebook's input instead: stablemax list presets.", metavar="NAME")] = None
+
+
+HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
+
+
+def files_argument(metavar: str, text: str) -> Any:
+    """Declare the files of a command, in their order."""
+    return typer.Argument(metavar=metavar, help=f"{text}: {_KINDS}. {_PATTERNS}.", show_default=False)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where logits come from: files, or one of what the options name."""
+
+    reading: InputOptions
+    generated: GeneratedOptions
+    files: Annotated[list[str] | None, files_argument("LOGITS", "Logits, several files as one input")] = None
+    hazard: HazardOption = None
+
+
+@dataclass(frozen=True)
+class LabelledSourceOptions(SourceOptions):
+    """Where logits and their labels come from."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
     ] = None
+    labels: LabelFilesOption = None
+
+
+@dataclass(frozen=True)
+class JudgedSourceOptions(SourceOptions):
+    """Where logits come from, and which file holds what a program computed of them."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("[LOGITS] OUTPUT [LABELS]", "Logits, what the program computed of them, labels or soft targets"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TwoSourceOptions(SourceOptions):
+    """Where two arrays of logits come from."""
+
+    files: Annotated[list[str] | None, files_argument("LOGITS OTHER", "Logits, and what they are compared with")] = None
 
 
 @dataclass(frozen=True)
@@ -181,47 +150,22 @@ class LibraryOptions:
     """Whose built-ins are judged, and on whose arrays our variants run."""
 
     peer: Annotated[
-        list[PeerName] | None,
-        typer.Option(help="Add the built-ins of a library; repeatable. all: those installed.", show_default=False),
+        list[PeerName] | None, worded("Add the built-ins of a library; repeatable. all: those installed.")
     ] = None
     backend: Annotated[BackendName, typer.Option(help="Library on whose arrays our variants run.")] = BackendName.NUMPY
-    device: Annotated[
-        str | None,
-        typer.Option(help="Device of --backend and --peer, as the library names it: cpu, cuda.", show_default=False),
-    ] = None
-
-
-@dataclass(frozen=True)
-class HazardOptions:
-    """Inputs on which implementations failed, instead of logits."""
-
-    hazard: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A hazard as the input: stablemax list hazards.", show_default=False),
-    ] = None
-    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
+    device: Annotated[str | None, worded("Device of --backend and --peer, as the library names it: cpu, cuda.")] = None
 
 
 @dataclass(frozen=True)
 class ArithmeticOptions:
     """What one result is computed with."""
 
-    variant: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Formula: stablemax list variants. The accurate one.", show_default=False),
-    ] = None
+    variant: Annotated[str | None, worded("Formula: stablemax list variants. The accurate one.", metavar="NAME")] = None
     number_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="Number format to compute in, as in: stablemax list formats.",
-            show_default=False,
-            metavar="FORMAT",
-        ),
+        str | None, number_format_option("Number format to compute in, as in: stablemax list formats.")
     ] = None
     accumulate: Annotated[
-        Accumulation | None,
-        typer.Option(help="How sums are added. What an ordinary kernel of the format does.", show_default=False),
+        Accumulation | None, worded("How sums are added. What an ordinary kernel of the format does.")
     ] = None
 
 
@@ -229,7 +173,7 @@ class ArithmeticOptions:
 class LossOptions:
     """How rows become one loss; as torch.nn.functional.cross_entropy."""
 
-    weight: Annotated[str | None, typer.Option(metavar="FILE", help="Weight of each class.", show_default=False)] = None
+    weight: Annotated[str | None, worded("Weight of each class.", metavar="FILE")] = None
     label_smoothing: Annotated[
         float, typer.Option(help="Share of every target that is spread evenly over the classes.")
     ] = 0.0
@@ -239,12 +183,9 @@ class LossOptions:
 class PrintOptions:
     """Where and how results are printed."""
 
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file; its ending says how.", show_default=False
-        ),
-    ] = None
+    output: Annotated[str | None, worded("Write to a file; its ending says how.", "--output", "-o", metavar="FILE")] = (
+        None
+    )
     color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
         ColorMode.AUTO
     )
@@ -255,7 +196,40 @@ def format_option(kind: ResultKind, text: str = "How the result is written. By t
     """Declare --output-format for a kind of result, with the formats that it has."""
     names = formats_of(kind)
     # Names, not an enumeration: a format of a plugin is one more name.
-    return typer.Option(metavar=f"<{'|'.join(names)}>", help=text, show_default=False, autocompletion=lambda: names)
+    return worded(text, metavar=f"<{'|'.join(names)}>", autocompletion=lambda: names)
+
+
+def operation_option(text: str, *, is_argument: bool = False) -> Any:
+    """Declare an operation, by one of their names."""
+    # Names, not an enumeration: an operation of a plugin is one more name.
+    declare = typer.Argument if is_argument else typer.Option
+    named = f"{text} {', '.join(OPERATIONS)}."
+    return declare(metavar="OPERATION", help=named, show_default=False, autocompletion=lambda: list(OPERATIONS))
+
+
+def number_format_option(text: str) -> Any:
+    """Declare --format, for one number format or several."""
+    return worded(text, "--format", metavar="FORMAT")
+
+
+JudgeOption = Annotated[str | None, worded("Rows to judge. As many as 2**18 cells hold.", "--judge", metavar="all|N")]
+MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
+UpstreamOption = Annotated[
+    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
+]
+
+
+def row_count(text: str | None) -> int | None:
+    """Read the N of --judge; None for as many rows as are judged without it."""
+    if text is None:
+        return None
+    if text == "all":
+        return 2**62
+    if not text.removeprefix("-").isdecimal():
+        raise StablemaxError(
+            f"--judge {shown(text)} is neither 'all' nor a number of rows", "--judge all, or --judge 500"
+        )
+    return int(text)
 
 
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
@@ -263,6 +237,11 @@ def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     from stablemax.formats import get_format
 
     return tuple(dict.fromkeys(get_format(name) for name in names))
+
+
+def number_format_named(name: str | None) -> Format | None:
+    """Look up the number format of --format, where one is given."""
+    return None if name is None else formats_named([name])[0]
 
 
 TargetArgument = Annotated[
@@ -278,18 +257,9 @@ TargetArgument = Annotated[
 class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
-    operation: Annotated[
-        OperationName | None,
-        typer.Option(help="What TARGET computes, where its name does not say.", show_default=False),
-    ] = None
-    backend: Annotated[
-        BackendName | None,
-        typer.Option(help="Library on whose arrays it works. Found out from its code.", show_default=False),
-    ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(help="Device for torch and jax, as the library names it: cpu, cuda.", show_default=False),
-    ] = None
+    operation: Annotated[str | None, operation_option("What TARGET computes, where its name does not say.")] = None
+    backend: Annotated[BackendName | None, worded("Library on whose arrays it works. Found out from its code.")] = None
+    device: Annotated[str | None, worded("Device for torch and jax, as the library names it: cpu, cuda.")] = None
     backward: Annotated[bool, typer.Option("--backward", help="Judge the gradient that autograd takes of TARGET.")] = (
         False
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.operations.operation import Second
+from stablemax.operations.targets import cell_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,9 +45,7 @@ class HazardCase:
     def _targets_of_cells(self) -> Array:
         if self.cell_targets is not None:
             return self.cell_targets
-        if self.labels.ndim == 2:
-            return np.clip(self.labels, 0.0, 1.0)
-        return np.asarray(np.arange(self.logits.shape[-1]) == self.labels[:, None], dtype=np.float64)
+        return np.clip(cell_targets(self.labels, self.logits.shape[-1]), 0.0, 1.0)
 
 
 def rows(

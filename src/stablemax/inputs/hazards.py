@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.errors import StablemaxError, shown
 from stablemax.hazards.hazard import (
     NEEDS,
     Hazard,
@@ -20,11 +21,12 @@ from stablemax.inputs import hazard_cases as cases
 from stablemax.inputs.hazard_cases import HazardCase, rows
 from stablemax.inputs.labels import IGNORED
 from stablemax.text.registry import Registry
+from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
-__all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase", "promised_for"]
+__all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase", "hazard_named", "promised_for"]
 
 _INF = math.inf
 
@@ -450,3 +452,14 @@ PROMISED: dict[str, Hazard] = {h.name: h for h in HAZARDS.own if h.promised}
 def promised_for(operation: Operation) -> dict[str, Hazard]:
     """Return the conditions under which the variants of an operation say what becomes of them."""
     return {name: h for name, h in PROMISED.items() if h.concerns(operation)}
+
+
+def hazard_named(name: str) -> Hazard:
+    """Look a hazard up by its name.
+
+    >>> hazard_named("collapse").name
+    'collapse'
+    """
+    if name in HAZARDS:
+        return HAZARDS[name]
+    raise StablemaxError(f"there is no hazard {shown(name)!r}", suggest(name, HAZARDS, "stablemax list hazards"))

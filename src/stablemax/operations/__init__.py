@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import importlib
 from typing import TYPE_CHECKING
 
@@ -29,12 +28,6 @@ NAMES = (
     "kl_divergence",
 )
 """Every operation's name, which is also that of its module: all that the command line knows without NumPy."""
-
-if TYPE_CHECKING:
-    OperationName = str
-else:
-    OperationName = enum.StrEnum("OperationName", [(name.upper(), name) for name in NAMES])
-    OperationName.__doc__ = "The names as Typer offers them."
 
 
 def _of_plugins() -> dict[str, Operation]:

@@ -155,6 +155,11 @@ class Operation:
         return self.second is Second.LABELS
 
     @property
+    def takes_labels(self) -> bool:
+        """True where the second argument is made of labels: targets of rows or of cells."""
+        return self.second in (Second.LABELS, Second.CELL_TARGETS)
+
+    @property
     def needs_upstream(self) -> bool:
         """True where the second argument is an upstream gradient."""
         return self.second is Second.UPSTREAM

@@ -203,6 +203,11 @@ def second_of(
     )
 
 
+def cell_targets(labels: Array, classes: int) -> Array:
+    """Return the targets of cells (N, K): soft targets as they are, of labels (N,) those of a single class."""
+    return labels if labels.ndim == 2 else np.asarray(np.arange(classes) == labels[:, None], dtype=np.float64)
+
+
 def rows_of(second: Any, index: Any) -> Any:
     """Return some rows of a second argument: of targets, or of any library's array."""
     if second is None:

@@ -80,6 +80,8 @@ def number(value: float, fmt: str = "float64") -> str:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
 
+    # Loaded here, as help has to do without NumPy.
+
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
     convert = get_format(fmt).round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))

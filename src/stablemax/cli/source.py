@@ -1,0 +1,203 @@
+"""Where the logits of a command come from: files, a preset, a hazard, or a random generator; one of them alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from stablemax.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from stablemax.cli.option_groups import CommandLine
+    from stablemax.cli.options import (
+        GeneratedOptions,
+        InputOptions,
+        LabelledSourceOptions,
+        LabelOptions,
+        LossOptions,
+        SourceOptions,
+    )
+    from stablemax.formats import Format
+    from stablemax.hazards.operation_input import OperationInput
+    from stablemax.inputs.hazards import Hazard
+    from stablemax.inputs.logits import Problem, Stream
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import TargetOptions
+    from stablemax.streaming import Resources
+
+# Options about what a hazard brings along.
+HAZARDS_OWN = ("losses", "judged", "--upstream")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The one place that logits come from, with what labels them."""
+
+    line: CommandLine
+    options: SourceOptions
+    #: Files, as they were named; both empty for logits from elsewhere.
+    logits: list[str]
+    labels: list[str]
+
+    @property
+    def hazard(self) -> Hazard | None:
+        """The hazard that was asked for."""
+        from stablemax.inputs.hazards import hazard_named
+
+        return None if self.options.hazard is None else hazard_named(self.options.hazard)
+
+    @property
+    def is_generated(self) -> bool:
+        """True where the logits are drawn, or a preset's."""
+        return not self.logits and self.options.hazard is None
+
+    @property
+    def reading(self) -> str:
+        """Say what is read, as the progress does first."""
+        from stablemax.inputs.foreign_text import file_name
+
+        return f"reading {file_name(self.logits[0])}" if self.logits else "generating"
+
+    def words(self) -> tuple[str, ...]:
+        """Return the command line that gives the same result again, with all that the logits are drawn by."""
+        is_drawn = self.is_generated and self.options.generated.preset is None
+        return self.line.words(whole="generated" if is_drawn else "")
+
+    def stream(self, operation: Operation | None = None, used: Resources | None = None) -> Stream:
+        """Open files, or draw logits, with the second argument of an operation where the files hold none."""
+        from stablemax.hazards.operation_input import stream_of_problem
+
+        if self.logits:
+            return open_stream(self.logits, self.labels, self.options.reading, used)
+        return stream_of_problem(generated_problem(self.options.generated), operation)
+
+    def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
+        """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
+        if self.hazard is None:
+            return self.stream(None, used)
+        from stablemax.formats import FLOAT32
+        from stablemax.hazards.operation_input import labelled_hazard, refuse_needs
+
+        refuse_needs(self.hazard, ("ignore-index",), self.line.command)
+        return labelled_hazard(self.hazard, fmt or FLOAT32)
+
+    def problem(self, ignore_index: int | None = None) -> Problem:
+        """Take files, or drawn logits, into memory, mapped where that is possible."""
+        if self.logits:
+            return self.stream().load(ignore_index)
+        return generated_problem(self.options.generated)
+
+    def input_for(
+        self,
+        operation: Operation,
+        fmt: Format | None = None,
+        targets: TargetOptions | None = None,
+        used: Resources | None = None,
+    ) -> OperationInput:
+        """Take all that an operation is computed from; a hazard in a format, float32 by default."""
+        from stablemax.formats import FLOAT32
+        from stablemax.hazards.operation_input import OperationInput, input_of_hazard
+        from stablemax.operations.targets import TargetOptions
+
+        if self.hazard is not None:
+            return input_of_hazard(self.hazard, operation, fmt or FLOAT32)
+        return OperationInput(self.stream(operation, used), targets or TargetOptions())
+
+
+def source_of(
+    line: CommandLine,
+    options: SourceOptions,
+    files: tuple[list[str], list[str]] | None = None,
+    *,
+    own: tuple[str, ...] = HAZARDS_OWN,
+    optional: bool = False,
+) -> Source:
+    """Return the source that was asked for; refuse options about another one, and none at all where one is needed.
+
+    `files` are those of logits and of labels, where not all files that were named are such; `own` names the
+    options that a hazard leaves no room for.
+    """
+    logits, labels = ((options.files or []), []) if files is None else files
+    if options.hazard is not None:
+        if logits:
+            raise StablemaxError("--hazard is the input, and a file is given", "leave out one of the two")
+        line.refuse(("reading", "source", *own), "does not go with --hazard", allowed=("--hazard",))
+    elif logits:
+        line.refuse(("generated",), "is for generated logits, and a file is given")
+    elif optional or line.given("generated"):
+        line.refuse(("reading", "source"), "is for files, and none is given")
+    else:
+        raise StablemaxError(
+            "no logits are given",
+            "name a file; or take --preset notebook-c-loss, --hazard large-logits, or random numbers: --rows 16",
+        )
+    refuse_generated(line, options.hazard, options.generated.preset)
+    return Source(line, options, logits, labels)
+
+
+def refuse_generated(line: CommandLine, hazard: str | None, preset: str | None) -> None:
+    """Refuse options of generated logits beside a hazard or a preset."""
+    if hazard is not None:
+        line.refuse(("generated",), "does not go with --hazard")
+    if preset is not None:
+        line.refuse(("generated",), f"does not go with --preset {shown(preset)}", allowed=("--preset",))
+
+
+def labelled_source(line: CommandLine, options: LabelledSourceOptions, *, optional: bool = False) -> Source:
+    """Return the source of logits with labels."""
+    return source_of(line, options, logits_and_labels(options.files or [], options.labels), optional=optional)
+
+
+def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell the files of logits from those of labels."""
+    if labels and files:
+        return files, labels
+    if len(files) > 2:
+        raise StablemaxError(
+            f"{len(files)} files are named: which of them hold labels?",
+            "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
+        )
+    return files[:1], files[1:]
+
+
+def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
+    """Open files; where the memory is capped, it is all for the computation."""
+    from stablemax.inputs.file_format import IN_MEMORY, TableOptions
+    from stablemax.inputs.open_files import open_files
+
+    table = TableOptions(**{field.name: getattr(options, field.name) for field in fields(TableOptions)})
+    return open_files(
+        logits,
+        labels,
+        axis=options.axis,
+        input_format=options.input_format,
+        table=table,
+        in_memory=IN_MEMORY if used is None or used.memory is None else 0,
+    )
+
+
+def generated_problem(options: GeneratedOptions) -> Problem:
+    """Draw logits, or take a preset."""
+    from stablemax.inputs.generated import generate, preset
+
+    if options.preset is not None:
+        return preset(options.preset)
+    return generate(
+        seed=options.seed,
+        scale=options.scale,
+        rows=options.rows,
+        classes=options.classes,
+        distribution=options.distribution,
+        offset=options.offset,
+    )
+
+
+def target_options(losses: LossOptions, judged: LabelOptions) -> TargetOptions:
+    """Read the class weights and bring the options together."""
+    from stablemax.inputs.array_file import read_weights
+    from stablemax.operations.targets import TargetOptions
+
+    if losses.weight is None:
+        return TargetOptions(None, losses.label_smoothing, judged.ignore_index)
+    weight = read_weights(losses.weight)
+    return TargetOptions(weight, losses.label_smoothing, judged.ignore_index, shown(losses.weight))

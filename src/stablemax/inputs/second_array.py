@@ -1,0 +1,46 @@
+"""What an operation takes beside the logits, where the input holds labels at most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import cell_targets
+from stablemax.vocabulary import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.formats import Array
+    from stablemax.operations.operation import Operation
+
+
+def second_array(
+    operation: Operation, logits: Array, labels: Array | None, upstream: Upstream = Upstream.NORMAL, seed: int = 0
+) -> Array | None:
+    """Return the labels, or what stands in for another second argument of the rows; None for none.
+
+    Targets of cells are those of the labels, the other logits are the logits in reverse order.
+
+    >>> from stablemax.operations import get_operation
+    >>> second_array(get_operation("binary_cross_entropy"), np.zeros((2, 3)), np.array([0, 2])).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    rows, classes = logits.shape
+    makers: dict[Second, Callable[[], Array | None]] = {
+        Second.NONE: lambda: None,
+        Second.LABELS: lambda: labels,
+        Second.CELL_TARGETS: lambda: cell_targets(np.zeros(rows, np.int64) if labels is None else labels, classes),
+        Second.UPSTREAM: lambda: upstream_gradient(upstream, (rows, classes), seed),
+        Second.LOGITS: lambda: logits[:, ::-1],
+    }
+    return makers[operation.second]()
+
+
+def upstream_gradient(kind: Upstream, shape: tuple[int, int], seed: int = 0) -> Array:
+    """Draw an upstream gradient (N, K), or take that of the mean."""
+    if kind is Upstream.MEAN:
+        return np.full(shape, 1.0 / shape[-1])
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
