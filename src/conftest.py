@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 NEEDS = {
-    "peers/torch*.py": ("torch",),
-    "peers/jax*.py": ("jax",),
-    "peers/optax*.py": ("jax", "optax"),
-    "peers/scipy*.py": ("scipy",),
+    "libraries/torch*.py": ("torch",),
+    "libraries/jax*.py": ("jax",),
+    "libraries/optax*.py": ("jax", "optax"),
+    "libraries/scipy*.py": ("scipy",),
     "trace/torch/*.py": ("torch",),
     "inputs/remote.py": ("fsspec",),
 }

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import strategies as st
 
-from stablemax import exact
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FORMATS, Format, get_format
+from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.format_names import ORDINARY
+from stablemax.numerics.formats import FORMATS, Format, get_format
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate, get
+from stablemax.truth import balls as exact
 
 from .records import LOG_SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
     from stablemax.operations.targets import Targets
-    from stablemax.vocabulary import Accumulation
+    from stablemax.text.vocabulary import Accumulation
 
 USUAL = {name: get_format(name) for name in (*ORDINARY, "tf32")}
 """Those that processors compute in, and one that is emulated."""

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import stablemax
-from stablemax.errors import StablemaxError
-from stablemax.formats import format_of
-from stablemax.measure import exact_result
+from stablemax.numerics.formats import format_of
 from stablemax.operations.targets import LabelTargets
+from stablemax.text.errors import StablemaxError
+from stablemax.truth.measure import exact_result
 
 from .cli.running import run
 from .exactly import USUAL
@@ -25,7 +25,7 @@ from .records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 INF, NAN = math.inf, math.nan

@@ -16,7 +16,7 @@ import pytest
 import stablemax
 from stablemax.check import CheckOptions, check_function
 from stablemax.check.target.messages import Target
-from stablemax.formats import FLOAT32
+from stablemax.numerics.formats import FLOAT32
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 # How the files were made: np.save("logits.npy", np.array(ROWS, np.float32)); np.save("labels.npy", LABELS)

@@ -14,40 +14,26 @@ from stablemax.operations import NAMES, get_operation
 from stablemax.operations.operation import Operation
 from stablemax.operations.variant import Variant
 
+from .counts import long_functions, root_modules, shared_names
+
 PACKAGE = Path(stablemax.__file__).parent
 # Lowest first: a module imports only from its own room and from rooms before it.
 ROOMS = (
     ("text",),
-    ("errors",),
-    ("vocabulary", "wording", "limits"),
     ("results",),
-    ("numerics", "formats", "arithmetic"),
+    ("numerics",),
     ("operations",),
-    ("exact",),
-    ("measure",),
-    ("causes",),
-    ("reduction",),
-    ("truth",),
-    ("sampling",),
-    ("blocks", "workspace"),
+    ("inputs",),
+    ("hazards",),
     ("kernels",),
-    ("files", "output"),
-    ("hazards", "inputs"),
-    ("sinks",),
-    ("peers",),
-    ("engines",),
-    ("streaming",),
-    ("loss", "array_job", "arrays", "compute"),
-    ("sketch",),
-    ("inspection",),
-    ("settings",),
-    ("verdicts",),
-    ("finding",),
-    ("comparison", "league", "explanation", "trace"),
-    ("check", "judging"),
+    ("compute",),
+    ("libraries",),
+    ("truth",),
+    ("trace",),
+    ("compare", "inspect", "check"),
     ("arguments",),
     ("api",),
-    ("benchmarking",),
+    ("bench",),  # it times what people call: the functions of the api
     ("render",),
     ("testing",),
     ("cli",),
@@ -59,16 +45,17 @@ CONFINED = {
     "typer": {"cli"},
     "click": set[str](),
     "rich": {"render", "cli"},
-    "torch": {"peers", "trace"},
-    "jax": {"peers"},
-    "optax": {"peers"},
-    "scipy": {"peers"},
-    "array_api_compat": {"peers"},
-    "dask": {"engines"},
-    "distributed": {"engines"},
+    "torch": {"libraries", "trace"},
+    "jax": {"libraries"},
+    "optax": {"libraries"},
+    "scipy": {"libraries"},
+    "array_api_compat": {"libraries"},
+    "dask": {"compute"},
+    "distributed": {"compute"},
     "fsspec": {"inputs"},
     "pyarrow": {"inputs"},
 }
+MOST_ROOT_MODULES = 6
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -85,7 +72,7 @@ def names_in(tree: ast.Module, package: tuple[str, ...]) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            # `from stablemax import sampling` names a module; `from stablemax.sampling import judged_rows` does not.
+            # `from stablemax import api` names a module; `from stablemax.api import compare` does not.
             names += [f"{stem}.{alias.name}" for alias in node.names] if stem == "stablemax" else [stem]
     return names
 
@@ -94,6 +81,24 @@ def imports_of(path: Path) -> list[str]:
     """Dotted names of every import in a file."""
     package = ("stablemax", *path.relative_to(PACKAGE).parent.parts)
     return names_in(ast.parse(path.read_text(encoding="utf-8"), str(path)), package)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def run_time_imports(path: Path) -> set[str]:
+    """Modules that an import of this one imports: not those within functions, nor for types alone."""
+    names: set[str] = set()
+    known = set(map(module_name, MODULES))
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from stablemax.trace import blame` needs the module `blame`; Python imports its package anyhow.
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner if inner <= known else {node.module}
+    return names & known - {module_name(path)}
 
 
 def ids(path: Path) -> str:
@@ -131,18 +136,46 @@ def test_every_room_is_listed_once() -> None:
 
 def test_the_import_reader_sees_every_way_of_importing() -> None:
     source = (
-        "import rich.table\nfrom stablemax import wording\nfrom stablemax.formats import Format\n"
-        "def f():\n    from .exact import truth\n    from . import sampling\n    import typer as t\n"
+        "import rich.table\nfrom stablemax import api\nfrom stablemax.truth.balls import truth\n"
+        "def f():\n    from .truth import balls\n    from . import testing\n    import typer as t\n"
     )
     assert names_in(ast.parse(source), ("stablemax",)) == [
         "rich.table",
-        "stablemax.wording",
-        "stablemax.formats",
-        "stablemax.exact",
-        "stablemax.sampling",
+        "stablemax.api",
+        "stablemax.truth.balls",
+        "stablemax.truth",
+        "stablemax.testing",
         "typer",
     ]
-    assert names_in(ast.parse("from ..formats import Format"), ("stablemax", "inputs")) == ["stablemax.formats"]
+    assert names_in(ast.parse("from ..text import words"), ("stablemax", "inputs")) == ["stablemax.text"]
+
+
+def test_few_modules_lie_outside_the_rooms() -> None:
+    assert len(root_modules(MODULES)) <= MOST_ROOT_MODULES
+
+
+def test_no_two_modules_share_a_name() -> None:
+    assert shared_names(MODULES) == {}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_no_function_is_longer_than_a_screen(path: Path) -> None:
+    assert long_functions(path.read_text(encoding="utf-8")) == []
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    imports = {module_name(path): run_time_imports(path) for path in MODULES}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above, module))
+        if module not in done:
+            for other in imports.get(module, ()):
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in imports:
+        visit(module, ())
 
 
 def test_importing_the_package_loads_neither_numpy_nor_rich() -> None:
@@ -161,8 +194,8 @@ def test_importing_every_module_prints_nothing() -> None:
     names = [
         ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for path in MODULES
-        # Peers need packages that need not be here, and __main__ is the program.
-        if room_of(path) not in ("peers", "__main__") and "torch" not in path.parts
+        # Libraries need packages that need not be here, and __main__ is the program.
+        if room_of(path) not in ("libraries", "__main__") and "torch" not in path.parts
     ]
     done = run(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.errors import StablemaxError
 from stablemax.results import Standing
 from stablemax.testing import assert_accurate, assert_stable, implementation
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from pathlib import Path

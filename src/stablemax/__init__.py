@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from stablemax.api import softmax as softmax
     from stablemax.api import softmax_vjp as softmax_vjp
     from stablemax.api import softplus as softplus
-    from stablemax.errors import StablemaxError as StablemaxError
+    from stablemax.text.errors import StablemaxError as StablemaxError
 
 __version__ = "0.1.0"
 
-_HOMES = {"StablemaxError": "stablemax.errors"}
+_HOMES = {"StablemaxError": "stablemax.text.errors"}
 
 __all__ = ["StablemaxError", "compare", *NAMES]  # noqa: PLE0604 - names are text
 

@@ -9,19 +9,19 @@ import numpy as np
 
 from stablemax import operations as known_operations
 from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
-from stablemax.arithmetic import Arithmetic
-from stablemax.arrays import array_of
-from stablemax.comparison import CompareOptions, compare_problem
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT64, Array, format_of, get_format
+from stablemax.compare.comparison import CompareOptions, compare_problem
+from stablemax.compute.arrays import array_of
+from stablemax.compute.loss import cross_entropy_of
 from stablemax.inputs.logits import as_problem, restore
-from stablemax.loss import cross_entropy_of
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.exact_sum import ExactSum
+from stablemax.numerics.formats import FLOAT64, Array, format_of, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, second_of
 from stablemax.operations.variant import default_variant, evaluate
-from stablemax.reduction import ExactSum
-from stablemax.vocabulary import Accumulation, Reduction
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Accumulation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

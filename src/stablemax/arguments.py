@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import Array, format_of
+from stablemax.compute.streaming import Resources
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.targets import TargetOptions
-from stablemax.streaming import Resources
-from stablemax.vocabulary import Reduction
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import counted
 
 
 def numbers_of(values: Any) -> Array:

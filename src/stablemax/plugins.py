@@ -27,17 +27,17 @@ Examples
 
 from __future__ import annotations
 
-from stablemax.formats import Array, Format
+from stablemax.hazards.cases import HazardCase
 from stablemax.hazards.hazard import Hazard, every_operation, of_cells, of_softmax, with_labels, with_upstream
 from stablemax.inputs.file_format import FileFormat, OpenedFile
-from stablemax.inputs.hazard_cases import HazardCase
 from stablemax.inputs.stored import StoredArray
+from stablemax.libraries import Library
+from stablemax.libraries.declaration import built_in
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations import get_operation
 from stablemax.operations.bounds import Bound
 from stablemax.operations.operation import Given, Gives, Operation, Second
 from stablemax.operations.variant import Variant, variant
-from stablemax.peers import Library
-from stablemax.peers.calling import built_in
 from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.writers import Writer
 from stablemax.results import Outcome

@@ -24,21 +24,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check import CheckOptions, check_function
+from stablemax.check.judge_output import JudgeOptions, WrongShapeError, judge_output
 from stablemax.check.target.call_style import as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of_array, get_format
 from stablemax.inputs.logits import as_problem
-from stablemax.judging import JudgeOptions, WrongShapeError, judge_output
+from stablemax.numerics.formats import format_of_array, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions
-from stablemax.vocabulary import Reduction
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.results import CheckReport, JudgeReport
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax import compare
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FLOAT64, Array
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import default_operations
 from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import Variant, evaluate, get, matching

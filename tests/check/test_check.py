@@ -12,14 +12,14 @@ import pytest
 
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.check.target.messages import Target
-from stablemax.errors import StablemaxError
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
 from stablemax.operations import all_operations
 from stablemax.operations.variant import variants
 from stablemax.results import CheckReport, Outcome, Standing
+from stablemax.text.errors import StablemaxError
 
+from ..check import callable_in_many_ways as ways
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
-from . import callable_in_many_ways as ways
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -219,7 +219,7 @@ def test_an_output_of_another_shape_is_wrong_and_says_which(function: Any, words
 
 @pytest.mark.parametrize("trouble", ["raises", "returns_none", "recurses"])
 def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) -> None:
-    from . import misbehaving
+    from ..check import misbehaving
 
     report = checked(getattr(misbehaving, trouble), formats=(FLOAT16, FLOAT32))
     assert (report.standing, report.formats, report.cure, report.counterexample) == (Standing.BROKEN, (), "", None)
@@ -227,7 +227,7 @@ def test_what_never_answers_is_broken_and_no_formula_is_offered(trouble: str) ->
 
 
 def test_what_raises_on_some_inputs_is_broken_with_the_first_of_them_and_the_line() -> None:
-    from . import misbehaving
+    from ..check import misbehaving
 
     report = checked(misbehaving.raises_when_large, only=("gentle", "large-logits"))
     assert report.standing is Standing.BROKEN

@@ -12,7 +12,7 @@ from stablemax.check.laws import LAW_NAMES, LAWS, check_laws, easy_case, laws_of
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Target
 from stablemax.check.trials import Trials
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import all_operations, get_operation
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import Contract

@@ -17,7 +17,7 @@ import pytest
 
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.check.target.messages import Target
-from stablemax.formats import get_format
+from stablemax.numerics.formats import get_format
 from stablemax.results import CheckReport, Standing
 
 from ..records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX

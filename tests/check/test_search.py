@@ -12,8 +12,8 @@ from stablemax.check.search import levels, shrunk, smallest_failure
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Target
 from stablemax.check.trials import Trials
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, Format
-from stablemax.inputs.hazards import HAZARDS, HazardCase
+from stablemax.hazards.catalogue import HAZARDS, HazardCase
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.operations import all_operations
 from stablemax.results import Contract, Outcome
 

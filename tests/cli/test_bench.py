@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from stablemax.benchmarking.words import Shape, TimedDtype
+from stablemax.bench.bench_words import Shape, TimedDtype
 from stablemax.operations import all_operations
 from stablemax.render.benches import CASE_COLUMNS, LIMIT_COLUMNS, TIMING_COLUMNS
 from stablemax.render.tables import drawn_bar
 
-from ..clockwork import sample
+from ..bench.clockwork import sample
 from .running import Done, assert_refused, run, strict_json
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def known() -> Benchmark:
 def injected(known: Benchmark, monkeypatch: pytest.MonkeyPatch) -> Benchmark:
     """Let the command find a benchmark whose figures are known, instead of measuring one."""
     result = known
-    monkeypatch.setattr("stablemax.benchmarking.workflow.bench", lambda *_, **__: result)
+    monkeypatch.setattr("stablemax.bench.benchmark.bench", lambda *_, **__: result)
     return result
 
 

@@ -72,7 +72,7 @@ def test_a_refusal_comes_before_the_work(desk: Path, monkeypatch: pytest.MonkeyP
     def too_late(*_: Any, **__: Any) -> None:
         pytest.fail("the work was begun")
 
-    monkeypatch.setattr("stablemax.arrays.compute", too_late)
+    monkeypatch.setattr("stablemax.compute.arrays.compute", too_late)
     Path("p.npy").touch()
     assert_refused(run("softmax", "x.npy", "-o", "p.npy"), "exists")
     assert_refused(run("softmax", "x.npy", "-o", "p.xlsx"), ".npy, .csv or .tsv")
@@ -91,7 +91,7 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(
         place.stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stablemax.sinks.move", full)
+    monkeypatch.setattr("stablemax.compute.sinks.move", full)
     assert_refused(run("softmax", "x.npy", "-o", "p.npy", "--force"), "p.npy: cannot be written", "No space left")
     assert files(desk) == before
     if existing:

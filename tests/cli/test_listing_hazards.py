@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stablemax.formats import FLOAT32
-from stablemax.inputs.hazards import HAZARDS
+from stablemax.hazards.catalogue import HAZARDS
+from stablemax.numerics.formats import FLOAT32
 from stablemax.operations import all_operations
 
 from .running import assert_refused, run

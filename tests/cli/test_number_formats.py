@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import stablemax
-from stablemax.formats import FORMATS, Format, get_format
+from stablemax.numerics.formats import FORMATS, Format, get_format
 from stablemax.testing import assert_accurate, assert_stable
 
 from ..plugging import plug_in
@@ -18,7 +18,7 @@ from .running import assert_refused, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 CODE = """
 import numpy as np

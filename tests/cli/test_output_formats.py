@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from stablemax.explanation import explanation_of
+from stablemax.compare.explanation import explanation_of
 from stablemax.operations.variant import get
 
 from .running import Done, run, strict_json
@@ -222,7 +222,7 @@ def test_the_line_that_reproduces_a_run_reproduces_it(command: tuple[str, ...], 
     ("plain", "1.5\n"), ("table", "1.5\n"), ("csv", "loss\n1.5\n"), ("markdown", "| loss |\n| --- |\n| 1.5 |\n"),
 ])  # fmt: skip
 def test_a_loss_is_one_number(how: str, expected: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stablemax.reduction.ExactSum.mean", lambda *_: 1.5)
+    monkeypatch.setattr("stablemax.numerics.exact_sum.ExactSum.mean", lambda *_: 1.5)
     assert run("loss", "x.npy", "y.npy", "--output-format", how).out == expected
 
 
@@ -232,7 +232,7 @@ def test_a_file_is_in_utf_8_whatever_the_terminal_shows(
 ) -> None:
     explained = explanation_of(get("softmax/online"))
     monkeypatch.setattr(
-        "stablemax.explanation.explanation_of", lambda _: dataclasses.replace(explained, summary="naïve ∞")
+        "stablemax.compare.explanation.explanation_of", lambda _: dataclasses.replace(explained, summary="naïve ∞")
     )
     path = tmp_path / "written"
     assert run("explain", "softmax/online", "--output-format", how, "-o", str(path), encoding="ascii").code == 0

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from stablemax.inputs.hazards import HAZARDS
+from stablemax.hazards.catalogue import HAZARDS
 from stablemax.results import Outcome
 
 from .running import Done, assert_refused, process, run, strict_json
@@ -279,7 +279,7 @@ def test_a_plain_comparison_imports_no_other_library(tmp_path: Path) -> None:
         "import sys\nsys.argv = ['stablemax', 'compare', '--scale', '1e5', '-o', 'out.txt', '-q']\n"
         "from stablemax.cli.main import _run\n_run()\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & "
-        "{'torch', 'jax', 'optax', 'scipy', 'array_api_compat'}), 'stablemax.league' in sys.modules)"
+        "{'torch', 'jax', 'optax', 'scipy', 'array_api_compat'}), 'stablemax.compare.league' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", "[] False")

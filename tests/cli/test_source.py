@@ -12,8 +12,8 @@ import pytest
 
 import stablemax
 from stablemax.cli.app import COMMANDS
-from stablemax.formats import FLOAT16, FLOAT32
-from stablemax.inputs.hazards import HAZARDS
+from stablemax.hazards.catalogue import HAZARDS
+from stablemax.numerics.formats import FLOAT16, FLOAT32
 from stablemax.operations import all_operations, get_operation
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.registry import PluginWarning
@@ -314,7 +314,7 @@ def test_generated_logits_are_named_whole_in_the_line() -> None:
 
 
 def test_a_plugin_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stablemax import loss
+    from stablemax.compute import loss
 
     whole = loss.cross_entropy_of
 
@@ -322,6 +322,6 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(monkeypatch: pytest.Monkey
         warnings.warn("plugin p (broken) cannot be imported: ImportError: no", PluginWarning, stacklevel=1)
         return whole(*arguments, **named)
 
-    monkeypatch.setattr("stablemax.loss.cross_entropy_of", warning)
+    monkeypatch.setattr("stablemax.compute.loss.cross_entropy_of", warning)
     done = run("loss", "x.npy", "y.npy", "-q")
     assert (done.code, done.err) == (0, "warning: plugin p (broken) cannot be imported: ImportError: no\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def peak() -> Peak:
     def run(code: str, *arguments: str) -> tuple[float, str]:
         prelude = (
             "import re, sys\n"
-            "from stablemax.errors import StablemaxError\n"
+            "from stablemax.text.errors import StablemaxError\n"
             "from stablemax.inputs.open import open_array\n"
             "def refused(*args, **options):\n"
             "    try: open_array(*args, **options)\n"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import OpenedFile
 from stablemax.inputs.foreign_text import file_name
 from stablemax.inputs.formats.npz import open_npz
 from stablemax.inputs.regular_file import open_regular
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.formats import parquet as module
 from stablemax.inputs.open import open_array
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
+from stablemax.compute.loss import cross_entropy_of
+from stablemax.compute.streaming import Resources
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.remote import AHEAD, open_address
 from stablemax.inputs.spec import expand
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows
-from stablemax.loss import cross_entropy_of
-from stablemax.streaming import Resources
-from stablemax.workspace import Workspace
+from stablemax.inputs.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

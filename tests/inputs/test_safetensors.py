@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import OpenedFile
 from stablemax.inputs.formats.safetensors import HEADER_LIMIT, open_safetensors
 from stablemax.inputs.open import open_array
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,20 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.blocks import blocks_of
-from stablemax.errors import StablemaxError
+from stablemax.compute.sinks import FileSink, MemorySink, in_row_order, npy_sink
 from stablemax.inputs import row_order
+from stablemax.inputs.blocks import blocks_of
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.row_layout import Place, gather, layout_of, spread
 from stablemax.inputs.row_order import turn
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows
-from stablemax.sinks import FileSink, MemorySink, in_row_order, npy_sink
-from stablemax.workspace import Workspace
+from stablemax.inputs.workspace import Workspace
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
 DTYPES = st.sampled_from(["<f4", ">f4", "<f8", ">f8", "<f2", "<i4", ">i8", "u1"])
@@ -162,7 +162,7 @@ def test_a_file_holds_what_was_put_in_row_order(tmp_path_factory: pytest.TempPat
     pieces = data.draw(st.integers(1, shape[1]))
     folder = tmp_path_factory.mktemp("turned")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stablemax.sinks.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
+        patch.setattr("stablemax.compute.sinks.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
         patch.setattr(row_order, "TILE_BYTES", data.draw(st.integers(8, 200)))
         with (
             (folder / "out.npy").open("xb") as stream,

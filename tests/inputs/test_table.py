@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats import table as table_module
 from stablemax.inputs.formats.table import open_table
 from stablemax.inputs.formats.table_lines import BLOCK
 from stablemax.inputs.formats.table_numbers import converter
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, format_of
-from stablemax.kernels import arrays, long_rows, plain, rows
+from stablemax.inputs.workspace import Workspace
+from stablemax.kernels import array_kernels as arrays
+from stablemax.kernels import long_rows
+from stablemax.kernels import row_kernels as rows
+from stablemax.kernels import unshifted as plain
 from stablemax.kernels.odds import careful_odds, fast_odds, may_round, widened
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, format_of
 from stablemax.operations import get_operation
 from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import default_id, evaluate, get
-from stablemax.workspace import Workspace
 
 from ..exactly import USUAL, in_format, rows_of, truth_of
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
@@ -25,9 +28,9 @@ from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.exact import Truth
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
+    from stablemax.truth.balls import Truth
 
 ARRAYS = {SOFTMAX: arrays.softmax, LOG_SOFTMAX: arrays.log_softmax}
 

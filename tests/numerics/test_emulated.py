@@ -14,21 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32, FORMATS, TF32, Format, format_of_array, get_format
-from stablemax.inputs.hazards import HAZARDS
+from stablemax.hazards.catalogue import HAZARDS
+from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.emulated import Emulated
+from stablemax.numerics.formats import FLOAT32, FORMATS, TF32, Format, format_of_array, get_format
 from stablemax.operations.variant import evaluate, variants
-from stablemax.settings import case_of
-from stablemax.vocabulary import Accumulation
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Accumulation
+from stablemax.truth.case import case_of
 
 from ..exactly import nearest_number, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 SHAPES = [get_format(name) for name in ("tf32", "e2m24", "e10m24", "e5m4fn")]
 OPERATORS: dict[str, tuple[np.ufunc, Callable[[Fraction, Fraction], Fraction]]] = {

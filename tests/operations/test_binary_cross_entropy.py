@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablemax
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32, FLOAT64, FORMATS
-from stablemax.measure import exact_result
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS
 from stablemax.operations.targets import CellTargets
+from stablemax.text.errors import StablemaxError
+from stablemax.truth.measure import exact_result
 
 from ..exactly import in_format, judge, output, values_of
 from ..records import BINARY_CROSS_ENTROPY
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 INF = math.inf
 # Narrower formats than of 8 bits saturate, or have no NaN.

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablemax
-from stablemax.formats import FLOAT32, FLOAT64, FORMATS
-from stablemax.measure import exact_result
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS
 from stablemax.operations.targets import CellTargets
+from stablemax.truth.measure import exact_result
 
 from ..exactly import in_format, judge, output, values_of
 from ..records import BINARY_CROSS_ENTROPY_GRAD
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 INF = math.inf
 # Narrower formats than of 8 bits saturate, or have no NaN.

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablemax
-from stablemax.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
 
 from ..exactly import in_format, judge, output, rows_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 INF = math.inf
 # Narrower formats than of 8 bits saturate, or have no NaN.

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablemax
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32, FLOAT64, FORMATS
-from stablemax.measure import exact_result
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS
+from stablemax.text.errors import StablemaxError
+from stablemax.truth.measure import exact_result
 
 from ..exactly import in_format, judge, output, truth_of, values_of
 from ..records import KL_DIVERGENCE
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 INF = math.inf
 FULL = pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=["float32", "float64"])

@@ -17,13 +17,11 @@ import pytest
 
 import stablemax
 from stablemax import operations
-from stablemax.array_job import KERNELS
+from stablemax.check.judge_output import JudgeOptions, judge_output
 from stablemax.check.target.infer import operation_in
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32
-from stablemax.inputs.hazards import HAZARDS
-from stablemax.judging import JudgeOptions, judge_output
-from stablemax.measure import CODES, exact_result, judge
+from stablemax.compute.array_job import KERNELS
+from stablemax.hazards.catalogue import HAZARDS
+from stablemax.numerics.formats import FLOAT32
 from stablemax.operations import NAMES, all_operations, get_operation
 from stablemax.operations.operation import Given, Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
@@ -31,8 +29,10 @@ from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant, variants
 from stablemax.results import Outcome
-from stablemax.settings import Shared, case_of, setting_of
-from stablemax.verdicts import variant_verdict
+from stablemax.text.errors import StablemaxError
+from stablemax.truth.case import Shared, case_of, setting_of
+from stablemax.truth.measure import CODES, exact_result, judge
+from stablemax.truth.verdicts import variant_verdict
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
 
@@ -146,7 +146,7 @@ def test_a_record_names_only_what_there_is(operation: Operation) -> None:
 def test_what_a_library_calls_it_is_declared_there(operation: Operation) -> None:
     for library in operation.libraries:
         pytest.importorskip(library, reason="its built-ins are looked at")
-        from stablemax.peers import built_ins
+        from stablemax.libraries import built_ins
 
         assert operation in {v.operation for v in built_ins(library)}
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stablemax
-from stablemax.formats import FLOAT32, FLOAT64, FORMATS
-from stablemax.measure import CODES, exact_result
-from stablemax.measure import judge as judge_cells
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS
 from stablemax.results import Outcome
+from stablemax.truth.measure import CODES, exact_result
+from stablemax.truth.measure import judge as judge_cells
 
 from ..exactly import judge, output, values_of
 from ..records import SIGMOID
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 INF = math.inf
 # Narrower formats than of 8 bits saturate, or have no NaN.

@@ -13,7 +13,6 @@ import pytest
 
 import stablemax
 from stablemax.cli.app import build
-from stablemax.errors import StablemaxError
 from stablemax.render.array_text import ARRAY
 from stablemax.render.benches import BENCHMARK
 from stablemax.render.checks import CHECK
@@ -27,6 +26,7 @@ from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
 from stablemax.render.traces import TRACE
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
+from stablemax.text.errors import StablemaxError
 
 from ..cli.running import assert_refused, run
 from ..plugging import plug_in

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy import zeros as made_of_zeros
 
-from stablemax.errors import StablemaxError
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.text.errors import StablemaxError
 from stablemax.trace import exact_cells as cells
 from stablemax.trace import run_in_shadow
 from stablemax.trace.numpy.numpy_run import run_decided
@@ -24,7 +24,7 @@ from ..records import CROSS_ENTROPY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
@@ -294,8 +294,8 @@ def test_values_are_bit_for_bit_those_of_numpy_and_the_shadow_encloses_the_exact
 
 @given(values=st.lists(st.floats(-700, 700), min_size=6, max_size=6), label=st.integers(0, 2))
 def test_the_shadow_of_an_unstable_loss_is_the_exact_loss(values: list[float], label: int) -> None:
-    from stablemax.measure import exact_result
     from stablemax.operations.targets import LabelTargets
+    from stablemax.truth.measure import exact_result
 
     x = np.array(values).reshape(2, 3)
     y = np.array([label, 2 - label])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.formats import FLOAT32
+from stablemax.numerics.formats import FLOAT32
 from stablemax.trace import trace_numpy
 
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.errors import StablemaxError
-from stablemax.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.numerics.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.operations import get_operation
 from stablemax.results import Origin, Outcome, Trace, TracedOperation
+from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import Kind
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 GENTLE_AND_LARGE = np.array([[1.0, 2.0, 3.0], [1000.0, 1001.0, 1002.0]])

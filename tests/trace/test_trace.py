@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.errors import StablemaxError
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
-from stablemax.inputs.hazards import PROMISED
-from stablemax.measure import default_max_ulp
+from stablemax.hazards.catalogue import PROMISED
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import all_operations
 from stablemax.operations.operation import Second
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Origin, Outcome
+from stablemax.text.errors import StablemaxError
 from stablemax.trace import fails, trace_numpy, trace_variant
 from stablemax.trace.reading import case_for
+from stablemax.truth.measure import default_max_ulp
 
 from ..exactly import USUAL
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
     from stablemax.results import Trace

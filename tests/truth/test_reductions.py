@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.exact import Truth
-from stablemax.formats import FLOAT64, FORMATS
-from stablemax.measure import ExactResult
+from stablemax.numerics.formats import FLOAT64, FORMATS
+from stablemax.text.vocabulary import Reduction
+from stablemax.truth.balls import Truth
+from stablemax.truth.measure import ExactResult
 from stablemax.truth.reductions import reduced, which_reduction
-from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 MEAN, SUM = Reduction.MEAN, Reduction.SUM
 BOTH = (MEAN, SUM)

@@ -9,7 +9,7 @@ from stablemax.check.check_options import CheckOptions
 from stablemax.check.steps import CheckRun, report_of
 from stablemax.check.target.local import load_local
 from stablemax.check.target.subprocess_target import SubprocessTarget
-from stablemax.limits import check_timeout
+from stablemax.text.ranges import check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.formats import get_format
+from stablemax.numerics.formats import get_format
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 _MAX_CELLS = 64
 """Arrays of more cells are not spelled out, unless they have few runs of equal cells."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.results import Outcome, Standing
-from stablemax.wording import counted, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.check.laws import LAW_NAMES
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from stablemax.inputs.hazards import HAZARDS, NEEDS, Hazard
-from stablemax.limits import check_max_ulp
+from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.results import Contract, Outcome
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.ranges import check_max_ulp
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import TargetInfo

@@ -9,14 +9,14 @@ import numpy as np
 
 from stablemax.check.laws import easy_case
 from stablemax.check.target.messages import NoAnswerError
-from stablemax.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64
 from stablemax.operations.shared import BOOKKEEPING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.check.trials import Trial, Trials
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.results import LawVerdict
 
 _LARGEST_EXACT = 1e300

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.formats import name_of
-from stablemax.inputs.hazards import HazardCase
-from stablemax.measure import default_max_ulp
+from stablemax.hazards.catalogue import HazardCase
+from stablemax.numerics.formats import name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import LawVerdict
-from stablemax.vocabulary import Reduction
+from stablemax.text.vocabulary import Reduction
+from stablemax.truth.measure import default_max_ulp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.check.trials import Trial, Trials
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
 
 _ROWS, _CLASSES = 4, 5

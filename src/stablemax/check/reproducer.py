@@ -12,17 +12,17 @@ import numpy as np
 from stablemax.check.array_literals import array_literal, dtype_module
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
-from stablemax.formats import get_format
+from stablemax.numerics.formats import get_format
 from stablemax.operations.operation import Second
 from stablemax.results import Counterexample
-from stablemax.vocabulary import Reduction
+from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import TargetInfo
     from stablemax.check.trials import Trial, Trials
-    from stablemax.formats import Array
-    from stablemax.inputs.hazards import HazardCase
+    from stablemax.hazards.catalogue import HazardCase
+    from stablemax.numerics.formats import Array
     from stablemax.results import Contract, LawVerdict
 
 _MAX_CELLS = 4096

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.check.laws import arrays_beside
-from stablemax.inputs.hazards import HazardCase
+from stablemax.hazards.catalogue import HazardCase
 from stablemax.inputs.labels import IGNORED
-from stablemax.measure import CODES
 from stablemax.operations.operation import Second
-from stablemax.vocabulary import Reduction
+from stablemax.text.vocabulary import Reduction
+from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stablemax.check.trials import Trial, Trials
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.results import Outcome
 
 MAX_PER_SIZE = 1500
@@ -36,7 +36,7 @@ def levels(fmt: Format) -> list[float]:
 
     Examples
     --------
-    >>> from stablemax.formats import FLOAT16
+    >>> from stablemax.numerics.formats import FLOAT16
     >>> [v for v in levels(FLOAT16) if v > 10]
     [12.0, 18.0, 20.0, 50.0, 100.0, 1000.0, 4000.0, 10000.0]
     """

@@ -19,18 +19,18 @@ from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32, Format, get_format, name_of
+from stablemax.numerics.formats import FLOAT32, Format, get_format, name_of
 from stablemax.operations.variant import Variant, variants
 from stablemax.results import CheckReport, Counterexample, HazardVerdict, LawVerdict, Standing, Trace
-from stablemax.vocabulary import Reduction
-from stablemax.wording import counted, listed
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.check.target.messages import Result, TargetInfo
-    from stablemax.inputs.hazards import Hazard
+    from stablemax.hazards.catalogue import Hazard
 
 _MAX_FAILURES_RUN_EXACTLY = 8
 _MAX_HANGS = 3

@@ -9,19 +9,19 @@ import numpy as np
 
 from stablemax.check.target.messages import Call
 from stablemax.inputs.labels import IGNORED
-from stablemax.measure import CODES, default_max_ulp, judge
 from stablemax.results import Outcome
-from stablemax.settings import Setting, Shared, case_of, setting_of
+from stablemax.text.vocabulary import Reduction
+from stablemax.truth.case import Setting, Shared, case_of, setting_of
+from stablemax.truth.measure import CODES, default_max_ulp, judge
 from stablemax.truth.reductions import which_reduction
-from stablemax.verdicts import verdict_of
-from stablemax.vocabulary import Reduction
+from stablemax.truth.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.check.target.messages import LoadedTarget, Result
-    from stablemax.formats import Array, Format
-    from stablemax.inputs.hazards import HazardCase
+    from stablemax.hazards.catalogue import HazardCase
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.results import Contract, Verdict
 

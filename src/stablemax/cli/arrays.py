@@ -19,20 +19,20 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, logits_and_labels, source_of
-from stablemax.errors import StablemaxError
 from stablemax.operations import get_operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.arrays import How
+    from stablemax.compute.arrays import How
+    from stablemax.compute.sinks import Sink
+    from stablemax.compute.streaming import Resources
     from stablemax.inputs.logits import Stream
     from stablemax.operations.operation import Operation
     from stablemax.operations.targets import TargetOptions
-    from stablemax.sinks import Sink
-    from stablemax.streaming import Resources
 
 ArrayFormatOption = Annotated[str | None, format_option(ARRAY, "On standard output. csv.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
@@ -89,7 +89,7 @@ def write_array(
     **chosen_options: Any,
 ) -> int:
     """Compute an operation of a source to where it goes; `chosen_options` as for `arrays.compute`."""
-    from stablemax.arrays import How, compute
+    from stablemax.compute.arrays import How, compute
 
     fmt = number_format_named(arithmetic.number_format)
     how = How(session.chosen_variant(operation, arithmetic), fmt, arithmetic.accumulate)
@@ -120,7 +120,7 @@ def _write_result(
     force: bool,
 ) -> tuple[str, ...]:
     """Compute a result to where it goes: block by block into a .npy file, or whole and then as text."""
-    from stablemax.arrays import result_in_npy, result_of
+    from stablemax.compute.arrays import result_in_npy, result_of
     from stablemax.render.array_files import write_file
 
     path = output.printing.output

@@ -22,10 +22,10 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import labelled_source
-from stablemax.errors import StablemaxError
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
-from stablemax.vocabulary import Reduction
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.operations.targets import TargetOptions

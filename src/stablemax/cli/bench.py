@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.benchmarking.words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
+from stablemax.bench.bench_words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
 from stablemax.cli import io, session
 from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import PrintOptions, format_option, operation_option, worded
 from stablemax.cli.progress import progress
-from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
-    from stablemax.benchmarking.plan import BenchOptions
+    from stablemax.bench.plan import BenchOptions
     from stablemax.results import Benchmark
 
 
@@ -72,7 +72,7 @@ def bench(
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")
     options = _options(timed)
 
-    from stablemax.benchmarking.workflow import bench as run
+    from stablemax.bench.benchmark import bench as run
 
     with progress(printing, "looking at the machine") as step:
         result = run(options, command=line.words(), progress=step)
@@ -85,7 +85,7 @@ def _options(timed: TimedOptions) -> BenchOptions:
     shapes = tuple(dict.fromkeys(map(shape_of, timed.shape))) if timed.shape else DEFAULT_SHAPES
     operations = timed.operation
 
-    from stablemax.benchmarking.plan import BenchOptions
+    from stablemax.bench.plan import BenchOptions
 
     return BenchOptions(
         operations=tuple(map(get_operation, dict.fromkeys(operations))) if operations else timed_operations(),
@@ -100,7 +100,7 @@ def _options(timed: TimedOptions) -> BenchOptions:
 
 def _verdict(result: Benchmark, least: float) -> int:
     """Say what --fail-under finds; 1 if anything."""
-    from stablemax.benchmarking.findings import named, slower_than, times
+    from stablemax.bench.bench_finding import named, slower_than, times
 
     slower = slower_than(result.cases, least)
     if not slower:

@@ -25,16 +25,16 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, logits_and_labels, source_of
-from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, League, Outcome
-from stablemax.vocabulary import Accumulation, BackendName, Reduction, Upstream
-from stablemax.wording import counted, listed
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Accumulation, BackendName, Reduction, Upstream
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from stablemax.comparison import CompareOptions
+    from stablemax.compare.comparison import CompareOptions
     from stablemax.operations.variant import Variant
 
 FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
@@ -116,11 +116,11 @@ def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
 def _options(
     compared: ComparedOptions, libraries: LibraryOptions, ignore_index: int, built_ins: tuple[Variant, ...]
 ) -> CompareOptions:
-    from stablemax.comparison import DEFAULT_FORMATS, CompareOptions
+    from stablemax.compare.comparison import DEFAULT_FORMATS, CompareOptions
 
     backend = None
     if libraries.backend is not BackendName.NUMPY:
-        from stablemax.peers.backend import Backend
+        from stablemax.libraries.array_api import Backend
 
         backend = Backend(libraries.backend, libraries.device)
     return CompareOptions(
@@ -142,11 +142,11 @@ def _options(
 def _compared(
     source: Source, options: CompareOptions, printing: PrintOptions, *, is_league: bool
 ) -> Comparison | League:
-    from stablemax.comparison import compare_hazard, compare_problem
+    from stablemax.compare.comparison import compare_hazard, compare_problem
 
     with progress(printing, source.reading) as step:
         if is_league:
-            from stablemax.league import league
+            from stablemax.compare.league import league
 
             return league(options, command=source.line.words(), progress=step)
         if source.hazard is not None:
@@ -160,7 +160,7 @@ def _built_ins(libraries: LibraryOptions) -> tuple[tuple[Variant, ...], tuple[st
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
     if not libraries.peer:
         return (), ()
-    from stablemax.peers import chosen
+    from stablemax.libraries import chosen
 
     return chosen(libraries.peer, libraries.device)
 

@@ -21,8 +21,8 @@ def explain(
     ] = None,
 ) -> int:
     """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
-    from stablemax.explanation import explanation_of
-    from stablemax.peers import find
+    from stablemax.compare.explanation import explanation_of
+    from stablemax.libraries import find
 
     output = io.output_of(EXPLANATION, output_format, printing)
     output.write(explanation_of(find(variant)))

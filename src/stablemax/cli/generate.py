@@ -10,7 +10,7 @@ from stablemax.cli.arrays import ForceOption
 from stablemax.cli.option_groups import CommandLine
 from stablemax.cli.options import GeneratedOptions, HazardOption, PrintOptions, worded
 from stablemax.cli.source import generated_problem, refuse_generated
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.inputs.logits import Problem
@@ -48,9 +48,9 @@ def generate(
 
 def _of_hazard(name: str, *, with_labels: bool) -> Problem:
     """Take a hazard whose labels, where they are written, are all that belongs to its logits."""
-    from stablemax.formats import FLOAT32
+    from stablemax.hazards.catalogue import NEEDS, hazard_named
     from stablemax.hazards.operation_input import labelled_hazard, refuse_needs
-    from stablemax.inputs.hazards import NEEDS, hazard_named
+    from stablemax.numerics.formats import FLOAT32
 
     hazard = hazard_named(name)
     refuse_needs(hazard, ("ignore-index", "soft-targets") if with_labels else NEEDS, "a file of labels")

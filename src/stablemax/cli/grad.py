@@ -18,7 +18,7 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.source import labelled_source, target_options
 from stablemax.operations import get_operation
-from stablemax.vocabulary import Reduction
+from stablemax.text.vocabulary import Reduction
 
 
 def grad(

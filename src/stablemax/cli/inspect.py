@@ -18,10 +18,10 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import labelled_source
-from stablemax.errors import StablemaxError, shown
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.results import Inspection
@@ -64,7 +64,7 @@ def inspect(
     if "unsafe" in failures and not number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
-    from stablemax.inspection.workflow import inspect_stream
+    from stablemax.inspect.inspection import inspect_stream
 
     resources = session.resources(streaming)
     formats = sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)

@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stablemax.errors import StablemaxError, shown
 from stablemax.render.forms import Page, ResultKind
 from stablemax.render.writers import Writer, chosen
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def output_of(
 
 def emit(pieces: Iterable[str], options: PrintOptions) -> None:
     """Write text to standard output as it comes, or whole to the file of -o."""
-    from stablemax.output import whole_file, write_out
+    from stablemax.text.files import whole_file, write_out
 
     if options.output is None:
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
@@ -59,7 +59,7 @@ def check_output(options: PrintOptions, *read: str | None) -> None:
     What is read is named as it was typed: paths, addresses, members and patterns.
     """
     from stablemax.inputs.same_file import is_read
-    from stablemax.output import check_place
+    from stablemax.text.files import check_place
 
     path = options.output
     if path is None:

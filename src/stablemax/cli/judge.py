@@ -25,11 +25,11 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, source_of, target_options
-from stablemax.errors import StablemaxError
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
-from stablemax.vocabulary import Reduction
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
@@ -116,9 +116,9 @@ def _report(
     given: OperationInput, claim: ClaimOptions, computed: str, upstream: str | None, words: tuple[str, ...]
 ) -> JudgeReport:
     """Read the output, and hold it against the truth."""
-    from stablemax.formats import format_of
+    from stablemax.check.judge_output import JudgeOptions, judge_output
     from stablemax.inputs.array_file import read_computed
-    from stablemax.judging import JudgeOptions, judge_output
+    from stablemax.numerics.formats import format_of
 
     operation = get_operation(claim.operation or "")
     problem, second = given.problem(operation)

@@ -9,9 +9,9 @@ import typer
 
 from stablemax.cli import io
 from stablemax.cli.options import PrintOptions, format_option, operation_option
-from stablemax.errors import StablemaxError
 from stablemax.operations import get_operation
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

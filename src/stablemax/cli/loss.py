@@ -21,10 +21,10 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import labelled_source, target_options
-from stablemax.errors import StablemaxError, shown
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
-from stablemax.vocabulary import Reduction
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from stablemax.results import LossResult
@@ -56,7 +56,7 @@ def loss(
     --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
     """
-    from stablemax.loss import cross_entropy_of
+    from stablemax.compute.loss import cross_entropy_of
 
     read = (*(source.files or ()), *(source.labels or ()), losses.weight)
     output = io.output_of(LOSS, output_format, printing, *read, default="plain")

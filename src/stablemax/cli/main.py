@@ -18,8 +18,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stablemax.cli import ReaderGoneError, version_line
-from stablemax.errors import StablemaxError, shown
-from stablemax.output import unwritten_output, write_out
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.files import unwritten_output, write_out
 from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:

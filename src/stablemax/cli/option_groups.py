@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from stablemax.cli import ReaderGoneError
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import masked
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.file_format import NAMES
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
 from stablemax.render.writers import formats_of
-from stablemax.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, PeerName, Upstream
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, PeerName, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stablemax.check.target.messages import Target
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
     from stablemax.render.forms import ResultKind
 
 
@@ -234,7 +234,7 @@ def row_count(text: str | None) -> int | None:
 
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     """Look up the number formats that --format names, each once."""
-    from stablemax.formats import get_format
+    from stablemax.numerics.formats import get_format
 
     return tuple(dict.fromkeys(get_format(name) for name in names))
 

@@ -8,15 +8,15 @@ import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from stablemax.cli.options import ArithmeticOptions, PrintOptions, StreamOptions
+    from stablemax.compute.streaming import Resources
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
-    from stablemax.streaming import Resources
 
 
 _SHOWN = 10
@@ -24,8 +24,8 @@ _SHOWN = 10
 
 def resources(options: StreamOptions) -> Resources:
     """Read what a computation may use."""
-    from stablemax.streaming import Resources
-    from stablemax.vocabulary import EngineName
+    from stablemax.compute.streaming import Resources
+    from stablemax.text.vocabulary import EngineName
 
     if options.scheduler is not None and options.engine is not EngineName.DASK:
         raise StablemaxError("--scheduler is for --engine dask", "add --engine dask, or leave --scheduler out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.cli.option_groups import CommandLine
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
         LossOptions,
         SourceOptions,
     )
-    from stablemax.formats import Format
+    from stablemax.compute.streaming import Resources
+    from stablemax.hazards.catalogue import Hazard
     from stablemax.hazards.operation_input import OperationInput
-    from stablemax.inputs.hazards import Hazard
     from stablemax.inputs.logits import Problem, Stream
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
     from stablemax.operations.targets import TargetOptions
-    from stablemax.streaming import Resources
 
 # Options about what a hazard brings along.
 HAZARDS_OWN = ("losses", "judged", "--upstream")
@@ -42,7 +42,7 @@ class Source:
     @property
     def hazard(self) -> Hazard | None:
         """The hazard that was asked for."""
-        from stablemax.inputs.hazards import hazard_named
+        from stablemax.hazards.catalogue import hazard_named
 
         return None if self.options.hazard is None else hazard_named(self.options.hazard)
 
@@ -75,8 +75,8 @@ class Source:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
         if self.hazard is None:
             return self.stream(None, used)
-        from stablemax.formats import FLOAT32
         from stablemax.hazards.operation_input import labelled_hazard, refuse_needs
+        from stablemax.numerics.formats import FLOAT32
 
         refuse_needs(self.hazard, ("ignore-index",), self.line.command)
         return labelled_hazard(self.hazard, fmt or FLOAT32)
@@ -95,8 +95,8 @@ class Source:
         used: Resources | None = None,
     ) -> OperationInput:
         """Take all that an operation is computed from; a hazard in a format, float32 by default."""
-        from stablemax.formats import FLOAT32
         from stablemax.hazards.operation_input import OperationInput, input_of_hazard
+        from stablemax.numerics.formats import FLOAT32
         from stablemax.operations.targets import TargetOptions
 
         if self.hazard is not None:
@@ -178,7 +178,7 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
 
 def generated_problem(options: GeneratedOptions) -> Problem:
     """Draw logits, or take a preset."""
-    from stablemax.inputs.generated import generate, preset
+    from stablemax.hazards.generated import generate, preset
 
     if options.preset is not None:
         return preset(options.preset)

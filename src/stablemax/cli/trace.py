@@ -24,17 +24,17 @@ from stablemax.cli.options import (
 )
 from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, labelled_source
-from stablemax.errors import StablemaxError
-from stablemax.limits import check_max_ulp, check_timeout
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
-from stablemax.vocabulary import Upstream
+from stablemax.text.errors import StablemaxError
+from stablemax.text.ranges import check_max_ulp, check_timeout
+from stablemax.text.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.check.target.messages import Call, LoadedTarget, Target
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.results import Trace
     from stablemax.trace.trace_input import TraceInput
 
@@ -88,7 +88,7 @@ def _input(
     ignore_index: int,
 ) -> TraceInput:
     """Take the input that the options name; without any, the first hazard that the target fails on."""
-    from stablemax.formats import FLOAT32
+    from stablemax.numerics.formats import FLOAT32
     from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
 
     def output_of(tried: TraceInput) -> Array | None:

@@ -1,1 +1,1 @@
-"""Jobs over inputs of any size: their parts merge in any order to the same bits."""
+"""Jobs over inputs of any size: blocks of rows, threads or a cluster, and where results go."""

@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT64, get_format
+from stablemax.compute.loss import LossPart
+from stablemax.compute.streaming import Resources, for_engine, plan, total_of
 from stablemax.inputs.input_warnings import inexact_integers, inexact_notes
-from stablemax.loss import LossPart
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.exact_sum import ExactSum
+from stablemax.numerics.formats import FLOAT64, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions, check_options, second_of
 from stablemax.operations.variant import default_id, evaluate, get
-from stablemax.reduction import ExactSum
 from stablemax.results import LossResult
-from stablemax.streaming import Resources, for_engine, plan, total_of
-from stablemax.vocabulary import Reduction
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.blocks import Block
-    from stablemax.formats import Array, Format
+    from stablemax.inputs.blocks import Block
     from stablemax.inputs.logits import Stream
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.variant import Variant
-    from stablemax.vocabulary import Accumulation
-    from stablemax.workspace import Workspace
+    from stablemax.text.vocabulary import Accumulation
 
 
 @dataclass(frozen=True, eq=False)

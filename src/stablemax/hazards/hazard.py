@@ -11,8 +11,8 @@ from stablemax.operations.operation import Gives, Second
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Format
-    from stablemax.inputs.hazard_cases import HazardCase
+    from stablemax.hazards.cases import HazardCase
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
 
 NEEDS = ("ignore-index", "soft-targets", "weights")
@@ -88,8 +88,8 @@ class Hazard:
 
     Examples
     --------
-    >>> from stablemax.formats import FLOAT16
-    >>> from stablemax.inputs.hazards import HAZARDS
+    >>> from stablemax.numerics.formats import FLOAT16
+    >>> from stablemax.hazards.catalogue import HAZARDS
     >>> HAZARDS["logit-above-exp-overflow"].case(FLOAT16).logits.tolist()
     [[11.09375, 0.0]]
     """

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.hazards.cases import HazardCase, rows
 from stablemax.hazards.hazard import Hazard, of_one_distribution, with_two_rows
-from stablemax.inputs.hazard_cases import HazardCase, rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.formats import Format
+    from stablemax.numerics.formats import Format
 
 _INF = math.inf
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.labels import IGNORED
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.second_array import second_array
 from stablemax.inputs.stored import StoredArray
 from stablemax.operations.targets import TargetOptions
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array, Format
+    from stablemax.hazards.cases import HazardCase
     from stablemax.hazards.hazard import Hazard
-    from stablemax.inputs.hazard_cases import HazardCase
     from stablemax.inputs.logits import Problem, Stream
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
 
 

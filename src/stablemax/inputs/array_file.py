@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.logits import as_problem
 from stablemax.inputs.open import open_array
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
     from stablemax.inputs.logits import Problem
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.labels import check_label_dtype, shape_error
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

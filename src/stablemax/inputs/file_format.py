@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief, listed
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     import re

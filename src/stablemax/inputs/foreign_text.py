@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from stablemax.errors import shown
-from stablemax.wording import counted
+from stablemax.text.errors import shown
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.wording import counted
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 BLOCK_CELLS = 2**20
 """Cells that are looked at in one go."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
-from stablemax.formats import format_of
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.input_warnings import array_blocks
-from stablemax.wording import counted
+from stablemax.numerics.formats import format_of
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 IGNORED = -100
 
@@ -28,7 +28,7 @@ def as_labels(
     array([2, 0])
     >>> as_labels(np.array([1, 3]), rows=2, classes=3, name="labels.npy")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: labels.npy: row 1: label 3 is out of range for 3 classes
+    stablemax.text.errors.StablemaxError: labels.npy: row 1: label 3 is out of range for 3 classes
     >>> as_labels(np.array([[0.5, 0.5]]), rows=1, classes=2, name="targets.npy")
     array([[0.5, 0.5]])
     """
@@ -45,7 +45,7 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
 
     >>> check_label_dtype(np.dtype(bool), "labels.npy")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: labels.npy: labels are boolean, not class numbers
+    stablemax.text.errors.StablemaxError: labels.npy: labels are boolean, not class numbers
     """
     if dtype.kind == "b":
         raise StablemaxError(

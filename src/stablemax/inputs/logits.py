@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.class_axis import find_axis, without_axis
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.formats import FORMATS
@@ -15,13 +14,14 @@ from stablemax.inputs.input_warnings import in_blocks, inexact_integers, inexact
 from stablemax.inputs.labels import IGNORED, as_labels
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows, joined
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.blocks import Block
-    from stablemax.formats import Array
-    from stablemax.workspace import Workspace
+    from stablemax.inputs.blocks import Block
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
 from stablemax.inputs.regular_file import open_regular, read_exactly, reading
 from stablemax.inputs.spec import extension_of, is_address, split_spec
 from stablemax.inputs.spooled import copied
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.inputs.file_format import FileFormat
@@ -71,7 +71,7 @@ def open_array(
     ((1, 2), 'float64', 'csv', array([[1., 2.]]))
     >>> open_array("-", stdin=io.BytesIO(b"1,2"))
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: standard input: the format is not known
+    stablemax.text.errors.StablemaxError: standard input: the format is not known
     """
     asked = None if input_format is None else format_named(input_format)
     path, member = split_spec(spec)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY, TableOptions
 from stablemax.inputs.foreign_text import file_name
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.spec import expand, out_of_order
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief, file_name
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def open_regular(path: str) -> BinaryIO:
 
     >>> open_regular("no-such-file.npy")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: no-such-file.npy: no such file
+    stablemax.text.errors.StablemaxError: no-such-file.npy: no such file
     """
     name = file_name(path)
     try:
@@ -121,7 +121,7 @@ def reading(name: str) -> Iterator[None]:
     >>> with reading("logits.csv"):
     ...     raise OSError(5, "Input/output error")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: logits.csv: cannot be read (Input/output error)
+    stablemax.text.errors.StablemaxError: logits.csv: cannot be read (Input/output error)
     """
     try:
         yield

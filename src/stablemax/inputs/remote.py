@@ -8,9 +8,9 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief, file_name, masked, size_of
 from stablemax.inputs.spec import is_address
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def open_address(address: str) -> BinaryIO:
 
     >>> open_address("memory://no-such-file.npy")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: memory://no-such-file.npy: no such file
+    stablemax.text.errors.StablemaxError: memory://no-such-file.npy: no such file
     """
     name = file_name(address)
     with _errors(name):

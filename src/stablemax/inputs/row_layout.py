@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.inputs.stored import ends_early
-from stablemax.workspace import bytes_of
+from stablemax.inputs.workspace import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 CLASSES = 512
 """Classes that are turned to rows at once."""

@@ -8,12 +8,12 @@ import numpy as np
 
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import cell_targets
-from stablemax.vocabulary import Upstream
+from stablemax.text.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 

@@ -7,8 +7,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import file_name
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def expand(specs: Sequence[str]) -> list[str]:
     ['a.npz:logits', 'b.npz:logits', 'c.npy']
     >>> expand(["no-such-*.npy"])
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: no-such-*.npy: no file has such a name
+    stablemax.text.errors.StablemaxError: no-such-*.npy: no file has such a name
     """
     names = [name for spec in specs for name in _expanded(spec)]
     standard = [name for name in names if name == "-" or name.startswith("-:")]

@@ -8,11 +8,11 @@ import weakref
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import IN_MEMORY
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.regular_file import CHUNK, reading
 from stablemax.inputs.stored import StoredArray, ends_early
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from stablemax.formats import Array
     from stablemax.inputs.regular_file import Readable
+    from stablemax.numerics.formats import Array
 
 DOWNLOADED = 4 * 2**20
 """Bytes that a server is asked for at once: enough that waiting for its answers is worth it."""
@@ -166,7 +166,7 @@ def check_room(size: int, name: str) -> None:
 
     >>> check_room(10**30, "dump.npz:logits")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: dump.npz:logits: more than 10**24 bytes do not fit ...
+    stablemax.text.errors.StablemaxError: dump.npz:logits: more than 10**24 bytes do not fit ...
     """
     if size <= IN_MEMORY:
         return

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.regular_file import CHUNK, open_regular, reading
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 MEMORY_LIMIT = 256 * 2**20
 """Most bytes of a remote array that are held in memory at once."""

@@ -20,9 +20,9 @@ from stablemax.inputs.spooled import downloaded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.formats import Array
     from stablemax.inputs.stored import StoredArray
-    from stablemax.workspace import Workspace
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,7 @@ class Rows:
         The result may lie in the workspace's buffers "stored" and "read", and is not to be written to.
 
         >>> from stablemax.inputs.stored import StoredArray
-        >>> from stablemax.workspace import Workspace
+        >>> from stablemax.inputs.workspace import Workspace
         >>> arrays = (np.arange(4.0).reshape(2, 2), np.ones((1, 2)))
         >>> rows = Rows(tuple(Part(StoredArray.of(array), 1) for array in arrays))
         >>> rows.read(1, 3, Workspace()).tolist()

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import format_of
-from stablemax.kernels.in_two import over_weight, two_sum
+from stablemax.kernels.double_double import over_weight, two_sum
 from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
-from stablemax.kernels.rows import PIECE
+from stablemax.kernels.row_kernels import PIECE
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
-    from stablemax.workspace import Workspace
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array
 
     Read = Callable[[int, int], Array]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FLOAT64, format_of
-from stablemax.kernels.in_two import two_prod, two_sum
+from stablemax.kernels.double_double import two_prod, two_sum
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64, format_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array, Format
-    from stablemax.workspace import Workspace
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array, Format
 
 SUM_ERROR_U = 8.0
 """Error of a sum of exponentials, or of one over another, in units of u: the largest that was measured. The sum

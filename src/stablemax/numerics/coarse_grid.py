@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stablemax.formats import FLOAT32, Format
+from stablemax.numerics.formats import FLOAT32, Format
 
 
 def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
@@ -29,7 +29,7 @@ def room_of(fmt: Format) -> float:
 
     Examples
     --------
-    >>> from stablemax.formats import BFLOAT16
+    >>> from stablemax.numerics.formats import BFLOAT16
     >>> room_of(BFLOAT16), room_of(FLOAT32) == 2.0**28
     (8.0, True)
     """

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 _SELECTING = (np.maximum, np.minimum, np.fmax, np.fmin)
 """Binary functions that return one of their operands: their reductions round nothing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 def take(values: Array, columns: Array) -> Array:

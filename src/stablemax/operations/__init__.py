@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import plugin_records
 from stablemax.text.suggest import suggest
 

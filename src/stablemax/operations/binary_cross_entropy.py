@@ -17,8 +17,8 @@ from stablemax.operations.variant import variant
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array
     from stablemax.operations.targets import CellTargets
 
 EPSILON = 1e-9

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

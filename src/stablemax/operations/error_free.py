@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array
 
 
 def difference_in_two(a: Array, b: Array, xp: Namespace) -> tuple[Array, Array]:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FLOAT64
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64
 from stablemax.operations import get_operation
 from stablemax.operations.targets import LabelTargets, SoftTargets, Targets
 from stablemax.operations.variant import evaluate, get
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Prover
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array
 
 TILE = 32
 """Classes per tile of the tiled variants; flash-attention takes 64 or 128 of them."""

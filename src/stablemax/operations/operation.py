@@ -12,7 +12,7 @@ from stablemax.operations import all_operations, get_operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 class Gives(enum.Enum):

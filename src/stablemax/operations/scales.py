@@ -9,7 +9,7 @@ import numpy as np
 from stablemax.operations.targets import LabelTargets, SoftTargets
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Given
 
 

@@ -13,8 +13,8 @@ from stablemax.operations.variant import variant
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array
 
 THRESHOLD = 20.0
 """From here on PyTorch's softplus is x itself."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
-from stablemax.limits import check_range
 from stablemax.operations.operation import Second
+from stablemax.text.errors import StablemaxError
+from stablemax.text.ranges import check_range
 
 if TYPE_CHECKING:
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 

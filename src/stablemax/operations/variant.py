@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64
 from stablemax.operations import all_operations
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import plugin_records
 from stablemax.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stablemax.arithmetic import Namespace
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.arithmetic import Namespace
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.bounds import Bound
     from stablemax.operations.operation import Operation
     from stablemax.results import Outcome

@@ -8,15 +8,15 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from stablemax.errors import StablemaxError, shown
 from stablemax.inputs.stored import StoredArray
-from stablemax.output import whole_file, writing
 from stablemax.render.array_text import delimited, plain
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.files import whole_file, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 class _Writable(NamedTuple):

@@ -9,9 +9,9 @@ from stablemax.render.forms import ResultKind, Rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.formats import Array
     from stablemax.inputs.logits import Problem, Stream
     from stablemax.inputs.stored import StoredArray
+    from stablemax.numerics.formats import Array
 
 CELLS_AT_ONCE = 1 << 18
 """Numbers that are read from a large result at a time."""
@@ -33,7 +33,7 @@ def _blocks(stored: StoredArray) -> Iterator[Array]:
     """Give lines (n, K), some at a time: the last axis runs along a line, and one number a row stands alone."""
     from stablemax.inputs.stored_rows import Part
     from stablemax.inputs.stored_rows import Rows as StoredRows
-    from stablemax.workspace import Workspace
+    from stablemax.inputs.workspace import Workspace
 
     axis = len(stored.shape) - 1
     rows = StoredRows((Part(stored, axis if axis > 0 else None),))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from stablemax.benchmarking.findings import means, times
-from stablemax.benchmarking.words import OURS
+from stablemax.bench.bench_finding import means, times
+from stablemax.bench.bench_words import OURS
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.data import versions
 from stablemax.render.forms import ResultKind, Rows
-from stablemax.wording import counted, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

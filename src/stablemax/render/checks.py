@@ -11,7 +11,7 @@ from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.render.judged_words import limit_of, outcome_words, place_words
 from stablemax.results import Standing
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.wording import counted, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

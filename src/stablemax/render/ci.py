@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError, shown
-from stablemax.wording import listed
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,7 +20,7 @@ from stablemax.render.judged_words import (
     verdict_row,
 )
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.wording import listed
+from stablemax.text.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -72,7 +72,7 @@ def number(value: float, fmt: str = "float64") -> str:
     >>> number(448.0, "float8_e4m3fn")
     '448'
     """
-    from stablemax.formats import get_format
+    from stablemax.numerics.formats import get_format
 
     if fmt == "float64" or not math.isfinite(value):
         return f"{value:.12g}"

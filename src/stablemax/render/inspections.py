@@ -12,7 +12,7 @@ from stablemax.render import figures
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.render.judged_words import outcome_cell
 from stablemax.text.outcomes import Outcome
-from stablemax.wording import counted, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.wording import counted
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.results import InputSummary, Place, Standout, Verdict

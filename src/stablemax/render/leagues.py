@@ -11,7 +11,7 @@ from stablemax.render import figures
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.render.judged_words import limit_of, outcome_check
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.wording import counted, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def checks(result: League, failures: frozenset[Outcome]) -> Checks:
 
 
 def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
-    check = outcome_check(f"stablemax.league.{standout.operation}", standout.implementation, standout)
+    check = outcome_check(f"stablemax.compare.league.{standout.operation}", standout.implementation, standout)
     hits = failures & standout.outcomes.keys()
     if not hits:
         return check

@@ -11,8 +11,8 @@ from stablemax.render.document import Document, Table
 from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
-    from stablemax.inputs.hazards import Hazard, HazardCase
+    from stablemax.hazards.catalogue import Hazard, HazardCase
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 _SHOWN_CELLS = 64
@@ -42,7 +42,7 @@ def variants(operation: Operation | None) -> Listing:
 
 def formats() -> Listing:
     """List the formats: precision, range, and the exact logits at which exp overflows and gives 0."""
-    from stablemax.formats import FORMATS
+    from stablemax.numerics.formats import FORMATS
 
     cells = [
         {
@@ -81,7 +81,7 @@ def formats() -> Listing:
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
-    from stablemax.inputs.generated import PRESETS
+    from stablemax.hazards.generated import PRESETS
 
     found = list(PRESETS.values())
     return Listing(
@@ -92,8 +92,8 @@ def presets() -> Listing:
 
 def hazards(operation: Operation | None) -> Listing:
     """List the hazards, or those of one operation, with why they are here and where they were seen."""
-    from stablemax.formats import FLOAT32
-    from stablemax.inputs.hazards import HAZARDS
+    from stablemax.hazards.catalogue import HAZARDS
+    from stablemax.numerics.formats import FLOAT32
 
     found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
@@ -119,7 +119,7 @@ def _operations(hazard: Hazard) -> str:
 
 def _input(case: HazardCase) -> dict[str, Any]:
     """Return a hazard's input as float32 holds it; of a large one the shape alone."""
-    from stablemax.formats import FLOAT32
+    from stablemax.numerics.formats import FLOAT32
 
     arrays: dict[str, Array | None] = {
         "logits": FLOAT32.round(case.logits),

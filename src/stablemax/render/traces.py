@@ -11,7 +11,7 @@ from stablemax.render import figures
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.results import Origin
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.wording import counted
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,7 @@ def _shape(operation: TracedOperation) -> str:
 
 def _is_inaccurate(operation: TracedOperation) -> bool:
     """Tell an error that takes more than half of the digits."""
-    from stablemax.formats import FORMATS
+    from stablemax.numerics.formats import FORMATS
 
     fmt = FORMATS.get(operation.dtype)
     return fmt is not None and (operation.error_ulp or 0.0) > 2.0 ** (fmt.precision / 2)

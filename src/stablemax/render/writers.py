@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stablemax.errors import StablemaxError, shown
 from stablemax.render.forms import Form, Page, ResultKind
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
 

@@ -25,7 +25,7 @@ from stablemax.results.judged import (
     ShownRow,
     Verdict,
 )
-from stablemax.results.league import League, Standout
+from stablemax.results.standouts import League, Standout
 from stablemax.results.traced import Blame, Origin, Trace, TracedLine, TracedOperation
 from stablemax.text.outcomes import Outcome
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 from stablemax.trace.blame import Traced
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
     from stablemax.results import Trace
@@ -71,7 +71,7 @@ def trace_numpy(
     Examples
     --------
     >>> import numpy as np
-    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
     >>> trace = trace_numpy(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
     ...     np.array([[1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
@@ -117,7 +117,7 @@ def fails(
     Examples
     --------
     >>> import numpy as np
-    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
     >>> fails(np.float32([0.0]), np.array([[0.0, -40.0]]), np.array([0]), get_operation("cross_entropy"), FLOAT32)
     True

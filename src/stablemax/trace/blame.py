@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
-from stablemax.measure import CODES
+from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import BACKWARD, Kind
 from stablemax.trace.reading import Expected, Reading, first_of
+from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.results import Outcome
     from stablemax.trace.observation import Observation
     from stablemax.trace.run import Run, Subject

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.formats import FORMATS
+from stablemax.numerics.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from stablemax.trace.observation import Cell, Event, Kind, Observation, Site
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 MAGNIFIED = 16.0
 """An addition that makes its inputs' errors, in ulps, larger by this cancels."""

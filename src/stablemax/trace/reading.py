@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
-from stablemax.measure import CODES, ExactResult, Judgement, judge
 from stablemax.results import Outcome
-from stablemax.settings import Case, Shared, setting_of
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
+from stablemax.truth.case import Case, Shared, setting_of
+from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
 from stablemax.truth.reductions import reduced, which_reduction
-from stablemax.vocabulary import Reduction
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.trace.run import Run
 

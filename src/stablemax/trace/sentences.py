@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.formats import FORMATS
+from stablemax.numerics.formats import FORMATS
 from stablemax.results import Origin
+from stablemax.text.words import counted
 from stablemax.trace.observation import BACKWARD, Cell, Event, Kind, Site
-from stablemax.wording import counted
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.observation import Observation, Record
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}

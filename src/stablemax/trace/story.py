@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from stablemax.measure import CODES, largest
 from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
+from stablemax.text.words import counted
 from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import Record
 from stablemax.trace.reading import first_of
 from stablemax.trace.sentences import TracedInput, note, sentence
 from stablemax.trace.source_lines import display_name, listing
-from stablemax.wording import counted
+from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
-    from stablemax.measure import Judgement
+    from stablemax.numerics.formats import Array
     from stablemax.trace.reading import Reading
     from stablemax.trace.run import Run
+    from stablemax.truth.measure import Judgement
 
 WORDS = {
     Outcome.NAN: "NaN",

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
-from stablemax.formats import FLOAT32, Array, Format, format_of
+from stablemax.hazards.catalogue import HAZARDS, NEEDS
 from stablemax.hazards.operation_input import case_of_hazard, refuse_needs
-from stablemax.inputs.hazards import HAZARDS, NEEDS
 from stablemax.inputs.second_array import second_array
+from stablemax.numerics.formats import FLOAT32, Array, Format, format_of
 from stablemax.operations.targets import kept_rows
-from stablemax.sampling import judged_rows
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Upstream
 from stablemax.trace import MAX_CELLS, fails
-from stablemax.vocabulary import Upstream
+from stablemax.truth.sampling import judged_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.inputs.hazards import Hazard
+    from stablemax.hazards.catalogue import Hazard
     from stablemax.inputs.logits import Problem
     from stablemax.operations.operation import Operation
 

@@ -12,7 +12,7 @@ from stablemax.results import InputSummary
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 
 def input_summary(logits: Array, judged: Array, source: str, labels: str = "") -> InputSummary:

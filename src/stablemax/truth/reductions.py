@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.exact import Truth
-from stablemax.measure import ExactResult
-from stablemax.reduction import exact_sum, rounded
+from stablemax.numerics.exact_sum import exact_sum, rounded
+from stablemax.truth.balls import Truth
+from stablemax.truth.measure import ExactResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stablemax.formats import Array, Format
-    from stablemax.vocabulary import Reduction
+    from stablemax.numerics.formats import Array, Format
+    from stablemax.text.vocabulary import Reduction
 
 
 def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
@@ -27,7 +27,7 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
 
     Examples
     --------
-    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.numerics.formats import FLOAT32
     >>> column = np.array([[0.5], [1.0]])
     >>> losses = ExactResult(Truth(column, np.zeros((2, 1)), column), np.array([False, False]))
     >>> [reduced(losses, FLOAT32, d).truth.nearest.item() for d in (2, 1, 0)]
@@ -60,7 +60,7 @@ def which_reduction(
 
     Examples
     --------
-    >>> from stablemax.vocabulary import Reduction
+    >>> from stablemax.text.vocabulary import Reduction
     >>> right = {Reduction.MEAN: 2.0, Reduction.SUM: 4.0}
     >>> which_reduction(3.9, right), which_reduction(1e9, right), which_reduction(1e9, right, within=0.01)
     ((<Reduction.SUM: 'sum'>,), (<Reduction.SUM: 'sum'>,), (<Reduction.MEAN: 'mean'>, <Reduction.SUM: 'sum'>))

@@ -11,8 +11,8 @@ from stablemax.check.target.call_style import CallStyle, as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, LoadedTarget, Result, Target
 
+from ...check import callable_in_many_ways as ways
 from ...records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
-from .. import callable_in_many_ways as ways
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
@@ -221,7 +221,7 @@ def test_warnings_and_floating_point_errors_of_the_code_disturb_nobody() -> None
 
 
 def test_a_device_is_for_the_other_libraries() -> None:
-    from stablemax.errors import StablemaxError
+    from stablemax.text.errors import StablemaxError
 
     with pytest.raises(StablemaxError, match="--device is for torch and jax"):
         load_local(Target("f", SOFTMAX, "numpy", "cpu"), ways.softmax).call(Call(X))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stablemax.check.target.infer import backend_of, gradient_of, operation_in
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 from ...records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
 

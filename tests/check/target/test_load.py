@@ -11,7 +11,7 @@ import pytest
 from stablemax.check.target.load import is_code, load
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Target
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 from ...records import LOGSUMEXP, SOFTMAX
 

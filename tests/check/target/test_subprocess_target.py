@@ -13,7 +13,7 @@ import pytest
 from stablemax.check.target.messages import Call, NoAnswerError, Target
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.check.target.worker import PRINTED_LIMIT
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 from ...records import SOFTMAX
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 _COMMON = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
 FORMATS_OF = {"torch": _COMMON, "jax": ("float4_e2m1fn", "float8_e3m4", "float8_e4m3", *_COMMON)}
@@ -42,11 +42,11 @@ class NumpyExchange:
 def exchange_with(backend: str) -> Any:
     """Return `put`, `back`, `running` and `gradient` of ``numpy``, ``torch`` or ``jax``, imported only here."""
     if backend == "torch":
-        from stablemax.peers.torch_arrays import TorchArrays
+        from stablemax.libraries.torch_arrays import TorchArrays
 
         return TorchArrays()
     if backend == "jax":
-        from stablemax.peers.jax_arrays import JaxArrays
+        from stablemax.libraries.jax_arrays import JaxArrays
 
         return JaxArrays()
     return NumpyExchange()

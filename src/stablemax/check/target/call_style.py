@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
 
 _AXIS_NAMES = ("axis", "dim")
@@ -50,7 +50,7 @@ class CallStyle:
             for i in range(len(logits))
         ]
         if hasattr(rows[0], "detach"):
-            from stablemax.peers.torch_arrays import stacked
+            from stablemax.libraries.torch_arrays import stacked
 
             # Through NumPy the gradient, and the trace, would be lost.
             return stacked(rows)
@@ -103,7 +103,7 @@ def call_styles(function: Callable[..., Any], operation: Operation) -> list[Call
 def as_array(value: Any) -> Array:
     """Take an output to NumPy: a tensor, a JAX array, a number, a list; raise TypeError where it is not real."""
     if hasattr(value, "detach"):
-        from stablemax.peers.torch_arrays import to_numpy
+        from stablemax.libraries.torch_arrays import to_numpy
 
         return to_numpy(value)
     if isinstance(value, (tuple, dict, set, str, bytes)) or value is None:

@@ -9,8 +9,8 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stablemax.errors import StablemaxError, shown
 from stablemax.operations import NAMES, all_operations
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.suggest import nearest, suggest
 
 if TYPE_CHECKING:

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
 from stablemax.check.target.array_exchange import exchange_with
 from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.load import is_code, load, module_and_name
 from stablemax.check.target.messages import Result, TargetInfo
 from stablemax.check.target.variant_target import VariantTarget, traceable_format
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import format_of_array
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import format_of_array
 from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TraceOptions
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[2]

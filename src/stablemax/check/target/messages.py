@@ -10,10 +10,10 @@ from stablemax.check.target.call_style import CallStyle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.errors import StablemaxError
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
+    from stablemax.text.errors import StablemaxError
 
 Value_co = TypeVar("Value_co", covariant=True)
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from stablemax.check.target.messages import CallAll, NoAnswerError, Result, RunExactly, TraceCall
-from stablemax.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.check.target.messages import Call, Reply, Request, Target, TargetInfo, TraceOptions
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.results import Trace
 
 LOAD_TIMEOUT_S = 120.0

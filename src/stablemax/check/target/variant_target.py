@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.arithmetic import Arithmetic
 from stablemax.check.target.load import TARGET_FORMS
 from stablemax.check.target.messages import OURS, Result, TargetInfo
-from stablemax.errors import StablemaxError, shown
-from stablemax.exact import Balls, truth
-from stablemax.formats import FLOAT64, format_of_array
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64, format_of_array
 from stablemax.operations.targets import TargetOptions, in_arithmetic, second_of, targets_of
 from stablemax.operations.variant import evaluate
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.truth.balls import Balls, truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.check.target.messages import Call, Target, TraceOptions
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.results import Trace
 
 
@@ -36,7 +36,7 @@ class VariantTarget:
     """A variant or a built-in, which takes NumPy arrays of each format that it supports."""
 
     def __init__(self, target: Target) -> None:
-        from stablemax.peers import find
+        from stablemax.libraries import find
 
         if "/" not in target.name:
             raise StablemaxError(f"{shown(target.name)!r} is no target", f"TARGET is {TARGET_FORMS}")

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import LoadedTarget, Reply, Target
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 
 PRINTED_LIMIT = 2000
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats import npy, npz, parquet, safetensors, table
+from stablemax.text.errors import StablemaxError
 from stablemax.text.registry import Registry
 
 FORMATS: Registry[FileFormat] = Registry(
@@ -19,7 +19,7 @@ def format_named(name: str) -> FileFormat:
 
     >>> format_named("xlsx")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: --input-format: 'xlsx' is unknown
+    stablemax.text.errors.StablemaxError: --input-format: 'xlsx' is unknown
     """
     if name not in FORMATS:
         known = ", ".join(f"{one.name} ({one.help})" for one in FORMATS.values())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.regular_file import CHUNK, length_of, read_exactly
 from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import StoredArray
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.inputs.file_format import OpenedFile
@@ -80,7 +80,7 @@ def read_header(stream: Readable, name: str) -> NpyHeader:
     ((2, 3), 'float32', 24)
     >>> read_header(io.BytesIO(b"1,2,3\n"), "row.npy")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: row.npy: is not a .npy file: it begins with '1,2,3\n'
+    stablemax.text.errors.StablemaxError: row.npy: is not a .npy file: it begins with '1,2,3\n'
     """
     start = read_exactly(stream, 8)
     _check_magic(start, name)

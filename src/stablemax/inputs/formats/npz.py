@@ -8,11 +8,11 @@ import io
 import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
 from stablemax.inputs.regular_file import CHUNK, length_of, reading
+from stablemax.text.errors import StablemaxError
 
 # Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_npz(file: OpenedFile) -> StoredArray:
     (2,)
     >>> open_npz(OpenedFile(stream, "dump.npz", "dump.npz"))
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
+    stablemax.text.errors.StablemaxError: dump.npz: holds 2 arrays: logits, labels
     """
     import zipfile
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_layout import label_place
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored_rows import Part
-from stablemax.workspace import Workspace
+from stablemax.inputs.workspace import Workspace
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stablemax.formats import Array
     from stablemax.inputs.file_format import OpenedFile, TableOptions
     from stablemax.inputs.stored import StoredArray
+    from stablemax.numerics.formats import Array
 
 BATCH_CELLS = 2**18
 """Numbers that are converted at a time."""
@@ -61,7 +61,7 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     >>> from stablemax.inputs.file_format import OpenedFile
     >>> open_parquet(OpenedFile(io.BytesIO(b"PAR1"), "x.parquet"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: x.parquet: ...
+    stablemax.text.errors.StablemaxError: x.parquet: ...
     """
     name, in_memory = file.name, file.in_memory
     parquet = _pyarrow(name)

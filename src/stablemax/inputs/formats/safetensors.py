@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import literal, shape_in_header
 from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.stored import StoredArray
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.inputs.file_format import OpenedFile

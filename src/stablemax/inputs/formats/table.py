@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_cells import parse_lines
@@ -15,16 +14,17 @@ from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.formats.table_lines import TO_NPY, text_blocks
 from stablemax.inputs.formats.table_numbers import converter, parse_block
 from stablemax.inputs.spooled import Spool
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stablemax.formats import Array
     from stablemax.inputs.file_format import OpenedFile, TableOptions
     from stablemax.inputs.formats.table_layout import TableLayout
     from stablemax.inputs.formats.table_lines import TextBlock
     from stablemax.inputs.stored import StoredArray
+    from stablemax.numerics.formats import Array
 
 COMMENTS_LIMIT = 2**20
 BLANKS_LIMIT = 2**24
@@ -119,7 +119,7 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     ('logits.csv: line 1 taken as a header (a, b)',)
     >>> read(b"1,2\n3\n")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: logits.csv: line 2 has 1 cell, but the first line has 2: '3'
+    stablemax.text.errors.StablemaxError: logits.csv: line 2 has 1 cell, but the first line has 2: '3'
     """
     name, comment, notes = file.name, file.table.comment, list[str]()
     with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief
-from stablemax.wording import counted
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def parse_lines(
 
     >>> parse_lines(["1,two"], [7], ",", 2, skip_first=False, name="a.csv", header=("x", "y"))
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: a.csv: line 7, column 2 (y): 'two' is not a number
+    stablemax.text.errors.StablemaxError: a.csv: line 7, column 2 (y): 'two' is not a number
     """
     result = np.empty((len(lines), width - skip_first))
     for row, (line, number) in enumerate(zip(lines, numbers, strict=True)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.foreign_text import brief, listed
 from stablemax.inputs.formats.table_cells import is_missing_word, is_number, split
+from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def delimiter_named(word: str) -> str:
     '\t'
     >>> delimiter_named("ab")
     Traceback (most recent call last):
-    stablemax.errors.StablemaxError: --delimiter: 'ab' is not one character
+    stablemax.text.errors.StablemaxError: --delimiter: 'ab' is not one character
     """
     character = _WORDS.get(word.lower(), word)
     if len(character) != 1:

@@ -6,8 +6,8 @@ import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.errors import StablemaxError
 from stablemax.inputs.regular_file import read_exactly
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from stablemax.inputs.formats.table_cells import COLUMN_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
     Convert = Callable[[bytes, int], Array | None]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import EXACT, as_array, as_cell, has_no_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 class NotFollowedError(StablemaxError):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from stablemax.errors import StablemaxError, shown
-from stablemax.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
@@ -25,7 +25,7 @@ from stablemax.trace.traced_code import Code, boundary
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

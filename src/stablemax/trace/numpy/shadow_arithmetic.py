@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.arithmetic import Arithmetic
-from stablemax.formats import FLOAT64
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64
 from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
 from stablemax.trace.numpy.exact_functions import COMPUTED
 from stablemax.trace.numpy.shadow_array import ShadowArray
@@ -19,7 +19,7 @@ from stablemax.trace.numpy.shadowed import Shadowed, carrier, operate, plain, sh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from stablemax.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
 
     Kind = TypeVar("Kind", bound="Shadowed")

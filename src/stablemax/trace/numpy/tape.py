@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, FrameType
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))

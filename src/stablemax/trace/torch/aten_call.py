@@ -20,7 +20,7 @@ from stablemax.trace.torch.storage import wide
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
     See = Callable[[torch.Tensor], Array]
 

@@ -11,8 +11,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stablemax.formats import FORMATS
-from stablemax.peers.torch_arrays import to_numpy
+from stablemax.libraries.torch_arrays import to_numpy
+from stablemax.numerics.formats import FORMATS
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.observe import Ran, observe
 from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.observation import Observation, Site
     from stablemax.trace.torch.storage import Shadows
     from stablemax.trace.torch.torch_lines import Locator

@@ -11,7 +11,7 @@ import torch
 from stablemax.trace.exact_cells import cells_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 # ruff: noqa: ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 # ruff: noqa: A002, A006, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 

@@ -16,7 +16,7 @@ from stablemax.trace.torch.storage import NOWHERE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.torch.aten_call import Call
     from stablemax.trace.torch.storage import Shadows
 

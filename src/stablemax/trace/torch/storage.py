@@ -12,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from stablemax.trace.exact_cells import cells_of
 
 if TYPE_CHECKING:
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
 
 NOWHERE = -1
 """Place of a cell that comes from no one logit and from no one row."""

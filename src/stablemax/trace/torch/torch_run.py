@@ -12,8 +12,8 @@ import flint
 import numpy as np
 import torch
 
-from stablemax.errors import StablemaxError, shown
-from stablemax.peers.torch_arrays import to_torch
+from stablemax.libraries.torch_arrays import to_torch
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.exact_cells import cells_of, is_undecided, nearest
 from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
@@ -24,7 +24,7 @@ from stablemax.trace.traced_code import boundary, code_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stablemax.formats import Array
+    from stablemax.numerics.formats import Array
     from stablemax.trace.torch.dispatch import Fix
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stablemax.errors import StablemaxError
+from stablemax.text.errors import StablemaxError
 from stablemax.trace import expected_of
 from stablemax.trace.blame import Traced
 from stablemax.trace.story import tell
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from stablemax.formats import Array, Format
+    from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
     from stablemax.trace.story import About
@@ -54,7 +54,7 @@ def trace_torch(
     Examples
     --------
     >>> import numpy as np
-    >>> from stablemax.formats import FLOAT32
+    >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
     >>> trace = trace_torch(lambda x: torch.exp(x) / torch.exp(x).sum(1, keepdim=True),
     ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)

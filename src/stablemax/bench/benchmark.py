@@ -1,0 +1,197 @@
+"""Time our functions beside other libraries' on a range of shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.bench import machine, memory
+from stablemax.bench.bench_finding import finding
+from stablemax.bench.plan import BenchOptions, Case, Input, Plan
+from stablemax.bench.timing import in_turns
+from stablemax.libraries import version
+from stablemax.results import Benchmark, Machine, Rates, TimedCase, Timing
+from stablemax.text.words import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stablemax.bench.memory import Peaks
+    from stablemax.libraries.timed import Implementation
+    from stablemax.operations.operation import Operation
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What measures."""
+
+    #: Seconds.
+    clock: Callable[[], float] = time.perf_counter
+    #: Takes a number of threads and the clock, and returns the `Rates` of the machine.
+    rates: Callable[[int, Callable[[], float]], Rates] = machine.rates
+    #: As `memory.peaks`.
+    peaks: Callable[[BenchOptions, list[Input], Callable[[Case], None]], tuple[Peaks, list[str]]] = memory.peaks
+    #: Returns the `Machine`.
+    machine: Callable[[], Machine] = machine.this_machine
+
+
+@dataclass
+class _Run:
+    """One run: what it measures with, and what it has found so far."""
+
+    plan: Plan
+    repeat: int | None
+    instruments: Instruments
+    say: Callable[[str], None]
+    times: dict[Case, dict[str, list[float]]] = field(default_factory=dict)
+    rates: list[Rates] = field(default_factory=list)
+
+    def time(self, given: Input, seed: int) -> None:
+        """Time everything on one input."""
+        self.say(f"generating {given}")
+        x, y = given.generated(seed)
+        clock = self.instruments.clock
+        for threads in dict.fromkeys(threads for threads, _ in self.plan):
+            with machine.on_cores(threads):
+                self.say(f"rates of the machine, {counted(threads, 'thread')}")
+                self.rates.append(self.instruments.rates(threads, clock))
+                for operation in (o for count, o in self.plan if count == threads):
+                    case = Case(operation, given, threads)
+                    self.say(str(case))
+                    with contextlib.ExitStack() as stack:
+                        chosen = self.plan[threads, operation]
+                        for implementation in chosen:
+                            stack.enter_context(implementation.running(threads))
+                        calls = {i.name: i.call(operation, x, y, threads) for i in chosen}
+                        self.times[case] = in_turns(calls, self.repeat, clock)
+
+
+def bench(
+    options: BenchOptions | None = None,
+    *,
+    instruments: Instruments | None = None,
+    implementations: tuple[Implementation, ...] | None = None,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Benchmark:
+    """Time our functions and others' in turns, and set them beside what the machine allows.
+
+    >>> from stablemax.bench.bench_words import Shape, TimedPeer
+    >>> from stablemax.operations import get_operation
+    >>> softmax = get_operation("softmax")
+    >>> options = BenchOptions((softmax,), (Shape(4, 8),), threads=(1,), peers=(TimedPeer.NUMPY,), repeat=1)
+    >>> [[t.implementation for t in case.timings] for case in bench(options).cases]
+    [['stablemax', 'numpy'], ['stablemax', 'numpy']]
+    """
+    options, instruments = options or BenchOptions(), instruments or Instruments()
+    here = instruments.machine()
+    notes: list[str] = []
+    if implementations is None:
+        implementations, left_out = options.implementations()
+        notes += left_out
+    plan, not_timed = options.plan(implementations, here.cores)
+    inputs, too_big = options.inputs(here.available_bytes)
+    notes += [*not_timed, *too_big]
+    every = len(inputs) * len(plan)
+    measured: dict[Case, None] = {}
+
+    def step(done: int, text: str) -> None:
+        if progress is not None:
+            progress(done, 2 * every, text)
+
+    def remember(case: Case) -> None:
+        measured[case] = None
+        step(len(measured) - 1, f"peak memory of {case}")
+
+    step(0, "peak memory")
+    peaks, missing = instruments.peaks(options, inputs, remember)
+    notes += missing
+    run = _Run(plan, options.repeat, instruments, lambda text: step(every + len(run.times), text))
+    for given in inputs:
+        run.time(given, options.seed)
+    counts = dict.fromkeys(r.threads for r in run.rates)
+    rates = {count: _typical([r for r in run.rates if r.threads == count]) for count in counts}
+    formulas = {(i.name, o): f for i in implementations for o, f in i.formulas.items()}
+    cases = tuple(
+        _timed_case(case, run.times[case], rates[case.threads], formulas, peaks)
+        for case in sorted(run.times, key=lambda case: _place(case, options))
+    )
+    return Benchmark(
+        machine=here,
+        rates=tuple(rates.values()),
+        cases=cases,
+        seed=options.seed,
+        libraries={name: version(name) for i in implementations for name in i.libraries},
+        finding=finding(cases),
+        command=command,
+        notes=tuple(notes),
+    )
+
+
+def _place(case: Case, options: BenchOptions) -> tuple[int, int, int, int]:
+    """Where a case stands among the results: by operation, dtype, threads and shape as they were asked for."""
+    return (
+        options.operations.index(case.operation),
+        options.dtypes.index(case.input.dtype),
+        case.threads,
+        options.shapes.index(case.input.shape),
+    )
+
+
+def _typical(found: list[Rates]) -> Rates:
+    """Median rates over the run."""
+    copied, taken = (float(np.median([getattr(r, name) for r in found])) for name in ("copy_bytes_per_s", "exp_per_s"))
+    return Rates(found[0].threads, copied, taken)
+
+
+def _timed_case(
+    case: Case,
+    times: Mapping[str, list[float]],
+    rates: Rates,
+    formulas: Mapping[tuple[str, Operation], str],
+    peaks: Peaks,
+) -> TimedCase:
+    """Put the times of a case beside ours and beside the limit."""
+    rows, classes = case.input.shape
+    logits = rows * classes
+    bounds = {
+        "copy": logits * np.dtype(case.input.dtype.value).itemsize / rates.copy_bytes_per_s,
+        "exponentials": logits / rates.exp_per_s,
+    }
+    bound = max(bounds, key=lambda name: bounds[name])
+    ours = float(np.median(next(iter(times.values()))))
+    return TimedCase(
+        operation=case.operation.name,
+        dtype=case.input.dtype.value,
+        threads=case.threads,
+        rows=rows,
+        classes=classes,
+        bound=bound,
+        limit_s=bounds[bound],
+        limit_share=bounds[bound] / ours,
+        timings=tuple(
+            _timing(name, formulas[name, case.operation], spent, ours, logits, peaks.get((case, name)))
+            for name, spent in times.items()
+        ),
+    )
+
+
+def _timing(name: str, formula: str, spent: list[float], ours_s: float, logits: int, peak: int | None) -> Timing:
+    low, median, high = (float(q) for q in np.quantile(spent, (0.25, 0.5, 0.75)))
+    return Timing(
+        implementation=name,
+        formula=formula,
+        calls=len(spent),
+        median_s=median,
+        lower_quartile_s=low,
+        upper_quartile_s=high,
+        fastest_s=min(spent),
+        slowest_s=max(spent),
+        ratio=median / ours_s,
+        logits_per_s=logits / median,
+        peak_bytes=peak,
+    )

@@ -1,0 +1,1 @@
+"""Workflows that compare variants: arguments in, a result out; they never print."""

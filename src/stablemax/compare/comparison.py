@@ -1,0 +1,280 @@
+"""Run variants over an input in several formats and judge every one against the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.compare.summary import finding, refusals
+from stablemax.inputs.second_array import second_array
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
+from stablemax.operations import default_operations
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import kept_rows
+from stablemax.operations.variant import Variant, matches, matching
+from stablemax.results import Comparison, OperationReport, Verdict
+from stablemax.text.errors import StablemaxError
+from stablemax.text.ranges import check_judge, check_max_ulp, check_range
+from stablemax.text.vocabulary import Accumulation, Reduction, Upstream
+from stablemax.truth.case import Case, Shared, case_of, setting_of
+from stablemax.truth.input_summary import hazard_summary, input_summary
+from stablemax.truth.sampling import judged_rows
+from stablemax.truth.verdicts import LIBRARY_SUMS, variant_verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stablemax.hazards.catalogue import Hazard
+    from stablemax.inputs.logits import Problem
+    from stablemax.libraries.array_api import Backend
+    from stablemax.operations.operation import Operation
+    from stablemax.results import InputSummary
+
+DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to run and how to judge it."""
+
+    #: Columns of the tables.
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    #: Empty for all that the input allows.
+    operations: tuple[Operation, ...] = ()
+    #: Globs of variant names or ids; empty for all.
+    patterns: tuple[str, ...] = ()
+    #: How sums are added; each format's ordinary kernel when not given.
+    accumulation: Accumulation | None = None
+    #: Errors above are inaccurate; half of the format's bits when not given.
+    max_ulp: float | None = None
+    #: How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
+    judge: int | None = None
+    #: Mean or sum: what the gradient is the gradient of.
+    reduction: Reduction = Reduction.MEAN
+    #: How many rows of each output to keep.
+    show_values: int = 0
+    #: Rows with this label are left out of the cross-entropies.
+    ignore_index: int | None = -100
+    #: Upstream gradient of the vector-Jacobian product.
+    upstream: Upstream = Upstream.NORMAL
+    #: Of a normal upstream gradient.
+    upstream_seed: int = 0
+    #: Of other libraries; added to ours, and chosen among where a pattern names one of them.
+    built_ins: tuple[Variant, ...] = ()
+    #: What our variants run on; NumPy when not given.
+    backend: Backend | None = None
+
+    def __post_init__(self) -> None:
+        if not self.formats:
+            raise StablemaxError("no number format is given", f"one or more of: {', '.join(FORMATS)}")
+        check_max_ulp(self.max_ulp)
+        check_judge(self.judge)
+        if self.reduction is Reduction.NONE:
+            raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
+        check_range("--show-values", self.show_values, 0, math.inf, "0 or more")
+
+    def implementations(self, operation: Operation) -> tuple[Variant, ...]:
+        """Return what to run of an operation: the libraries' built-ins after our variants."""
+        named = [b for b in self.built_ins if matches(b.id, self.patterns)]
+        theirs = (b for b in named or self.built_ins if b.operation is operation)
+        return (*matching(operation, self.patterns), *theirs)
+
+    def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
+        """Return what to run, by operation."""
+        found = {o: chosen for o in operations if (chosen := self.implementations(o))}
+        every = [v for chosen in found.values() for v in chosen]
+        if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
+            raise StablemaxError(
+                f"no variant of {', '.join(map(str, operations))} matches {', '.join(self.patterns)}",
+                "stablemax list variants",
+            )
+        return found
+
+    def accumulations(self) -> dict[str, str]:
+        """How our variants' sums are added, by format."""
+        if self.backend is not None and self.accumulation is None:
+            return dict.fromkeys((f.name for f in self.formats), LIBRARY_SUMS)
+        return {f.name: Arithmetic(f, self.accumulation).policy.value for f in self.formats}
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that take part."""
+        names = dict.fromkeys(b.library for b in self.built_ins)
+        if self.backend is not None:
+            names[self.backend.library] = None
+        if not names:
+            return {}
+        from stablemax.libraries import version
+
+        return {name: version(name) for name in names}
+
+
+def compare_problem(
+    problem: Problem,
+    options: CompareOptions | None = None,
+    *,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Judge variants on a problem."""
+    options = options or CompareOptions()
+    rows = judged_rows(problem.logits, options.judge)
+    notes = list(problem.notes)
+    total = problem.logits.shape[0]
+    if rows.size < total:
+        notes.append(f"errors judged on {rows.size:,} of {total:,} rows")
+    cases, skipped = _cases(problem, rows, options)
+    notes += skipped
+    if not cases:
+        raise StablemaxError("; ".join(skipped), "give other labels, or another --ignore-index")
+    plan = options.plan(tuple(c.operation for c in cases))
+    reports = _reports(plan, dict.fromkeys(options.formats, cases), options, progress)
+    sources = [source.name for source in problem.sources]
+    summary = input_summary(problem.logits, rows, *sources)
+    return _comparison(summary, reports, options, command, notes)
+
+
+def compare_hazard(
+    hazard: Hazard,
+    options: CompareOptions | None = None,
+    *,
+    command: tuple[str, ...] = (),
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Judge variants on a hazard, in each format on its own logits.
+
+    >>> from stablemax.hazards.catalogue import HAZARDS
+    >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
+    >>> [v.variant for v in found.verdicts if v.worst == "ok"]
+    ['cross_entropy/compensated', 'cross_entropy/wide']
+    """
+    options = options or CompareOptions()
+    # A hazard of operations that none asks for by default is run on all that it concerns.
+    by_default = tuple(o for o in default_operations() if o in hazard.operations) or hazard.operations
+    wanted = tuple(o for o in options.operations or by_default if o in hazard.operations)
+    if not wanted:
+        raise StablemaxError(
+            f"hazard {hazard.name} does not concern {', '.join(map(str, options.operations))}",
+            f"it concerns {', '.join(map(str, hazard.operations))}",
+        )
+    cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
+    reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
+    logits = {fmt: own[0].logits for fmt, own in cases.items()}
+    summary = hazard_summary(f"hazard {hazard.name}: {hazard.reason}", logits)
+    return _comparison(summary, reports, options, command, [])
+
+
+def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Reduction = Reduction.MEAN) -> Case:
+    """Return a hazard's input for an operation in a format."""
+    case = case_of(hazard.case(fmt), operation)
+    return case if reduction is Reduction.MEAN else replace(case, divisor=1.0)
+
+
+def _reports(
+    plan: Mapping[Operation, tuple[Variant, ...]],
+    cases: Mapping[Format, list[Case]],
+    options: CompareOptions,
+    progress: Callable[[int, int, str], None] | None,
+    needs: tuple[str, ...] = (),
+) -> tuple[OperationReport, ...]:
+    """Judge everything that is planned."""
+    steps = sum(len(chosen) + 2 for chosen in plan.values()) * len(cases)
+    done = 0
+
+    def advance(count: int, text: str) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, steps, text)
+
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for fmt, own in cases.items():
+        shared = Shared(fmt)
+        for case in own:
+            if case.operation not in plan:
+                continue
+            advance(0, f"{case.operation} in {fmt.name}: the truth")
+            setting = setting_of(case, shared, options.accumulation)
+            advance(2, f"{case.operation} in {fmt.name}")
+            for variant in plan[case.operation]:
+                verdicts[variant.id, fmt.name] = variant_verdict(
+                    variant,
+                    setting,
+                    max_ulp=options.max_ulp,
+                    show_values=options.show_values,
+                    backend=options.backend,
+                    needs=needs,
+                )
+                advance(1, f"{variant.id} in {fmt.name}")
+    return tuple(
+        OperationReport(operation.name, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
+        for operation, chosen in plan.items()
+    )
+
+
+def _comparison(
+    summary: InputSummary,
+    reports: tuple[OperationReport, ...],
+    options: CompareOptions,
+    command: tuple[str, ...],
+    notes: list[str],
+) -> Comparison:
+    notes = [*notes, *refusals(v for r in reports for v in r.verdicts)]
+    backend = options.backend
+    return Comparison(
+        input=summary,
+        formats=tuple(f.name for f in options.formats),
+        accumulation=options.accumulations(),
+        max_ulp=options.max_ulp,
+        reduction=options.reduction.value,
+        reports=reports,
+        finding=finding(reports),
+        command=command,
+        notes=tuple(notes),
+        backend="numpy" if backend is None else backend.library,
+        device="" if backend is None else backend.device or "",
+        libraries=options.libraries(),
+    )
+
+
+def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
+    logits = np.ascontiguousarray(problem.logits[rows])
+    wanted = options.operations or default_operations()
+    cases: list[Case] = []
+    notes: list[str] = []
+    for operation in wanted:
+        case = Case(operation, rows, logits)
+        if operation.needs_targets:
+            if problem.labels is None:
+                if options.operations:
+                    raise StablemaxError(
+                        f"{operation} needs labels",
+                        "give a file of labels, or name a column with --label-column",
+                    )
+                continue
+            kept = kept_rows(problem.labels, options.ignore_index)
+            here = kept[rows]
+            if not here.any():
+                notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
+                continue
+            divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
+            case = replace(
+                case,
+                rows=rows[here],
+                logits=logits if here.all() else logits[here],
+                labels=problem.labels[rows[here]],
+                divisor=divisor,
+            )
+        elif operation.second is not Second.NONE:
+            labels = None if problem.labels is None else problem.labels[rows]
+            array = second_array(operation, logits, labels, options.upstream, options.upstream_seed)
+            case = replace(case, array=array)
+            if operation.of_losses and options.reduction is Reduction.MEAN:
+                case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
+        cases.append(case)
+    if problem.labels is None and not options.operations:
+        notes.append("no labels: cross_entropy and its gradient are not run")
+    return cases, notes

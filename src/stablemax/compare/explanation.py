@@ -1,0 +1,77 @@
+"""A variant explained from its declaration, with an example computed on the spot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stablemax.hazards.catalogue import HAZARDS, Hazard, promised_for
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT32, Array
+from stablemax.operations.citations import CITATIONS
+from stablemax.operations.operation import Second
+from stablemax.operations.variant import Variant, evaluate
+from stablemax.results import Example, Explanation, Outcome
+from stablemax.truth.case import case_of
+from stablemax.truth.measure import CODES, exact_result, judge
+
+_WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
+
+
+def explanation_of(variant: Variant) -> Explanation:
+    """Explain a variant.
+
+    The example is in float32, on the first promised condition that it does not survive, or on large logits
+    if it survives all.
+    """
+    reasoning = variant.reasoning
+    survivable = (name for name in variant.promises if name not in _WITHOUT_VALUE)
+    telling = next(survivable, "large-logits")
+    return Explanation(
+        variant=variant.id,
+        summary=variant.summary,
+        formula=variant.formula,
+        why_it_holds=reasoning.get("Why it holds", ""),
+        where_it_breaks=reasoning.get("Where it breaks", ""),
+        exact=variant.exact,
+        cure=variant.cure,
+        bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
+        sources=tuple(str(CITATIONS[key]) for key in variant.cites),
+        promises={name: variant.promises.get(name, Outcome.OK) for name in promised_for(variant.operation)},
+        example=example(variant, HAZARDS[telling]),
+    )
+
+
+def example(variant: Variant, hazard: Hazard) -> Example:
+    """Run a variant on a hazard in float32, beside the truth.
+
+    Where the operation has no value, the outcome is what came out all the same: `nan`, or
+    `undefined` for a number or an infinity.
+    """
+    xp = Arithmetic(FLOAT32)
+    case = hazard.case(FLOAT32)
+    x = xp.array(case.logits)
+    second = case_of(case, variant.operation).second(xp)
+    is_shown = variant.operation.second in (Second.CELL_TARGETS, Second.LOGITS)
+    beside = case.second(variant.operation) if is_shown else None
+    output = evaluate(variant, x, xp, second)
+    exact = exact_result(variant.operation, x, second, FLOAT32)
+    judged = judge(output, exact, FLOAT32)
+    worst = CODES[int(judged.codes.max())]
+    if worst is Outcome.UNDEFINED and np.isnan(output.astype(np.float64)).any():
+        worst = Outcome.NAN
+    return Example(
+        condition=hazard.name,
+        reason=f"{hazard.reason} ({hazard.source})" if hazard.source else hazard.reason,
+        logits=_rows(case.logits),
+        labels=tuple(case.labels.tolist()) if variant.operation.needs_targets else (),
+        upstream=tuple(case.upstream[0].tolist()) if variant.operation.needs_upstream else (),
+        second=() if beside is None else _rows(beside),
+        second_name="" if beside is None else variant.operation.second.value,
+        output=_rows(output.astype(np.float64).reshape(exact.truth.rounded.shape)),
+        truth=_rows(exact.truth.rounded),
+        outcome=worst,
+    )
+
+
+def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())

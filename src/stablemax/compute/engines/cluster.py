@@ -1,0 +1,354 @@
+"""A dask.distributed cluster: blocks are tasks, and nothing bigger than their results travels."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import uuid
+import warnings
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+import numpy as np
+
+from stablemax import __version__
+from stablemax.compute.engines.base import Result
+from stablemax.compute.engines.signals import no_interrupts_in_processes, signals_for_later
+from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.workspace import Workspace
+from stablemax.text.errors import StablemaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import ModuleType
+
+    from stablemax.inputs.blocks import Block
+
+CONNECT_S = 5.0
+"""How long a scheduler may take to answer."""
+WORKERS_S = 15.0
+"""How long a scheduler may be without any worker: one that died is started again within this time."""
+CLOSE_S = 10.0
+"""How long the processes of a local cluster may take to end before they are killed."""
+TASKS_PER_THREAD = 64
+"""Tasks for each thread of the cluster at most: the scheduler spends about a millisecond on each."""
+BLOCKS_PER_TASK = 8
+"""Blocks in a task where there are enough of them: as long as it takes to hand over some tasks."""
+LEAST_PER_THREAD = 4
+"""Tasks for each thread at least, as far as there are blocks: the last ones end at about the same time."""
+SILENT = logging.CRITICAL + 1
+"""A level that no message has."""
+IN_FLIGHT = 8
+"""Tasks for each thread that the scheduler holds at once."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a scheduler.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to it.
+    """
+
+    client: Any
+
+    def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+        """Give the results in the order of the blocks.
+
+        Parameters
+        ----------
+        job : callable
+            It is pickled, and sent to each worker once.
+        blocks : sequence of Block
+            Neighbours are computed in one task.
+
+        Raises
+        ------
+        StablemaxError
+            What the job raises; or if the workers or the scheduler are gone, or a worker cannot open
+            a file. Other exceptions of the job come as they are.
+        """
+        threads = max(1, sum(self.client.nthreads().values()))
+        name = f"stablemax-{uuid.uuid4().hex}"
+        compute = _computing()
+        # A task that returns the job, and not `scatter`: if all who hold it die, it is run again.
+        sent = self.client.submit(bytes, _pickled(job), key=(f"{name}-job", 0))
+        pending: deque[Any] = deque()
+        try:
+            for number, group in enumerate(_groups(blocks, threads)):
+                # Keys that are pairs make the tasks one group, which the scheduler spreads over all
+                # workers at once; others it sends to who holds the job, and lets them be stolen later.
+                pending.append(self.client.submit(compute, sent, _pickled(group), key=(name, number)))
+                if len(pending) >= IN_FLIGHT * threads:
+                    yield from self._wait(pending.popleft())
+            while pending:
+                yield from self._wait(pending.popleft())
+        finally:
+            # Also where the caller takes no more results: what has not begun is not begun.
+            with contextlib.suppress(Exception):
+                self.client.cancel([*pending, sent])
+
+    def _wait(self, future: Any) -> list[Any]:
+        distributed = _distributed()
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return list(future.result(timeout=WORKERS_S))
+                if future.done():  # the job's own TimeoutError
+                    return list(future.result())
+                if not self.client.nthreads():
+                    raise _no_workers(self.client)
+        except distributed.scheduler.KilledWorker as error:
+            raise StablemaxError(
+                f"{error.allowed_failures + 1} workers died, one after the other, of the same rows",
+                "they had too little memory, most likely: give less with --memory, or give the workers more",
+            ) from None
+        except (distributed.CancelledError, distributed.comm.CommClosedError):
+            raise StablemaxError(
+                "the connection to the scheduler was lost", "see its log; start it again: dask scheduler"
+            ) from None
+        except ImportError as error:
+            raise StablemaxError(
+                f"a worker cannot load what it is to compute ({brief(error, 200)})",
+                "install the same stablemax in the environment of each worker",
+            ) from None
+
+
+@dataclass(frozen=True)
+class _Group(Generic[Result]):
+    """Neighbouring blocks, as a function of the job."""
+
+    blocks: tuple[Block, ...]
+
+    def __call__(self, job: Callable[[Block, Workspace], Result]) -> list[Result]:
+        try:
+            with np.errstate(all="ignore"), Workspace() as workspace:
+                return [job(block, workspace) for block in self.blocks]
+        except FileNotFoundError as error:
+            raise _not_found(f"{error.filename}: no such file") from None
+        except StablemaxError as error:
+            # What a person mistypes was found before any worker was asked.
+            if isinstance(error.__context__, FileNotFoundError):
+                raise _not_found(error.message) from None
+            raise
+
+
+def _pickled(value: object) -> bytes:
+    return bytes(_distributed().protocol.pickle.dumps(value))
+
+
+def _computing() -> Callable[[bytes, bytes], list[Any]]:
+    """Return the function of every task, which needs nothing of ours until it runs.
+
+    A scheduler or worker that cannot load a message itself ends its connection, and so the
+    cluster; here that is the error of a task. A function in a function is sent as its code.
+    """
+
+    def compute(job: bytes, group: bytes) -> list[Any]:
+        import pickle
+
+        try:
+            run, what = pickle.loads(group), pickle.loads(job)  # noqa: S301 - who sends it could run anything anyway
+        except Exception as error:
+            raise ImportError(f"{type(error).__name__}: {error}") from None
+        return list(run(what))
+
+    return compute
+
+
+def _groups(blocks: Sequence[Block], threads: int) -> Iterator[_Group[Any]]:
+    size = max(
+        -(-len(blocks) // (TASKS_PER_THREAD * threads)),
+        min(BLOCKS_PER_TASK, -(-len(blocks) // (LEAST_PER_THREAD * threads))),
+    )
+    for start in range(0, len(blocks), size or 1):
+        yield _Group(tuple(blocks[start : start + size]))
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, workers: int) -> Iterator[Cluster]:
+    """Connect to a cluster, or start one on this machine, and leave nothing of it behind.
+
+    Parameters
+    ----------
+    address : str or None
+        Of a dask.distributed scheduler, ``tcp://host:8786``. Without one, processes of this machine
+        are the cluster: a script that calls this needs ``if __name__ == "__main__":``, because they
+        load it.
+    workers : int
+        How many processes; of no meaning with an address.
+
+    Raises
+    ------
+    StablemaxError
+        If dask.distributed is not installed, no scheduler answers there, it has no workers, or they
+        have not this version of stablemax.
+
+    Examples
+    --------
+    >>> with cluster("nowhere", workers=1):  # doctest: +IGNORE_EXCEPTION_DETAIL
+    ...     pass
+    Traceback (most recent call last):
+    stablemax.text.errors.StablemaxError: no Dask scheduler answers at nowhere (...)
+    """
+    if address is not None and not address.strip():
+        raise StablemaxError(
+            "--scheduler is empty", "give an address, --scheduler tcp://HOST:8786; or leave --scheduler out"
+        )
+    distributed = _distributed()
+    with _no_chatter(), signals_for_later() as listening, contextlib.ExitStack() as stack:
+        if address is None:
+            address = stack.enter_context(_local_scheduler(distributed, workers))
+        else:
+            with listening():
+                _greet(distributed, address)
+        client = _connect(distributed, address)
+        stack.callback(client.close, CLOSE_S)
+        with listening():
+            try:
+                client.wait_for_workers(1, timeout=WORKERS_S)
+            except TimeoutError:
+                raise _no_workers(client) from None
+            _check_versions(client)
+            yield Cluster(client)
+
+
+def _distributed() -> ModuleType:
+    try:
+        import distributed
+    except ImportError:
+        raise StablemaxError("the engine dask needs the package distributed", 'pip install "stablemax[dask]"') from None
+    return distributed
+
+
+@contextlib.contextmanager
+def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
+    from tempfile import TemporaryDirectory
+
+    import dask
+
+    with (
+        TemporaryDirectory(prefix="stablemax-", ignore_cleanup_errors=True) as folder,
+        # Scheduler, supervisors and workers each make a folder, and leave it.
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        with no_interrupts_in_processes(), _no_warnings():
+            started = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                # The blocks are cut to fit; the supervisor would count mapped files, and kill.
+                memory_limit=0,
+                # It has an HTTP server without a dashboard too: not at the port where a user's may be.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                silence_logs=SILENT,
+                env={"DASK_LOGGING__DISTRIBUTED": str(SILENT)},
+            )
+        try:
+            yield started.scheduler_address
+        finally:
+            started.close(timeout=CLOSE_S)
+
+
+def _greet(distributed: ModuleType, address: str) -> None:
+    """Ask who listens at an address: a client waits for ever for an answer of something else."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    async def kind() -> str:
+        arguments = distributed.Security().get_connection_args("client")
+        async with distributed.rpc(address, connection_args=arguments) as server:
+            return str((await server.identity())["type"])
+
+    # A thread of its own, because a notebook's has a running loop.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            found = pool.submit(lambda: asyncio.run(asyncio.wait_for(kind(), CONNECT_S))).result()
+        except TimeoutError:
+            raise _no_scheduler(address, f"no answer within {CONNECT_S:.0f} s") from None
+        except Exception as error:
+            raise _no_scheduler(address, str(error)) from None
+    if found != "Scheduler":
+        raise _no_scheduler(address, f"it is a {found}")
+
+
+def _connect(distributed: ModuleType, address: str) -> Any:
+    try:
+        with _no_warnings():
+            return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise _no_scheduler(address, str(error)) from None
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Leave out warnings of other versions of packages: what matters of them is checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_versions(client: Any) -> None:
+    """Refuse what cannot load a job, or computes another one: a worker that cannot read a message ends."""
+    # An expression, because a function of ours cannot be loaded where stablemax is missing.
+    wanted = f"Python {sys.version_info[0]}.{sys.version_info[1]} and stablemax {__version__}"
+    asked = (
+        """'Python %d.%d and stablemax ' % __import__('sys').version_info[:2] + __import__('stablemax').__version__"""
+    )
+    answers = {
+        f"the worker {address}": answer for address, answer in client.run(eval, asked, on_error="return").items()
+    }
+    try:
+        answers["the scheduler"] = client.run_on_scheduler(eval, asked)
+    except ImportError as error:
+        answers["the scheduler"] = error
+    for who, answer in answers.items():
+        if answer != wanted:
+            raise StablemaxError(
+                f"{who} has not {wanted} ({brief(answer, 200)})",
+                "in the environments of the scheduler and of the workers: pip install . in the clone that this is from",
+            )
+
+
+@contextlib.contextmanager
+def _no_chatter() -> Iterator[None]:
+    """Keep what distributed logs off the standard error; what matters arrives as an exception."""
+    handlers = [
+        handler
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.partition(".")[0] in {"distributed", "tornado"} and isinstance(logger, logging.Logger)
+        for handler in logger.handlers
+    ]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(SILENT)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
+
+
+def _no_scheduler(address: str, reason: str) -> StablemaxError:
+    return StablemaxError(
+        f"no Dask scheduler answers at {brief(address, 200)} ({brief(reason, 200)})",
+        "start one with `dask scheduler`, and workers with `dask worker tcp://HOST:8786`; give --scheduler tcp://HOST:8786",
+    )
+
+
+def _no_workers(client: Any) -> StablemaxError:
+    address = client.scheduler.address
+    return StablemaxError(f"the scheduler at {address} has no workers", f"start some: dask worker {address}")
+
+
+def _not_found(message: str) -> StablemaxError:
+    import socket
+
+    return StablemaxError(
+        f"{message} on the worker {socket.gethostname()}",
+        "every worker must see the file under this path: put it on shared storage, or give an address (s3://...)",
+    )

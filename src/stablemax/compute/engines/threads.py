@@ -1,0 +1,100 @@
+"""Worker threads: NumPy's loops release the interpreter's lock, so they run side by side."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.inputs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from stablemax.compute.engines.base import Result
+    from stablemax.inputs.blocks import Block
+
+WAITING = 2
+"""Blocks for each thread that are handed out before their turn: a slow one does not stop the others."""
+
+
+def available_threads() -> int:
+    """How many threads this process may run at once: the cores it is allowed, not those of the machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no such thing
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process.
+
+    Parameters
+    ----------
+    count : int
+        How many, 1 or more.
+    """
+
+    count: int
+
+    def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+        """Give the results in the order of the blocks.
+
+        Examples
+        --------
+        >>> from stablemax.inputs.blocks import blocks_of
+        >>> list(Threads(2).run(lambda block, workspace: block.start, blocks_of(6, 2)))
+        [0, 2, 4]
+        """
+        if min(self.count, len(blocks)) <= 1:
+            with Workspace() as workspace:
+                for block in blocks:
+                    yield _quiet(job, block, workspace)
+            return
+        yield from self._side_by_side(job, blocks)
+
+    def _side_by_side(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+        # A small input needs no threads, and then their import is saved.
+        from concurrent.futures import ThreadPoolExecutor
+        from threading import Event
+
+        from stablemax.inputs.remote import STOP
+
+        idle: deque[Workspace] = deque(Workspace() for _ in range(self.count))
+        stop = Event()
+        pool = ThreadPoolExecutor(self.count, "stablemax", initializer=STOP.set, initargs=(stop,))
+
+        def work(block: Block) -> Result:
+            workspace = idle.pop()
+            try:
+                return _quiet(job, block, workspace)
+            finally:
+                idle.append(workspace)
+
+        pending: deque[Future[Result]] = deque()
+        try:
+            for block in blocks:
+                pending.append(pool.submit(work, block))
+                if len(pending) >= WAITING * self.count:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            # An interrupt comes out here as any error does. Workers who read from a server give up at once,
+            # and those who compute or write are done soon: they are waited for, so that nobody writes into
+            # a file that is being removed.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            for workspace in idle:
+                workspace.close()
+
+
+def _quiet(job: Callable[[Block, Workspace], Result], block: Block, workspace: Workspace) -> Result:
+    # NumPy keeps its error state per thread; overflow is what we are here to look at.
+    with np.errstate(all="ignore"):
+        return job(block, workspace)

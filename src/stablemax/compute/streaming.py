@@ -1,0 +1,164 @@
+"""What a computation over a large input may use, and how the input is cut to fit."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+from stablemax.compute.engines.threads import Threads, available_threads
+from stablemax.inputs.blocks import Block, blocks_of, tapering
+from stablemax.inputs.foreign_text import size_of
+from stablemax.kernels.row_kernels import PIECE
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import EngineName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.compute.engines.base import Engine
+    from stablemax.inputs.logits import Stream
+    from stablemax.inputs.workspace import Workspace
+
+
+class Mergeable(Protocol):
+    """What a block gives: parts merge with ``+``, in any order to the same bits."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Merge two parts."""
+        ...
+
+
+Part = TypeVar("Part", bound=Mergeable)
+
+STEP_CELLS = 1 << 19
+"""Most logits that are computed at once: enough that a step's Python costs nothing, few enough for the cache."""
+STEPS = 16
+"""Most steps in a block, which is handed out as one: a hand-over wakes two threads."""
+ALONE_CELLS = 1 << 18
+"""An input of fewer logits is computed sooner than threads are started."""
+BYTES_PER_CELL = 64
+"""What a worker needs for each logit of its block: as stored, widened, exponentials, errors, result."""
+BYTES_PER_CELL_BY_VARIANT = 128
+"""The same where a formula is run as it is written: each of its operations makes an array."""
+ROW_CELLS = 8
+"""A row of a block takes, beside its logits, as much as so many of them at most: label, loss, and its sum."""
+RESERVED = 8 << 20
+"""Bytes for everything that does not grow with the blocks."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a computation may use."""
+
+    #: Worker threads (or processes of a local cluster); all cores when not given.
+    threads: int | None = None
+    #: Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
+    memory: int | None = None
+    #: Who computes.
+    engine: EngineName = EngineName.THREADS
+    #: The address of a cluster's scheduler.
+    scheduler: str | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes compute, which see files but not this one's memory."""
+        return self.engine is not EngineName.THREADS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an input is cut."""
+
+    #: All rows, in their order.
+    blocks: list[Block]
+    #: How many rows of a block are computed at once.
+    step: int
+    #: How many blocks are computed at once.
+    threads: int
+
+
+def plan(
+    rows: int, classes: int, resources: Resources, *, whole: bool = False, by_variant: bool = False, steps: int = STEPS
+) -> Plan:
+    """Cut rows into blocks.
+
+    >>> found = plan(2048, 32768, Resources(threads=2))
+    >>> found.step, found.blocks[:2]
+    (16, [Block(start=0, stop=256), Block(start=256, stop=512)])
+    >>> plan(100, 1000, Resources(memory=1000))
+    Traceback (most recent call last):
+    stablemax.text.errors.StablemaxError: --memory 1,000 bytes is too little for rows of 1,000 classes
+    """
+    threads = resources.threads or available_threads()
+    least = classes if by_variant else min(classes, PIECE)
+    size = BYTES_PER_CELL_BY_VARIANT if by_variant else BYTES_PER_CELL
+    cells = affordable = STEP_CELLS
+    if resources.memory is not None:
+        affordable = max(0, resources.memory - RESERVED) // size
+        if affordable < least:
+            need = RESERVED + least * size
+            raise StablemaxError(
+                f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
+                f"give at least {math.ceil(need / 1e6)}MB",
+            )
+        threads = min(threads, affordable // least)
+        cells = min(cells, affordable // threads)
+    if whole:
+        if resources.memory is not None and rows * classes > affordable:
+            raise StablemaxError(
+                "a formula that needs all rows at once does not fit into --memory", "leave --memory out"
+            )
+        return Plan([Block(0, rows)], max(1, rows), 1)
+    most = cells // ROW_CELLS
+    if rows * classes <= min(ALONE_CELLS, cells) and rows <= most:
+        return Plan(blocks_of(rows, max(1, rows)), max(1, rows), 1)
+    step = max(1, min(cells // classes, most, -(-rows // threads)))
+    return Plan(tapering(rows, step, max(1, min(steps, most // step)), threads), step, threads)
+
+
+@contextlib.contextmanager
+def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
+    """Start the engine that was asked for, and stop it in the end."""
+    if resources.engine is EngineName.THREADS:
+        yield Threads(threads)
+        return
+    from stablemax.compute.engines.cluster import cluster
+
+    with cluster(resources.scheduler, workers=threads) as engine:
+        yield engine
+
+
+def for_engine(stream: Stream, resources: Resources) -> Stream:
+    """Return an input as the workers of the engine can read it."""
+    if resources.scheduler is None:
+        # Once for all workers; machines of a cluster do not see a temporary file of this one.
+        labels = None if stream.labels is None else stream.labels.in_row_order()
+        stream = replace(stream, logits=stream.logits.in_row_order(), labels=labels)
+    if not resources.elsewhere:
+        return stream
+    from stablemax.compute.engines.sending import for_workers
+
+    return for_workers(stream, resources.scheduler)
+
+
+def total_of(
+    job: Callable[[Block, Workspace], Part],
+    cut: Plan,
+    nothing: Part,
+    stream: Stream,
+    resources: Resources,
+    progress: Callable[[int, int, str], None] | None,
+    what: str,
+) -> Part:
+    """Run a job on the blocks of an input, and merge its parts with ``+``."""
+    total, size = nothing, stream.logits.size_bytes
+    with engine_for(resources, cut.threads) as engine:
+        if progress is not None:
+            progress(0, size, what)
+        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+            total += part
+            if progress is not None:
+                progress(size * block.stop // stream.rows, size, what)
+    return total

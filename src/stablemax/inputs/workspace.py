@@ -1,0 +1,101 @@
+"""What one worker keeps from block to block: buffers, and the files it reads and writes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from stablemax.numerics.formats import Array
+
+OPEN_FILES = 8
+"""Files a worker keeps open: inputs of thousands of shards must not run out of descriptors."""
+
+
+class Workspace:
+    """Buffers and open files of one worker; never shared between threads.
+
+    Fresh memory costs a page fault for every 4 KiB, which at the speed of these kernels is as much
+    as a pass over the numbers; memory that is used again costs nothing.
+
+    Examples
+    --------
+    >>> with Workspace() as workspace:
+    ...     first = workspace.take("logits", (2, 3))
+    ...     again = workspace.take("logits", (3,), np.float32)
+    >>> again.base is first.base, again.dtype
+    (True, dtype('float32'))
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Array] = {}
+        self._files: dict[tuple[str, str], BinaryIO] = {}
+
+    def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
+        """Return uninitialised memory; what an earlier call for the same purpose gave is overwritten.
+
+        Parameters
+        ----------
+        purpose : str
+            Two buffers that are needed at once have two purposes.
+        shape : tuple of int
+            Of the array.
+        dtype : dtype
+            Of the array.
+        """
+        wanted = np.dtype(dtype)
+        size = math.prod(shape) * wanted.itemsize
+        held = self._buffers.get(purpose)
+        if held is None or held.size < size:
+            held = self._buffers[purpose] = np.empty(size, np.uint8)
+        return held[:size].view(wanted).reshape(shape)
+
+    def file(self, path: str, mode: str, opener: Callable[[], BinaryIO]) -> BinaryIO:
+        """Return an open file, opened by `opener` where it is not open yet."""
+        key = (path, mode)
+        if key not in self._files:
+            while len(self._files) >= OPEN_FILES:
+                oldest = next(iter(self._files))
+                self._files.pop(oldest).close()
+            self._files[key] = opener()
+        return self._files[key]
+
+    def close(self) -> None:
+        """Close the files.
+
+        Raises
+        ------
+        OSError
+            If what was written to one of them has no room on the disk.
+        """
+        with contextlib.ExitStack() as stack:
+            while self._files:
+                stack.callback(self._files.popitem()[1].close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def bytes_of(array: Array) -> memoryview:
+    """Return the memory of an array without gaps as bytes, to be read into or written out.
+
+    Examples
+    --------
+    >>> len(bytes_of(np.zeros((2, 3), np.float32)))
+    24
+    """
+    # ml_dtypes have no buffer of their own, their bytes have.
+    raw: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(raw)

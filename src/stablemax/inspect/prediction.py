@@ -1,0 +1,318 @@
+"""What the formulas come to in a number format, from a few numbers of each row instead of all its logits.
+
+Each formula is carried out on the row's maximum, its second largest, its smallest finite and its label's
+logit, every operation rounded to the format; the sum of the other exponentials comes from the odds of
+float64. That is right, because rounding is monotone: the maximum of the rounded logits is the rounded
+maximum, the first exponential to overflow is the largest, and the last to underflow too. So a row
+comes out as all its cells would, unless it lies within rounding of a threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.inspect.tails import MARGIN, underflow_edge
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.softmax import OPERATION as SOFTMAX
+from stablemax.results import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stablemax.inspect.row_numbers import RowNumbers
+    from stablemax.inspect.tails import Tails
+    from stablemax.numerics.formats import Array, Format
+    from stablemax.operations.operation import Operation
+
+OPERATIONS = (SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRAD)
+"""What is predicted, in the order of `_Run.outcomes`."""
+FORMULAS = ("naive", "shifted")
+CODES = tuple(Outcome)
+"""Outcomes from harmless to worst; arrays of outcomes hold positions in it."""
+CLEAR = 16.0
+"""How many times a threshold a number is from it where nobody needs to look closely."""
+LARGEST_EXPONENT = 700.0
+"""Beyond, exp in float64 is near its own end, and the odds are those of the second largest logit alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """The numbers of rows that have a softmax, as a format holds them, and the truth about them.
+
+    The truth is taken at the logits that the format rounds to.
+    """
+
+    numbers: RowNumbers
+    fmt: Format
+    classes: int
+
+    def rows(self, index: Array) -> Rounded:
+        """Return some of the rows, their numbers in ascending order."""
+        return self if len(index) == len(self.numbers) else replace(self, numbers=self.numbers.rows(index))
+
+    @cached_property
+    def top(self) -> Array:
+        """The largest logit, rounded."""
+        return self.fmt.round(self.numbers.top)
+
+    @cached_property
+    def second(self) -> Array:
+        """The second largest logit, rounded; -inf where there is none."""
+        # A format without infinities has no -inf, which here stands for no other class at all.
+        second = self.numbers.second
+        return np.where(second == -np.inf, second, self.fmt.round(second))
+
+    @cached_property
+    def low(self) -> Array:
+        """The smallest finite logit, rounded."""
+        return self.fmt.round(self.numbers.low)
+
+    @cached_property
+    def label(self) -> Array:
+        """The logit of the label, rounded."""
+        return self.fmt.round(self.numbers.label)
+
+    @cached_property
+    def tied(self) -> Array:
+        """Rows whose two largest logits differ and are equal in the format."""
+        return np.asarray((self.numbers.top > self.numbers.second) & (self.top == self.second))
+
+    @cached_property
+    def beyond(self) -> Array:
+        """Rows with a logit that is beyond the format.
+
+        -inf is one where the format has no infinity. Of the finite logits the largest and the smallest
+        tell, because rounding is monotone.
+        """
+        beyond = self.fmt.lacks(self.numbers.top) | self.fmt.lacks(self.numbers.low)
+        return beyond if self.fmt.has_inf else beyond | (self.numbers.masked > 0)
+
+    @cached_property
+    def second_exponential(self) -> Array:
+        """The second largest exponential over the largest."""
+        return np.exp(self.second - self.top)
+
+    @cached_property
+    def odds(self) -> Array:
+        """The odds at the rounded logits, as if all others were rounded as the second largest is."""
+        gap = self.numbers.top - self.numbers.second
+        alike = np.where(gap < LARGEST_EXPONENT, self.numbers.odds * np.exp(gap), 1.0)
+        return np.asarray(np.clip(alike, 1.0, max(1, self.classes - 1)) * self.second_exponential)
+
+    @cached_property
+    def label_leads(self) -> Array:
+        """Rows whose label has the largest logit; of the others the second largest leads there."""
+        return np.asarray(self.label == self.top)
+
+    @cached_property
+    def softmax(self) -> _Truth:
+        """The largest probability."""
+        return _Truth(1.0 / (1.0 + self.odds), self.fmt, may_flush=False)
+
+    @cached_property
+    def other(self) -> Array:
+        """The largest probability of the classes that are not the label's, rounded."""
+        return self.fmt.round(np.where(self.label_leads, self.second_exponential, 1.0) / (1.0 + self.odds))
+
+    @cached_property
+    def loss(self) -> _Truth:
+        """The loss of the label."""
+        return _Truth((self.top - self.label) + np.log1p(self.odds), self.fmt)
+
+    @cached_property
+    def gradient(self) -> _Truth:
+        """The gradient at the label's logit."""
+        probability = np.exp(self.label - self.top) / (1.0 + self.odds)
+        certain = self.odds / (1.0 + self.odds)
+        return _Truth(-np.where(self.label_leads, certain, 1.0 - probability), self.fmt)
+
+
+def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operation, str], Array]:
+    """Predict the worst outcome of each row, as positions in `CODES` (N,); `place` is that of the format in `tails`.
+
+    ``input-overflow``: the format cannot hold a logit of the row, whatever the formula.
+
+    ``nan``: a cell is NaN where there is a value: the largest exponential overflows and inf / inf is NaN,
+    all underflow and 0 / 0 is, or a format without infinities answers NaN to any overflow.
+
+    ``overflow``: the loss is infinite and should be finite: log of a sum that overflowed, or that is 0.
+
+    ``lost``: a cell is 0 where a normal number of the format is right, or all probabilities are: the
+    exponential underflowed in the naive formula, or the sum overflowed. A loss or a gradient (of the sum of
+    the losses) is lost where 1 + odds was rounded to 1, or p - 1 to 0: the label is nearly certain, its loss
+    collapses to 0, and learning stops.
+    """
+    naive, shifted, dropped = tails.naive[place], tails.shifted[place], tails.dropped[place]
+    with np.errstate(all="ignore"):
+        near = np.flatnonzero(~far_from_thresholds(rounded, dropped))
+        if len(near) == len(dropped):
+            return _outcomes_near(rounded, naive, shifted, dropped)
+        keys = [(operation, formula) for formula in FORMULAS for operation in OPERATIONS]
+        found = {key: np.zeros(len(dropped), np.int8) for key in keys}
+        if len(near):
+            of_near = _outcomes_near(rounded.rows(near), naive[near], shifted[near], dropped[near])
+            for key, codes in of_near.items():
+                found[key][near] = codes
+    return found
+
+
+def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
+    """Mark rows that are so far from everything that can happen that all their outcomes are ok, (N,).
+
+    Saves carrying the formulas out: of ordinary logits nearly all rows are such, in the formats of more
+    than 8 bits. Every difference of logits is given the ulp by which their rounding may move it.
+    """
+    numbers, fmt = rounded.numbers, rounded.fmt
+    # The naive loss is a difference of numbers as large as the maximum.
+    absorbed = math.log(CLEAR * fmt.u)
+    if absorbed >= 0:
+        return np.zeros(len(numbers), dtype=bool)
+    ulp = 2.0 * fmt.u * numbers.size
+    return np.asarray(
+        (numbers.size < fmt.max / CLEAR)
+        & ((numbers.masked == 0) | fmt.has_inf)
+        & (dropped == 0)
+        & (numbers.logsumexp + ulp < fmt.exp_overflow.real - MARGIN)
+        & (numbers.second - ulp > math.log(fmt.smallest_normal) + MARGIN)
+        & (numbers.log_odds + ulp < math.log(fmt.max / CLEAR))
+        & (numbers.log_felt - ulp > absorbed)
+    )
+
+
+def _outcomes_near(row: Rounded, naive: Array, shifted: Array, dropped: Array) -> dict[tuple[Operation, str], Array]:
+    """Carry the formulas out on the numbers of rows."""
+    numbers, fmt = row.numbers, row.fmt
+    # A class that is dropped and is the label's has gradient -1, which is right.
+    lowest = numbers.logsumexp + math.log(fmt.smallest_normal)
+    label_dropped = (numbers.label > lowest) & (numbers.label < underflow_edge(fmt))
+    found: dict[tuple[Operation, str], Array] = {}
+    for formula, run in (
+        ("naive", _naive(row, naive, dropped > 0, dropped > label_dropped)),
+        ("shifted", _shifted(row, shifted)),
+    ):
+        for operation, codes in zip(OPERATIONS, run.outcomes(row), strict=True):
+            np.putmask(codes, row.beyond, CODES.index(Outcome.INPUT_OVERFLOW))
+            found[operation, formula] = codes
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """What numbers (N,) should be that a formula computes in a format."""
+
+    value: Array
+    fmt: Format
+    may_flush: bool = True
+
+    @cached_property
+    def rounded(self) -> Array:
+        return self.fmt.round(self.value)
+
+    @cached_property
+    def is_tiny(self) -> Array:
+        """Below the smallest normal number, where a 0 is no failure."""
+        return np.asarray(np.abs(self.value) < self.fmt.smallest_normal)
+
+    def judge(self, output: Array) -> Array:
+        """Judge what was computed as `measure.judge` does."""
+        right = self.rounded
+        codes = np.zeros(len(output), np.int8)
+        np.putmask(codes, (output == 0) & (right != 0), CODES.index(Outcome.LOST))
+        np.putmask(codes, np.isinf(output) & np.isfinite(right), CODES.index(Outcome.OVERFLOW))
+        np.putmask(codes, np.isnan(output) & ~np.isnan(right), CODES.index(Outcome.NAN))
+        if self.may_flush:
+            np.putmask(codes, self.is_tiny & (np.abs(output) <= self.fmt.smallest_normal), 0)
+        return codes
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What a formula computes of rows: everything rounded to the format."""
+
+    total: Array
+    top: Array
+    other: Array
+    loss: Array
+    gradient: Array
+    dropped: Array | None = None
+    other_dropped: Array | None = None
+
+    def outcomes(self, row: Rounded) -> tuple[Array, Array, Array]:
+        """Judge softmax, loss and gradient."""
+        # Where the sum is inf all probabilities are 0, and the judgement is of all of them.
+        needed = np.where(np.isinf(self.total), row.other != 0, row.other >= row.fmt.smallest_normal)
+        other_lost = (self.other == 0) & needed
+        softmax, gradient = row.softmax.judge(self.top), row.gradient.judge(self.gradient)
+        if self.dropped is not None and self.other_dropped is not None:
+            _worsen(softmax, self.dropped, Outcome.LOST)
+            other_lost |= self.other_dropped
+        _worsen(gradient, other_lost, Outcome.LOST)
+        poisoned = np.isnan(self.top)
+        for codes in (softmax, gradient):
+            _worsen(codes, poisoned, Outcome.NAN)
+        return softmax, row.loss.judge(self.loss), gradient
+
+
+def _worsen(codes: Array, where: Array, outcome: Outcome) -> None:
+    np.maximum(codes, where.view(np.int8) * np.int8(CODES.index(outcome)), out=codes)
+
+
+def _naive(row: Rounded, tail: Array, dropped: Array, other_dropped: Array) -> _Run:
+    """``exp(x) / sum``, ``log(sum) - x_y``, ``exp(x) / sum - onehot``."""
+    rounded = row.fmt.round
+    first, second = rounded(np.exp(row.top)), np.exp(row.second)
+    rounded_second = rounded(second)
+    rest = _rest(row, tail, second / first, rounded_second / first)
+    # The others of an exponential of 0 are 0 too, and nothing is added to inf.
+    total = rounded(np.where((first > 0) & (first < np.inf), first + first * rest, first))
+    at_label = rounded(rounded(np.exp(row.label)) / total)
+    return _Run(
+        total=total,
+        top=rounded(first / total),
+        other=rounded(np.where(row.label_leads, rounded_second, first) / total),
+        loss=rounded(rounded(np.log(total)) - row.label),
+        gradient=rounded(at_label - 1.0),
+        dropped=dropped,
+        other_dropped=other_dropped,
+    )
+
+
+def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Array:
+    """Sum the exponentials but the largest, over it; `second` is the second largest, itself rounded or not.
+
+    `tail` is the share that does not underflow, where it is known. Elsewhere the others are few, or far from
+    underflow, and what becomes of them becomes of the second largest.
+    """
+    alone = row.second_exponential
+    unknown = np.isnan(tail)
+    gained = (rounded_second if unknown.all() else np.where(unknown, rounded_second, second * tail)) / alone
+    # Where the second largest is 0, all the others are.
+    return np.asarray(np.where((alone > 0) & (rounded_second > 0), row.odds * gained, 0.0))
+
+
+def _shifted(row: Rounded, tail: Array) -> _Run:
+    """The same with ``x - m`` in the place of x."""
+    rounded = row.fmt.round
+    d = np.where(row.second == -np.inf, row.second, rounded(row.second - row.top))
+    second = np.exp(d)
+    rounded_second = rounded(second)
+    rest = _rest(row, tail, second, rounded_second)
+    if not row.fmt.has_inf:
+        # A difference beyond a format without infinities is NaN, and NaN is in every sum.
+        rest = np.where(np.isnan(rounded(row.low - row.top)), np.nan, rest)
+    total = rounded(1.0 + rest)
+    d = rounded(row.label - row.top)
+    at_label = rounded(rounded(np.exp(d)) / total)
+    return _Run(
+        total=total,
+        top=rounded(1.0 / total),
+        other=rounded(np.where(row.label_leads, rounded_second, 1.0) / total),
+        loss=rounded(rounded(np.log(total)) - d),
+        gradient=rounded(at_label - 1.0),
+    )

@@ -1,0 +1,145 @@
+"""The few numbers of a row from which all that `inspect` tells of it follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.kernels.odds import Odds, merged, widened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array
+
+
+@dataclass(frozen=True, eq=False)
+class RowNumbers:
+    """What is known of each of N rows, in arrays (N,)."""
+
+    at: Array  #: The class of the first maximum.
+    top: Array  #: The largest logit; NaN in a row with one.
+    second: Array  #: The largest of the other classes; -inf where there is none.
+    low: Array  #: The smallest finite logit; inf where there is none.
+    finite_top: Array  #: The largest finite logit; -inf where there is none.
+    odds: Array  #: ``sum(exp(x_j - m))`` over the other classes than the maximum's.
+    #: How many classes are NaN, +inf and -inf.
+    nans: Array
+    infinities: Array
+    masked: Array
+    label: Array  #: The logit of the label.
+
+    def __len__(self) -> int:
+        return len(self.top)
+
+    def rows(self, index: Array) -> RowNumbers:
+        """Return some of the rows, their numbers in ascending order."""
+        return self if len(index) == len(self) else RowNumbers(*(part[index] for part in _parts(self)))
+
+    @cached_property
+    def logsumexp(self) -> Array:
+        """The logarithm of the sum of all exponentials, (N,)."""
+        return np.asarray(self.top + np.log1p(self.odds))
+
+    @cached_property
+    def log_odds(self) -> Array:
+        """-inf where nothing is against the maximum, (N,)."""
+        return np.log(self.odds)
+
+    @cached_property
+    def log_felt(self) -> Array:
+        """The logarithm of the second largest exponential over the largest and over 1 + abs(top), (N,)."""
+        return np.asarray((self.second - self.top) - np.log1p(np.abs(self.top)))
+
+    @cached_property
+    def size(self) -> Array:
+        """The largest absolute value of a finite logit, where the maximum is finite, (N,)."""
+        return np.maximum(np.abs(self.top), np.abs(self.low))
+
+
+def _parts(numbers: RowNumbers) -> list[Array]:
+    return [getattr(numbers, field.name) for field in dataclasses.fields(RowNumbers)]
+
+
+def stacked(several: Sequence[RowNumbers]) -> RowNumbers:
+    """Put the rows of several one after the other."""
+    if len(several) == 1:
+        return several[0]
+    return RowNumbers(*(np.concatenate(parts) for parts in zip(*map(_parts, several), strict=True)))
+
+
+def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumbers:
+    """Look at rows (N, K) of any format, in this machine's byte order, with a class of each row or its maximum's.
+
+    The workspace's buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
+
+    Examples
+    --------
+    >>> from stablemax.inputs.workspace import Workspace
+    >>> found = row_numbers(np.array([[0.0, -np.inf, 3.0, 1.0]]), None, Workspace())
+    >>> found.top.item(), found.second.item(), found.low.item(), found.masked.item()
+    (3.0, 1.0, 0.0, 1)
+    """
+    x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
+    row = np.arange(len(x))
+    at = x.argmax(axis=1)
+    top = x[row, at].astype(np.float64)
+    low = x.min(axis=1).astype(np.float64)
+    d = workspace.take("exponentials", x.shape)
+    if x.dtype == np.float64:
+        np.subtract(x, top[:, None], out=d)
+    else:
+        # Two passes, because a ufunc that converts does it in small pieces, which is slower.
+        np.copyto(d, x)
+        d -= top[:, None]
+    d[row, at] = -math.inf
+    second = x[row, d.argmax(axis=1)].astype(np.float64) if x.shape[1] > 1 else np.full(len(x), -math.inf)
+    odds = np.add.reduce(np.exp(d, out=d), axis=1)
+    counts = np.zeros((3, len(x)), np.int64)
+    finite_top = top.copy()
+    odd = np.flatnonzero(~(np.isfinite(low) & np.isfinite(top)))
+    if len(odd):
+        some = x if len(odd) == len(x) else x[odd]
+        counts[:, odd] = _not_finite(some, top[odd])
+        finite = np.isfinite(some)
+        low[odd] = some.min(axis=1, where=finite, initial=math.inf)
+        finite_top[odd] = some.max(axis=1, where=finite, initial=-math.inf)
+    label = top if labels is None else x[row, labels].astype(np.float64)
+    return RowNumbers(at, top, second, low, finite_top, odds, counts[0], counts[1], counts[2], label)
+
+
+def _not_finite(x: Array, top: Array) -> Array:
+    """Count NaN, +inf and -inf in each row; most rows with anything of it have -inf alone."""
+    counts = np.zeros((3, len(x)), np.int64)
+    counts[2] = np.count_nonzero(x == -math.inf, axis=1)
+    rest = np.flatnonzero(~(top < math.inf))
+    counts[0, rest] = np.count_nonzero(np.isnan(x[rest]), axis=1)
+    counts[1, rest] = np.count_nonzero(x[rest] == math.inf, axis=1)
+    return counts
+
+
+def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
+    """Join what two pieces of the same rows are, the second beginning at class `offset`.
+
+    The labels are taken to be the classes of the maxima.
+    """
+    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part))) for part in (first, then)]
+    whole = merged(pieces[0], pieces[1], offset)
+    return RowNumbers(
+        whole.at,
+        whole.m,
+        np.fmax(np.minimum(first.top, then.top), np.fmax(first.second, then.second)),
+        np.minimum(first.low, then.low),
+        np.fmax(first.finite_top, then.finite_top),
+        whole.q,
+        first.nans + then.nans,
+        first.infinities + then.infinities,
+        first.masked + then.masked,
+        whole.m,
+    )

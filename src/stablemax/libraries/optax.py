@@ -1,0 +1,186 @@
+"""Optax's cross-entropies on JAX arrays, and JAX's gradient of them, compiled as training code does."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from stablemax.libraries.declaration import ALL_FORMATS, Given, built_in
+from stablemax.libraries.jax import ARRAYS
+from stablemax.operations.binary_cross_entropy import OPERATION as BINARY_CROSS_ENTROPY
+from stablemax.operations.binary_cross_entropy_grad import OPERATION as BINARY_CROSS_ENTROPY_GRAD
+from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
+from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.kl_divergence import OPERATION as KL_DIVERGENCE
+from stablemax.results import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_declared = functools.partial(built_in, "optax", ARRAYS, supports=ALL_FORMATS)
+
+
+def _losses(x: jax.Array, t: Given) -> jax.Array:
+    chosen: Callable[..., jax.Array] = (
+        optax.softmax_cross_entropy if t.is_soft else optax.softmax_cross_entropy_with_integer_labels
+    )
+    return chosen(x, t.target)
+
+
+def _mean(x: jax.Array, t: Given) -> jax.Array:
+    losses = _losses(x, t)
+    return jnp.mean(losses) if t.divisor is None else jnp.sum(losses) / t.divisor
+
+
+@jax.jit
+def _mean_of_losses(x: jax.Array, t: Given) -> jax.Array:
+    return jnp.mean(_losses(x, t))
+
+
+@_declared(
+    CROSS_ENTROPY,
+    "cross_entropy",
+    formula="optax.softmax_cross_entropy_with_integer_labels(x, y); soft targets: softmax_cross_entropy",
+    promises={
+        "large-offset-tie": Outcome.LOST,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.UNDEFINED,
+    },
+    cites=("optax-1792",),
+    cure="cross_entropy/compensated",
+    takes=("soft-targets",),
+    mean=_mean_of_losses,
+)
+@jax.jit
+def cross_entropy(x: jax.Array, t: Given) -> jax.Array:
+    """Optax's cross-entropy.
+
+    Why it holds: nothing overflows.
+
+    Where it breaks: a log-sum-exp minus the label's logit: [1e8, 1e8, 1e8] in float32 gives 0 instead of log 3.
+    """
+    return _losses(x, t)
+
+
+@_declared(
+    CROSS_ENTROPY_GRAD,
+    "cross_entropy_grad",
+    formula="jax.grad(mean of optax.softmax_cross_entropy_with_integer_labels)(x)",
+    promises={
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("optax-1792",),
+    cure="cross_entropy_grad/compensated",
+    takes=("soft-targets",),
+)
+@jax.jit
+def cross_entropy_grad(x: jax.Array, t: Given) -> jax.Array:
+    """JAX's gradient of the mean of optax's cross-entropy.
+
+    Why it holds: it is (softmax(x) - onehot) / N.
+
+    Where it breaks: p_y - 1 cancels: at [20, 0] in float32 with label 0 it is 0 instead of -2.06e-9.
+    """
+    return jax.grad(lambda a: _mean(a, t))(x)
+
+
+def _cell_losses(x: jax.Array, t: Given) -> jax.Array:
+    losses = optax.sigmoid_binary_cross_entropy(x, t.target)
+    return losses if t.weight is None else losses * t.weight
+
+
+@jax.jit
+def _mean_of_cell_losses(x: jax.Array, t: Given) -> jax.Array:
+    return jnp.mean(_cell_losses(x, t))
+
+
+@_declared(
+    BINARY_CROSS_ENTROPY,
+    "binary_cross_entropy",
+    formula="optax.sigmoid_binary_cross_entropy(x, t)",
+    promises={
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "infinite-logits": Outcome.NAN,
+    },
+    cites=("optax-431",),
+    cure="binary_cross_entropy/compensated",
+    mean=_mean_of_cell_losses,
+)
+@jax.jit
+def binary_cross_entropy(x: jax.Array, t: Given) -> jax.Array:
+    """Optax's binary cross-entropy.
+
+    Why it holds: both log-probabilities come from the logit: two terms that are never negative.
+
+    Where it breaks: a logit of -inf or inf with a target that agrees gives 0 * inf, NaN; on a CPU, XLA gives 0 for
+    results below the smallest normal number.
+    """
+    return _cell_losses(x, t)
+
+
+@_declared(
+    BINARY_CROSS_ENTROPY_GRAD,
+    "binary_cross_entropy_grad",
+    formula="jax.grad(mean of optax.sigmoid_binary_cross_entropy)(x)",
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
+    },
+    cites=("goodfellow-2016",),
+    cure="binary_cross_entropy_grad/compensated",
+)
+@jax.jit
+def binary_cross_entropy_grad(x: jax.Array, t: Given) -> jax.Array:
+    """JAX's gradient of the mean of optax's binary cross-entropy.
+
+    Why it holds: it is -t sigmoid(-x) + (1 - t) sigmoid(x), each term from a logaddexp.
+
+    Where it breaks: the two terms cancel where the sigmoid is near the target; on a CPU, XLA gives 0 for results
+    below the smallest normal number.
+    """
+
+    def reduced(a: jax.Array) -> jax.Array:
+        losses = _cell_losses(a, t)
+        return jnp.mean(losses) if t.divisor is None else jnp.sum(losses) / t.divisor
+
+    return jax.grad(reduced)(x)
+
+
+@_declared(
+    KL_DIVERGENCE,
+    "kl_divergence",
+    formula="optax.losses.kl_divergence_with_log_targets(log_softmax(y), log_softmax(x))",
+    promises={
+        "masked-class": Outcome.NAN,
+        "leading-mask": Outcome.NAN,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "excluded-by-both-rows": Outcome.NAN,
+    },
+    cites=("optax-1786",),
+    cure="kl_divergence/compensated",
+)
+@jax.jit
+def kl_divergence(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Optax's divergence of two log-softmaxes, as in distillation.
+
+    Why it holds: nothing overflows, and no probability underflows before its log is taken.
+
+    Where it breaks: rows that are nearly equal give the rounding errors of their log-probabilities, often
+    negative; a -inf in the first row gives 0 * -inf, NaN.
+    """
+    first, second = jax.nn.log_softmax(x, axis=-1), jax.nn.log_softmax(y, axis=-1)
+    return jnp.asarray(optax.losses.kl_divergence_with_log_targets(second, first))

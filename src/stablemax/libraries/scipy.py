@@ -1,0 +1,221 @@
+"""SciPy's softmax and sigmoid, their logarithms, entropy and divergence."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.special
+
+from stablemax.libraries.declaration import built_in
+from stablemax.libraries.timed import Timing
+from stablemax.operations.entropy import OPERATION as ENTROPY
+from stablemax.operations.kl_divergence import OPERATION as KL_DIVERGENCE
+from stablemax.operations.log_sigmoid import OPERATION as LOG_SIGMOID
+from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
+from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
+from stablemax.operations.sigmoid import OPERATION as SIGMOID
+from stablemax.operations.softmax import OPERATION as SOFTMAX
+from stablemax.operations.softplus import OPERATION as SOFTPLUS
+from stablemax.results import Outcome
+from stablemax.text.errors import StablemaxError, shown
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Array
+
+
+class ScipyArrays:
+    """SciPy works on NumPy arrays."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be set up."""
+        return contextlib.nullcontext()
+
+    def put(self, array: Array, device: str | None) -> Array:
+        """Copy: the caller's array stays as it is."""
+        if device not in (None, "cpu"):
+            raise StablemaxError(f"scipy has no device {shown(device)!r}", "it runs on the CPU: leave --device out")
+        return np.array(array)
+
+    def back(self, array: Any) -> Array:
+        """Return it as it is."""
+        return np.asarray(array)
+
+
+ARRAYS = ScipyArrays()
+# logsumexp turns ml_dtypes' bfloat16 into float64.
+# The terms of float16 come back in another format.
+_NO_FLOAT16 = ("float32", "float64")
+_declared = functools.partial(built_in, "scipy", ARRAYS, supports=("float16", "float32", "float64"))
+
+
+@_declared(
+    SOFTMAX,
+    "softmax",
+    formula="scipy.special.softmax(x, axis=-1)",
+    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    cites=("blanchard-2021",),
+    cure="softmax/compensated",
+)
+def softmax(x: Array) -> Array:
+    """SciPy's softmax.
+
+    Why it holds: the row maximum is subtracted first.
+
+    Where it breaks: a row of all -inf or with a +inf is NaN; x - m rounds.
+    """
+    return np.asarray(scipy.special.softmax(x, axis=-1))
+
+
+@_declared(
+    LOG_SOFTMAX,
+    "log_softmax",
+    formula="scipy.special.log_softmax(x, axis=-1)",
+    promises={
+        "wide-spread": Outcome.INACCURATE,
+        "nearly-certain": Outcome.LOST,
+        "collapse": Outcome.LOST,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("blanchard-2021", "scipy-19521"),
+    cure="log_softmax/compensated",
+)
+def log_softmax(x: Array) -> Array:
+    """SciPy's log-softmax.
+
+    Why it holds: it subtracts the maximum and then the logarithm of the sum, each with its own digits.
+
+    Where it breaks: the entry of a nearly certain class is log(1 + q) with a tiny q, and 1 + q rounds to 1.
+    """
+    return np.asarray(scipy.special.log_softmax(x, axis=-1))
+
+
+@_declared(
+    LOGSUMEXP,
+    "logsumexp",
+    formula="scipy.special.logsumexp(x, axis=-1)",
+    promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
+    cites=("blanchard-2021", "scipy-21597"),
+    cure="logsumexp/compensated",
+)
+def logsumexp(x: Array) -> Array:
+    """SciPy's log-sum-exp.
+
+    Why it holds: the maximum leaves the sum, and log1p takes the rest.
+
+    Where it breaks: where m + log1p(q) is near 0 the addition cancels.
+    """
+    return np.asarray(scipy.special.logsumexp(x, axis=-1))
+
+
+@_declared(
+    SIGMOID,
+    "sigmoid",
+    formula="scipy.special.expit(x)",
+    promises={
+        "logits-beyond-exp-overflow": Outcome.LOST,
+    },
+    cites=("goodfellow-2016",),
+    cure="sigmoid/compensated",
+    supports=_NO_FLOAT16,
+)
+def sigmoid(x: Array) -> Array:
+    """SciPy's sigmoid.
+
+    Why it holds: 1 / (1 + exp(-x)): the division by inf gives 0.
+
+    Where it breaks: in float32 it is 0 below -88.72, where subnormal numbers are right.
+    """
+    return np.asarray(scipy.special.expit(x))
+
+
+@_declared(
+    LOG_SIGMOID,
+    "log_sigmoid",
+    formula="scipy.special.log_expit(x)",
+    cites=("maechler-2012",),
+    cure="log_sigmoid/compensated",
+    supports=_NO_FLOAT16,
+)
+def log_sigmoid(x: Array) -> Array:
+    """SciPy's log-sigmoid.
+
+    Why it holds: x - log1p(exp(x)) for negative x, -log1p(exp(-x)) elsewhere.
+
+    Where it breaks: nowhere, at the infinities neither.
+    """
+    return np.asarray(scipy.special.log_expit(x))
+
+
+@_declared(
+    SOFTPLUS,
+    "softplus",
+    formula="scipy.special.softplus(x)",
+    cites=("maechler-2012",),
+    cure="softplus/compensated",
+)
+def softplus(x: Array) -> Array:
+    """SciPy's softplus.
+
+    Why it holds: it is a logaddexp of 0 and x: a maximum plus log1p.
+
+    Where it breaks: nowhere, at the infinities neither.
+    """
+    return np.asarray(scipy.special.softplus(x))
+
+
+@_declared(
+    ENTROPY,
+    "entropy",
+    formula="sum(scipy.special.entr(scipy.special.softmax(x)), axis=-1)",
+    promises={
+        "nearly-certain": Outcome.INACCURATE,
+        "collapse": Outcome.INACCURATE,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+    },
+    cites=("trl-7221",),
+    cure="entropy/compensated",
+    supports=_NO_FLOAT16,
+)
+def entropy(x: Array) -> Array:
+    """SciPy's terms of an entropy, of its softmax.
+
+    Why it holds: the softmax subtracts the maximum, and a term of probability 0 is 0.
+
+    Where it breaks: the term of a nearly certain class, -p log(p), is lost: [0, -40] keeps 40 parts in 41.
+    """
+    return np.asarray(np.sum(scipy.special.entr(scipy.special.softmax(x, axis=-1)), axis=-1))
+
+
+@_declared(
+    KL_DIVERGENCE,
+    "kl_divergence",
+    formula="sum(scipy.special.rel_entr(softmax(x), softmax(y)), axis=-1)",
+    promises={
+        "wide-spread": Outcome.OVERFLOW,
+        "row-all-neg-inf": Outcome.NAN,
+        "positive-infinity": Outcome.NAN,
+        "nearly-equal-rows": Outcome.INACCURATE,
+        "probability-underflows-in-the-second-row": Outcome.OVERFLOW,
+    },
+    cites=("pytorch-80488",),
+    cure="kl_divergence/compensated",
+    supports=_NO_FLOAT16,
+)
+def kl_divergence(x: Array, y: Array) -> Array:
+    """SciPy's terms of a divergence, of two softmaxes.
+
+    Why it holds: a term of probability 0 is 0.
+
+    Where it breaks: a probability of the second row that underflows gives inf; rows that are nearly equal give the
+    rounding errors of their probabilities.
+    """
+    p, q = scipy.special.softmax(x, axis=-1), scipy.special.softmax(y, axis=-1)
+    return np.asarray(np.sum(scipy.special.rel_entr(p, q), axis=-1))
+
+
+TIMING = Timing(lambda array: array, lambda _: ARRAYS.running())

@@ -1,0 +1,148 @@
+"""Sums over rows, exact and rounded once, whatever the order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Array
+
+_SPLIT = 27
+_LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer number of them.
+_PIECE = 1 << 25  # Numbers added at a time: a bin of halves of 27 bits then stays an exact float64.
+
+
+@dataclass(frozen=True)
+class ExactSum:
+    """A sum of float64 numbers without any rounding, which merges with others in any order.
+
+    Each number is an integer significand times a power of two; the significands of one exponent are
+    added as integers. So neither the order of the numbers, nor how they are cut into pieces, nor
+    who adds which piece changes a bit of the result.
+
+    Examples
+    --------
+    >>> parts = [ExactSum.of(np.array([1e308, 1.0])), ExactSum.of(np.array([-1e308, 1e308]))]
+    >>> (parts[0] + parts[1]).rounded() == (parts[1] + parts[0]).rounded() == 1e308
+    True
+    >>> ExactSum.of(np.array([0.1] * 10)).rounded(), sum([0.1] * 10)
+    (1.0, 0.9999999999999999)
+    """
+
+    units: int = 0  #: The sum of the finite numbers, in units of 2**-1074.
+    count: int = 0  #: Of all numbers, those that are not finite included.
+    nans: int = 0
+    infinities: int = 0
+    negative_infinities: int = 0
+
+    @classmethod
+    def of(cls, values: Array) -> ExactSum:
+        """Add the numbers of an array of any shape."""
+        given = np.asarray(values, dtype=np.float64).ravel()
+        finite = np.isfinite(given)
+        if finite.all():
+            return cls(_units(given), given.size)
+        return cls(
+            _units(given[finite]),
+            given.size,
+            int(np.isnan(given).sum()),
+            int(np.isposinf(given).sum()),
+            int(np.isneginf(given).sum()),
+        )
+
+    @classmethod
+    def of_ones(cls, count: int) -> ExactSum:
+        """Add 1 so many times: what a mean without weights divides by.
+
+        Examples
+        --------
+        >>> ExactSum.of_ones(3).rounded()
+        3.0
+        """
+        return cls(count << _LOWEST, count)
+
+    def __add__(self, other: ExactSum) -> ExactSum:
+        """Merge two sums."""
+        return ExactSum(
+            self.units + other.units,
+            self.count + other.count,
+            self.nans + other.nans,
+            self.infinities + other.infinities,
+            self.negative_infinities + other.negative_infinities,
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all its numbers are finite."""
+        return not (self.nans or self.infinities or self.negative_infinities)
+
+    @property
+    def fraction(self) -> Fraction:
+        """The sum of the finite numbers, exactly."""
+        return Fraction(self.units, 1 << _LOWEST)
+
+    def rounded(self) -> float:
+        """Round once to float64; infinities and NaN as IEEE adds them."""
+        if self.is_finite:
+            return rounded(self.fraction)
+        if self.nans or (self.infinities and self.negative_infinities):
+            return math.nan
+        return math.inf if self.infinities else -math.inf
+
+    def mean(self, divisor: ExactSum | None = None) -> float:
+        """Divide by the number of numbers, or by the sum of their weights (pytorch 25571), and round once.
+
+        The mean of no numbers, or of a total weight of 0, is NaN, as in PyTorch.
+        """
+        by = Fraction(self.count) if divisor is None else divisor.fraction
+        if by and not self.is_finite:
+            return self.rounded()
+        return rounded(self.fraction / by) if by else math.nan
+
+
+def _units(values: Array) -> int:
+    """Add finite numbers as integers: of each exponent the upper and the lower half of the significands."""
+    total = 0
+    for start in range(0, values.size, _PIECE):
+        fraction, exponent = np.frexp(values[start : start + _PIECE])
+        significand = np.ldexp(fraction, 53).astype(np.int64)
+        # A subnormal number has trailing zeros here; shifted as far down as the smallest number, it is whole.
+        low = int(exponent.min())
+        place = exponent - low
+        high = np.bincount(place, weights=significand >> _SPLIT)
+        rest = np.bincount(place, weights=significand & ((1 << _SPLIT) - 1))
+        shift = _LOWEST - 53 + low
+        for at in np.flatnonzero((high != 0) | (rest != 0)).tolist():
+            part = (int(high[at]) << _SPLIT) + int(rest[at])
+            total += part << (shift + at) if shift + at >= 0 else part >> -(shift + at)
+    return total
+
+
+def exact_sum(values: Array) -> Fraction:
+    """Sum finite float64 numbers without any rounding, in every order the same.
+
+    Examples
+    --------
+    >>> exact_sum(np.array([1e308, 1.0, -1e308]))
+    Fraction(1, 1)
+    """
+    return ExactSum.of(values).fraction
+
+
+def rounded(value: Fraction) -> float:
+    """Round an exact number to the nearest float64; beyond the largest one it is infinite.
+
+    Examples
+    --------
+    >>> rounded(Fraction(1, 3)), rounded(Fraction(10) ** 400)
+    (0.3333333333333333, inf)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -1,0 +1,51 @@
+"""What a user can cause, as one exception; the command line turns it into exit code 2."""
+
+from __future__ import annotations
+
+VALUE_LIMIT = 80
+"""Longest shown piece of a foreign value, in characters."""
+
+
+class StablemaxError(Exception):
+    """A mistake that a user can make and mend.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong: the file, the row and column, the offending value.
+    hint : str, optional
+        What to do about it, usually something to type.
+
+    Examples
+    --------
+    >>> raise StablemaxError("row 3: label 12 is out of range", "classes are 0 to 9")
+    Traceback (most recent call last):
+    stablemax.text.errors.StablemaxError: row 3: label 12 is out of range
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def shown(value: object, limit: int = VALUE_LIMIT) -> str:
+    r"""Foreign text made fit for a terminal: control characters escaped, length bounded.
+
+    File names and cells come from anybody; an escape sequence in one must not reach the
+    terminal, and a cell of a gigabyte must not reach a log.
+
+    Examples
+    --------
+    >>> shown("red \x1b[31m")
+    'red \\x1b[31m'
+    >>> shown("x" * 100, limit=5)
+    'xxxxx... (100 characters)'
+    """
+    text = str(value)
+    head = (
+        text[:limit].encode("unicode_escape", "backslashreplace").decode("ascii")
+        if not text[:limit].isprintable()
+        else text[:limit]
+    )
+    return head if len(text) <= limit else f"{head}... ({len(text):,} characters)"

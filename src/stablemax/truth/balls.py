@@ -1,0 +1,367 @@
+"""The truth, in balls: midpoint and radius from python-flint, precision raised until it is certain."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flint
+import numpy as np
+
+from stablemax.numerics.picking import first_max, split_at_max, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.numerics.formats import Array, Format
+
+FIRST_PRECISION = 128
+LAST_PRECISION = 1 << 17
+# Sums and differences of two float64 numbers are exact with this many bits.
+_EXACT = 2200
+# A cell closer to a rounding boundary than this part of an ulp is decided in balls, not in float64.
+_MARGIN = 2.0**-40
+
+_maximum = np.frompyfunc(lambda a, b: a.max(b), 2, 1)
+_minimum = np.frompyfunc(lambda a, b: a.min(b), 2, 1)
+
+
+class Balls:
+    """The arithmetic of exact numbers: what a variant gets as `xp` to compute the truth.
+
+    Arrays are NumPy object arrays of ``flint.arb``; every operation encloses the exact result.
+    Infinities are not IEEE here (``arb("inf") + 1`` is a ball of infinite radius, log 0 is NaN), so
+    -inf logits have to leave a row before it comes here.
+
+    Six operations on one input need the same balls of its logits and the same exponentials, which are
+    the dear part. An instance remembers both, by the identity of the array that they were made of.
+
+    Examples
+    --------
+    >>> xp = Balls()
+    >>> p = xp.exp(xp.array([[0.0, -40.0]]))
+    >>> bool(p[0, 1].contains(flint.arb(-40).exp()))
+    True
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int, int], tuple[Array, Array]] = {}
+
+    def _once(self, what: str, source: Array, make: Callable[[Array], Array]) -> Array:
+        # The source is kept beside the result: while it lives, no other array has its id.
+        key = (what, id(source), flint.ctx.prec if what == "exp" else 0)
+        if key not in self._made:
+            self._made[key] = (source, make(source))
+        return self._made[key][1]
+
+    @property
+    def wider(self) -> Balls:
+        """Exact numbers need nothing wider."""
+        return self
+
+    @property
+    def log2e(self) -> Any:
+        """``log2(e)``."""
+        return 1 / flint.arb.const_log2()
+
+    def array(self, values: Any) -> Array:
+        """Turn floats into exact balls, as an object array of the same shape."""
+        values = np.asarray(values)
+        if values.dtype == object:
+            return values
+        return self._once("array", values, _balls_of)
+
+    def number(self, value: float) -> Any:
+        """Return the exact number."""
+        return flint.arb(float(value))
+
+    def exp(self, x: Array) -> Array:
+        """``e**x``."""
+        return np.asarray(np.exp(x))
+
+    def exp2(self, x: Array) -> Array:
+        """``2**x``; object arrays have no loop for it."""
+        return np.asarray(np.exp(x * flint.arb.const_log2()))
+
+    def log(self, x: Array) -> Array:
+        """Natural logarithm."""
+        return np.asarray(np.log(x))
+
+    def log1p(self, x: Array) -> Array:
+        """``log(1 + x)``."""
+        return np.asarray(np.log1p(x))
+
+    def expm1(self, x: Array) -> Array:
+        """``exp(x) - 1``."""
+        return np.asarray(np.expm1(x))
+
+    def exp_remainder(self, x: Array) -> Array:
+        """``exp(x) - 1 - x``: more precision makes up for what cancels."""
+        return np.asarray(np.expm1(x) - x)
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
+        return np.asarray(np.tanh(x))
+
+    def max(self, x: Array) -> Array:
+        """Maximum of each row, of exact values: two overlapping balls have no order."""
+        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
+
+    def sum(self, x: Array, *, axis: int | None = -1) -> Array:
+        """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
+        if axis is None:
+            x = x.reshape(1, -1)
+        return np.asarray(np.add.reduce(x, axis=-1, keepdims=True))
+
+    def compensated_sum(self, x: Array) -> Array:
+        """Sum of each row: exact numbers leave nothing to compensate."""
+        return self.sum(x)
+
+    def odds(self, x: Array) -> Array:
+        """Sum of the other exponentials of each row over the largest."""
+        top, others = self.take_max(self.shifted_exp(x), x)
+        return np.asarray(self.sum(others) / top)
+
+    def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
+        """``x / (sum(e) * divisor)``."""
+        return np.asarray(x / (self.sum(e) * flint.arb(divisor)))
+
+    def mean(self, x: Array) -> Any:
+        """Mean of a vector."""
+        return np.add.reduce(x) / len(x)
+
+    def shifted_exp(self, x: Array) -> Array:
+        """``exp(x - max(x))``."""
+        return self._once("exp", x, lambda x: self.exp(x - self.max(x)))
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """Choose elementwise."""
+        return np.where(condition, x, y)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Larger of two balls, an enclosure where they overlap."""
+        return np.asarray(_maximum(x, y))
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Smaller of two balls, an enclosure where they overlap."""
+        return np.asarray(_minimum(x, y))
+
+    def isfinite(self, x: Array) -> Array:
+        """Everything that comes here is finite."""
+        return np.ones(x.shape, dtype=bool)
+
+    def take(self, values: Array, columns: Array) -> Array:
+        """One value of each row, as a column."""
+        return take(values, columns)
+
+    def first_max(self, x: Array) -> Array:
+        """Mark the first maximum of each row (exact values)."""
+        return first_max(x)
+
+    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
+        """Split `values` at the first maximum of x (exact values)."""
+        return split_at_max(values, x, flint.arb(0))
+
+    def with_room(self, x: Array) -> tuple[Array, Any]:
+        """Return x and 1: exact numbers have no largest."""
+        return x, flint.arb(1)
+
+    def divided(self, x: Array, divisor: float) -> Array:
+        """Divide by a number."""
+        return np.asarray(x / flint.arb(divisor))
+
+    def widen(self, x: Array) -> Array:
+        """Return x: nothing is wider."""
+        return x
+
+    def narrow(self, x: Array) -> Array:
+        """Return x: nothing is rounded."""
+        return x
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Exact results, written down so that an error of a millionth of an ulp can still be told."""
+
+    nearest: Array  #: The exact value rounded to float64; infinite where it lies beyond.
+    residual_ulp: Array  #: Exact value minus `nearest`, in ulps of the format.
+    rounded: Array  #: The exact value rounded once to the format, ties to even: proved, not estimated.
+
+    @functools.cached_property
+    def _exponents(self) -> dict[str, Array]:
+        return {}
+
+    def mapped(self, change: Callable[[Array], Array]) -> Truth:
+        """Return the same of every array."""
+        return Truth(change(self.nearest), change(self.residual_ulp), change(self.rounded))
+
+    def put(self, index: Array, part: Truth) -> None:
+        """Write the truth about some rows."""
+        self.nearest[index], self.residual_ulp[index], self.rounded[index] = (
+            part.nearest,
+            part.residual_ulp,
+            part.rounded,
+        )
+
+    def replaced(self, where: Array, value: Any) -> Truth:
+        """Return it with a number of the format, or another truth of the same shape, in some rows or cells."""
+        where = where if where.ndim == self.nearest.ndim else where[:, None]
+        other = value if isinstance(value, Truth) else Truth(value, np.zeros_like(self.nearest), value)
+        return Truth(
+            np.where(where, other.nearest, self.nearest),
+            np.where(where, other.residual_ulp, self.residual_ulp),
+            np.where(where, other.rounded, self.rounded),
+        )
+
+    def spread(self, columns: Array, shape: tuple[int, ...], limit: float) -> Truth:
+        """Return it with its cells in some columns, and the limit in the others."""
+        spread = Truth(np.full(shape, limit), np.zeros(shape), np.full(shape, limit))
+        spread.nearest[:, columns] = self.nearest
+        spread.residual_ulp[:, columns] = self.residual_ulp
+        spread.rounded[:, columns] = self.rounded
+        return spread
+
+    def ulp_exponent(self, fmt: Format) -> Array:
+        """Exponents of the format's spacing at the exact values; all variants are measured by the same."""
+        if fmt.name not in self._exponents:
+            self._exponents[fmt.name] = fmt.ulp_exponent(self.nearest)
+        return self._exponents[fmt.name]
+
+    def error_ulp(self, output: Array, fmt: Format) -> Array:
+        """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
+        exponent = self.ulp_exponent(fmt)
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = np.ldexp(output - self.nearest, -np.maximum(exponent, -1000))
+            distance = np.ldexp(distance, -np.minimum(exponent + 1000, 0))
+            error = np.abs(distance - self.residual_ulp)
+        both_infinite = np.isinf(self.nearest) & (output == self.nearest)
+        return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
+
+
+def _balls_of(values: Array) -> Array:
+    # arb takes Python floats only; tolist gives them, exactly, from every format.
+    out = np.empty(values.size, dtype=object)
+    out[:] = [flint.arb(v) for v in values.astype(np.float64).ravel().tolist()]
+    return out.reshape(values.shape)
+
+
+def exact_difference(a: Array, b: Array) -> Array:
+    """A - b for arrays of balls that hold float64 numbers, without any rounding."""
+    with flint.ctx.workprec(_EXACT):
+        return np.asarray(a - b)
+
+
+def truth(
+    compute: Callable[[Balls], Array | tuple[Array, Array]],
+    fmt: Format,
+    *,
+    balls: Balls | None = None,
+    first_precision: int = FIRST_PRECISION,
+) -> Truth:
+    """Run a computation in balls, with more and more precision, until each cell's rounding to the format is certain.
+
+    The computation gets a :class:`Balls` and returns an object array, or a pair of them, a sum left open: a
+    head that is a sum or difference of float64 numbers, taken by :func:`exact_difference`, and a tail. A tail
+    of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen. `balls` that have seen the
+    same arrays save their exponentials. A cell that 131,072 bits do not decide is an ArithmeticError.
+
+    Examples
+    --------
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> third = truth(lambda xp: xp.array([1.0]) / xp.array([3.0]), FLOAT32)
+    >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
+    (0.3333333432674408, 0.3333333333333333, 6.21e-10)
+    """
+    arithmetic = balls or Balls()
+    precision = first_precision
+    pending: Array | None = None
+    while precision <= LAST_PRECISION:
+        with flint.ctx.workprec(precision):
+            computed = compute(arithmetic)
+            head, tail = computed if isinstance(computed, tuple) else (computed, None)
+            shape = np.broadcast_shapes(head.shape, () if tail is None else tail.shape)
+            flat = np.broadcast_to(head, shape).ravel()
+            tails = None if tail is None else np.broadcast_to(tail, shape).ravel()
+            if pending is None:
+                nearest = np.empty(flat.size)
+                residual = np.empty(flat.size)
+                rounded = np.empty(flat.size)
+                pending = np.arange(flat.size)
+            tail_cells = None if tails is None else tails[pending]
+            decided = _decide(flat[pending], tail_cells, fmt, nearest, residual, rounded, pending)
+        pending = pending[~decided]
+        if pending.size == 0:
+            return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
+        precision *= 4
+    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
+
+
+def _decide(
+    balls: Array, tails: Array | None, fmt: Format, nearest: Array, residual: Array, rounded: Array, at: Array
+) -> Array:
+    """Fill in the cells `at` whose rounding is certain; return which are."""
+    cells = balls.tolist()
+    whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
+    mid = np.array([float(b.mid()) for b in whole])
+    # A midpoint beyond float64 becomes inf, from which nothing can be subtracted.
+    beyond = np.isinf(mid)
+    base = np.where(beyond, 0.0, mid)
+    exponent = fmt.ulp_exponent(base)
+    # Each ball, minus its nearest float64, in ulps of the format.
+    rest = _scaled_rest(cells, tails, base, exponent)
+    remainder = np.array([float(r.mid()) for r in rest])
+    radius = np.array([float(r.rad()) for r in rest])
+    units = np.ldexp(np.ldexp(base, -np.maximum(exponent, -1000)), -np.minimum(exponent + 1000, 0))
+    below = np.floor(units)
+    fraction = (units - below) + remainder
+    borrow = np.floor(np.where(np.isfinite(fraction), fraction, 0.0))
+    below, fraction = below + borrow, fraction - borrow
+    offset = fraction - 0.5  # positive: the upper neighbour is nearer
+    certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
+    # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
+    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself can tell.)
+    tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
+    certain |= tie
+    for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
+        side = _side_of_tie(
+            cells[i], tails[i] if tails is not None else None, base[i], exponent[i], units[i] - below[i]
+        )
+        if side > 0 or side < 0:
+            offset[i], certain[i] = (1.0 if side > 0 else -1.0), True
+        elif side.is_zero():
+            offset[i], certain[i], tie[i] = 0.0, True, True
+    up = (offset > 0) | (tie & (below % 2 == 1))
+    with np.errstate(over="ignore"):
+        value = fmt.round(np.ldexp(below + up, exponent))
+    # What is too small for the format keeps its sign.
+    value = np.where(value == 0, np.copysign(value, base), value)
+    value = np.where(beyond, fmt.round(mid), value)
+    certain |= beyond & np.array([b.is_finite() for b in whole])
+    done = at[certain]
+    nearest[done] = mid[certain]
+    residual[done] = np.where(beyond, 0.0, remainder)[certain]
+    rounded[done] = value[certain]
+    return certain
+
+
+def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: Array) -> list[Any]:
+    """Each ball minus `base`, in units of ``2**exponent``."""
+    units = [_power(-e) for e in exponent.tolist()]
+    if tails is None:
+        return [(b - m) * unit for b, m, unit in zip(cells, base.tolist(), units, strict=True)]
+    with flint.ctx.workprec(_EXACT):
+        heads = [b - m for b, m in zip(cells, base.tolist(), strict=True)]
+    return [(h + t) * unit for h, t, unit in zip(heads, tails.tolist(), units, strict=True)]
+
+
+def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
+    """Return the ball's distance from the tie it cannot be told from in float64."""
+    with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
+        head = (cell - float(base)) * _power(-int(exponent)) + (float(units) - 0.5)
+    return head if tail is None else head + tail * _power(-int(exponent))
+
+
+@functools.cache
+def _power(exponent: int) -> Any:
+    return flint.arb(2) ** exponent

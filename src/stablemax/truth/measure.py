@@ -1,0 +1,288 @@
+"""Output against truth: an outcome and an error for every cell."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
+from stablemax.operations.variant import evaluate, get
+from stablemax.results import Outcome
+from stablemax.truth.balls import Balls, Truth, exact_difference, truth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stablemax.numerics.formats import Array, Format
+    from stablemax.operations.operation import Operation
+
+_MANY_ROWS = 64
+"""From here on equal rows are looked for: below, finding them costs as much as it saves."""
+
+CODES: tuple[Outcome, ...] = tuple(Outcome)
+"""Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
+
+
+def default_max_ulp(fmt: Format) -> float:
+    """Return the error at which more than half of the format's p bits are lost: ``2**(p/2)`` ulp.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> default_max_ulp(FLOAT32)
+    4096.0
+    """
+    return 2.0 ** (fmt.precision / 2)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every cell of an output, judged: arrays (N, C), where C is 1 for an operation with one number per row."""
+
+    codes: Array  #: positions in `CODES`
+    error_ulp: Array  #: distance from the exact value in ulps of the format; NaN where there is none to compare
+    error_u: Array  #: relative to the exact value, in units of u; NaN below the smallest normal number
+
+
+@dataclass(frozen=True)
+class ExactResult:
+    """The truth about one operation on one input in one format."""
+
+    truth: Truth  #: arrays (N, C)
+    undefined: Array  #: where there is no value: rows (N,), or cells (N, C) of a cell-wise operation
+
+    @property
+    def undefined_cells(self) -> Array:
+        """Cells without a value, (N, C)."""
+        cells = self.undefined if self.undefined.ndim == 2 else self.undefined[:, None]
+        return np.broadcast_to(cells, self.truth.nearest.shape)
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Proves what the records of operations have computed in balls."""
+
+    format: Format
+    balls: Balls
+
+    def prove(self, compute: Callable[[Balls], Array | tuple[Array, Array]]) -> Truth:
+        """Prove a computation; one number a row becomes a column."""
+        proved = truth(compute, self.format, balls=self.balls)
+        return proved if proved.nearest.ndim == 2 else proved.mapped(lambda part: part[:, None])
+
+    def of(self, operation: Operation, x: Array, second: Any) -> Truth:
+        """Prove an operation on finite logits."""
+        given, best = in_arithmetic(second, self.balls), get(operation.best_id)
+
+        def compute(xp: Balls) -> Array | tuple[Array, Array]:
+            opened = None if operation.open_sum is None else operation.open_sum(xp.array(x), given, xp)
+            if opened is None:
+                return evaluate(best, xp.array(x), xp, given)
+            a, b, tail = opened
+            return exact_difference(a, b), tail
+
+        return self.prove(compute)
+
+
+def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls: Balls | None = None) -> ExactResult:
+    """Compute an operation in balls, correctly rounded to the format, on numbers of the format.
+
+    Balls that have seen this very array, in float64, save its exponentials.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    alike = _alike(x, second)
+    if alike is not None:
+        first, which = alike
+        few = exact_result(operation, x[first], rows_of(second, first), fmt)
+        return ExactResult(few.truth.mapped(lambda part: part[which]), few.undefined[which])
+    undefined = operation.undefined(x, second)
+    prove = _by_cell if operation.cellwise else _by_row
+    return ExactResult(prove(operation, x, second, undefined, Prover(fmt, balls or Balls())), undefined)
+
+
+def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
+    """Prove each cell by itself: where the logit is finite, and the operation's limit where it is infinite."""
+    finite = np.isfinite(x)
+    if finite.all() and not undefined.any():
+        return prover.of(operation, x, second)
+    second = finite_of(second)
+    nothing = np.full(x.shape, np.nan)
+    proved = Truth(nothing, nothing.copy(), nothing.copy())
+    # Of 100,000 classes, 99,999 may be at -inf.
+    columns = np.flatnonzero(finite.any(axis=0))
+    if columns.size:
+        some = np.where(finite, x, 0.0)[:, columns]
+        proved = prover.of(operation, some, columns_of(second, columns)).spread(columns, x.shape, np.nan)
+    for infinity, limit in operation.limit.items():
+        where = x == infinity
+        if not where.any():
+            continue
+        value: Any = limit(second, prover.balls) if callable(limit) else limit
+        if callable(limit) and value.dtype == object:
+            value = prover.prove(functools.partial(_limit_in_balls, limit, second))
+        proved = proved.replaced(where, value)
+    return proved.replaced(undefined, np.nan)
+
+
+def _limit_in_balls(limit: Callable[[Any, Any], Array], second: Any, xp: Balls) -> Array:
+    return limit(in_arithmetic(second, xp), xp)
+
+
+def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
+    """Prove the rows that share a mask together: the classes at -inf leave them, and get the operation's limit."""
+    rows, classes = x.shape
+    nothing = np.full((rows, 1 if operation.per_row else classes), np.nan)
+    parts = Truth(nothing, nothing.copy(), nothing.copy())
+    masked = np.isneginf(x)
+    if operation.second is Second.LOGITS:
+        masked = np.hstack([masked, np.isneginf(second)])
+    for index, hidden in _by_mask(masked, undefined):
+        given = second if len(index) == rows else rows_of(second, index)
+        some = x if len(index) == rows else x[index]
+        kept = np.flatnonzero(~hidden[:classes])
+        if not hidden.any():
+            proved = prover.of(operation, some, given)
+        elif operation.masked is not None:
+            proved = operation.masked(prover, some, kept, given)
+        else:
+            proved = prover.of(operation, some[:, kept], None if given is None else given[:, kept])
+            if not operation.per_row:
+                limit = operation.limit[-math.inf]
+                assert not callable(limit), "a class at -inf has one limit, whatever the second argument"
+                proved = proved.spread(kept, some.shape, limit)
+        parts.put(index, proved)
+    return parts
+
+
+def _alike(x: Array, second: Any) -> tuple[Array, Array] | None:
+    """Find the rows that are equal bit by bit: the first of each kind, and of which kind every row is.
+
+    None where there are too few to gain by it: 20,500 equal rows are one row in balls.
+    """
+    if len(x) < _MANY_ROWS:
+        return None
+    parts = [x, *arrays_of(second, len(x))]
+    first, which = _kinds(np.hstack([np.ascontiguousarray(p).reshape(len(x), -1).view(np.uint8) for p in parts]))
+    return (first, which) if 2 * len(first) <= len(x) else None
+
+
+def _kinds(rows: Array) -> tuple[Array, Array]:
+    """Find the first of each kind of row, bit by bit, and of which kind every row is."""
+    # np.unique(axis=0) makes a field of each column: 0.5 s for 100,000 of them.
+    rows = np.ascontiguousarray(rows)
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return first, which
+
+
+def _by_mask(masked: Array, undefined: Array) -> Iterator[tuple[Array, Array]]:
+    """Group the defined rows by their mask; the rows without one come first."""
+    whole = ~undefined & ~masked.any(axis=-1)
+    if whole.any():
+        yield np.flatnonzero(whole), np.zeros(masked.shape[-1], dtype=bool)
+    partly = np.flatnonzero(~undefined & ~whole)
+    if partly.size:
+        first, which = _kinds(masked[partly])
+        for i, row in enumerate(partly[first]):
+            yield partly[which == i], masked[row]
+
+
+def judge(
+    output: Array,
+    exact: ExactResult,
+    fmt: Format,
+    *,
+    max_ulp: float | None = None,
+    input_overflow: Array | None = None,
+    may_flush: bool = False,
+) -> Judgement:
+    """Judge an output cell by cell, (N,) or (N, K): in the format's dtype, or float64 holding numbers of it.
+
+    Errors above `max_ulp` are inaccurate: half of the format's bits when not given. `input_overflow` marks
+    rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
+    normal number may be flushed to 0, or to anything that small, as processors and compilers do.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
+    >>> x = np.float32([[0.0, 1.0, -np.inf]])
+    >>> exact = exact_result(get_operation("softmax"), x, None, FLOAT32)
+    >>> judged = judge(np.float32([[0.26894143, np.nan, 0.0]]), exact, FLOAT32)
+    >>> [CODES[c].value for c in judged.codes[0]]
+    ['ok', 'nan', 'ok']
+    """
+    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
+    right = exact.truth.rounded
+    out = output.astype(np.float64).reshape(right.shape)
+    error = exact.truth.error_ulp(out, fmt)
+    as_rounded = (out == right) | (np.isnan(out) & np.isnan(right))
+    codes = np.zeros(out.shape, dtype=np.int8)
+
+    def mark(where: Array, outcome: Outcome) -> None:
+        codes[where] = CODES.index(outcome)
+
+    mark(error > limit, Outcome.INACCURATE)
+    mark((out == 0) & (right != 0), Outcome.LOST)
+    mark(np.isinf(out) & np.isfinite(right), Outcome.OVERFLOW)
+    # In a format without infinities overflow shows as NaN, also that of a right result.
+    mark(np.isnan(out), Outcome.NAN)
+    if may_flush:
+        with np.errstate(invalid="ignore"):
+            tiny = (np.abs(exact.truth.nearest) < fmt.smallest_normal) & (np.abs(out) <= fmt.smallest_normal)
+        # A formula is not to blame for the error of a value that the processor flushed.
+        error = np.where(tiny & (codes != 0), np.nan, error)
+        mark(tiny, Outcome.OK)
+    mark(as_rounded, Outcome.OK)
+    mark(exact.undefined_cells, Outcome.UNDEFINED)
+    compared = ~exact.undefined_cells
+    if input_overflow is not None:
+        beyond = input_overflow if input_overflow.ndim == 2 else input_overflow[:, None]
+        mark(np.broadcast_to(beyond, out.shape), Outcome.INPUT_OVERFLOW)
+        compared = compared & ~beyond
+    finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared
+    if fmt.saturates:
+        # What saturates has no error, as what overflows to inf has none.
+        finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
+    error = np.where(finite, error, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        spacing_u = np.ldexp(1.0, exact.truth.ulp_exponent(fmt)) / np.abs(exact.truth.nearest) / fmt.u
+        # Below the smallest normal number digits go missing one by one, and no relative error is bounded.
+        normal = np.abs(exact.truth.nearest) >= fmt.smallest_normal
+        error_u = np.where(normal, error * spacing_u, np.nan)
+    return Judgement(codes, error, error_u)
+
+
+def largest(values: Array) -> float | None:
+    """Return the largest number that is not NaN, or None."""
+    values = values[~np.isnan(values)]
+    return float(values.max()) if values.size else None
+
+
+def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:
+    """Error of each row in the maximum norm, relative to it, in units of u: what the bounds speak of.
+
+    Rows without a finite truth or with an output that is not finite give NaN.
+    """
+    out = output.astype(np.float64).reshape(exact.truth.nearest.shape)
+    right = exact.truth.nearest
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        size = np.abs(right).max(axis=-1)
+        absolute = exact.truth.error_ulp(out, fmt) * np.ldexp(1.0, exact.truth.ulp_exponent(fmt))
+        error = absolute.max(axis=-1) / size / fmt.u
+    return np.where(np.isfinite(out).all(axis=-1) & np.isfinite(right).all(axis=-1), error, np.nan)
+
+
+def largest_sum_error(p: Array) -> float | None:
+    """Largest |sum p - 1| over the rows of finite probabilities, the sum taken exactly."""
+    rows = p.astype(np.float64)
+    errors = [_sum_error(row) for row in rows[np.isfinite(rows).all(axis=-1)].tolist()]
+    return max(errors, default=None)
+
+
+def _sum_error(row: list[float]) -> float:
+    try:
+        return abs(math.fsum([*row, -1.0]))
+    except OverflowError:  # an output that is no probabilities may sum to anything
+        return math.inf

@@ -1,0 +1,60 @@
+"""Which rows to judge where judging all would take too long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Array
+
+MAX_JUDGED_CELLS = 1 << 18
+"""Above this many cells, rows are sampled."""
+
+_CELLS_PER_READ = 1 << 20
+
+
+def judged_rows(logits: Array, limit: int | None) -> Array:
+    """Choose rows evenly, with the first, the last and the extreme ones always in.
+
+    >>> judged_rows(np.arange(20.0).reshape(10, 2), 4).tolist()
+    [0, 3, 6, 9]
+    """
+    rows, classes = logits.shape
+    count = max(1, MAX_JUDGED_CELLS // classes) if limit is None else limit
+    if rows <= count:
+        return np.arange(rows)
+    extreme = _extreme_rows(logits)
+    even = np.linspace(0, rows - 1, max(2, count - len(extreme - {0, rows - 1}))).round().astype(np.int64)
+    chosen = np.union1d(even, np.fromiter(extreme, dtype=np.int64))
+    return np.asarray(chosen)
+
+
+def _extreme_rows(logits: Array) -> set[int]:
+    """First rows with the largest and smallest logit, the widest spread, a NaN, a +inf and a -inf."""
+    rows, classes = logits.shape
+    best: dict[str, tuple[float, int]] = {}
+    step = max(1, _CELLS_PER_READ // classes)
+    for start in range(0, rows, step):
+        block = np.asarray(logits[start : start + step], dtype=np.float64)
+        finite = np.isfinite(block)
+        top = np.max(block, axis=-1, where=finite, initial=-np.inf)
+        low = np.min(block, axis=-1, where=finite, initial=np.inf)
+        with np.errstate(invalid="ignore", over="ignore"):
+            spread = np.where(finite.any(axis=-1), top - low, -np.inf)
+        scores = {
+            "largest": top,
+            "smallest": -low,
+            "spread": spread,
+            "nan": np.isnan(block).any(axis=-1).astype(float),
+            "+inf": np.isposinf(block).any(axis=-1).astype(float),
+            "-inf": np.isneginf(block).any(axis=-1).astype(float),
+        }
+        for name, score in scores.items():
+            at = int(np.argmax(score))
+            value = float(score[at])
+            floor = 0.0 if name in ("nan", "+inf", "-inf") else -np.inf
+            if value > best.get(name, (floor, -1))[0]:
+                best[name] = (value, start + at)
+    return {row for _, row in best.values()} | {0, rows - 1}

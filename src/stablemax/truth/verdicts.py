@@ -1,0 +1,252 @@
+"""An output judged: one operation on one input in one format, whoever computed it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.inputs.labels import IGNORED
+from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.variant import evaluate
+from stablemax.results import Outcome, Place, ShownRow, Verdict
+from stablemax.truth.case import spread
+from stablemax.truth.causes import BadCell, Event, Witness, describe
+from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stablemax.libraries.array_api import Backend
+    from stablemax.numerics.arithmetic import Arithmetic
+    from stablemax.numerics.formats import Array, Format
+    from stablemax.operations.bounds import Bound
+    from stablemax.operations.variant import Variant
+    from stablemax.truth.case import Case, Setting
+
+LIBRARY_SUMS = "library"
+"""Stands for the accumulation where a library adds as it likes."""
+
+
+def variant_verdict(
+    variant: Variant,
+    setting: Setting,
+    *,
+    max_ulp: float | None = None,
+    show_values: int = 0,
+    backend: Backend | None = None,
+    needs: tuple[str, ...] = (),
+    may_flush: bool = False,
+) -> Verdict:
+    """Run a variant in a setting and judge what comes out."""
+    fmt = setting.xp.format
+    sums = sums_of(variant, setting.xp, backend)
+    why = variant.refusal(fmt.name, setting.case.logits.shape[-1], needs)
+    if backend is not None and not variant.library:
+        why = why or backend.refusal(fmt)
+    if why:
+        return not_run(variant.id, fmt, sums, why)
+    output, mean = computed(variant, setting, backend)
+    return verdict_of(
+        np.asarray(mean) if setting.case.reduced else output,
+        setting,
+        name=variant.id,
+        max_ulp=max_ulp,
+        show_values=show_values,
+        bound=variant.bound,
+        why=None if variant.library else functools.partial(_witnessed_cause, variant),
+        mean=mean,
+        accumulation=sums,
+        may_flush=may_flush,
+    )
+
+
+def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
+    """Name how a variant's sums are added: by a policy, or as a library likes."""
+    own = variant.library or (backend is not None and xp.accumulation is None)
+    return LIBRARY_SUMS if own else xp.policy.value
+
+
+def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
+    """Run a variant, or a built-in, on a setting's input; return its output, 0 on ignored rows, and its own mean."""
+    case, xp = setting.case, setting.xp
+    of_losses = case.operation.reduces
+    if variant.library:
+        output = evaluate(variant, setting.x, xp, setting.second)
+        mean = float(variant.mean(setting.x, setting.second, xp)) if of_losses and variant.mean else None
+        return output, mean
+    x, second = setting.x, setting.second
+    if case.kept is not None:
+        assert isinstance(second, (LabelTargets, SoftTargets))
+        x, second = x[case.kept], second.rows(case.kept)
+    if backend is not None and len(x):
+        output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
+    else:
+        output = evaluate(variant, x, xp, second)
+        with np.errstate(all="ignore"):
+            mean = float(xp.mean(output.reshape(-1))) if of_losses else None
+    if mean is not None and case.is_weighted:
+        # A weighted mean is the plain one times N over the sum of the weights.
+        with np.errstate(all="ignore"):
+            mean = float(xp.array(np.float64(mean) * len(x) / np.float64(case.mean_divisor)))
+    return (output if case.kept is None else spread(output, case.kept, 0.0)), mean
+
+
+def not_run(name: str, fmt: Format, accumulation: str, why: str) -> Verdict:
+    """Return the verdict on something that was not run."""
+    return Verdict(name, fmt.name, accumulation, worst=None, shares={}, skipped=why)
+
+
+def verdict_of(
+    output: Array,
+    setting: Setting,
+    *,
+    name: str,
+    max_ulp: float | None = None,
+    show_values: int = 0,
+    bound: Bound | None = None,
+    why: Callable[[Setting, Outcome, int, int], tuple[str, int]] | None = None,
+    mean: float | None = None,
+    accumulation: str = "",
+    may_flush: bool = False,
+) -> Verdict:
+    """Judge an output that anybody computed.
+
+    `why` gets the setting, the worst outcome and its first row and cell, and returns the cause in words and the
+    class at which it happened; without it the verdict tells what came out and what is right. `mean` is the mean
+    of the losses as whoever computed them takes it; the arithmetic's when not given.
+    """
+    fmt, case = setting.xp.format, setting.case
+    judged = judge(
+        output, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow, may_flush=may_flush
+    )
+    counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
+    worst = CODES[int(np.flatnonzero(counts)[-1])]
+    mean, mean_error = _mean(output, setting, mean)
+    place, cause = _first_bad(why or _outside_cause, setting, judged, output)
+    return Verdict(
+        name,
+        fmt.name,
+        accumulation or setting.xp.policy.value,
+        worst=worst,
+        shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
+        error_ulp=largest(judged.error_ulp),
+        error_u=largest(judged.error_u),
+        error_over_bound=_over_bound(bound, setting, judged, output),
+        sum_error=largest_sum_error(output) if "rows-sum-to-1" in case.operation.laws else None,
+        mean=mean,
+        mean_error_ulp=mean_error,
+        first_bad=place,
+        cause=cause,
+        values=_shown(output, judged, case, show_values),
+    )
+
+
+def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output: Array) -> float | None:
+    """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
+    if bound is None:
+        return None
+    x = setting.x.astype(np.float64)
+    finite = (Outcome.OK, Outcome.INACCURATE)
+    usable = np.isin(judged.codes, [CODES.index(o) for o in finite]).all(axis=-1)
+    if not usable.any():
+        return None
+    error = row_error_u(output, setting.exact, setting.xp.format)[usable]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return largest(error / bound.in_u(x[usable], setting.lse[usable]))
+
+
+def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
+    """Mean of the losses as it was taken, and its distance from the exact one."""
+    if not setting.case.operation.reduces or setting.case.reduced:
+        return None, None
+    if mean is None:
+        with np.errstate(all="ignore"):
+            mean = float(setting.xp.mean(output.reshape(-1)))
+    if setting.mean is None:
+        return mean, None
+    return mean, setting.mean.error_ulp(np.asarray(mean), setting.xp.format).item()
+
+
+def _first_bad(
+    why: Callable[[Setting, Outcome, int, int], tuple[str, int]], setting: Setting, judged: Judgement, output: Array
+) -> tuple[Place | None, str]:
+    """Find the first cell of the worst outcome, and why it came out so."""
+    worst = int(judged.codes.max())
+    if worst == 0:
+        return None, ""
+    case = setting.case
+    row, cell = (int(i) for i in np.argwhere(judged.codes == worst)[0])
+    value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
+    right = float(setting.exact.truth.rounded[row, cell])
+    if case.reduced and not CODES[worst].is_failure:
+        return None, "the losses of this input have no mean"
+    apart = " where ".join(distinguishing_digits(value, right))
+    if case.reduced:
+        return None, f"the mean of {len(case.rows):,} losses gives {apart} is right"
+    words, at = why(setting, CODES[worst], row, cell)
+    if why is _outside_cause and CODES[worst].is_failure:
+        words = f"gives {apart} is right"
+    logit = float(case.logits[row, at])
+    place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
+    return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+
+
+def distinguishing_digits(a: float, b: float) -> tuple[str, str]:
+    """Write two numbers with as many digits as it takes to see that they are not the same.
+
+    >>> distinguishing_digits(0.5, 0.25), distinguishing_digits(1.0, 1.00000001)
+    (('0.5', '0.25'), ('1', '1.00000001'))
+    """
+    pairs = ((f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in (6, 9, 12, 17))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(a), repr(b)))
+
+
+def _witnessed_cause(variant: Variant, setting: Setting, worst: Outcome, row: int, cell: int) -> tuple[str, int]:
+    """Run the variant once more, watched, and put into words what made the cell bad."""
+    events = _witnessed(variant, setting, row) if worst.is_failure else ()
+    return describe(_bad_cell(setting, worst, row, cell, events, variant.weakness))
+
+
+def _outside_cause(setting: Setting, worst: Outcome, row: int, cell: int) -> tuple[str, int]:
+    """Name the class of a cell that nobody could watch; only the input's own troubles have a cause."""
+    bad = _bad_cell(setting, worst, row, cell, (), "")
+    return ("", bad.columns[0]) if worst.is_failure and bad.columns else describe(bad)
+
+
+def _bad_cell(
+    setting: Setting, worst: Outcome, row: int, cell: int, events: tuple[Event, ...], weakness: str
+) -> BadCell:
+    case, fmt = setting.case, setting.xp.format
+    label = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
+    label = None if label == IGNORED else label
+    columns = (label,) if case.operation.per_row else (cell, label)
+    return BadCell(
+        outcome=worst,
+        events=events,
+        format=fmt,
+        columns=tuple(c for c in columns if c is not None),
+        logits=case.logits[row].astype(np.float64),
+        weakness=weakness,
+        tiny=abs(float(setting.exact.truth.nearest[row, cell])) < fmt.smallest_normal,
+    )
+
+
+def _witnessed(variant: Variant, setting: Setting, row: int) -> tuple[Event, ...]:
+    """Run the variant once more on one row, watched; on all rows if it mixes them."""
+    witness = Witness(setting.xp.format, setting.xp.accumulation)
+    where = slice(row, row + 1) if variant.rowwise else slice(None)
+    second = setting.second
+    if second is not None:
+        second = second[where] if isinstance(second, np.ndarray) else second.rows(where)
+    evaluate(variant, setting.x[where], witness, second)
+    return tuple(witness.events)
+
+
+def _shown(output: Array, judged: Judgement, case: Case, count: int) -> tuple[ShownRow, ...]:
+    values = output.reshape(judged.codes.shape).astype(np.float64)
+    return tuple(
+        ShownRow(int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist()))
+        for i in range(min(count, len(values)))
+    )

@@ -1,0 +1,259 @@
+"""`judge_output`: an output that any program computed, held against the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import stablemax
+from stablemax.check.judge_output import JudgeOptions, judge_output
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.operations import all_operations
+from stablemax.operations.operation import Second
+from stablemax.operations.targets import TargetOptions, in_arithmetic
+from stablemax.operations.variant import evaluate, variants
+from stablemax.results import JudgeReport, Outcome
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import Reduction
+
+from ..exactly import second_for
+from ..records import (
+    CROSS_ENTROPY,
+    CROSS_ENTROPY_GRAD,
+    ENTROPY,
+    KL_DIVERGENCE,
+    LOG_SIGMOID,
+    LOG_SOFTMAX,
+    LOGSUMEXP,
+    SIGMOID,
+    SOFTMAX,
+    SOFTMAX_VJP,
+    SOFTPLUS,
+)
+
+if TYPE_CHECKING:
+    from stablemax.operations.operation import Operation
+
+DRAW = np.random.default_rng(0)
+X = (DRAW.normal(size=(6, 4)) * 30).astype(np.float32)
+LABELS = np.array([1, 3, 0, 2, 2, 1])
+UPSTREAM = DRAW.normal(size=(6, 4)).astype(np.float32)
+SOFT = np.full((6, 4), 0.25, dtype=np.float32)
+
+
+def judged(output: Any, operation: Operation = SOFTMAX, **chosen: Any) -> JudgeReport:
+    x = chosen.pop("logits", X)
+    labels, upstream = chosen.pop("labels", None), chosen.pop("upstream", None)
+    options = JudgeOptions(operation, **{"fmt": FLOAT32, **chosen})
+    return judge_output(np.asarray(output), x, labels, upstream, options)
+
+
+def arguments(operation: Operation) -> dict[str, Any]:
+    seconds: dict[Second, dict[str, Any]] = {
+        Second.NONE: {},
+        Second.LABELS: {"labels": LABELS},
+        Second.CELL_TARGETS: {"labels": LABELS},
+        Second.UPSTREAM: {"upstream": UPSTREAM},
+        Second.LOGITS: {"upstream": X[:, ::-1]},
+    }
+    return seconds[operation.second]
+
+
+# Without softmax_vjp: compare draws an upstream gradient of its own.
+@pytest.mark.parametrize(
+    "variant", [v for o in all_operations() if not o.needs_upstream for v in variants(o)], ids=lambda v: v.id
+)
+def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) -> None:
+    operation = variant.operation
+    compared = stablemax.compare(
+        X, LABELS, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
+    )
+    (expected,) = [v for v in compared.verdicts if v.variant == variant.id]
+    xp, second = Arithmetic(FLOAT32), second_for(operation, X, LABELS)
+    if operation.of_losses:
+        second = replace(second, divisor=float(operation.loss_count(*X.shape)))
+    output = evaluate(variant, X, xp, in_arithmetic(second, xp))
+    report = judged(output, operation, **arguments(operation))
+    found = report.verdict
+    assert (found.worst, found.error_ulp, dict(found.shares)) == (
+        expected.worst,
+        expected.error_ulp,
+        dict(expected.shares),
+    )
+    assert report.passed is not (expected.worst is not None and expected.worst.is_failure)
+
+
+@pytest.mark.parametrize(
+    ("operation", "compute", "ulp"),
+    [
+        (SOFTMAX, lambda: stablemax.softmax(X), 1.0),
+        (LOG_SOFTMAX, lambda: stablemax.log_softmax(X), 1.0),
+        (LOGSUMEXP, lambda: stablemax.logsumexp(X), 1.0),
+        (CROSS_ENTROPY, lambda: np.float32(stablemax.cross_entropy(X, LABELS)), 0.501),
+        (
+            CROSS_ENTROPY,
+            lambda: stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32),
+            0.501,
+        ),
+        (CROSS_ENTROPY_GRAD, lambda: stablemax.cross_entropy_grad(X, LABELS), 1.0),
+        (SOFTMAX_VJP, lambda: stablemax.softmax_vjp(X, UPSTREAM), 1.0),
+        (SIGMOID, lambda: stablemax.sigmoid(X), 1.0),
+        (LOG_SIGMOID, lambda: stablemax.log_sigmoid(X), 1.0),
+        (SOFTPLUS, lambda: stablemax.softplus(X), 1.0),
+        (ENTROPY, lambda: stablemax.entropy(X), 1.0),
+        (KL_DIVERGENCE, lambda: stablemax.kl_divergence(X, X[:, ::-1]), 1.0),
+    ],
+)
+def test_our_own_functions_are_right_and_any_changed_cell_is_found(
+    operation: Operation, compute: Any, ulp: float
+) -> None:
+    output = np.asarray(compute())
+    report = judged(output, operation, max_ulp=ulp, **arguments(operation))
+    assert report.passed, report.finding
+    changed = output.copy()
+    at = np.unravel_index(int(np.argmax(np.abs(changed))), changed.shape) if changed.ndim else ()
+    changed[at] *= np.float32(1 + 2.0**-20)
+    report = judged(changed, operation, max_ulp=ulp, **arguments(operation))
+    assert not report.passed
+    assert report.verdict.worst is Outcome.INACCURATE
+    if changed.ndim:
+        assert report.verdict.first_bad is not None
+        assert report.verdict.first_bad.row == at[0]
+
+
+def test_shapes_of_one_number_a_row_are_all_taken() -> None:
+    losses = stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32)
+    for output in (losses, losses[:, np.newaxis]):
+        assert judged(output, CROSS_ENTROPY, labels=LABELS).passed
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [(Reduction.MEAN, 1.0), (Reduction.SUM, 6.0), (Reduction.NONE, 6.0)])
+def test_a_gradient_is_judged_as_that_of_the_mean_the_sum_or_each_row(reduction: Reduction, factor: float) -> None:
+    gradient = stablemax.cross_entropy_grad(X, LABELS, reduction="sum").astype(np.float64) / 6 * factor
+    good = judged(gradient, CROSS_ENTROPY_GRAD, labels=LABELS, reduction=reduction)
+    assert good.passed, good.finding
+    other = Reduction.SUM if reduction is Reduction.MEAN else Reduction.MEAN
+    assert not judged(gradient, CROSS_ENTROPY_GRAD, labels=LABELS, reduction=other).passed
+
+
+def test_ignored_rows_are_not_looked_at() -> None:
+    labels = LABELS.copy()
+    labels[1] = -1
+    losses = stablemax.cross_entropy(X, LABELS, reduction="none").astype(np.float32)
+    losses[1] = np.nan
+    report = judged(losses, CROSS_ENTROPY, labels=labels, ignore_index=-1)
+    assert report.passed
+    assert report.input.judged_rows == 5
+    mean = np.float32(np.delete(losses, 1).astype(np.float64).mean())
+    assert judged(mean, CROSS_ENTROPY, labels=labels, ignore_index=-1, max_ulp=2.0).passed
+    with pytest.raises(StablemaxError, match="every row is ignored"):
+        judged(losses, CROSS_ENTROPY, labels=np.full(6, -1), ignore_index=-1)
+
+
+def test_soft_targets_weights_and_smoothing_are_part_of_what_is_right() -> None:
+    cases: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (SOFT, {}),
+        (LABELS, {"weight": np.array([1.0, 2.0, 0.5, 3.0])}),
+        (LABELS, {"label_smoothing": 0.25}),
+    )
+    for labels, chosen in cases:
+        mean = np.float32(stablemax.cross_entropy(X, labels, **chosen))
+        targets = TargetOptions(chosen.get("weight"), chosen.get("label_smoothing", 0.0))
+        report = judged(mean, CROSS_ENTROPY, labels=labels, targets=targets, max_ulp=1.0)
+        assert report.passed, report.finding
+        if chosen:
+            assert not judged(mean, CROSS_ENTROPY, labels=labels, max_ulp=1.0).passed
+
+
+def test_each_outcome_is_named_and_can_be_allowed() -> None:
+    p = stablemax.softmax(np.zeros((1, 4), dtype=np.float32))
+    for value, outcome in (
+        (np.nan, Outcome.NAN),
+        (np.inf, Outcome.OVERFLOW),
+        (0.0, Outcome.LOST),
+        (0.5, Outcome.INACCURATE),
+    ):
+        output = p.copy()
+        output[0, 2] = value
+        report = judged(output, logits=np.zeros((1, 4), dtype=np.float32))
+        assert (report.verdict.worst, dict(report.verdict.shares)) == (outcome, {Outcome.OK: 0.75, outcome: 0.25})
+        assert not report.passed
+        assert report.finding.startswith("the output is not right: 25% of the cells are ")
+        assert "first at row 0, class 2, logit 0" in report.finding
+        allowing = judged(output, logits=np.zeros((1, 4), dtype=np.float32), allow=(outcome.value,))
+        assert allowing.passed
+        assert allowing.finding == f"the output keeps its contract: 25% of the cells are {outcome}, which is allowed."
+
+
+def test_the_two_numbers_of_a_finding_are_never_written_alike() -> None:
+    report = judged(np.array([[0.5 + 1e-9, 0.5]], np.float64), logits=np.zeros((1, 2)), fmt=FLOAT64, max_ulp=2.0)
+    assert "gives 0.500000001 where 0.5 is right" in report.finding
+
+
+def test_an_input_without_a_value_asks_for_nothing() -> None:
+    x = np.array([[np.inf, 0.0], [0.0, 0.0]], np.float32)
+    report = judged(np.array([[7.0, 7.0], [0.5, 0.5]], np.float32), logits=x)
+    assert report.passed
+    assert report.verdict.worst is Outcome.UNDEFINED
+
+
+def test_the_format_of_the_logits_is_told_apart_from_that_of_the_output() -> None:
+    x = X.astype(np.float64) / 30
+    p = stablemax.softmax(x).astype(np.float16)
+    report = judged(p, logits=x, fmt=FLOAT16)
+    assert report.passed
+    assert any("add --round-logits float16" in note for note in report.notes)
+    rounded = stablemax.softmax(x.astype(np.float16)).astype(np.float16)
+    assert judged(rounded, logits=x, fmt=FLOAT16, round_logits=FLOAT16, max_ulp=0.501).passed
+    assert not judged(rounded, logits=x, fmt=FLOAT16, max_ulp=0.501).passed
+
+
+def test_bfloat16_stored_as_float32_is_judged_in_its_own_ulps() -> None:
+    p = BFLOAT16.round(stablemax.softmax(X)).astype(np.float32)
+    assert not judged(p, max_ulp=2.0).passed
+    assert judged(p, fmt=BFLOAT16, max_ulp=0.502).passed
+
+
+def test_many_rows_are_sampled_and_said_to_be() -> None:
+    x = DRAW.normal(size=(5000, 4)).astype(np.float32)
+    report = judged(stablemax.softmax(x), logits=x, judge=100)
+    assert report.passed
+    assert 100 <= report.input.judged_rows < 200
+    assert any(note.startswith("errors judged on ") for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("output", "operation", "given", "message"),
+    [
+        (np.zeros((4, 6)), SOFTMAX, {}, r"has shape \(4, 6\), and softmax of these logits has \(6, 4\)"),
+        (np.zeros((6, 4)), LOGSUMEXP, {}, r"has shape \(6, 4\), and logsumexp of these logits has \(6,\)"),
+        (np.float32(1.0), LOGSUMEXP, {}, "has shape"),
+        (np.zeros(5), CROSS_ENTROPY, {"labels": LABELS}, "has shape"),
+        (np.zeros(6), CROSS_ENTROPY, {}, "cross_entropy needs labels"),
+        (np.zeros((6, 4)), SOFTMAX_VJP, {}, "softmax_vjp needs its upstream gradient"),
+        (np.zeros((6, 4)), SOFTMAX_VJP, {"upstream": np.zeros((6, 1))}, "the upstream gradient: has shape"),
+        (
+            np.zeros(6),
+            CROSS_ENTROPY,
+            {"labels": LABELS, "targets": TargetOptions(np.ones(3))},
+            r"shape \(3,\) does not fit 4 classes",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_a_mistake(output: Any, operation: Operation, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(StablemaxError, match=message):
+        judged(output, operation, **given)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"max_ulp": -1.0}, {"max_ulp": float("nan")}, {"judge": 0}, {"allow": ("ok",)}, {"allow": ("laws",)}],
+    ids=str,
+)
+def test_options_out_of_range_are_a_mistake(chosen: dict[str, Any]) -> None:
+    with pytest.raises(StablemaxError):
+        JudgeOptions(SOFTMAX, FLOAT32, **chosen)

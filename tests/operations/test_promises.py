@@ -1,0 +1,70 @@
+"""What the variants promise under each condition: held for equality, so that a better result fails too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stablemax.compare.explanation import example, explanation_of
+from stablemax.hazards.catalogue import promised_for
+from stablemax.operations.variant import variants
+from stablemax.results import Outcome
+
+if TYPE_CHECKING:
+    from stablemax.hazards.catalogue import Hazard
+    from stablemax.operations.variant import Variant
+
+VARIANTS = pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
+WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
+
+
+@pytest.mark.parametrize(
+    ("variant", "condition"),
+    [
+        pytest.param(variant, condition, id=f"{condition.name}-{variant.id}")
+        for variant in variants()
+        for condition in promised_for(variant.operation).values()
+    ],
+)
+def test_a_variant_does_what_it_promises(variant: Variant, condition: Hazard) -> None:
+    assert example(variant, condition).outcome is variant.promises.get(condition.name, Outcome.OK)
+
+
+@VARIANTS
+def test_a_promise_is_about_a_condition_that_exists_and_says_more_than_ok(variant: Variant) -> None:
+    assert set(variant.promises) <= set(promised_for(variant.operation))
+    assert Outcome.OK not in variant.promises.values()
+
+
+@VARIANTS
+def test_the_example_of_an_explanation_is_the_first_condition_that_it_does_not_survive(
+    variant: Variant,
+) -> None:
+    found = explanation_of(variant)
+    broken = [name for name in variant.promises if name not in WITHOUT_VALUE]
+    assert found.example.condition == (broken[0] if broken else "large-logits")
+    assert found.example.outcome is found.promises[found.example.condition]
+    assert list(found.promises) == list(promised_for(variant.operation))
+
+
+@VARIANTS
+def test_a_cure_is_nowhere_worse_than_what_it_replaces(variant: Variant) -> None:
+    if not variant.cure:
+        return
+    cure = next(v for v in variants(variant.operation) if v.id == variant.cure)
+    names = [n for n in promised_for(variant.operation) if n not in WITHOUT_VALUE]
+    before, after = ([v.promises.get(n, Outcome.OK).severity for n in names] for v in (variant, cure))
+    assert all(a <= b for a, b in zip(after, before, strict=True))
+
+
+@VARIANTS
+def test_a_variant_that_breaks_on_finite_logits_names_a_cure(variant: Variant) -> None:
+    if set(variant.promises) - set(WITHOUT_VALUE):
+        assert variant.cure, "what should its user take instead?"
+
+
+def test_every_outcome_but_input_overflow_is_promised_somewhere() -> None:
+    # A condition on which every variant is ok would test nothing, and so would an outcome that nobody has.
+    seen = {o for v in variants() for o in v.promises.values()}
+    assert seen == set(Outcome) - {Outcome.OK, Outcome.INPUT_OVERFLOW}
