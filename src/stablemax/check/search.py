@@ -34,8 +34,6 @@ _BATCH = 250
 def levels(fmt: Format) -> list[float]:
     """Logits worth trying in a format: round numbers, and those just beyond the thresholds of exp.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import FLOAT16
     >>> [v for v in levels(FLOAT16) if v > 10]
     [12.0, 18.0, 20.0, 50.0, 100.0, 1000.0, 4000.0, 10000.0]

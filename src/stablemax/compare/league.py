@@ -32,8 +32,6 @@ def league(
 ) -> League:
     """Judge implementations on every hazard: without patterns the built-ins, and `OWN` of our variants.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.hazards.catalogue import hazard_named
     >>> options = CompareOptions(formats=(FLOAT32,), patterns=("logsumexp/shifted",))

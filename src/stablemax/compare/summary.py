@@ -99,8 +99,6 @@ def league_finding(standouts: tuple[Standout, ...]) -> str:
 def refusals(verdicts: Iterable[Verdict]) -> list[str]:
     """Say what was not run, a line for each reason.
 
-    Examples
-    --------
     >>> from stablemax.results import Verdict
     >>> why = "takes no bfloat16"
     >>> refusals([Verdict("scipy/softmax", "bfloat16", "library", None, {}, skipped=why)])
@@ -119,8 +117,6 @@ def refusals(verdicts: Iterable[Verdict]) -> list[str]:
 def few(names: list[str]) -> str:
     """Join names, of which a long list would hide the sentence.
 
-    Examples
-    --------
     >>> few(["a", "b", "c"]), few(["a", "b", "c", "d"])
     ('a, b and c', 'a, b and 2 more')
     """

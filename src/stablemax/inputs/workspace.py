@@ -25,8 +25,6 @@ class Workspace:
     Fresh memory costs a page fault for every 4 KiB, which at the speed of these kernels is as much
     as a pass over the numbers; memory that is used again costs nothing.
 
-    Examples
-    --------
     >>> with Workspace() as workspace:
     ...     first = workspace.take("logits", (2, 3))
     ...     again = workspace.take("logits", (3,), np.float32)
@@ -39,17 +37,7 @@ class Workspace:
         self._files: dict[tuple[str, str], BinaryIO] = {}
 
     def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
-        """Return uninitialised memory; what an earlier call for the same purpose gave is overwritten.
-
-        Parameters
-        ----------
-        purpose : str
-            Two buffers that are needed at once have two purposes.
-        shape : tuple of int
-            Of the array.
-        dtype : dtype
-            Of the array.
-        """
+        """Return uninitialised memory; what an earlier call for the same purpose gave is overwritten."""
         wanted = np.dtype(dtype)
         size = math.prod(shape) * wanted.itemsize
         held = self._buffers.get(purpose)
@@ -68,13 +56,7 @@ class Workspace:
         return self._files[key]
 
     def close(self) -> None:
-        """Close the files.
-
-        Raises
-        ------
-        OSError
-            If what was written to one of them has no room on the disk.
-        """
+        """Close the files."""
         with contextlib.ExitStack() as stack:
             while self._files:
                 stack.callback(self._files.popitem()[1].close)
@@ -91,8 +73,6 @@ class Workspace:
 def bytes_of(array: Array) -> memoryview:
     """Return the memory of an array without gaps as bytes, to be read into or written out.
 
-    Examples
-    --------
     >>> len(bytes_of(np.zeros((2, 3), np.float32)))
     24
     """

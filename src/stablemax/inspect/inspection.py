@@ -46,8 +46,6 @@ def inspect_stream(
 
     The result is the same to the last bit for any resources, but for what the processor's exp decides.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from stablemax.inputs.stored import StoredArray
     >>> from stablemax.inputs.logits import as_stream

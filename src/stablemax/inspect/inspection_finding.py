@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 def percent_of(share: float) -> str:
     """Write a share as a percentage that says 0 or 100 only where it is.
 
-    Examples
-    --------
     >>> percent_of(1.0), percent_of(0.034), percent_of(0.00004), percent_of(0.99999)
     ('100%', '3.4%', 'fewer than 0.1%', 'more than 99.9%')
     """

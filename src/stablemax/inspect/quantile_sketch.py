@@ -36,8 +36,6 @@ class Sketch:
     piece that needs a level has numbers enough that the whole needs it too, for distinct numbers only
     become more.
 
-    Examples
-    --------
     >>> parts = Sketch.of(np.array([3.0, 1.0])) + Sketch.of(np.array([2.0, 10.0]))
     >>> parts.quantile(50), parts.low, parts.high, parts.digits is None
     (2.0, 1.0, 10.0, True)

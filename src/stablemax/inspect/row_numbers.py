@@ -79,8 +79,6 @@ def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumb
 
     The workspace's buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
 
-    Examples
-    --------
     >>> from stablemax.inputs.workspace import Workspace
     >>> found = row_numbers(np.array([[0.0, -np.inf, 3.0, 1.0]]), None, Workspace())
     >>> found.top.item(), found.second.item(), found.low.item(), found.masked.item()

@@ -25,17 +25,7 @@ bits than float64 many more of them make no difference."""
 
 @quick_columns()
 def softmax(x: Array, out: Array, workspace: Workspace) -> None:
-    """Probabilities of each row.
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits of any format, in this machine's byte order; at most `rows.PIECE` classes.
-    out : ndarray (N, K)
-        float64, or of the format of x: rounded once from float64, at most 0.51 ulp.
-    workspace : Workspace
-        Of the calling worker.
-    """
+    """Probabilities of each row."""
     if out.dtype == np.float64:
         xp, e = Arithmetic(FLOAT64), plain.exponentials(x, workspace, out)
         total = xp.compensated_sum(e, workspace.take("errors", x.shape))
@@ -83,19 +73,6 @@ def log_softmax(x: Array, out: Array, workspace: Workspace) -> None:
 def gradient(x: Array, labels: Array, weights: Array, divisor: float, out: Array, workspace: Workspace) -> None:
     """Gradient of each row's cross-entropy, times its weight, over what the losses are divided by.
 
-    Parameters
-    ----------
-    x, out, workspace
-        As for `softmax`.
-    labels : ndarray of int (N,)
-        From 0 to K - 1.
-    weights : ndarray of float64 (N,)
-        Of the rows; 0 gives a row of zeros, NaN one of NaN.
-    divisor : float
-        The number of rows, or the sum of their weights, for a mean.
-
-    Notes
-    -----
     At the label, p_y - 1 is minus the sum of the other probabilities: the subtraction would give 0
     for a label that is nearly certain.
     """

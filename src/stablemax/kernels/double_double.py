@@ -17,8 +17,6 @@ _SPLIT = 2.0**27 + 1.0
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
 
-    Examples
-    --------
     >>> two_sum(np.array([1.0]), np.array([1e-20]))
     (array([1.]), array([1.e-20]))
     """
@@ -30,13 +28,6 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 def two_prod(a: Array, b: Array) -> tuple[Array, Array]:
     """Return the rounded product and its rounding error: Dekker's, of Veltkamp's halves.
 
-    Parameters
-    ----------
-    a, b : ndarray of float64
-        0, or between `LEAST` and `MOST` in size.
-
-    Examples
-    --------
     >>> product, error = two_prod(np.array([0.1]), np.array([3.0]))
     >>> from fractions import Fraction
     >>> Fraction(product[0]) + Fraction(error[0]) == Fraction(0.1) * 3
@@ -58,17 +49,6 @@ def over_weight(high: Array, low: Array, weights: Array, divisor: float) -> tupl
 
     Mostly the second is 1: the denominator ``(high + low) divisor / w`` is rounded once.
 
-    Parameters
-    ----------
-    high, low : ndarray of float64 (N,)
-        Sums of exponentials.
-    weights : ndarray of float64 (N,)
-        Of the rows, 0 or more.
-    divisor : float
-        Of all rows, 0 or more.
-
-    Examples
-    --------
     >>> over_weight(np.array([3.0]), np.array([0.0]), np.array([1.0]), 49.0)
     (array([147.]), array([1.]))
     """

@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 
 
 def odds(read: Read, classes: int, workspace: Workspace) -> Odds:
-    """Return the odds of one row.
-
-    Parameters
-    ----------
-    read : callable
-        From first and last class to the logits (1, n).
-    classes : int
-        K.
-    workspace : Workspace
-        Of the calling worker.
-    """
+    """Return the odds of one row."""
     found: Odds | None = None
     for first in range(0, classes, PIECE):
         piece = careful_odds(read(first, min(first + PIECE, classes)), workspace)

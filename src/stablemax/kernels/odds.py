@@ -27,23 +27,15 @@ FAST_TO_SEARCH = (np.float32, np.float64)
 
 @dataclass(frozen=True)
 class Odds:
-    """What a row's maximum is up against.
+    """What a row's maximum is up against."""
 
-    Attributes
-    ----------
-    at : ndarray of int (N,)
-        The class of the (first) maximum; of the first NaN, where there is one.
-    m : ndarray of float64 (N,)
-        The maximum.
-    q : ndarray of float64 (N,)
-        ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
-    low : ndarray of float64 (N,)
-        What the rounding of q took off, where it is known; else 0.
-    """
-
+    #: The class of the (first) maximum; of the first NaN, where there is one.
     at: Array
+    #: The maximum.
     m: Array
+    #: ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
     q: Array
+    #: What the rounding of q took off, where it is known; else 0.
     low: Array
 
     def log1p(self) -> Array:
@@ -53,8 +45,6 @@ class Odds:
     def error(self, classes: int) -> Array:
         """Return how far q of `fast_odds` may be off, in units of u q, (N,).
 
-        Notes
-        -----
         ``x - m`` is rounded by at most u |x - m|, so that q is off by at most
         ``u sum(e |log e|) <= u q log((K - 1) / q)`` (the entropy of the others is at most log(K - 1)),
         beside the error of the sum. A q of 0 may be a sum of underflows.
@@ -65,19 +55,6 @@ class Odds:
 def is_doubtful(result: Array, share: Array | float, error: Array | float, most_ulp: float) -> Array:
     """Mark the rows in which an error of the odds may move the result by more than some ulp.
 
-    Parameters
-    ----------
-    result : ndarray of float64 (N,)
-        ``log(1 + q)``, or a sum with it.
-    share : ndarray (N,)
-        ``q / (1 + q)``: how much of a relative error of q arrives in the logarithm.
-    error : float or ndarray (N,)
-        Of q, in units of u q.
-    most_ulp : float
-        What may be.
-
-    Examples
-    --------
     >>> is_doubtful(np.array([1.0, 5.0]), 1.0, 8.0, 1.3)
     array([ True, False])
     """
@@ -115,15 +92,7 @@ def maxima(x: Array, workspace: Workspace) -> tuple[Array, Array]:
 
 
 def fast_odds(x: Array, workspace: Workspace) -> Odds:
-    """Return the odds of each row, rounding errors not put back.
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Of any format.
-    workspace : Workspace
-        Its buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
-    """
+    """Return the odds of each row, rounding errors not put back."""
     e = workspace.take("exponentials", x.shape)
     at, m = maxima(x, workspace)
     np.exp(np.subtract(widened(x, workspace, e), m[:, None], out=e), out=e)
@@ -134,15 +103,6 @@ def fast_odds(x: Array, workspace: Workspace) -> Odds:
 def careful_odds(x: Array, workspace: Workspace) -> Odds:
     """Return the odds of each row to about 1 ulp, whatever the logits.
 
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Of any format.
-    workspace : Workspace
-        Of the calling worker.
-
-    Notes
-    -----
     Differences of narrower numbers are mostly exact in float64 (see `may_round`), and only the sum
     needs care. Otherwise the rounding error of x - m is put back, in float64 as `Arithmetic.odds`
     does, which is the faster way.
@@ -190,8 +150,6 @@ def may_round(x: Array) -> Array:
     Numbers of 24 bits have exact differences where their exponents are at most 28 apart. The
     exponents are compared as the integers that lie in the format's bits.
 
-    Examples
-    --------
     >>> may_round(np.float32([[1e8, 1.0, 0.0, np.inf], [1e8, 0.1, 0.0, 0.0]]))
     array([False,  True])
     """

@@ -42,23 +42,7 @@ def mended(
     most_ulp: float,
     workspace: Workspace,
 ) -> Array:
-    """Return results, those of some rows computed again with the maximum subtracted.
-
-    Parameters
-    ----------
-    found : ndarray of float64 (N,)
-        Results, each a row's; changed in place.
-    x : ndarray (N, K)
-        Logits.
-    far : ndarray of int (M,)
-        The rows.
-    result_of : callable
-        From the odds of some rows, and the places of these rows, to their results.
-    most_ulp : float
-        By how much the odds may move a result; rows in which they may do more are computed with care.
-    workspace : Workspace
-        Of the calling worker.
-    """
+    """Return results, those of some rows computed again with the maximum subtracted."""
     if len(far) == 0:
         return found
     odds = fast_odds(rows_of(x, far), workspace)
@@ -72,15 +56,7 @@ def mended(
 
 
 def loss_from(odds: Odds, label_logits: Array) -> Array:
-    """Return ``(m - x_y) + log1p(q)``: two terms that are never negative, so nothing cancels.
-
-    Parameters
-    ----------
-    odds : Odds
-        Of the rows.
-    label_logits : ndarray (N,)
-        x_y, the logits of the labels.
-    """
+    """Return ``(m - x_y) + log1p(q)``: two terms that are never negative, so nothing cancels."""
     return (odds.m - label_logits.astype(np.float64)) + odds.log1p()
 
 
@@ -88,23 +64,6 @@ def loss_from(odds: Odds, label_logits: Array) -> Array:
 def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
     """Cross-entropy of each row.
 
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits of any format, in this machine's byte order; at most `PIECE` classes.
-    labels : ndarray of int (N,)
-        From 0 to K - 1.
-    workspace : Workspace
-        Of the calling worker.
-
-    Returns
-    -------
-    ndarray of float64 (N,)
-        At most 2 ulp from the exact loss of narrower logits, 4 ulp of float64 logits. NaN for a row
-        of -inf or with a NaN, and as ``cross_entropy/compensated`` for +inf.
-
-    Examples
-    --------
     >>> from stablemax.inputs.workspace import Workspace
     >>> losses(np.float32([[1e8, 1e8, 1e8], [0, 20, 0]]), np.array([0, 1]), Workspace())
     array([1.09861229e+00, 4.12230724e-09])

@@ -23,8 +23,6 @@ def quick_columns() -> Iterator[None]:
     The buffer has no part in the arithmetic of float32 and float64 arrays, nor in the order in which
     their rows are added: no bit of a result changes.
 
-    Examples
-    --------
     >>> with quick_columns():
     ...     np.getbufsize()
     256

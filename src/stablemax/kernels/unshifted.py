@@ -43,20 +43,7 @@ def sums(x: Array, workspace: Workspace, *, less: Array | None = None) -> Array:
 
 
 def against(x: Array, chosen: Array, workspace: Workspace, *, less: Array | None = None) -> tuple[Array, Array]:
-    """Return the sum of ``exp(x)`` over the other classes, and that of one class, of each row (N,).
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits of any format.
-    chosen : ndarray of int (N,)
-        The one class. It is left out of the sum, so that nothing cancels however likely it is; its
-        place in the buffer "exponentials" holds 0.
-    workspace : Workspace
-        Of the calling worker.
-    less : ndarray of float64 (N,), optional
-        Subtracted from the logits before.
-    """
+    """Return the sum of ``exp(x)`` over the other classes, and that of one class, of each row (N,)."""
     e = exponentials(x, workspace, less=less)
     at = (np.arange(len(x)), chosen)
     mine = e[at]
@@ -65,22 +52,7 @@ def against(x: Array, chosen: Array, workspace: Workspace, *, less: Array | None
 
 
 def log1p_of_ratio(x: Array, others: Array, mine: Array, sound: Array, most_ulp: float, workspace: Workspace) -> Array:
-    """Return ``log(1 + others / mine)`` of what `against` gave, which is in the buffer "exponentials" still.
-
-    Parameters
-    ----------
-    x : ndarray (N, K)
-        Logits; if of 24 bits or fewer, with the chosen one subtracted.
-    others, mine : ndarray of float64 (N,)
-        As `against` gave them.
-    sound : ndarray of bool (N,)
-        Rows that matter; those are unmarked, in place, in which the subtraction may have rounded.
-    most_ulp : float
-        By how much the errors of the sum may move a result: where it may be more, the exponentials are
-        added again, and exactly.
-    workspace : Workspace
-        Of the calling worker.
-    """
+    """Return ``log(1 + others / mine)`` of what `against` gave, which is in the buffer "exponentials" still."""
     ratio = others / mine
     found = np.log1p(ratio)
     near = np.flatnonzero(sound & is_doubtful(found, ratio / (1.0 + ratio), SUM_ERROR_U, most_ulp))

@@ -20,8 +20,6 @@ from stablemax.text.vocabulary import Accumulation
 def default_accumulation(fmt: Format) -> Accumulation:
     """Return what an ordinary kernel of that format does: adds in float32 where that is wider.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import BFLOAT16, FLOAT32
     >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
     ('float32', 'pairwise')
@@ -130,8 +128,6 @@ Room = tuple[Any, Any] | None
 class Arithmetic:
     """NumPy arithmetic in one format, to which every operation rounds, with one accumulation policy.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import BFLOAT16
     >>> ones = BFLOAT16.cast(np.ones((1, 4096)))
     >>> float(Arithmetic(BFLOAT16, Accumulation.SEQUENTIAL).sum(ones)[0, 0])
@@ -222,8 +218,6 @@ class Arithmetic:
         so is a float64 sum of three losses of 1e308: where the sum could leave its accumulator, the
         terms are scaled by a power of two, which is exact.
 
-        Examples
-        --------
         >>> Arithmetic(FLOAT64).mean(np.array([1e308, 1e308, 1e308]))
         np.float64(1e+308)
         """

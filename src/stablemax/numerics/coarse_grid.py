@@ -12,8 +12,6 @@ def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
 
     None for a format of fewer bits or less range than float32, which has too few for such a grid.
 
-    Examples
-    --------
     >>> coarse_grid(FLOAT32)
     (1536.0, 512.0, 17.0)
     """
@@ -27,8 +25,6 @@ def coarse_grid(fmt: Format) -> tuple[float, float, float] | None:
 def room_of(fmt: Format) -> float:
     """Return how far a difference from a mean, times the lifted exponentials, may exceed the numbers, as 2**n.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import BFLOAT16
     >>> room_of(BFLOAT16), room_of(FLOAT32) == 2.0**28
     (8.0, True)

@@ -25,8 +25,6 @@ class ExactSum:
     added as integers. So neither the order of the numbers, nor how they are cut into pieces, nor
     who adds which piece changes a bit of the result.
 
-    Examples
-    --------
     >>> parts = [ExactSum.of(np.array([1e308, 1.0])), ExactSum.of(np.array([-1e308, 1e308]))]
     >>> (parts[0] + parts[1]).rounded() == (parts[1] + parts[0]).rounded() == 1e308
     True
@@ -59,8 +57,6 @@ class ExactSum:
     def of_ones(cls, count: int) -> ExactSum:
         """Add 1 so many times: what a mean without weights divides by.
 
-        Examples
-        --------
         >>> ExactSum.of_ones(3).rounded()
         3.0
         """
@@ -126,8 +122,6 @@ def _units(values: Array) -> int:
 def exact_sum(values: Array) -> Fraction:
     """Sum finite float64 numbers without any rounding, in every order the same.
 
-    Examples
-    --------
     >>> exact_sum(np.array([1e308, 1.0, -1e308]))
     Fraction(1, 1)
     """
@@ -137,8 +131,6 @@ def exact_sum(values: Array) -> Fraction:
 def rounded(value: Fraction) -> float:
     """Round an exact number to the nearest float64; beyond the largest one it is infinite.
 
-    Examples
-    --------
     >>> rounded(Fraction(1, 3)), rounded(Fraction(10) ** 400)
     (0.3333333333333333, inf)
     """

@@ -15,8 +15,6 @@ _COEFFICIENTS = tuple(1 / math.factorial(n) for n in range(19, 1, -1))
 def exp_remainder(x: Any, expm1: Callable[[Any], Any], where: Callable[..., Any]) -> Any:
     """Return ``exp(x) - 1 - x`` of any library's float64 array, by its own `expm1` and `where`.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> f"{exp_remainder(np.array([1e-9]), np.expm1, np.where)[0]:.6g}"
     '5e-19'

@@ -44,8 +44,6 @@ ALIASES = MappingProxyType(
 def canonical(text: str) -> str:
     """Return the name that some text stands for, in lower case; it need not be that of a format.
 
-    Examples
-    --------
     >>> canonical("FP16"), canonical("fp8_e4m3"), canonical("E5M10")
     ('float16', 'float8_e4m3fn', 'e5m10')
     """

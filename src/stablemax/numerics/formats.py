@@ -153,8 +153,6 @@ class Format:
     def ulp(self, value: Any) -> Array:
         """Spacing of this format at `value`, as float64; at inf and NaN that of the largest binade.
 
-        Examples
-        --------
         >>> float(BFLOAT16.ulp(1.0)), float(FLOAT64.ulp(0.0))
         (0.0078125, 5e-324)
         """
@@ -181,8 +179,6 @@ class Format:
         ml_dtypes casts float64 through float32 and so rounds twice: ``1 + 2**-8 + 2**-40`` gives 1
         in bfloat16, not ``1 + 2**-7``. This rounds once.
 
-        Examples
-        --------
         >>> float(BFLOAT16.round(1 + 2**-8 + 2**-40)) == 1 + 2**-7
         True
         >>> [float(f.round(500.0)) for f in (FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT4_E2M1FN)]
@@ -217,8 +213,6 @@ class Format:
     def lacks(self, value: Any) -> Array:
         """Mark what the format has no number for: what is beyond its range, an infinity or NaN where it has none.
 
-        Examples
-        --------
         >>> FLOAT16.lacks([65504.0, 1e5, -math.inf]).tolist(), FLOAT8_E4M3FN.lacks([1.0, -math.inf]).tolist()
         ([False, True, False], [False, True])
         """
@@ -231,8 +225,6 @@ class Format:
     def cast(self, value: Any) -> Array:
         """Convert to an array of this format, rounding once: of its dtype, or an `Emulated` one.
 
-        Examples
-        --------
         >>> FLOAT16.cast([1e5, 0.1]).tolist()
         [inf, 0.0999755859375]
         """
@@ -318,13 +310,6 @@ def _of_shape(name: str) -> Format | None:
 def get_format(name: str) -> Format:
     """Look a format up by its name, by what people type for it (fp16, bf16, e4m3), or by its shape (e5m10).
 
-    Raises
-    ------
-    StablemaxError
-        If there is no such format; the hint names the nearest, and all.
-
-    Examples
-    --------
     >>> get_format("FP32").name, get_format("e5m10").max
     ('float32', 65504.0)
     """
@@ -341,8 +326,6 @@ def get_format(name: str) -> Format:
 def format_of(dtype: np.dtype[Any]) -> Format:
     """Return the format in which an array of `dtype` is computed: its own, or float64 for integers.
 
-    Examples
-    --------
     >>> format_of(np.dtype(">f4")).name, format_of(np.dtype("int8")).name
     ('float32', 'float64')
     """

@@ -70,8 +70,6 @@ def default_operations() -> tuple[Operation, ...]:
 def is_built_in(name: str) -> bool:
     """Tell another library's built-in from a variant of ours by its id.
 
-    Examples
-    --------
     >>> is_built_in("torch/softmax"), is_built_in("softmax/shifted")
     (True, False)
     """

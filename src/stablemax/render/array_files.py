@@ -42,13 +42,7 @@ FILES: dict[str, Callable[[StoredArray, IO[bytes]], None]] = {".npy": _npy, ".cs
 
 
 def check_target(path: str | None, output_format: str | None, *, force: bool, option: str = "-o") -> None:
-    """Refuse a file before anything is computed: a wrong ending, a file that is there, a format for standard output.
-
-    Raises
-    ------
-    StablemaxError
-        With the fix as hint.
-    """
+    """Refuse a file before anything is computed: a wrong ending, a file that is there, a format for standard output."""
     if path is None:
         return
     if output_format is not None:

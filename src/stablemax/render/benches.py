@@ -66,8 +66,6 @@ def facts(result: Benchmark) -> list[str]:
 def duration(seconds: float) -> str:
     """Write a time to three digits.
 
-    Examples
-    --------
     >>> duration(2.5e-7), duration(0.0009996), duration(0.06712), duration(123.4)
     ('0.250 µs', '1.00 ms', '67.1 ms', '123 s')
     """
@@ -80,8 +78,6 @@ def duration(seconds: float) -> str:
 def size(count: int | None) -> str:
     """Write a number of bytes to three digits.
 
-    Examples
-    --------
     >>> size(0), size(300 << 10), size(1 << 20), size(2147483648), size(None)
     ('<1 MiB', '<1 MiB', '1.00 MiB', '2.00 GiB', '-')
     """

@@ -28,8 +28,6 @@ def junit(checks: Sequence[Check], title: str) -> str:
 
     It is ASCII: what is not is a character reference, whatever the encoding of standard output.
 
-    Examples
-    --------
     >>> from stablemax.render.forms import Check
     >>> print(junit([Check("g", "n", failure="too large", kind="overflow")], "t").splitlines()[2].strip())
     <testsuite name="g" tests="1" failures="1" errors="0" skipped="0">
@@ -79,8 +77,6 @@ def github(checks: Sequence[Check], finding: str, *, root: Path, has_summary: bo
 
     A file is named from the root; one outside is named in the message only.
 
-    Examples
-    --------
     >>> from stablemax.render.forms import Check
     >>> failed = Check("g", "50% of it", "", failure="two\nlines", file="a,b.py", line=3)
     >>> print(github([failed], "one fails", root=Path(), has_summary=False), end="")
@@ -141,8 +137,6 @@ def _escaped(text: str, also: str = "") -> str:
 def _legal(text: str) -> str:
     r"""Write what XML 1.0 cannot hold as Python escapes.
 
-    Examples
-    --------
     >>> print(_legal("red \x1b[31m \x00"))
     red \x1b[31m \x00
     """

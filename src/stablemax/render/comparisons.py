@@ -92,8 +92,6 @@ def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
 def row_label(variant: str) -> str:
     """Name a variant within its operation's table; a built-in keeps its library.
 
-    Examples
-    --------
     >>> row_label("softmax/shifted"), row_label("torch/softmax")
     ('shifted', 'torch/softmax')
     """

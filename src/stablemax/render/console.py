@@ -32,8 +32,6 @@ class Surface:
 def wants_color(mode: str, stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Decide on colour: the option, then NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE, CLICOLOR, the terminal.
 
-    Examples
-    --------
     >>> wants_color("auto", io.StringIO(), {"FORCE_COLOR": "1", "NO_COLOR": "1"})
     False
     >>> wants_color("always", io.StringIO(), {"NO_COLOR": "1"})

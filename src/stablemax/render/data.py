@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 def jsonable(value: Any) -> Any:
     """Turn results into what JSON can hold: NaN and infinities become strings, for JSON has none.
 
-    Examples
-    --------
     >>> jsonable({"error": float("inf"), "rows": (1, 2)})
     {'error': 'Infinity', 'rows': [1, 2]}
     """
@@ -65,8 +63,6 @@ def json_line(record: Any) -> str:
 def cell(value: Any) -> str:
     """Write one CSV cell: numbers so that they read back the same, yes and no as in JSON, names with spaces between.
 
-    Examples
-    --------
     >>> cell(0.1), cell(True), cell(False), cell(None)
     ('0.1', 'true', 'false', '')
     """

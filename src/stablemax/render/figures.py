@@ -8,8 +8,6 @@ import math
 def error(value: float | None, unit: str = "ulp") -> str:
     """Write an error to three digits.
 
-    Examples
-    --------
     >>> error(0.4987), error(1.6e15), error(1e-190), error(0.0), error(None)
     ('0.499 ulp', '1.6e+15 ulp', '<0.001 ulp', '0 ulp', '')
     """
@@ -27,8 +25,6 @@ def error(value: float | None, unit: str = "ulp") -> str:
 def short_error(value: float | None) -> str:
     """Write an error in ulps to two digits, for a narrow cell.
 
-    Examples
-    --------
     >>> short_error(0.4987), short_error(1.6e15), short_error(1e-190), short_error(0.0), short_error(159.3)
     ('0.50 ulp', '1.6e15 ulp', '0.00 ulp', '0 ulp', '159 ulp')
     """
@@ -47,8 +43,6 @@ def short_error(value: float | None) -> str:
 def share(value: float) -> str:
     """Write a share as a percentage that says 0 or 100 only where it is.
 
-    Examples
-    --------
     >>> share(1.0), share(0.524), share(0.0001), share(0.99999)
     ('100%', '52%', '<1%', '>99%')
     """
@@ -65,8 +59,6 @@ def number(value: float, fmt: str = "float64") -> str:
 
     float64 is written to twelve digits, a few more than the notebooks show.
 
-    Examples
-    --------
     >>> number(1803.6252505010002), number(0.09003057330846786, "float32"), number(float("nan"))
     ('1803.6252505', '0.09003057', 'nan')
     >>> number(448.0, "float8_e4m3fn")
@@ -91,8 +83,6 @@ def number(value: float, fmt: str = "float64") -> str:
 def exact(value: float) -> str:
     """Write a float64 as its shortest decimal that reads back the same.
 
-    Examples
-    --------
     >>> exact(0.1), exact(float("inf"))
     ('0.1', 'inf')
     """

@@ -84,35 +84,23 @@ def absent(*_: Any, **__: Any) -> Any:
 
 @dataclass(frozen=True)
 class ResultKind:
-    """A kind of result, and the forms it has.
+    """A kind of result, and the forms it has."""
 
-    Parameters
-    ----------
-    name : str
-        With its article, as in "a comparison".
-    kind : str
-        What its JSON says it is.
-    content : callable
-        From the result to what JSON holds.
-    document : callable, optional
-        From the result, and the options of its command that ask for more, to a `Document`.
-    records : callable, optional
-        From the result to one JSON value for each line.
-    rows : callable, optional
-        From the result to `Rows`.
-    lines : callable, optional
-        From the result and the page to lines of plain text, where these are not its rows.
-    checks : callable, optional
-        From the result and the outcomes that count as failures to `Checks`.
-    """
-
+    #: With its article, as in "a comparison".
     name: str
+    #: What its JSON says it is.
     kind: str
+    #: From the result to what JSON holds.
     content: Callable[[Any], Any] = itself
+    #: From the result, and the options of its command that ask for more, to a `Document`.
     document: Callable[..., Document] = absent
+    #: From the result to one JSON value for each line.
     records: Callable[[Any], Iterable[Any]] = absent
+    #: From the result to `Rows`.
     rows: Callable[[Any], Rows] = absent
+    #: From the result and the page to lines of plain text, where these are not its rows.
     lines: Callable[[Any, Page], Iterable[str]] = absent
+    #: From the result and the outcomes that count as failures to `Checks`.
     checks: Callable[[Any, frozenset[Outcome]], Checks] = absent
 
     def has(self, form: Form) -> bool:

@@ -105,8 +105,6 @@ def _keys(implementations: ByImplementation) -> dict[str, str]:
 def _letters(index: int) -> str:
     """Count in letters: a to z, aa, ab.
 
-    Examples
-    --------
     >>> _letters(0), _letters(25), _letters(26)
     ('a', 'z', 'aa')
     """

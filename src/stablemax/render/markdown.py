@@ -36,8 +36,6 @@ def items(lines: Iterable[str]) -> str:
 def code_span(text: str) -> str:
     """Set text as code within a line, whatever backticks it has.
 
-    Examples
-    --------
     >>> print(code_span("a * b"), code_span("a`b"))
     `a * b` `` a`b ``
     """

@@ -8,8 +8,6 @@ import shlex
 def quoted(command: tuple[str, ...]) -> str:
     r"""Join arguments so that a shell reads them back, with control characters as bash's ``$'\e'``.
 
-    Examples
-    --------
     >>> print(quoted(("stablemax", "loss", "a b.npy", "red\x1b[31m.npy")))
     stablemax loss 'a b.npy' $'red\x1b[31m.npy'
     """

@@ -140,8 +140,6 @@ def bars(block: Bars, on: Surface) -> list[RenderableType]:
 def drawn_bar(value: float, largest: float, width: int, *, ascii_only: bool) -> str:
     """Draw a bar whose length is to the width as the value is to the largest.
 
-    Examples
-    --------
     >>> drawn_bar(1.0, 4.0, 10, ascii_only=False), drawn_bar(1.0, 4.0, 10, ascii_only=True)
     ('██▌', '##')
     """

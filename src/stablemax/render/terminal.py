@@ -65,8 +65,6 @@ def _legend(block: model.Legend, on: Surface) -> list[RenderableType]:
 def wrapped(entries: tuple[str, ...], width: int) -> list[str]:
     """Join entries by semicolons, breaking lines between them only.
 
-    Examples
-    --------
     >>> wrapped(("a one-class", "b collapse", "c gentle"), 24)
     ['a one-class; b collapse;', 'c gentle']
     """

@@ -111,13 +111,7 @@ def formats_of(kind: ResultKind) -> list[str]:
 
 
 def chosen(kind: ResultKind, requested: str | None, path: str | None, default: str) -> Writer:
-    """Return the writer that was asked for by name, or by the ending of the file; refuse what nobody writes.
-
-    Raises
-    ------
-    StablemaxError
-        If there is no such format, nobody writes files of this ending, or the result lacks the form that it takes.
-    """
+    """Return the writer that was asked for by name, or by the ending of the file; refuse what nobody writes."""
     name = requested or _by_ending(kind, path) or default
     possible = formats_of(kind)
     if name not in WRITERS:

@@ -9,15 +9,6 @@ VALUE_LIMIT = 80
 class StablemaxError(Exception):
     """A mistake that a user can make and mend.
 
-    Parameters
-    ----------
-    message : str
-        What is wrong: the file, the row and column, the offending value.
-    hint : str, optional
-        What to do about it, usually something to type.
-
-    Examples
-    --------
     >>> raise StablemaxError("row 3: label 12 is out of range", "classes are 0 to 9")
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: row 3: label 12 is out of range
@@ -35,8 +26,6 @@ def shown(value: object, limit: int = VALUE_LIMIT) -> str:
     File names and cells come from anybody; an escape sequence in one must not reach the
     terminal, and a cell of a gigabyte must not reach a log.
 
-    Examples
-    --------
     >>> shown("red \x1b[31m")
     'red \\x1b[31m'
     >>> shown("x" * 100, limit=5)

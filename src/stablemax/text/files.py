@@ -48,8 +48,6 @@ def whole_file(path: str, *, force: bool = True, option: str = "-o") -> Iterator
 def writing(path: str, option: str = "-o") -> Iterator[None]:
     """Turn what the operating system reports while a file is written into a StablemaxError.
 
-    Examples
-    --------
     >>> with writing("labels.npy", "--labels"):
     ...     raise OSError(28, "No space left on device")
     Traceback (most recent call last):

@@ -10,24 +10,6 @@ from stablemax.text.errors import StablemaxError, shown
 def check_range(option: str, value: float | None, low: float, high: float, rule: str) -> None:
     """Refuse a value that is out of range; None, an option that is not given, never is.
 
-    Parameters
-    ----------
-    option : str
-        As it is typed.
-    value : float or None
-        NaN is in no range.
-    low, high : float
-        Both are allowed.
-    rule : str
-        The hint; above a `high` that is a whole number it says "at most" instead.
-
-    Raises
-    ------
-    StablemaxError
-        With the option, the value and the rule.
-
-    Examples
-    --------
     >>> check_range("--rows", 0, 1, 100, "at least 1")
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: --rows 0 is out of range

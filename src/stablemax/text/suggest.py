@@ -15,8 +15,6 @@ CUTOFF = 0.6
 def nearest(name: str, known: Iterable[str], *, cutoff: float = CUTOFF) -> str:
     """Return the known name that is most like the given one; empty where none is.
 
-    Examples
-    --------
     >>> nearest("softmx", ["softmax", "logsumexp"]), nearest("yaml", ["csv"])
     ('softmax', '')
     """
@@ -26,8 +24,6 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = CUTOFF) -> str:
 def suggest(name: str, known: Iterable[str], hint: str = "", *, cutoff: float = CUTOFF) -> str:
     """Put "did you mean" before a hint where a known name is near.
 
-    Examples
-    --------
     >>> suggest("collaps", ["collapse"], "stablemax list hazards")
     'did you mean collapse? stablemax list hazards'
     >>> suggest("x", ["collapse"], "stablemax list hazards")

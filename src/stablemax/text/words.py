@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 def counted(count: int, singular: str, plural: str = "") -> str:
     """Write a number with its noun.
 
-    Examples
-    --------
     >>> counted(1, "row"), counted(4096, "row"), counted(2, "class", "classes")
     ('1 row', '4,096 rows', '2 classes')
     """
@@ -22,8 +20,6 @@ def counted(count: int, singular: str, plural: str = "") -> str:
 def listed(words: Sequence[str]) -> str:
     """Join words as a sentence does.
 
-    Examples
-    --------
     >>> listed(["float16"]), listed(["float16", "bfloat16", "float32"])
     ('float16', 'float16, bfloat16 and float32')
     """

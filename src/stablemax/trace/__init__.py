@@ -38,8 +38,6 @@ def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
     Arrays of a number format are shadowed, labels are handed on. Where some value could not be followed, no exact
     result is given.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> run = run_in_shadow(lambda x: np.log(np.exp(x).sum(axis=1)), np.float32([[1000.0, 0.0]]))
     >>> float(run.value[0]), float(run.exact[0])
@@ -68,8 +66,6 @@ def trace_numpy(
     `code` is the function whose file counts as the traced code, where `function` only wraps it; `numbers` are those
     of the rows in the user's input, where they are some of many.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
@@ -114,8 +110,6 @@ def fails(
     Results below the smallest normal number are left out: processors and compilers may flush them to zero, and that
     shows nothing of the code.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation

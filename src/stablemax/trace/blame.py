@@ -118,8 +118,6 @@ def _on_the_way_back(steps: Sequence[Observation], at: int) -> int:
 def first_true(count: int, holds: Callable[[int], bool]) -> int | None:
     """Return the least k in 1..count for which `holds` turns true, by bisection; None if not even for count.
 
-    Examples
-    --------
     >>> first_true(10, lambda k: k >= 7), first_true(10, lambda k: False)
     (7, None)
     """

@@ -98,8 +98,6 @@ def _worse(a: Special, b: Special) -> Special:
 def as_cell(value: Any) -> Any:
     """Turn a number into a cell, exactly.
 
-    Examples
-    --------
     >>> as_cell(float("-inf")), as_cell(2)
     (-inf, 2.00000000000000)
     """

@@ -144,8 +144,6 @@ def _of(name: str, operands: tuple[float, ...]) -> str:
 def _number(value: float) -> str:
     """Write a number to six digits; one near 1 to as many as tell it from 1.
 
-    Examples
-    --------
     >>> _number(1001.0), _number(-2.0611536181902037e-09), _number(0.99999999793884631), _number(1.0986122886681098)
     ('1001', '-2.06115e-09', '0.9999999979388463', '1.09861')
     """

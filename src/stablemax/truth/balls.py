@@ -37,8 +37,6 @@ class Balls:
     Six operations on one input need the same balls of its logits and the same exponentials, which are
     the dear part. An instance remembers both, by the identity of the array that they were made of.
 
-    Examples
-    --------
     >>> xp = Balls()
     >>> p = xp.exp(xp.array([[0.0, -40.0]]))
     >>> bool(p[0, 1].contains(flint.arb(-40).exp()))
@@ -266,8 +264,6 @@ def truth(
     of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen. `balls` that have seen the
     same arrays save their exponentials. A cell that 131,072 bits do not decide is an ArithmeticError.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import FLOAT32
     >>> third = truth(lambda xp: xp.array([1.0]) / xp.array([3.0]), FLOAT32)
     >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)

@@ -25,8 +25,6 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
     The result is (1, 1). It has no value where a loss has none, nor where the divisor is 0: the mean of no rows is
     0 / 0. One infinite loss makes it infinite.
 
-    Examples
-    --------
     >>> from stablemax.numerics.formats import FLOAT32
     >>> column = np.array([[0.5], [1.0]])
     >>> losses = ExactResult(Truth(column, np.zeros((2, 1)), column), np.array([False, False]))
@@ -58,8 +56,6 @@ def which_reduction(
     no cell tells anything (one row, no rows, an overflow) the result may be any. A cell that is off by more than
     `within` times the right value counts for none.
 
-    Examples
-    --------
     >>> from stablemax.text.vocabulary import Reduction
     >>> right = {Reduction.MEAN: 2.0, Reduction.SUM: 4.0}
     >>> which_reduction(3.9, right), which_reduction(1e9, right), which_reduction(1e9, right, within=0.01)

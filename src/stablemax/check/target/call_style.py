@@ -85,8 +85,6 @@ def call_styles(function: Callable[..., Any], operation: Operation) -> list[Call
     Where Python cannot show the signature (torch.softmax is C), each style is listed, to be tried. One row
     at a time comes last: for a function that refuses several.
 
-    Examples
-    --------
     >>> from stablemax.operations import get_operation
     >>> [style.in_words for style in call_styles(lambda x, axis=0: x, get_operation("softmax"))]
     ['f(x, axis=-1)', 'f(x[i])']

@@ -23,8 +23,6 @@ BACKENDS = ("numpy", "torch", "jax")
 def operation_in(name: str) -> Operation | None:
     """Read the operation off a function's or a file's name; None where it does not say.
 
-    Examples
-    --------
     >>> str(operation_in("my_log_softmax")), str(operation_in("CrossEntropyLoss")), str(operation_in("f"))
     ('log_softmax', 'cross_entropy', 'None')
     >>> str(operation_in("softmax_lse")), str(operation_in("softmax_nograd")), str(operation_in("pulse"))
@@ -61,8 +59,6 @@ def backend_of(function: Callable[..., Any]) -> str:
     Its own module and annotations say so, or else the libraries that its code names; numpy where
     nothing does.
 
-    Examples
-    --------
     >>> import numpy
     >>> backend_of(lambda x: numpy.exp(x))
     'numpy'

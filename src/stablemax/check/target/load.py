@@ -30,8 +30,6 @@ class Code(NamedTuple):
 def is_code(target: str) -> bool:
     """Tell code to load from the id of a variant or a peer.
 
-    Examples
-    --------
     >>> is_code("model.py:softmax"), is_code("torch.nn.functional:softmax"), is_code("softmax/naive")
     (True, True, False)
     """

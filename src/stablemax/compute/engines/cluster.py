@@ -46,32 +46,13 @@ IN_FLIGHT = 8
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a scheduler.
+    """The workers of a scheduler."""
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected to it.
-    """
-
+    #: Connected to it.
     client: Any
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
-        """Give the results in the order of the blocks.
-
-        Parameters
-        ----------
-        job : callable
-            It is pickled, and sent to each worker once.
-        blocks : sequence of Block
-            Neighbours are computed in one task.
-
-        Raises
-        ------
-        StablemaxError
-            What the job raises; or if the workers or the scheduler are gone, or a worker cannot open
-            a file. Other exceptions of the job come as they are.
-        """
+        """Give the results in the order of the blocks."""
         threads = max(1, sum(self.client.nthreads().values()))
         name = f"stablemax-{uuid.uuid4().hex}"
         compute = _computing()
@@ -173,23 +154,6 @@ def _groups(blocks: Sequence[Block], threads: int) -> Iterator[_Group[Any]]:
 def cluster(address: str | None, workers: int) -> Iterator[Cluster]:
     """Connect to a cluster, or start one on this machine, and leave nothing of it behind.
 
-    Parameters
-    ----------
-    address : str or None
-        Of a dask.distributed scheduler, ``tcp://host:8786``. Without one, processes of this machine
-        are the cluster: a script that calls this needs ``if __name__ == "__main__":``, because they
-        load it.
-    workers : int
-        How many processes; of no meaning with an address.
-
-    Raises
-    ------
-    StablemaxError
-        If dask.distributed is not installed, no scheduler answers there, it has no workers, or they
-        have not this version of stablemax.
-
-    Examples
-    --------
     >>> with cluster("nowhere", workers=1):  # doctest: +IGNORE_EXCEPTION_DETAIL
     ...     pass
     Traceback (most recent call last):

@@ -25,26 +25,6 @@ SENT = 8 << 20
 def for_workers(stream: Stream, scheduler: str | None) -> Stream:
     """Return an input that the workers of a cluster can read.
 
-    Parameters
-    ----------
-    stream : Stream
-        As it was opened here.
-    scheduler : str or None
-        The address of a cluster, whose workers may be on other machines; None for processes of this one.
-
-    Returns
-    -------
-    Stream
-        Its paths do not depend on the current directory. At most `SENT` bytes of it are in memory,
-        and travel; for processes of this machine the rest is in temporary files.
-
-    Raises
-    ------
-    StablemaxError
-        If other machines cannot read it.
-
-    Examples
-    --------
     >>> from stablemax.inputs.stored import StoredArray
     >>> from stablemax.inputs.logits import as_stream
     >>> rows = np.broadcast_to(np.float32(0), (100_000, 100))

@@ -32,21 +32,14 @@ def available_threads() -> int:
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of this process.
+    """Threads of this process."""
 
-    Parameters
-    ----------
-    count : int
-        How many, 1 or more.
-    """
-
+    #: How many, 1 or more.
     count: int
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks.
 
-        Examples
-        --------
         >>> from stablemax.inputs.blocks import blocks_of
         >>> list(Threads(2).run(lambda block, workspace: block.start, blocks_of(6, 2)))
         [0, 2, 4]

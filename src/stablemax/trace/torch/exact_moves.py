@@ -32,8 +32,6 @@ def in_cells(value: Any) -> Array:
 def positions(shape: tuple[int, ...], start: int = 0) -> torch.Tensor:
     """Number the cells of an array from `start`, as a tensor that PyTorch can move about.
 
-    Examples
-    --------
     >>> positions((2, 2), 1).tolist()
     [[1, 2], [3, 4]]
     """

@@ -51,8 +51,6 @@ def trace_torch(
     Operations are called ``aten.exp``; those of the backward pass stand on the line whose forward operator made their
     autograd node, or on their own line in an autograd Function.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
