@@ -76,7 +76,7 @@ CODE = """
         os._exit(3)
 """
 
-ULP = re.compile(r"(?<![\w.])<?[\d.]+(e[+-]?\d+)? ulp(  (made here|came in))?")
+ULP = re.compile(r"(?<![\w.])<?[\d.]+(e[+-]?\d+)? ulp(  (made here|inherited))?")
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ OPERATION = {
     "index": COUNT, "name": TEXT, "phase": {"enum": ["forward", "backward"]}, "file": TEXT,
     "line": COUNT, "dtype": TEXT, "shape": {"type": "array", "items": COUNT}, "smallest": NUMBER, "largest": NUMBER,
     "cells": COUNT, "inf": COUNT, "nan": COUNT, "lost": COUNT, "error_ulp": ERROR, "local_error_ulp": ERROR,
-    "origin": {"enum": ["none", "made here", "came in", "cancellation", "absorption"]}, "note": TEXT,
+    "origin": {"enum": ["none", "made here", "inherited", "cancellation", "absorption"]}, "note": TEXT,
     "times": {"type": "integer", "minimum": 1},
 }  # fmt: skip
 LINE = {

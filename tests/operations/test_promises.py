@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stablemax.compare.explanation import example, explanation_of
+from stablemax.compare.explanation import example, explanation_of, measured, promises_code
 from stablemax.hazards.catalogue import promised_for
-from stablemax.operations.variant import variants
+from stablemax.operations.variant import get, variants
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
@@ -28,7 +29,17 @@ WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
     ],
 )
 def test_a_variant_does_what_it_promises(variant: Variant, condition: Hazard) -> None:
-    assert example(variant, condition).outcome is variant.promises.get(condition.name, Outcome.OK)
+    outcome = example(variant, condition).outcome
+    assert outcome is variant.promises.get(condition.name, Outcome.OK), promises_code(measured(variant))
+
+
+def test_a_promise_that_fails_prints_the_measured_ones_ready_to_paste() -> None:
+    variant = replace(get("softmax/shifted"), promises={"large-logits": Outcome.NAN})
+    condition = promised_for(variant.operation)["large-logits"]
+    with pytest.raises(AssertionError, match="promises=") as error:
+        test_a_variant_does_what_it_promises(variant, condition)
+    assert '"row-all-neg-inf": Outcome.NAN,' in str(error.value)
+    assert {n: o for n, o in measured(variant).items() if o is not Outcome.OK} == get("softmax/shifted").promises
 
 
 @VARIANTS

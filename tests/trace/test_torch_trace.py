@@ -297,7 +297,7 @@ def test_a_float64_softmax_is_measured_by_more_than_float64() -> None:
     assert exp.local_error_ulp is not None
     assert exp.error_ulp > 50
     assert exp.local_error_ulp < 2
-    assert exp.origin is Origin.CAME_IN
+    assert exp.origin is Origin.INHERITED
 
 
 def _with_doubled_column(x: Any) -> Any:

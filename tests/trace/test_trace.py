@@ -490,7 +490,7 @@ def test_the_local_error_is_that_of_the_operation_alone(tmp_path: Path) -> None:
     assert divide.error_ulp is not None
     # Division is rounded correctly; the rounding of x - m is magnified by exp and comes in.
     assert divide.local_error_ulp <= 0.5 < divide.error_ulp
-    assert divide.origin is Origin.CAME_IN
+    assert divide.origin is Origin.INHERITED
 
 
 @pytest.mark.parametrize("fmt", [f for f in USUAL.values() if not f.is_emulated], ids=lambda f: f.name)

@@ -40,16 +40,16 @@ LabelFilesOption = Annotated[
 class InputOptions:
     """How files are read."""
 
-    axis: Annotated[int | None, worded("Axis of the classes. Found out from the labels' shape; else the last.")] = None
+    axis: Annotated[int | None, worded("Axis of the classes. That which the labels' shape fits; else the last.")] = None
     input_format: Annotated[
         str | None, worded("What the file is, where its name does not say.", metavar="|".join(NAMES))
     ] = None
-    delimiter: Annotated[str | None, worded("Between the cells of a table. Found out.")] = None
+    delimiter: Annotated[str | None, worded("Between the cells of a table. Recognized by the first lines.")] = None
     header: Annotated[
-        bool | None, worded("The first line of a table is a header. Found out.", "--header/--no-header")
+        bool | None, worded("The first line of a table is a header. Recognized.", "--header/--no-header")
     ] = None
     index_column: Annotated[
-        bool | None, worded("The first column is a row number. Found out.", "--index-column/--no-index-column")
+        bool | None, worded("The first column is a row number. Recognized.", "--index-column/--no-index-column")
     ] = None
     comment: Annotated[str, typer.Option(help="What begins a comment line in a table.")] = "#"
     label_column: Annotated[
@@ -258,7 +258,7 @@ class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
     operation: Annotated[str | None, operation_option("What TARGET computes, where its name does not say.")] = None
-    backend: Annotated[BackendName | None, worded("Library on whose arrays it works. Found out from its code.")] = None
+    backend: Annotated[BackendName | None, worded("Library on whose arrays it works. Recognized by its code.")] = None
     device: Annotated[str | None, worded("Device for torch and jax, as the library names it: cpu, cuda.")] = None
     backward: Annotated[bool, typer.Option("--backward", help="Judge the gradient that autograd takes of TARGET.")] = (
         False

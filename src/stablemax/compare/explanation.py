@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stablemax.hazards.catalogue import HAZARDS, Hazard, promised_for
@@ -13,6 +15,9 @@ from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
 from stablemax.truth.case import case_of
 from stablemax.truth.measure import CODES, exact_result, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
@@ -37,8 +42,28 @@ def explanation_of(variant: Variant) -> Explanation:
         bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
         promises={name: variant.promises.get(name, Outcome.OK) for name in promised_for(variant.operation)},
+        measured=measured(variant),
         example=example(variant, HAZARDS[telling]),
     )
+
+
+def measured(variant: Variant) -> dict[str, Outcome]:
+    """Run a variant under each promised condition, and say what became of it."""
+    return {name: example(variant, hazard).outcome for name, hazard in promised_for(variant.operation).items()}
+
+
+def promises_code(outcomes: Mapping[str, Outcome]) -> str:
+    """Write measured outcomes as the argument of a declaration; what is not named there is ok.
+
+    >>> print(promises_code({"gentle": Outcome.OK, "large-logits": Outcome.NAN}))
+    promises={
+        "large-logits": Outcome.NAN,
+    },
+    """
+    lines = [
+        f'    "{name}": Outcome.{outcome.name},' for name, outcome in outcomes.items() if outcome is not Outcome.OK
+    ]
+    return "\n".join(["promises={", *lines, "},"]) if lines else "promises={},"
 
 
 def example(variant: Variant, hazard: Hazard) -> Example:

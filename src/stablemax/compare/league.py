@@ -14,8 +14,9 @@ from stablemax.truth.case import Shared, setting_of
 from stablemax.truth.verdicts import variant_verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
 
@@ -43,6 +44,7 @@ def league(
     hazards = tuple(HAZARDS.values()) if hazards is None else tuple(hazards)
     chosen = options if options.patterns else replace(options, patterns=OWN)
     plan = chosen.plan(options.operations or default_operations())
+    hazards = tuple(h for h in hazards if any(map(h.concerns, plan)))
     verdicts: dict[tuple[str, str], dict[str, Verdict]] = {
         (v.id, f.name): {} for implementations in plan.values() for v in implementations for f in options.formats
     }
@@ -51,22 +53,8 @@ def league(
             if progress is not None:
                 done = step * len(hazards) + index
                 progress(done, len(options.formats) * len(hazards), f"{hazard.name} in {fmt.name}")
-            shared = Shared(fmt)
-            for operation, implementations in plan.items():
-                if operation not in hazard.operations:
-                    continue
-                case = hazard_case(hazard, operation, fmt, options.reduction)
-                setting = setting_of(case, shared, options.accumulation)
-                for variant in implementations:
-                    verdicts[variant.id, fmt.name][hazard.name] = variant_verdict(
-                        variant,
-                        setting,
-                        max_ulp=options.max_ulp,
-                        backend=options.backend,
-                        needs=hazard.needs,
-                        # As `check` has it: no formula is to blame for a processor that flushes to zero.
-                        may_flush=True,
-                    )
+            for variant_id, verdict in _verdicts(hazard, fmt, plan, options):
+                verdicts[variant_id, fmt.name][hazard.name] = verdict
     standouts = tuple(
         standout(operation, variant, fmt.name, verdicts[variant.id, fmt.name])
         for operation, implementations in plan.items()
@@ -86,6 +74,30 @@ def league(
         backend="numpy" if options.backend is None else options.backend.library,
         device="" if options.backend is None else options.backend.device or "",
     )
+
+
+def _verdicts(
+    hazard: Hazard, fmt: Format, plan: Mapping[Operation, tuple[Variant, ...]], options: CompareOptions
+) -> Iterator[tuple[str, Verdict]]:
+    """Judge all that a hazard concerns in one format."""
+    shared = Shared(fmt)
+    for operation, implementations in plan.items():
+        if not hazard.concerns(operation):
+            continue
+        setting = setting_of(hazard_case(hazard, operation, fmt, options.reduction), shared, options.accumulation)
+        for variant in implementations:
+            yield (
+                variant.id,
+                variant_verdict(
+                    variant,
+                    setting,
+                    max_ulp=options.max_ulp,
+                    backend=options.backend,
+                    needs=hazard.needs,
+                    # As `check` has it: no formula is to blame for a processor that flushes to zero.
+                    may_flush=True,
+                ),
+            )
 
 
 def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping[str, Verdict]) -> Standout:

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def document(result: Explanation) -> doc.Document:
-    """Give the declaration in words, part by part, with a live example."""
+    """Give the declaration in words, part by part, with a live example and the promises to paste."""
+    from stablemax.compare.explanation import promises_code
+
     parts: list[doc.Block] = []
     for title, lines in _parts(result):
         if lines:
             parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
+    parts.append(doc.Code("Promises as measured now, for its declaration", promises_code(result.measured)))
     return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
 
 

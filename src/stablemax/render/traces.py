@@ -28,7 +28,7 @@ _WHOLE = 40
 """A file of more lines is cut to those that compute."""
 _ORIGINS = {
     Origin.MADE_HERE: "the operation itself makes the error",
-    Origin.CAME_IN: "its inputs bring it",
+    Origin.INHERITED: "its inputs bring it",
     Origin.CANCELLATION: "it makes the errors of its inputs larger",
     Origin.ABSORPTION: "a term vanishes beside a larger one",
 }
@@ -159,7 +159,7 @@ def _style(operation: TracedOperation) -> str:
 def _range(operation: TracedOperation) -> str:
     low, high = operation.smallest, operation.largest
     if math.isnan(low):
-        return "no finite cell"
+        return "none finite"
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 

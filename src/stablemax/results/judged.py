@@ -195,7 +195,9 @@ class Explanation:
     bound: str
     #: Papers and issues
     sources: tuple[str, ...]
-    #: What becomes of it under each condition, in float32
+    #: What it promises under each condition, in float32
     promises: Mapping[str, Outcome]
+    #: What was measured now under each condition; promises that hold say the same
+    measured: Mapping[str, Outcome]
     #: Computed when asked for
     example: Example

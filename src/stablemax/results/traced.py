@@ -15,7 +15,7 @@ class Origin(enum.StrEnum):
 
     NONE = "none"
     MADE_HERE = "made here"
-    CAME_IN = "came in"
+    INHERITED = "inherited"
     CANCELLATION = "cancellation"
     ABSORPTION = "absorption"
 

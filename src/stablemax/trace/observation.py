@@ -12,7 +12,7 @@ from stablemax.results import Origin, TracedOperation
 
 FORWARD, BACKWARD = "forward", "backward"
 
-_ORIGINS = (Origin.NONE, Origin.CAME_IN, Origin.ABSORPTION, Origin.CANCELLATION, Origin.MADE_HERE)
+_ORIGINS = (Origin.NONE, Origin.INHERITED, Origin.ABSORPTION, Origin.CANCELLATION, Origin.MADE_HERE)
 """Of several runs the record shows the origin that stands last here."""
 
 

@@ -184,10 +184,10 @@ def _origin(measured: _Measured, fmt: Format) -> Origin:
         if error > MAGNIFIED * max(1.0, made) and error > MAGNIFIED * _input_error(measured.inputs, fmt):
             return Origin.CANCELLATION
     if measured.is_bad:
-        return Origin.CAME_IN
+        return Origin.INHERITED
     if error <= 1.0:
         return Origin.NONE
-    return Origin.MADE_HERE if made >= error / 2 else Origin.CAME_IN
+    return Origin.MADE_HERE if made >= error / 2 else Origin.INHERITED
 
 
 def _absorbs(name: str, wide: Array, inputs: Sequence[Array]) -> bool:

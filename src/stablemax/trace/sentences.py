@@ -101,7 +101,7 @@ def _cell(seen: Observation) -> str:
     verb = {
         Origin.CANCELLATION: "cancels",
         Origin.ABSORPTION: "absorbs",
-        Origin.CAME_IN: "magnifies what was rounded before",
+        Origin.INHERITED: "magnifies what was rounded before",
     }.get(seen.origin, "is inaccurate")
     return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}"
 

@@ -246,12 +246,15 @@ def judge(
         # What saturates has no error, as what overflows to inf has none.
         finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
     error = np.where(finite, error, np.nan)
+    return Judgement(codes, error, _in_units_of_u(error, exact.truth, fmt))
+
+
+def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:
+    """Take errors from ulps to units of u of the exact value, where that is a normal number."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        spacing_u = np.ldexp(1.0, exact.truth.ulp_exponent(fmt)) / np.abs(exact.truth.nearest) / fmt.u
+        spacing_u = np.ldexp(1.0, truth.ulp_exponent(fmt)) / np.abs(truth.nearest) / fmt.u
         # Below the smallest normal number digits go missing one by one, and no relative error is bounded.
-        normal = np.abs(exact.truth.nearest) >= fmt.smallest_normal
-        error_u = np.where(normal, error * spacing_u, np.nan)
-    return Judgement(codes, error, error_u)
+        return np.where(np.abs(truth.nearest) >= fmt.smallest_normal, error_ulp * spacing_u, np.nan)
 
 
 def largest(values: Array) -> float | None:
