@@ -13,6 +13,10 @@ settings.register_profile("search", deadline=None, max_examples=3000)
 settings.load_profile("ci")
 
 
+# The example of a plugin is imported where it is installed, and one module of it cannot be.
+collect_ignore = ["plugin"]
+
+
 def pytest_configure() -> None:
     """Give programs under test a clean start: they can be stopped, whatever started this run.
 

@@ -30,11 +30,12 @@ ROOMS = (
     ("libraries",),
     ("truth",),
     ("trace",),
-    ("compare", "inspect", "check"),
+    ("comparing", "inspect", "check"),
     ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api
     ("render",),
+    ("plugins",),
     ("testing",),
     ("cli",),
     ("__init__", "__main__"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from stablemax import operations as known_operations
 from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
-from stablemax.compare.comparison import CompareOptions, compare_problem
+from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.compute.arrays import array_of
 from stablemax.compute.loss import cross_entropy_of
 from stablemax.inputs.logits import as_problem, restore

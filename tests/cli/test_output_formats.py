@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from stablemax.compare.explanation import explanation_of
+from stablemax.comparing.explanation import explanation_of
 from stablemax.operations.variant import get
 
 from .running import Done, run, strict_json
@@ -232,7 +232,7 @@ def test_a_file_is_in_utf_8_whatever_the_terminal_shows(
 ) -> None:
     explained = explanation_of(get("softmax/online"))
     monkeypatch.setattr(
-        "stablemax.compare.explanation.explanation_of", lambda _: dataclasses.replace(explained, summary="naïve ∞")
+        "stablemax.comparing.explanation.explanation_of", lambda _: dataclasses.replace(explained, summary="naïve ∞")
     )
     path = tmp_path / "written"
     assert run("explain", "softmax/online", "--output-format", how, "-o", str(path), encoding="ascii").code == 0

@@ -119,7 +119,7 @@ def test_every_hazard_of_the_catalogue_is_an_input(name: str) -> None:
         (("--hazard", "gentle", "--axis", "1"), ("--axis does not go with --hazard",)),
         (("--hazard", "gentle", "--variant", "nope"), ("no variant of softmax", "list variants")),
         (("--device", "cuda"), ("--device is for other libraries", "--backend torch")),
-        (("--peer", "tensorflow"), ("'tensorflow' is not one of", "compare --help")),
+        (("--peer", "tensorflow"), ("there is no library 'tensorflow'", "torch, jax, scipy, all")),
         (("--backend", "trch"), ("'trch'", "compare --help")),
     ],
 )  # fmt: skip
@@ -279,7 +279,7 @@ def test_a_plain_comparison_imports_no_other_library(tmp_path: Path) -> None:
         "import sys\nsys.argv = ['stablemax', 'compare', '--scale', '1e5', '-o', 'out.txt', '-q']\n"
         "from stablemax.cli.main import _run\n_run()\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & "
-        "{'torch', 'jax', 'optax', 'scipy', 'array_api_compat'}), 'stablemax.compare.league' in sys.modules)"
+        "{'torch', 'jax', 'optax', 'scipy', 'array_api_compat'}), 'stablemax.comparing.league' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", "[] False")

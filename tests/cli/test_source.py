@@ -58,7 +58,7 @@ def words_of(source: str, operation: Operation) -> tuple[str, ...]:
 def computed(operation: Operation, source: tuple[str, ...]) -> str:
     """Run the command of an operation, and return the file with what it gave."""
     command = operation.command.split()
-    if command[0] == "loss":
+    if command[0] in ("loss", "bce"):
         done = run(*command, *source, "-q")
         assert done.code == 0, done.err
         np.save("out.npy", float(done.out))
@@ -230,10 +230,10 @@ def test_two_sources_of_an_array_are_refused_by_name(operation: Operation) -> No
         ("judge --hazard gentle x.npy y.npy --operation softmax", "2 files named: OUTPUT is the only one"),
         ("generate --hazard gentle --rows 3 -o a.npy", "--rows does not go with --hazard"),
         ("generate --preset notebook-c --rows 3 -o a.npy", "--rows does not go with --preset notebook-c"),
+        ("bce x.npy y.npy", "needs a target for each logit"),
+        ("bce x.npy other.npy", "other.npy: row 0, class "),
+        ("bce-grad x.npy other.npy -o g.npy", "other.npy: row 0, class "),
         ("kl-divergence x.npy", "compares two arrays of logits"),
-        ("loss x.npy y.npy --binary", "needs a target for each logit"),
-        ("loss x.npy t.npy --binary --label-smoothing 0.1", "--label-smoothing does not go with --binary"),
-        ("loss x.npy other.npy --binary", "is not in [0, 1]"),
         ("softmax --operation softmx", "--operation"),
         ("judge x.npy x.npy --operation softmx", "did you mean softmax?"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.compare.comparison import CompareOptions, compare_hazard, compare_problem
+from stablemax.comparing.comparison import CompareOptions, compare_hazard, compare_problem
 from stablemax.hazards.catalogue import PROMISED, hazard_named
 from stablemax.hazards.generated import generate
 from stablemax.libraries.array_api import Backend

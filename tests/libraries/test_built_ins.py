@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from stablemax import libraries as peers
-from stablemax.compare.comparison import CompareOptions, compare_hazard
-from stablemax.compare.explanation import example
+from stablemax.comparing.comparison import CompareOptions, compare_hazard
+from stablemax.comparing.explanation import example
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, hazard_named, promised_for
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format

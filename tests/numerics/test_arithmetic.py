@@ -330,8 +330,9 @@ def check_shift(x: Array, fmt: Format) -> None:
 
 
 def limited(fmt: Format) -> float:
-    # Without inf a difference beyond the largest number is NaN or saturates, which has a test of its own.
-    return fmt.max if fmt.has_inf else fmt.max / 2
+    # Without inf a difference beyond the largest number is NaN or saturates, which has a test of its own. Where all
+    # numbers lie in a few binades, that from which the logits are subtracted has no place beyond the largest logit.
+    return fmt.max if fmt.has_inf and fmt.emax > 2 else fmt.max / 2
 
 
 @ALL

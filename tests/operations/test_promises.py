@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stablemax.compare.explanation import example, explanation_of, measured, promises_code
+from stablemax.comparing.explanation import example, explanation_of, measured, promises_code
 from stablemax.hazards.catalogue import promised_for
 from stablemax.operations.variant import get, variants
 from stablemax.results import Outcome

@@ -127,7 +127,7 @@ def test_an_operation_is_one_object_in_every_process(operation: Operation) -> No
 def test_a_name_that_is_none_is_refused_with_those_that_are() -> None:
     with pytest.raises(StablemaxError, match="there is no operation 'softmin'") as error:
         get_operation("softmin")
-    assert error.value.hint == f"one of: {', '.join(NAMES)}"
+    assert error.value.hint.endswith(f"one of: {', '.join(NAMES)}")
 
 
 @EVERY

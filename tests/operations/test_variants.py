@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.compare.explanation import example
+from stablemax.comparing.explanation import example
 from stablemax.hazards.catalogue import HAZARDS as CATALOGUE
 from stablemax.hazards.catalogue import promised_for
 from stablemax.numerics.arithmetic import Arithmetic

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.compare.comparison import CompareOptions, compare_problem
+from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.inputs.logits import as_problem
 from stablemax.numerics.formats import BFLOAT16, FLOAT32
 from stablemax.render.checks import CHECK

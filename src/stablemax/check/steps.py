@@ -38,7 +38,7 @@ _MAX_HANGS = 3
 _SMALL = 64
 """A hazard of so many cells is small enough to be the counterexample."""
 _CURES = ("shifted", "compensated", "centred", "wide")
-"""Names of the variants that may be the cure, the simplest first."""
+"""Names of the variants that may be the cure, the simplest first; then the best one of the operation."""
 _PRINTED_LIMIT = 2000
 _STEPS_BESIDE_HAZARDS = 8
 
@@ -287,7 +287,8 @@ def find_cure(run: CheckRun) -> None:
     hazards = [hazard for hazard in run.hazards if not hazard.needs]
     formats = run.formats or DEFAULT_FORMATS
     of_operation = {variant.name: variant for variant in variants(run.trials.operation)}
-    for variant in (of_operation[name] for name in _CURES if name in of_operation):
+    best = run.trials.operation.best
+    for variant in (of_operation[name] for name in (*_CURES, best) if name in of_operation):
         trials = Trials(load_local(Target(variant.id)), run.trials.contract)
         if not any(trials.trial(hazard.case(fmt), fmt).failed for hazard in hazards for fmt in formats):
             run.cure = variant

@@ -34,7 +34,7 @@ from stablemax.text.vocabulary import Accumulation, BackendName, Reduction, Upst
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from stablemax.compare.comparison import CompareOptions
+    from stablemax.comparing.comparison import CompareOptions
     from stablemax.operations.variant import Variant
 
 FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
@@ -116,7 +116,7 @@ def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
 def _options(
     compared: ComparedOptions, libraries: LibraryOptions, ignore_index: int, built_ins: tuple[Variant, ...]
 ) -> CompareOptions:
-    from stablemax.compare.comparison import DEFAULT_FORMATS, CompareOptions
+    from stablemax.comparing.comparison import DEFAULT_FORMATS, CompareOptions
 
     backend = None
     if libraries.backend is not BackendName.NUMPY:
@@ -142,11 +142,11 @@ def _options(
 def _compared(
     source: Source, options: CompareOptions, printing: PrintOptions, *, is_league: bool
 ) -> Comparison | League:
-    from stablemax.compare.comparison import compare_hazard, compare_problem
+    from stablemax.comparing.comparison import compare_hazard, compare_problem
 
     with progress(printing, source.reading) as step:
         if is_league:
-            from stablemax.compare.league import league
+            from stablemax.comparing.league import league
 
             return league(options, command=source.line.words(), progress=step)
         if source.hazard is not None:

@@ -21,7 +21,7 @@ def explain(
     ] = None,
 ) -> int:
     """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
-    from stablemax.compare.explanation import explanation_of
+    from stablemax.comparing.explanation import explanation_of
     from stablemax.libraries import find
 
     output = io.output_of(EXPLANATION, output_format, printing)

@@ -10,9 +10,9 @@ import typer
 from stablemax.inputs.file_format import NAMES
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
-from stablemax.render.writers import formats_of
+from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, PeerName, Upstream
+from stablemax.text.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,7 +150,8 @@ class LibraryOptions:
     """Whose built-ins are judged, and on whose arrays our variants run."""
 
     peer: Annotated[
-        list[PeerName] | None, worded("Add the built-ins of a library; repeatable. all: those installed.")
+        list[str] | None,
+        worded("Add the built-ins of a library; repeatable. all: those installed.", metavar="torch|jax|scipy|all"),
     ] = None
     backend: Annotated[BackendName, typer.Option(help="Library on whose arrays our variants run.")] = BackendName.NUMPY
     device: Annotated[str | None, worded("Device of --backend and --peer, as the library names it: cpu, cuda.")] = None
@@ -194,7 +195,8 @@ class PrintOptions:
 
 def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
     """Declare --output-format for a kind of result, with the formats that it has."""
-    names = formats_of(kind)
+    # Ours alone: a run that asks for none of a plugin's formats does not look for plugins.
+    names = formats_of(kind, WRITERS.own)
     # Names, not an enumeration: a format of a plugin is one more name.
     return worded(text, metavar=f"<{'|'.join(names)}>", autocompletion=lambda: names)
 

@@ -119,8 +119,8 @@ class ArrayJob:
             return self.stream.read_labels(block, self.options.ignore_index, workspace)
         if self.operation.second is Second.NONE or self.stream.labels is None:
             return None
-        # What lies in the workspace is overwritten by the next reading.
-        return self.stream.labels.read(block.start, block.stop, workspace).copy()
+        in_unit_range = self.operation.second is Second.CELL_TARGETS
+        return self.stream.read_array(block, workspace, in_unit_range=in_unit_range)
 
     def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
         dtype = self._xp.format.dtype

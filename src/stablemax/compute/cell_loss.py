@@ -49,10 +49,8 @@ class CellLossJob:
         return sum((self._compute(step, workspace) for step in block.steps(self.step)), LossPart())
 
     def _compute(self, block: Block, workspace: Workspace) -> LossPart:
-        assert self.stream.labels is not None
         operation, xp = get_operation("binary_cross_entropy"), Arithmetic(get_format(self.format), self.accumulation)
-        # What lies in the workspace is overwritten by the next reading.
-        targets = self.stream.labels.read(block.start, block.stop, workspace).copy()
+        targets = self.stream.read_array(block, workspace, in_unit_range=True)
         x = self.stream.logits.read(block.start, block.stop, workspace)
         second = second_of(operation, targets, xp, options=self.options)
         losses = evaluate(get(self.variant), xp.array(x), xp, second)

@@ -105,6 +105,23 @@ class Stream:
             checked.append(labels.copy())
         return joined(checked)
 
+    def read_array(self, block: Block, workspace: Workspace, *, in_unit_range: bool) -> Array:
+        """Read the second array (n, K) of a block; with `in_unit_range` refuse what is not in [0, 1], by its place."""
+        assert self.labels is not None
+        # What lies in the workspace is overwritten by the next reading.
+        array = self.labels.read(block.start, block.stop, workspace).copy()
+        if in_unit_range:
+            with np.errstate(invalid="ignore"):
+                outside = np.argwhere((array < 0) | (array > 1))
+            if len(outside):
+                row, column = map(int, outside[0])
+                name, place = self.labels.place(block.start + row)
+                raise StablemaxError(
+                    f"{name}: row {place}, class {column}: the target {float(array[row, column]):g} is not in [0, 1]",
+                    "a target of a cell is a probability",
+                )
+        return array
+
     def _checked(self, rows: Array, part: Part, ignore_index: int | None, first_row: int = 0) -> Array:
         return as_labels(
             rows if self.has_soft_targets else rows[:, 0],

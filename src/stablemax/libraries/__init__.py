@@ -72,7 +72,7 @@ def is_installed(library: str) -> bool:
 def require(library: str) -> None:
     """Refuse to go on without a library."""
     if not is_installed(library):
-        hint = LIBRARIES[library].install if library in LIBRARIES else ""
+        hint = LIBRARIES[library].install if library in LIBRARIES else 'pip install "stablemax[all]"'
         raise StablemaxError(f"{library} is not installed", hint)
 
 

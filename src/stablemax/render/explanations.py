@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def document(result: Explanation) -> doc.Document:
     """Give the declaration in words, part by part, with a live example and the promises to paste."""
-    from stablemax.compare.explanation import promises_code
+    from stablemax.comparing.explanation import promises_code
 
     parts: list[doc.Block] = []
     for title, lines in _parts(result):

@@ -149,7 +149,7 @@ def checks(result: League, failures: frozenset[Outcome]) -> Checks:
 
 
 def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
-    check = outcome_check(f"stablemax.compare.league.{standout.operation}", standout.implementation, standout)
+    check = outcome_check(f"stablemax.comparing.league.{standout.operation}", standout.implementation, standout)
     hits = failures & standout.outcomes.keys()
     if not hits:
         return check

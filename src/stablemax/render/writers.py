@@ -105,9 +105,10 @@ WRITERS: Registry[Writer] = Registry(Writer, _ALL)
 """By name, in the order in which help and hints list them."""
 
 
-def formats_of(kind: ResultKind) -> list[str]:
-    """Return the names of the formats that a kind of result is written in."""
-    return [name for name, writer in WRITERS.items() if any(map(kind.has, writer.forms))]
+def formats_of(kind: ResultKind, writers: Iterable[Writer] | None = None) -> list[str]:
+    """Return the names of the formats that a kind of result is written in, by all writers or by some."""
+    writers = WRITERS.values() if writers is None else writers
+    return [writer.name for writer in writers if any(map(kind.has, writer.forms))]
 
 
 def chosen(kind: ResultKind, requested: str | None, path: str | None, default: str) -> Writer:

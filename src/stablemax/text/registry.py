@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ Kind = TypeVar("Kind")
 @functools.cache
 def plugin_modules() -> tuple[ModuleType, ...]:
     """Import what is installed under the group, in the order of the names, once for each process."""
+    from importlib.metadata import entry_points
+
     modules = []
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         try:

@@ -48,15 +48,6 @@ class Upstream(enum.StrEnum):
     MEAN = "mean"
 
 
-class PeerName(enum.StrEnum):
-    """Libraries whose built-ins are judged beside our variants; ``all``: those that are installed."""
-
-    TORCH = "torch"
-    JAX = "jax"
-    SCIPY = "scipy"
-    ALL = "all"
-
-
 class BackendName(enum.StrEnum):
     """On whose arrays our variants run."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stablemax.compare.comparison import CompareOptions, hazard_case
-from stablemax.compare.summary import few, league_finding, refusals
+from stablemax.comparing.comparison import CompareOptions, hazard_case
+from stablemax.comparing.summary import few, league_finding, refusals
 from stablemax.hazards.catalogue import HAZARDS, Hazard
 from stablemax.operations import default_operations
 from stablemax.results import League, Outcome, Standout, Verdict
@@ -44,7 +44,8 @@ def league(
     hazards = tuple(HAZARDS.values()) if hazards is None else tuple(hazards)
     chosen = options if options.patterns else replace(options, patterns=OWN)
     plan = chosen.plan(options.operations or default_operations())
-    hazards = tuple(h for h in hazards if any(map(h.concerns, plan)))
+    concerned = {*default_operations(), *plan}
+    hazards = tuple(h for h in hazards if any(map(h.concerns, concerned)))
     verdicts: dict[tuple[str, str], dict[str, Verdict]] = {
         (v.id, f.name): {} for implementations in plan.values() for v in implementations for f in options.formats
     }

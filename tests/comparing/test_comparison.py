@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import stablemax
-from stablemax.compare.comparison import CompareOptions, compare_problem
+from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.inputs.logits import as_problem
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import default_operations

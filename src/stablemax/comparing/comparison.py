@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.compare.summary import finding, refusals
+from stablemax.comparing.summary import finding, refusals
 from stablemax.inputs.second_array import second_array
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
