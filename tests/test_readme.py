@@ -214,7 +214,7 @@ def test_the_first_line_tells_the_two_names_apart() -> None:
 
 
 def test_the_page_stays_short() -> None:
-    assert len(PAGE.splitlines()) <= 570
+    assert len(PAGE.splitlines()) <= 577
 
 
 @pytest.mark.slow
