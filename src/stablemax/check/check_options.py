@@ -32,7 +32,7 @@ class CheckOptions:
     allow: tuple[str, ...] = ()
     #: Globs of hazard names; empty for all.
     only: tuple[str, ...] = ()
-    #: From `hazards.NEEDS`: what it takes beyond what its signature shows.
+    #: From `hazards.hazard.NEEDS`: what it takes beyond what its signature shows.
     takes: tuple[str, ...] = ()
     #: Look for the smallest input that breaks it.
     search: bool = True

@@ -64,7 +64,7 @@ class CheckRun:
             raise StablemaxError(
                 f"--with weights: {info.name} has no parameter 'weight'", "give it one, or leave --with weights out"
             )
-        #: What it takes beyond logits and labels, from `hazards.NEEDS`.
+        #: What it takes beyond logits and labels, from `hazards.hazard.NEEDS`.
         self.takes = info.takes | set(options.takes)
         self.asked_formats = options.formats or usual_formats(info)
         self.trials = Trials(target, options.contract(self.asked_formats))

@@ -220,7 +220,7 @@ class _Truth:
         return np.asarray(np.abs(self.value) < self.fmt.smallest_normal)
 
     def judge(self, output: Array) -> Array:
-        """Judge what was computed as `measure.judge` does."""
+        """Judge what was computed as `truth.measure.judge` does."""
         right = self.rounded
         codes = np.zeros(len(output), np.int8)
         np.putmask(codes, (output == 0) & (right != 0), CODES.index(Outcome.LOST))

@@ -97,7 +97,7 @@ class TimedBuiltIns:
 
 
 def timed(chosen: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
-    """Gather the libraries that are timed, in the order of `peers`, and say which were left out, and why.
+    """Gather the libraries that are timed, in the order of `libraries.peers`, and say which were left out, and why.
 
     ``all`` stands for those that are installed.
 

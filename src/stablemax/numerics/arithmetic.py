@@ -29,7 +29,7 @@ def default_accumulation(fmt: Format) -> Accumulation:
 
 
 class Namespace(Protocol):
-    """What a variant may ask of its arithmetic; :class:`Arithmetic` and `exact.Balls` provide it.
+    """What a variant may ask of its arithmetic; :class:`Arithmetic` and `truth.balls.Balls` provide it.
 
     Arrays add, subtract, multiply and divide with their own operators, rounding each operation.
     Reductions run over the last axis and keep it. Python numbers enter through `number` only:

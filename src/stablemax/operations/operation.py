@@ -44,7 +44,7 @@ class Given(NamedTuple):
 
 
 class Prover(Protocol):
-    """What proves truths in balls; `measure` hands one to the hooks of a record."""
+    """What proves truths in balls; `truth.measure` hands one to the hooks of a record."""
 
     def prove(self, compute: Callable[[Any], Any]) -> Any:
         """Return the truth of what `compute` gives in balls."""

@@ -68,7 +68,7 @@ class Variant:
     supports : tuple of str
         Number formats that it takes; empty for all.
     takes : tuple of str
-        From `inputs.hazards.NEEDS`: what a built-in takes beyond logits and labels. A formula of ours
+        From `hazards.hazard.NEEDS`: what a built-in takes beyond logits and labels. A formula of ours
         gets ignored rows left out and weights as targets, so that it needs to know nothing of them.
     mean : callable, optional
         The library's own mean of the losses, with the function's signature; without it the
@@ -100,7 +100,7 @@ class Variant:
     def refusal(self, fmt: str, classes: int, needs: tuple[str, ...] = ()) -> str:
         """Why it is not run on such an input, as words that follow "it"; empty where it is.
 
-        `needs` is what the input asks of an implementation, from `hazards.NEEDS`.
+        `needs` is what the input asks of an implementation, from `hazards.hazard.NEEDS`.
 
         >>> get("softmax_vjp/jacobian").refusal("float32", 5000)
         'needs a K x K matrix for each row: at most 2,048 classes'

@@ -36,7 +36,7 @@ class CallStyle:
 
     @property
     def takes(self) -> frozenset[str]:
-        """What it takes beyond logits and labels, from `hazards.NEEDS`."""
+        """What it takes beyond logits and labels, from `hazards.hazard.NEEDS`."""
         return frozenset(_OPTIONS[name] for name in self.options if name != "label_smoothing")
 
     def __call__(self, function: Callable[..., Any], logits: Any, second_argument: Any, **options: Any) -> Any:

@@ -44,7 +44,7 @@ class TargetInfo:
     name: str
     operation: Operation
     backend: str
-    #: What it takes beyond logits and labels, from `hazards.NEEDS`.
+    #: What it takes beyond logits and labels, from `hazards.hazard.NEEDS`.
     takes: frozenset[str] = frozenset()
     #: The only formats that it can be run in; empty for no known limit.
     formats: tuple[str, ...] = ()
