@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def odds(read: Read, classes: int, workspace: Workspace) -> Odds:
-    """Return the odds of one row."""
+    """Return the odds of one row; `read` gives the logits (1, n) from a first to a last class."""
     found: Odds | None = None
     for first in range(0, classes, PIECE):
         piece = careful_odds(read(first, min(first + PIECE, classes)), workspace)

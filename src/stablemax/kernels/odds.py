@@ -27,7 +27,7 @@ FAST_TO_SEARCH = (np.float32, np.float64)
 
 @dataclass(frozen=True)
 class Odds:
-    """What a row's maximum is up against."""
+    """The odds against the maximum of each row: (1 - p) / p of its probability p."""
 
     #: The class of the (first) maximum; of the first NaN, where there is one.
     at: Array

@@ -43,7 +43,11 @@ def sums(x: Array, workspace: Workspace, *, less: Array | None = None) -> Array:
 
 
 def against(x: Array, chosen: Array, workspace: Workspace, *, less: Array | None = None) -> tuple[Array, Array]:
-    """Return the sum of ``exp(x)`` over the other classes, and that of one class, of each row (N,)."""
+    """Return the sum of ``exp(x)`` over the other classes, and the exponential of the chosen one, of each row (N,).
+
+    The chosen class is left out of the sum, so that nothing cancels however likely it is; its place in the buffer
+    "exponentials" holds 0. `less` (N,) is subtracted from the logits before.
+    """
     e = exponentials(x, workspace, less=less)
     at = (np.arange(len(x)), chosen)
     mine = e[at]
@@ -52,7 +56,11 @@ def against(x: Array, chosen: Array, workspace: Workspace, *, less: Array | None
 
 
 def log1p_of_ratio(x: Array, others: Array, mine: Array, sound: Array, most_ulp: float, workspace: Workspace) -> Array:
-    """Return ``log(1 + others / mine)`` of what `against` gave, which is in the buffer "exponentials" still."""
+    """Return ``log(1 + others / mine)`` of what `against` gave, which is in the buffer "exponentials" still.
+
+    Rows of `sound` are unmarked, in place, in which the subtraction may have rounded. Where the errors of the sum
+    may move a result by more than `most_ulp`, the exponentials are added again, and exactly.
+    """
     ratio = others / mine
     found = np.log1p(ratio)
     near = np.flatnonzero(sound & is_doubtful(found, ratio / (1.0 + ratio), SUM_ERROR_U, most_ulp))
