@@ -41,15 +41,19 @@ def failure(worst: Outcome | None) -> Outcome | None:
 @pytest.mark.parametrize(("name", "fmt"), [(n, f) for n, formats in FORMATS_ON.items() for f in formats], ids=str)
 def test_every_variant_has_the_outcomes_that_it_has_in_numpy(name: str, fmt: Format) -> None:
     there = backend(name)
-    compared = 0
+    compared = expected = 0
     for hazard in PROMISED.values():
-        ours, theirs = (
-            compare_hazard(hazard, CompareOptions(formats=(fmt,), backend=b)).verdicts for b in (None, there)
-        )
+        # XLA flushes subnormal numbers to 0, and the functions of cells are tried on just these.
+        operations = tuple(o for o in hazard.operations if name == "torch" or o.by_default)
+        if not operations:
+            continue
+        expected += sum(len(variants(o)) for o in operations)
+        options = CompareOptions(formats=(fmt,), operations=operations)
+        ours, theirs = (compare_hazard(hazard, replace(options, backend=b)).verdicts for b in (None, there))
         for a, b in zip(ours, theirs, strict=True):
             assert failure(b.worst) is failure(a.worst), (a.variant, hazard.name, a.worst, b.worst, b.first_bad)
             compared += 1
-    assert compared == sum(len(variants(o)) for h in PROMISED.values() for o in h.operations)
+    assert compared == expected > 300
 
 
 @pytest.mark.slow

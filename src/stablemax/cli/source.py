@@ -42,9 +42,12 @@ class Source:
     @property
     def hazard(self) -> Hazard | None:
         """The hazard that was asked for."""
+        if self.options.hazard is None:
+            return None
+        # The whole catalogue takes two megabytes, which a run under --memory has no room for.
         from stablemax.hazards.catalogue import hazard_named
 
-        return None if self.options.hazard is None else hazard_named(self.options.hazard)
+        return hazard_named(self.options.hazard)
 
     @property
     def is_generated(self) -> bool:

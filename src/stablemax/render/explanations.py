@@ -22,7 +22,7 @@ def document(result: Explanation) -> doc.Document:
     for title, lines in _parts(result):
         if lines:
             parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
-    parts.append(doc.Code("Promises as measured now, for its declaration", promises_code(result.measured)))
+    parts.append(doc.Code("Promises as measured, to paste", promises_code(result.measured)))
     return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
 
 
