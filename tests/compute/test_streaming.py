@@ -260,7 +260,8 @@ from pathlib import Path
 from stablemax.cli.main import main
 import numpy, ml_dtypes, secrets, concurrent.futures.thread, stablemax.compute.loss, stablemax.compute.arrays
 # Code is no memory of the computation.
-import stablemax.operations.cross_entropy_grad, stablemax.cli.source, stablemax.inputs.open, stablemax.hazards.operation_input
+import stablemax.operations.cross_entropy_grad, stablemax.hazards.operation_input
+import stablemax.cli.source, stablemax.inputs.open
 
 def peak():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
