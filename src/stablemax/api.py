@@ -21,7 +21,7 @@ from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, second_of
 from stablemax.operations.variant import default_variant, evaluate
 from stablemax.text.errors import StablemaxError
-from stablemax.text.vocabulary import Accumulation, Reduction
+from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +135,7 @@ def cross_entropy(
     *,
     axis: int | None = None,
     weight: Any = None,
-    ignore_index: int | None = -100,
+    ignore_index: int | None = IGNORED,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     threads: int | None = None,
@@ -193,7 +193,7 @@ def cross_entropy_grad(
     *,
     axis: int | None = None,
     weight: Any = None,
-    ignore_index: int | None = -100,
+    ignore_index: int | None = IGNORED,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     threads: int | None = None,
@@ -563,7 +563,7 @@ def compare(
     accumulate: str | None = None,
     max_ulp: float | None = None,
     judge: int | None = None,
-    ignore_index: int | None = -100,
+    ignore_index: int | None = IGNORED,
     reduction: str = "mean",
 ) -> Comparison:
     """Judge every variant on an input against the truth; what `stablemax compare` prints.

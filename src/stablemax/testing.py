@@ -33,7 +33,7 @@ from stablemax.numerics.formats import format_of_array, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import Reduction
+from stablemax.text.vocabulary import IGNORED, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +113,7 @@ def assert_accurate(
     reduction: str = "mean",
     weight: Any = None,
     label_smoothing: float = 0.0,
-    ignore_index: int = -100,
+    ignore_index: int = IGNORED,
 ) -> JudgeReport:
     """Fail unless an output is right; what `stablemax judge` does for files.
 

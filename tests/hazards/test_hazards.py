@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, PROMISED, promised_for
-from stablemax.inputs.labels import IGNORED
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations import all_operations
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Outcome
-from stablemax.text.vocabulary import Accumulation
+from stablemax.text.vocabulary import IGNORED, Accumulation
 from stablemax.truth.case import Shared, case_of, setting_of
 from stablemax.truth.verdicts import variant_verdict
 

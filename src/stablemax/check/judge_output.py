@@ -13,8 +13,9 @@ from stablemax.operations.targets import TargetOptions, cell_targets, check_opti
 from stablemax.operations.variant import get
 from stablemax.results import Contract, JudgeReport, Outcome
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.ranges import check_judge, check_max_ulp
-from stablemax.text.vocabulary import Reduction
+from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.text.words import listed
 from stablemax.truth.case import Case, Setting, Shared, setting_of
 from stablemax.truth.input_summary import input_summary
@@ -46,7 +47,7 @@ class JudgeOptions:
     #: What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
     reduction: Reduction = Reduction.MEAN
     #: Rows with this label do not count; their output is not looked at.
-    ignore_index: int | None = -100
+    ignore_index: int | None = IGNORED
     #: How many rows to judge; None for as many as 2**18 cells hold.
     judge: int | None = None
     #: Class weights and label smoothing.
@@ -213,12 +214,4 @@ def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, fai
     part = 100 * verdict.shares[worst]
     share = f"{part:.3g}% of the cells are" if part < 100 else "every cell is"
     told = f": {verdict.cause}" if verdict.cause and verdict.worst is worst else ""
-    return f"{name} is not right: {share} {_WORDS[worst]}{told}."
-
-
-_WORDS = {
-    Outcome.INACCURATE: "finite and wrong",
-    Outcome.LOST: "0 where they should not be",
-    Outcome.OVERFLOW: "infinite where they should not be",
-    Outcome.NAN: "NaN where there is a value",
-}
+    return f"{name} is not right: {share} {OUTCOMES[worst].of_cells}{told}."

@@ -11,9 +11,8 @@ import numpy as np
 
 from stablemax.check.laws import arrays_beside
 from stablemax.hazards.catalogue import HazardCase
-from stablemax.inputs.labels import IGNORED
 from stablemax.operations.operation import Second
-from stablemax.text.vocabulary import Reduction
+from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check.target.messages import Call
-from stablemax.inputs.labels import IGNORED
 from stablemax.results import Outcome
-from stablemax.text.vocabulary import Reduction
+from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.case import Setting, Shared, case_of, setting_of
 from stablemax.truth.measure import CODES, default_max_ulp, judge
 from stablemax.truth.reductions import which_reduction

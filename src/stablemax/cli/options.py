@@ -12,7 +12,7 @@ from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
 from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import Accumulation, BackendName, ColorMode, Distribution, EngineName, Upstream
+from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, ColorMode, Distribution, EngineName, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ class StreamOptions:
 class LabelOptions:
     """Which rows count."""
 
-    ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = -100
+    ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = IGNORED
 
 
 @dataclass(frozen=True)

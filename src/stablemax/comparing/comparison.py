@@ -19,7 +19,7 @@ from stablemax.operations.variant import Variant, matches, matching
 from stablemax.results import Comparison, OperationReport, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_judge, check_max_ulp, check_range
-from stablemax.text.vocabulary import Accumulation, Reduction, Upstream
+from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction, Upstream
 from stablemax.truth.case import Case, Shared, case_of, setting_of
 from stablemax.truth.input_summary import hazard_summary, input_summary
 from stablemax.truth.sampling import judged_rows
@@ -58,7 +58,7 @@ class CompareOptions:
     #: How many rows of each output to keep.
     show_values: int = 0
     #: Rows with this label are left out of the cross-entropies.
-    ignore_index: int | None = -100
+    ignore_index: int | None = IGNORED
     #: Upstream gradient of the vector-Jacobian product.
     upstream: Upstream = Upstream.NORMAL
     #: Of a normal upstream gradient.

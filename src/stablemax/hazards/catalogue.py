@@ -18,10 +18,10 @@ from stablemax.hazards.hazard import (
 )
 from stablemax.hazards.of_cells import OF_CELLS
 from stablemax.hazards.of_distributions import OF_DISTRIBUTIONS
-from stablemax.inputs.labels import IGNORED
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from stablemax.operations.operation import Operation

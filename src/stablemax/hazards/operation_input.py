@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inputs.labels import IGNORED
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.second_array import second_array
 from stablemax.inputs.stored import StoredArray
 from stablemax.operations.targets import TargetOptions
 from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from stablemax.hazards.cases import HazardCase

@@ -11,9 +11,8 @@ from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.input_warnings import array_blocks
 from stablemax.numerics.formats import format_of
 from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
-
-IGNORED = -100
 
 
 def as_labels(

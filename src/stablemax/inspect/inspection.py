@@ -19,6 +19,7 @@ from stablemax.numerics.format_names import ORDINARY
 from stablemax.numerics.formats import get_format
 from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
 from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ def inspect_stream(
     stream: Stream,
     *,
     formats: Sequence[str] = ORDINARY,
-    ignore_index: int | None = -100,
+    ignore_index: int | None = IGNORED,
     resources: Resources | None = None,
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stablemax.inputs.labels import IGNORED
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import Variant, variant
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

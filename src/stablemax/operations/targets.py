@@ -10,6 +10,7 @@ import numpy as np
 from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_range
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from stablemax.numerics.arithmetic import Namespace
@@ -267,7 +268,7 @@ class TargetOptions:
 
     weight: Array | None = None  #: of each class, float64 (K,), 0 or more
     label_smoothing: float = 0.0  #: the share of every target that is spread evenly over the classes
-    ignore_index: int | None = -100  #: rows with this label do not count
+    ignore_index: int | None = IGNORED  #: rows with this label do not count
     weight_name: str = "the weights"  #: in messages
     pos_weight: Array | None = None  #: of positive targets of cells, for each class, float64 (K,), 0 or more
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 
+IGNORED = -100
+"""The label of rows that do not count, as in PyTorch."""
+
 
 class Accumulation(enum.StrEnum):
     """How a sum is added up.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted
 from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.exact_cells import nearest
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from stablemax.trace.reading import Reading
     from stablemax.trace.run import Run
     from stablemax.truth.measure import Judgement
-
-WORDS = {
-    Outcome.NAN: "NaN",
-    Outcome.OVERFLOW: "infinite",
-    Outcome.LOST: "0 where it should not be",
-    Outcome.INACCURATE: "inaccurate",
-}
 
 
 class About(TypedDict, total=False):
@@ -137,7 +131,7 @@ def _unstable(
         share = f" for {int(failing.sum()):,} of {counted(failing.size, unit)}"
         where = f" ({_cell(traced, *cell)})"
     result = (
-        f"{traced.name} is {WORDS[worst]}{share} in {traced.subject.format.name}: "
+        f"{traced.name} is {OUTCOMES[worst].predicate}{share} in {traced.subject.format.name}: "
         f"it gives {gives:.6g} where {right:.6g} is right{where}."
     )
     bad = bad_cell(traced, reading, judged.codes, worst)

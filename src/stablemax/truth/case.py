@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.inputs.labels import IGNORED
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import exact_sum
 from stablemax.numerics.formats import FLOAT64
@@ -22,6 +21,7 @@ from stablemax.operations.targets import (
     targets_of,
 )
 from stablemax.operations.variant import evaluate, get
+from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.balls import Balls, Truth
 from stablemax.truth.measure import ExactResult, exact_result
 from stablemax.truth.reductions import reduced

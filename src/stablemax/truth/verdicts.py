@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inputs.labels import IGNORED
 from stablemax.operations.targets import LabelTargets, SoftTargets
 from stablemax.operations.variant import evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
+from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
