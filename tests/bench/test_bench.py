@@ -194,6 +194,7 @@ def test_there_are_as_many_cores_as_threads() -> None:
     assert [i.ran_on for i in implementations] == [[1, 2], [1, 2]]
 
 
+@pytest.mark.slow
 def test_progress_counts_every_case_twice_for_memory_and_for_time() -> None:
     clock, steps = Clock(), []  # type: tuple[Clock, list[tuple[int, int, str]]]
     options = BenchOptions((SOFTMAX,), (Shape(2, 3), Shape(3, 2)), threads=(1,), repeat=1)

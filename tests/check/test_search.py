@@ -113,6 +113,7 @@ def test_what_raises_is_found_as_surely_as_what_is_wrong() -> None:
     assert asked.trial(case, FLOAT32).trouble.startswith("raised ValueError: too large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_nothing_is_found_that_breaks_our_widest_variants(operation: Operation) -> None:
     assert smallest_failure(trials_of(f"{operation}/wide"), FLOAT16) is None

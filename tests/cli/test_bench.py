@@ -65,6 +65,7 @@ def masked(text: str) -> str:
 # --- how it looks -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("injected")
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("options", [(), ("--chart",)], ids=["table", "chart"])
@@ -166,6 +167,7 @@ def test_ndjson_and_csv_hold_the_numbers_of_json_to_the_last_bit() -> None:
             assert row[name] == ("" if value is None else repr(value) if isinstance(value, float) else str(value))
 
 
+@pytest.mark.slow
 def test_every_field_of_a_result_is_a_column() -> None:
     case = sample(shapes=(Shape(2, 3),)).cases[0]
     names = [f.name for of in (case, case.timings[0]) for f in dataclasses.fields(of)]

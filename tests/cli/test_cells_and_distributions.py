@@ -106,6 +106,7 @@ def test_judge_takes_targets_as_labels_and_second_logits_as_upstream(cells: Path
     assert done.code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
 def test_check_and_trace_know_a_function_of_cells(kind: str, cells: Path) -> None:
     if kind == "torch":

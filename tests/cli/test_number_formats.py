@@ -167,6 +167,7 @@ def cells(*options: str) -> dict[tuple[str, str], dict[str, object]]:
     }
 
 
+@pytest.mark.slow
 @PAIRS
 @pytest.mark.parametrize("sums", ["sequential", "float32", "float64"])
 @pytest.mark.parametrize("scale", ["2", "40"])

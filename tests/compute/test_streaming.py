@@ -224,6 +224,7 @@ def stablemax(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_same_digits_for_any_threads_memory_and_files(desk: Path) -> None:
     ways = [
         ("x.npy", "y.npy"),
@@ -276,6 +277,7 @@ print(peak() - before, file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize(
     "command",

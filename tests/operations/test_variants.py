@@ -346,6 +346,7 @@ def test_the_accurate_variants_keep_their_ulps_on_normals(operation: Operation, 
     check_promises(operation, x, second_for(operation, x, np.arange(len(x)) * 7), fmt)
 
 
+@pytest.mark.slow
 @ACCURATE_OPERATIONS
 @pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_the_accurate_variants_keep_their_ulps_on_100_000_classes_of_which_one_is_finite(
