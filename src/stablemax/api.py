@@ -13,6 +13,7 @@ from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.compute.arrays import array_of
 from stablemax.compute.loss import cross_entropy_of
 from stablemax.inputs.logits import as_problem, restore
+from stablemax.inputs.second_array import check_second, kind_of_second
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import FLOAT64, Array, format_of, get_format
@@ -601,25 +602,28 @@ def compare(
     >>> [(v.variant, v.worst.value) for v in result.verdicts][0]
     ('softmax/naive', 'nan')
     """
-    problem = _problem(logits, labels, axis, options_of(None, 0.0, ignore_index).ignore_index)
     options = CompareOptions(
         **_looked_up(formats, operations, accumulate),
         patterns=tuple(variants),
         max_ulp=max_ulp,
         judge=judge,
         reduction=reduction_of(reduction),
-        ignore_index=ignore_index,
+        ignore_index=options_of(None, 0.0, ignore_index).ignore_index,
     )
-    return compare_problem(problem, options)
+    return compare_problem(_problem(logits, labels, axis, options), options)
 
 
-def _problem(logits: Any, labels: Any, axis: int | None, ignore_index: int | None) -> Problem:
-    return as_problem(
+def _problem(logits: Any, labels: Any, axis: int | None, options: CompareOptions) -> Problem:
+    problem = as_problem(
         logits_of(logits, above=4),
         None if labels is None else numbers_of(labels),
         axis=None if axis is None else axis_of(axis),
-        ignore_index=ignore_index,
+        ignore_index=options.ignore_index,
+        second=kind_of_second(options.operations),
     )
+    for operation in options.operations:
+        check_second(operation, problem.labels)
+    return problem
 
 
 def _looked_up(formats: Sequence[str], operations: Sequence[str], accumulate: str | None) -> dict[str, Any]:

@@ -69,8 +69,9 @@ def arguments(operation: Operation) -> dict[str, Any]:
 )
 def test_a_variants_output_gets_the_verdict_that_compare_gives_it(variant: Any) -> None:
     operation = variant.operation
+    beside = second_for(operation, X, LABELS) if operation.second is Second.LOGITS else LABELS
     compared = stablemax.compare(
-        X, LABELS, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
+        X, beside, operations=[operation.name], formats=["float32"], variants=[variant.name], ignore_index=-100
     )
     (expected,) = [v for v in compared.verdicts if v.variant == variant.id]
     xp, second = Arithmetic(FLOAT32), second_for(operation, X, LABELS)

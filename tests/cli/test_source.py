@@ -104,7 +104,7 @@ def test_a_look_at_logits_takes_every_source(command: str, source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_a_trace_of_every_operation_takes_every_source(operation: Operation, source: str) -> None:
-    words = SOURCES[source] if source != "files" else ("x.npy", *(("y.npy",) if operation.takes_labels else ()))
+    words = SOURCES[source] if source != "files" else ("x.npy", *SECOND_FILES.get(operation.second, ()))
     done = run("trace", operation.best_id, *words)
     assert done.code == 0, done
 
@@ -230,6 +230,15 @@ def test_two_sources_of_an_array_are_refused_by_name(operation: Operation) -> No
         ("judge --hazard gentle x.npy y.npy --operation softmax", "2 files named: OUTPUT is the only one"),
         ("generate --hazard gentle --rows 3 -o a.npy", "--rows does not go with --hazard"),
         ("generate --preset notebook-c --rows 3 -o a.npy", "--rows does not go with --preset notebook-c"),
+        ("compare x.npy --operation binary_cross_entropy", "binary_cross_entropy needs cell targets"),
+        ("compare x.npy --operation kl_divergence", "kl_divergence needs second logits"),
+        ("compare x.npy other.npy --operation binary_cross_entropy", "other.npy: row 0, class "),
+        ("trace binary_cross_entropy/naive x.npy", "binary_cross_entropy needs cell targets"),
+        (
+            "judge x.npy x.npy t.npy --operation binary_cross_entropy --label-smoothing 0.1",
+            "--label-smoothing is not for",
+        ),
+        ("judge x.npy x.npy y.npy --operation sigmoid", "sigmoid takes no labels, and y.npy is given"),
         ("bce x.npy y.npy", "needs a target for each logit"),
         ("bce x.npy other.npy", "other.npy: row 0, class "),
         ("bce-grad x.npy other.npy -o g.npy", "other.npy: row 0, class "),

@@ -154,3 +154,18 @@ def test_the_oracle_agrees_with_the_truth_on_masks() -> None:
         exact_result(KL_DIVERGENCE, x, y, FLOAT64).truth.rounded.ravel(),
         truth_of(KL_DIVERGENCE, x, FLOAT64, y).rounded.ravel(),
     )
+
+
+def test_a_divergence_within_2_to_the_minus_100_000_of_a_tie_is_judged_without_more_bits() -> None:
+    # The logarithms of the two ties cancel, and what is left is 5.02e9, between two float32 numbers, and exp(-7e7).
+    x, y = np.array([[-3e7, -3e7, -1e8, -1e10], [-1e10, -1e8, -3e7, -3e7]], np.float32)[:, None]
+    result = stablemax.compare(x, y, operations=["kl_divergence"], formats=["float32"], variants=["wide"])
+    assert [(v.worst, v.error_ulp) for v in result.verdicts] == [("ok", 0.5)]
+
+
+def test_second_logits_may_be_any_numbers_and_are_the_ones_that_are_compared() -> None:
+    x, y = np.array([[0.0, 1.0]]), np.array([[-1e25, 0.0]])
+    result = stablemax.compare(x, y, operations=["kl_divergence"], formats=["float64"], variants=["wide"], judge=1)
+    assert result.verdicts[0].worst == "ok"
+    with pytest.raises(StablemaxError, match="kl_divergence needs second logits"):
+        stablemax.compare(x, operations=["kl_divergence"])

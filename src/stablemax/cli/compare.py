@@ -151,7 +151,8 @@ def _compared(
             return league(options, command=source.line.words(), progress=step)
         if source.hazard is not None:
             return compare_hazard(source.hazard, options, command=source.words(), progress=step)
-        return compare_problem(source.problem(options.ignore_index), options, command=source.words(), progress=step)
+        problem = source.problem(options.ignore_index, options.operations)
+        return compare_problem(problem, options, command=source.words(), progress=step)
 
 
 def _built_ins(libraries: LibraryOptions) -> tuple[tuple[Variant, ...], tuple[str, ...]]:

@@ -27,12 +27,13 @@ from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, source_of, target_options
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
-from stablemax.text.errors import StablemaxError
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
+    from stablemax.operations.operation import Operation
     from stablemax.results import JudgeReport
 
 
@@ -77,11 +78,13 @@ def judge(
     logits, computed = _files(line, source)
     if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and upstream == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
+    operation = get_operation(claim.operation)
+    _refuse_foreign(line, operation, logits)
     read = (*logits.logits, computed, *logits.labels, upstream, losses.weight)
     output = io.output_of(JUDGEMENT, output_format, printing, *read)
     with progress(printing, logits.reading):
         fmt = number_format_named(claim.number_format)
-        given = logits.input_for(get_operation(claim.operation), fmt, target_options(losses, judged))
+        given = logits.input_for(operation, fmt, target_options(losses, judged))
         report = _report(given, claim, computed, upstream, logits.words())
     session.say(report.notes, printing)
     if fmt is None and computed.lower().endswith((".csv", ".tsv")):
@@ -92,6 +95,17 @@ def judge(
     if not report.passed:
         session.warn(f"failed: {report.finding}")
     return 0 if report.passed else 1
+
+
+def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> None:
+    """Refuse what the operation does not take: it would be read, and change nothing."""
+    from stablemax.operations.operation import Second
+
+    if not operation.needs_targets:
+        weighted = ("--weight",) if operation.takes_labels else ()
+        line.refuse(("losses",), f"is not for {operation}", allowed=weighted)
+    if logits.labels and not (operation.takes_labels or operation.second is Second.LOGITS):
+        raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
 
 def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stablemax.cli.option_groups import CommandLine
     from stablemax.cli.options import (
         GeneratedOptions,
@@ -84,10 +86,15 @@ class Source:
         refuse_needs(self.hazard, ("ignore-index",), self.line.command)
         return labelled_hazard(self.hazard, fmt or FLOAT32)
 
-    def problem(self, ignore_index: int | None = None) -> Problem:
-        """Take files, or drawn logits, into memory, mapped where that is possible."""
+    def problem(self, ignore_index: int | None = None, operations: Sequence[Operation] = ()) -> Problem:
+        """Take files, or drawn logits, into memory, mapped where that is possible; refuse what operations lack."""
         if self.logits:
-            return self.stream().load(ignore_index)
+            from stablemax.inputs.second_array import check_second, kind_of_second
+
+            problem = self.stream().load(ignore_index, kind_of_second(operations))
+            for operation in operations:
+                check_second(operation, problem.labels)
+            return problem
         return generated_problem(self.options.generated)
 
     def input_for(

@@ -105,7 +105,7 @@ def _input(
         name = (fmt or FLOAT32).name
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
     is_drawn = source.is_generated and source.options.generated.preset is None
-    problem = source.problem(ignore_index)
+    problem = source.problem(ignore_index, (operation,))
     fmt = fmt or (FLOAT32 if is_drawn else None)
     given = of_problem(problem, operation, fmt, ignore_index=ignore_index, upstream=upstream)
     return dataclasses.replace(given, notes=(*given.notes, *notes))

@@ -12,7 +12,7 @@ from stablemax.comparing.summary import finding, refusals
 from stablemax.inputs.second_array import second_array
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
-from stablemax.operations import default_operations
+from stablemax.operations import all_operations, default_operations
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import kept_rows
 from stablemax.operations.variant import Variant, matches, matching
@@ -76,6 +76,14 @@ class CompareOptions:
         if self.reduction is Reduction.NONE:
             raise StablemaxError("--reduction none has no one gradient", "use mean or sum")
         check_range("--show-values", self.show_values, 0, math.inf, "0 or more")
+
+    @property
+    def asked_operations(self) -> tuple[Operation, ...]:
+        """The operations that are asked for; without any, those by default and those that a pattern names."""
+        if self.operations:
+            return self.operations
+        prefixes = {pattern.partition("/")[0] for pattern in self.patterns if "/" in pattern}
+        return tuple(o for o in all_operations() if o.by_default or o.name in prefixes)
 
     def implementations(self, operation: Operation) -> tuple[Variant, ...]:
         """Return what to run of an operation: the libraries' built-ins after our variants."""
@@ -242,7 +250,7 @@ def _comparison(
 
 def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
     logits = np.ascontiguousarray(problem.logits[rows])
-    wanted = options.operations or default_operations()
+    wanted = options.asked_operations
     cases: list[Case] = []
     notes: list[str] = []
     for operation in wanted:
@@ -275,6 +283,7 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
             if operation.of_losses and options.reduction is Reduction.MEAN:
                 case = replace(case, divisor=float(operation.loss_count(*problem.logits.shape)))
         cases.append(case)
-    if problem.labels is None and not options.operations:
+    unlabelled = (o for o in wanted if o.needs_targets and options.implementations(o))
+    if problem.labels is None and not options.operations and any(unlabelled):
         notes.append("no labels: cross_entropy and its gradient are not run")
     return cases, notes

@@ -43,7 +43,7 @@ def league(
     options = options or CompareOptions()
     hazards = tuple(HAZARDS.values()) if hazards is None else tuple(hazards)
     chosen = options if options.patterns else replace(options, patterns=OWN)
-    plan = chosen.plan(options.operations or default_operations())
+    plan = chosen.plan(options.asked_operations)
     concerned = {*default_operations(), *plan}
     hazards = tuple(h for h in hazards if any(map(h.concerns, concerned)))
     verdicts: dict[tuple[str, str], dict[str, Verdict]] = {

@@ -33,7 +33,7 @@ class OperationInput:
     def problem(self, operation: Operation) -> tuple[Problem, Array | None]:
         """Load the logits with their labels, and apart from them an upstream gradient or other logits."""
         if operation.takes_labels or self.stream.labels is None:
-            return self.stream.load(self.targets.ignore_index), None
+            return self.stream.load(self.targets.ignore_index, operation.second), None
         return replace(self.stream, labels=None).load(), self.stream.labels.whole()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.class_axis import find_axis, without_axis
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.formats import FORMATS
@@ -14,14 +15,14 @@ from stablemax.inputs.input_warnings import in_blocks, inexact_integers, inexact
 from stablemax.inputs.labels import as_labels
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows, joined
+from stablemax.inputs.workspace import Workspace
+from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.inputs.blocks import Block
-    from stablemax.inputs.workspace import Workspace
     from stablemax.numerics.formats import Array
 
 
@@ -133,10 +134,14 @@ class Stream:
             first_row=first_row,
         )
 
-    def load(self, ignore_index: int | None = IGNORED) -> Problem:
-        """Take all rows into memory, mapped where that is possible, with the labels checked."""
+    def load(self, ignore_index: int | None = IGNORED, second: Second = Second.LABELS) -> Problem:
+        """Take all rows into memory, mapped where that is possible, with the labels checked as what they are."""
         rows, labels, notes = self.logits.whole(), None, list(self.notes)
-        if self.labels is not None:
+        if self.has_soft_targets and second is not Second.LABELS:
+            with Workspace() as workspace:
+                in_unit_range = second is Second.CELL_TARGETS
+                labels = self.read_array(Block(0, self.rows), workspace, in_unit_range=in_unit_range)
+        elif self.labels is not None:
             labels = joined([self._checked(part.whole(), part, ignore_index) for part in self.labels.parts])
             if labels.ndim == 2:
                 notes += soft_target_notes(in_blocks(odd_targets, labels), self.sources[-1].name)
@@ -188,6 +193,7 @@ def as_problem(
     *,
     axis: int | None = None,
     ignore_index: int | None = IGNORED,
+    second: Second = Second.LABELS,
 ) -> Problem:
     """Bring logits and labels into rows of classes in memory, as `as_stream` and `Stream.load` do.
 
@@ -198,7 +204,7 @@ def as_problem(
     ('the logits: classes found on axis 1 of (2, 5, 3), from the shape of the labels',)
     """
     targets = () if labels is None else _stored(labels, "the labels")
-    return as_stream(_stored(logits, "the logits"), targets, axis=axis).load(ignore_index)
+    return as_stream(_stored(logits, "the logits"), targets, axis=axis).load(ignore_index, second)
 
 
 def restore(values: Array, problem: Problem) -> Array:

@@ -8,10 +8,11 @@ import numpy as np
 
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import cell_targets
+from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stablemax.numerics.formats import Array
     from stablemax.operations.operation import Operation
@@ -22,7 +23,8 @@ def second_array(
 ) -> Array | None:
     """Return the labels, or what stands in for another second argument of the rows; None for none.
 
-    Targets of cells are those of the labels, the other logits are the logits in reverse order.
+    An array (N, K) that the input holds is taken as it is. Else targets of cells are those of the labels, and the other
+    logits are the logits in reverse order.
 
     >>> from stablemax.operations import get_operation
     >>> second_array(get_operation("binary_cross_entropy"), np.zeros((2, 3)), np.array([0, 2])).tolist()
@@ -34,9 +36,30 @@ def second_array(
         Second.LABELS: lambda: labels,
         Second.CELL_TARGETS: lambda: cell_targets(np.zeros(rows, np.int64) if labels is None else labels, classes),
         Second.UPSTREAM: lambda: upstream_gradient(upstream, (rows, classes), seed),
-        Second.LOGITS: lambda: logits[:, ::-1],
+        Second.LOGITS: lambda: logits[:, ::-1] if labels is None or labels.ndim == 1 else labels,
     }
     return makers[operation.second]()
+
+
+def kind_of_second(operations: Sequence[Operation]) -> Second:
+    """Say what the array beside the logits is to some operations: labels, where they differ or none is named."""
+    kinds = {o.second for o in operations} - {Second.NONE, Second.UPSTREAM}
+    return kinds.pop() if len(kinds) == 1 else Second.LABELS
+
+
+def check_second(operation: Operation, labels: Array | None) -> None:
+    """Refuse an input of a user's that lacks what the operation takes beside the logits: nothing stands in for it."""
+    is_lacking = {
+        Second.LABELS: labels is None,
+        Second.CELL_TARGETS: labels is None,
+        Second.LOGITS: labels is None or labels.ndim == 1,
+    }
+    if is_lacking.get(operation.second, False):
+        what = operation.second.value
+        hint = "give a file of labels, or name a column with --label-column"
+        if operation.second is not Second.LABELS:
+            hint = f"name a second file with the {what}, in the shape of the logits"
+        raise StablemaxError(f"{operation} needs {what}", hint)
 
 
 def upstream_gradient(kind: Upstream, shape: tuple[int, int], seed: int = 0) -> Array:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array, Format
 
 FIRST_PRECISION = 128
+_NO_DIFFERENCE = 2.0**-1000
+"""Of an ulp: what no float64 error can show."""
 LAST_PRECISION = 1 << 17
 # Sums and differences of two float64 numbers are exact with this many bits.
 _EXACT = 2200
@@ -285,7 +287,9 @@ def truth(
                 rounded = np.empty(flat.size)
                 pending = np.arange(flat.size)
             tail_cells = None if tails is None else tails[pending]
-            decided = _decide(flat[pending], tail_cells, fmt, nearest, residual, rounded, pending)
+            is_last = 4 * precision > LAST_PRECISION
+            cells = (nearest, residual, rounded)
+            decided = _decide(flat[pending], tail_cells, fmt, *cells, pending, is_last=is_last)
         pending = pending[~decided]
         if pending.size == 0:
             return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
@@ -294,9 +298,20 @@ def truth(
 
 
 def _decide(
-    balls: Array, tails: Array | None, fmt: Format, nearest: Array, residual: Array, rounded: Array, at: Array
+    balls: Array,
+    tails: Array | None,
+    fmt: Format,
+    nearest: Array,
+    residual: Array,
+    rounded: Array,
+    at: Array,
+    *,
+    is_last: bool,
 ) -> Array:
-    """Fill in the cells `at` whose rounding is certain; return which are."""
+    """Fill in the cells `at` whose rounding is certain; return which are.
+
+    At the last precision a value that is still not told from a tie is taken for one: no output's error depends on it.
+    """
     cells = balls.tolist()
     whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
     mid = np.array([float(b.mid()) for b in whole])
@@ -318,6 +333,7 @@ def _decide(
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
     # (A remainder of e**-2049 is 0 in float64 too: only the ball itself can tell.)
     tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
+    tie |= (np.abs(offset) <= radius) & (radius < _NO_DIFFERENCE) if is_last else False
     certain |= tie
     for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
         side = _side_of_tie(

@@ -184,7 +184,7 @@ def _first_bad(
         return None, "the losses of this input have no mean"
     apart = " where ".join(distinguishing_digits(value, right))
     if case.reduced:
-        return None, f"the mean of {len(case.rows):,} losses gives {apart} is right"
+        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {apart} is right"
     words, at = why(setting, CODES[worst], row, cell)
     if why is _outside_cause and CODES[worst].is_failure:
         words = f"gives {apart} is right"
