@@ -551,6 +551,7 @@ def test_numpy_code_is_tried_in_bfloat16_only_where_that_is_asked_for() -> None:
     assert [law.detail for law in asked.laws if law.failed] == ["bfloat16 goes in, float32 comes out"]
 
 
+@pytest.mark.slow
 def test_a_hazard_that_hangs_does_not_hide_what_fails_in_numbers(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import time\nimport numpy as np\n"

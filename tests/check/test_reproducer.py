@@ -179,6 +179,7 @@ def test_a_generated_test_passes_once_the_code_is_mended(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_generated_code_is_formatted_as_people_write_it(reports: list[CheckReport]) -> None:
     for report in reports:
         assert report.counterexample is not None

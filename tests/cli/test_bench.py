@@ -139,6 +139,7 @@ def test_json_is_what_the_schema_says() -> None:
     assert {tuple(t["implementation"] for t in c["timings"]) for c in cases} == {("stablemax", "numpy")}
 
 
+@pytest.mark.slow
 def test_the_schema_refuses_what_it_should() -> None:
     good = told().json
     changes: tuple[dict[str, Any], ...] = ({"kind": "timing"}, {"cases": []}, {"rates": []}, {"seed": -1}, {"extra": 1})

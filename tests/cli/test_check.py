@@ -278,6 +278,7 @@ def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
     assert "On large-logits in float32 it gave no answer within 0.5 s." in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process_behind() -> None:
     import signal
     import time

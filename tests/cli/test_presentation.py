@@ -183,6 +183,7 @@ def test_an_encoding_without_check_marks_gets_ascii(encoding: str, how: str) -> 
         assert "?" not in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [

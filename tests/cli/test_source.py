@@ -288,6 +288,7 @@ def document_of(done: Done) -> Any:
     return {name: value for name, value in done.json.items() if name != "versions"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", REPRODUCED)
 def test_the_line_below_a_table_gives_the_same_again(command: str) -> None:
     Path("code.py").write_text(CODE)

@@ -136,6 +136,7 @@ def test_a_reader_that_leaves_ends_the_program_quietly_with_141(command: str, sa
     assert done.code == 141
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_reader_that_never_reads_ends_a_short_output_with_141_too(samples: Path) -> None:
     # The output fits into the pipe's buffer, and breaks when it is flushed at the end.

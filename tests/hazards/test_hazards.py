@@ -507,6 +507,7 @@ def test_collapse_has_a_loss_and_a_gradient_of_exactly_0_in_float32() -> None:
 # --- our best variants stand them all -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("fmt", COMPARED, ids=lambda f: f.name)
 def test_the_widest_formulas_stand_every_hazard(hazard: Hazard, fmt: Format) -> None:

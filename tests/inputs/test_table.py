@@ -321,6 +321,7 @@ def test_the_place_is_right_far_into_a_file(refusal: Refusal) -> None:
     assert "line 300,003: the byte 0xff" in refusal(read, text.encode() + b"\xff\n").message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", range(12))
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
 def test_a_line_end_may_fall_on_the_end_of_a_block(shift: int, end: str) -> None:

@@ -193,6 +193,7 @@ def plain_rows(name: str, fmt: Format) -> tuple[Array, Array] | None:
 PLAIN = [name for name in HAZARDS if plain_rows(name, FLOAT32) is not None]
 
 
+@pytest.mark.slow
 @EVERY_FORMAT
 @pytest.mark.parametrize("name", PLAIN)
 def test_what_is_predicted_on_a_hazard_is_what_happens(name: str, fmt: Format) -> None:
@@ -248,6 +249,7 @@ def test_a_sum_beyond_the_format_makes_every_probability_0_however_small_each_wo
     assert {k: v.tolist() for k, v in right.items()} == {k: v.tolist() for k, v in told.items()}
 
 
+@pytest.mark.slow
 @EVERY_FORMAT
 def test_the_rows_that_are_not_looked_at_closely_would_come_out_the_same(
     fmt: Format, monkeypatch: pytest.MonkeyPatch

@@ -134,6 +134,7 @@ def test_the_rows_of_a_gradient_sum_to_0_up_to_rounding(variant: Variant, fmt: F
         assert abs(sum_of(fractions_of(gradient))) <= budget
 
 
+@pytest.mark.slow
 @of(SHIFT_INVARIANT)
 @FULL
 @given(data=st.data())

@@ -297,6 +297,7 @@ ILL_CONDITIONED = {("logsumexp-near-zero", LOGSUMEXP)}
 BEYOND_THE_TEXTBOOK = ("rising-ramp", "falling-ramp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [n for n, h in CATALOGUE.items() if h.case(FLOAT32).logits.size <= 1024 and n not in BEYOND_THE_TEXTBOOK],
@@ -338,6 +339,7 @@ def normals(scale: float, fmt: Format, rows: int = 6, classes: int = 1000) -> Ar
     return in_format(np.clip(x, -fmt.max, fmt.max), fmt).astype(np.float64)
 
 
+@pytest.mark.slow
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("scale", [1.0, 10.0, 100.0, 300.0])

@@ -89,6 +89,7 @@ FAILING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "hazard"), FAILING, ids=lambda p: p if isinstance(p, str) else p.id)
 def test_every_failure_that_a_variant_declares_has_a_line_to_blame(variant: Variant, hazard: str) -> None:
     found = of_hazard(variant, hazard)
