@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stablemax.text.errors import StablemaxError
-from stablemax.text.files import check_place, whole_file
+from stablemax.text.files import check_place, whole_file, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +149,18 @@ def test_a_long_name_fits(tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused_before_there_is_anything_to_write(tmp_path: Path) -> None:
     with pytest.raises(StablemaxError, match="No such file or directory"):
         check_place(str(tmp_path / "none" / "report.json"))
+
+
+def interrupted(interrupt: BaseException) -> None:
+    with writing("x.npy"):
+        try:
+            raise interrupt
+        finally:
+            raise OSError(9, "Bad file descriptor")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupt_is_not_hidden_by_the_error_of_closing_what_it_interrupted(interrupt: BaseException) -> None:
+    with pytest.raises(type(interrupt)) as error:
+        interrupted(interrupt)
+    assert error.value is interrupt

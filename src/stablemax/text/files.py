@@ -56,6 +56,9 @@ def writing(path: str, option: str = "-o") -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # What was interrupted may not close well; the interrupt is what happened.
+        if isinstance(error.__context__, (KeyboardInterrupt, SystemExit)):
+            raise error.__context__ from None
         raise _unwritten(f"{shown(path)}:", error, f"choose another place with {option}") from None
 
 
