@@ -10,6 +10,7 @@ import pytest
 from stablemax.comparing.explanation import example, explanation_of, measured, promises_code
 from stablemax.hazards.catalogue import promised_for
 from stablemax.operations.variant import get, variants
+from stablemax.operations.variant import variant as declare
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
@@ -38,8 +39,17 @@ def test_a_promise_that_fails_prints_the_measured_ones_ready_to_paste() -> None:
     condition = promised_for(variant.operation)["large-logits"]
     with pytest.raises(AssertionError, match="promises=") as error:
         test_a_variant_does_what_it_promises(variant, condition)
-    assert '"row-all-neg-inf": Outcome.NAN,' in str(error.value)
+    assert 'Outcome.NAN: "row-all-neg-inf positive-infinity",' in str(error.value)
     assert {n: o for n, o in measured(variant).items() if o is not Outcome.OK} == get("softmax/shifted").promises
+
+
+@VARIANTS
+def test_promises_that_are_printed_can_be_pasted(variant: Variant) -> None:
+    code = promises_code(variant.promises)
+    pasted = eval(f"dict({code})", {"Outcome": Outcome})["promises"]
+    again = declare(variant.operation, "pasted", pasted, formula="")(variant.function)
+    assert again.promises == variant.promises
+    assert max(map(len, code.splitlines())) <= 80 - len("    ")
 
 
 @VARIANTS

@@ -90,7 +90,7 @@ def by_sign(x: Array, xp: Any) -> Array:
     get_operation("softmax"),
     "mean-shifted",
     formula="exp(x - mean(x)) / sum(exp(x - mean(x)))",
-    promises={"gentle": Outcome.OK, "wide-spread": Outcome.NAN},
+    promises={Outcome.OK: "gentle", Outcome.NAN: "wide-spread"},
     cure="softmax/shifted",
 )
 def mean_shifted(x: Array, xp: Any) -> Array:

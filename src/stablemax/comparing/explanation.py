@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,8 @@ from stablemax.truth.measure import CODES, exact_result, judge
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# So that the code to paste stands whole in a terminal of 80 columns.
+_PROMISES_WIDTH = 48
 _WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
 
@@ -29,7 +33,8 @@ def explanation_of(variant: Variant) -> Explanation:
     if it survives all.
     """
     reasoning = variant.reasoning
-    survivable = (name for name in variant.promises if name not in _WITHOUT_VALUE)
+    conditions = promised_for(variant.operation)
+    survivable = (name for name in conditions if name in variant.promises and name not in _WITHOUT_VALUE)
     telling = next(survivable, "large-logits")
     return Explanation(
         variant=variant.id,
@@ -41,7 +46,7 @@ def explanation_of(variant: Variant) -> Explanation:
         cure=variant.cure,
         bound="" if variant.bound is None else f"{variant.bound.text} ({variant.bound.theorem})",
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
-        promises={name: variant.promises.get(name, Outcome.OK) for name in promised_for(variant.operation)},
+        promises={name: variant.promises.get(name, Outcome.OK) for name in conditions},
         measured=measured(variant),
         example=example(variant, HAZARDS[telling]),
     )
@@ -55,15 +60,24 @@ def measured(variant: Variant) -> dict[str, Outcome]:
 def promises_code(outcomes: Mapping[str, Outcome]) -> str:
     """Write measured outcomes as the argument of a declaration; what is not named there is ok.
 
-    >>> print(promises_code({"gentle": Outcome.OK, "large-logits": Outcome.NAN}))
+    >>> print(promises_code({"gentle": Outcome.OK, "large-logits": Outcome.NAN, "wide-spread": Outcome.NAN}))
     promises={
-        "large-logits": Outcome.NAN,
+        Outcome.NAN: "large-logits wide-spread",
     },
     """
-    lines = [
-        f'    "{name}": Outcome.{outcome.name},' for name, outcome in outcomes.items() if outcome is not Outcome.OK
-    ]
-    return "\n".join(["promises={", *lines, "},"]) if lines else "promises={},"
+    conditions: dict[Outcome, list[str]] = defaultdict(list)
+    for name, outcome in outcomes.items():
+        conditions[outcome].append(name)
+    conditions.pop(Outcome.OK, None)
+    lines: list[str] = []
+    for outcome, names in conditions.items():
+        first, *more = textwrap.wrap(" ".join(names), _PROMISES_WIDTH, break_on_hyphens=False)
+        if more:
+            wrapped = [f'"{line} "' for line in (first, *more[:-1])]
+            lines += [f"Outcome.{outcome.name}: (", *(f"    {line}" for line in wrapped), f'    "{more[-1]}"', "),"]
+        else:
+            lines.append(f'Outcome.{outcome.name}: "{first}",')
+    return "\n".join(["promises={", *(f"    {line}" for line in lines), "},"]) if lines else "promises={},"
 
 
 def example(variant: Variant, hazard: Hazard) -> Example:

@@ -62,14 +62,16 @@ def quiet() -> Iterator[None]:
 
 
 def built_in(
-    library: str, arrays: Arrays, operation: Operation, name: str, **declaration: Any
+    library: str, arrays: Arrays, operation: Operation, name: str = "", **declaration: Any
 ) -> Callable[[Callable[..., Any]], Variant]:
     """Declare the decorated function of a library's own arrays as a variant.
 
     The function takes ``f(x)``, ``f(x, given)`` or ``f(x, g)`` and returns (N, K) or (N,); a `mean` takes the same
-    and returns one number. The rest is declared as for `variant`.
+    and returns one number. The rest is declared as for `variant`. Without a name it has that of its operation,
+    whose best variant is its cure.
     """
     mean = declaration.pop("mean", None)
+    declaration.setdefault("cure", operation.best_id)
 
     def calling(function: Callable[..., Any]) -> Callable[..., Array]:
         @functools.wraps(function)
@@ -91,7 +93,7 @@ def built_in(
 
         return variant(
             operation,
-            name,
+            name or operation.name,
             library=library,
             # Whole arrays, as their users pass them.
             rowwise=False,

@@ -10,14 +10,7 @@ import jax.numpy as jnp
 from stablemax.libraries.declaration import ALL_FORMATS, built_in
 from stablemax.libraries.jax_arrays import JaxArrays
 from stablemax.libraries.timed import Timing
-from stablemax.operations.entropy import OPERATION as ENTROPY
-from stablemax.operations.log_sigmoid import OPERATION as LOG_SIGMOID
-from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
-from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
-from stablemax.operations.sigmoid import OPERATION as SIGMOID
-from stablemax.operations.softmax import OPERATION as SOFTMAX
-from stablemax.operations.softmax_vjp import OPERATION as SOFTMAX_VJP
-from stablemax.operations.softplus import OPERATION as SOFTPLUS
+from stablemax.operations import get_operation
 from stablemax.results import Outcome
 
 ARRAYS = JaxArrays()
@@ -25,12 +18,10 @@ _declared = functools.partial(built_in, "jax", ARRAYS, supports=ALL_FORMATS)
 
 
 @_declared(
-    SOFTMAX,
-    "softmax",
+    get_operation("softmax"),
     formula="jax.nn.softmax(x)",
-    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("goodfellow-2016",),
-    cure="softmax/compensated",
 )
 @jax.jit
 def softmax(x: jax.Array) -> jax.Array:
@@ -45,18 +36,14 @@ def softmax(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    LOG_SOFTMAX,
-    "log_softmax",
+    get_operation("log_softmax"),
     formula="jax.nn.log_softmax(x)",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread",
+        Outcome.LOST: "nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="log_softmax/compensated",
 )
 @jax.jit
 def log_softmax(x: jax.Array) -> jax.Array:
@@ -70,16 +57,10 @@ def log_softmax(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    LOGSUMEXP,
-    "logsumexp",
+    get_operation("logsumexp"),
     formula="jax.scipy.special.logsumexp(x, axis=-1)",
-    promises={
-        "nearly-certain": Outcome.LOST,
-        "row-all-neg-inf": Outcome.UNDEFINED,
-        "positive-infinity": Outcome.UNDEFINED,
-    },
+    promises={Outcome.LOST: "nearly-certain", Outcome.UNDEFINED: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021",),
-    cure="logsumexp/compensated",
 )
 @jax.jit
 def logsumexp(x: jax.Array) -> jax.Array:
@@ -93,19 +74,14 @@ def logsumexp(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    SOFTMAX_VJP,
-    "softmax_vjp",
+    get_operation("softmax_vjp"),
     formula="jax.vjp(jax.nn.softmax, x)[1](g)",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "constant-upstream": Outcome.INACCURATE,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread constant-upstream",
+        Outcome.LOST: "nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="softmax_vjp/centred",
 )
 @jax.jit
 def softmax_vjp(x: jax.Array, g: jax.Array) -> jax.Array:
@@ -119,14 +95,10 @@ def softmax_vjp(x: jax.Array, g: jax.Array) -> jax.Array:
 
 
 @_declared(
-    SIGMOID,
-    "sigmoid",
+    get_operation("sigmoid"),
     formula="jax.nn.sigmoid(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("goodfellow-2016",),
-    cure="sigmoid/compensated",
 )
 @jax.jit
 def sigmoid(x: jax.Array) -> jax.Array:
@@ -140,14 +112,10 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    LOG_SIGMOID,
-    "log_sigmoid",
+    get_operation("log_sigmoid"),
     formula="jax.nn.log_sigmoid(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("maechler-2012",),
-    cure="log_sigmoid/compensated",
 )
 @jax.jit
 def log_sigmoid(x: jax.Array) -> jax.Array:
@@ -161,14 +129,10 @@ def log_sigmoid(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    SOFTPLUS,
-    "softplus",
+    get_operation("softplus"),
     formula="jax.nn.softplus(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("maechler-2012",),
-    cure="softplus/compensated",
 )
 @jax.jit
 def softplus(x: jax.Array) -> jax.Array:
@@ -182,17 +146,10 @@ def softplus(x: jax.Array) -> jax.Array:
 
 
 @_declared(
-    ENTROPY,
-    "entropy",
+    get_operation("entropy"),
     formula="sum(jax.scipy.special.entr(jax.nn.softmax(x)), axis=-1)",
-    promises={
-        "nearly-certain": Outcome.INACCURATE,
-        "collapse": Outcome.INACCURATE,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-    },
+    promises={Outcome.INACCURATE: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("trl-7221",),
-    cure="entropy/compensated",
 )
 @jax.jit
 def entropy(x: jax.Array) -> jax.Array:

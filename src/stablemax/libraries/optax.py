@@ -11,11 +11,7 @@ import optax
 
 from stablemax.libraries.declaration import ALL_FORMATS, Given, built_in
 from stablemax.libraries.jax import ARRAYS
-from stablemax.operations.binary_cross_entropy import OPERATION as BINARY_CROSS_ENTROPY
-from stablemax.operations.binary_cross_entropy_grad import OPERATION as BINARY_CROSS_ENTROPY_GRAD
-from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
-from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
-from stablemax.operations.kl_divergence import OPERATION as KL_DIVERGENCE
+from stablemax.operations import get_operation
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
@@ -42,18 +38,14 @@ def _mean_of_losses(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    CROSS_ENTROPY,
-    "cross_entropy",
+    get_operation("cross_entropy"),
     formula="optax.softmax_cross_entropy_with_integer_labels(x, y); soft targets: softmax_cross_entropy",
     promises={
-        "large-offset-tie": Outcome.LOST,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.UNDEFINED,
+        Outcome.LOST: "large-offset-tie nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf",
+        Outcome.UNDEFINED: "positive-infinity",
     },
     cites=("optax-1792",),
-    cure="cross_entropy/compensated",
     takes=("soft-targets",),
     mean=_mean_of_losses,
 )
@@ -69,17 +61,10 @@ def cross_entropy(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    CROSS_ENTROPY_GRAD,
-    "cross_entropy_grad",
+    get_operation("cross_entropy_grad"),
     formula="jax.grad(mean of optax.softmax_cross_entropy_with_integer_labels)(x)",
-    promises={
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-    },
+    promises={Outcome.LOST: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("optax-1792",),
-    cure="cross_entropy_grad/compensated",
     takes=("soft-targets",),
 )
 @jax.jit
@@ -104,18 +89,13 @@ def _mean_of_cell_losses(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    BINARY_CROSS_ENTROPY,
-    "binary_cross_entropy",
+    get_operation("binary_cross_entropy"),
     formula="optax.sigmoid_binary_cross_entropy(x, t)",
     promises={
-        "masked-class": Outcome.NAN,
-        "leading-mask": Outcome.NAN,
-        "row-all-neg-inf": Outcome.NAN,
-        "logits-beyond-exp-overflow": Outcome.LOST,
-        "infinite-logits": Outcome.NAN,
+        Outcome.NAN: "masked-class leading-mask row-all-neg-inf infinite-logits",
+        Outcome.LOST: "logits-beyond-exp-overflow",
     },
     cites=("optax-431",),
-    cure="binary_cross_entropy/compensated",
     mean=_mean_of_cell_losses,
 )
 @jax.jit
@@ -131,15 +111,10 @@ def binary_cross_entropy(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    BINARY_CROSS_ENTROPY_GRAD,
-    "binary_cross_entropy_grad",
+    get_operation("binary_cross_entropy_grad"),
     formula="jax.grad(mean of optax.sigmoid_binary_cross_entropy)(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow", Outcome.INACCURATE: "sigmoid-at-a-soft-target"},
     cites=("goodfellow-2016",),
-    cure="binary_cross_entropy_grad/compensated",
 )
 @jax.jit
 def binary_cross_entropy_grad(x: jax.Array, t: Given) -> jax.Array:
@@ -159,19 +134,13 @@ def binary_cross_entropy_grad(x: jax.Array, t: Given) -> jax.Array:
 
 
 @_declared(
-    KL_DIVERGENCE,
-    "kl_divergence",
+    get_operation("kl_divergence"),
     formula="optax.losses.kl_divergence_with_log_targets(log_softmax(y), log_softmax(x))",
     promises={
-        "masked-class": Outcome.NAN,
-        "leading-mask": Outcome.NAN,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-        "nearly-equal-rows": Outcome.INACCURATE,
-        "excluded-by-both-rows": Outcome.NAN,
+        Outcome.NAN: "masked-class leading-mask row-all-neg-inf positive-infinity excluded-by-both-rows",
+        Outcome.INACCURATE: "nearly-equal-rows",
     },
     cites=("optax-1786",),
-    cure="kl_divergence/compensated",
 )
 @jax.jit
 def kl_divergence(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -11,14 +11,7 @@ import scipy.special
 
 from stablemax.libraries.declaration import built_in
 from stablemax.libraries.timed import Timing
-from stablemax.operations.entropy import OPERATION as ENTROPY
-from stablemax.operations.kl_divergence import OPERATION as KL_DIVERGENCE
-from stablemax.operations.log_sigmoid import OPERATION as LOG_SIGMOID
-from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
-from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
-from stablemax.operations.sigmoid import OPERATION as SIGMOID
-from stablemax.operations.softmax import OPERATION as SOFTMAX
-from stablemax.operations.softplus import OPERATION as SOFTPLUS
+from stablemax.operations import get_operation
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError, shown
 
@@ -52,12 +45,10 @@ _declared = functools.partial(built_in, "scipy", ARRAYS, supports=("float16", "f
 
 
 @_declared(
-    SOFTMAX,
-    "softmax",
+    get_operation("softmax"),
     formula="scipy.special.softmax(x, axis=-1)",
-    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021",),
-    cure="softmax/compensated",
 )
 def softmax(x: Array) -> Array:
     """SciPy's softmax.
@@ -70,18 +61,14 @@ def softmax(x: Array) -> Array:
 
 
 @_declared(
-    LOG_SOFTMAX,
-    "log_softmax",
+    get_operation("log_softmax"),
     formula="scipy.special.log_softmax(x, axis=-1)",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread",
+        Outcome.LOST: "nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("blanchard-2021", "scipy-19521"),
-    cure="log_softmax/compensated",
 )
 def log_softmax(x: Array) -> Array:
     """SciPy's log-softmax.
@@ -94,12 +81,10 @@ def log_softmax(x: Array) -> Array:
 
 
 @_declared(
-    LOGSUMEXP,
-    "logsumexp",
+    get_operation("logsumexp"),
     formula="scipy.special.logsumexp(x, axis=-1)",
-    promises={"row-all-neg-inf": Outcome.UNDEFINED, "positive-infinity": Outcome.UNDEFINED},
+    promises={Outcome.UNDEFINED: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021", "scipy-21597"),
-    cure="logsumexp/compensated",
 )
 def logsumexp(x: Array) -> Array:
     """SciPy's log-sum-exp.
@@ -112,14 +97,10 @@ def logsumexp(x: Array) -> Array:
 
 
 @_declared(
-    SIGMOID,
-    "sigmoid",
+    get_operation("sigmoid"),
     formula="scipy.special.expit(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("goodfellow-2016",),
-    cure="sigmoid/compensated",
     supports=_NO_FLOAT16,
 )
 def sigmoid(x: Array) -> Array:
@@ -133,11 +114,9 @@ def sigmoid(x: Array) -> Array:
 
 
 @_declared(
-    LOG_SIGMOID,
-    "log_sigmoid",
+    get_operation("log_sigmoid"),
     formula="scipy.special.log_expit(x)",
     cites=("maechler-2012",),
-    cure="log_sigmoid/compensated",
     supports=_NO_FLOAT16,
 )
 def log_sigmoid(x: Array) -> Array:
@@ -151,11 +130,9 @@ def log_sigmoid(x: Array) -> Array:
 
 
 @_declared(
-    SOFTPLUS,
-    "softplus",
+    get_operation("softplus"),
     formula="scipy.special.softplus(x)",
     cites=("maechler-2012",),
-    cure="softplus/compensated",
 )
 def softplus(x: Array) -> Array:
     """SciPy's softplus.
@@ -168,17 +145,10 @@ def softplus(x: Array) -> Array:
 
 
 @_declared(
-    ENTROPY,
-    "entropy",
+    get_operation("entropy"),
     formula="sum(scipy.special.entr(scipy.special.softmax(x)), axis=-1)",
-    promises={
-        "nearly-certain": Outcome.INACCURATE,
-        "collapse": Outcome.INACCURATE,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-    },
+    promises={Outcome.INACCURATE: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("trl-7221",),
-    cure="entropy/compensated",
     supports=_NO_FLOAT16,
 )
 def entropy(x: Array) -> Array:
@@ -192,18 +162,14 @@ def entropy(x: Array) -> Array:
 
 
 @_declared(
-    KL_DIVERGENCE,
-    "kl_divergence",
+    get_operation("kl_divergence"),
     formula="sum(scipy.special.rel_entr(softmax(x), softmax(y)), axis=-1)",
     promises={
-        "wide-spread": Outcome.OVERFLOW,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-        "nearly-equal-rows": Outcome.INACCURATE,
-        "probability-underflows-in-the-second-row": Outcome.OVERFLOW,
+        Outcome.OVERFLOW: "wide-spread probability-underflows-in-the-second-row",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
+        Outcome.INACCURATE: "nearly-equal-rows",
     },
     cites=("pytorch-80488",),
-    cure="kl_divergence/compensated",
     supports=_NO_FLOAT16,
 )
 def kl_divergence(x: Array, y: Array) -> Array:

@@ -12,19 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - as PyTorch's own documentation c
 from stablemax.libraries.declaration import ALL_FORMATS, Given, built_in
 from stablemax.libraries.timed import Timing
 from stablemax.libraries.torch_arrays import TorchArrays
-from stablemax.operations.binary_cross_entropy import OPERATION as BINARY_CROSS_ENTROPY
-from stablemax.operations.binary_cross_entropy_grad import OPERATION as BINARY_CROSS_ENTROPY_GRAD
-from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
-from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
-from stablemax.operations.entropy import OPERATION as ENTROPY
-from stablemax.operations.kl_divergence import OPERATION as KL_DIVERGENCE
-from stablemax.operations.log_sigmoid import OPERATION as LOG_SIGMOID
-from stablemax.operations.log_softmax import OPERATION as LOG_SOFTMAX
-from stablemax.operations.logsumexp import OPERATION as LOGSUMEXP
-from stablemax.operations.sigmoid import OPERATION as SIGMOID
-from stablemax.operations.softmax import OPERATION as SOFTMAX
-from stablemax.operations.softmax_vjp import OPERATION as SOFTMAX_VJP
-from stablemax.operations.softplus import OPERATION as SOFTPLUS
+from stablemax.operations import get_operation
 from stablemax.results import Outcome
 
 if TYPE_CHECKING:
@@ -36,12 +24,10 @@ _TARGETS = ("ignore-index", "soft-targets", "weights")
 
 
 @_declared(
-    SOFTMAX,
-    "softmax",
+    get_operation("softmax"),
     formula="torch.softmax(x, dim=-1)",
-    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("goodfellow-2016",),
-    cure="softmax/compensated",
 )
 def softmax(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's softmax.
@@ -55,18 +41,14 @@ def softmax(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    LOG_SOFTMAX,
-    "log_softmax",
+    get_operation("log_softmax"),
     formula="torch.log_softmax(x, dim=-1)",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread",
+        Outcome.LOST: "nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="log_softmax/compensated",
 )
 def log_softmax(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's log-softmax.
@@ -79,16 +61,10 @@ def log_softmax(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    LOGSUMEXP,
-    "logsumexp",
+    get_operation("logsumexp"),
     formula="torch.logsumexp(x, dim=-1)",
-    promises={
-        "nearly-certain": Outcome.LOST,
-        "row-all-neg-inf": Outcome.UNDEFINED,
-        "positive-infinity": Outcome.UNDEFINED,
-    },
+    promises={Outcome.LOST: "nearly-certain", Outcome.UNDEFINED: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021",),
-    cure="logsumexp/compensated",
 )
 def logsumexp(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's log-sum-exp.
@@ -109,17 +85,10 @@ def _mean(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    CROSS_ENTROPY,
-    "cross_entropy",
+    get_operation("cross_entropy"),
     formula="torch.nn.functional.cross_entropy(x, y)",
-    promises={
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-    },
+    promises={Outcome.LOST: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("goodfellow-2016", "prieto-2025"),
-    cure="cross_entropy/compensated",
     takes=_TARGETS,
     mean=_mean,
 )
@@ -135,17 +104,10 @@ def cross_entropy(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    CROSS_ENTROPY_GRAD,
-    "cross_entropy_grad",
+    get_operation("cross_entropy_grad"),
     formula="torch.autograd.grad(cross_entropy(x, y), x)",
-    promises={
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-    },
+    promises={Outcome.LOST: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("prieto-2025",),
-    cure="cross_entropy_grad/compensated",
     takes=_TARGETS,
 )
 def cross_entropy_grad(x: torch.Tensor, t: Given) -> torch.Tensor:
@@ -161,19 +123,14 @@ def cross_entropy_grad(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    SOFTMAX_VJP,
-    "softmax_vjp",
+    get_operation("softmax_vjp"),
     formula="torch.autograd.grad(torch.softmax(x, dim=-1), x, g)",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "constant-upstream": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread",
+        Outcome.LOST: "nearly-certain collapse constant-upstream",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="softmax_vjp/centred",
 )
 def softmax_vjp(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     """Autograd's vector-Jacobian product of PyTorch's softmax.
@@ -187,14 +144,10 @@ def softmax_vjp(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    SIGMOID,
-    "sigmoid",
+    get_operation("sigmoid"),
     formula="torch.sigmoid(x)",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("goodfellow-2016",),
-    cure="sigmoid/compensated",
 )
 def sigmoid(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's sigmoid.
@@ -208,11 +161,9 @@ def sigmoid(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    LOG_SIGMOID,
-    "log_sigmoid",
+    get_operation("log_sigmoid"),
     formula="torch.nn.functional.logsigmoid(x)",
     cites=("pytorch-2211", "maechler-2012"),
-    cure="log_sigmoid/compensated",
 )
 def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's log-sigmoid.
@@ -225,11 +176,9 @@ def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    SOFTPLUS,
-    "softplus",
+    get_operation("softplus"),
     formula="torch.nn.functional.softplus(x)",
     cites=("tvm-20184",),
-    cure="softplus/compensated",
 )
 def softplus(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's softplus.
@@ -250,21 +199,13 @@ def _cell_mean(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    BINARY_CROSS_ENTROPY,
-    "binary_cross_entropy",
+    get_operation("binary_cross_entropy"),
     formula="torch.nn.functional.binary_cross_entropy_with_logits(x, t)",
     promises={
-        "nearly-certain": Outcome.LOST,
-        "masked-class": Outcome.NAN,
-        "leading-mask": Outcome.NAN,
-        "row-all-neg-inf": Outcome.NAN,
-        "logits-beyond-exp-overflow": Outcome.LOST,
-        "sigmoid-rounds-to-1": Outcome.LOST,
-        "confident-and-right": Outcome.LOST,
-        "infinite-logits": Outcome.NAN,
+        Outcome.LOST: "nearly-certain logits-beyond-exp-overflow sigmoid-rounds-to-1 confident-and-right",
+        Outcome.NAN: "masked-class leading-mask row-all-neg-inf infinite-logits",
     },
     cites=("pytorch-49844", "pytorch-135359"),
-    cure="binary_cross_entropy/compensated",
     mean=_cell_mean,
 )
 def binary_cross_entropy(x: torch.Tensor, t: Given) -> torch.Tensor:
@@ -279,18 +220,13 @@ def binary_cross_entropy(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    BINARY_CROSS_ENTROPY_GRAD,
-    "binary_cross_entropy_grad",
+    get_operation("binary_cross_entropy_grad"),
     formula="torch.autograd.grad(binary_cross_entropy_with_logits(x, t), x)",
     promises={
-        "collapse": Outcome.LOST,
-        "logits-beyond-exp-overflow": Outcome.LOST,
-        "sigmoid-rounds-to-1": Outcome.LOST,
-        "confident-and-right": Outcome.LOST,
-        "sigmoid-at-a-soft-target": Outcome.INACCURATE,
+        Outcome.LOST: "collapse logits-beyond-exp-overflow sigmoid-rounds-to-1 confident-and-right",
+        Outcome.INACCURATE: "sigmoid-at-a-soft-target",
     },
     cites=("goodfellow-2016",),
-    cure="binary_cross_entropy_grad/compensated",
 )
 def binary_cross_entropy_grad(x: torch.Tensor, t: Given) -> torch.Tensor:
     """Autograd's gradient of the mean of PyTorch's binary cross-entropy with logits.
@@ -305,19 +241,14 @@ def binary_cross_entropy_grad(x: torch.Tensor, t: Given) -> torch.Tensor:
 
 
 @_declared(
-    ENTROPY,
-    "entropy",
+    get_operation("entropy"),
     formula="torch.distributions.Categorical(logits=x).entropy()",
     promises={
-        "large-offset-tie": Outcome.LOST,
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.INACCURATE,
-        "collapse": Outcome.INACCURATE,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.LOST: "large-offset-tie",
+        Outcome.INACCURATE: "wide-spread nearly-certain collapse",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("pytorch-40553",),
-    cure="entropy/compensated",
 )
 def entropy(x: torch.Tensor) -> torch.Tensor:
     """PyTorch's entropy of a categorical distribution with these logits.
@@ -332,19 +263,13 @@ def entropy(x: torch.Tensor) -> torch.Tensor:
 
 
 @_declared(
-    KL_DIVERGENCE,
-    "kl_divergence",
+    get_operation("kl_divergence"),
     formula="kl_div(log_softmax(y), log_softmax(x), log_target=True).sum(dim=-1)",
     promises={
-        "masked-class": Outcome.NAN,
-        "leading-mask": Outcome.NAN,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-        "nearly-equal-rows": Outcome.INACCURATE,
-        "excluded-by-both-rows": Outcome.NAN,
+        Outcome.NAN: "masked-class leading-mask row-all-neg-inf positive-infinity excluded-by-both-rows",
+        Outcome.INACCURATE: "nearly-equal-rows",
     },
     cites=("pytorch-80488",),
-    cure="kl_divergence/compensated",
 )
 def kl_divergence(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """PyTorch's divergence of two log-softmaxes, as in distillation.

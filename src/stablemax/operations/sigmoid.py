@@ -39,9 +39,7 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="1 / (1 + exp(-x))",
-    promises={
-        "logits-beyond-exp-overflow": Outcome.LOST,
-    },
+    promises={Outcome.LOST: "logits-beyond-exp-overflow"},
     cites=("goodfellow-2016",),
     cure="sigmoid/by-sign",
     weakness="1 + exp(-x) rounds to 1",
@@ -64,12 +62,9 @@ def naive(x: Array, xp: Namespace) -> Array:
     "exp-ratio",
     formula="exp(x) / (1 + exp(x))",
     promises={
-        "large-logits": Outcome.NAN,
-        "large-offset-tie": Outcome.NAN,
-        "wide-spread": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
-        "logits-beyond-exp-overflow": Outcome.NAN,
-        "infinite-logits": Outcome.NAN,
+        Outcome.NAN: (
+            "large-logits large-offset-tie wide-spread positive-infinity logits-beyond-exp-overflow infinite-logits"
+        ),
     },
     cites=("dynet-1525",),
     cure="sigmoid/by-sign",
@@ -91,10 +86,8 @@ def exp_ratio(x: Array, xp: Namespace) -> Array:
     "tanh",
     formula="(1 + tanh(x / 2)) / 2",
     promises={
-        "nearly-certain": Outcome.LOST,
-        "logits-beyond-exp-overflow": Outcome.LOST,
-        "sigmoid-rounds-to-1": Outcome.INACCURATE,
-        "confident-and-right": Outcome.LOST,
+        Outcome.LOST: "nearly-certain logits-beyond-exp-overflow confident-and-right",
+        Outcome.INACCURATE: "sigmoid-rounds-to-1",
     },
     cure="sigmoid/by-sign",
     weakness="1 + tanh(x / 2) cancels for negative x",

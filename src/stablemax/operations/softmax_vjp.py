@@ -43,12 +43,8 @@ OPERATION = Operation(
     "jacobian",
     formula="J^T g,  J_kk = p_k (1 - p_k),  J_kl = -p_k p_l",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.INACCURATE,
-        "collapse": Outcome.INACCURATE,
-        "constant-upstream": Outcome.INACCURATE,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread nearly-certain collapse constant-upstream",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cure="softmax_vjp/centred",
     weakness="K products of either sign cancel, each rounded to the size of g",
@@ -70,12 +66,9 @@ def jacobian(x: Array, g: Array, xp: Namespace) -> Array:
     "closed-form",
     formula="p (g - sum(p g))",
     promises={
-        "wide-spread": Outcome.INACCURATE,
-        "nearly-certain": Outcome.LOST,
-        "collapse": Outcome.LOST,
-        "constant-upstream": Outcome.LOST,
-        "row-all-neg-inf": Outcome.NAN,
-        "positive-infinity": Outcome.NAN,
+        Outcome.INACCURATE: "wide-spread",
+        Outcome.LOST: "nearly-certain collapse constant-upstream",
+        Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
     cure="softmax_vjp/centred",
@@ -97,7 +90,7 @@ def closed_form(x: Array, g: Array, xp: Namespace) -> Array:
     OPERATION,
     "centred",
     formula="e (h - sum(p h)) / sum(e),  h = g - g_m,  m the most probable class",
-    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("rump-2008",),
     weakness="h - sum(p h) cancels where g_j is close to its mean under p",
 )
@@ -122,7 +115,7 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
     OPERATION,
     "wide",
     formula="softmax_vjp/centred in float64, rounded once to the format",
-    promises={"row-all-neg-inf": Outcome.NAN, "positive-infinity": Outcome.NAN},
+    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("rump-2008",),
 )
 def wide(x: Array, g: Array, xp: Namespace) -> Array:

@@ -130,11 +130,17 @@ class Variant:
         return sections
 
 
-def variant(operation: Operation, name: str, **declaration: Any) -> Callable[[Callable[..., Array]], Variant]:
-    """Declare the decorated function as a variant; its module then holds a `Variant` of that name."""
+def variant(
+    operation: Operation, name: str, promises: Mapping[Outcome, str] = MappingProxyType({}), **declaration: Any
+) -> Callable[[Callable[..., Array]], Variant]:
+    """Declare the decorated function as a variant; its module then holds a `Variant` of that name.
+
+    `promises` names, for each outcome, the conditions that have it, with spaces between them.
+    """
+    by_condition = {condition: outcome for outcome, names in promises.items() for condition in names.split()}
 
     def declare(function: Callable[..., Array]) -> Variant:
-        return Variant(operation, name, function=function, **declaration)
+        return Variant(operation, name, function=function, promises=by_condition, **declaration)
 
     return declare
 
