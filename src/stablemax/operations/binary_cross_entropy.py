@@ -10,7 +10,7 @@ import numpy as np
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, VALUE
+from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.targets import times
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
@@ -255,18 +255,4 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     return t.weigh(missed + alarmed, xp)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="binary_cross_entropy/compensated in float64, rounded once to the format",
-    cites=("maechler-2012",),
-)
-def wide(x: Array, t: CellTargets, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: a few ulp of float64 do not show in a narrower format: at most 0.51 ulp there. In float64
-    this is `compensated`.
-
-    Where it breaks: nowhere, at the infinities neither.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), t.to(xp.wider), xp.wider))
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, at the infinities neither")

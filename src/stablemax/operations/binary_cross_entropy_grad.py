@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import weight_of_the_cell
-from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT
+from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT, widened
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -175,18 +175,8 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     return t.scaled(xp.where(e > half, near, far) / (one + e), xp)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="binary_cross_entropy_grad/compensated in float64, rounded once to the format",
-    cites=("goodfellow-2016",),
+wide = widened(
+    compensated,
+    holds="float64 has 29 bits more than float32, which pay for most of the cancellation",
+    breaks="cells that cancel by more than those bits",
 )
-def wide(x: Array, t: CellTargets, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: float64 has 29 bits more than float32, which pay for most of the cancellation. In
-    float64 this is `compensated`.
-
-    Where it breaks: cells that cancel by more than those bits.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), t.to(xp.wider), xp.wider))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 class Citation:
     """A source."""
 
-    #: Where is the journal, conference or project.
+    #: Names, or the project that a thread belongs to.
     authors: str
     #: Of publication; a thread has none.
     year: int | None
-    #: Where is the journal, conference or project.
+    #: Of the paper or book, or the kind and number of a thread.
     title: str
-    #: Where is the journal, conference or project.
+    #: Journal, conference or project.
     where: str
     #: DOI or address.
     link: str
@@ -26,7 +26,7 @@ class Citation:
         return f"{self.authors}{when}. {self.title}. {self.where}. {self.link}"
 
 
-CITATIONS: dict[str, Citation] = {
+_PAPERS = {
     "blanchard-2021": Citation(
         "P. Blanchard, D. J. Higham, N. J. Higham",
         2021,
@@ -83,32 +83,6 @@ CITATIONS: dict[str, Citation] = {
         "ICLR",
         "https://arxiv.org/abs/2501.04697",
     ),
-    "pytorch-11752": Citation(
-        "pytorch", None, "Issue 11752", "GitHub", "https://github.com/pytorch/pytorch/issues/11752"
-    ),
-    "pytorch-31829": Citation(
-        "pytorch", None, "Issue 31829", "GitHub", "https://github.com/pytorch/pytorch/issues/31829"
-    ),
-    "optax-1792": Citation(
-        "optax", None, "Pull request 1792", "GitHub", "https://github.com/google-deepmind/optax/pull/1792"
-    ),
-    "scipy-19521": Citation("scipy", None, "Issue 19521", "GitHub", "https://github.com/scipy/scipy/issues/19521"),
-    "scipy-21597": Citation("scipy", None, "Pull request 21597", "GitHub", "https://github.com/scipy/scipy/pull/21597"),
-    "keras-17634": Citation("keras", None, "Issue 17634", "GitHub", "https://github.com/keras-team/keras/issues/17634"),
-    "flash-attention-1930": Citation(
-        "flash-attention",
-        None,
-        "Issue 1930",
-        "GitHub",
-        "https://github.com/Dao-AILab/flash-attention/issues/1930",
-    ),
-    "scikit-learn-24315": Citation(
-        "scikit-learn",
-        None,
-        "Issue 24315",
-        "GitHub",
-        "https://github.com/scikit-learn/scikit-learn/issues/24315",
-    ),
     "maechler-2012": Citation(
         "M. Maechler",
         2012,
@@ -116,33 +90,41 @@ CITATIONS: dict[str, Citation] = {
         "CRAN, vignette of Rmpfr",
         "https://CRAN.R-project.org/package=Rmpfr/vignettes/log1mexp-note.pdf",
     ),
-    "pytorch-1835": Citation("pytorch", None, "Issue 1835", "GitHub", "https://github.com/pytorch/pytorch/issues/1835"),
-    "pytorch-2211": Citation(
-        "pytorch", None, "Pull request 2211", "GitHub", "https://github.com/pytorch/pytorch/pull/2211"
-    ),
-    "pytorch-40553": Citation(
-        "pytorch", None, "Issue 40553", "GitHub", "https://github.com/pytorch/pytorch/issues/40553"
-    ),
-    "pytorch-49844": Citation(
-        "pytorch", None, "Issue 49844", "GitHub", "https://github.com/pytorch/pytorch/issues/49844"
-    ),
-    "pytorch-80488": Citation(
-        "pytorch", None, "Issue 80488", "GitHub", "https://github.com/pytorch/pytorch/issues/80488"
-    ),
-    "pytorch-135359": Citation(
-        "pytorch", None, "Issue 135359", "GitHub", "https://github.com/pytorch/pytorch/issues/135359"
-    ),
-    "optax-431": Citation(
-        "optax", None, "Pull request 431", "GitHub", "https://github.com/google-deepmind/optax/pull/431"
-    ),
-    "optax-1786": Citation(
-        "optax", None, "Pull request 1786", "GitHub", "https://github.com/google-deepmind/optax/pull/1786"
-    ),
-    "keras-13747": Citation("keras", None, "Issue 13747", "GitHub", "https://github.com/keras-team/keras/issues/13747"),
-    "trl-7221": Citation("trl", None, "Issue 7221", "GitHub", "https://github.com/huggingface/trl/issues/7221"),
-    "tvm-20184": Citation("tvm", None, "Issue 20184", "GitHub", "https://github.com/apache/tvm/issues/20184"),
-    "candle-2561": Citation(
-        "candle", None, "Issue 2561", "GitHub", "https://github.com/huggingface/candle/issues/2561"
-    ),
-    "dynet-1525": Citation("dynet", None, "Issue 1525", "GitHub", "https://github.com/clab/dynet/issues/1525"),
 }
+
+_THREADS = (
+    "pytorch/pytorch/issues/11752",
+    "pytorch/pytorch/issues/31829",
+    "google-deepmind/optax/pull/1792",
+    "scipy/scipy/issues/19521",
+    "scipy/scipy/pull/21597",
+    "keras-team/keras/issues/17634",
+    "Dao-AILab/flash-attention/issues/1930",
+    "scikit-learn/scikit-learn/issues/24315",
+    "pytorch/pytorch/issues/1835",
+    "pytorch/pytorch/pull/2211",
+    "pytorch/pytorch/issues/40553",
+    "pytorch/pytorch/issues/49844",
+    "pytorch/pytorch/issues/80488",
+    "pytorch/pytorch/issues/135359",
+    "google-deepmind/optax/pull/431",
+    "google-deepmind/optax/pull/1786",
+    "keras-team/keras/issues/13747",
+    "huggingface/trl/issues/7221",
+    "apache/tvm/issues/20184",
+    "huggingface/candle/issues/2561",
+    "clab/dynet/issues/1525",
+)
+
+
+def _thread(address: str) -> Citation:
+    """Return the citation of an issue or a pull request on GitHub."""
+    _, project, kind, number = address.split("/")
+    title = f"{'Issue' if kind == 'issues' else 'Pull request'} {number}"
+    return Citation(project, None, title, "GitHub", f"https://github.com/{address}")
+
+
+_CITED_THREADS = {f"{c.authors}-{c.title.split()[-1]}": c for c in map(_thread, _THREADS)}
+
+CITATIONS: dict[str, Citation] = {**_PAPERS, **_CITED_THREADS}
+"""Every source by its key: the first author and the year, or the project and the number of its thread."""

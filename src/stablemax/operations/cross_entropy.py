@@ -8,7 +8,7 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.masked import is_weighted, masked_loss
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING, LOSS
+from stablemax.operations.shared import BOOKKEEPING, LOSS, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -204,19 +204,4 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     return t.weigh(t.below(m, x, xp) + xp.log1p(xp.odds(x)) * t.total(xp))
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="cross_entropy/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf", Outcome.UNDEFINED: "positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, t: Targets, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: a few ulp of float64 do not show in a narrower format. In float64 this is
-    `compensated`.
-
-    Where it breaks: where the loss has no value.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), t.to(xp.wider), xp.wider))
+wide = widened(compensated, breaks="where the loss has no value")

@@ -9,7 +9,7 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.masked import masked_gradient
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import one_hot_row
-from stablemax.operations.shared import BOOKKEEPING, GRADIENT, LOSS
+from stablemax.operations.shared import BOOKKEEPING, GRADIENT, LOSS, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -146,19 +146,4 @@ def compensated(x: Array, t: Targets, xp: Namespace) -> Array:
     return t.gradient(xp.shifted_exp(x), x, xp)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="cross_entropy_grad/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, t: Targets, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: a few ulp of float64 do not show in a narrower format. In float64 this is
-    `compensated`.
-
-    Where it breaks: where the gradient has no value.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), t.to(xp.wider), xp.wider))
+wide = widened(compensated, breaks="where the gradient has no value")

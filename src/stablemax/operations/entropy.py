@@ -8,7 +8,7 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING, VALUE
+from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -210,19 +210,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.log1p(odds) + xp.compensated_sum(terms) / (one + odds) + (m - m)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="entropy/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: 3 ulp of float64 do not show in a narrower format: at most 0.51 ulp there. In float64
-    this is `compensated`.
-
-    Where it breaks: where the row has no entropy.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.wider))
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="where the row has no entropy")

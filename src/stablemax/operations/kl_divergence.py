@@ -14,7 +14,7 @@ from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two, mean_under, signed_sum
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING, VALUE
+from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import rows_without_two_distributions
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -305,19 +305,4 @@ def _log_ratio(x: Array, y: Array, p: Array, q: Array, xp: Namespace) -> tuple[A
     return centred - constant, scale
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="kl_divergence/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, y: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: 8 ulp of float64 do not show in a narrower format: at most 0.51 ulp there. In float64
-    this is `compensated`.
-
-    Where it breaks: where there is no divergence.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.widen(y), xp.wider))
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="where there is no divergence")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -150,19 +150,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return (x - xp.max(x)) - xp.log1p(xp.odds(x))
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="log_softmax/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: a few ulp of float64 do not show in a narrower format. In float64 this is
-    `compensated`.
-
-    Where it breaks: where log-softmax has no value.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.wider))
+wide = widened(compensated, breaks="where log-softmax has no value")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stablemax.operations import bounds, normalisers
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -147,19 +147,8 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.where(xp.isfinite(m), y, m)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="logsumexp/compensated in float64, rounded once to the format",
-    promises={Outcome.UNDEFINED: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
+wide = widened(
+    compensated,
+    holds="a few ulp of float64 do not show in a narrower format, even after some cancellation",
+    breaks="as `compensated`, 2^29 times later in float32",
 )
-def wide(x: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: a few ulp of float64 do not show in a narrower format, even after some cancellation.
-    In float64 this is `compensated`.
-
-    Where it breaks: as `compensated`, 2^29 times later in float32.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.wider))

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from stablemax.operations.targets import TARGETS
+from stablemax.operations.variant import Variant
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Array
+
 BOOKKEEPING = ("input-unchanged", "dtype-kept", "shape-kept")
 """The laws of every operation: of a function's manners, not of its numbers."""
 
@@ -18,3 +26,23 @@ CELL_LOSS = (
 
 VALUE = rf"^(?!.*({GRADIENT})).*"
 """Before a pattern: the function is no gradient."""
+
+_FEW_ULP = "a few ulp of float64 do not show in a narrower format"
+HALF_AN_ULP = f"{_FEW_ULP}: at most 0.51 ulp there"
+
+
+def widened(best: Variant, *, holds: str = _FEW_ULP, breaks: str) -> Variant:
+    """Declare the variant `wide`: the best variant in float64, rounded once to the format."""
+
+    def wide(x: Array, *rest: Any) -> Array:
+        *second, xp = rest
+        wider = (s.to(xp.wider) if isinstance(s, TARGETS) else xp.widen(s) for s in second)
+        return xp.narrow(best.function(xp.widen(x), *wider, xp.wider))
+
+    wide.__doc__ = (
+        f"`{best.name}` in float64, rounded once.\n\n"
+        f"Why it holds: {holds}. In float64 this is `{best.name}`.\n\n"
+        f"Where it breaks: {breaks}."
+    )
+    formula = f"{best.id} in float64, rounded once to the format"
+    return Variant(best.operation, "wide", formula, wide, cites=best.cites, promises=best.promises)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stablemax.operations import bounds, normalisers
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import largest_of_the_row
-from stablemax.operations.shared import BOOKKEEPING
+from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -264,20 +264,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.over_sum(e, e, 1.0)
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="softmax/compensated in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
-)
-def wide(x: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: 4 ulp of float64 are a 1e-8 of an ulp of float32, so the result is the correctly
-    rounded one but for near-ties: at most 0.51 ulp in every format of 32 bits or fewer. In float64
-    there is nothing wider, and this is `compensated`.
-
-    Where it breaks: where softmax has no value.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.wider))
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="where softmax has no value")

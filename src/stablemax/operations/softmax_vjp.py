@@ -9,7 +9,7 @@ from stablemax.operations import normalisers
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import probability_times_upstream
-from stablemax.operations.shared import BOOKKEEPING, GRADIENT
+from stablemax.operations.shared import BOOKKEEPING, GRADIENT, widened
 from stablemax.operations.undefined import rows_without_product
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -111,19 +111,8 @@ def centred(x: Array, g: Array, xp: Namespace) -> Array:
     return xp.over_sum(e * (h - xp.sum(xp.over_sum(e * h, e, 1.0))), e, 1.0) / scale
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="softmax_vjp/centred in float64, rounded once to the format",
-    promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
-    cites=("rump-2008",),
+wide = widened(
+    centred,
+    holds="float64 has 29 bits more than float32, which pays for most of the cancellation",
+    breaks="entries that cancel by more than those bits",
 )
-def wide(x: Array, g: Array, xp: Namespace) -> Array:
-    """`centred` in float64, rounded once.
-
-    Why it holds: float64 has 29 bits more than float32, which pays for most of the cancellation. In
-    float64 this is `centred`.
-
-    Where it breaks: entries that cancel by more than those bits.
-    """
-    return xp.narrow(centred.function(xp.widen(x), xp.widen(g), xp.wider))

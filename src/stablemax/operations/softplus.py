@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
-from stablemax.operations.shared import BOOKKEEPING, VALUE
+from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
@@ -145,18 +145,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.maximum(x, xp.number(0.0)) + xp.log1p(xp.exp(xp.minimum(x, -x)))
 
 
-@variant(
-    OPERATION,
-    "wide",
-    formula="softplus/compensated in float64, rounded once to the format",
-    cites=("maechler-2012",),
-)
-def wide(x: Array, xp: Namespace) -> Array:
-    """`compensated` in float64, rounded once.
-
-    Why it holds: 1.3 ulp of float64 do not show in a narrower format: at most 0.51 ulp there. In float64
-    this is `compensated`.
-
-    Where it breaks: nowhere, at the infinities neither.
-    """
-    return xp.narrow(compensated.function(xp.widen(x), xp.wider))
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, at the infinities neither")

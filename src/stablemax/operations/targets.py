@@ -178,7 +178,7 @@ class CellTargets:
         return CellTargets(xp.array(self.values), weight, pos_weight, self.divisor)
 
 
-_TARGETS = (LabelTargets, SoftTargets, CellTargets)
+TARGETS = (LabelTargets, SoftTargets, CellTargets)
 
 
 def second_of(
@@ -213,7 +213,7 @@ def rows_of(second: Any, index: Any) -> Any:
     """Return some rows of a second argument: of targets, or of any library's array."""
     if second is None:
         return None
-    return second.rows(index) if isinstance(second, _TARGETS) else second[index]
+    return second.rows(index) if isinstance(second, TARGETS) else second[index]
 
 
 def columns_of(second: Any, index: Any) -> Any:
@@ -232,12 +232,12 @@ def in_arithmetic(second: Any, xp: Any) -> Any:
     """Return a second argument as arrays of an arithmetic."""
     if second is None:
         return None
-    return second.to(xp) if isinstance(second, _TARGETS) else xp.array(second)
+    return second.to(xp) if isinstance(second, TARGETS) else xp.array(second)
 
 
 def arrays_of(second: Any, count: int) -> list[Array]:
     """Return the arrays of a second argument that have a row for each of `count` rows of logits."""
-    if isinstance(second, _TARGETS):
+    if isinstance(second, TARGETS):
         return [v for v in vars(second).values() if isinstance(v, np.ndarray) and len(v) == count]
     return [] if second is None else [second]
 
