@@ -92,14 +92,14 @@ def built_ins(library: str, device: str | None = None) -> tuple[Variant, ...]:
     require(library)
     module = importlib.import_module(LIBRARIES[library].module)
     names = operation_names()
-    found = sorted(
+    declared = sorted(
         (v for v in vars(module).values() if isinstance(v, Variant) and v.library == library),
         key=lambda v: names.index(v.operation.name),
     )
     if device is None:
-        return tuple(found)
+        return tuple(declared)
     check_device(library, device)
-    return tuple(_on(device, v) for v in found)
+    return tuple(_on(device, v) for v in declared)
 
 
 def _on(device: str, built_in: Variant) -> Variant:
@@ -138,7 +138,7 @@ def chosen(asked: Iterable[str], device: str | None = None) -> tuple[tuple[Varia
         return (), ()
     known = peers()
     notes: list[str] = []
-    found: list[Variant] = []
+    gathered: list[Variant] = []
     for peer in known if "all" in asked else asked:
         if peer not in known:
             hint = suggest(peer, known, f"one of: {', '.join((*known, 'all'))}")
@@ -146,12 +146,12 @@ def chosen(asked: Iterable[str], device: str | None = None) -> tuple[tuple[Varia
         for library in known[peer]:
             if is_installed(library.name) or (library.name == peer and "all" not in asked):
                 ignores_device = "all" in asked and not library.takes_devices
-                found += built_ins(library.name, None if ignores_device else device)
+                gathered += built_ins(library.name, None if ignores_device else device)
             else:
                 notes.append(f"{library.name} is not installed and left out; {library.install}")
-    if not found:
+    if not gathered:
         raise StablemaxError(f"none of {listed(list(known))} is installed", 'pip install "stablemax[all]"')
-    return tuple(found), tuple(notes)
+    return tuple(gathered), tuple(notes)
 
 
 def find(variant_id: str, device: str | None = None) -> Variant:

@@ -107,12 +107,12 @@ def built_in(
 def _given(second: Any, x: Array, arrays: Arrays, device: str | None) -> Any:
     """Turn targets, or an upstream gradient, into what the library takes."""
     if isinstance(second, LabelTargets):
-        kept = second.labels != IGNORED
-        natural, weight = float(kept.sum()), None
+        counted = second.labels != IGNORED
+        natural, weight = float(counted.sum()), None
         if second.weights is not None:
             weight = np.ones(x.shape[-1], dtype=x.dtype)
-            weight[second.labels[kept]] = second.weights[kept, 0]
-            natural = float(np.sum(second.weights[kept].astype(np.float64)))
+            weight[second.labels[counted]] = second.weights[counted, 0]
+            natural = float(np.sum(second.weights[counted].astype(np.float64)))
             weight = arrays.put(weight, device)
         return Given(arrays.put(second.labels, device), weight, None if second.divisor == natural else second.divisor)
     if isinstance(second, SoftTargets):

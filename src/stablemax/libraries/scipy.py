@@ -124,7 +124,7 @@ def log_sigmoid(x: Array) -> Array:
 
     Why it holds: x - log1p(exp(x)) for negative x, -log1p(exp(-x)) elsewhere.
 
-    Where it breaks: nowhere, at the infinities neither.
+    Where it breaks: nowhere, not even at the infinities.
     """
     return np.asarray(scipy.special.log_expit(x))
 
@@ -139,7 +139,7 @@ def softplus(x: Array) -> Array:
 
     Why it holds: it is a logaddexp of 0 and x: a maximum plus log1p.
 
-    Where it breaks: nowhere, at the infinities neither.
+    Where it breaks: nowhere, not even at the infinities.
     """
     return np.asarray(scipy.special.softplus(x))
 

@@ -105,7 +105,7 @@ def timed(chosen: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str,
     ((), ())
     """
     asked = tuple(chosen)
-    found: list[Implementation] = []
+    gathered: list[Implementation] = []
     notes: list[str] = []
     for peer, libraries in peers().items():
         install = LIBRARIES[peer].install
@@ -130,5 +130,5 @@ def timed(chosen: Iterable[str]) -> tuple[tuple[Implementation, ...], tuple[str,
             notes.append(f"{peer} does not say how it is timed, and is left out")
             continue
         declared = {v.operation: v for name in names for v in built_ins(name) if v.operation.timed}
-        found.append(TimedBuiltIns(peer, names, timing, declared))
-    return tuple(found), tuple(notes)
+        gathered.append(TimedBuiltIns(peer, names, timing, declared))
+    return tuple(gathered), tuple(notes)

@@ -170,7 +170,7 @@ def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
 
     Why it holds: min(x, 0) - log1p(exp(-|x|)): two terms that are never positive.
 
-    Where it breaks: nowhere, at the infinities neither.
+    Where it breaks: nowhere, not even at the infinities.
     """
     return F.logsigmoid(x)
 

@@ -121,7 +121,7 @@ def naive(x: Array, t: CellTargets, xp: Namespace) -> Array:
 def clamped_log(x: Array, t: CellTargets, xp: Namespace) -> Array:
     """What PyTorch's BCELoss makes of a sigmoid: logarithms end at -100.
 
-    Why it holds: 0 * -100 is 0, so nothing is NaN, at -inf and inf neither.
+    Why it holds: 0 * -100 is 0, so nothing is NaN, not even at -inf and inf.
 
     Where it breaks: from 17.3 on in float32 1 - p is 0 and a loss of 17.3 becomes 100; a right cell
     beyond it has loss 0.
@@ -255,4 +255,4 @@ def compensated(x: Array, t: CellTargets, xp: Namespace) -> Array:
     return t.weigh(missed + alarmed, xp)
 
 
-wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, at the infinities neither")
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, not even at the infinities")

@@ -146,4 +146,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.minimum(x, xp.number(0.0)) - xp.log1p(xp.exp(xp.minimum(x, -x)))
 
 
-wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, at the infinities neither")
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, not even at the infinities")

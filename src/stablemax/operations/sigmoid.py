@@ -144,4 +144,4 @@ def compensated(x: Array, xp: Namespace) -> Array:
     return xp.where(x < xp.number(0.0), q, one - q)
 
 
-wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, at the infinities neither")
+wide = widened(compensated, holds=HALF_AN_ULP, breaks="nowhere, not even at the infinities")

@@ -233,14 +233,14 @@ def evaluate(
             block = slice(start, start + size)
             # The whole is passed as it is: balls are remembered by the identity of their array.
             logits = x if size >= rows else x[block]
-            given = () if second is None else (rows_of(second, block),)
-            part = variant.function(logits, *given, xp)
-            part = part[:, 0] if variant.operation.per_row else part
-            if len(part) == rows:
-                return part
+            arguments = () if second is None else (rows_of(second, block),)
+            values = variant.function(logits, *arguments, xp)
+            values = values[:, 0] if variant.operation.per_row else values
+            if len(values) == rows:
+                return values
             if out is None:
-                out = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
-            out[block] = part
+                out = np.empty((rows, *values.shape[1:]), dtype=values.dtype)
+            out[block] = values
             if progress is not None:
                 progress(start, rows, variant.id)
     return np.empty((0,) if variant.operation.per_row else (0, classes), dtype=x.dtype) if out is None else out
