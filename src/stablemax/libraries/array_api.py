@@ -19,12 +19,23 @@ from stablemax.operations.variant import Variant, evaluate
 from stablemax.text.vocabulary import Accumulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.libraries.declaration import Arrays
     from stablemax.numerics.formats import Array
     from stablemax.operations.targets import Targets
 
 CELLS_PER_CALL = 1 << 22
 """Rows are computed in blocks of about this many cells: a Jacobian of 2,048 classes is one row's."""
+
+
+def _own(name: str) -> Callable[..., Any]:
+    """Return a method that calls the library's function of that name."""
+
+    def call(self: BackendArithmetic, *arrays: Any) -> Any:
+        return getattr(self._library, name)(*arrays)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -66,38 +77,24 @@ class BackendArithmetic:
         """Round one number to the format: a bare Python number would take part unrounded."""
         return self.array(np.asarray(value, dtype=np.float64))
 
+    exp = _own("exp")
+    exp2 = _own("exp2")  # not in the Array API, but in both libraries
+    log = _own("log")
+    log1p = _own("log1p")
+    expm1 = _own("expm1")
+    tanh = _own("tanh")
+    maximum = _own("maximum")
+    minimum = _own("minimum")
+    isfinite = _own("isfinite")
+
     @property
     def log2e(self) -> Any:
         """``log2(e)``, rounded to the format."""
         return self.number(math.log2(math.e))
 
-    def exp(self, x: Any) -> Any:
-        """``e**x``."""
-        return self._library.exp(x)
-
-    def exp2(self, x: Any) -> Any:
-        """``2**x``; not in the Array API, but in both libraries."""
-        return self._library.exp2(x)
-
-    def log(self, x: Any) -> Any:
-        """Natural logarithm."""
-        return self._library.log(x)
-
-    def log1p(self, x: Any) -> Any:
-        """``log(1 + x)``."""
-        return self._library.log1p(x)
-
-    def expm1(self, x: Any) -> Any:
-        """``exp(x) - 1``."""
-        return self._library.expm1(x)
-
     def exp_remainder(self, x: Any) -> Any:
         """``exp(x) - 1 - x`` in float64, rounded to the format."""
         return self.narrow(exp_remainder(self.widen(x), self._library.expm1, self._library.where))
-
-    def tanh(self, x: Any) -> Any:
-        """Hyperbolic tangent."""
-        return self._library.tanh(x)
 
     def max(self, x: Any) -> Any:
         """Maximum of each row, kept as a column."""
@@ -198,18 +195,6 @@ class BackendArithmetic:
         if isinstance(condition, np.ndarray):
             condition = self.arrays.put(condition, self.device)
         return self._library.where(condition, x, y)
-
-    def maximum(self, x: Any, y: Any) -> Any:
-        """Larger of two; NaN wins."""
-        return self._library.maximum(x, y)
-
-    def minimum(self, x: Any, y: Any) -> Any:
-        """Smaller of two; NaN wins."""
-        return self._library.minimum(x, y)
-
-    def isfinite(self, x: Any) -> Any:
-        """Mark the finite cells."""
-        return self._library.isfinite(x)
 
     def take(self, values: Any, columns: Array) -> Any:
         """One value of each row, as a column."""
