@@ -44,7 +44,7 @@ class BackendArithmetic:
 
     #: How NumPy arrays get there and back.
     arrays: Arrays
-    #: Of the arrays.
+    #: Number format of the arrays.
     format: Format
     #: How sums are added; by the library's own sum when not given.
     accumulation: Accumulation | None = None

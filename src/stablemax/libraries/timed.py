@@ -29,7 +29,7 @@ class Implementation(Protocol):
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """Whose versions the times depend on."""
+        """Names of the libraries whose versions the times depend on."""
 
     @property
     def formulas(self) -> Mapping[Operation, str]:

@@ -11,9 +11,9 @@ class Citation:
 
     #: Names, or the project that a thread belongs to.
     authors: str
-    #: Of publication; a thread has none.
+    #: Year of publication; a thread has none.
     year: int | None
-    #: Of the paper or book, or the kind and number of a thread.
+    #: Title of the paper or book, or the kind and number of a thread.
     title: str
     #: Journal, conference or project.
     where: str

@@ -35,15 +35,15 @@ def _open_sum(x: Array, y: Array, xp: Any) -> tuple[Array, Array, Array]:
     return n, first, apart + xp.log1p(xp.odds(y)) - xp.log1p(xp.odds(x))
 
 
-def _masked(prover: Prover, x: Array, kept: Array, y: Array) -> Any:
-    """Divergence among the `kept` classes of x, infinite where y gives none of its probability to one of them."""
+def _masked(prover: Prover, x: Array, unmasked: Array, y: Array) -> Any:
+    """Divergence among the `unmasked` classes of x, infinite where y gives none of its probability to one of them."""
     mass = np.flatnonzero(~np.isneginf(y[0]))
-    if not np.isin(kept, mass).all():
+    if not np.isin(unmasked, mass).all():
         infinite = np.full((len(x), 1), np.inf)
         return prover.prove(lambda xp: xp.array(np.zeros((len(x), 1)))).replaced(infinite > 0, np.inf)
 
     def divergence(xp: Any) -> tuple[Array, Array]:
-        some, among, others = xp.array(x[:, kept]), xp.array(y[:, kept]), xp.array(y[:, mass])
+        some, among, others = xp.array(x[:, unmasked]), xp.array(y[:, unmasked]), xp.array(y[:, mass])
         shift = xp.max(some) - xp.max(others)
         p = xp.over_sum(xp.shifted_exp(some), xp.shifted_exp(some), 1.0)
         return xp.sum(p * ((some - among) - shift)) + xp.log1p(xp.odds(others)) - xp.log1p(xp.odds(some))

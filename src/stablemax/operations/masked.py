@@ -22,14 +22,14 @@ def is_weighted(t: Targets) -> bool:
     return isinstance(t, SoftTargets) or t.weights is not None
 
 
-def masked_loss(prover: Prover, x: Array, kept: Array, t: Targets) -> Any:
-    """Loss among the `kept` classes, infinite where a masked class has a weight."""
+def masked_loss(prover: Prover, x: Array, unmasked: Array, t: Targets) -> Any:
+    """Loss among the `unmasked` classes, infinite where a masked class has a weight."""
     if isinstance(t, LabelTargets) and t.weights is None:
-        here = np.isin(t.labels, kept)
-        among = LabelTargets(np.where(here, np.searchsorted(kept, t.labels) % kept.size, 0))
-        return prover.of(get_operation("cross_entropy"), x[:, kept], among).replaced(~here, np.inf)
-    weights, hidden = _weights(x, kept, t)
-    some, some_weights = x[:, kept], weights[:, kept]
+        here = np.isin(t.labels, unmasked)
+        among = LabelTargets(np.where(here, np.searchsorted(unmasked, t.labels) % unmasked.size, 0))
+        return prover.of(get_operation("cross_entropy"), x[:, unmasked], among).replaced(~here, np.inf)
+    weights, hidden = _weights(x, unmasked, t)
+    some, some_weights = x[:, unmasked], weights[:, unmasked]
 
     def loss(xp: Any) -> Array:
         logits = xp.array(some)
@@ -39,13 +39,13 @@ def masked_loss(prover: Prover, x: Array, kept: Array, t: Targets) -> Any:
     return prover.prove(loss).replaced((weights[:, hidden] > 0).any(axis=-1), np.inf)
 
 
-def masked_gradient(prover: Prover, x: Array, kept: Array, t: Targets) -> Any:
+def masked_gradient(prover: Prover, x: Array, unmasked: Array, t: Targets) -> Any:
     """Gradient where the masked classes have no probability, though they may have a weight."""
-    weights, hidden = _weights(x, kept, t)
+    weights, hidden = _weights(x, unmasked, t)
     # Where a class has neither a probability nor a weight its gradient is 0: 99,999 of 100,000 classes.
     active = np.flatnonzero(~hidden | (weights > 0).any(axis=0))
-    within = np.searchsorted(active, kept)
-    some, some_weights = x[:, kept], weights[:, active]
+    within = np.searchsorted(active, unmasked)
+    some, some_weights = x[:, unmasked], weights[:, active]
 
     def gradient(xp: Any) -> Array:
         p = np.full(some_weights.shape, xp.number(0.0), dtype=object)
@@ -56,9 +56,9 @@ def masked_gradient(prover: Prover, x: Array, kept: Array, t: Targets) -> Any:
     return prover.prove(gradient).spread(active, x.shape, 0.0)
 
 
-def _weights(x: Array, kept: Array, t: Targets) -> tuple[Array, Array]:
+def _weights(x: Array, unmasked: Array, t: Targets) -> tuple[Array, Array]:
     """Return the weight of each class of each row, (N, K), and which classes are masked, (K,)."""
     hidden = np.ones(x.shape[-1], dtype=bool)
-    hidden[kept] = False
+    hidden[unmasked] = False
     wide = Arithmetic(FLOAT64)
     return t.to(wide).matrix(x.shape[-1], wide), hidden

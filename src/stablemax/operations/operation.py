@@ -77,8 +77,8 @@ class Operation:
     cellwise : bool
         True where each cell depends on its own logit alone, and is judged alone.
     masked : callable, optional
-        ``(prover, x, kept, second)`` to the truth of rows that share a mask, where it is not what the
-        row without its classes at -inf gives; `kept` are the other classes.
+        ``(prover, x, unmasked, second)`` to the truth of rows that share a mask, where it is not what the
+        row without its classes at -inf gives; `unmasked` are the other classes.
     open_sum : callable, optional
         ``(x, second, xp)`` in balls to ``(a, b, tail)``, whose value is a - b + tail: a difference of
         logits without any rounding, and what may be tiny beside it. None where there is no such sum.

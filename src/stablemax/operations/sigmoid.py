@@ -113,7 +113,7 @@ def tanh(x: Array, xp: Namespace) -> Array:
     weakness="1 + e rounds to 1",
 )
 def by_sign(x: Array, xp: Namespace) -> Array:
-    """Of the two formulas the one whose exponential cannot overflow.
+    """The one of the two formulas whose exponential cannot overflow.
 
     Why it holds: e lies in (0, 1], and each of its roundings enters once: at most 3 ulp, subnormal
     results included.
