@@ -164,23 +164,6 @@ def glob_addresses(pattern: str) -> list[str]:
     return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in addresses]
 
 
-def local_path(address: str) -> str | None:
-    """Return the path of a ``file://`` address, which needs no fsspec; None for any other.
-
-    >>> local_path("file:///runs/logits%201.npy")
-    '/runs/logits 1.npy'
-    """
-    if not address.lower().startswith("file://"):
-        return None
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
-
-    parts = urlsplit(address)
-    if parts.netloc not in {"", "localhost"}:
-        raise StablemaxError(f"{file_name(address)}: names a file of another host", "file:///path, with three slashes")
-    return url2pathname(parts.path)
-
-
 def _file_system(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from stablemax.inputs.foreign_text import file_name
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATTERN = re.compile(r"[*?[]")
@@ -24,6 +26,25 @@ def is_address(path: str) -> bool:
     (True, False)
     """
     return _ADDRESS.match(path) is not None
+
+
+def local_path(path: str) -> str | None:
+    """Return the path of a file of this machine, also of a ``file://`` address; None for another address.
+
+    >>> local_path("file:///runs/logits%201.npy"), local_path("s3://bucket/logits.npy")
+    ('/runs/logits 1.npy', None)
+    """
+    if not is_address(path):
+        return path
+    if not path.lower().startswith("file://"):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    parts = urlsplit(path)
+    if parts.netloc not in {"", "localhost"}:
+        raise StablemaxError(f"{file_name(path)}: names a file of another host", "file:///path, with three slashes")
+    return url2pathname(parts.path)
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -153,3 +174,27 @@ def extension_of(path: str) -> str:
     '.npy'
     """
     return os.path.splitext(_before_query(path))[1].lower()  # noqa: PTH122 - a path stays text
+
+
+def is_read(path: str, specs: Iterable[str | None]) -> bool:
+    """Tell whether a path is a file of those that are named as a user types them: by patterns, members, addresses."""
+    return any(_is_same(file, path) for spec in specs if spec is not None for file in _local_files(spec))
+
+
+def _local_files(spec: str) -> list[str | int]:
+    """Return the files of this machine that a user names, standard input as its descriptor."""
+    path = split_spec(spec)[0]
+    if path == "-":
+        # None where it was closed; in tests it is no file.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            return [sys.stdin.fileno()]
+        return []
+    local = local_path(path)
+    return [] if local is None else list(expand([local]))
+
+
+def _is_same(one: str | int, other: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other))  # noqa: PTH116 - `one` may be a descriptor
+    except (OSError, ValueError):
+        return False

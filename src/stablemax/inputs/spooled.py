@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from stablemax.inputs.file_format import IN_MEMORY
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import CHUNK, reading
+from stablemax.inputs.regular_file import CHUNK, pieces_of, reading, reason_of
 from stablemax.inputs.stored import StoredArray, ends_early
+from stablemax.inputs.workspace import bytes_of
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -77,25 +78,24 @@ class Spool:
 
     def write(self, data: bytes | Array) -> None:
         """Add bytes, or the bytes of an array that is contiguous in C order; a full disk is refused in words."""
-        piece = memoryview(data) if isinstance(data, bytes) else data.data
-        # An array without entries cannot be cast.
-        piece = piece.cast("B") if piece.nbytes else memoryview(b"")
+        piece = memoryview(data) if isinstance(data, bytes) else bytes_of(data)
         if self._path is None and len(self._memory) + len(piece) <= self._limit:
             self._memory += piece
-            return
-        with self._full_disk():
-            if self._path is None:
-                self._create()
-            self._pour(piece)
+        else:
+            self._write_to_file(piece)
+
+    def fill(self, stream: Readable, count: int | None = None, size: int = CHUNK) -> int:
+        """Add at most `count` bytes of a stream, or all, `size` at a time; return how many came."""
+        written = 0
+        for piece in pieces_of(stream, count, size):
+            self.write(piece)
+            written += len(piece)
+        return written
 
     @property
     def path(self) -> SpooledPath:
         """The file: what is in memory goes there first."""
-        if self._path is None:
-            with self._full_disk():
-                self._create()
-        assert self._path is not None
-        return self._path
+        return self._path or self._write_to_file(memoryview(b""))
 
     def reserve(self, size: int) -> None:
         """Take room on the disk, so that a full one is refused before the work."""
@@ -103,38 +103,35 @@ class Spool:
         with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
             take_room(file, size)
 
-    def _create(self) -> None:
-        # Loading tempfile takes as long as reading a small array, which does not need it.
-        import tempfile
+    def _write_to_file(self, data: memoryview) -> SpooledPath:
+        with self._full_disk():
+            if self._path is None:
+                # Loading tempfile takes as long as reading a small array, which does not need it.
+                import tempfile
 
-        self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
-        self._path = SpooledPath(path)
-        self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
-        self._pour(memoryview(self._memory))
-        self._memory = bytearray()
-
-    def _pour(self, data: memoryview) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+                self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
+                self._path = SpooledPath(path)
+                self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
+            for rest in (memoryview(self._memory), data):
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]  # noqa: PLW2901 - what is left of it
+            self._memory = bytearray()
+            return self._path
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            reason = brief(error.strerror or type(error).__name__, 120)
+            folder, reason = brief(_folder(), 200), reason_of(error)
             raise StablemaxError(
-                f"{self.name}: its numbers cannot be kept in a temporary file in {brief(_folder(), 200)} ({reason})",
-                _ROOM,
+                f"{self.name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", _ROOM
             ) from None
 
     def stored(self, shape: tuple[int, ...], dtype: np.dtype[Any], **known: Any) -> StoredArray:
         """Describe what was written as an array; `known` is what else `StoredArray` takes."""
-        known.setdefault("name", self.name)
-        stored = StoredArray(shape, dtype, path=self._path or "", **known)
-        if self._path is not None:
-            return stored
-        return StoredArray(shape, dtype, memory=stored.shaped(self._memory or b"", 0), **known)
+        stored = StoredArray(shape, dtype, self.name, path=self._path or "", **known)
+        return replace(stored, memory=stored.shaped(self._memory or b"", 0)) if self._path is None else stored
 
 
 def _folder() -> str:
@@ -192,15 +189,10 @@ def downloaded(stored: StoredArray) -> StoredArray:
     (True, array([[1.5, 2.5]]))
     """
     check_room(stored.size_bytes, stored.name)
-    left = stored.size_bytes
     with Spool(stored.name, in_memory=-1) as spool, stored.open() as stream, reading(stored.name):
         stream.seek(stored.offset)
-        while left:
-            piece = stream.read(min(DOWNLOADED, left))
-            if not piece:
-                raise ends_early(stored.name)
-            spool.write(piece)
-            left -= len(piece)
+        if spool.fill(stream, stored.size_bytes, DOWNLOADED) < stored.size_bytes:
+            raise ends_early(stored.name)
         return replace(stored, path=spool.path, offset=0)
 
 
@@ -214,6 +206,5 @@ def copied(stream: Readable, name: str) -> Iterator[SpooledPath]:
     b'abc'
     """
     with Spool(name, in_memory=-1) as spool:
-        while piece := stream.read(CHUNK):
-            spool.write(piece)
+        spool.fill(stream)
         yield spool.path

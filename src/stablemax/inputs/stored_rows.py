@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.inputs.regular_file import reading
-from stablemax.inputs.row_layout import Place, RowLayout, gather, layout_of, move
-from stablemax.inputs.row_order import IN_PLACE_BYTES, in_row_order
+from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, gather, in_row_order, layout_of, move
 from stablemax.inputs.spooled import downloaded
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import CHUNK, length_of, read_exactly
+from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
@@ -249,11 +249,8 @@ def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -
     if size is not None:
         check_size(header, size, name)
     check_room(header.data_bytes, name)
-    count = 0
     with Spool(name, file.in_memory) as spool:
-        while count < header.data_bytes and (piece := stream.read(min(CHUNK, header.data_bytes - count))):
-            spool.write(piece)
-            count += len(piece)
+        count = spool.fill(stream, header.data_bytes)
         check_size(header, header.offset + count, name)
         if stream.read(1):
             raise StablemaxError(

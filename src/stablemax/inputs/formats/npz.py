@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
-from stablemax.inputs.regular_file import CHUNK, length_of, reading
+from stablemax.inputs.regular_file import length_of, pieces_of, reading
 from stablemax.text.errors import StablemaxError
 
 # Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
@@ -57,9 +57,6 @@ class _Bounded:
 
     def seekable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        """Leave the file open: its owner closes it."""
 
 
 @contextlib.contextmanager
@@ -136,7 +133,7 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
         # Reading to the end makes zipfile compare the checksum. A larger member would take
         # longer than opening a file should, and is read on the strength of its sizes alone.
         with archive.open(info) as data:
-            while data.read(CHUNK):
+            for _ in pieces_of(data):
                 pass
     with archive.open(info) as data:
         header = read_header(data, name)
