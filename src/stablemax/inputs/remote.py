@@ -86,21 +86,20 @@ def open_address(address: str) -> BinaryIO:
     with _errors(name):
         system, path = _file_system(address)
         known = _answer(lambda: system.info(path))
-    if known.get("type") == "directory":
-        raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
-    if not isinstance(known.get("size"), int):
-        raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
-    if address.lower().startswith(("http://", "https://")):
-        with _errors(name):
-            parts = _answer(lambda: _gives_parts(system, path, known))
-            if not parts and known["size"] <= AHEAD:
+        size = known.get("size")
+        if known.get("type") == "directory":
+            raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
+        if not isinstance(size, int):
+            raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
+        is_web = address.lower().startswith(("http://", "https://"))
+        if is_web and not _answer(lambda: _gives_parts(system, path, known)):
+            if size <= AHEAD:
                 return io.BytesIO(_answer(lambda: system.cat_file(path)))
-        if not parts:
             raise StablemaxError(
-                f"{name}: holds {size_of(known['size'])}, and the server gives no parts of files",
+                f"{name}: holds {size_of(size)}, and the server gives no parts of files",
                 "download it first, and name the file: no range requests are answered there",
             )
-    return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, known["size"], name), AHEAD))
+    return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, size, name), AHEAD))
 
 
 def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
@@ -182,32 +181,25 @@ def _errors(name: str) -> Iterator[None]:
         yield
     except StablemaxError:
         raise
-    except FileNotFoundError as error:
-        # Over HTTP every failure is a file that is not there; what really happened is its cause.
-        cause = error.__cause__
-        status = getattr(cause, "status", None)
-        if status in {401, 403}:
-            raise _denied(name) from None
-        if cause is not None and status != 404:
-            raise _failed(name, cause) from None
-        raise StablemaxError(f"{name}: no such file", "check the address") from None
-    except PermissionError:
-        raise _denied(name) from None
-    except ImportError as error:
-        raise StablemaxError(
-            f"{name}: the address needs another package ({brief(masked(str(error)), 200)})",
-            "pip install what is named there",
-        ) from None
     except Exception as error:
-        raise _failed(name, error) from None
+        raise _worded(error, name) from None
 
 
-def _denied(name: str) -> StablemaxError:
-    return StablemaxError(f"{name}: permission denied", "check the credentials of the address")
-
-
-def _failed(name: str, error: BaseException) -> StablemaxError:
-    reason = brief(masked(" ".join(str(error).split())) or type(error).__name__, 200)
+def _worded(error: Exception, name: str) -> StablemaxError:
+    # Over HTTP every failure is a file that is not there; what really happened is its cause.
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    status = getattr(cause, "status", None)
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return StablemaxError(f"{name}: permission denied", "check the credentials of the address")
+    if isinstance(error, FileNotFoundError) and (cause is None or status == 404):
+        return StablemaxError(f"{name}: no such file", "check the address")
+    if isinstance(error, ImportError):
+        package = brief(masked(str(error)), 200)
+        return StablemaxError(
+            f"{name}: the address needs another package ({package})", "pip install what is named there"
+        )
+    failure = cause or error
+    reason = brief(masked(" ".join(str(failure).split())) or type(failure).__name__, 200)
     hint = "check the address and the network"
     if "Protocol not known" in reason:
         hint = "known are s3://, gs://, https:// and whatever else fsspec opens"

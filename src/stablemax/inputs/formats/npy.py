@@ -37,6 +37,25 @@ TEXT_MODE = (
 )
 _RESAVE = "save it again with numpy.save"
 _CUT_OFF = "the file is truncated: copy it again"
+# What the first eight bytes tell where they are not those of a .npy file.
+_NO_MAGIC = tuple(
+    (re.compile(pattern, re.DOTALL), problem, hint)
+    for pattern, problem, hint in (
+        (rb"\Z", "is empty", _RESAVE),
+        (re.escape(MAGIC), "the .npy header is cut off", _CUT_OFF),
+        (
+            rb".*NUMPY",
+            "the first byte of the .npy file is damaged",
+            "it was copied or converted as text: copy it again in binary mode",
+        ),
+        (rb"PK", "is a zip archive, not a .npy file", "if it holds NumPy arrays: --input-format npz"),
+        (
+            rb"\x80[\x02-\x05]",
+            "is a Python pickle, not a .npy file",
+            "pickles hold Python code and are never loaded; save the numbers with numpy.save",
+        ),
+    )
+)
 # What a dtype that is not read stands for, by its letter, and what to save instead.
 _OTHERS = {
     "O": ("Python objects", "object arrays hold pickled Python code and are never loaded; save x.astype(np.float64)"),
@@ -67,6 +86,11 @@ class NpyHeader:
     def data_bytes(self) -> int:
         """The bytes of data that the header declares: a Python integer of any size."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def stored(self, name: str, path: str, start: int = 0, kind: str = "npy") -> StoredArray:
+        """Describe the array of .npy data that begin somewhere in a file."""
+        offset, order = start + self.offset, self.fortran_order
+        return StoredArray(self.shape, self.dtype, name, kind, path=path, offset=offset, fortran_order=order)
 
 
 def read_header(stream: Readable, name: str) -> NpyHeader:
@@ -108,24 +132,9 @@ def read_header(stream: Readable, name: str) -> NpyHeader:
 def _check_magic(start: bytes, name: str) -> None:
     if len(start) == 8 and start.startswith(MAGIC):
         return
-    if not start:
-        raise StablemaxError(f"{name}: is empty", _RESAVE)
-    if start.startswith(MAGIC):
-        raise StablemaxError(f"{name}: the .npy header is cut off", _CUT_OFF)
-    if b"NUMPY" in start:
-        raise StablemaxError(
-            f"{name}: the first byte of the .npy file is damaged",
-            "it was copied or converted as text: copy it again in binary mode",
-        )
-    if start.startswith(b"PK"):
-        raise StablemaxError(
-            f"{name}: is a zip archive, not a .npy file", "if it holds NumPy arrays: --input-format npz"
-        )
-    if start.startswith(b"\x80") and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
-        raise StablemaxError(
-            f"{name}: is a Python pickle, not a .npy file",
-            "pickles hold Python code and are never loaded; save the numbers with numpy.save",
-        )
+    for pattern, problem, hint in _NO_MAGIC:
+        if pattern.match(start):
+            raise StablemaxError(f"{name}: {problem}", hint)
     begins = brief(repr(start.decode("latin-1"))[1:-1], 80)
     raise StablemaxError(f"{name}: is not a .npy file: it begins with '{begins}'", "is it text? --input-format csv")
 
@@ -218,20 +227,7 @@ def open_npy(file: OpenedFile) -> StoredArray:
     stream = cast("BinaryIO", file.stream)
     header = read_header(stream, file.name)
     check_size(header, length_of(stream), file.name)
-    return npy_at(header, 0, file.name, file.path)
-
-
-def npy_at(header: NpyHeader, start: int, name: str, path: str, kind: str = "npy") -> StoredArray:
-    """Describe an array whose .npy data begin somewhere in a file."""
-    return StoredArray(
-        header.shape,
-        header.dtype,
-        name,
-        kind,
-        path=path,
-        offset=start + header.offset,
-        fortran_order=header.fortran_order,
-    )
+    return header.stored(file.name, file.path)
 
 
 def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -> StoredArray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
+from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
 from stablemax.inputs.regular_file import length_of, pieces_of, reading
 from stablemax.text.errors import StablemaxError
 
@@ -96,7 +96,7 @@ def open_npz(file: OpenedFile) -> StoredArray:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
         info = _chosen(archive, file)
-        called = f"{name}:{brief(_plain(info.filename), 120)}"
+        called = f"{name}:{brief(info.filename.removesuffix('.npy'), 120)}"
         if info.flag_bits & 1:
             raise StablemaxError(f"{called}: is encrypted", _RESAVE)
         if info.compress_type == zipfile.ZIP_STORED:
@@ -112,10 +112,6 @@ def open_npz(file: OpenedFile) -> StoredArray:
     return stored if file.member is not None else dataclasses.replace(stored, name=name)
 
 
-def _plain(filename: str) -> str:
-    return filename.removesuffix(".npy")
-
-
 def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
     arrays = [info for info in archive.infolist() if info.filename.endswith(".npy")]
     if not arrays:
@@ -123,7 +119,7 @@ def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
             f"{file.name}: holds no .npy arrays", "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())"
         )
     names = [info.filename for info in arrays]
-    return arrays[file.pick(names if file.member in names else [_plain(name) for name in names], FORMAT)]
+    return arrays[file.pick(names if file.member in names else [name.removesuffix(".npy") for name in names], FORMAT)]
 
 
 def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, name: str) -> StoredArray:
@@ -143,7 +139,7 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return npy_at(header, start, name, path, "npz")
+    return header.stored(name, path, start, "npz")
 
 
 FORMAT = FileFormat(
