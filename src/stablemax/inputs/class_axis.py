@@ -9,6 +9,7 @@ import numpy as np
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.labels import check_label_dtype, shape_error
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,30 +26,34 @@ def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None)
     >>> find_axis(StoredArray.of(np.zeros((2, 5, 3))), StoredArray.of(np.zeros((2, 3), int), "labels.npy"), None)
     (1, ('the array: classes found on axis 1 of (2, 5, 3), from the shape of the labels',))
     """
-    _check_logits(logits, axis)
     shape, name = logits.shape, logits.name
-    given = _normalised(axis, shape, name)
-    chosen = len(shape) - 1 if given is None else given
-    notes: tuple[str, ...] = ()
-    if labels is not None:
-        _check_swapped(shape, labels.shape, name, labels.name)
-        check_label_dtype(labels.dtype, labels.name)
-        candidates = _fitting(shape, labels.shape, given)
-        if not candidates:
-            raise shape_error(labels.shape, shape, labels.name)
-        if len(candidates) > 1:
-            raise StablemaxError(
-                f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "
-                f"with the classes on axis {candidates[0]} and on axis {candidates[-1]}",
-                f"say which: --axis {candidates[0]} or --axis {candidates[-1]}",
-            )
-        if given is None and candidates[0] != chosen:
-            notes = (
-                f"{name}: classes found on axis {candidates[0]} of {shape_of(shape)}, from the shape of the labels",
-            )
-        chosen = candidates[0]
-    _check_not_empty(shape, chosen, name)
-    return chosen, notes
+    _check_dtype(logits.dtype, name)
+    if not shape:
+        raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
+    named = None if axis is None else _normalised(axis, shape, name)
+    last = len(shape) - 1
+    chosen = last if named is None else named
+    if shape[chosen] == 0:
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no classes", "softmax needs at least one class")
+    if 0 in shape:
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no rows", "save at least one row of logits")
+    if labels is None:
+        return chosen, ()
+    _check_swapped(shape, labels.shape, name, labels.name)
+    check_label_dtype(labels.dtype, labels.name)
+    candidates = _fitting(shape, labels.shape, named)
+    if not candidates:
+        raise shape_error(labels.shape, shape, labels.name)
+    if len(candidates) > 1:
+        raise StablemaxError(
+            f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "
+            f"with the classes on axis {candidates[0]} and on axis {candidates[-1]}",
+            f"say which: --axis {candidates[0]} or --axis {candidates[-1]}",
+        )
+    if candidates[0] == chosen:
+        return chosen, ()
+    note = f"{name}: classes found on axis {candidates[0]} of {shape_of(shape)}, from the shape of the labels"
+    return candidates[0], (note,)
 
 
 def without_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -70,40 +75,21 @@ def _check_swapped(logits: Sequence[int], labels: Sequence[int], logits_name: st
         )
 
 
-def _check_logits(logits: StoredArray, axis: int | None) -> None:
-    name, dtype, shape = logits.name, logits.dtype, logits.shape
+def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
     if dtype.kind == "b":
         raise StablemaxError(
             f"{name}: holds booleans: a mask, not logits", "if 0 and 1 are meant as logits: x.astype(np.float32)"
         )
-    if not _is_real(dtype):
-        raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")
-    if not shape:
-        raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
-    if 0 in shape:
-        given = _normalised(axis, shape, name)
-        _check_not_empty(shape, len(shape) - 1 if given is None else given, name)
-
-
-def _is_real(dtype: np.dtype[Any]) -> bool:
     # bfloat16 and the 8-bit formats are kind V to NumPy, but their scalars are no np.void.
-    return dtype.kind in "iuf" or (dtype.kind == "V" and dtype.type is not np.void)
+    if dtype.kind not in "iuf" and (dtype.kind != "V" or dtype.type is np.void):
+        raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")
 
 
-def _check_not_empty(shape: tuple[int, ...], axis: int, name: str) -> None:
-    if shape[axis] == 0:
-        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no classes", "softmax needs at least one class")
-    if 0 in shape:
-        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no rows", "save at least one row of logits")
-
-
-def _normalised(axis: int | None, shape: tuple[int, ...], name: str) -> int | None:
-    if axis is None:
-        return None
+def _normalised(axis: int, shape: tuple[int, ...], name: str) -> int:
     count = len(shape)
     if not -count <= axis < count:
         raise StablemaxError(
-            f"--axis {axis}: {name} has {count} dimension{'s' if count > 1 else ''}, shape {shape_of(shape)}",
+            f"--axis {axis}: {name} has {counted(count, 'dimension')}, shape {shape_of(shape)}",
             f"axes are 0 to {count - 1}, or -1 for the last",
         )
     return axis % count
@@ -112,8 +98,8 @@ def _normalised(axis: int | None, shape: tuple[int, ...], name: str) -> int | No
 def _fitting(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None) -> list[int]:
     """Find the axes that can be that of the classes, given the shapes alone."""
     last = len(logits) - 1
-    axes = sorted({min(1, last), last}) if axis is None else [axis]
     # One number for a single row is a class number, also where the row has a single class.
     if last == 0 and labels == (1,):
         return [0]
-    return axes if labels == logits else [one for one in axes if without_axis(logits, one) == labels]
+    candidates = sorted({min(1, last), last}) if axis is None else [axis]
+    return [candidate for candidate in candidates if labels in {logits, without_axis(logits, candidate)}]

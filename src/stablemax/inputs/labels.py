@@ -102,38 +102,33 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, 
 
 
 def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, name: str) -> StablemaxError:
-    place = f"{name}: row {row:,}: label {value!r}"
+    place = f"{name}: row {row:,}: label"
     if not math.isfinite(value):
-        return StablemaxError(f"{place} is not finite", "give every row a class, or -100 for rows that do not count")
+        hint = "give every row a class, or -100 for rows that do not count"
+        return StablemaxError(f"{place} {value!r} is not finite", hint)
     if value != int(value):
-        return StablemaxError(
-            f"{place} is not integral", "labels are class numbers; soft targets have one column per class"
-        )
+        hint = "labels are class numbers; soft targets have one column per class"
+        return StablemaxError(f"{place} {value!r} is not integral", hint)
     whole = int(value) if abs(value) < 2**64 else value
-    number = f"{name}: row {row:,}: label {whole}"
     if value < 0:
-        return StablemaxError(
-            f"{number} is negative, and does not count from the end",
-            f"if it marks rows that do not count: --ignore-index {whole}",
-        )
+        hint = f"if it marks rows that do not count: --ignore-index {whole}"
+        return StablemaxError(f"{place} {whole} is negative, and does not count from the end", hint)
     hint = f"classes are 0 to {classes - 1:,}"
     if array.dtype.kind == "u" and value == np.iinfo(array.dtype).max:
         hint += f"; -1 becomes this in {array.dtype.name}: save int64, with -100 for rows that do not count"
     elif value == classes:
         hint += "; if labels count from 1, save labels - 1"
-    return StablemaxError(f"{number} is out of range for {classes:,} classes", hint)
+    return StablemaxError(f"{place} {whole} is out of range for {classes:,} classes", hint)
 
 
 def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
-    for start, piece in array_blocks(array):
-        valid = (piece >= 0) & np.isfinite(piece)
+    for start, block in array_blocks(array):
+        valid = (block >= 0) & np.isfinite(block)
         if not valid.all():
             row, column = (int(n) for n in np.unravel_index(np.argmin(valid), valid.shape))
-            value = piece[row, column].item()
+            value, hint = block[row, column].item(), "soft targets are probabilities, 0 or more"
             place = f"{name}: row {first_row + start + row:,}, class {column:,}: soft target {value!r}"
             if not np.isfinite(value):
-                raise StablemaxError(f"{place} is not finite", "soft targets are probabilities, 0 or more")
-            raise StablemaxError(
-                f"{place} is negative", "soft targets are probabilities, 0 or more; were logits passed as labels?"
-            )
+                raise StablemaxError(f"{place} is not finite", hint)
+            raise StablemaxError(f"{place} is negative", f"{hint}; were logits passed as labels?")
     return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)
