@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.inputs.blocks import Block
-from stablemax.inputs.class_axis import find_axis, without_axis
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.formats import FORMATS
 from stablemax.inputs.input_warnings import in_blocks, inexact_integers, inexact_notes, odd_targets, soft_target_notes
-from stablemax.inputs.labels import as_labels
+from stablemax.inputs.labels import as_labels, find_axis, without_axis
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows, joined
 from stablemax.inputs.workspace import Workspace

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from stablemax.inputs.class_axis import without_axis
 from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
+from stablemax.inputs.labels import without_axis
 from stablemax.inputs.logits import as_problem, as_stream
 from stablemax.inputs.regular_file import open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec

@@ -207,7 +207,7 @@ def _read(
         has_comment = bool(comment) and comment.encode() in block
         if table is not None and blank is None and not has_comment and table.add_plain(block):
             continue
-        every = block.decode().split("\n") if block.strip(b" \n") else [""]
+        every = block.rstrip(b" ").decode().split("\n") if block.strip(b" \n") else [""]
         numbered = [(number, line) for number, line in enumerate(every, first) if not _is_comment(line, comment)]
         comments += len(every) - len(numbered)
         rows, blank = _rows(numbered, blank, name)
