@@ -15,7 +15,7 @@ from stablemax.inputs.labels import without_axis
 from stablemax.inputs.logits import as_problem, as_stream
 from stablemax.inputs.regular_file import open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
-from stablemax.inputs.spooled import copied
+from stablemax.inputs.spooled import Spool
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -111,8 +111,10 @@ def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
     if chosen.open_pipe is not None:
         return _opened(file, chosen)
     # Of these the table of contents stands at the end, or tells where in the file the numbers are.
-    with copied(file.stream, file.name) as path, open_regular(path) as stream:
-        return _opened(replace(file, stream=stream, path=path), chosen)
+    with Spool(file.name, in_memory=-1) as spool:
+        spool.fill(file.stream)
+        with open_regular(spool.path) as stream:
+            return _opened(replace(file, stream=stream, path=spool.path), chosen)
 
 
 def _opened(file: OpenedFile, chosen: FileFormat) -> StoredArray:

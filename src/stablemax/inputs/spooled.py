@@ -194,17 +194,3 @@ def downloaded(stored: StoredArray) -> StoredArray:
         if spool.fill(stream, stored.size_bytes, DOWNLOADED) < stored.size_bytes:
             raise ends_early(stored.name)
         return replace(stored, path=spool.path, offset=0)
-
-
-@contextlib.contextmanager
-def copied(stream: Readable, name: str) -> Iterator[SpooledPath]:
-    """Copy a stream that cannot seek into a temporary file, to its end; a block that fails removes it at once.
-
-    >>> import io
-    >>> with copied(io.BytesIO(b"abc"), "standard input") as path, open(path, "rb") as file:
-    ...     file.read()
-    b'abc'
-    """
-    with Spool(name, in_memory=-1) as spool:
-        spool.fill(stream)
-        yield spool.path

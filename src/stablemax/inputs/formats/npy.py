@@ -214,12 +214,12 @@ def check_size(header: NpyHeader, size: int, name: str) -> None:
     expected = header.offset + header.data_bytes
     if expected == size and not header.text_mode:
         return
-    message = f"{name}: header and data make {size_of(expected)}, but the file has {size_of(size)}"
+    hint = "the file is truncated (copy it again), or it was converted in text mode (CRLF)"
     if header.text_mode:
-        raise StablemaxError(message, TEXT_MODE)
-    if size > expected:
-        raise StablemaxError(message, f"either bytes were appended, or {TEXT_MODE}")
-    raise StablemaxError(message, "the file is truncated (copy it again), or it was converted in text mode (CRLF)")
+        hint = TEXT_MODE
+    elif size > expected:
+        hint = f"either bytes were appended, or {TEXT_MODE}"
+    raise StablemaxError(f"{name}: header and data make {size_of(expected)}, but the file has {size_of(size)}", hint)
 
 
 def open_npy(file: OpenedFile) -> StoredArray:

@@ -48,8 +48,7 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     stablemax.text.errors.StablemaxError: x.parquet: ...
     """
     name, in_memory, options, notes = file.name, file.in_memory, file.table, list[str]()
-    parquet = _pyarrow(name)
-    with _errors(name), Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
+    with _pyarrow(name) as parquet, Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
         opened = parquet.ParquetFile(file.stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
         schema = opened.schema_arrow  # made anew each time that it is asked for
         names = tuple(schema.names)
@@ -212,23 +211,17 @@ def _is_list(kind: Any) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _pyarrow(name: str) -> Any:
+@contextlib.contextmanager
+def _pyarrow(name: str) -> Iterator[Any]:
+    """Give pyarrow's reader, and word what pyarrow raises at a damaged file."""
     try:
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise StablemaxError(
             f"{name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"'
         ) from None
-    return parquet
-
-
-@contextlib.contextmanager
-def _errors(name: str) -> Iterator[None]:
-    """Word what pyarrow raises at a damaged file."""
-    from pyarrow import ArrowException
-
     try:
-        yield
+        yield parquet
     except MemoryError:  # one of pyarrow's is both
         raise
     except (ArrowException, OSError, ValueError) as error:
