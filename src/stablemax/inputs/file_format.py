@@ -54,20 +54,20 @@ class OpenedFile:
     member: str | None = None
 
     def pick(self, names: Sequence[str], kind: FileFormat) -> int:
-        """Return the place of the named member among those of the file, or of the only one."""
-        if self.member is None and len(names) == 1:
-            return 0
+        """Return the index of the named member among those of the file, or of the only one."""
         if self.member is None:
+            if len(names) == 1:
+                return 0
             raise StablemaxError(
                 f"{self.name}: holds {len(names):,} {kind.members}s: {listed(names)}",
                 f"say which: FILE{kind.endings[0]}:NAME",
             )
-        places, asked = [place for place, name in enumerate(names) if name == self.member], brief(self.member, 120)
-        if not places:
-            raise StablemaxError(f"{self.name}: holds no {kind.members} named {asked}", f"it holds: {listed(names)}")
-        if len(places) > 1:
-            raise StablemaxError(f"{self.name}: holds {asked} {len(places)} times", "save it again")
-        return places[0]
+        member, count = brief(self.member, 120), names.count(self.member)
+        if not count:
+            raise StablemaxError(f"{self.name}: holds no {kind.members} named {member}", f"it holds: {listed(names)}")
+        if count > 1:
+            raise StablemaxError(f"{self.name}: holds {member} {count} times", "save it again")
+        return names.index(self.member)
 
 
 @dataclass(frozen=True)

@@ -174,8 +174,6 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
 
 
 def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
-    native = array.dtype == np.int64 and array.dtype.isnative
-    result: np.ndarray = array if native else np.empty(len(array), np.int64)
     for start, piece in array_blocks(array):
         # float16 is widened, because a number of classes above 65,504 has no place in it.
         block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
@@ -187,9 +185,7 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, 
         if not valid.all():
             row = int(np.argmin(valid))
             raise _label_error(block[row].item(), first_row + start + row, array, classes, name)
-        if not native:
-            result[start : start + len(block)] = block
-    return result
+    return array.astype(np.int64, copy=False)
 
 
 def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, name: str) -> StablemaxError:
@@ -222,4 +218,4 @@ def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
             if not np.isfinite(value):
                 raise StablemaxError(f"{place} is not finite", hint)
             raise StablemaxError(f"{place} is negative", f"{hint}; were logits passed as labels?")
-    return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
