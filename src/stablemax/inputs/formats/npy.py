@@ -6,7 +6,7 @@ import io
 import math
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -68,40 +68,15 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True)
-class NpyHeader:
-    """What the header of a .npy file declares."""
-
-    dtype: np.dtype[Any]
-    #: Whether the first axis varies fastest.
-    fortran_order: bool
-    #: Not yet compared with the data.
-    shape: tuple[int, ...]
-    #: Where the data begin, in bytes.
-    offset: int
-    #: Whether the header itself shows damage by a CRLF conversion.
-    text_mode: bool
-
-    @property
-    def data_bytes(self) -> int:
-        """The bytes of data that the header declares: a Python integer of any size."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def stored(self, name: str, path: str, start: int = 0, kind: str = "npy") -> StoredArray:
-        """Describe the array of .npy data that begin somewhere in a file."""
-        offset, order = start + self.offset, self.fortran_order
-        return StoredArray(self.shape, self.dtype, name, kind, path=path, offset=offset, fortran_order=order)
-
-
-def read_header(stream: Readable, name: str) -> NpyHeader:
-    r"""Read the header at the beginning of a stream, at most 10,012 bytes of it; the data stand there afterwards.
+def read_header(stream: Readable, name: str, kind: str = "npy") -> StoredArray:
+    r"""Read the header at the beginning of a stream, at most 10,012 bytes; its shape is not yet compared with data.
 
     >>> import io
     >>> buffer = io.BytesIO()
     >>> np.save(buffer, np.zeros((2, 3), np.float32))
     >>> header = read_header(io.BytesIO(buffer.getvalue()), "zeros.npy")
-    >>> header.shape, header.dtype.name, header.data_bytes
-    ((2, 3), 'float32', 24)
+    >>> header.shape, header.dtype.name, header.offset
+    ((2, 3), 'float32', 128)
     >>> read_header(io.BytesIO(b"1,2,3\n"), "row.npy")
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: row.npy: is not a .npy file: it begins with '1,2,3\n'
@@ -125,8 +100,11 @@ def read_header(stream: Readable, name: str) -> NpyHeader:
     raw = read_exactly(stream, length)
     if len(raw) < length:
         raise StablemaxError(f"{name}: the .npy header claims {length:,} bytes, but only {len(raw):,} follow", _CUT_OFF)
+    shape, dtype, fortran_order = _declared(field, raw, name)
     # NumPy ends every header in a line feed; a CRLF conversion puts a carriage return there.
-    return NpyHeader(*_declared(field, raw, name), 8 + len(field) + length, raw.endswith(b"\r"))
+    if raw.endswith(b"\r"):
+        raise StablemaxError(f"{name}: the .npy header ends in a carriage return", TEXT_MODE)
+    return StoredArray(shape, dtype, name, kind, offset=8 + len(field) + length, fortran_order=fortran_order)
 
 
 def _check_magic(start: bytes, name: str) -> None:
@@ -139,7 +117,7 @@ def _check_magic(start: bytes, name: str) -> None:
     raise StablemaxError(f"{name}: is not a .npy file: it begins with '{begins}'", "is it text? --input-format csv")
 
 
-def _declared(field: bytes, raw: bytes, name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+def _declared(field: bytes, raw: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     """Let NumPy read a header of a length that was checked; refuse what is no array of real numbers."""
     text = raw.decode("latin-1").strip()
     _check_descr(text, name)
@@ -154,11 +132,8 @@ def _declared(field: bytes, raw: bytes, name: str) -> tuple[np.dtype[Any], bool,
         raise StablemaxError(f"{name}: the .npy header is damaged: {brief(text, 160)}", _RESAVE) from None
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise StablemaxError(f"{name}: the dtype in the .npy header is {brief(dtype, 160)}", _RESAVE)
-    return (
-        dtype,
-        fortran_order,
-        shape_in_header(shape, dtype.itemsize, f"{name}: the shape in the .npy header", _RESAVE),
-    )
+    checked = shape_in_header(shape, dtype.itemsize, f"{name}: the shape in the .npy header", _RESAVE)
+    return checked, dtype, fortran_order
 
 
 def shape_in_header(
@@ -209,25 +184,24 @@ def _check_descr(text: str, name: str) -> None:
     raise StablemaxError(f"{name}: holds {what} (dtype {brief(descr, 160)}), not real numbers", hint)
 
 
-def check_size(header: NpyHeader, size: int, name: str) -> None:
+def check_size(header: StoredArray, size: int) -> None:
     """Refuse a file (or member) whose size is not that of its header and data together, with both numbers."""
-    expected = header.offset + header.data_bytes
-    if expected == size and not header.text_mode:
-        return
-    hint = "the file is truncated (copy it again), or it was converted in text mode (CRLF)"
-    if header.text_mode:
-        hint = TEXT_MODE
-    elif size > expected:
-        hint = f"either bytes were appended, or {TEXT_MODE}"
-    raise StablemaxError(f"{name}: header and data make {size_of(expected)}, but the file has {size_of(size)}", hint)
+    expected = header.offset + header.size_bytes
+    if size != expected:
+        hint = "the file is truncated (copy it again), or it was converted in text mode (CRLF)"
+        if size > expected:
+            hint = f"either bytes were appended, or {TEXT_MODE}"
+        raise StablemaxError(
+            f"{header.name}: header and data make {size_of(expected)}, but the file has {size_of(size)}", hint
+        )
 
 
 def open_npy(file: OpenedFile) -> StoredArray:
     """Read the header of a .npy file and compare sizes; none of its numbers is read yet."""
     stream = cast("BinaryIO", file.stream)
     header = read_header(stream, file.name)
-    check_size(header, length_of(stream), file.name)
-    return header.stored(file.name, file.path)
+    check_size(header, length_of(stream))
+    return replace(header, path=file.path)
 
 
 def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -> StoredArray:
@@ -241,16 +215,16 @@ def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -
     array([3, 1])
     """
     stream, name = file.stream, file.name
-    header = read_header(stream, name)
+    header = read_header(stream, name, kind)
     if size is not None:
-        check_size(header, size, name)
-    check_room(header.data_bytes, name)
+        check_size(header, size)
+    check_room(header.size_bytes, name)
     with Spool(name, file.in_memory) as spool:
-        count = spool.fill(stream, header.data_bytes)
-        check_size(header, header.offset + count, name)
+        count = spool.fill(stream, header.size_bytes)
+        check_size(header, header.offset + count)
         if stream.read(1):
             raise StablemaxError(
-                f"{name}: header and data make {size_of(header.offset + header.data_bytes)}, but more bytes follow",
+                f"{name}: header and data make {size_of(header.offset + header.size_bytes)}, but more bytes follow",
                 f"either bytes were appended, or {TEXT_MODE}",
             )
         return spool.stored(header.shape, header.dtype, format=kind, fortran_order=header.fortran_order)

@@ -132,14 +132,14 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
             for _ in pieces_of(data):
                 pass
     with archive.open(info) as data:
-        header = read_header(data, name)
-    check_size(header, info.file_size, name)
+        header = read_header(data, name, "npz")
+    check_size(header, info.file_size)
     stream.seek(info.header_offset)
     local = stream.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return header.stored(name, path, start, "npz")
+    return dataclasses.replace(header, path=path, offset=start + header.offset)
 
 
 FORMAT = FileFormat(
