@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None) -> tuple[int, tuple[str, ...]]:
-    """Find the axis of the classes, and what there is to note about it; refuse what cannot be logits and labels.
+    """Find the axis of the classes, and notes about it; refuse what cannot be logits and labels.
 
     `axis` is the one that the user named. None of the numbers is read.
 
@@ -97,7 +97,7 @@ def _normalised(axis: int, shape: tuple[int, ...], name: str) -> int:
 
 
 def _fitting(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None) -> list[int]:
-    """Find the axes that can be that of the classes, given the shapes alone."""
+    """Find the axes that may be that of the classes, from the shapes alone."""
     last = len(logits) - 1
     # One number for a single row is a class number, also where the row has a single class.
     if last == 0 and labels == (1,):
@@ -175,7 +175,7 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
 
 def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
     for start, piece in array_blocks(array):
-        # float16 is widened, because a number of classes above 65,504 has no place in it.
+        # float16 is widened, because it holds no number of classes above 65,504.
         block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
         valid = (block >= 0) & (block < classes)
         if block.dtype.kind == "f":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Source:
     """Where an array of an input comes from."""
 
-    #: Fit for a message.
+    #: The name that messages show.
     name: str
     #: As NumPy names it.
     dtype: str
@@ -102,14 +102,14 @@ class Stream:
         for part, start, stop, _ in self.labels.parts_of(block.start, block.stop):
             read = part.read(start, stop, 0, self.labels.classes, workspace)
             labels = self._checked(read, part, ignore_index, start)
-            # What lies in the workspace is overwritten by the next reading.
+            # The next reading overwrites the workspace.
             checked.append(labels.copy())
         return joined(checked)
 
     def read_array(self, block: Block, workspace: Workspace, *, in_unit_range: bool) -> Array:
         """Read the second array (n, K) of a block; with `in_unit_range` refuse what is not in [0, 1], by its place."""
         assert self.labels is not None
-        # What lies in the workspace is overwritten by the next reading.
+        # The next reading overwrites the workspace.
         array = self.labels.read(block.start, block.stop, workspace).copy()
         if in_unit_range:
             with np.errstate(invalid="ignore"):

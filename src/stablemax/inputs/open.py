@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 START = 16
 """Bytes that tell the formats apart."""
 _PICKLE = ("a Python pickle", "pickles hold Python code and are never loaded; use numpy.save")
-# What else people have logits in: the beginning of the file, what it is, what to do.
+# Files of other formats that hold logits: how the file begins, what it is, what to do.
 _OTHERS = (
     (b"\x1f\x8b", "a gzip archive", "decompress it first: gunzip FILE"),
     (b"BZh", "a bzip2 archive", "decompress it first: bunzip2 FILE"),
@@ -100,7 +100,7 @@ def open_array(
 def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
     start = read_exactly(file.stream, START)
     content = format_of_content(start)
-    # A format that is read from a pipe as it comes in, and known by its beginning, needs no option.
+    # Only a format that its beginning tells and that a pipe can give needs no option.
     if asked is None and (content is None or content.open_pipe is None):
         if not start:
             raise StablemaxError(f"{file.name}: is empty", "does the command before it fail?")
@@ -110,7 +110,7 @@ def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
     file = replace(file, stream=_Rejoined(start, file.stream))
     if chosen.open_pipe is not None:
         return _opened(file, chosen)
-    # Of these the table of contents stands at the end, or tells where in the file the numbers are.
+    # These formats have a table of contents at the end, or positions in the file: the stream must seek.
     with Spool(file.name, in_memory=-1) as spool:
         spool.fill(file.stream)
         with open_regular(spool.path) as stream:
@@ -141,7 +141,7 @@ def _chosen(start: bytes, asked: FileFormat | None, ending: str, name: str) -> F
 
 
 def _standard_input(given: BinaryIO | None) -> BinaryIO:
-    # None where the program was started with standard input closed.
+    # sys.stdin is None where the program was started with standard input closed.
     stream: Any = getattr(sys.stdin, "buffer", None) if given is None else given
     try:
         what = "closed" if stream is None else "a terminal" if stream.isatty() else ""
@@ -161,7 +161,7 @@ def open_files(
     table: TableOptions | None = None,
     in_memory: int = IN_MEMORY,
 ) -> Stream:
-    """Open logits and labels of any size; none of their numbers is read but those of text.
+    """Open logits and labels of any size; only numbers in text are read.
 
     The files share the memory in which text may be kept.
     """

@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 2**20
 """Bytes that are read at a time."""
 # O_NONBLOCK: a FIFO without a writer must not hang; O_NOCTTY: a terminal must not become ours.
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a directory", "name a file inside it"),
     (stat.S_ISFIFO, "a pipe (FIFO)", "pipe into standard input instead: `... | stablemax ... - --input-format csv`"),
@@ -58,7 +51,7 @@ def open_regular(path: str) -> BinaryIO:
         # Asked before opening, because opening some devices already has an effect; asked again
         # of the open file, because the name may mean another file by then.
         _refuse_irregular(os.stat(path).st_mode, name)  # noqa: PTH116 - a path typed by a user stays text
-        descriptor = os.open(path, _FLAGS)
+        stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _FLAGS))  # noqa: SIM115
     except FileNotFoundError:
         raise StablemaxError(
             f"{name}: no such file", "check the path; it is taken from the current directory"
@@ -70,11 +63,11 @@ def open_regular(path: str) -> BinaryIO:
     except ValueError:  # a NUL or a lone surrogate in the path
         raise StablemaxError(f"{name}: is not a possible file name", "check the path") from None
     try:
-        _refuse_irregular(os.fstat(descriptor).st_mode, name)
-        return os.fdopen(descriptor, "rb")
+        _refuse_irregular(os.fstat(stream.fileno()).st_mode, name)
     except BaseException:
-        os.close(descriptor)
+        stream.close()
         raise
+    return stream
 
 
 def open_file(path: str) -> BinaryIO:

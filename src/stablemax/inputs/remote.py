@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 AHEAD = 2**22
-"""Bytes that are asked for at least: headers come in many small reads, and rows in blocks of the cache's size."""
+"""Fewest bytes of a request: headers are read in many small pieces, and rows in blocks of the cache's size."""
 
 STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
-"""Of a worker thread: what tells it to ask for nothing more, and to wait for no answer."""
+"""The event that tells a worker thread to make no more requests, and to wait for no answer."""
 LOOK_S = 0.05
-"""How often a worker that waits for an answer looks whether it still should."""
+"""Time after which a waiting worker looks at `STOP` again."""
 
 
 class _Ranges(io.RawIOBase):
-    """A file behind an address, of which every read asks for the range that it needs.
+    """A file behind an address; every read requests its range of bytes.
 
     It holds nothing but its position, so that any number of them can be open at once; the files that fsspec opens share
     a position in some file systems.
@@ -118,7 +118,7 @@ def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
 
 
 def _answer(request: Callable[[], Answer]) -> Answer:
-    """Wait for what a request gives, as long as this thread is not told to stop.
+    """Wait for the answer of a request until `STOP` is set.
 
     A signal interrupts the main thread alone: a worker would wait for as long as the server likes. So a worker has its
     requests made by threads that nobody waits for, at the end of the process neither; what one of them still gets is
@@ -173,7 +173,7 @@ def _file_system(address: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _errors(name: str) -> Iterator[None]:
-    """Word whatever a file system raises: every one of them has errors of its own."""
+    """Turn what a file system raises into a StablemaxError: each file system has errors of its own."""
     try:
         yield
     except StablemaxError:
@@ -183,7 +183,7 @@ def _errors(name: str) -> Iterator[None]:
 
 
 def _worded(error: Exception, name: str) -> StablemaxError:
-    # Over HTTP every failure is a file that is not there; what really happened is its cause.
+    # fsspec reports every failure over HTTP as a missing file; the real one is the cause of the error.
     cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
     status = getattr(cause, "status", None)
     if isinstance(error, PermissionError) or status in {401, 403}:

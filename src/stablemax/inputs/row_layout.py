@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 CLASSES = 512
 """Classes that are turned to rows at once."""
 TILE_BYTES = 3 << 20
-"""Bytes that are read to be turned: as whole rows where the runs that are written are not too short then."""
+"""Bytes of a tile: it holds whole rows unless the runs that are written become too short."""
 SHORT_RUN = 512
 """Numbers of a run that is worth a read or a write of its own."""
 TURNED_SHARE = 8
-"""Of a tile one of so many parts is turned at a time."""
+"""A tile is turned in this many strips."""
 IN_PLACE_BYTES = 1 << 20
-"""Fewer bytes are read and written where they lie: that is sooner done than making a file."""
+"""Arrays of fewer bytes are read and written in place, which takes less time than making a file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Section:
     #: The inner indices; all of them where `count` is more than 1.
     left: int
     right: int
-    #: The number of its first row among the rows that were cut.
+    #: The number of its first row among the rows of all sections.
     place: int
 
     @property
@@ -53,7 +53,7 @@ class Section:
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """How many rows the section has."""
         return self.count * self.wide
 
 
@@ -80,7 +80,7 @@ class RowLayout:
 
     @property
     def box(self) -> tuple[int, int, int]:
-        """The shape that the array has for a section."""
+        """The shape (outer, classes, inner) of the array."""
         return self.outer, self.classes, self.inner
 
     def sections(self, start: int, stop: int) -> Iterator[Section]:
@@ -199,12 +199,12 @@ def in_row_order(stored: StoredArray, layout: RowLayout) -> StoredArray:
 def turn(source: Place, target: Place, box: tuple[int, int, int], itemsize: int) -> None:
     """Copy an array (outer, tall, broad) of one file as (outer, broad, tall) into another, a tile at a time."""
     outer, tall, broad = box
-    # Bits are moved, whatever they mean.
+    # The copy moves bits, whatever number format they are in.
     dtype, cells = np.dtype(f"u{itemsize}"), max(1, TILE_BYTES // itemsize)
     several = max(1, cells // TURNED_SHARE // (tall * broad))
     height = min(tall, max(min(math.isqrt(cells), SHORT_RUN), cells // broad))
     width = min(broad, max(1, cells // height))
-    # A tile is turned in strips: its numbers are in memory once, and once more a strip of them.
+    # A tile is turned in strips, so that memory holds the tile once, and a copy of one strip.
     strip = width if several > 1 else min(width, max(1, cells // TURNED_SHARE // height))
     memory = np.empty(several * height * width, dtype), np.empty(several * height * strip, dtype)
     for first, top, left in itertools.product(range(0, outer, several), range(0, tall, height), range(0, broad, width)):

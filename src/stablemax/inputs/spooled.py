@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
 
 DOWNLOADED = 4 * 2**20
-"""Bytes that a server is asked for at once: enough that waiting for its answers is worth it."""
+"""Bytes that one request asks a server for: enough that waiting for an answer is worth it."""
 _ROOM = "set TMPDIR to a folder on a disk with more room"
 
 
@@ -38,14 +38,14 @@ class SpooledPath(str):
 
 
 def _remove(path: str, owner: int) -> None:
-    # A forked process has a copy of everything and owns nothing.
+    # A forked process has a copy of the path and does not own the file.
     if os.getpid() == owner:
         with contextlib.suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - also called while the interpreter ends
 
 
 class Spool:
-    """Take in bytes of any number in bounded memory, in a ``with`` block; the file of one that fails goes at once.
+    """Spool of bytes: in memory up to a limit, then in a temporary file, which a ``with`` block that fails removes.
 
     >>> import numpy as np
     >>> with Spool("logits.csv") as spool:
@@ -98,7 +98,7 @@ class Spool:
         return self._path or self._write_to_file(memoryview(b""))
 
     def reserve(self, size: int) -> None:
-        """Take room on the disk, so that a full one is refused before the work."""
+        """Take room on the disk, so that a full disk is refused before the work."""
         path = self.path
         with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
             take_room(file, size)
@@ -144,9 +144,9 @@ def _folder() -> str:
 
 
 def take_room(file: IO[bytes], size: int) -> None:
-    """Make a file so long, and take the room on the disk, so that a full disk shows before the work.
+    """Give a file its length and take the room on the disk, so that a full disk shows before the work.
 
-    Some file systems cannot: tried with one byte. There it shows when the disk is full.
+    Some file systems cannot take room, which one byte finds out; there a full disk shows at a write.
     """
     file.truncate(size)
     if not size or not hasattr(os, "posix_fallocate"):

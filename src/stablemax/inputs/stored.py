@@ -32,13 +32,13 @@ class StoredArray:
     shape: tuple[int, ...]
     #: As stored, byte order included.
     dtype: np.dtype[Any]
-    #: Fit for a message.
+    #: The name that messages show.
     name: str = "the array"
     #: The name of a `FileFormat`.
     format: str = "npy"
     #: The array itself, where it is in memory.
     memory: Array | None = None
-    #: Else the file: a local path, or an address (``scheme://``).
+    #: The file of an array that is not in memory: a local path, or an address (``scheme://``).
     path: str = ""
     #: Where in the file the numbers begin, in bytes.
     offset: int = 0
@@ -97,7 +97,7 @@ class StoredArray:
         return self.shaped(whole, self.offset)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A mapping stays in its process.
+        # A memory map stays in its process.
         return {key: value for key, value in self.__dict__.items() if key != "array"}
 
     def _read(self, stream: BinaryIO, size: int) -> bytearray:

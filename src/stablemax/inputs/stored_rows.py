@@ -1,4 +1,4 @@
-"""Stored arrays as rows of classes, read a block at a time by whoever needs it."""
+"""Stored arrays as rows of classes, read a block at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Part:
     """The rows of one stored array."""
 
-    #: Where they lie.
+    #: The array that holds the rows.
     stored: StoredArray
     #: The axis of the classes, not negative; None for an array of one number a row.
     axis: int | None
@@ -54,7 +54,7 @@ class Part:
         return array if self.axis == array.ndim - 1 else np.moveaxis(array, self.axis, -1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is computed stays in its process.
+        # Cached views stay in their process.
         return {"stored": self.stored, "axis": self.axis}
 
     @property
@@ -119,10 +119,10 @@ class Part:
 
     @cached_property
     def _box(self) -> Array | None:
-        """A view of the array as (outer, classes, inner), where its other axes run on into two."""
+        """A view of the array as (outer, classes, inner); None where its other axes do not merge into two."""
         *others, classes = self.memory.shape
-        for cut in range(len(others) + 1):
-            shape = math.prod(others[:cut]), math.prod(others[cut:]), classes
+        for count in range(len(others) + 1):
+            shape = math.prod(others[:count]), math.prod(others[count:]), classes
             with contextlib.suppress(ValueError):
                 return self.memory.reshape(shape, copy=False).transpose(0, 2, 1)
         return None
@@ -152,7 +152,7 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In the byte order of this machine."""
+        """The dtype of the rows in the byte order of this machine."""
         return self.parts[0].stored.dtype.newbyteorder("=")
 
     @property

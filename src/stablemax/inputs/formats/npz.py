@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
-from stablemax.inputs.regular_file import length_of, pieces_of, reading
+from stablemax.inputs.regular_file import length_of, pieces_of
 from stablemax.text.errors import StablemaxError
 
 # Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
@@ -27,7 +27,7 @@ READ_LIMIT = 4 * 2**20
 CHECKED = 256 * 2**20
 """Largest member of a local archive whose checksum is compared."""
 _LOCAL_HEADER = 30
-"""Bytes of what stands before a member; the last four are the lengths of two fields that follow."""
+"""Bytes of the header before a member; its last four are the lengths of the two fields that follow it."""
 _RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
 
 
@@ -90,9 +90,7 @@ def open_npz(file: OpenedFile) -> StoredArray:
     import zipfile
 
     name, stream = file.name, cast("BinaryIO", file.stream)
-    with reading(name):
-        size = length_of(stream)
-    if size == 0:
+    if length_of(stream) == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
         info = _chosen(archive, file)
@@ -106,10 +104,10 @@ def open_npz(file: OpenedFile) -> StoredArray:
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         else:
             with archive.open(info) as data:
-                member = dataclasses.replace(file, stream=data, path="", name=called)
+                member = replace(file, stream=data, path="", name=called)
                 stored = spool_npy(member, size=info.file_size, kind="npz")
     # A single array is called by the archive's name alone, unless the user named it.
-    return stored if file.member is not None else dataclasses.replace(stored, name=name)
+    return stored if file.member is not None else replace(stored, name=name)
 
 
 def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
@@ -139,7 +137,7 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return dataclasses.replace(header, path=path, offset=start + header.offset)
+    return replace(header, path=path, offset=start + header.offset)
 
 
 FORMAT = FileFormat(

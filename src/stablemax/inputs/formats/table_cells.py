@@ -30,13 +30,13 @@ COLUMN_LIMIT = 2**20
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _BLANKS = re.compile(r'"[^"]*"|\S+')
 _OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
-"""What may separate cells where another sign was taken for it, and how --delimiter is given it."""
+"""Signs that may be the delimiter where another one was taken for it, and how a user types them for --delimiter."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?", "missing", "."})
-"""What stands, in lower case, for a value that is missing."""
-# What numbers are written with, nan and infinity too, and what separates them. About other text the engines below do
-# not agree: Arrow takes nan(1) for a number.
+"""Words in lower case that stand for a missing value."""
+# Characters of numbers, of nan and infinity too, and of what separates them. NumPy and Arrow disagree about other text:
+# Arrow takes nan(1) for a number.
 _PLAIN = b"0123456789+-.eEnNaAiIfFtTyY \t\n\0"
 _MEANT = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE), hint)
@@ -152,7 +152,7 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
 
 
 def _hint(cell: str, delimiter: str) -> str:
-    """Say how to write what a cell probably means; empty where nobody can tell."""
+    """Say how to write what a cell probably means; empty where it is not clear."""
     if len(cell) > CELL_LIMIT:
         return "is the delimiter right? --delimiter ';'"
     if cell.lower() in MISSING_WORDS:
@@ -172,7 +172,7 @@ def _hint_of_commas(cell: str, delimiter: str) -> str:
     decimal, thousands = (p.fullmatch(cell) is not None for p in (_DECIMAL_COMMA, _THOUSANDS))
     if not decimal and not thousands:
         return ""
-    # There sed would take the commas between the cells, too.
+    # With commas between the cells sed would remove those, too.
     if delimiter == ",":
         return "write it without the comma: 1.5 for 1,5, and 1000 for 1,000"
     if decimal and thousands:
@@ -183,7 +183,7 @@ def _hint_of_commas(cell: str, delimiter: str) -> str:
 
 
 def converter(*, large: bool) -> Convert:
-    """Return the fastest way from text to numbers: they give the same bits. Arrow's import pays for `large` tables."""
+    """Return the faster of two converters, which give the same bits: importing Arrow pays for `large` tables."""
     if not large:
         return by_numpy
     try:
@@ -207,7 +207,7 @@ def by_numpy(data: bytes, width: int) -> Array | None:
 
 
 def by_arrow(data: bytes, width: int) -> Array | None:
-    """The same with pyarrow, five times as fast: all cells as one column, as each column costs time of its own."""
+    """Convert as `by_numpy`, five times as fast: all cells as one column, because each column costs time of its own."""
     import pyarrow
     from pyarrow import csv
 
@@ -243,7 +243,7 @@ def parse_block(data: bytes, delimiter: str, width: int, *, skip_first: bool, co
     [None, None, None]
     """
     sign = delimiter.encode()
-    # What a line of millions of delimiters takes is bounded by leaving it to the pass that refuses it.
+    # A line of millions of delimiters would take much memory here; `parse_lines` refuses it.
     if len(data) > 2 * COLUMN_LIMIT and data.count(sign) + data.count(b"\t") + data.count(b"\n") >= COLUMN_LIMIT:
         return None
     if b'"' in data:
@@ -262,7 +262,7 @@ def parse_block(data: bytes, delimiter: str, width: int, *, skip_first: bool, co
     if values is None:
         return None
     infinite = int(np.count_nonzero(np.isinf(values)))
-    # 1e400 becomes inf, too.
+    # 1e400 becomes inf as well, and is to be refused.
     return values if infinite in (0, data.lower().count(b"inf")) else None
 
 

@@ -29,7 +29,7 @@ _LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
 
 @dataclass(frozen=True)
 class TableLayout:
-    """What was found out."""
+    """The layout of a text table."""
 
     #: One character; a space stands for any run of blanks.
     delimiter: str
