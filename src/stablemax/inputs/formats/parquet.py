@@ -96,7 +96,7 @@ class _Groups:
         self.dtype: np.dtype[Any] = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float64)
 
     def check_numbers(self, field: Any, kind: Any) -> None:
-        """Refuse a column that does not hold numbers of a type."""
+        """Refuse a column whose values, or entries of lists, are of a type that is no number."""
         if _is_number(kind):
             return
         column, what = brief(field.name, 120), brief(field.type, 120)
@@ -119,16 +119,17 @@ class _Groups:
         if len(slices) == 1:
             return self._copy_slice(group, columns, start, spool, dtype)
         with Spool(self._name, in_memory=-1) as scratch:
-            ends = [self._copy_slice(group, some, start, scratch, dtype) for some in slices]
+            ends = [self._copy_slice(group, columns, start, scratch, dtype) for columns in slices]
             if len(set(ends)) > 1:
                 raise ValueError("its columns differ in length")
             self._join(scratch, ends[0] - start, list(map(len, slices)), spool)
         return ends[0]
 
     def _copy_slice(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
-        about, names, width = self._file.metadata.row_group(group), [self._names[at] for at in columns], len(columns)
+        names, width = [self._names[column] for column in columns], len(columns)
         if self._holds_lists:
-            values = sum(about.column(at).num_values for at in range(about.num_columns))
+            about = self._file.metadata.row_group(group)
+            values = sum(about.column(column).num_values for column in range(about.num_columns))
             width = values // max(1, about.num_rows)
         # Threads take more memory, and are no faster where the columns are read a few at a time.
         batches = self._file.iter_batches(
@@ -139,8 +140,8 @@ class _Groups:
         )
         for batch in batches:
             block = np.empty((len(batch), len(columns)), dtype)
-            for place, (name, at) in enumerate(zip(names, names if self._unique else columns, strict=True)):
-                array = batch.column(at)
+            for place, (name, key) in enumerate(zip(names, names if self._unique else columns, strict=True)):
+                array = batch.column(key)
                 self._check_nulls(array, name, start)
                 if _is_list(array.type):
                     block = self._list_rows(array, start, name)
