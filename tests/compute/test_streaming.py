@@ -132,7 +132,7 @@ def test_a_file_of_interleaved_rows_has_the_same_bytes_for_any_threads_and_memor
             patch.setattr(streaming, "STEP_CELLS", cells)
             for module in ("stablemax.compute.sinks", "stablemax.inputs.stored_rows"):
                 patch.setattr(f"{module}.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
-            patch.setattr("stablemax.inputs.row_order.TILE_BYTES", data.draw(st.integers(8, 5000)))
+            patch.setattr("stablemax.inputs.row_layout.TILE_BYTES", data.draw(st.integers(8, 5000)))
             arrays.result_in_npy(operation, stream, arrays.How(), run, str(folder / "p.npy"), force=True)
         assert np.load(folder / "p.npy").tobytes() == whole.tobytes(), operation
 

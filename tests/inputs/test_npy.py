@@ -231,7 +231,9 @@ def test_crlf_damage_is_refused_and_named(tmp_path: Path, refusal: Refusal) -> N
 def test_crlf_damage_that_keeps_the_size_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     whole = saved(np.zeros(2, np.uint8))
     damaged = whole.replace(b"\n", b"\r\n")[: len(whole)]
-    assert "CRLF" in refusal(read_npy, written(tmp_path, damaged)).hint
+    error = refusal(read_npy, written(tmp_path, damaged))
+    assert "ends in a carriage return" in error.message
+    assert "CRLF" in error.hint
 
 
 def test_a_header_of_the_longest_length_is_read_and_one_byte_more_is_not(tmp_path: Path, refusal: Refusal) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stablemax.inputs.spooled import Spool, copied
+from stablemax.inputs.spooled import Spool
 
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
@@ -139,7 +139,8 @@ def test_no_file_is_left_when_the_program_ends(ending: str, temporary: Path) -> 
 
 def test_a_stream_is_copied_byte_for_byte(temporary: Path) -> None:
     for content in (b"", os.urandom(3 * 2**20 + 5)):
-        with copied(io.BytesIO(content), "x") as path:
-            assert Path(path).read_bytes() == content
-        del path
+        with Spool("x", in_memory=-1) as spool:
+            assert spool.fill(io.BytesIO(content)) == len(content)
+            assert Path(spool.path).read_bytes() == content
+        del spool
         assert list(temporary.iterdir()) == []

@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stablemax.compute.sinks import FileSink, MemorySink, in_row_order, npy_sink
-from stablemax.inputs import row_order
+from stablemax.inputs import row_layout
 from stablemax.inputs.blocks import blocks_of
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
-from stablemax.inputs.row_layout import Place, gather, layout_of, spread
-from stablemax.inputs.row_order import turn
+from stablemax.inputs.row_layout import Place, gather, layout_of, spread, turn
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows
 from stablemax.inputs.workspace import Workspace
@@ -163,7 +162,7 @@ def test_a_file_holds_what_was_put_in_row_order(tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("turned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stablemax.compute.sinks.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
-        patch.setattr(row_order, "TILE_BYTES", data.draw(st.integers(8, 200)))
+        patch.setattr(row_layout, "TILE_BYTES", data.draw(st.integers(8, 200)))
         with (
             (folder / "out.npy").open("xb") as stream,
             Workspace() as workspace,
@@ -198,7 +197,7 @@ def test_boxes_of_any_shape_are_turned_in_tiles_of_any_size(data: st.DataObject)
     dtype = np.dtype(data.draw(st.sampled_from(["u1", "<f2", ">f4", "<f8"])))
     array, target = np.arange(math.prod(shape)).reshape(shape).astype(dtype), io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_order, "TILE_BYTES", data.draw(st.integers(8, 1000)))
+        patch.setattr(row_layout, "TILE_BYTES", data.draw(st.integers(8, 1000)))
         turn(Place(io.BytesIO(b"head" + array.tobytes()), 4), Place(target), shape, dtype.itemsize)
     assert target.getvalue() == array.transpose(0, 2, 1).tobytes()
 

@@ -13,9 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats import table as table_module
-from stablemax.inputs.formats.table import open_table
-from stablemax.inputs.formats.table_lines import BLOCK
-from stablemax.inputs.formats.table_numbers import converter
+from stablemax.inputs.formats.table import BLOCK, open_table
+from stablemax.inputs.formats.table_cells import converter
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -251,6 +250,11 @@ def test_a_byte_order_mark_is_taken_off_and_announced(mark: bytes, encoding: str
 def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> None:
     assert "line 2: the byte 0xe9 is not UTF-8" in refusal(read, b"1,2\ncaf\xe9,4\n").message
     assert "line 1: the byte 0x31 is not UTF-16" in refusal(read, codecs.BOM_UTF16_LE + b"1").message
+    assert (
+        "line 3: the byte 0x31 is not UTF-16"
+        in refusal(read, codecs.BOM_UTF16_LE + "1\r2\r\n".encode("utf-16-le") + b"1").message
+    )
+    assert "line 2: the byte 0xe2 is not UTF-8" in refusal(read, b"1,2\r\xe2\x82").message
     assert "NUL" in refusal(read, "1,2\n3,4\n".encode("utf-16-le")).message
 
 

@@ -123,7 +123,7 @@ def _read(source: LabelledSourceOptions, losses: CellLossOptions) -> tuple[str |
 
 def _options(losses: CellLossOptions) -> TargetOptions:
     """Read the weights."""
-    from stablemax.inputs.array_file import read_weights
+    from stablemax.inputs.open import read_weights
     from stablemax.operations.targets import TargetOptions
 
     weight, pos_weight = (None if path is None else read_weights(path) for path in (losses.weight, losses.pos_weight))

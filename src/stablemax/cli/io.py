@@ -58,7 +58,7 @@ def check_output(options: PrintOptions, *read: str | None) -> None:
 
     What is read is named as it was typed: paths, addresses, members and patterns.
     """
-    from stablemax.inputs.same_file import is_read
+    from stablemax.inputs.spec import is_read
     from stablemax.text.files import check_place
 
     path = options.output

@@ -131,7 +131,7 @@ def _report(
 ) -> JudgeReport:
     """Read the output, and hold it against the truth."""
     from stablemax.check.judge_output import JudgeOptions, judge_output
-    from stablemax.inputs.array_file import read_computed
+    from stablemax.inputs.open import read_computed
     from stablemax.numerics.formats import format_of
 
     operation = get_operation(claim.operation or "")

@@ -173,7 +173,7 @@ def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[
 def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
     """Open files; where the memory is capped, it is all for the computation."""
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
-    from stablemax.inputs.open_files import open_files
+    from stablemax.inputs.open import open_files
 
     table = TableOptions(**{field.name: getattr(options, field.name) for field in fields(TableOptions)})
     return open_files(
@@ -204,7 +204,7 @@ def generated_problem(options: GeneratedOptions) -> Problem:
 
 def target_options(losses: LossOptions, judged: LabelOptions) -> TargetOptions:
     """Read the class weights and bring the options together."""
-    from stablemax.inputs.array_file import read_weights
+    from stablemax.inputs.open import read_weights
     from stablemax.operations.targets import TargetOptions
 
     if losses.weight is None:

@@ -12,8 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
-from stablemax.inputs.row_layout import Place, RowLayout, layout_of, move, spread
-from stablemax.inputs.row_order import IN_PLACE_BYTES, turn
+from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, layout_of, move, spread, turn
 from stablemax.inputs.spooled import take_room
 from stablemax.text.errors import StablemaxError, shown
 

@@ -1,11 +1,11 @@
-"""Rows that are computed together."""
+"""Blocks: rows that are computed together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SHARES = 2
-"""Of what is left a worker takes its share divided by so many: the others may be slower."""
+"""A worker takes its share of the rows that are left divided by this: the others may be slower."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Block:
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """How many rows the block has."""
         return self.stop - self.start
 
     def steps(self, size: int) -> list[Block]:
-        """Cut it into blocks of a size.
+        """Cut the block into blocks of a size.
 
         >>> Block(4, 7).steps(2)
         [Block(start=4, stop=6), Block(start=6, stop=7)]

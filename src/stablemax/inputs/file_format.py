@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")
 """The formats of `inputs/formats`, as --input-format has them; each is the first ending of its files, too."""
 IN_MEMORY = 64 * 2**20
-"""Most bytes of an array that are kept in memory where it has to be read."""
+"""Most bytes of an array that stay in memory where the array has to be read."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TableOptions:
     header: bool | None = None
     #: Whether the first column numbers or names the rows, and is left out.
     index_column: bool | None = None
-    #: Lines that begin so are left out; empty: no line is.
+    #: Lines that begin with this text are comments and left out; no line is a comment where it is empty.
     comment: str = "#"
     #: The column to take out as labels: its name, or its number counted from 0 over all the columns of the file.
     label_column: str | None = None
@@ -39,35 +39,35 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class OpenedFile:
-    """An open file, and what the user said of it."""
+    """An open file, and the options that the user gave for it."""
 
-    #: At its beginning. It can seek, but where `FileFormat.open_pipe` gets it.
+    #: At its beginning. The stream can seek, except the one that `FileFormat.open_pipe` gets.
     stream: Readable
-    #: Fit for a message.
+    #: The name that messages show.
     name: str
     #: A path or an address; empty for a stream that cannot seek.
     path: str = ""
     table: TableOptions = field(default_factory=TableOptions)
-    #: Most bytes to keep in memory of what has to be read.
+    #: Most bytes that stay in memory where the array has to be read.
     in_memory: int = IN_MEMORY
     #: The array that the user named, in a format with members.
     member: str | None = None
 
     def pick(self, names: Sequence[str], kind: FileFormat) -> int:
-        """Return the place of the named member among those of the file, or of the only one."""
-        if self.member is None and len(names) == 1:
-            return 0
+        """Return the index of the named member among those of the file, or of the only one."""
         if self.member is None:
+            if len(names) == 1:
+                return 0
             raise StablemaxError(
                 f"{self.name}: holds {len(names):,} {kind.members}s: {listed(names)}",
                 f"say which: FILE{kind.endings[0]}:NAME",
             )
-        places, asked = [place for place, name in enumerate(names) if name == self.member], brief(self.member, 120)
-        if not places:
-            raise StablemaxError(f"{self.name}: holds no {kind.members} named {asked}", f"it holds: {listed(names)}")
-        if len(places) > 1:
-            raise StablemaxError(f"{self.name}: holds {asked} {len(places)} times", "save it again")
-        return places[0]
+        member, count = brief(self.member, 120), names.count(self.member)
+        if not count:
+            raise StablemaxError(f"{self.name}: holds no {kind.members} named {member}", f"it holds: {listed(names)}")
+        if count > 1:
+            raise StablemaxError(f"{self.name}: holds {member} {count} times", "save it again")
+        return names.index(self.member)
 
 
 @dataclass(frozen=True)

@@ -82,16 +82,15 @@ def listed(names: Iterable[object], size: int = LIST_BYTES) -> str:
     >>> listed([f"array{i}" for i in range(1000)], size=100)
     'array0, array1, array2, array3, array4, array5, array6, array7, array8, ... (1,000 in all)'
     """
-    every = list(names)
-    room = size - len("... (1,000,000 in all)")
-    pieces: list[str] = []
+    every, left = list(names), size - len("... (1,000,000 in all)")
+    shown_names: list[str] = []
     for name in every:
-        piece = brief(name, 120) or "''"
-        room -= len(piece.encode()) + 2
-        if room < 0:
-            return ", ".join([*pieces, f"... ({len(every):,} in all)"])
-        pieces.append(piece)
-    return ", ".join(pieces)
+        shown_name = brief(name, 120) or "''"
+        left -= len(shown_name.encode()) + 2
+        if left < 0:
+            return ", ".join([*shown_names, f"... ({len(every):,} in all)"])
+        shown_names.append(shown_name)
+    return ", ".join(shown_names)
 
 
 def shape_of(shape: Sequence[int]) -> str:

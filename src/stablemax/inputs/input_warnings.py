@@ -1,4 +1,4 @@
-"""What is worth a note in the numbers of an input, counted block by block."""
+"""Notes about the numbers of an input: how often something occurs, counted block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
 
 BLOCK_CELLS = 2**20
-"""Cells that are looked at in one go."""
+"""Cells that are looked at together."""
 SUM_TOLERANCE = 1e-3
 """How far a soft target's sum may be from 1 before it is noted; three printed digits are enough."""
 

@@ -1,9 +1,9 @@
-"""Labels: one class per row, or a soft target per row; anything else is refused."""
+"""Labels: one class per row, or a soft target per row, and the axis of the logits that holds the classes then."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,97 @@ from stablemax.numerics.formats import format_of
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
+
+if TYPE_CHECKING:
+    from stablemax.inputs.stored import StoredArray
+
+
+def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None) -> tuple[int, tuple[str, ...]]:
+    """Find the axis of the classes, and notes about it; refuse what cannot be logits and labels.
+
+    `axis` is the one that the user named. None of the numbers is read.
+
+    >>> from stablemax.inputs.stored import StoredArray
+    >>> find_axis(StoredArray.of(np.zeros((2, 5, 3))), StoredArray.of(np.zeros((2, 3), int), "labels.npy"), None)
+    (1, ('the array: classes found on axis 1 of (2, 5, 3), from the shape of the labels',))
+    """
+    shape, name = logits.shape, logits.name
+    _check_dtype(logits.dtype, name)
+    if not shape:
+        raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
+    named = None if axis is None else _normalised(axis, shape, name)
+    last = len(shape) - 1
+    chosen = last if named is None else named
+    if shape[chosen] == 0:
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no classes", "softmax needs at least one class")
+    if 0 in shape:
+        raise StablemaxError(f"{name}: has shape {shape_of(shape)}: no rows", "save at least one row of logits")
+    if labels is None:
+        return chosen, ()
+    _check_swapped(shape, labels.shape, name, labels.name)
+    check_label_dtype(labels.dtype, labels.name)
+    candidates = _fitting(shape, labels.shape, named)
+    if not candidates:
+        raise shape_error(labels.shape, shape, labels.name)
+    if len(candidates) > 1:
+        raise StablemaxError(
+            f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "
+            f"with the classes on axis {candidates[0]} and on axis {candidates[-1]}",
+            f"say which: --axis {candidates[0]} or --axis {candidates[-1]}",
+        )
+    if candidates[0] == chosen:
+        return chosen, ()
+    note = f"{name}: classes found on axis {candidates[0]} of {shape_of(shape)}, from the shape of the labels"
+    return candidates[0], (note,)
+
+
+def without_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return the shape of one number a row."""
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _check_swapped(logits: tuple[int, ...], labels: tuple[int, ...], logits_name: str, labels_name: str) -> None:
+    """Refuse logits and labels that were given in the wrong order.
+
+    Labels have at most as many dimensions as logits; more of them, fitting the other way round, can only mean that.
+    """
+    axes = _fitting(labels, logits, None) if len(labels) == len(logits) + 1 else []
+    if any(labels[axis] > 1 for axis in axes):
+        raise StablemaxError(
+            f"{logits_name}: has shape {shape_of(logits)}, {labels_name} {shape_of(labels)}: "
+            "logits and labels are swapped",
+            "name the logits first, then the labels",
+        )
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    if dtype.kind == "b":
+        raise StablemaxError(
+            f"{name}: holds booleans: a mask, not logits", "if 0 and 1 are meant as logits: x.astype(np.float32)"
+        )
+    # bfloat16 and the 8-bit formats are kind V to NumPy, but their scalars are no np.void.
+    if dtype.kind not in "iuf" and (dtype.kind != "V" or dtype.type is np.void):
+        raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")
+
+
+def _normalised(axis: int, shape: tuple[int, ...], name: str) -> int:
+    count = len(shape)
+    if not -count <= axis < count:
+        raise StablemaxError(
+            f"--axis {axis}: {name} has {counted(count, 'dimension')}, shape {shape_of(shape)}",
+            f"axes are 0 to {count - 1}, or -1 for the last",
+        )
+    return axis % count
+
+
+def _fitting(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None) -> list[int]:
+    """Find the axes that may be that of the classes, from the shapes alone."""
+    last = len(logits) - 1
+    # One number for a single row is a class number, also where the row has a single class.
+    if last == 0 and labels == (1,):
+        return [0]
+    candidates = sorted({min(1, last), last}) if axis is None else [axis]
+    return [candidate for candidate in candidates if labels in {logits, without_axis(logits, candidate)}]
 
 
 def as_labels(
@@ -83,10 +174,8 @@ def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> 
 
 
 def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, first_row: int) -> np.ndarray:
-    native = array.dtype == np.int64 and array.dtype.isnative
-    result: np.ndarray = array if native else np.empty(len(array), np.int64)
     for start, piece in array_blocks(array):
-        # float16 is widened, because a number of classes above 65,504 has no place in it.
+        # float16 is widened, because it holds no number of classes above 65,504.
         block = piece if piece.dtype.kind in "iu" else piece.astype(np.float64)
         valid = (block >= 0) & (block < classes)
         if block.dtype.kind == "f":
@@ -96,44 +185,37 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, 
         if not valid.all():
             row = int(np.argmin(valid))
             raise _label_error(block[row].item(), first_row + start + row, array, classes, name)
-        if not native:
-            result[start : start + len(block)] = block
-    return result
+    return array.astype(np.int64, copy=False)
 
 
 def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, name: str) -> StablemaxError:
-    place = f"{name}: row {row:,}: label {value!r}"
+    place = f"{name}: row {row:,}: label"
     if not math.isfinite(value):
-        return StablemaxError(f"{place} is not finite", "give every row a class, or -100 for rows that do not count")
+        hint = "give every row a class, or -100 for rows that do not count"
+        return StablemaxError(f"{place} {value!r} is not finite", hint)
     if value != int(value):
-        return StablemaxError(
-            f"{place} is not integral", "labels are class numbers; soft targets have one column per class"
-        )
+        hint = "labels are class numbers; soft targets have one column per class"
+        return StablemaxError(f"{place} {value!r} is not integral", hint)
     whole = int(value) if abs(value) < 2**64 else value
-    number = f"{name}: row {row:,}: label {whole}"
     if value < 0:
-        return StablemaxError(
-            f"{number} is negative, and does not count from the end",
-            f"if it marks rows that do not count: --ignore-index {whole}",
-        )
+        hint = f"if it marks rows that do not count: --ignore-index {whole}"
+        return StablemaxError(f"{place} {whole} is negative, and does not count from the end", hint)
     hint = f"classes are 0 to {classes - 1:,}"
     if array.dtype.kind == "u" and value == np.iinfo(array.dtype).max:
         hint += f"; -1 becomes this in {array.dtype.name}: save int64, with -100 for rows that do not count"
     elif value == classes:
         hint += "; if labels count from 1, save labels - 1"
-    return StablemaxError(f"{number} is out of range for {classes:,} classes", hint)
+    return StablemaxError(f"{place} {whole} is out of range for {classes:,} classes", hint)
 
 
 def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:
-    for start, piece in array_blocks(array):
-        valid = (piece >= 0) & np.isfinite(piece)
+    for start, block in array_blocks(array):
+        valid = (block >= 0) & np.isfinite(block)
         if not valid.all():
             row, column = (int(n) for n in np.unravel_index(np.argmin(valid), valid.shape))
-            value = piece[row, column].item()
+            value, hint = block[row, column].item(), "soft targets are probabilities, 0 or more"
             place = f"{name}: row {first_row + start + row:,}, class {column:,}: soft target {value!r}"
             if not np.isfinite(value):
-                raise StablemaxError(f"{place} is not finite", "soft targets are probabilities, 0 or more")
-            raise StablemaxError(
-                f"{place} is negative", "soft targets are probabilities, 0 or more; were logits passed as labels?"
-            )
-    return array if array.dtype == np.float64 and array.dtype.isnative else array.astype(np.float64)
+                raise StablemaxError(f"{place} is not finite", hint)
+            raise StablemaxError(f"{place} is negative", f"{hint}; were logits passed as labels?")
+    return array.astype(np.float64, copy=False)

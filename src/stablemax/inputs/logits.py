@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.inputs.blocks import Block
-from stablemax.inputs.class_axis import find_axis, without_axis
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.formats import FORMATS
 from stablemax.inputs.input_warnings import in_blocks, inexact_integers, inexact_notes, odd_targets, soft_target_notes
-from stablemax.inputs.labels import as_labels
+from stablemax.inputs.labels import as_labels, find_axis, without_axis
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows, joined
 from stablemax.inputs.workspace import Workspace
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 class Source:
     """Where an array of an input comes from."""
 
-    #: Fit for a message.
+    #: The name that messages show.
     name: str
     #: As NumPy names it.
     dtype: str
@@ -103,14 +102,14 @@ class Stream:
         for part, start, stop, _ in self.labels.parts_of(block.start, block.stop):
             read = part.read(start, stop, 0, self.labels.classes, workspace)
             labels = self._checked(read, part, ignore_index, start)
-            # What lies in the workspace is overwritten by the next reading.
+            # The next reading overwrites the workspace.
             checked.append(labels.copy())
         return joined(checked)
 
     def read_array(self, block: Block, workspace: Workspace, *, in_unit_range: bool) -> Array:
         """Read the second array (n, K) of a block; with `in_unit_range` refuse what is not in [0, 1], by its place."""
         assert self.labels is not None
-        # What lies in the workspace is overwritten by the next reading.
+        # The next reading overwrites the workspace.
         array = self.labels.read(block.start, block.stop, workspace).copy()
         if in_unit_range:
             with np.errstate(invalid="ignore"):
@@ -166,24 +165,24 @@ def as_stream(
     >>> stream.rows, stream.classes, stream.logits.place(2)
     (3, 3, ('b.npy', 0))
     """
-    given = _sequence(logits)
-    targets = _targets(given, _sequence(labels))
-    whole = _joined([_as_rows(one) for one in given] if len(given) > 1 else given)
+    files = _sequence(logits)
+    targets = _targets(files, _sequence(labels))
+    arrays = [_as_rows(stored) for stored in files] if len(files) > 1 else files
+    whole = _joined(arrays)
     target = _joined(targets) if targets else None
     class_axis, axis_notes = find_axis(whole, target, axis)
-    if len(given) > 1 and class_axis == 0:
+    if len(files) > 1 and class_axis == 0:
         raise StablemaxError(
-            f"{len(given)} files of logits, of {shape_of(whole.shape)} together, have their classes on axis 0",
+            f"{len(files)} files of logits, of {shape_of(whole.shape)} together, have their classes on axis 0",
             "files are joined along axis 0: give one file, or files with a row for each token",
         )
-    notes = [note for one in (*given, *(t for t in targets if t not in given)) for note in one.notes]
-    rows = Rows(tuple(Part(one if len(given) == 1 else _as_rows(one), class_axis) for one in given))
-    label_rows = None
+    notes = [note for stored in (*files, *targets) for note in stored.notes]
+    rows, label_rows = Rows(tuple(Part(array, class_axis) for array in arrays)), None
     if target is not None:
         # One number for a single row of one class is a class number, not a soft target.
         soft = target.shape == whole.shape and target.shape != (1,)
-        label_rows = Rows(tuple(Part(one, class_axis if soft else None) for one in targets))
-    sources = tuple(Source(one.name, one.dtype.name, one.shape) for one in (whole, target) if one is not None)
+        label_rows = Rows(tuple(Part(array, class_axis if soft else None) for array in targets))
+    sources = tuple(Source(array.name, array.dtype.name, array.shape) for array in (whole, target) if array is not None)
     return Stream(rows, label_rows, whole.shape, class_axis, (*notes, *axis_notes), sources)
 
 
@@ -233,16 +232,17 @@ def _sequence(given: Sequence[StoredArray] | StoredArray) -> list[StoredArray]:
     return [given] if isinstance(given, StoredArray) else list(given)
 
 
-def _as_rows(one: StoredArray) -> StoredArray:
+def _as_rows(stored: StoredArray) -> StoredArray:
     """Take an array of one dimension for one row."""
-    if len(one.shape) != 1:
-        return one
-    memory = None if one.memory is None else one.memory[np.newaxis]
-    return replace(one, shape=(1, *one.shape), memory=memory)
+    if len(stored.shape) != 1:
+        return stored
+    memory = None if stored.memory is None else stored.memory[np.newaxis]
+    return replace(stored, shape=(1, *stored.shape), memory=memory)
 
 
 def _targets(logits: list[StoredArray], labels: list[StoredArray]) -> list[StoredArray]:
-    columns = [one.labels for one in logits if one.labels is not None]
+    """Return the labels: of files of their own, or the label columns of the logits."""
+    columns = [stored.labels for stored in logits if stored.labels is not None]
     if not labels:
         return columns
     if columns:
@@ -250,19 +250,18 @@ def _targets(logits: list[StoredArray], labels: list[StoredArray]) -> list[Store
             f"{logits[0].name}: labels come from its label column and from {labels[0].name} as well",
             "leave out --label-column or the file of labels",
         )
-    for one in labels:
-        if one.labels is not None:
-            raise StablemaxError(
-                f"{one.name}: --label-column is for the file of the logits", "leave out --label-column"
-            )
-    return [_without_column_axis(one) for one in labels]
+    for stored in labels:
+        if stored.labels is not None:
+            hint = "leave out --label-column"
+            raise StablemaxError(f"{stored.name}: --label-column is for the file of the logits", hint)
+    return [_without_column_axis(stored) for stored in labels]
 
 
-def _without_column_axis(one: StoredArray) -> StoredArray:
+def _without_column_axis(stored: StoredArray) -> StoredArray:
     """Take a table of one column, which always has two dimensions, as one label a row."""
-    if not FORMATS[one.format].is_table or len(one.shape) != 2 or one.shape[1] != 1:
-        return one
-    return replace(one, shape=one.shape[:1], memory=None if one.memory is None else one.memory[:, 0])
+    if not FORMATS[stored.format].is_table or len(stored.shape) != 2 or stored.shape[1] != 1:
+        return stored
+    return replace(stored, shape=stored.shape[:1], memory=None if stored.memory is None else stored.memory[:, 0])
 
 
 def _joined(arrays: list[StoredArray]) -> StoredArray:
@@ -270,17 +269,17 @@ def _joined(arrays: list[StoredArray]) -> StoredArray:
     first = arrays[0]
     if len(arrays) == 1:
         return first
-    for one in arrays[1:]:
-        if one.dtype.newbyteorder("=") != first.dtype.newbyteorder("="):
+    for stored in arrays[1:]:
+        if stored.dtype.newbyteorder("=") != first.dtype.newbyteorder("="):
             raise StablemaxError(
-                f"{one.name}: holds {one.dtype.name}, and {first.name} {first.dtype.name}",
+                f"{stored.name}: holds {stored.dtype.name}, and {first.name} {first.dtype.name}",
                 "files that are one input have one format; convert one of them: x.astype(...)",
             )
-        if not one.shape or one.shape[1:] != first.shape[1:] or len(one.shape) != len(first.shape):
+        if not stored.shape or stored.shape[1:] != first.shape[1:] or len(stored.shape) != len(first.shape):
             raise StablemaxError(
-                f"{one.name}: has shape {shape_of(one.shape)}, and {first.name} {shape_of(first.shape)}",
+                f"{stored.name}: has shape {shape_of(stored.shape)}, and {first.name} {shape_of(first.shape)}",
                 "files that are one input differ in their first axis at most",
             )
-    rows = sum(one.shape[0] for one in arrays)
+    rows = sum(stored.shape[0] for stored in arrays)
     name = f"{first.name} and {len(arrays) - 1:,} more"
     return StoredArray((rows, *first.shape[1:]), first.dtype, name, first.format)

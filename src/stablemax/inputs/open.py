@@ -1,27 +1,37 @@
-"""One array of one file, whatever its format."""
+"""Opening what a user names: one array of a file of any format, files of logits and of labels as one stream."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
-from stablemax.inputs.regular_file import open_regular, read_exactly, reading
-from stablemax.inputs.spec import extension_of, is_address, split_spec
-from stablemax.inputs.spooled import copied
+from stablemax.inputs.labels import without_axis
+from stablemax.inputs.logits import as_problem, as_stream
+from stablemax.inputs.regular_file import open_file, open_regular, read_exactly, reading
+from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
+from stablemax.inputs.spooled import Spool
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stablemax.inputs.file_format import FileFormat
+    from stablemax.inputs.logits import Problem, Stream
     from stablemax.inputs.regular_file import Readable
     from stablemax.inputs.stored import StoredArray
+    from stablemax.numerics.formats import Array
+    from stablemax.operations.operation import Operation
 
 START = 16
 """Bytes that tell the formats apart."""
 _PICKLE = ("a Python pickle", "pickles hold Python code and are never loaded; use numpy.save")
-# What else people have logits in: the beginning of the file, what it is, what to do.
+# Files of other formats that hold logits: how the file begins, what it is, what to do.
 _OTHERS = (
     (b"\x1f\x8b", "a gzip archive", "decompress it first: gunzip FILE"),
     (b"BZh", "a bzip2 archive", "decompress it first: bunzip2 FILE"),
@@ -75,44 +85,46 @@ def open_array(
     """
     asked = None if input_format is None else format_named(input_format)
     path, member = split_spec(spec)
-    name = file_name(path)
-    options = table or TableOptions()
+    name, options = file_name(path), table or TableOptions()
     if path == "-":
         with reading(name):
-            return _from_stdin(_standard_input(stdin), asked, member, options, name, in_memory)
-    local = _local(path)
-    with _open(local) as stream, reading(name):
+            return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member), asked)
+    path = local_path(path) or path
+    with open_file(path) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
-        chosen = _chosen(start, asked, extension_of(path), name)
-        return _opened(chosen, OpenedFile(stream, name, local, options, in_memory, member))
+        file = OpenedFile(stream, name, path, options, in_memory, member)
+        return _opened(file, _chosen(start, asked, extension_of(path), name))
 
 
-def _local(path: str) -> str:
-    if not is_address(path):
-        return path
-    from stablemax.inputs.remote import local_path
+def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
+    start = read_exactly(file.stream, START)
+    content = format_of_content(start)
+    # Only a format that its beginning tells and that a pipe can give needs no option.
+    if asked is None and (content is None or content.open_pipe is None):
+        if not start:
+            raise StablemaxError(f"{file.name}: is empty", "does the command before it fail?")
+        hint = f"--input-format {'csv' if content is None else content.name} (or {', '.join(FORMATS)})"
+        raise StablemaxError(f"{file.name}: the format is not known", hint)
+    chosen = _chosen(start, asked, "", file.name)
+    file = replace(file, stream=_Rejoined(start, file.stream))
+    if chosen.open_pipe is not None:
+        return _opened(file, chosen)
+    # These formats have a table of contents at the end, or positions in the file: the stream must seek.
+    with Spool(file.name, in_memory=-1) as spool:
+        spool.fill(file.stream)
+        with open_regular(spool.path) as stream:
+            return _opened(replace(file, stream=stream, path=spool.path), chosen)
 
-    return local_path(path) or path
 
-
-def _open(path: str) -> BinaryIO:
-    if not is_address(path):
-        return open_regular(path)
-    from stablemax.inputs.remote import open_address
-
-    return open_address(path)
-
-
-def _opened(chosen: FileFormat, file: OpenedFile) -> StoredArray:
+def _opened(file: OpenedFile, chosen: FileFormat) -> StoredArray:
     if file.member is not None and not chosen.members:
         raise StablemaxError(
             f"{file.name}: holds {chosen.name} data, which has no member '{brief(file.member, 120)}'",
             f"only {' and '.join(endings_with_members())} files have members",
         )
-    if file.path or chosen.open_pipe is None:
-        return chosen.open(file)
-    return chosen.open_pipe(file)
+    opener = chosen.open if file.path else chosen.open_pipe or chosen.open
+    return opener(file)
 
 
 def _chosen(start: bytes, asked: FileFormat | None, ending: str, name: str) -> FileFormat:
@@ -129,35 +141,82 @@ def _chosen(start: bytes, asked: FileFormat | None, ending: str, name: str) -> F
 
 
 def _standard_input(given: BinaryIO | None) -> BinaryIO:
-    stream = given
-    if stream is None:
-        # None where the program was started with standard input closed.
-        stream = getattr(sys.stdin, "buffer", None)
+    # sys.stdin is None where the program was started with standard input closed.
+    stream: Any = getattr(sys.stdin, "buffer", None) if given is None else given
     try:
-        terminal = stream is not None and stream.isatty()
+        what = "closed" if stream is None else "a terminal" if stream.isatty() else ""
     except ValueError:
-        stream = None
-    if stream is None or terminal:
-        what = "closed" if stream is None else "a terminal"
+        what = "closed"
+    if what:
         raise StablemaxError(f"standard input: is {what}", "name a file, or pipe one in: ... < logits.npy")
     return stream
 
 
-def _from_stdin(
-    stream: BinaryIO, asked: FileFormat | None, member: str | None, options: TableOptions, name: str, in_memory: int
-) -> StoredArray:
-    start = read_exactly(stream, START)
-    content = format_of_content(start)
-    # A format that is read from a pipe as it comes in, and known by its beginning, needs no option.
-    if asked is None and (content is None or content.open_pipe is None):
-        if not start:
-            raise StablemaxError(f"{name}: is empty", "does the command before it fail?")
-        likely = "csv" if content is None else content.name
-        raise StablemaxError(f"{name}: the format is not known", f"--input-format {likely} (or {', '.join(FORMATS)})")
-    chosen = _chosen(start, asked, "", name)
-    source = _Rejoined(start, stream)
-    if chosen.open_pipe is not None:
-        return _opened(chosen, OpenedFile(source, name, "", options, in_memory, member))
-    # Of these the table of contents stands at the end, or tells where in the file the numbers are.
-    with copied(source, name) as path, open_regular(path) as file:
-        return _opened(chosen, OpenedFile(file, name, path, options, in_memory, member))
+def open_files(
+    logits: Sequence[str],
+    labels: Sequence[str] = (),
+    *,
+    axis: int | None = None,
+    input_format: str | None = None,
+    table: TableOptions | None = None,
+    in_memory: int = IN_MEMORY,
+) -> Stream:
+    """Open logits and labels of any size; only numbers in text are read.
+
+    The files share the memory in which text may be kept.
+    """
+    table = table or TableOptions()
+    if labels and table.label_column is not None:
+        raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
+    named, targets = expand(logits), expand(labels)
+    if "-" in named and "-" in targets:
+        raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
+    label_table = TableOptions(delimiter=table.delimiter, comment=table.comment)
+    share = in_memory // (len(named) + len(targets))
+    stream = as_stream(
+        [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named],
+        [open_array(one, table=label_table, in_memory=share) for one in targets],
+        axis=axis,
+    )
+    notes = []
+    if len(named) > 1:
+        ends = f"{file_name(named[0])} to {file_name(named[-1])}"
+        notes.append(f"{len(named):,} files as one input: {ends}, {stream.rows:,} rows")
+    for pair in filter(None, map(out_of_order, (targets, named))):
+        before, after = map(file_name, pair)
+        notes.append(f"{before} comes before {after}, as they were named; a quoted pattern has numbers in order")
+    return replace(stream, notes=(*notes, *stream.notes))
+
+
+def read_weights(path: str) -> Array:
+    """Read the weight of each class."""
+    stored = open_array(path)
+    if stored.dtype.kind not in "iuf":
+        raise StablemaxError(f"{stored.name}: weights of dtype {stored.dtype} are not numbers", "use float64")
+    if max(stored.shape, default=0) != stored.array.size:
+        raise StablemaxError(
+            f"{stored.name}: shape {stored.shape} is not a vector of weights", "give one weight for each class"
+        )
+    return np.asarray(stored.array, dtype=np.float64).ravel()
+
+
+def read_computed(path: str, problem: Problem, operation: Operation) -> tuple[Array, str]:
+    """Read what a program computed, with its classes where the logits have theirs, and the name of the file."""
+    stored = open_array(path)
+    values, name = stored.array, stored.name
+    if values.dtype.kind not in "iuf":
+        raise StablemaxError(f"{name}: holds {values.dtype}, not real numbers", "save it as float32")
+    if operation.is_reduced(values.shape, problem.logits.shape) and not operation.per_row:
+        return values.reshape(()), name
+    # A table cannot say whether a single column is one number a row.
+    rows, expected, hint = problem.logits.shape[0], problem.shape, "the output has the shape of the logits"
+    fits = values.shape == expected
+    if operation.per_row:
+        expected = without_axis(problem.shape, problem.axis)
+        hint = "one number for each row, or for a cross-entropy their mean"
+        fits = values.shape in {expected, (rows,), (rows, 1), (), (1,), (1, 1)}
+    if not fits:
+        raise StablemaxError(f"{name}: has shape {values.shape}, and {operation} of these logits has {expected}", hint)
+    if operation.per_row:
+        return np.asarray(values).reshape(-1 if values.ndim else ()), name
+    return as_problem(stored, axis=problem.axis).logits, name

@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from stablemax.inputs.foreign_text import brief, file_name
+from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -16,14 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 2**20
 """Bytes that are read at a time."""
 # O_NONBLOCK: a FIFO without a writer must not hang; O_NOCTTY: a terminal must not become ours.
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a directory", "name a file inside it"),
     (stat.S_ISFIFO, "a pipe (FIFO)", "pipe into standard input instead: `... | stablemax ... - --input-format csv`"),
@@ -57,7 +51,7 @@ def open_regular(path: str) -> BinaryIO:
         # Asked before opening, because opening some devices already has an effect; asked again
         # of the open file, because the name may mean another file by then.
         _refuse_irregular(os.stat(path).st_mode, name)  # noqa: PTH116 - a path typed by a user stays text
-        descriptor = os.open(path, _FLAGS)
+        stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _FLAGS))  # noqa: SIM115
     except FileNotFoundError:
         raise StablemaxError(
             f"{name}: no such file", "check the path; it is taken from the current directory"
@@ -65,16 +59,24 @@ def open_regular(path: str) -> BinaryIO:
     except PermissionError:
         raise StablemaxError(f"{name}: permission denied", "make the file readable: chmod u+r FILE") from None
     except OSError as error:
-        reason = brief(error.strerror or type(error).__name__, 120)
-        raise StablemaxError(f"{name}: cannot be opened ({reason})", "check the path") from None
+        raise StablemaxError(f"{name}: cannot be opened ({reason_of(error)})", "check the path") from None
     except ValueError:  # a NUL or a lone surrogate in the path
         raise StablemaxError(f"{name}: is not a possible file name", "check the path") from None
     try:
-        _refuse_irregular(os.fstat(descriptor).st_mode, name)
-        return os.fdopen(descriptor, "rb")
+        _refuse_irregular(os.fstat(stream.fileno()).st_mode, name)
     except BaseException:
-        os.close(descriptor)
+        stream.close()
         raise
+    return stream
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file at a path or an address for reading bytes; it can seek, and the caller closes it."""
+    if is_address(path):
+        from stablemax.inputs.remote import open_address
+
+        return open_address(path)
+    return open_regular(path)
 
 
 class Readable(Protocol):
@@ -85,20 +87,22 @@ class Readable(Protocol):
         ...
 
 
+def pieces_of(stream: Readable, count: int | None = None, size: int = CHUNK) -> Iterator[bytes]:
+    """Read at most `count` bytes of a stream, or all, some at a time: memory grows with what arrives."""
+    left = count
+    while left != 0 and (piece := stream.read(size if left is None else min(size, left))):
+        left = None if left is None else left - len(piece)
+        yield piece
+
+
 def read_exactly(stream: Readable, count: int) -> bytes:
-    """Read `count` bytes, or fewer where the stream ends before; memory grows with what arrives.
+    """Read `count` bytes, or fewer where the stream ends before.
 
     >>> import io
     >>> read_exactly(io.BytesIO(b"abc"), 5)
     b'abc'
     """
-    pieces = bytearray()
-    while len(pieces) < count:
-        piece = stream.read(min(CHUNK, count - len(pieces)))
-        if not piece:
-            break
-        pieces += piece
-    return bytes(pieces)
+    return b"".join(pieces_of(stream, count))
 
 
 def length_of(stream: BinaryIO) -> int:
@@ -126,7 +130,11 @@ def reading(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = brief(error.strerror or type(error).__name__, 120)
         raise StablemaxError(
-            f"{name}: cannot be read ({reason})", "copy the file to a local disk and try again"
+            f"{name}: cannot be read ({reason_of(error)})", "copy the file to a local disk and try again"
         ) from None
+
+
+def reason_of(error: OSError) -> str:
+    """Show what the operating system says of its error."""
+    return brief(error.strerror or type(error).__name__, 120)

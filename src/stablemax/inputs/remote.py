@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 AHEAD = 2**22
-"""Bytes that are asked for at least: headers come in many small reads, and rows in blocks of the cache's size."""
+"""Fewest bytes of a request: headers are read in many small pieces, and rows in blocks of the cache's size."""
 
 STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
-"""Of a worker thread: what tells it to ask for nothing more, and to wait for no answer."""
+"""The event that tells a worker thread to make no more requests, and to wait for no answer."""
 LOOK_S = 0.05
-"""How often a worker that waits for an answer looks whether it still should."""
+"""Time after which a waiting worker looks at `STOP` again."""
 
 
 class _Ranges(io.RawIOBase):
-    """A file behind an address, of which every read asks for the range that it needs.
+    """A file behind an address; every read requests its range of bytes.
 
     It holds nothing but its position, so that any number of them can be open at once; the files that fsspec opens share
     a position in some file systems.
@@ -47,9 +47,6 @@ class _Ranges(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
@@ -86,21 +83,20 @@ def open_address(address: str) -> BinaryIO:
     with _errors(name):
         system, path = _file_system(address)
         known = _answer(lambda: system.info(path))
-    if known.get("type") == "directory":
-        raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
-    if not isinstance(known.get("size"), int):
-        raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
-    if address.lower().startswith(("http://", "https://")):
-        with _errors(name):
-            parts = _answer(lambda: _gives_parts(system, path, known))
-            if not parts and known["size"] <= AHEAD:
+        size = known.get("size")
+        if known.get("type") == "directory":
+            raise StablemaxError(f"{name}: is a directory, not a file", "name a file inside it, or a pattern: /*.npy")
+        if not isinstance(size, int):
+            raise StablemaxError(f"{name}: the server does not say how long it is", "download it first")
+        is_web = address.lower().startswith(("http://", "https://"))
+        if is_web and not _answer(lambda: _gives_parts(system, path, known)):
+            if size <= AHEAD:
                 return io.BytesIO(_answer(lambda: system.cat_file(path)))
-        if not parts:
             raise StablemaxError(
-                f"{name}: holds {size_of(known['size'])}, and the server gives no parts of files",
+                f"{name}: holds {size_of(size)}, and the server gives no parts of files",
                 "download it first, and name the file: no range requests are answered there",
             )
-    return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, known["size"], name), AHEAD))
+    return cast("BinaryIO", io.BufferedReader(_Ranges(system, path, size, name), AHEAD))
 
 
 def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
@@ -122,7 +118,7 @@ def _gives_parts(system: Any, path: str, known: dict[str, Any]) -> bool:
 
 
 def _answer(request: Callable[[], Answer]) -> Answer:
-    """Wait for what a request gives, as long as this thread is not told to stop.
+    """Wait for the answer of a request until `STOP` is set.
 
     A signal interrupts the main thread alone: a worker would wait for as long as the server likes. So a worker has its
     requests made by threads that nobody waits for, at the end of the process neither; what one of them still gets is
@@ -164,23 +160,6 @@ def glob_addresses(pattern: str) -> list[str]:
     return [f"{scheme}://{one.partition('://')[2]}" if is_address(one) else one for one in addresses]
 
 
-def local_path(address: str) -> str | None:
-    """Return the path of a ``file://`` address, which needs no fsspec; None for any other.
-
-    >>> local_path("file:///runs/logits%201.npy")
-    '/runs/logits 1.npy'
-    """
-    if not address.lower().startswith("file://"):
-        return None
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
-
-    parts = urlsplit(address)
-    if parts.netloc not in {"", "localhost"}:
-        raise StablemaxError(f"{file_name(address)}: names a file of another host", "file:///path, with three slashes")
-    return url2pathname(parts.path)
-
-
 def _file_system(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
@@ -194,37 +173,30 @@ def _file_system(address: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _errors(name: str) -> Iterator[None]:
-    """Word whatever a file system raises: every one of them has errors of its own."""
+    """Turn what a file system raises into a StablemaxError: each file system has errors of its own."""
     try:
         yield
     except StablemaxError:
         raise
-    except FileNotFoundError as error:
-        # Over HTTP every failure is a file that is not there; what really happened is its cause.
-        cause = error.__cause__
-        status = getattr(cause, "status", None)
-        if status in {401, 403}:
-            raise _denied(name) from None
-        if cause is not None and status != 404:
-            raise _failed(name, cause) from None
-        raise StablemaxError(f"{name}: no such file", "check the address") from None
-    except PermissionError:
-        raise _denied(name) from None
-    except ImportError as error:
-        raise StablemaxError(
-            f"{name}: the address needs another package ({brief(masked(str(error)), 200)})",
-            "pip install what is named there",
-        ) from None
     except Exception as error:
-        raise _failed(name, error) from None
+        raise _worded(error, name) from None
 
 
-def _denied(name: str) -> StablemaxError:
-    return StablemaxError(f"{name}: permission denied", "check the credentials of the address")
-
-
-def _failed(name: str, error: BaseException) -> StablemaxError:
-    reason = brief(masked(" ".join(str(error).split())) or type(error).__name__, 200)
+def _worded(error: Exception, name: str) -> StablemaxError:
+    # fsspec reports every failure over HTTP as a missing file; the real one is the cause of the error.
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    status = getattr(cause, "status", None)
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return StablemaxError(f"{name}: permission denied", "check the credentials of the address")
+    if isinstance(error, FileNotFoundError) and (cause is None or status == 404):
+        return StablemaxError(f"{name}: no such file", "check the address")
+    if isinstance(error, ImportError):
+        package = brief(masked(str(error)), 200)
+        return StablemaxError(
+            f"{name}: the address needs another package ({package})", "pip install what is named there"
+        )
+    failure = cause or error
+    reason = brief(masked(" ".join(str(failure).split())) or type(failure).__name__, 200)
     hint = "check the address and the network"
     if "Protocol not known" in reason:
         hint = "known are s3://, gs://, https:// and whatever else fsspec opens"

@@ -1,21 +1,36 @@
-"""Where rows lie in an array whose classes may be on any axis, and how they get there and back."""
+"""Where rows lie in an array whose classes may be on any axis, and how they are copied into one piece each."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from stablemax.inputs.regular_file import reading
+from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import ends_early
 from stablemax.inputs.workspace import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from stablemax.inputs.stored import StoredArray
     from stablemax.numerics.formats import Array
 
 CLASSES = 512
 """Classes that are turned to rows at once."""
+TILE_BYTES = 3 << 20
+"""Bytes of a tile: it holds whole rows unless the runs that are written become too short."""
+SHORT_RUN = 512
+"""Numbers of a run that is worth a read or a write of its own."""
+TURNED_SHARE = 8
+"""A tile is turned in this many strips."""
+IN_PLACE_BYTES = 1 << 20
+"""Arrays of fewer bytes are read and written in place, which takes less time than making a file."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Section:
     #: The inner indices; all of them where `count` is more than 1.
     left: int
     right: int
-    #: The number of its first row among the rows that were cut.
+    #: The number of its first row among the rows of all sections.
     place: int
 
     @property
@@ -38,7 +53,7 @@ class Section:
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """How many rows the section has."""
         return self.count * self.wide
 
 
@@ -65,7 +80,7 @@ class RowLayout:
 
     @property
     def box(self) -> tuple[int, int, int]:
-        """The shape that the array has for a section."""
+        """The shape (outer, classes, inner) of the array."""
         return self.outer, self.classes, self.inner
 
     def sections(self, start: int, stop: int) -> Iterator[Section]:
@@ -167,3 +182,37 @@ def move(place: Place, tile: Array, corner: tuple[int, int, int], box: tuple[int
             if not moved and not write:
                 raise ends_early(place.name)
             rest = rest[moved:]
+
+
+def in_row_order(stored: StoredArray, layout: RowLayout) -> StoredArray:
+    """Copy an array in a file of this machine to a temporary file, as (N, K)."""
+    check_room(stored.size_bytes, stored.name)
+    with Spool(stored.name, in_memory=-1) as spool, stored.open_raw() as source, reading(stored.name):
+        spool.reserve(stored.size_bytes)
+        with Path(spool.path).open("r+b", buffering=0) as target:
+            turn(Place(source, stored.offset, stored.name), Place(target), layout.box, stored.dtype.itemsize)
+        return replace(
+            stored, shape=(layout.rows, layout.classes), path=spool.path, offset=0, fortran_order=False, labels=None
+        )
+
+
+def turn(source: Place, target: Place, box: tuple[int, int, int], itemsize: int) -> None:
+    """Copy an array (outer, tall, broad) of one file as (outer, broad, tall) into another, a tile at a time."""
+    outer, tall, broad = box
+    # The copy moves bits, whatever number format they are in.
+    dtype, cells = np.dtype(f"u{itemsize}"), max(1, TILE_BYTES // itemsize)
+    several = max(1, cells // TURNED_SHARE // (tall * broad))
+    height = min(tall, max(min(math.isqrt(cells), SHORT_RUN), cells // broad))
+    width = min(broad, max(1, cells // height))
+    # A tile is turned in strips, so that memory holds the tile once, and a copy of one strip.
+    strip = width if several > 1 else min(width, max(1, cells // TURNED_SHARE // height))
+    memory = np.empty(several * height * width, dtype), np.empty(several * height * strip, dtype)
+    for first, top, left in itertools.product(range(0, outer, several), range(0, tall, height), range(0, broad, width)):
+        shape = min(several, outer - first), min(height, tall - top), min(width, broad - left)
+        tile = memory[0][: math.prod(shape)].reshape(shape)
+        move(source, tile, (first, top, left), box, write=False)
+        for begin in range(0, shape[2], strip):
+            part = tile[:, :, begin : begin + strip]
+            turned = memory[1][: part.size].reshape(shape[0], part.shape[2], shape[1])
+            gather(part, turned.reshape(-1, shape[1]))
+            move(target, turned, (first, left + begin, top), (outer, broad, tall), write=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def second_array(
     operation: Operation, logits: Array, labels: Array | None, upstream: Upstream = Upstream.NORMAL, seed: int = 0
 ) -> Array | None:
-    """Return the labels, or what stands in for another second argument of the rows; None for none.
+    """Return what an operation takes beside the logits: labels, or what stands in for another array; None for nothing.
 
     An array (N, K) that the input holds is taken as it is. Else targets of cells are those of the labels, and the other
     logits are the logits in reverse order.
@@ -42,13 +42,13 @@ def second_array(
 
 
 def kind_of_second(operations: Sequence[Operation]) -> Second:
-    """Say what the array beside the logits is to some operations: labels, where they differ or none is named."""
+    """Say what some operations take beside the logits; labels where the operations differ or none is named."""
     kinds = {o.second for o in operations} - {Second.NONE, Second.UPSTREAM}
     return kinds.pop() if len(kinds) == 1 else Second.LABELS
 
 
 def check_second(operation: Operation, labels: Array | None) -> None:
-    """Refuse an input of a user's that lacks what the operation takes beside the logits: nothing stands in for it."""
+    """Refuse a user's input that lacks what the operation takes beside the logits: no array stands in for it."""
     is_lacking = {
         Second.LABELS: labels is None,
         Second.CELL_TARGETS: labels is None,

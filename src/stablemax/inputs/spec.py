@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from stablemax.inputs.foreign_text import file_name
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATTERN = re.compile(r"[*?[]")
@@ -24,6 +26,25 @@ def is_address(path: str) -> bool:
     (True, False)
     """
     return _ADDRESS.match(path) is not None
+
+
+def local_path(path: str) -> str | None:
+    """Return the path of a file of this machine, also of a ``file://`` address; None for another address.
+
+    >>> local_path("file:///runs/logits%201.npy"), local_path("s3://bucket/logits.npy")
+    ('/runs/logits 1.npy', None)
+    """
+    if not is_address(path):
+        return path
+    if not path.lower().startswith("file://"):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    parts = urlsplit(path)
+    if parts.netloc not in {"", "localhost"}:
+        raise StablemaxError(f"{file_name(path)}: names a file of another host", "file:///path, with three slashes")
+    return url2pathname(parts.path)
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -53,7 +74,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 
 
 def _split_by_ending(spec: str) -> tuple[str, str | None]:
-    # Here, as the formats know addresses.
+    # Imported here, because the modules of the formats import this one.
     from stablemax.inputs.formats import endings_with_members
 
     match = re.search(f"(?:{'|'.join(map(re.escape, endings_with_members()))}):(?=.)", spec, re.IGNORECASE)
@@ -93,26 +114,21 @@ def expand(specs: Sequence[str]) -> list[str]:
 
 def _expanded(spec: str) -> list[str]:
     path, member = split_spec(spec)
-    # Before the first of these signs stands what is sure to be meant as it is typed.
     if not _PATTERN.search(_before_query(path)) or (not is_address(path) and _exists(path)):
         return [spec]
     if is_address(path):
         from stablemax.inputs.remote import glob_addresses
 
-        paths = glob_addresses(path)
+        paths, hint = glob_addresses(path), "check the pattern and the address"
     else:
         import glob
 
         paths = glob.glob(path, recursive=True)  # noqa: PTH207 - a path stays text
+        hint = "check the pattern; it is taken from the current directory"
     if not paths:
-        raise StablemaxError(
-            f"{file_name(path)}: no file has such a name",
-            "check the pattern; it is taken from the current directory"
-            if not is_address(path)
-            else "check the pattern and the address",
-        )
+        raise StablemaxError(f"{file_name(path)}: no file has such a name", hint)
     paths = sorted(paths, key=in_order)
-    return paths if member is None else [f"{one}:{member}" for one in paths]
+    return paths if member is None else [f"{file}:{member}" for file in paths]
 
 
 def in_order(name: str) -> tuple[list[object], str]:
@@ -121,7 +137,7 @@ def in_order(name: str) -> tuple[list[object], str]:
     >>> sorted(["s-10.npy", "s-2.npy", "s-02.npy", "t-1.npy"], key=in_order)
     ['s-02.npy', 's-2.npy', 's-10.npy', 't-1.npy']
     """
-    # Of two numbers without leading zeros the longer one is larger, whatever its length.
+    # Without leading zeros the longer of two numbers is the larger one.
     pieces = re.split("([0-9]+)", name)
     digits = [(len(number), number) for number in (part.lstrip("0") for part in pieces[1::2])]
     return [part for pair in zip(pieces[::2], [*digits, ()], strict=True) for part in pair], name
@@ -135,9 +151,9 @@ def out_of_order(names: Sequence[str]) -> tuple[str, str] | None:
     >>> out_of_order(["s-1.npy", "s-2.npy", "a-1.npy"]) is None
     True
     """
-    for one, other in itertools.pairwise(names):
-        if re.sub("[0-9]+", "0", one) == re.sub("[0-9]+", "0", other) and in_order(one) > in_order(other):
-            return one, other
+    for name, following in itertools.pairwise(names):
+        if re.sub("[0-9]+", "0", name) == re.sub("[0-9]+", "0", following) and in_order(name) > in_order(following):
+            return name, following
     return None
 
 
@@ -153,3 +169,27 @@ def extension_of(path: str) -> str:
     '.npy'
     """
     return os.path.splitext(_before_query(path))[1].lower()  # noqa: PTH122 - a path stays text
+
+
+def is_read(path: str, specs: Iterable[str | None]) -> bool:
+    """Tell whether a path is one of the files that a user names: by patterns, members or addresses."""
+    return any(_is_same(file, path) for spec in specs if spec is not None for file in _local_files(spec))
+
+
+def _local_files(spec: str) -> list[str | int]:
+    """Return the files of this machine that a user names, standard input as its descriptor."""
+    path = split_spec(spec)[0]
+    if path == "-":
+        # Standard input is None where it was closed, and no file in tests.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            return [sys.stdin.fileno()]
+        return []
+    local = local_path(path)
+    return [] if local is None else list(expand([local]))
+
+
+def _is_same(file: str | int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(file), os.stat(path))  # noqa: PTH116 - `file` may be a descriptor
+    except (OSError, ValueError):
+        return False

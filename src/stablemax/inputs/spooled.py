@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from stablemax.inputs.file_format import IN_MEMORY
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import CHUNK, reading
+from stablemax.inputs.regular_file import CHUNK, pieces_of, reading, reason_of
 from stablemax.inputs.stored import StoredArray, ends_early
+from stablemax.inputs.workspace import bytes_of
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
 
 DOWNLOADED = 4 * 2**20
-"""Bytes that a server is asked for at once: enough that waiting for its answers is worth it."""
+"""Bytes that one request asks a server for: enough that waiting for an answer is worth it."""
 _ROOM = "set TMPDIR to a folder on a disk with more room"
 
 
@@ -37,14 +38,14 @@ class SpooledPath(str):
 
 
 def _remove(path: str, owner: int) -> None:
-    # A forked process has a copy of everything and owns nothing.
+    # A forked process has a copy of the path and does not own the file.
     if os.getpid() == owner:
         with contextlib.suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - also called while the interpreter ends
 
 
 class Spool:
-    """Take in bytes of any number in bounded memory, in a ``with`` block; the file of one that fails goes at once.
+    """Spool of bytes: in memory up to a limit, then in a temporary file, which a ``with`` block that fails removes.
 
     >>> import numpy as np
     >>> with Spool("logits.csv") as spool:
@@ -77,64 +78,60 @@ class Spool:
 
     def write(self, data: bytes | Array) -> None:
         """Add bytes, or the bytes of an array that is contiguous in C order; a full disk is refused in words."""
-        piece = memoryview(data) if isinstance(data, bytes) else data.data
-        # An array without entries cannot be cast.
-        piece = piece.cast("B") if piece.nbytes else memoryview(b"")
+        piece = memoryview(data) if isinstance(data, bytes) else bytes_of(data)
         if self._path is None and len(self._memory) + len(piece) <= self._limit:
             self._memory += piece
-            return
-        with self._full_disk():
-            if self._path is None:
-                self._create()
-            self._pour(piece)
+        else:
+            self._write_to_file(piece)
+
+    def fill(self, stream: Readable, count: int | None = None, size: int = CHUNK) -> int:
+        """Add at most `count` bytes of a stream, or all, `size` at a time; return how many came."""
+        written = 0
+        for piece in pieces_of(stream, count, size):
+            self.write(piece)
+            written += len(piece)
+        return written
 
     @property
     def path(self) -> SpooledPath:
         """The file: what is in memory goes there first."""
-        if self._path is None:
-            with self._full_disk():
-                self._create()
-        assert self._path is not None
-        return self._path
+        return self._path or self._write_to_file(memoryview(b""))
 
     def reserve(self, size: int) -> None:
-        """Take room on the disk, so that a full one is refused before the work."""
+        """Take room on the disk, so that a full disk is refused before the work."""
         path = self.path
         with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
             take_room(file, size)
 
-    def _create(self) -> None:
-        # Loading tempfile takes as long as reading a small array, which does not need it.
-        import tempfile
+    def _write_to_file(self, data: memoryview) -> SpooledPath:
+        with self._full_disk():
+            if self._path is None:
+                # Loading tempfile takes as long as reading a small array, which does not need it.
+                import tempfile
 
-        self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
-        self._path = SpooledPath(path)
-        self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
-        self._pour(memoryview(self._memory))
-        self._memory = bytearray()
-
-    def _pour(self, data: memoryview) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+                self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
+                self._path = SpooledPath(path)
+                self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
+            for rest in (memoryview(self._memory), data):
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]  # noqa: PLW2901 - what is left of it
+            self._memory = bytearray()
+            return self._path
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            reason = brief(error.strerror or type(error).__name__, 120)
+            folder, reason = brief(_folder(), 200), reason_of(error)
             raise StablemaxError(
-                f"{self.name}: its numbers cannot be kept in a temporary file in {brief(_folder(), 200)} ({reason})",
-                _ROOM,
+                f"{self.name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", _ROOM
             ) from None
 
     def stored(self, shape: tuple[int, ...], dtype: np.dtype[Any], **known: Any) -> StoredArray:
         """Describe what was written as an array; `known` is what else `StoredArray` takes."""
-        known.setdefault("name", self.name)
-        stored = StoredArray(shape, dtype, path=self._path or "", **known)
-        if self._path is not None:
-            return stored
-        return StoredArray(shape, dtype, memory=stored.shaped(self._memory or b"", 0), **known)
+        stored = StoredArray(shape, dtype, self.name, path=self._path or "", **known)
+        return replace(stored, memory=stored.shaped(self._memory or b"", 0)) if self._path is None else stored
 
 
 def _folder() -> str:
@@ -147,9 +144,9 @@ def _folder() -> str:
 
 
 def take_room(file: IO[bytes], size: int) -> None:
-    """Make a file so long, and take the room on the disk, so that a full disk shows before the work.
+    """Give a file its length and take the room on the disk, so that a full disk shows before the work.
 
-    Some file systems cannot: tried with one byte. There it shows when the disk is full.
+    Some file systems cannot take room, which one byte finds out; there a full disk shows at a write.
     """
     file.truncate(size)
     if not size or not hasattr(os, "posix_fallocate"):
@@ -192,28 +189,8 @@ def downloaded(stored: StoredArray) -> StoredArray:
     (True, array([[1.5, 2.5]]))
     """
     check_room(stored.size_bytes, stored.name)
-    left = stored.size_bytes
     with Spool(stored.name, in_memory=-1) as spool, stored.open() as stream, reading(stored.name):
         stream.seek(stored.offset)
-        while left:
-            piece = stream.read(min(DOWNLOADED, left))
-            if not piece:
-                raise ends_early(stored.name)
-            spool.write(piece)
-            left -= len(piece)
+        if spool.fill(stream, stored.size_bytes, DOWNLOADED) < stored.size_bytes:
+            raise ends_early(stored.name)
         return replace(stored, path=spool.path, offset=0)
-
-
-@contextlib.contextmanager
-def copied(stream: Readable, name: str) -> Iterator[SpooledPath]:
-    """Copy a stream that cannot seek into a temporary file, to its end; a block that fails removes it at once.
-
-    >>> import io
-    >>> with copied(io.BytesIO(b"abc"), "standard input") as path, open(path, "rb") as file:
-    ...     file.read()
-    b'abc'
-    """
-    with Spool(name, in_memory=-1) as spool:
-        while piece := stream.read(CHUNK):
-            spool.write(piece)
-        yield spool.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
-from stablemax.inputs.regular_file import CHUNK, open_regular, reading
+from stablemax.inputs.regular_file import open_file, pieces_of, reading
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ class StoredArray:
     shape: tuple[int, ...]
     #: As stored, byte order included.
     dtype: np.dtype[Any]
-    #: Fit for a message.
+    #: The name that messages show.
     name: str = "the array"
     #: The name of a `FileFormat`.
     format: str = "npy"
     #: The array itself, where it is in memory.
     memory: Array | None = None
-    #: Else the file: a local path, or an address (``scheme://``).
+    #: The file of an array that is not in memory: a local path, or an address (``scheme://``).
     path: str = ""
     #: Where in the file the numbers begin, in bytes.
     offset: int = 0
@@ -60,10 +61,7 @@ class StoredArray:
     @property
     def size_bytes(self) -> int:
         """The bytes of its numbers: a Python integer of any size."""
-        size = self.dtype.itemsize
-        for n in self.shape:
-            size *= n
-        return size
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def is_remote(self) -> bool:
@@ -72,11 +70,7 @@ class StoredArray:
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes; it can seek, and the caller closes it."""
-        if self.is_remote:
-            from stablemax.inputs.remote import open_address
-
-            return open_address(self.path)
-        return open_regular(self.path)
+        return open_file(self.path)
 
     def open_raw(self) -> BinaryIO:
         """Open the file without a buffer, for many small reads."""
@@ -103,7 +97,7 @@ class StoredArray:
         return self.shaped(whole, self.offset)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A mapping stays in its process.
+        # A memory map stays in its process.
         return {key: value for key, value in self.__dict__.items() if key != "array"}
 
     def _read(self, stream: BinaryIO, size: int) -> bytearray:
@@ -114,7 +108,7 @@ class StoredArray:
             )
         stream.seek(self.offset)
         data = bytearray()
-        while len(data) < size and (piece := stream.read(min(CHUNK, size - len(data)))):
+        for piece in pieces_of(stream, size):
             data += piece
         if len(data) < size:
             raise ends_early(self.name)

@@ -1,4 +1,4 @@
-"""Stored arrays as rows of classes, read a block at a time by whoever needs it."""
+"""Stored arrays as rows of classes, read a block at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.inputs.regular_file import reading
-from stablemax.inputs.row_layout import Place, RowLayout, gather, layout_of, move
-from stablemax.inputs.row_order import IN_PLACE_BYTES, in_row_order
+from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, gather, in_row_order, layout_of, move
 from stablemax.inputs.spooled import downloaded
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 class Part:
     """The rows of one stored array."""
 
-    #: Where they lie.
+    #: The array that holds the rows.
     stored: StoredArray
     #: The axis of the classes, not negative; None for an array of one number a row.
     axis: int | None
@@ -55,7 +54,7 @@ class Part:
         return array if self.axis == array.ndim - 1 else np.moveaxis(array, self.axis, -1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is computed stays in its process.
+        # Cached views stay in their process.
         return {"stored": self.stored, "axis": self.axis}
 
     @property
@@ -89,7 +88,7 @@ class Part:
     def read(self, start: int, stop: int, first: int, last: int, workspace: Workspace) -> Array:
         """Read some classes of some rows: (stop - start, last - first), as stored."""
         if self.layout is None:
-            return self._taken(start, stop, first, last, workspace)
+            return self._from_memory(start, stop, first, last, workspace)
         layout, stored = self.layout, self.stored
         out = workspace.take("stored", (stop - start, last - first), stored.dtype)
         place = Place(workspace.file(stored.path, "rb", stored.open_raw), stored.offset, stored.name)
@@ -103,7 +102,7 @@ class Part:
                     gather(tile, rows)
         return out
 
-    def _taken(self, start: int, stop: int, first: int, last: int, workspace: Workspace) -> Array:
+    def _from_memory(self, start: int, stop: int, first: int, last: int, workspace: Workspace) -> Array:
         """Return rows of an array in memory, copied where their numbers do not lie side by side."""
         box = self._box
         if box is not None and len(box) == 1 and box.strides[1] == box.itemsize:
@@ -120,10 +119,10 @@ class Part:
 
     @cached_property
     def _box(self) -> Array | None:
-        """A view of the array as (outer, classes, inner), where its other axes run on into two."""
+        """A view of the array as (outer, classes, inner); None where its other axes do not merge into two."""
         *others, classes = self.memory.shape
-        for cut in range(len(others) + 1):
-            shape = math.prod(others[:cut]), math.prod(others[cut:]), classes
+        for count in range(len(others) + 1):
+            shape = math.prod(others[:count]), math.prod(others[count:]), classes
             with contextlib.suppress(ValueError):
                 return self.memory.reshape(shape, copy=False).transpose(0, 2, 1)
         return None
@@ -153,7 +152,7 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In the byte order of this machine."""
+        """The dtype of the rows in the byte order of this machine."""
         return self.parts[0].stored.dtype.newbyteorder("=")
 
     @property
@@ -188,32 +187,32 @@ class Rows:
         [[2.0, 3.0], [1.0, 1.0]]
         """
         end = self.classes if last is None else last
-        cut = list(self.parts_of(start, stop))
-        if len(cut) == 1:
-            part, begin, finish, _ = cut[0]
+        pieces = list(self.parts_of(start, stop))
+        if len(pieces) == 1:
+            part, begin, finish, _ = pieces[0]
             block = part.read(begin, finish, first, end, workspace)
             if block.dtype.isnative and block.strides[-1] == block.itemsize:
                 return block
         out = workspace.take("read", (stop - start, end - first), self.dtype)
-        for part, begin, finish, place in cut:
+        for part, begin, finish, place in pieces:
             out[place : place + finish - begin] = part.read(begin, finish, first, end, workspace)
         return out
 
     def parts_of(self, start: int, stop: int) -> Iterator[tuple[Part, int, int, int]]:
         """Cut rows where a file ends: the part, its first and last row of them, the place in the rows."""
-        at = bisect.bisect_right(self.starts, start) - 1
+        number = bisect.bisect_right(self.starts, start) - 1
         row = start
         while row < stop:
-            begin, end = self.starts[at], min(self.starts[at + 1], stop)
+            begin, end = self.starts[number], min(self.starts[number + 1], stop)
             if end > row:
-                yield self.parts[at], row - begin, end - begin, row - start
+                yield self.parts[number], row - begin, end - begin, row - start
                 row = end
-            at += 1
+            number += 1
 
     def place(self, row: int) -> tuple[str, int]:
         """Name the file of a row, and the row in it."""
-        at = min(bisect.bisect_right(self.starts, row) - 1, len(self.parts) - 1)
-        return self.parts[at].stored.name, row - self.starts[at]
+        number = min(bisect.bisect_right(self.starts, row) - 1, len(self.parts) - 1)
+        return self.parts[number].stored.name, row - self.starts[number]
 
 
 def joined(arrays: list[Array]) -> Array:

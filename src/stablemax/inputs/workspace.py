@@ -76,6 +76,6 @@ def bytes_of(array: Array) -> memoryview:
     >>> len(bytes_of(np.zeros((2, 3), np.float32)))
     24
     """
-    # ml_dtypes have no buffer of their own, their bytes have.
+    # An array of an ml_dtypes format has no buffer interface; a view of its bytes has.
     raw: Any = array.reshape(-1).view(np.uint8)
     return memoryview(raw)

@@ -22,25 +22,25 @@ def format_named(name: str) -> FileFormat:
     stablemax.text.errors.StablemaxError: --input-format: 'xlsx' is unknown
     """
     if name not in FORMATS:
-        known = ", ".join(f"{one.name} ({one.help})" for one in FORMATS.values())
+        known = ", ".join(f"{kind.name} ({kind.help})" for kind in FORMATS.values())
         raise StablemaxError(f"--input-format: '{brief(name, 60)}' is unknown", f"formats are: {known}")
     return FORMATS[name]
 
 
 def format_of_ending(ending: str) -> FileFormat | None:
-    """Return the format of files with such an ending, if it is one's own.
+    """Return the format whose files have such an ending; None where no format claims it.
 
     >>> [one.name for one in map(format_of_ending, (".tab", ".pq")) if one], format_of_ending(".txt")
     (['tsv', 'parquet'], None)
     """
-    return next((one for one in FORMATS.values() if ending in one.endings), None)
+    return next((kind for kind in FORMATS.values() if ending in kind.endings), None)
 
 
 def format_of_content(start: bytes) -> FileFormat | None:
-    """Return the format of a file that begins so, where the beginning tells."""
-    return next((one for one in FORMATS.values() if one.begins and one.begins.match(start)), None)
+    """Return the format of a file that begins so; None where the beginning does not tell."""
+    return next((kind for kind in FORMATS.values() if kind.begins and kind.begins.match(start)), None)
 
 
 def endings_with_members() -> list[str]:
     """Return the endings of files of which ``FILE:NAME`` names a member."""
-    return [ending for one in FORMATS.values() if one.members for ending in one.endings]
+    return [ending for kind in FORMATS.values() if kind.members for ending in kind.endings]

@@ -6,14 +6,14 @@ import io
 import math
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import CHUNK, length_of, read_exactly
+from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
@@ -37,6 +37,25 @@ TEXT_MODE = (
 )
 _RESAVE = "save it again with numpy.save"
 _CUT_OFF = "the file is truncated: copy it again"
+# What the first eight bytes tell where they are not those of a .npy file.
+_NO_MAGIC = tuple(
+    (re.compile(pattern, re.DOTALL), problem, hint)
+    for pattern, problem, hint in (
+        (rb"\Z", "is empty", _RESAVE),
+        (re.escape(MAGIC), "the .npy header is cut off", _CUT_OFF),
+        (
+            rb".*NUMPY",
+            "the first byte of the .npy file is damaged",
+            "it was copied or converted as text: copy it again in binary mode",
+        ),
+        (rb"PK", "is a zip archive, not a .npy file", "if it holds NumPy arrays: --input-format npz"),
+        (
+            rb"\x80[\x02-\x05]",
+            "is a Python pickle, not a .npy file",
+            "pickles hold Python code and are never loaded; save the numbers with numpy.save",
+        ),
+    )
+)
 # What a dtype that is not read stands for, by its letter, and what to save instead.
 _OTHERS = {
     "O": ("Python objects", "object arrays hold pickled Python code and are never loaded; save x.astype(np.float64)"),
@@ -49,35 +68,15 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True)
-class NpyHeader:
-    """What the header of a .npy file declares."""
-
-    dtype: np.dtype[Any]
-    #: Whether the first axis varies fastest.
-    fortran_order: bool
-    #: Not yet compared with the data.
-    shape: tuple[int, ...]
-    #: Where the data begin, in bytes.
-    offset: int
-    #: Whether the header itself shows damage by a CRLF conversion.
-    text_mode: bool
-
-    @property
-    def data_bytes(self) -> int:
-        """The bytes of data that the header declares: a Python integer of any size."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def read_header(stream: Readable, name: str) -> NpyHeader:
-    r"""Read the header at the beginning of a stream, at most 10,012 bytes of it; the data stand there afterwards.
+def read_header(stream: Readable, name: str, kind: str = "npy") -> StoredArray:
+    r"""Read the header at the beginning of a stream, at most 10,012 bytes; its shape is not yet compared with data.
 
     >>> import io
     >>> buffer = io.BytesIO()
     >>> np.save(buffer, np.zeros((2, 3), np.float32))
     >>> header = read_header(io.BytesIO(buffer.getvalue()), "zeros.npy")
-    >>> header.shape, header.dtype.name, header.data_bytes
-    ((2, 3), 'float32', 24)
+    >>> header.shape, header.dtype.name, header.offset
+    ((2, 3), 'float32', 128)
     >>> read_header(io.BytesIO(b"1,2,3\n"), "row.npy")
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: row.npy: is not a .npy file: it begins with '1,2,3\n'
@@ -101,36 +100,24 @@ def read_header(stream: Readable, name: str) -> NpyHeader:
     raw = read_exactly(stream, length)
     if len(raw) < length:
         raise StablemaxError(f"{name}: the .npy header claims {length:,} bytes, but only {len(raw):,} follow", _CUT_OFF)
+    shape, dtype, fortran_order = _declared(field, raw, name)
     # NumPy ends every header in a line feed; a CRLF conversion puts a carriage return there.
-    return NpyHeader(*_declared(field, raw, name), 8 + len(field) + length, raw.endswith(b"\r"))
+    if raw.endswith(b"\r"):
+        raise StablemaxError(f"{name}: the .npy header ends in a carriage return", TEXT_MODE)
+    return StoredArray(shape, dtype, name, kind, offset=8 + len(field) + length, fortran_order=fortran_order)
 
 
 def _check_magic(start: bytes, name: str) -> None:
     if len(start) == 8 and start.startswith(MAGIC):
         return
-    if not start:
-        raise StablemaxError(f"{name}: is empty", _RESAVE)
-    if start.startswith(MAGIC):
-        raise StablemaxError(f"{name}: the .npy header is cut off", _CUT_OFF)
-    if b"NUMPY" in start:
-        raise StablemaxError(
-            f"{name}: the first byte of the .npy file is damaged",
-            "it was copied or converted as text: copy it again in binary mode",
-        )
-    if start.startswith(b"PK"):
-        raise StablemaxError(
-            f"{name}: is a zip archive, not a .npy file", "if it holds NumPy arrays: --input-format npz"
-        )
-    if start.startswith(b"\x80") and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
-        raise StablemaxError(
-            f"{name}: is a Python pickle, not a .npy file",
-            "pickles hold Python code and are never loaded; save the numbers with numpy.save",
-        )
+    for pattern, problem, hint in _NO_MAGIC:
+        if pattern.match(start):
+            raise StablemaxError(f"{name}: {problem}", hint)
     begins = brief(repr(start.decode("latin-1"))[1:-1], 80)
     raise StablemaxError(f"{name}: is not a .npy file: it begins with '{begins}'", "is it text? --input-format csv")
 
 
-def _declared(field: bytes, raw: bytes, name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+def _declared(field: bytes, raw: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     """Let NumPy read a header of a length that was checked; refuse what is no array of real numbers."""
     text = raw.decode("latin-1").strip()
     _check_descr(text, name)
@@ -145,11 +132,8 @@ def _declared(field: bytes, raw: bytes, name: str) -> tuple[np.dtype[Any], bool,
         raise StablemaxError(f"{name}: the .npy header is damaged: {brief(text, 160)}", _RESAVE) from None
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise StablemaxError(f"{name}: the dtype in the .npy header is {brief(dtype, 160)}", _RESAVE)
-    return (
-        dtype,
-        fortran_order,
-        shape_in_header(shape, dtype.itemsize, f"{name}: the shape in the .npy header", _RESAVE),
-    )
+    checked = shape_in_header(shape, dtype.itemsize, f"{name}: the shape in the .npy header", _RESAVE)
+    return checked, dtype, fortran_order
 
 
 def shape_in_header(
@@ -200,38 +184,24 @@ def _check_descr(text: str, name: str) -> None:
     raise StablemaxError(f"{name}: holds {what} (dtype {brief(descr, 160)}), not real numbers", hint)
 
 
-def check_size(header: NpyHeader, size: int, name: str) -> None:
+def check_size(header: StoredArray, size: int) -> None:
     """Refuse a file (or member) whose size is not that of its header and data together, with both numbers."""
-    expected = header.offset + header.data_bytes
-    if expected == size and not header.text_mode:
-        return
-    message = f"{name}: header and data make {size_of(expected)}, but the file has {size_of(size)}"
-    if header.text_mode:
-        raise StablemaxError(message, TEXT_MODE)
-    if size > expected:
-        raise StablemaxError(message, f"either bytes were appended, or {TEXT_MODE}")
-    raise StablemaxError(message, "the file is truncated (copy it again), or it was converted in text mode (CRLF)")
+    expected = header.offset + header.size_bytes
+    if size != expected:
+        hint = "the file is truncated (copy it again), or it was converted in text mode (CRLF)"
+        if size > expected:
+            hint = f"either bytes were appended, or {TEXT_MODE}"
+        raise StablemaxError(
+            f"{header.name}: header and data make {size_of(expected)}, but the file has {size_of(size)}", hint
+        )
 
 
 def open_npy(file: OpenedFile) -> StoredArray:
     """Read the header of a .npy file and compare sizes; none of its numbers is read yet."""
     stream = cast("BinaryIO", file.stream)
     header = read_header(stream, file.name)
-    check_size(header, length_of(stream), file.name)
-    return npy_at(header, 0, file.name, file.path)
-
-
-def npy_at(header: NpyHeader, start: int, name: str, path: str, kind: str = "npy") -> StoredArray:
-    """Describe an array whose .npy data begin somewhere in a file."""
-    return StoredArray(
-        header.shape,
-        header.dtype,
-        name,
-        kind,
-        path=path,
-        offset=start + header.offset,
-        fortran_order=header.fortran_order,
-    )
+    check_size(header, length_of(stream))
+    return replace(header, path=file.path)
 
 
 def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -> StoredArray:
@@ -245,19 +215,16 @@ def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -
     array([3, 1])
     """
     stream, name = file.stream, file.name
-    header = read_header(stream, name)
+    header = read_header(stream, name, kind)
     if size is not None:
-        check_size(header, size, name)
-    check_room(header.data_bytes, name)
-    count = 0
+        check_size(header, size)
+    check_room(header.size_bytes, name)
     with Spool(name, file.in_memory) as spool:
-        while count < header.data_bytes and (piece := stream.read(min(CHUNK, header.data_bytes - count))):
-            spool.write(piece)
-            count += len(piece)
-        check_size(header, header.offset + count, name)
+        count = spool.fill(stream, header.size_bytes)
+        check_size(header, header.offset + count)
         if stream.read(1):
             raise StablemaxError(
-                f"{name}: header and data make {size_of(header.offset + header.data_bytes)}, but more bytes follow",
+                f"{name}: header and data make {size_of(header.offset + header.size_bytes)}, but more bytes follow",
                 f"either bytes were appended, or {TEXT_MODE}",
             )
         return spool.stored(header.shape, header.dtype, format=kind, fortran_order=header.fortran_order)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.formats.npy import check_size, npy_at, read_header, spool_npy
-from stablemax.inputs.regular_file import CHUNK, length_of, reading
+from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
+from stablemax.inputs.regular_file import length_of, pieces_of
 from stablemax.text.errors import StablemaxError
 
 # Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
@@ -27,7 +27,7 @@ READ_LIMIT = 4 * 2**20
 CHECKED = 256 * 2**20
 """Largest member of a local archive whose checksum is compared."""
 _LOCAL_HEADER = 30
-"""Bytes of what stands before a member; the last four are the lengths of two fields that follow."""
+"""Bytes of the header before a member; its last four are the lengths of the two fields that follow it."""
 _RESAVE = "save it again with numpy.savez, or the array alone with numpy.save"
 
 
@@ -57,9 +57,6 @@ class _Bounded:
 
     def seekable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        """Leave the file open: its owner closes it."""
 
 
 @contextlib.contextmanager
@@ -93,13 +90,11 @@ def open_npz(file: OpenedFile) -> StoredArray:
     import zipfile
 
     name, stream = file.name, cast("BinaryIO", file.stream)
-    with reading(name):
-        size = length_of(stream)
-    if size == 0:
+    if length_of(stream) == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
     with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
         info = _chosen(archive, file)
-        called = f"{name}:{brief(_plain(info.filename), 120)}"
+        called = f"{name}:{brief(info.filename.removesuffix('.npy'), 120)}"
         if info.flag_bits & 1:
             raise StablemaxError(f"{called}: is encrypted", _RESAVE)
         if info.compress_type == zipfile.ZIP_STORED:
@@ -109,14 +104,10 @@ def open_npz(file: OpenedFile) -> StoredArray:
             raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         else:
             with archive.open(info) as data:
-                member = dataclasses.replace(file, stream=data, path="", name=called)
+                member = replace(file, stream=data, path="", name=called)
                 stored = spool_npy(member, size=info.file_size, kind="npz")
     # A single array is called by the archive's name alone, unless the user named it.
-    return stored if file.member is not None else dataclasses.replace(stored, name=name)
-
-
-def _plain(filename: str) -> str:
-    return filename.removesuffix(".npy")
+    return stored if file.member is not None else replace(stored, name=name)
 
 
 def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
@@ -126,7 +117,7 @@ def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
             f"{file.name}: holds no .npy arrays", "if PyTorch saved it: numpy.save('logits.npy', x.float().numpy())"
         )
     names = [info.filename for info in arrays]
-    return arrays[file.pick(names if file.member in names else [_plain(name) for name in names], FORMAT)]
+    return arrays[file.pick(names if file.member in names else [name.removesuffix(".npy") for name in names], FORMAT)]
 
 
 def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, name: str) -> StoredArray:
@@ -136,17 +127,17 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
         # Reading to the end makes zipfile compare the checksum. A larger member would take
         # longer than opening a file should, and is read on the strength of its sizes alone.
         with archive.open(info) as data:
-            while data.read(CHUNK):
+            for _ in pieces_of(data):
                 pass
     with archive.open(info) as data:
-        header = read_header(data, name)
-    check_size(header, info.file_size, name)
+        header = read_header(data, name, "npz")
+    check_size(header, info.file_size)
     stream.seek(info.header_offset)
     local = stream.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return npy_at(header, start, name, path, "npz")
+    return replace(header, path=path, offset=start + header.offset)
 
 
 FORMAT = FileFormat(

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_layout import label_place
+from stablemax.inputs.formats.table_layout import other_columns
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.spooled import Spool
-from stablemax.inputs.stored_rows import Part
-from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stablemax.inputs.file_format import OpenedFile, TableOptions
+    from stablemax.inputs.file_format import OpenedFile
     from stablemax.inputs.stored import StoredArray
     from stablemax.numerics.formats import Array
 
@@ -33,20 +31,6 @@ PAGE_BYTES = 2**20
 """Pages are about so long where a column of a row group is longer."""
 BUFFER_BYTES = 2**16
 """What pyarrow reads of a column at once; a page that is longer, whole."""
-# As Arrow names its types.
-_NUMBERS = {
-    "int8": "i1",
-    "int16": "i2",
-    "int32": "i4",
-    "int64": "i8",
-    "uint8": "u1",
-    "uint16": "u2",
-    "uint32": "u4",
-    "uint64": "u8",
-    "halffloat": "f2",
-    "float": "f4",
-    "double": "f8",
-}
 _INDEX = "__index_level_0__"
 """What pandas calls its index where that is no plain count."""
 
@@ -63,143 +47,182 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: x.parquet: ...
     """
-    name, in_memory = file.name, file.in_memory
-    parquet = _pyarrow(name)
-    notes: list[str] = []
-    with _errors(name), Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
+    name, in_memory, options, notes = file.name, file.in_memory, file.table, list[str]()
+    with _pyarrow(name) as parquet, Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
         opened = parquet.ParquetFile(file.stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
         schema = opened.schema_arrow  # made anew each time that it is asked for
-        columns, label = _columns(schema, file.table, name, notes)
-        types = [schema.field(at).type for at in columns]
-        lists = len(columns) == 1 and _is_list(types[0])
-        _check_types(schema, [*columns, *([] if label is None else [label])], name, lists=lists)
-        table = _Groups(opened, name, schema.names, _dtype(types), max(OPEN_BYTES, in_memory // 2))
-        count, width = 0, None if lists else len(columns)
+        names = tuple(schema.names)
+        index, label = other_columns(options, names, len(names), names.index(_INDEX) if _INDEX in names else None, name)
+        if index is not None and not options.index_column:
+            notes.append(f"{name}: column {_INDEX} taken as the index of pandas and left out")
+        columns = [column for column in range(len(names)) if column not in {index, label}]
+        table = _Groups(opened, name, schema, columns, max(OPEN_BYTES, in_memory // 2))
+        if label is not None:
+            table.check_numbers(schema.field(label), schema.field(label).type)
+        count = 0
         for group in range(opened.num_row_groups):
-            start = count
-            if lists:
-                count, width = table.copy_lists(group, columns[0], start, width, values)
-            else:
-                count = table.copy_columns(group, columns, start, values)
-            if label is not None and table.copy_labels(group, label, start, labels) != count:
+            end = table.copy(group, columns, count, values, table.dtype)
+            if label is not None and table.copy(group, [label], count, labels, np.dtype(np.float64)) != end:
                 raise ValueError("its columns differ in length")
-        if not count or width is None:
+            count = end
+        if not count:
             raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
-        if table.inexact:
-            notes.append(f"{name}: {table.inexact[0]}")
+        notes += table.inexact
         targets = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
+        width = len(columns) if table.list_length is None else table.list_length
         return values.stored((count, width), table.dtype, format="parquet", labels=targets, notes=tuple(notes))
 
 
 class _Groups:
     """A Parquet file, a row group at a time; of its columns so many at once as memory allows."""
 
-    def __init__(self, file: Any, name: str, names: Sequence[str], dtype: np.dtype[Any], at_once: int) -> None:
-        self.file = file
-        self.name = name
-        self.dtype = dtype
+    def __init__(self, file: Any, name: str, schema: Any, columns: Sequence[int], at_once: int) -> None:
+        #: A note about the first integer that float64 does not hold, where columns of several types become float64.
         self.inexact: list[str] = []
-        self._names = names
+        #: The length of the first list, and of all others, once it is read.
+        self.list_length: int | None = None
+        self._file = file
+        self._name = name
+        self._names = schema.names
         self._at_once = at_once
         # Columns are asked for by name; where two have the same one, all are read.
         self._unique = len(set(self._names)) == len(self._names)
+        fields = [schema.field(column) for column in columns]
+        self._holds_lists = len(fields) == 1 and _is_list(fields[0].type)
+        types = [field.type.value_type if self._holds_lists else field.type for field in fields]
+        for field, kind in zip(fields, types, strict=True):
+            self.check_numbers(field, kind)
+        dtypes = {np.dtype(kind.to_pandas_dtype()) for kind in types}
+        self.dtype: np.dtype[Any] = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float64)
 
-    def copy_columns(self, group: int, columns: Sequence[int], start: int, values: Spool) -> int:
-        """Write the rows of a group; return the row after the last."""
-        slices = self._slices(group, columns)
-        if len(slices) == 1:
-            return self._copy_slice(group, columns, start, values)
-        with Spool(self.name, in_memory=-1) as scratch:
-            ends = [self._copy_slice(group, one, start, scratch) for one in slices]
-            if len(set(ends)) > 1:
-                raise ValueError("its columns differ in length")
-            self._join(scratch, ends[0] - start, [len(one) for one in slices], values)
-        return ends[0]
+    def check_numbers(self, field: Any, kind: Any) -> None:
+        """Refuse a column whose values, or entries of lists, are of a type that is no number."""
+        if _is_number(kind):
+            return
+        column, what = brief(field.name, 120), brief(field.type, 120)
+        if _is_list(field.type) and _is_number(field.type.value_type):
+            raise StablemaxError(
+                f"{self._name}: column {column} holds lists ({what}), and there are other columns",
+                f"write {column} alone, or name the labels: --label-column",
+            )
+        raise StablemaxError(
+            f"{self._name}: column {column} holds {what}, not numbers",
+            "write the columns of the logits alone; --index-column leaves the first one out",
+        )
 
-    def copy_labels(self, group: int, label: int, start: int, labels: Spool) -> int:
-        """Write the labels of a group; return the row after the last."""
-        for row, (array,) in self._batches(group, [label], start, BATCH_CELLS):
-            labels.write(array.to_numpy(zero_copy_only=False).astype(np.float64))
-            start = row + len(array)
-        return start
-
-    def copy_lists(
-        self, group: int, column: int, start: int, width: int | None, values: Spool
-    ) -> tuple[int, int | None]:
-        """Write the lists of a group, all of the same length; return the row after the last, and that length."""
-        rows = max(1, BATCH_CELLS // _row_length(self.file.metadata.row_group(group)))
-        for row, (array,) in self._batches(group, [column], start, rows):
-            block, width = _list_rows(array, width, row, self._names[column], self.name)
-            values.write(block)
-            start = row + len(array)
-        return start, width
-
-    def _slices(self, group: int, columns: Sequence[int]) -> list[Sequence[int]]:
-        about = self.file.metadata.row_group(group)
+    def copy(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
+        """Write the rows of a group, whose first is row `start`; return the row after the last."""
+        about = self._file.metadata.row_group(group)
         size = 2 * min(PAGE_BYTES, max(1, about.total_byte_size // max(1, about.num_columns)))
         width = max(1, self._at_once // size) if self._unique else len(columns)
-        return [columns[first : first + width] for first in range(0, len(columns), width)]
+        slices = [columns[first : first + width] for first in range(0, len(columns), width)]
+        if len(slices) == 1:
+            return self._copy_slice(group, columns, start, spool, dtype)
+        with Spool(self._name, in_memory=-1) as scratch:
+            ends = [self._copy_slice(group, columns, start, scratch, dtype) for columns in slices]
+            if len(set(ends)) > 1:
+                raise ValueError("its columns differ in length")
+            self._join(scratch, ends[0] - start, list(map(len, slices)), spool)
+        return ends[0]
 
-    def _copy_slice(self, group: int, columns: Sequence[int], start: int, values: Spool) -> int:
-        for row, arrays in self._batches(group, columns, start, max(1, BATCH_CELLS // len(columns))):
-            block = np.empty((len(arrays[0]), len(columns)), self.dtype)
-            for place, (at, array) in enumerate(zip(columns, arrays, strict=True)):
-                numbers = array.to_numpy(zero_copy_only=False)
-                block[:, place] = numbers
-                if not self.inexact:
-                    self.inexact += _inexact(numbers, self.dtype, self._names[at], row)
-            values.write(block)
-            start = row + len(block)
+    def _copy_slice(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
+        names, width = [self._names[column] for column in columns], len(columns)
+        if self._holds_lists:
+            about = self._file.metadata.row_group(group)
+            values = sum(about.column(column).num_values for column in range(about.num_columns))
+            width = values // max(1, about.num_rows)
+        # Threads take more memory, and are no faster where the columns are read a few at a time.
+        batches = self._file.iter_batches(
+            max(1, BATCH_CELLS // max(1, width)),
+            row_groups=[group],
+            columns=names if self._unique else None,
+            use_threads=False,
+        )
+        for batch in batches:
+            block = np.empty((len(batch), len(columns)), dtype)
+            for place, (name, key) in enumerate(zip(names, names if self._unique else columns, strict=True)):
+                array = batch.column(key)
+                self._check_nulls(array, name, start)
+                if _is_list(array.type):
+                    block = self._list_rows(array, start, name)
+                    continue
+                block[:, place] = numbers = array.to_numpy(zero_copy_only=False)
+                self._note_inexact(numbers, dtype, name, start)
+            spool.write(block)
+            start += len(block)
         return start
 
-    def _join(self, scratch: Spool, rows: int, widths: Sequence[int], values: Spool) -> None:
-        """Write rows whose slices lie one after the other."""
-        stored = scratch.stored((rows, sum(widths)), self.dtype)
-        ends = np.cumsum(widths).tolist()
-        begins = [end - width for end, width in zip(ends, widths, strict=True)]
-        parts = [
-            Part(replace(stored, shape=(rows, width), offset=rows * begin * self.dtype.itemsize), 1)
-            for begin, width in zip(begins, widths, strict=True)
-        ]
+    def _join(self, scratch: Spool, rows: int, widths: Sequence[int], spool: Spool) -> None:
+        """Write rows whose slices, of several columns each, lie one after the other in a file."""
         step = max(1, BATCH_CELLS // sum(widths))
-        with Workspace() as workspace:
-            for start in range(0, rows, step):
-                stop = min(rows, start + step)
-                block = workspace.take("block", (stop - start, sum(widths)), self.dtype)
-                for part, begin, end in zip(parts, begins, ends, strict=True):
-                    block[:, begin:end] = part.read(start, stop, 0, end - begin, workspace)
-                values.write(block)
+        for start in range(0, rows, step):
+            count = min(step, rows - start)
+            blocks = [
+                np.fromfile(
+                    scratch.path, self.dtype, count * width, offset=(rows * first + start * width) * self.dtype.itemsize
+                ).reshape(count, width)
+                for first, width in zip(itertools.accumulate(widths, initial=0), widths, strict=False)
+            ]
+            spool.write(np.hstack(blocks))
 
-    def _batches(self, group: int, columns: Sequence[int], start: int, rows: int) -> Iterator[tuple[int, list[Any]]]:
-        """Read some columns of a group, some rows at a time, with the number of the first."""
-        names = [self._names[at] for at in columns]
-        wanted = names if self._unique else None
-        # Threads take more memory, and are no faster where the columns are read a few at a time.
-        for batch in self.file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
-            arrays = [batch.column(one) for one in (names if self._unique else columns)]
-            for one, array in zip(names, arrays, strict=True):
-                _check_nulls(array, one, start, self.name)
-            yield start, arrays
-            start += len(batch)
+    def _check_nulls(self, array: Any, column: str, start: int, list_length: int | None = None) -> None:
+        if array.null_count:
+            at = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
+            row, entry = divmod(at, list_length or 1)
+            place = f"column {brief(column, 120)}, row {start + row:,}" + (f", entry {entry:,}" if list_length else "")
+            raise StablemaxError(
+                f"{self._name}: {place}: there is no value (null)", "write nan for a value that is not known"
+            )
+
+    def _list_rows(self, array: Any, start: int, column: str) -> Array:
+        """Turn lists into rows, all of the length of the first."""
+        lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+        if self.list_length is None:
+            self.list_length = int(lengths[0])
+        wrong = np.flatnonzero(lengths != self.list_length)
+        if len(wrong):
+            row = int(wrong[0])
+            raise StablemaxError(
+                f"{self._name}: column {brief(column, 120)}, row {start + row:,}: the list has {int(lengths[row]):,} "
+                f"entries, but that of row 0 has {self.list_length:,}",
+                "give every row as many classes",
+            )
+        flat = array.flatten()
+        self._check_nulls(flat, column, start, self.list_length)
+        rows: Array = flat.to_numpy(zero_copy_only=False).reshape(len(array), self.list_length)
+        return rows
+
+    def _note_inexact(self, numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> None:
+        inexact = None if self.inexact or dtype.kind != "f" else inexact_in_float64(numbers)
+        if inexact is not None and inexact.any():
+            at = int(np.argmax(inexact))
+            place = f"column {brief(column, 120)}, row {start + at:,}"
+            self.inexact.append(f"{self._name}: {place}: {int(numbers[at])} is not exact in float64")
 
 
-def _pyarrow(name: str) -> Any:
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+@contextlib.contextmanager
+def _pyarrow(name: str) -> Iterator[Any]:
+    """Give pyarrow's reader, and word what pyarrow raises at a damaged file."""
     try:
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise StablemaxError(
             f"{name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"'
         ) from None
-    return parquet
-
-
-@contextlib.contextmanager
-def _errors(name: str) -> Iterator[None]:
-    """Word what pyarrow raises at a damaged file."""
-    from pyarrow import ArrowException
-
     try:
-        yield
+        yield parquet
     except MemoryError:  # one of pyarrow's is both
         raise
     except (ArrowException, OSError, ValueError) as error:
@@ -207,102 +230,6 @@ def _errors(name: str) -> Iterator[None]:
         raise StablemaxError(
             f"{name}: the Parquet file is damaged ({reason})", "copy it again, or write it again"
         ) from None
-
-
-def _columns(schema: Any, options: TableOptions, name: str, notes: list[str]) -> tuple[list[int], int | None]:
-    """Tell which columns hold logits, and which the labels."""
-    names = tuple(schema.names)
-    label = None if options.label_column is None else label_place(options.label_column, names, len(names), name)
-    left_out = {label}
-    if options.index_column:
-        if label == 0:
-            raise StablemaxError(
-                f"{name}: column 1 cannot be both the index and the labels",
-                "leave out --index-column, or name another --label-column",
-            )
-        left_out.add(0)
-    elif options.index_column is None and _INDEX in names and names.index(_INDEX) != label:
-        left_out.add(names.index(_INDEX))
-        notes.append(f"{name}: column {_INDEX} taken as the index of pandas and left out")
-    columns = [at for at in range(len(names)) if at not in left_out]
-    if not columns:
-        raise StablemaxError(f"{name}: no column is left for the logits", "leave out --index-column or --label-column")
-    return columns, label
-
-
-def _is_list(kind: Any) -> bool:
-    return kind.num_fields == 1 and str(kind).startswith(("list<", "large_list<", "fixed_size_list<"))
-
-
-def _check_types(schema: Any, columns: Sequence[int], name: str, *, lists: bool) -> None:
-    for number, at in enumerate(columns):
-        field = schema.field(at)
-        kind = field.type.value_type if lists and number == 0 else field.type
-        if str(kind) in _NUMBERS:
-            continue
-        column = brief(field.name, 120)
-        what = brief(field.type, 120)
-        if _is_list(field.type) and str(field.type.value_type) in _NUMBERS:
-            raise StablemaxError(
-                f"{name}: column {column} holds lists ({what}), and there are other columns",
-                f"write {column} alone, or name the labels: --label-column",
-            )
-        raise StablemaxError(
-            f"{name}: column {column} holds {what}, not numbers",
-            "write the columns of the logits alone; --index-column leaves the first one out",
-        )
-
-
-def _dtype(types: Sequence[Any]) -> np.dtype[Any]:
-    kinds = {str(kind.value_type if _is_list(kind) else kind) for kind in types}
-    return np.dtype(_NUMBERS[kinds.pop()]) if len(kinds) == 1 else np.dtype(np.float64)
-
-
-def _row_length(group: Any) -> int:
-    """Tell how many numbers a row of lists has, before the first is read."""
-    values = sum(group.column(at).num_values for at in range(group.num_columns))
-    return max(1, values // max(1, group.num_rows))
-
-
-def _check_nulls(array: Any, column: str, start: int, name: str) -> None:
-    if array.null_count:
-        row = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
-        raise StablemaxError(
-            f"{name}: column {brief(column, 120)}, row {start + row:,}: there is no value (null)",
-            "write nan for a value that is not known",
-        )
-
-
-def _list_rows(array: Any, width: int | None, start: int, column: str, name: str) -> tuple[Array, int]:
-    """Turn lists into rows, all of the length of the first."""
-    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
-    first = int(lengths[0]) if width is None else width
-    wrong = np.flatnonzero(lengths != first)
-    if len(wrong):
-        row = int(wrong[0])
-        raise StablemaxError(
-            f"{name}: column {brief(column, 120)}, row {start + row:,}: the list has {int(lengths[row]):,} "
-            f"entries, but that of row 0 has {first:,}",
-            "give every row as many classes",
-        )
-    flat = array.flatten()
-    if flat.null_count:
-        at = int(np.argmax(flat.is_null().to_numpy(zero_copy_only=False)))
-        raise StablemaxError(
-            f"{name}: column {brief(column, 120)}, row {start + at // first:,}, entry {at % first:,}: "
-            "there is no value (null)",
-            "write nan for a value that is not known",
-        )
-    return flat.to_numpy(zero_copy_only=False).reshape(len(array), first), first
-
-
-def _inexact(numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> list[str]:
-    """Note the first integer that float64 does not hold, where columns of several types become float64."""
-    inexact = inexact_in_float64(numbers) if dtype.kind == "f" else None
-    if inexact is None or not inexact.any():
-        return []
-    row = int(np.argmax(inexact))
-    return [f"column {brief(column, 120)}, row {start + row:,}: {int(numbers[row])} is not exact in float64"]
 
 
 FORMAT = FileFormat(

@@ -23,20 +23,8 @@ if TYPE_CHECKING:
 HEADER_LIMIT = 8 * 2**20
 """Longest table of contents, in bytes: some 70,000 tensors; bounds what parsing it costs."""
 _RESAVE = "copy it again, or save it again with safetensors"
-_NUMPY = {
-    "BOOL": "?",
-    "I8": "i1",
-    "I16": "<i2",
-    "I32": "<i4",
-    "I64": "<i8",
-    "U8": "u1",
-    "U16": "<u2",
-    "U32": "<u4",
-    "U64": "<u8",
-    "F16": "<f2",
-    "F32": "<f4",
-    "F64": "<f8",
-}
+_SIZES = {"I": (1, 2, 4, 8), "U": (1, 2, 4, 8), "F": (2, 4, 8)}
+_NUMPY = {"BOOL": "?"} | {f"{kind}{8 * n}": f"<{kind.lower()}{n}" for kind, sizes in _SIZES.items() for n in sizes}
 _ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
@@ -56,23 +44,23 @@ def open_safetensors(file: OpenedFile) -> StoredArray:
     stream, name = cast("BinaryIO", file.stream), file.name
     size = length_of(stream)
     begin, declared = _contents(stream, size, name)
-    places = {tensor: _place(entry, tensor, name) for tensor, entry in declared.items()}
-    _check_places(places, size - begin, name)
+    spans = {tensor: _span(entry, tensor, name) for tensor, entry in declared.items()}
+    _check_spans(spans, size - begin, name)
     if not declared:
         raise StablemaxError(f"{name}: holds no tensors", _RESAVE)
-    chosen = list(declared)[file.pick(list(declared), FORMAT)]
-    called = f"{name}:{brief(chosen, 120)}"
-    dtype = _dtype(declared[chosen]["dtype"], called)
-    shape = shape_in_header(declared[chosen]["shape"], dtype.itemsize, f"{called}: the shape", _RESAVE, list)
-    start, end = places[chosen]
+    tensor = list(declared)[file.pick(list(declared), FORMAT)]
+    long_name, entry = f"{name}:{brief(tensor, 120)}", declared[tensor]
+    dtype = _dtype(entry["dtype"], long_name)
+    shape = shape_in_header(entry["shape"], dtype.itemsize, f"{long_name}: the shape", _RESAVE, list)
+    start, end = spans[tensor]
     expected = math.prod(shape) * dtype.itemsize
     if expected != end - start:
         raise StablemaxError(
-            f"{called}: {literal(declared[chosen]['shape'])} of {dtype.name} make {size_of(expected)}, "
+            f"{long_name}: {literal(entry['shape'])} of {dtype.name} make {size_of(expected)}, "
             f"but the file keeps {size_of(end - start)} for it",
             _RESAVE,
         )
-    called = name if file.member is None else called
+    called = name if file.member is None else long_name
     return StoredArray(shape, dtype, called, "safetensors", path=file.path, offset=begin + start)
 
 
@@ -114,32 +102,32 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return declared
 
 
-def _place(entry: object, tensor: str, name: str) -> tuple[int, int]:
-    """Check that an entry declares a dtype, a shape and a place; return the place."""
+def _span(entry: object, tensor: str, name: str) -> tuple[int, int]:
+    """Check that an entry declares a dtype, a shape and a span of bytes; return the span."""
     called = f"{name}:{brief(tensor, 120)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise StablemaxError(f"{called}: must declare dtype, shape and data_offsets", _RESAVE)
-    place = entry["data_offsets"]
-    if not isinstance(place, list) or len(place) != 2 or not all(type(n) is int and n >= 0 for n in place):
-        raise StablemaxError(f"{called}: data_offsets are {literal(place)}, not two positions", _RESAVE)
-    if place[0] > place[1]:
-        raise StablemaxError(f"{called}: data_offsets {literal(place)} run backwards", _RESAVE)
-    return place[0], place[1]
+    span = entry["data_offsets"]
+    if not isinstance(span, list) or len(span) != 2 or not all(type(n) is int and n >= 0 for n in span):
+        raise StablemaxError(f"{called}: data_offsets are {literal(span)}, not two positions", _RESAVE)
+    if span[0] > span[1]:
+        raise StablemaxError(f"{called}: data_offsets {literal(span)} run backwards", _RESAVE)
+    return span[0], span[1]
 
 
-def _check_places(places: dict[str, tuple[int, int]], size: int, name: str) -> None:
+def _check_spans(spans: dict[str, tuple[int, int]], size: int, name: str) -> None:
     """Refuse tensors that overlap or lie outside the file, and bytes that belong to no tensor."""
-    ordered = sorted(places.items(), key=lambda item: item[1])
+    ordered = sorted(spans.items(), key=lambda item: item[1])
     for (before, first), (after, second) in pairwise(ordered):
         if second[0] < first[1]:
             raise StablemaxError(f"{name}: {brief(before, 120)} and {brief(after, 120)} overlap", _RESAVE)
-    end = max((end for _, end in places.values()), default=0)
+    end = max((end for _, end in spans.values()), default=0)
     if end > size:
         raise StablemaxError(
             f"{name}: its tensors need {size_of(end)}, but {size_of(size)} follow the table of contents",
             "the file is truncated: copy it again",
         )
-    if end < size or sum(end - start for start, end in places.values()) != size:
+    if sum(end - start for start, end in spans.values()) != size:
         raise StablemaxError(f"{name}: holds bytes that belong to no tensor", _RESAVE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,9 @@ import numpy as np
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_cells import parse_lines
+from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines
 from stablemax.inputs.formats.table_layout import find_layout
-from stablemax.inputs.formats.table_lines import TO_NPY, text_blocks
-from stablemax.inputs.formats.table_numbers import converter, parse_block
+from stablemax.inputs.regular_file import read_exactly
 from stablemax.inputs.spooled import Spool
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
@@ -22,15 +23,84 @@ if TYPE_CHECKING:
 
     from stablemax.inputs.file_format import OpenedFile, TableOptions
     from stablemax.inputs.formats.table_layout import TableLayout
-    from stablemax.inputs.formats.table_lines import TextBlock
+    from stablemax.inputs.regular_file import Readable
     from stablemax.inputs.stored import StoredArray
     from stablemax.numerics.formats import Array
 
+BLOCK = 2**20
+"""Bytes that are read at a time."""
+LINE_LIMIT = 16 * 2**20
+"""Longest line, in bytes of UTF-8."""
 COMMENTS_LIMIT = 2**20
 BLANKS_LIMIT = 2**24
 """Most blank lines at the end: a stream of nothing else is given up on."""
 SAMPLE = 50
 """Lines that the layout is found out from."""
+
+_TO_NPY = "convert it to .npy, which is mapped instead of read: numpy.save('logits.npy', x)"
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8", "UTF-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+# A byte that is no text becomes a character that no text has, and that cannot be encoded.
+_UNDECODED = 0xDC00
+codecs.register_error(
+    "stablemax-undecoded",
+    lambda error: (chr(_UNDECODED + error.object[error.start]), error.end),  # type: ignore[attr-defined]
+)
+
+
+def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple[int, bytes]]:
+    r"""Check a text and give it in blocks of whole lines in UTF-8, each with the number of its first line.
+
+    Line ends of any system become line feeds. A byte order mark is taken off and noted.
+
+    >>> import io
+    >>> notes = []
+    >>> list(text_blocks(io.BytesIO(b"\xef\xbb\xbf1,2\r\n3,4\r\n"), "logits.csv", notes))
+    [(1, b'1,2\n3,4')]
+    >>> notes
+    ['logits.csv: UTF-8 byte order mark taken off']
+    """
+    piece, codec, encoding = read_exactly(stream, BLOCK), "utf-8", "UTF-8"
+    mark = next((one for one in _BYTE_ORDER_MARKS if piece.startswith(one[0])), None)
+    if mark is not None:
+        piece, codec, encoding = piece.removeprefix(mark[0]), mark[1], mark[2]
+        notes.append(f"{name}: {encoding} byte order mark taken off")
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)("stablemax-undecoded"), translate=True)
+    first, rest, is_last = 1, b"", False
+    while not is_last:
+        is_last = not piece
+        text = decoder.decode(piece, final=is_last)
+        data = rest + _encoded(text, name, first, encoding)
+        end = len(data) if is_last else data.rfind(b"\n") + 1
+        lines, rest = data[:end], data[end:]
+        if len(rest) > LINE_LIMIT:
+            number = first + lines.count(b"\n")
+            raise StablemaxError(f"{name}: line {number:,} is longer than {LINE_LIMIT:,} bytes", _TO_NPY)
+        if lines:
+            yield first, lines.removesuffix(b"\n")
+            first += lines.count(b"\n")
+        piece = read_exactly(stream, BLOCK)
+
+
+def _encoded(text: str, name: str, first: int, encoding: str) -> bytes:
+    """Encode decoded text, whose first line has a number, as UTF-8; refuse what is no text."""
+    if "\0" in text:
+        raise StablemaxError(
+            f"{name}: line {first + text[: text.index(chr(0))].count(chr(10)):,} holds a NUL character, "
+            "so this is not a text file",
+            "save the table as UTF-8 text; for a binary array use --input-format npy or npz",
+        )
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        number, byte = first + text.count("\n", 0, error.start), ord(text[error.start]) - _UNDECODED
+        raise StablemaxError(
+            f"{name}: line {number:,}: the byte 0x{byte:02x} is not {encoding} text",
+            "save it as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8); for a binary array use --input-format npy or npz",
+        ) from None
 
 
 class _Table:
@@ -39,45 +109,34 @@ class _Table:
     def __init__(self, layout: TableLayout, values: Spool, labels: Spool) -> None:
         self.layout = layout
         self.count = 0
-        #: A forced index column may hold text: it is never parsed, and the others stand one to the left.
-        self.skips_first = layout.index_column and not layout.index_guessed
         self._values = values
         self._labels = labels
 
-    def parsed(self, block: bytes) -> Array | None:
-        """Parse lines of plain numbers, or decline."""
-        # Of a small table the first block is all.
-        convert = converter(large=self.count > 0)
-        return parse_block(
-            block, self.layout.delimiter, self.layout.width, skip_first=self.skips_first, convert=convert
+    def add_plain(self, block: bytes) -> bool:
+        """Add lines if they hold plain numbers alone; say whether they do."""
+        layout = self.layout
+        rows = parse_block(
+            block,
+            layout.delimiter,
+            layout.width,
+            skip_first=layout.skips_first,
+            convert=converter(large=self.count > 0),  # of a small table the first block is all
         )
+        if rows is not None:
+            self._add(rows)
+        return rows is not None
 
     def add_lines(self, lines: list[str], numbers: Sequence[int]) -> None:
-        """Add lines of a block that holds more than plain numbers."""
-        layout = self.layout
-        values = self.parsed("\n".join(lines).encode())
-        if values is None:
-            values = parse_lines(
-                lines,
-                numbers,
-                layout.delimiter,
-                layout.width,
-                skip_first=self.skips_first,
-                name=self._values.name,
-                header=layout.header,
-            )
-        self.add(values)
+        """Add lines that may hold more than plain numbers."""
+        if not self.add_plain("\n".join(lines).encode()):
+            self._add(parse_lines(lines, numbers, self.layout, self._values.name))
 
-    def add(self, rows: Array) -> None:
-        """Add parsed rows."""
-        layout, dropped = self.layout, []
-        if layout.index_guessed:
+    def _add(self, rows: Array) -> None:
+        if self.layout.index_guessed:
             self._check_index(rows[:, 0])
-            dropped.append(0)
-        if layout.label_column is not None:
-            at = layout.label_column - self.skips_first
-            self._labels.write(rows[:, at].copy())
-            dropped.append(at)
+        dropped = self.layout.dropped
+        if self.layout.label_column is not None:
+            self._labels.write(rows[:, dropped[-1]].copy())
         self._values.write(np.ascontiguousarray(np.delete(rows, dropped, axis=1) if dropped else rows))
         self.count += len(rows)
 
@@ -93,14 +152,11 @@ class _Table:
 
     def stored(self, notes: Sequence[str], kind: str) -> StoredArray:
         """Describe all rows as an array, without the index and the labels."""
-        layout = self.layout
-        width = layout.width - layout.index_column - (layout.label_column is not None)
-        labels = None
+        layout, labels, dtype = self.layout, None, np.dtype(np.float64)
         if layout.label_column is not None:
-            labels = self._labels.stored((self.count,), np.dtype(np.float64), format=kind)
-        return self._values.stored(
-            (self.count, width), np.dtype(np.float64), format=kind, labels=labels, notes=tuple(notes)
-        )
+            labels = self._labels.stored((self.count,), dtype, format=kind)
+        width = layout.width - layout.skips_first - len(layout.dropped)
+        return self._values.stored((self.count, width), dtype, format=kind, labels=labels, notes=tuple(notes))
 
 
 def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> StoredArray:
@@ -136,36 +192,37 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
 
 
 def _read(
-    blocks: Iterator[TextBlock], options: TableOptions, plain: str, spools: tuple[Spool, Spool], notes: list[str]
+    blocks: Iterator[tuple[int, bytes]],
+    options: TableOptions,
+    plain: str,
+    spools: tuple[Spool, Spool],
+    notes: list[str],
 ) -> tuple[_Table, int]:
     """Read all rows; return the table, and how many comment lines there were."""
-    name = spools[0].name
-    comment = options.comment.encode()
+    name, comment = spools[0].name, options.comment
     table: _Table | None = None
-    comments = blanks = 0
+    comments = blank_bytes = 0
     blank: int | None = None
-    for block in blocks:
-        if table is not None and blank is None and not (comment and comment in block.data):
-            body, blank = _without_blank_lines(block)
-            values = table.parsed(body)
-            if values is not None:
-                table.add(values)
-                continue
-            blank = None
-        lines, numbers, blank, skipped = _data_lines(block, options.comment, blank, name)
-        comments += skipped
-        blanks = 0 if lines or skipped else blanks + len(block.data)
+    for first, block in blocks:
+        has_comment = bool(comment) and comment.encode() in block
+        if table is not None and blank is None and not has_comment and table.add_plain(block):
+            continue
+        every = block.rstrip(b" ").decode().split("\n") if block.strip(b" \n") else [""]
+        numbered = [(number, line) for number, line in enumerate(every, first) if not _is_comment(line, comment)]
+        comments += len(every) - len(numbered)
+        rows, blank = _rows(numbered, blank, name)
+        blank_bytes = 0 if rows or len(numbered) < len(every) else blank_bytes + len(block)
         if comments > COMMENTS_LIMIT:
             raise StablemaxError(f"{name}: more than {COMMENTS_LIMIT:,} comment lines", "remove them, or set --comment")
-        if blanks > BLANKS_LIMIT:
-            raise StablemaxError(f"{name}: more than {BLANKS_LIMIT:,} blanks and blank lines", TO_NPY)
-        if not lines:
+        if blank_bytes > BLANKS_LIMIT:
+            raise StablemaxError(f"{name}: more than {BLANKS_LIMIT:,} blanks and blank lines", _TO_NPY)
+        if not rows:
             continue
+        numbers, lines = [number for number, _ in rows], [line for _, line in rows]
         if table is None:
-            layout = find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes)
-            table = _Table(layout, *spools)
-            if layout.header:
-                lines, numbers = lines[1:], numbers[1:]
+            table = _Table(find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes), *spools)
+            if table.layout.header:
+                del lines[0], numbers[0]
         if lines:
             table.add_lines(lines, numbers)
     if table is None:
@@ -175,42 +232,25 @@ def _read(
     return table, comments
 
 
-def _without_blank_lines(block: TextBlock) -> tuple[bytes, int | None]:
-    """Return a block without the blank lines at its end, and the number of the first of them."""
-    # Only spaces make a line blank: one with a tab may be a row of empty cells.
-    body = block.data.rstrip(b" \n")
-    cut = block.data.find(b"\n", len(body))
-    return (body, None) if cut < 0 else (block.data[:cut], block.first + body.count(b"\n") + 1)
+def _is_comment(line: str, comment: str) -> bool:
+    return bool(comment) and line.lstrip().startswith(comment)
 
 
-def _data_lines(
-    block: TextBlock, comment: str, blank: int | None, name: str
-) -> tuple[list[str], Sequence[int], int | None, int]:
-    """Take comments and blank lines at the end out of a block; refuse blank lines before a row.
-
-    Returns the lines, their numbers, that of the first blank line so far, and how many comments there were.
-    """
-    body, after = _without_blank_lines(block)
-    if not body.strip(b" "):
-        return [], (), block.first if blank is None else blank, 0
-    lines = body.decode().split("\n")
-    numbers: Sequence[int] = range(block.first, block.first + len(lines))
-    skipped = 0
-    if comment and comment.encode() in body:
-        places = [at for at, line in enumerate(lines) if not line.lstrip().startswith(comment)]
-        skipped = len(lines) - len(places)
-        while places and not lines[places[-1]].strip(" "):
-            after = block.first + places.pop()
-        lines = [lines[at] for at in places]
-        numbers = [block.first + at for at in places]
-    if lines and blank is None and (not all(lines) or b"\n " in body or body.startswith(b" ")):
-        blank = next((number for line, number in zip(lines, numbers, strict=True) if not line.strip(" ")), None)
-    if lines and blank is not None:
-        raise StablemaxError(
-            f"{name}: line {blank:,} is blank, but rows follow it",
-            "delete the line, or write nan for the values that are not known",
-        )
-    return lines, numbers, after if blank is None else blank, skipped
+def _rows(numbered: list[tuple[int, str]], blank: int | None, name: str) -> tuple[list[tuple[int, str]], int | None]:
+    """Take blank lines out of numbered lines; refuse a row after them, the first of which may have come before."""
+    rows = []
+    for number, line in numbered:
+        # Only spaces make a line blank: one with a tab may be a row of empty cells.
+        if not line.strip(" "):
+            blank = number if blank is None else blank
+        elif blank is None:
+            rows.append((number, line))
+        else:
+            raise StablemaxError(
+                f"{name}: line {blank:,} is blank, but rows follow it",
+                "delete the line, or write nan for the values that are not known",
+            )
+    return rows, blank
 
 
 FORMATS = tuple(

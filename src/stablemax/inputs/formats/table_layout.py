@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.inputs.foreign_text import brief, listed
-from stablemax.inputs.formats.table_cells import is_missing_word, is_number, split
+from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
 
@@ -15,16 +15,10 @@ if TYPE_CHECKING:
 
     from stablemax.inputs.file_format import TableOptions
 
-_WORDS = {
-    "comma": ",",
-    "semicolon": ";",
-    "tab": "\t",
-    "\\t": "\t",
-    "pipe": "|",
-    "space": " ",
-    "whitespace": " ",
-    "blank": " ",
-}
+# As --delimiter has them.
+_WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"} | dict.fromkeys(
+    ("space", "whitespace", "blank"), " "
+)
 _CALLED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "blanks"}
 # A comma comes last: where another one stands in every line, the commas are decimal commas or
 # parts of names.
@@ -35,20 +29,26 @@ _LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
 
 @dataclass(frozen=True)
 class TableLayout:
-    """What was found out."""
+    """The layout of a text table."""
 
     #: One character; a space stands for any run of blanks.
     delimiter: str
     #: Columns of the file.
     width: int
     #: Names of all the columns; empty without a header.
-    header: tuple[str, ...]
-    #: Whether the first column is left out.
-    index_column: bool
-    #: Whether that still has to be confirmed by the values 0 to N - 1.
-    index_guessed: bool
+    header: tuple[str, ...] = ()
+    #: Whether the first column is an index by its name; the values 0 to N - 1 have to confirm it.
+    index_guessed: bool = False
+    #: Whether the user calls the first column an index: it may hold text, and is never parsed.
+    skips_first: bool = False
     #: Where the labels are, counted from 0.
-    label_column: int | None
+    label_column: int | None = None
+
+    @property
+    def dropped(self) -> list[int]:
+        """The parsed columns that are no logits."""
+        label = [] if self.label_column is None else [self.label_column - self.skips_first]
+        return [*([0] if self.index_guessed else []), *label]
 
 
 def delimiter_named(word: str) -> str:
@@ -100,30 +100,40 @@ def find_layout(
                 f"{name}: line {numbers[0]:,} reads {first[0]} to {first[-1]} and is taken as data; "
                 "--header takes it as names"
             )
-    names = tuple(first) if header else ()
-    label = None if options.label_column is None else label_place(options.label_column, names, len(first), name)
-    guessed = (
-        options.index_column is None
-        and len(first) > 1
-        and bool(names)
-        and names[0].lower() in _INDEX_NAMES
-        and label != 0
-    )
-    index = guessed or bool(options.index_column)
-    if index and label == 0:
+    names, width = tuple(first) if header else (), len(first)
+    likely_index = 0 if width > 1 and names and names[0].lower() in _INDEX_NAMES else None
+    index, label = other_columns(options, names, width, likely_index, name)
+    if label is None and width - (index is not None) > 1:
+        notes.extend(
+            f"{name}: column {number} ({title}) is read as logits; --label-column {title} takes it as labels"
+            for number, title in enumerate(names, start=1)
+            if title.lower() in _LABEL_NAMES
+        )
+    is_guessed = index is not None and not options.index_column
+    return TableLayout(delimiter, width, names, is_guessed, bool(options.index_column), label)
+
+
+def other_columns(
+    options: TableOptions, names: Sequence[str], width: int, likely_index: int | None, name: str
+) -> tuple[int | None, int | None]:
+    """Find the columns of the index and of the labels; `likely_index` looks like an index where the user is silent.
+
+    >>> from stablemax.inputs.file_format import TableOptions
+    >>> other_columns(TableOptions(label_column="y"), ("", "a", "y"), 3, 0, "x.csv")
+    (0, 2)
+    """
+    label = None if options.label_column is None else _label_place(options.label_column, names, width, name)
+    index = likely_index if likely_index != label else None
+    if options.index_column is not None:
+        index = 0 if options.index_column else None
+    if index is not None and index == label:
         raise StablemaxError(
             f"{name}: column 1 cannot be both the index and the labels",
             "leave out --index-column, or name another --label-column",
         )
-    if len(first) - index - (label is not None) < 1:
+    if width <= (index is not None) + (label is not None):
         raise StablemaxError(f"{name}: no column is left for the logits", "leave out --index-column or --label-column")
-    if label is None and len(first) - index > 1:
-        notes.extend(
-            f"{name}: column {place} ({title}) is read as logits; --label-column {title} takes it as labels"
-            for place, title in enumerate(names, start=1)
-            if title.lower() in _LABEL_NAMES
-        )
-    return TableLayout(delimiter, len(first), names, index, guessed, label)
+    return index, label
 
 
 def _delimiter(lines: Sequence[str], plain: str) -> str:
@@ -145,19 +155,15 @@ def _is_header(cells: Sequence[str]) -> bool:
     """Whether a line names columns; a data line with a mistake in it must not pass for one."""
     numeric = [cell for cell in cells if is_number(cell)]
     words = [cell for cell in cells if cell[:1].isalpha() or cell[:1] == "_"]
-    named = any(not is_number(cell) and not is_missing_word(cell) for cell in words)
+    named = any(not is_number(cell) and cell.lower() not in MISSING_WORDS for cell in words)
     counted = numeric in ([str(n) for n in range(len(numeric))], [str(n) for n in range(1, len(numeric) + 1)])
     # pandas names columns by their numbers where they have no names, and its index not at all.
     unnamed_index = not cells[0] and len(numeric) == len(cells) - 1 > 0
     return (named or unnamed_index) and counted
 
 
-def label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
-    """Find the column that --label-column means: by its name, else by its number.
-
-    >>> label_place("y", ("a", "y"), 2, "x.csv"), label_place("0", ("a", "y"), 2, "x.csv")
-    (1, 0)
-    """
+def _label_place(asked: str, names: Sequence[str], width: int, name: str) -> int:
+    """Find the column that --label-column means: by its name, else by its number."""
     if names.count(asked) > 1:
         raise StablemaxError(
             f"{name}: {names.count(asked)} columns are named {brief(asked, 120)}",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.inputs.formats.table_numbers import by_arrow, by_numpy, parse_block
+from stablemax.inputs.formats.table_cells import by_arrow, by_numpy, parse_block
 
 try:
     import pyarrow.csv  # noqa: F401
