@@ -95,7 +95,7 @@ def _of_logs(log_p: Array, log_q: Array, t: CellTargets, xp: Namespace) -> Array
         "infinite-logits": Outcome.NAN,
     },
     cites=("goodfellow-2016", "candle-2561"),
-    cure="binary_cross_entropy/two-terms",
+    cure="binary_cross_entropy/compensated",
     weakness="1 - p cancels where p is near 1",
 )
 def naive(x: Array, t: CellTargets, xp: Namespace) -> Array:
@@ -232,7 +232,7 @@ def clipped(x: Array, t: CellTargets, xp: Namespace) -> Array:
         "infinite-logits": Outcome.NAN,
     },
     cites=("pytorch-135359", "pytorch-49844"),
-    cure="binary_cross_entropy/two-terms",
+    cure="binary_cross_entropy/compensated",
     weakness="(1 - t) x + max(-x, 0) cancels for negative x: what is left are the digits of x",
 )
 def minus_product(x: Array, t: CellTargets, xp: Namespace) -> Array:

@@ -57,7 +57,7 @@ CLIP = 1e-7
         "positive-infinity": Outcome.UNDEFINED,
     },
     cites=("goodfellow-2016",),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="lse - x_y cancels where the label is nearly certain",
 )
 def naive(x: Array, t: Targets, xp: Namespace) -> Array:
@@ -82,7 +82,7 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("goodfellow-2016",),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="p_y is rounded before its log is taken: a loss below u is lost",
 )
 def log_of_softmax(x: Array, t: Targets, xp: Namespace) -> Array:

@@ -56,7 +56,7 @@ OPERATION = Operation(
         "positive-infinity": Outcome.NAN,
     },
     cites=("trl-7221",),
-    cure="entropy/masked-terms",
+    cure="entropy/compensated",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
 )
 def naive(x: Array, xp: Namespace) -> Array:
@@ -85,7 +85,7 @@ def naive(x: Array, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("trl-7221", "pytorch-40553"),
-    cure="entropy/masked-terms",
+    cure="entropy/compensated",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
 )
 def log_of_softmax(x: Array, xp: Namespace) -> Array:

@@ -49,7 +49,7 @@ OPERATION = Operation(
         "positive-infinity": Outcome.NAN,
     },
     cites=("blanchard-2021",),
-    cure="log_softmax/shifted",
+    cure="log_softmax/compensated",
     weakness="the subtraction cancels where a class is nearly certain",
 )
 def naive(x: Array, xp: Namespace) -> Array:
@@ -75,7 +75,7 @@ def naive(x: Array, xp: Namespace) -> Array:
         "positive-infinity": Outcome.NAN,
     },
     cites=("goodfellow-2016",),
-    cure="log_softmax/shifted",
+    cure="log_softmax/compensated",
     weakness="p is rounded before its log is taken: log p loses everything where p is near 1",
 )
 def log_of_softmax(x: Array, xp: Namespace) -> Array:
