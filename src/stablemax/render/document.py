@@ -146,13 +146,8 @@ class Legend(Block):
     """What signs and words mean, or another aside: one entry after another."""
 
     entries: tuple[Span, ...]
-
-
-@dataclass(frozen=True)
-class Keys(Block):
-    """Short keys with what they stand for; a key stays with its name."""
-
-    entries: tuple[str, ...]
+    #: No line ends within an entry
+    keeps_entries: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def document(result: League, *, details: bool = False) -> doc.Document:
         keys = _keys(implementations)
         section: doc.Section = (_matrix(operation, implementations, result.formats, keys),)
         if keys:
-            section += (doc.Keys(tuple(f"{key} {name}" for name, key in keys.items())),)
+            entries = tuple(doc.Span(f"{key} {name}") for name, key in keys.items())
+            section += (doc.Legend(entries, keeps_entries=True),)
         if details:
             every = (s for row in implementations.values() for s in row.values())
             section += (doc.words(*(line for s in every for line in _details(s))),)
