@@ -21,9 +21,9 @@ def document(result: Explanation) -> doc.Document:
     parts: list[doc.Block] = []
     for title, lines in _parts(result):
         if lines:
-            parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
+            parts += [doc.Heading(title, level=2), doc.Items(lines)]
     parts.append(doc.Code("Promises as measured, to paste", promises_code(result.measured)))
-    return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
+    return [doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")], parts
 
 
 def _parts(result: Explanation) -> list[tuple[str, list[str]]]:

@@ -38,3 +38,12 @@ def shown(value: object, limit: int = VALUE_LIMIT) -> str:
         else text[:limit]
     )
     return head if len(text) <= limit else f"{head}... ({len(text):,} characters)"
+
+
+def escaped(text: str) -> str:
+    r"""Write what is not printable as Python escapes.
+
+    >>> print(escaped("red \x1b[31m"))
+    red \x1b[31m
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
