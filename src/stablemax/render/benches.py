@@ -10,7 +10,7 @@ from stablemax.bench.bench_words import OURS
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.data import versions
-from stablemax.render.forms import ResultKind, Rows
+from stablemax.render.forms import ResultKind, in_columns
 from stablemax.results import Timing
 from stablemax.text.words import counted, listed
 
@@ -155,5 +155,5 @@ def records(result: Benchmark) -> Iterator[dict[str, Any]]:
 
 _COLUMNS = (*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS)
 BENCHMARK = ResultKind(
-    "a benchmark", "benchmark", document=document, records=records, rows=lambda result: Rows(_COLUMNS, records(result))
+    "a benchmark", "benchmark", document=document, records=records, rows=in_columns(_COLUMNS, records)
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
-from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.forms import Check, Checks, ResultKind, in_columns
 from stablemax.results import Standing
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
@@ -193,10 +193,5 @@ def _evidence(report: CheckReport) -> str:
 
 
 CHECK = ResultKind(
-    "a check",
-    "check",
-    document=document,
-    records=records,
-    rows=lambda report: Rows(HAZARD_COLUMNS, records(report)),
-    checks=checks,
+    "a check", "check", document=document, records=records, rows=in_columns(HAZARD_COLUMNS, records), checks=checks
 )

@@ -5,6 +5,7 @@ A writer decides how each block looks; a block says what it is. Nothing here kno
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -207,6 +208,26 @@ class Command(Block):
     """The command that reproduces the result: one line, however long, for a copy of it must run."""
 
     arguments: Sequence[str]
+
+    @property
+    def line(self) -> str:
+        r"""The arguments as a shell reads them back, control characters as bash's ``$'\e'``.
+
+        >>> print(Command(("stablemax", "loss", "a b.npy", "red\x1b[31m.npy")).line)
+        stablemax loss 'a b.npy' $'red\x1b[31m.npy'
+        """
+        return " ".join(shlex.quote(a) if a.isprintable() else _ansi_c(a) for a in self.arguments)
+
+
+def _ansi_c(text: str) -> str:
+    escaped = "".join(c if c.isprintable() and c not in "\\'" else _escape(c) for c in text)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return f"\\x{ord(character):02x}" if ord(character) < 0x80 else f"\\U{ord(character):08x}"
 
 
 Section = Sequence[Block]

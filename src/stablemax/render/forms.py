@@ -33,6 +33,11 @@ class Rows:
     rows: Iterable[Sequence[str] | Mapping[str, Any]]
 
 
+def in_columns(headers: tuple[str, ...], records: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Rows]:
+    """Return what gives the records of a result as rows under headers."""
+    return lambda result: Rows(headers, records(result))
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing that passed, failed or was not run, as a CI system counts it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
-from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.render.forms import Check, Checks, ResultKind, in_columns
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
 
@@ -148,10 +148,5 @@ def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
 
 
 LEAGUE = ResultKind(
-    "a league",
-    "league",
-    document=document,
-    records=records,
-    rows=lambda league: Rows(COLUMNS, records(league)),
-    checks=checks,
+    "a league", "league", document=document, records=records, rows=in_columns(COLUMNS, records), checks=checks
 )

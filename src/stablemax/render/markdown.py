@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface
-from stablemax.render.shell import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
-def written(document: model.Document, *, ascii_only: bool = False) -> str:
+def written(document: model.Document, on: Surface) -> str:
     """Write a document, an empty line between its blocks."""
-    on = Surface(ascii_only=ascii_only)
     blocks = [BLOCKS[type(block)](block, on) for section in document for block in section]
     return "\n\n".join(block.rstrip("\n") for block in blocks if block) + "\n"
 
@@ -100,5 +98,5 @@ BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Excerpt: lambda block, _: f"{block.title}\n\n{_fenced(chr(10).join((*block.lines, block.more)))}",
     model.Source: _source,
     model.Values: lambda block, _: table(block.headers, block.rows),
-    model.Command: lambda block, _: f"Reproduce: {code_span(quoted(block.arguments))}",
+    model.Command: lambda block, _: f"Reproduce: {code_span(block.line)}",
 }

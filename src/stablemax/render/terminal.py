@@ -10,7 +10,6 @@ from rich.text import Text
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
-from stablemax.render.shell import quoted
 from stablemax.render.tables import bars, listing, matrix, text_of
 
 if TYPE_CHECKING:
@@ -129,5 +128,5 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
 WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
     model.Code: lambda block: [block.title, "", textwrap.indent(block.text.rstrip("\n"), "    ")],
     model.Values: lambda block: [row[-1] for row in block.rows],
-    model.Command: lambda block: [f"reproduce: {quoted(block.arguments)}"],
+    model.Command: lambda block: [f"reproduce: {block.line}"],
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
-from stablemax.render.forms import ResultKind, Rows
+from stablemax.render.forms import ResultKind, in_columns
 from stablemax.results import Origin
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
@@ -161,6 +161,4 @@ def records(result: Trace) -> Iterator[dict[str, Any]]:
             yield {"kind": "operation", **dataclasses.asdict(o), "shape": _shape(o), "blamed": is_blamed}
 
 
-TRACE = ResultKind(
-    "a trace", "trace", document=document, records=records, rows=lambda trace: Rows(COLUMNS, records(trace))
-)
+TRACE = ResultKind("a trace", "trace", document=document, records=records, rows=in_columns(COLUMNS, records))
