@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as model
-from stablemax.render.console import Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from stablemax.render.console import Surface
 
 
 def written(document: model.Document, on: Surface) -> str:
