@@ -94,14 +94,14 @@ class CompareOptions:
 
     def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
         """Return what to run, by operation."""
-        found = {o: chosen for o in operations if (chosen := self.implementations(o))}
-        every = [v for chosen in found.values() for v in chosen]
+        by_operation = {o: chosen for o in operations if (chosen := self.implementations(o))}
+        every = [v for chosen in by_operation.values() for v in chosen]
         if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
             raise StablemaxError(
                 f"no variant of {', '.join(map(str, operations))} matches {', '.join(self.patterns)}",
                 "stablemax list variants",
             )
-        return found
+        return by_operation
 
     @property
     def backend_name(self) -> str:
@@ -268,24 +268,18 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
         if operation.needs_targets:
             if problem.labels is None:
                 if options.operations:
-                    raise StablemaxError(
-                        f"{operation} needs labels",
-                        "give a file of labels, or name a column with --label-column",
-                    )
+                    hint = "give a file of labels, or name a column with --label-column"
+                    raise StablemaxError(f"{operation} needs labels", hint)
                 continue
             kept = kept_rows(problem.labels, options.ignore_index)
-            here = kept[rows]
-            if not here.any():
+            is_kept = kept[rows]
+            if not is_kept.any():
                 notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
                 continue
             divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
-            case = replace(
-                case,
-                rows=rows[here],
-                logits=logits if here.all() else logits[here],
-                labels=problem.labels[rows[here]],
-                divisor=divisor,
-            )
+            # The truth about the same array is computed once.
+            x = logits if is_kept.all() else logits[is_kept]
+            case = Case(operation, rows[is_kept], x, labels=problem.labels[rows[is_kept]], divisor=divisor)
         elif operation.second is not Second.NONE:
             labels = None if problem.labels is None else problem.labels[rows]
             array = second_array(operation, logits, labels, options.upstream, options.upstream_seed)
