@@ -104,22 +104,18 @@ def verdict_row(operation: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def outcome_check(group: str, subject: str, verdict: Verdict | Standout | HazardVerdict) -> Check:
-    """Return a check that says what came out, or why nothing was run."""
-    if verdict.worst is None:
+    """Return a check that names the outcome, with the largest error where all is finite, or why nothing was run."""
+    worst, error_ulp = verdict.worst, verdict.error_ulp
+    if worst is None:
         return Check(group, subject, verdict.format, skipped=verdict.skipped or "not run")
-    return Check(group, subject, verdict.format, outcome_words(verdict.worst, verdict.error_ulp))
+    has_error = worst in (Outcome.OK, Outcome.INACCURATE) and error_ulp is not None
+    words = f", largest error {figures.error(error_ulp)}" if has_error else ""
+    return Check(group, subject, verdict.format, f"{OUTCOMES[worst].word}{words}")
 
 
 def worst_of(outcomes: Iterable[Outcome]) -> Outcome | None:
     """Return the worst of some outcomes; None without any."""
     return max(outcomes, key=lambda o: o.severity, default=None)
-
-
-def outcome_words(worst: Outcome, error_ulp: float | None) -> str:
-    """Name an outcome, with the largest error where all is finite."""
-    word = OUTCOMES[worst].word
-    has_error = worst in (Outcome.OK, Outcome.INACCURATE) and error_ulp is not None
-    return f"{word}, largest error {figures.error(error_ulp)}" if has_error else word
 
 
 def place_words(place: Place | None, fmt: str) -> str:

@@ -32,11 +32,11 @@ def variants(operation: Operation | None) -> Listing:
     """List the variants with their formulas."""
     from stablemax.operations.variant import variants as all_variants
 
-    found = all_variants(operation)
+    chosen = all_variants(operation)
     names = ("formula", "summary", "cure")
     return Listing(
-        [{"variant": v.id, "formula": v.formula} for v in found],
-        [{"id": v.id, "operation": str(v.operation), **{name: getattr(v, name) for name in names}} for v in found],
+        [{"variant": v.id, "formula": v.formula} for v in chosen],
+        [{"id": v.id, "operation": str(v.operation), **{name: getattr(v, name) for name in names}} for v in chosen],
     )
 
 
@@ -79,10 +79,9 @@ def presets() -> Listing:
     """List the notebooks' inputs."""
     from stablemax.hazards.generated import PRESETS
 
-    found = list(PRESETS.values())
     return Listing(
-        [{"preset": p.name, "what it shows": p.about} for p in found],
-        [{"name": p.name, "about": p.about} for p in found],
+        [{"preset": p.name, "what it shows": p.about} for p in PRESETS.values()],
+        [{"name": p.name, "about": p.about} for p in PRESETS.values()],
     )
 
 
@@ -91,9 +90,9 @@ def hazards(operation: Operation | None) -> Listing:
     from stablemax.hazards.catalogue import HAZARDS
     from stablemax.numerics.formats import FLOAT32
 
-    found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
+    chosen = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
-        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
+        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in chosen],
         [
             {
                 "name": h.name,
@@ -104,7 +103,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "promised": h.promised,
                 "float32": _input(h.case(FLOAT32)),
             }
-            for h in found
+            for h in chosen
         ],
     )
 

@@ -98,18 +98,17 @@ def _near_operations(lines: list[TracedLine]) -> list[int]:
 
 def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.Happening:
     phase = "" if operation.phase == "forward" else operation.phase
-    pieces = [doc.Span(phase), doc.Span(_range(operation))]
-    for outcome, count, word in (
+    counts = (
         (Outcome.OVERFLOW, operation.inf, "inf"),
         (Outcome.NAN, operation.nan, "NaN"),
         (Outcome.LOST, operation.lost, "lost"),
-    ):
-        if count:
-            pieces.append(doc.Span(f" {word} {count:,} of {operation.cells:,}", sign=outcome))
+    )
+    bad = [doc.Span(f" {word} {n:,} of {operation.cells:,}", sign=outcome) for outcome, n, word in counts if n]
+    pieces = [doc.Span(phase), doc.Span(_range(operation)), *bad]
     if operation.error_ulp:
         error = figures.error(operation.error_ulp)
         pieces.append(doc.Span(f" {error}", sign=Outcome.INACCURATE) if _is_inaccurate(operation) else doc.Span(error))
-    elif operation.error_ulp == 0 and not (operation.inf or operation.nan or operation.lost):
+    elif operation.error_ulp == 0 and not bad:
         pieces.append(doc.Span("exact"))
     if operation.origin is not Origin.NONE:
         pieces.append(doc.Span(operation.origin.value))
