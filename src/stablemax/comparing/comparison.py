@@ -159,8 +159,8 @@ def compare_hazard(
     """Judge variants on a hazard, in each format on its own logits.
 
     >>> from stablemax.hazards.catalogue import HAZARDS
-    >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
-    >>> [v.variant for v in found.verdicts if v.worst == "ok"]
+    >>> result = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
+    >>> [v.variant for v in result.verdicts if v.worst == "ok"]
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
@@ -173,7 +173,7 @@ def compare_hazard(
             f"it concerns {', '.join(map(str, hazard.operations))}",
         )
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
-    logits = {fmt: own[0].logits for fmt, own in cases.items()}
+    logits = {fmt: of_format[0].logits for fmt, of_format in cases.items()}
     summary = hazard_summary(f"hazard {hazard.name}: {hazard.reason}", logits)
     return _comparison(summary, options.plan(wanted), cases, options, command, progress, needs=hazard.needs)
 
@@ -236,7 +236,11 @@ def _comparison(
         if progress is not None:
             progress(done, steps, text)
 
-    verdicts = [v for fmt, own in cases.items() for v in verdicts_on(own, fmt, plan, options, needs, advance=advance)]
+    verdicts = [
+        v
+        for fmt, of_format in cases.items()
+        for v in verdicts_on(of_format, fmt, plan, options, needs, advance=advance)
+    ]
     by_place = {(v.variant, v.format): v for v in verdicts}
     reports = tuple(
         OperationReport(operation.name, tuple(by_place[v.id, f.name] for v in chosen for f in cases))

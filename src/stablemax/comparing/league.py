@@ -33,8 +33,8 @@ def league(
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.hazards.catalogue import hazard_named
     >>> options = CompareOptions(formats=(FLOAT32,), patterns=("logsumexp/shifted",))
-    >>> found = league(options, [hazard_named("nearly-certain"), hazard_named("gentle")])
-    >>> [(s.worst.value, s.worst_hazard, s.judged) for s in found.standouts]
+    >>> result = league(options, [hazard_named("nearly-certain"), hazard_named("gentle")])
+    >>> [(s.worst.value, s.worst_hazard, s.judged) for s in result.standouts]
     [('lost', 'nearly-certain', 2)]
     """
     options = options or CompareOptions()
@@ -52,7 +52,7 @@ def league(
                 done = step * len(hazards) + index
                 progress(done, len(options.formats) * len(hazards), f"{hazard.name} in {fmt.name}")
             cases = (hazard_case(hazard, o, fmt, options.reduction) for o in plan if hazard.concerns(o))
-            # As `check` has it: no formula is to blame for a processor that flushes to zero.
+            # As in `check`, no formula is to blame for a processor that flushes to zero.
             for verdict in verdicts_on(cases, fmt, plan, options, hazard.needs, may_flush=True):
                 verdicts[verdict.variant, fmt.name][hazard.name] = verdict
     standouts = tuple(
@@ -110,7 +110,7 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
 
 
 def _lost(verdict: Verdict) -> float:
-    """Size of the first lost value: 4e-18 that became 0 tells more than a 1e-310 that did."""
+    """Size of the first lost value: losing 4e-18 matters more than losing 1e-310."""
     return abs(verdict.first_bad.truth) if verdict.first_bad is not None else 0.0
 
 

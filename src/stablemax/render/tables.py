@@ -63,17 +63,17 @@ def matrix(block: Matrix, on: Surface) -> list[RenderableType]:
     """Lay a matrix out: one table where cells on one line fit, else narrow cells in as many tables as it takes."""
     labels = [text_of(span, on) for span in block.labels]
     corner = "" if block.title_above else block.title
-    first = max(len(text) for text in (*(t.plain for t in labels), corner, *(c.group for c in block.columns)))
-    room = on.width - first
+    label_width = max(len(text) for text in (*(t.plain for t in labels), corner, *(c.group for c in block.columns)))
+    room = on.width - label_width
     wide = [_Laid(block, i, on, is_wide=True) for i in range(len(block.columns))]
     parts: list[RenderableType] = [Text(block.title, style="bold")] if block.title_above else []
     if sum(max(c.width, block.wide_room) + _GAP for c in wide) <= room:
-        return [*parts, _one_table(corner, labels, wide, first, on)]
+        return [*parts, _one_table(corner, labels, wide, label_width, on)]
     narrow = [_Laid(block, i, on, is_wide=False) for i in range(len(block.columns))]
     for title, columns in _spread(narrow, room):
         if parts and not block.title_above:
             parts.append(Text(""))
-        parts.append(_one_table(title or corner, labels, columns, first, on))
+        parts.append(_one_table(title or corner, labels, columns, label_width, on))
     return parts
 
 
@@ -105,9 +105,9 @@ def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_La
     yield table[0].column.group, [*table, *pinned]
 
 
-def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], first: int, on: Surface) -> RichTable:
+def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], label_width: int, on: Surface) -> RichTable:
     table = _empty(on)
-    table.add_column(title, no_wrap=True, min_width=first)
+    table.add_column(title, no_wrap=True, min_width=label_width)
     for column in columns:
         table.add_column(column.header, no_wrap=True, min_width=column.width)
     for i, label in enumerate(labels):
@@ -119,15 +119,15 @@ def bars(block: Bars, on: Surface) -> list[RenderableType]:
     """Draw bars beside their titles and names, with their figures; each group has its own scale."""
     every = [bar for group in block.groups for bar in group]
     figures = [on.readable(bar.text) for bar in every]
-    first, second = (max(len(getattr(bar, name)) for bar in every) for name in ("title", "name"))
-    room = max(1, min(_LONGEST_BAR, on.width - first - second - max(map(len, figures)) - 3))
+    title_width, name_width = (max(len(getattr(bar, name)) for bar in every) for name in ("title", "name"))
+    room = max(1, min(_LONGEST_BAR, on.width - title_width - name_width - max(map(len, figures)) - 3))
     lines: list[RenderableType] = [Text(block.title, style="bold")] if block.title else []
     texts = iter(figures)
     before = ""
     for group in block.groups:
         largest = max(bar.value for bar in group)
         for bar in group:
-            line = Text(f"{'' if bar.title == before else bar.title:<{first}} {bar.name:<{second}} ")
+            line = Text(f"{'' if bar.title == before else bar.title:<{title_width}} {bar.name:<{name_width}} ")
             drawn = drawn_bar(bar.value, largest, room, ascii_only=on.ascii_only)
             line.append(drawn, style="bold cyan" if bar.is_ours else "cyan")
             lines.append(line.append(f" {next(texts)}"))
