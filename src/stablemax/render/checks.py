@@ -29,7 +29,7 @@ _PRINTED_LINES = 5
 _TINY = "tiny"
 _WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
-# What happened instead of an output, by how it is told.
+# What happened instead of an output, by how the message about it begins.
 _TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung", "": "none"}
 
 
@@ -64,7 +64,7 @@ def _excerpt(text: str) -> doc.Excerpt:
 
 
 def _law(broken: list[LawVerdict]) -> doc.Line:
-    """Tell of one law in all formats; the example is that of the widest that breaks it."""
+    """Report one law in all its formats, with the example of the widest format that breaks it."""
     failed = any(law.failed for law in broken)
     word = "law broken" if failed else "law broken, which is allowed"
     formats = listed([law.format for law in broken])
@@ -92,7 +92,7 @@ def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
 
 
 def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
-    """Tell a failure that does not count because the exact result is subnormal."""
+    """Whether a failure does not count because the exact result is subnormal."""
     worst = verdict.worst
     return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
 
@@ -149,7 +149,7 @@ def records(report: CheckReport) -> Iterator[dict[str, Any]]:
 
 
 def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
-    """Give a check for the verdict, each hazard and each law; what is a failure the contract has said."""
+    """Give a check for the verdict, each hazard and each law; the contract says what is a failure."""
     group = f"stablemax.check.{report.target}"
     standing = report.standing.value
     whole = Check(group, "verdict", outcome=standing)

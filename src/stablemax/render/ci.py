@@ -60,7 +60,7 @@ def _counts(checks: Sequence[Check]) -> dict[str, str]:
 
 
 def for_github(checks: Checks, document: Document, environment: Mapping[str, str] = os.environ) -> str:
-    """Write annotations, and append the document to the job's summary, as a runner's environment says where."""
+    """Write annotations, and append the document to the job's summary, as the runner's environment says."""
     # Empty where no runner set it.
     summary, root = (environment.get(name) or "" for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"))
     if summary:

@@ -137,7 +137,7 @@ def _check(verdict: Verdict, operation: str, failures: frozenset[Outcome]) -> Ch
         return check
     failure = f"{check.name}: {OUTCOMES[kind].word} in {figures.share(verdict.shares[kind])} of the cells"
     if kind is not verdict.worst:
-        # The cause and the place are those of the worst outcome, which nobody asked about.
+        # The cause and the place belong to the worst outcome, which does not count as a failure here.
         return dataclasses.replace(check, failure=failure, kind=kind.value)
     failure = f"{failure}: {verdict.cause}" if verdict.cause else failure
     details = judged_words.gives(verdict.first_bad, verdict.format)

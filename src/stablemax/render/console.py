@@ -24,7 +24,7 @@ _ASCII = str.maketrans({"µ": "u", "±": "+-"})
 
 @dataclass(frozen=True)
 class Surface:
-    """What can be shown."""
+    """What a terminal, or a file, can show."""
 
     #: Columns
     width: int = DEFAULT_WIDTH
@@ -34,7 +34,7 @@ class Surface:
     ascii_only: bool = False
 
     def readable(self, text: str) -> str:
-        """Write the signs of units with the letters that ASCII has, where it has to be ASCII."""
+        """Write the signs of units in letters where only ASCII can be shown."""
         return text.translate(_ASCII) if self.ascii_only else text
 
     def spelled(self, span: Span) -> str:

@@ -27,7 +27,7 @@ Line = Sequence[Span]
 
 
 class Block:
-    """What a document is made of."""
+    """A piece of a document that each writer lays out in its own way."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Finding(Block):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """What was looked at and how, a line each."""
+    """What was examined and how, a line each."""
 
     lines: Sequence[str]
 
@@ -64,7 +64,7 @@ class Lines(Block):
 
 @dataclass(frozen=True)
 class Items(Block):
-    """Lines beneath a heading, set in."""
+    """Indented lines beneath a heading."""
 
     lines: Sequence[str]
 
@@ -94,7 +94,7 @@ class Column:
     wide_header: str = ""
     #: Where there is little room, columns of different groups stand in different tables, each with its group's title
     group: str = ""
-    #: It stands at the end of the first table
+    #: The column stands at the end of the first table
     is_pinned: bool = False
 
 
@@ -139,7 +139,7 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Legend(Block):
-    """What signs and words mean, or another aside: one entry after another."""
+    """What signs and words mean, or another aside: entries joined by semicolons."""
 
     entries: Sequence[Span]
     #: No line ends within an entry
@@ -236,7 +236,7 @@ Document = Sequence[Section]
 
 
 def outcome_legend(seen: Iterable[Outcome | None]) -> list[Span]:
-    """Explain the outcomes that occur, but for ok: failures first, from mild to bad."""
+    """Explain the outcomes that occur, except ok: failures first, from mild to bad."""
     others = {outcome for outcome in seen if outcome is not None and outcome.severity}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
     return [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]

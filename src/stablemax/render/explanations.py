@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def document(result: Explanation) -> doc.Document:
-    """Give the declaration in words, part by part, with a live example and the promises to paste."""
+    """Give the declaration in words, a computed example, and the promises to paste."""
     from stablemax.comparing.explanation import promises_code
 
     parts: list[doc.Block] = []

@@ -1,4 +1,4 @@
-"""What is said of any judged output: its outcome, its figures, its first bad cell."""
+"""Words for any judged output: its outcome, its figures, its first bad cell."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def rows(report: JudgeReport) -> Rows:
 
 
 def checks(report: JudgeReport, _: frozenset[Outcome]) -> Checks:
-    """Give one check; what is a failure the contract has said."""
+    """Give one check; the contract says what is a failure."""
     verdict = report.verdict
     check = judged_words.outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)
     if verdict.worst is not None and not report.passed:

@@ -25,7 +25,7 @@ COLUMNS = (
 _NAME = 16
 _FINITE = (Outcome.OK, Outcome.INACCURATE, Outcome.UNDEFINED)
 _WHOLE = 40
-"""A file of more lines is cut to those that compute."""
+"""Of a file with more lines only those that compute are shown."""
 _ORIGINS = {
     Origin.MADE_HERE: "the operation itself makes the error",
     Origin.INHERITED: "its inputs bring it",
@@ -129,7 +129,7 @@ def _shape(operation: TracedOperation) -> str:
 
 
 def _is_inaccurate(operation: TracedOperation) -> bool:
-    """Tell an error that takes more than half of the digits."""
+    """Whether the error takes more than half of the digits."""
     from stablemax.numerics.formats import FORMATS
 
     fmt = FORMATS.get(operation.dtype)
