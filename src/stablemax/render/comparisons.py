@@ -64,21 +64,12 @@ def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
     return doc.Matrix(
         report.operation,
         [doc.Column(fmt) for fmt in formats],
-        [doc.Span(row_label(name)) for name in names],
+        [doc.Span(judged_words.row_label(name)) for name in names],
         [[cells[name, fmt] for fmt in formats] for name in names],
         narrow_width=_NARROW,
         wide_width=_NARROW,
         wide_room=_WIDE,
     )
-
-
-def row_label(variant: str) -> str:
-    """Name a variant within its operation's table; a built-in keeps its library.
-
-    >>> row_label("softmax/shifted"), row_label("torch/softmax")
-    ('shifted', 'torch/softmax')
-    """
-    return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
 def _cell(verdict: Verdict) -> doc.Cell:

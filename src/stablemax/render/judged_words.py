@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check
@@ -60,6 +61,15 @@ def input_line(summary: InputSummary) -> str:
 def library_words(libraries: Mapping[str, str]) -> str:
     """Name libraries with their versions."""
     return listed([f"{name} {version}" for name, version in libraries.items()])
+
+
+def row_label(variant: str) -> str:
+    """Name a variant within its operation's table; a built-in keeps its library.
+
+    >>> row_label("softmax/shifted"), row_label("torch/softmax")
+    ('shifted', 'torch/softmax')
+    """
+    return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
 def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:

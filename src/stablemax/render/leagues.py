@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
@@ -32,10 +31,8 @@ def document(result: League, *, details: bool = False) -> doc.Document:
         by_operation.setdefault(s.operation, {}).setdefault(s.implementation, {})[s.format] = s
     for operation, implementations in by_operation.items():
         standouts = [s for row in implementations.values() for s in row.values()]
-        keys = {
-            name: _letters(i)
-            for i, name in enumerate(dict.fromkeys(s.worst_hazard for s in standouts if s.worst_hazard))
-        }
+        hazards = dict.fromkeys(s.worst_hazard for s in standouts if s.worst_hazard)
+        keys = {name: _letters(i) for i, name in enumerate(hazards)}
         section: list[doc.Block] = [_matrix(operation, implementations, result.formats, keys)]
         if keys:
             section.append(doc.Legend([doc.Span(f"{key} {name}") for name, key in keys.items()], keeps_entries=True))
@@ -65,18 +62,10 @@ def _matrix(
     return doc.Matrix(
         operation,
         [doc.Column(fmt) for fmt in formats],
-        [doc.Span(_label(next(iter(row.values())))) for row in implementations.values()],
+        [doc.Span(judged_words.row_label(name).removesuffix(f"/{operation}")) for name in implementations],
         [[doc.Cell(_words(row[fmt], keys)) for fmt in formats] for row in implementations.values()],
         title_above=True,
     )
-
-
-def _label(standout: Standout) -> str:
-    """Name an implementation within its operation's table: ``torch``, ``shifted``."""
-    home, _, name = standout.implementation.partition("/")
-    if not is_built_in(standout.implementation):
-        return name
-    return home if name == standout.operation else standout.implementation
 
 
 def _words(standout: Standout, keys: dict[str, str]) -> doc.Span:
