@@ -190,6 +190,15 @@ def test_each_outcome_is_named_and_can_be_allowed() -> None:
         assert allowing.finding == f"the output keeps its contract: 25% of the cells are {outcome}, which is allowed."
 
 
+@pytest.mark.parametrize(("value", "words"), [(0.0, "0 and should not be"), (np.inf, "infinite and should not be")])
+def test_a_finding_agrees_with_one_cell_and_with_many(value: float, words: str) -> None:
+    logits = np.zeros((2, 4), dtype=np.float32)
+    output = np.full((2, 4), value, dtype=np.float32)
+    assert judged(output, logits=logits).finding.startswith(f"the output is not right: every cell is {words}: ")
+    output[0] = 0.25
+    assert judged(output, logits=logits).finding.startswith(f"the output is not right: 50% of the cells are {words}: ")
+
+
 def test_the_two_numbers_of_a_finding_are_never_written_alike() -> None:
     report = judged(np.array([[0.5 + 1e-9, 0.5]], np.float64), logits=np.zeros((1, 2)), fmt=FLOAT64, max_ulp=2.0)
     assert "gives 0.500000001 where 0.5 is right" in report.finding

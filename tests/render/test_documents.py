@@ -69,7 +69,7 @@ def test_a_pinned_column_stands_once_at_the_end_of_the_first_table() -> None:
 def test_signs_have_letters_where_the_encoding_has_no_others() -> None:
     document = ((model.Lines(((model.Span(" NaN ±3 µs", sign=Outcome.NAN),),)),),)
     assert terminal.written(document, Surface(80, ascii_only=True)) == "x NaN +-3 us\n"
-    assert markdown.written(document, ascii_only=True) == "- x NaN +-3 us\n"
+    assert markdown.written(document, Surface(ascii_only=True)) == "- x NaN +-3 us\n"
     assert terminal.written(document, Surface(80)) == "✗ NaN ±3 µs\n"
 
 
@@ -82,7 +82,7 @@ def test_a_command_and_code_are_never_wrapped_and_the_command_runs_when_copied()
 
 @pytest.mark.parametrize("text", ["plain", "with ` one", "with ``` three", "```\nfence\n```"])
 def test_code_in_markdown_ends_where_it_should(text: str) -> None:
-    written = markdown.written(((model.Code("", text, ""),),))
+    written = markdown.written(((model.Code("", text, ""),),), Surface())
     fence = written.strip().splitlines()[-1]
     assert set(fence) == {"`"}
     assert written.count(fence) == 2
@@ -90,7 +90,7 @@ def test_code_in_markdown_ends_where_it_should(text: str) -> None:
 
 
 def test_a_cell_in_markdown_ends_where_it_should() -> None:
-    table = markdown.written(((model.Table(("a|b", "c"), (("x\ny", "|"),)),),))
+    table = markdown.written(((model.Table(("a|b", "c"), (("x\ny", "|"),)),),), Surface())
     assert table == "| a\\|b | c |\n| --- | --- |\n| x y | \\| |\n"
 
 

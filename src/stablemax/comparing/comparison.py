@@ -10,6 +10,7 @@ import numpy as np
 
 from stablemax.comparing.summary import finding, refusals
 from stablemax.inputs.second_array import second_array
+from stablemax.libraries import version
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.operations import all_operations, default_operations
@@ -26,7 +27,7 @@ from stablemax.truth.sampling import judged_rows
 from stablemax.truth.verdicts import LIBRARY_SUMS, variant_verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from stablemax.hazards.catalogue import Hazard
     from stablemax.inputs.logits import Problem
@@ -93,14 +94,24 @@ class CompareOptions:
 
     def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
         """Return what to run, by operation."""
-        found = {o: chosen for o in operations if (chosen := self.implementations(o))}
-        every = [v for chosen in found.values() for v in chosen]
+        by_operation = {o: chosen for o in operations if (chosen := self.implementations(o))}
+        every = [v for chosen in by_operation.values() for v in chosen]
         if not any(not v.library or matches(v.id, self.patterns) for v in every) and (self.patterns or not every):
             raise StablemaxError(
                 f"no variant of {', '.join(map(str, operations))} matches {', '.join(self.patterns)}",
                 "stablemax list variants",
             )
-        return found
+        return by_operation
+
+    @property
+    def backend_name(self) -> str:
+        """On whose arrays our variants run."""
+        return "numpy" if self.backend is None else self.backend.library
+
+    @property
+    def device(self) -> str:
+        """Where they run; empty for the library's own choice."""
+        return "" if self.backend is None else self.backend.device or ""
 
     def accumulations(self) -> dict[str, str]:
         """How our variants' sums are added, by format."""
@@ -110,13 +121,7 @@ class CompareOptions:
 
     def libraries(self) -> dict[str, str]:
         """Versions of the libraries that take part."""
-        names = dict.fromkeys(b.library for b in self.built_ins)
-        if self.backend is not None:
-            names[self.backend.library] = None
-        if not names:
-            return {}
-        from stablemax.libraries import version
-
+        names = [b.library for b in self.built_ins] + ([] if self.backend is None else [self.backend.library])
         return {name: version(name) for name in names}
 
 
@@ -135,14 +140,13 @@ def compare_problem(
     if rows.size < total:
         notes.append(f"errors judged on {rows.size:,} of {total:,} rows")
     cases, skipped = _cases(problem, rows, options)
-    notes += skipped
     if not cases:
         raise StablemaxError("; ".join(skipped), "give other labels, or another --ignore-index")
     plan = options.plan(tuple(c.operation for c in cases))
-    reports = _reports(plan, dict.fromkeys(options.formats, cases), options, progress)
-    sources = [source.name for source in problem.sources]
-    summary = input_summary(problem.logits, rows, *sources)
-    return _comparison(summary, reports, options, command, notes)
+    summary = input_summary(problem.logits, rows, *(source.name for source in problem.sources))
+    return _comparison(
+        summary, plan, dict.fromkeys(options.formats, cases), options, command, progress, notes=[*notes, *skipped]
+    )
 
 
 def compare_hazard(
@@ -155,8 +159,8 @@ def compare_hazard(
     """Judge variants on a hazard, in each format on its own logits.
 
     >>> from stablemax.hazards.catalogue import HAZARDS
-    >>> found = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
-    >>> [v.variant for v in found.verdicts if v.worst == "ok"]
+    >>> result = compare_hazard(HAZARDS["collapse"], CompareOptions(patterns=("cross_entropy/*",), formats=(FLOAT32,)))
+    >>> [v.variant for v in result.verdicts if v.worst == "ok"]
     ['cross_entropy/compensated', 'cross_entropy/wide']
     """
     options = options or CompareOptions()
@@ -169,10 +173,9 @@ def compare_hazard(
             f"it concerns {', '.join(map(str, hazard.operations))}",
         )
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
-    reports = _reports(options.plan(wanted), cases, options, progress, hazard.needs)
-    logits = {fmt: own[0].logits for fmt, own in cases.items()}
+    logits = {fmt: of_format[0].logits for fmt, of_format in cases.items()}
     summary = hazard_summary(f"hazard {hazard.name}: {hazard.reason}", logits)
-    return _comparison(summary, reports, options, command, [])
+    return _comparison(summary, options.plan(wanted), cases, options, command, progress, needs=hazard.needs)
 
 
 def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Reduction = Reduction.MEAN) -> Case:
@@ -181,14 +184,49 @@ def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Re
     return case if reduction is Reduction.MEAN else replace(case, divisor=1.0)
 
 
-def _reports(
+def verdicts_on(
+    cases: Iterable[Case],
+    fmt: Format,
+    plan: Mapping[Operation, tuple[Variant, ...]],
+    options: CompareOptions,
+    needs: tuple[str, ...] = (),
+    *,
+    may_flush: bool = False,
+    advance: Callable[[int, str], None] = lambda _count, _text: None,
+) -> Iterator[Verdict]:
+    """Judge in one format what is planned of each case's operation; `advance` is told how many steps are done."""
+    shared = Shared(fmt)
+    for case in cases:
+        if case.operation not in plan:
+            continue
+        advance(0, f"{case.operation} in {fmt.name}: the truth")
+        setting = setting_of(case, shared, options.accumulation)
+        advance(2, f"{case.operation} in {fmt.name}")
+        for variant in plan[case.operation]:
+            yield variant_verdict(
+                variant,
+                setting,
+                max_ulp=options.max_ulp,
+                show_values=options.show_values,
+                backend=options.backend,
+                needs=needs,
+                may_flush=may_flush,
+            )
+            advance(1, f"{variant.id} in {fmt.name}")
+
+
+def _comparison(
+    summary: InputSummary,
     plan: Mapping[Operation, tuple[Variant, ...]],
     cases: Mapping[Format, list[Case]],
     options: CompareOptions,
+    command: tuple[str, ...],
     progress: Callable[[int, int, str], None] | None,
+    *,
     needs: tuple[str, ...] = (),
-) -> tuple[OperationReport, ...]:
-    """Judge everything that is planned."""
+    notes: Iterable[str] = (),
+) -> Comparison:
+    """Judge everything that is planned, in every format."""
     steps = sum(len(chosen) + 2 for chosen in plan.values()) * len(cases)
     done = 0
 
@@ -198,40 +236,16 @@ def _reports(
         if progress is not None:
             progress(done, steps, text)
 
-    verdicts: dict[tuple[str, str], Verdict] = {}
-    for fmt, own in cases.items():
-        shared = Shared(fmt)
-        for case in own:
-            if case.operation not in plan:
-                continue
-            advance(0, f"{case.operation} in {fmt.name}: the truth")
-            setting = setting_of(case, shared, options.accumulation)
-            advance(2, f"{case.operation} in {fmt.name}")
-            for variant in plan[case.operation]:
-                verdicts[variant.id, fmt.name] = variant_verdict(
-                    variant,
-                    setting,
-                    max_ulp=options.max_ulp,
-                    show_values=options.show_values,
-                    backend=options.backend,
-                    needs=needs,
-                )
-                advance(1, f"{variant.id} in {fmt.name}")
-    return tuple(
-        OperationReport(operation.name, tuple(verdicts[v.id, f.name] for v in chosen for f in cases))
+    verdicts = [
+        v
+        for fmt, of_format in cases.items()
+        for v in verdicts_on(of_format, fmt, plan, options, needs, advance=advance)
+    ]
+    by_place = {(v.variant, v.format): v for v in verdicts}
+    reports = tuple(
+        OperationReport(operation.name, tuple(by_place[v.id, f.name] for v in chosen for f in cases))
         for operation, chosen in plan.items()
     )
-
-
-def _comparison(
-    summary: InputSummary,
-    reports: tuple[OperationReport, ...],
-    options: CompareOptions,
-    command: tuple[str, ...],
-    notes: list[str],
-) -> Comparison:
-    notes = [*notes, *refusals(v for r in reports for v in r.verdicts)]
-    backend = options.backend
     return Comparison(
         input=summary,
         formats=tuple(f.name for f in options.formats),
@@ -241,9 +255,9 @@ def _comparison(
         reports=reports,
         finding=finding(reports),
         command=command,
-        notes=tuple(notes),
-        backend="numpy" if backend is None else backend.library,
-        device="" if backend is None else backend.device or "",
+        notes=(*notes, *refusals(v for r in reports for v in r.verdicts)),
+        backend=options.backend_name,
+        device=options.device,
         libraries=options.libraries(),
     )
 
@@ -258,24 +272,18 @@ def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list
         if operation.needs_targets:
             if problem.labels is None:
                 if options.operations:
-                    raise StablemaxError(
-                        f"{operation} needs labels",
-                        "give a file of labels, or name a column with --label-column",
-                    )
+                    hint = "give a file of labels, or name a column with --label-column"
+                    raise StablemaxError(f"{operation} needs labels", hint)
                 continue
             kept = kept_rows(problem.labels, options.ignore_index)
-            here = kept[rows]
-            if not here.any():
+            is_kept = kept[rows]
+            if not is_kept.any():
                 notes.append(f"{operation}: not run, every judged row is ignored (label {options.ignore_index})")
                 continue
             divisor = float(kept.sum()) if options.reduction is Reduction.MEAN else 1.0
-            case = replace(
-                case,
-                rows=rows[here],
-                logits=logits if here.all() else logits[here],
-                labels=problem.labels[rows[here]],
-                divisor=divisor,
-            )
+            # The truth about the same array is computed once.
+            x = logits if is_kept.all() else logits[is_kept]
+            case = Case(operation, rows[is_kept], x, labels=problem.labels[rows[is_kept]], divisor=divisor)
         elif operation.second is not Second.NONE:
             labels = None if problem.labels is None else problem.labels[rows]
             array = second_array(operation, logits, labels, options.upstream, options.upstream_seed)

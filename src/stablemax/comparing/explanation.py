@@ -27,15 +27,10 @@ _WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
 
 def explanation_of(variant: Variant) -> Explanation:
-    """Explain a variant.
-
-    The example is in float32, on the first promised condition that it does not survive, or on large logits
-    if it survives all.
-    """
+    """Explain a variant; its example is the first promised condition under which it breaks, or large logits."""
     reasoning = variant.reasoning
     conditions = promised_for(variant.operation)
-    survivable = (name for name in conditions if name in variant.promises and name not in _WITHOUT_VALUE)
-    telling = next(survivable, "large-logits")
+    broken = (name for name in conditions if name in variant.promises and name not in _WITHOUT_VALUE)
     return Explanation(
         variant=variant.id,
         summary=variant.summary,
@@ -48,7 +43,7 @@ def explanation_of(variant: Variant) -> Explanation:
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
         promises={name: variant.promises.get(name, Outcome.OK) for name in conditions},
         measured=measured(variant),
-        example=example(variant, HAZARDS[telling]),
+        example=example(variant, HAZARDS[next(broken, "large-logits")]),
     )
 
 
@@ -81,11 +76,7 @@ def promises_code(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def example(variant: Variant, hazard: Hazard) -> Example:
-    """Run a variant on a hazard in float32, beside the truth.
-
-    Where the operation has no value, the outcome is what came out all the same: `nan`, or
-    `undefined` for a number or an infinity.
-    """
+    """Run a variant on a hazard in float32; without a true value the outcome is `nan` for a NaN, else `undefined`."""
     xp = Arithmetic(FLOAT32)
     case = hazard.case(FLOAT32)
     x = xp.array(case.logits)

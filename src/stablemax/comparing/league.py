@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stablemax.comparing.comparison import CompareOptions, hazard_case
+from stablemax.comparing.comparison import CompareOptions, hazard_case, verdicts_on
 from stablemax.comparing.summary import few, league_finding, refusals
 from stablemax.hazards.catalogue import HAZARDS, Hazard
 from stablemax.operations import default_operations
 from stablemax.results import League, Outcome, Standout, Verdict
-from stablemax.truth.case import Shared, setting_of
-from stablemax.truth.verdicts import variant_verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
 
@@ -36,8 +33,8 @@ def league(
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.hazards.catalogue import hazard_named
     >>> options = CompareOptions(formats=(FLOAT32,), patterns=("logsumexp/shifted",))
-    >>> found = league(options, [hazard_named("nearly-certain"), hazard_named("gentle")])
-    >>> [(s.worst.value, s.worst_hazard, s.judged) for s in found.standouts]
+    >>> result = league(options, [hazard_named("nearly-certain"), hazard_named("gentle")])
+    >>> [(s.worst.value, s.worst_hazard, s.judged) for s in result.standouts]
     [('lost', 'nearly-certain', 2)]
     """
     options = options or CompareOptions()
@@ -54,51 +51,28 @@ def league(
             if progress is not None:
                 done = step * len(hazards) + index
                 progress(done, len(options.formats) * len(hazards), f"{hazard.name} in {fmt.name}")
-            for variant_id, verdict in _verdicts(hazard, fmt, plan, options):
-                verdicts[variant_id, fmt.name][hazard.name] = verdict
+            cases = (hazard_case(hazard, o, fmt, options.reduction) for o in plan if hazard.concerns(o))
+            # As in `check`, no formula is to blame for a processor that flushes to zero.
+            for verdict in verdicts_on(cases, fmt, plan, options, hazard.needs, may_flush=True):
+                verdicts[verdict.variant, fmt.name][hazard.name] = verdict
     standouts = tuple(
         standout(operation, variant, fmt.name, verdicts[variant.id, fmt.name])
         for operation, implementations in plan.items()
         for variant in implementations
         for fmt in options.formats
     )
-    libraries = options.libraries()
     return League(
         formats=tuple(f.name for f in options.formats),
         hazards=tuple(h.name for h in hazards),
         max_ulp=options.max_ulp,
         standouts=standouts,
-        libraries=libraries,
+        libraries=options.libraries(),
         finding=league_finding(standouts),
         command=command,
         notes=tuple(_refusals(verdicts)),
-        backend="numpy" if options.backend is None else options.backend.library,
-        device="" if options.backend is None else options.backend.device or "",
+        backend=options.backend_name,
+        device=options.device,
     )
-
-
-def _verdicts(
-    hazard: Hazard, fmt: Format, plan: Mapping[Operation, tuple[Variant, ...]], options: CompareOptions
-) -> Iterator[tuple[str, Verdict]]:
-    """Judge all that a hazard concerns in one format."""
-    shared = Shared(fmt)
-    for operation, implementations in plan.items():
-        if not hazard.concerns(operation):
-            continue
-        setting = setting_of(hazard_case(hazard, operation, fmt, options.reduction), shared, options.accumulation)
-        for variant in implementations:
-            yield (
-                variant.id,
-                variant_verdict(
-                    variant,
-                    setting,
-                    max_ulp=options.max_ulp,
-                    backend=options.backend,
-                    needs=hazard.needs,
-                    # As `check` has it: no formula is to blame for a processor that flushes to zero.
-                    may_flush=True,
-                ),
-            )
 
 
 def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping[str, Verdict]) -> Standout:
@@ -136,7 +110,7 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
 
 
 def _lost(verdict: Verdict) -> float:
-    """Size of the first lost value: 4e-18 that became 0 tells more than a 1e-310 that did."""
+    """Size of the first lost value: losing 4e-18 matters more than losing 1e-310."""
     return abs(verdict.first_bad.truth) if verdict.first_bad is not None else 0.0
 
 

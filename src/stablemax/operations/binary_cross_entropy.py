@@ -88,7 +88,7 @@ def _of_logs(log_p: Array, log_q: Array, t: CellTargets, xp: Namespace) -> Array
         Outcome.LOST: "nearly-certain",
     },
     cites=("goodfellow-2016", "candle-2561"),
-    cure="binary_cross_entropy/two-terms",
+    cure="binary_cross_entropy/compensated",
     weakness="1 - p cancels where p is near 1",
 )
 def naive(x: Array, t: CellTargets, xp: Namespace) -> Array:
@@ -194,7 +194,7 @@ def clipped(x: Array, t: CellTargets, xp: Namespace) -> Array:
         Outcome.NAN: "masked-class leading-mask row-all-neg-inf infinite-logits",
     },
     cites=("pytorch-135359", "pytorch-49844"),
-    cure="binary_cross_entropy/two-terms",
+    cure="binary_cross_entropy/compensated",
     weakness="(1 - t) x + max(-x, 0) cancels for negative x: what is left are the digits of x",
 )
 def minus_product(x: Array, t: CellTargets, xp: Namespace) -> Array:

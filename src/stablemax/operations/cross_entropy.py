@@ -53,7 +53,7 @@ CLIP = 1e-7
         Outcome.UNDEFINED: "positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="lse - x_y cancels where the label is nearly certain",
 )
 def naive(x: Array, t: Targets, xp: Namespace) -> Array:
@@ -76,7 +76,7 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
         Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="cross_entropy/shifted",
+    cure="cross_entropy/compensated",
     weakness="p_y is rounded before its log is taken: a loss below u is lost",
 )
 def log_of_softmax(x: Array, t: Targets, xp: Namespace) -> Array:

@@ -50,7 +50,7 @@ OPERATION = Operation(
         Outcome.LOST: "nearly-certain collapse",
     },
     cites=("goodfellow-2016",),
-    cure="cross_entropy_grad/shifted",
+    cure="cross_entropy_grad/compensated",
     weakness="p_y - 1 cancels where the label is nearly certain",
 )
 def naive(x: Array, t: Targets, xp: Namespace) -> Array:

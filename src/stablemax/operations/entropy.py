@@ -51,7 +51,7 @@ OPERATION = Operation(
         Outcome.INACCURATE: "nearly-certain collapse",
     },
     cites=("trl-7221",),
-    cure="entropy/masked-terms",
+    cure="entropy/compensated",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
 )
 def naive(x: Array, xp: Namespace) -> Array:
@@ -75,7 +75,7 @@ def naive(x: Array, xp: Namespace) -> Array:
         Outcome.INACCURATE: "nearly-certain collapse",
     },
     cites=("trl-7221", "pytorch-40553"),
-    cure="entropy/masked-terms",
+    cure="entropy/compensated",
     weakness="p is rounded before its log is taken: -p log(p) of a p near 1 is lost",
 )
 def log_of_softmax(x: Array, xp: Namespace) -> Array:

@@ -88,7 +88,7 @@ OPERATION = Operation(
         Outcome.OVERFLOW: "probability-underflows-in-the-second-row",
     },
     cites=("pytorch-80488",),
-    cure="kl_divergence/log-softmax",
+    cure="kl_divergence/compensated",
     weakness="terms of both signs cancel where the rows are nearly equal",
 )
 def naive(x: Array, y: Array, xp: Namespace) -> Array:
@@ -113,7 +113,7 @@ def naive(x: Array, y: Array, xp: Namespace) -> Array:
         Outcome.OVERFLOW: "probability-underflows-in-the-second-row",
     },
     cites=("pytorch-80488",),
-    cure="kl_divergence/log-softmax",
+    cure="kl_divergence/compensated",
     weakness="terms of both signs cancel where the rows are nearly equal",
 )
 def log_of_ratio(x: Array, y: Array, xp: Namespace) -> Array:

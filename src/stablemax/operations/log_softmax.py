@@ -44,7 +44,7 @@ OPERATION = Operation(
         Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("blanchard-2021",),
-    cure="log_softmax/shifted",
+    cure="log_softmax/compensated",
     weakness="the subtraction cancels where a class is nearly certain",
 )
 def naive(x: Array, xp: Namespace) -> Array:
@@ -68,7 +68,7 @@ def naive(x: Array, xp: Namespace) -> Array:
         Outcome.NAN: "row-all-neg-inf positive-infinity",
     },
     cites=("goodfellow-2016",),
-    cure="log_softmax/shifted",
+    cure="log_softmax/compensated",
     weakness="p is rounded before its log is taken: log p loses everything where p is near 1",
 )
 def log_of_softmax(x: Array, xp: Namespace) -> Array:

@@ -49,7 +49,7 @@ OPERATION = Operation(
     },
     cites=("blanchard-2021",),
     bound=bounds.logsumexp_naive,
-    cure="logsumexp/shifted",
+    cure="logsumexp/compensated",
     weakness="the sum is near 1, and its log keeps few digits",
 )
 def naive(x: Array, xp: Namespace) -> Array:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Writable(NamedTuple):
-    """A file to NumPy, which writes to any other by itself and says of a full disk only that too little was written."""
+    """A file that NumPy writes to by `write`; into a plain file it writes itself, and hides why a full disk failed."""
 
     write: Callable[[bytes], object]
 
@@ -70,7 +70,7 @@ def write_files(arrays: Sequence[tuple[Array, str, str]], *, force: bool) -> Non
     with ExitStack() as stack:
         files = [stack.enter_context(whole_file(path, force=force, option=option)) for _, path, option in arrays]
         for (array, path, option), file in zip(arrays, files, strict=True):
-            # Every file is open: an error here would else be told of the last one.
+            # All files are open here: without this an error would name the last of them.
             with writing(path, option):
                 FILES[Path(path).suffix.lower()](StoredArray.of(array), file)
                 file.flush()

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 from stablemax.bench.bench_finding import means, times
 from stablemax.bench.bench_words import OURS
 from stablemax.render import document as doc
-from stablemax.render import figures
+from stablemax.render import figures, judged_words
 from stablemax.render.data import versions
-from stablemax.render.forms import ResultKind, Rows
+from stablemax.render.forms import ResultKind, in_columns
+from stablemax.results import Timing
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stablemax.results import Benchmark, TimedCase, Timing
+    from stablemax.results import Benchmark, TimedCase
 
 CASE_COLUMNS = ("operation", "dtype", "threads", "rows", "classes")
-TIMING_COLUMNS = (
-    *("implementation", "formula", "calls", "median_s", "lower_quartile_s", "upper_quartile_s"),
-    *("fastest_s", "slowest_s", "ratio", "logits_per_s", "peak_bytes"),
-)
+TIMING_COLUMNS = tuple(field.name for field in dataclasses.fields(Timing))
 LIMIT_COLUMNS = ("bound", "limit_s", "limit_share")
 LEGEND = (
     "median time; its spread: half the distance between the quartiles, in percent; times our median: below 1x it "
@@ -35,32 +33,32 @@ LEGEND = (
 
 def document(result: Benchmark, *, chart: bool = False) -> doc.Document:
     """Give the finding, means as bars, and a table for each operation, dtype and number of threads."""
-    facts_of = doc.Facts(tuple(facts(result)))
-    sections: list[doc.Section] = [(doc.Finding(result.finding),), (facts_of,), (_mean_bars(result),)]
     blocks: dict[str, list[TimedCase]] = {}
     for c in result.cases:
         blocks.setdefault(f"{c.operation}, {c.dtype}, {counted(c.threads, 'thread')}", []).append(c)
+    sections: list[doc.Section] = [[_mean_bars(result)]]
     for title, cases in blocks.items():
         matrix = _matrix(title, cases)
-        sections.append((matrix, _case_bars(cases)) if chart else (matrix,))
-    end: doc.Section = (doc.Facts(LEGEND),)
-    return (*sections, doc.reproduced(end, result.command))
+        sections.append([matrix, _case_bars(cases)] if chart else [matrix])
+    sections.append([doc.Facts(LEGEND)])
+    return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
-def facts(result: Benchmark) -> list[str]:
+def _facts(result: Benchmark) -> list[str]:
     """Say where it ran, and what the machine can do."""
-    here = result.machine
-    used = [f"{name} {version}" for name, version in result.libraries.items()]
+    here, ours = result.machine, versions()
     free = "" if here.available_bytes is None else f", {size(here.available_bytes)} of memory free"
-    lines = [f"{here.processor}, {counted(here.cores, 'core')}{free}; {here.system}"]
-    lines += [
+    rates = [
         f"{counted(r.threads, 'thread')}: copies {r.copy_bytes_per_s / 1e9:.3g} GB/s, "
         f"{r.exp_per_s / 1e9:.3g} billion exponentials of float64 a second"
         for r in result.rates
     ]
-    beside = f", beside {listed(used)}" if used else ""
-    ours = versions()
-    return [*lines, f"stablemax {ours['stablemax']} on numpy {ours['numpy']}{beside}"]
+    beside = f", beside {judged_words.library_words(result.libraries)}" if result.libraries else ""
+    return [
+        f"{here.processor}, {counted(here.cores, 'core')}{free}; {here.system}",
+        *rates,
+        f"stablemax {ours['stablemax']} on numpy {ours['numpy']}{beside}",
+    ]
 
 
 def duration(seconds: float) -> str:
@@ -85,9 +83,8 @@ def size(count: int | None) -> str:
         return "-"
     if count < 1 << 20:
         return "<1 MiB"
-    if count < 0.9995 * (1 << 30):
-        return f"{_three_digits(count / (1 << 20))} MiB"
-    return f"{_three_digits(count / (1 << 30))} GiB"
+    is_large = count >= 0.9995 * (1 << 30)
+    return f"{_three_digits(count / (1 << 30))} GiB" if is_large else f"{_three_digits(count / (1 << 20))} MiB"
 
 
 def _three_digits(value: float) -> str:
@@ -103,22 +100,15 @@ def _matrix(title: str, cases: list[TimedCase]) -> doc.Matrix:
     names = list(dict.fromkeys(t.implementation for c in cases for t in c.timings))
     rows = []
     for case in cases:
-        by_name = {t.implementation: t for t in case.timings}
+        cells = {t.implementation: _cell(t) for t in case.timings}
         limit = doc.Cell(doc.Span(figures.share(case.limit_share)))
-        rows.append((*(_cell(by_name.get(name)) for name in names), limit))
-    return doc.Matrix(
-        title,
-        (*map(doc.Column, names), doc.Column("limit", is_pinned=True)),
-        tuple(doc.Span(_shape(case)) for case in cases),
-        tuple(rows),
-        title_above=True,
-    )
+        rows.append([*(cells.get(name, doc.Cell(doc.Span("-", "dim"))) for name in names), limit])
+    columns = [*map(doc.Column, names), doc.Column("limit", is_pinned=True)]
+    return doc.Matrix(title, columns, [doc.Span(_shape(case)) for case in cases], rows, title_above=True)
 
 
-def _cell(timing: Timing | None) -> doc.Cell:
+def _cell(timing: Timing) -> doc.Cell:
     """Write time, spread, ratio and memory on one line, or on three."""
-    if timing is None:
-        return doc.Cell(doc.Span("-", "dim"))
     is_ours = timing.implementation == OURS
     style = "" if is_ours else "red" if timing.ratio < 1 else "green"
     time, memory = duration(timing.median_s), size(timing.peak_bytes)
@@ -132,27 +122,27 @@ def _mean_bars(result: Benchmark) -> doc.Bars:
     """Draw a bar for every mean, all on one scale."""
     shapes = len({(c.rows, c.classes) for c in result.cases})
     dtypes = list(dict.fromkeys(c.dtype for c in result.cases))
-    threads = list(dict.fromkeys(c.threads for c in result.cases))
-    counts = counted(threads[0], "thread") if len(threads) == 1 else f"{listed([str(t) for t in threads])} threads"
-    bars = tuple(
+    threads = list(dict.fromkeys(str(c.threads) for c in result.cases))
+    counts = f"{listed(threads)} {'thread' if threads == ['1'] else 'threads'}"
+    bars = [
         doc.Bar(operation, name, ratio, f"{times(ratio)}x", name == OURS)
         for operation, by_name in means(result.cases).items()
         for name, ratio in by_name.items()
-    )
+    ]
     title = f"time over ours, geometric mean over {counted(shapes, 'shape')}, {listed(dtypes)}, {counts}"
-    return doc.Bars(title, "operation", (bars,))
+    return doc.Bars(title, "operation", [bars])
 
 
 def _case_bars(cases: list[TimedCase]) -> doc.Bars:
     """Draw a bar for every time; each shape has a scale of its own."""
-    groups = (
-        tuple(
+    groups = [
+        [
             doc.Bar(_shape(c), t.implementation, t.median_s, duration(t.median_s), t.implementation == OURS)
             for t in c.timings
-        )
+        ]
         for c in cases
-    )
-    return doc.Bars("", "shape", tuple(groups))
+    ]
+    return doc.Bars("", "shape", groups)
 
 
 def records(result: Benchmark) -> Iterator[dict[str, Any]]:
@@ -165,5 +155,5 @@ def records(result: Benchmark) -> Iterator[dict[str, Any]]:
 
 _COLUMNS = (*CASE_COLUMNS, *TIMING_COLUMNS, *LIMIT_COLUMNS)
 BENCHMARK = ResultKind(
-    "a benchmark", "benchmark", document=document, records=records, rows=lambda result: Rows(_COLUMNS, records(result))
+    "a benchmark", "benchmark", document=document, records=records, rows=in_columns(_COLUMNS, records)
 )

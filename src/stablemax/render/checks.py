@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
-from stablemax.render import figures
-from stablemax.render.forms import Check, Checks, ResultKind, Rows
-from stablemax.render.judged_words import limit_of, outcome_words, place_words
+from stablemax.render import figures, judged_words
+from stablemax.render.forms import Check, Checks, ResultKind, in_columns
 from stablemax.results import Standing
+from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
 
@@ -29,123 +29,105 @@ _PRINTED_LINES = 5
 _TINY = "tiny"
 _WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
-# What happened instead of an output, by how it is told.
-_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung"}
+# What happened instead of an output, by how the message about it begins.
+_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung", "": "none"}
 
 
 def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     """Give the verdict, the hazards that it fails on or all, the laws that it breaks, and an input that shows it."""
-    finding = doc.Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
-    sections: list[doc.Section] = [(finding,), (doc.Facts(tuple(facts(report))),)]
-    sections += _hazards(report, details=details)
-    broken = [law for law in report.laws if law.detail]
-    if broken:
-        names = dict.fromkeys(law.law for law in broken)
-        sections.append((doc.Lines(tuple(_law([law for law in broken if law.law == name]) for name in names)),))
-    if report.printed:
-        sections.append((_excerpt(report.printed),))
-    example = report.counterexample
-    if example is None or not example.code:
-        return (*sections[:-1], doc.reproduced(sections[-1], report.command))
-    return (
-        *sections,
-        (doc.Code("smallest input that breaks it:", example.code),),
-        (doc.Code("a test that fails until it is mended:", example.test),),
-        doc.reproduced((), report.command),
+    laws: dict[str, list[LawVerdict]] = {}
+    for law in report.laws:
+        laws.setdefault(law.law, []).append(law)
+    fact = (
+        f"checked as {report.operation} on {report.backend} arrays, with {counted(len(laws), 'law')}. "
+        f"{judged_words.contract_words(report.contract)}"
     )
-
-
-def facts(report: CheckReport) -> list[str]:
-    """Say what was checked, and against what."""
-    laws = counted(len({law.law for law in report.laws}), "law")
-    return [f"checked as {report.operation} on {report.backend} arrays, with {laws}. {contract_words(report.contract)}"]
-
-
-def contract_words(contract: Contract) -> str:
-    """Say what counts as a failure."""
-    allowed = f"; allowed: {', '.join(contract.allow)}" if contract.allow else ""
-    return f"{limit_of(contract.max_ulp)}{allowed}"
+    sections = _hazards(report, details=details)
+    broken = [[law for law in of_name if law.detail] for of_name in laws.values()]
+    if any(broken):
+        sections.append([doc.Lines([_law(of_name) for of_name in broken if of_name])])
+    if report.printed:
+        sections.append([_excerpt(report.printed)])
+    example = report.counterexample
+    if example is not None and example.code:
+        sections.append([doc.Code("smallest input that breaks it:", example.code)])
+        sections += [[doc.Code("a test that fails until it is mended:", example.test)], []]
+    finding = doc.Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
+    return doc.report(finding, [fact], sections, report.command)
 
 
 def _excerpt(text: str) -> doc.Excerpt:
     """Show the beginning of what somebody's code printed; its escape sequences must not reach a terminal."""
     lines = text.splitlines()
-    first = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[:_PRINTED_LINES])
     more = f"and {counted(len(lines) - _PRINTED_LINES, 'more line')}" if len(lines) > _PRINTED_LINES else ""
-    return doc.Excerpt("it printed:", tuple(first), more)
+    return doc.Excerpt("it printed:", [escaped(line) for line in lines[:_PRINTED_LINES]], more)
 
 
 def _law(broken: list[LawVerdict]) -> doc.Line:
-    """Tell of one law in all formats; the example is that of the widest that breaks it."""
+    """Report one law in all its formats, with the example of the widest format that breaks it."""
     failed = any(law.failed for law in broken)
     word = "law broken" if failed else "law broken, which is allowed"
     formats = listed([law.format for law in broken])
     text = f" {word}: {broken[0].law} in {formats}: {broken[-1].detail}"
-    return (doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK),)
+    return [doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK)]
 
 
 def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
     """Show hazards x formats: the failing ones, or all of them."""
-    names = list(dict.fromkeys(h.hazard for h in report.hazards))
     failing = {h.hazard for h in report.hazards if h.failed}
-    chosen = names if details else [n for n in names if n in failing]
-    if not chosen or not report.formats:
+    names = list(dict.fromkeys(h.hazard for h in report.hazards if details or h.hazard in failing))
+    if not names or not report.formats:
         return []
-    shown = [h for h in report.hazards if h.hazard in chosen and h.worst is not None]
-    legend = list(doc.outcome_legend({h.worst for h in shown}))
+    shown = [h for h in report.hazards if h.hazard in names and h.worst is not None]
+    legend = doc.outcome_legend(h.worst for h in shown)
     if any(_is_tiny(h, report.contract) for h in shown):
         legend.append(doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
-    blocks: list[doc.Block] = [_matrix(report, chosen)]
+    blocks: list[doc.Block] = [_matrix(report, names)]
     if legend:
-        blocks.append(doc.Legend(tuple(legend)))
+        blocks.append(doc.Legend(legend))
     passed = len({h.hazard for h in report.hazards if not h.skipped} - failing)
     if not details and passed:
         blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details"))
-    return [tuple(blocks)]
+    return [blocks]
 
 
 def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
-    """Tell a failure that does not count because the exact result is subnormal."""
+    """Whether a failure does not count because the exact result is subnormal."""
     worst = verdict.worst
     return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
 
 
 def _matrix(report: CheckReport, hazards: list[str]) -> doc.Matrix:
-    by_place = {(h.hazard, h.format): h for h in report.hazards}
+    cells = {(h.hazard, h.format): _cell(h, report.contract) for h in report.hazards}
+    not_run = doc.Cell(judged_words.NOT_RUN)
     longest = max(map(len, report.formats))
     return doc.Matrix(
         "hazard",
-        tuple(map(doc.Column, report.formats)),
-        tuple(map(doc.Span, hazards)),
-        tuple(tuple(_cell(by_place.get((name, f)), report.contract) for f in report.formats) for name in hazards),
+        [doc.Column(fmt) for fmt in report.formats],
+        [doc.Span(name) for name in hazards],
+        [[cells.get((name, fmt), not_run) for fmt in report.formats] for name in hazards],
         wide_width=max(_WIDE, longest),
         narrow_width=max(_NARROW, longest),
     )
 
 
-def _cell(verdict: HazardVerdict | None, contract: Contract) -> doc.Cell:
-    if verdict is None or verdict.skipped:
-        return doc.Cell(doc.Span("not run", "dim"))
-    outcome, wide, narrow = _words(verdict)
+def _cell(verdict: HazardVerdict, contract: Contract) -> doc.Cell:
+    """Show what came out, or what happened instead; a failure that does not count is dim and says why not."""
+    if verdict.skipped:
+        return doc.Cell(judged_words.NOT_RUN)
+    outcome = verdict.worst or Outcome.OK
+    wide, narrow = OUTCOMES[outcome].word, OUTCOMES[outcome].short
+    if verdict.trouble:
+        outcome = Outcome.NAN if verdict.failed else Outcome.UNDEFINED
+        wide = narrow = next(word for beginning, word in _TROUBLES.items() if verdict.trouble.startswith(beginning))
+    elif outcome in (Outcome.OK, Outcome.INACCURATE):
+        figure = figures.short_error(verdict.error_ulp)
+        wide, narrow = f"{wide} {figure}".rstrip(), _shorter(figure) or narrow
     style = below = ""
     if outcome.is_failure and not verdict.failed:
         style = "dim"
         below = "\n(allowed)" if outcome in contract.allow else f"\n({_TINY})"
-    return doc.Cell(doc.Span(f" {wide}{below}", style, outcome), doc.Span(f" {narrow}{below}", style, outcome))
-
-
-def _words(verdict: HazardVerdict) -> tuple[Outcome, str, str]:
-    """Say what came out: the outcome, and words for a wide and a narrow cell."""
-    if verdict.trouble:
-        beginning = next((b for b in _TROUBLES if verdict.trouble.startswith(b)), "")
-        word = _TROUBLES.get(beginning, "none")
-        return (Outcome.NAN if verdict.failed else Outcome.UNDEFINED), word, word
-    worst = verdict.worst or Outcome.OK
-    words = OUTCOMES[worst]
-    if worst in (Outcome.OK, Outcome.INACCURATE):
-        figure = figures.short_error(verdict.error_ulp)
-        return worst, f"{words.word} {figure}".rstrip(), _shorter(figure) or words.short
-    return worst, words.word, words.short
+    return doc.Cell(*(doc.Span(f" {text}{below}", style, outcome) for text in (wide, narrow)))
 
 
 def _shorter(figure: str) -> str:
@@ -167,40 +149,37 @@ def records(report: CheckReport) -> Iterator[dict[str, Any]]:
 
 
 def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
-    """Give a check for the verdict, each hazard and each law; what is a failure the contract has said."""
+    """Give a check for the verdict, each hazard and each law; the contract says what is a failure."""
     group = f"stablemax.check.{report.target}"
     standing = report.standing.value
     whole = Check(group, "verdict", outcome=standing)
     if not report.passed:
         failure, file, line = report.finding, report.blame_file, report.blame_line
         whole = replace(whole, failure=failure, kind=standing, details=_evidence(report), file=file, line=line)
-    hazards = (_check(h, group) for h in report.hazards)
-    laws = (
-        Check(
-            group,
-            f"law {law.law}",
-            law.format,
-            outcome=law.detail or "holds",
-            failure=f"{law.law} does not hold in {law.format}: {law.detail}" if law.failed else "",
-            kind="law" if law.failed else "",
-        )
-        for law in report.laws
+    every = (
+        whole,
+        *(_hazard_check(h, group) for h in report.hazards),
+        *(_law_check(law, group) for law in report.laws),
     )
-    return Checks(f"stablemax check {report.target}", report.finding, (whole, *hazards, *laws))
+    return Checks(f"stablemax check {report.target}", report.finding, every)
 
 
-def _check(verdict: HazardVerdict, group: str) -> Check:
-    if verdict.skipped:
-        return Check(group, verdict.hazard, verdict.format, skipped=verdict.skipped)
-    outcome = verdict.trouble
-    if not outcome and verdict.worst is not None:
-        outcome = outcome_words(verdict.worst, verdict.error_ulp)
+def _law_check(law: LawVerdict, group: str) -> Check:
+    check = Check(group, f"law {law.law}", law.format, outcome=law.detail or "holds")
+    if not law.failed:
+        return check
+    return replace(check, failure=f"{law.law} does not hold in {law.format}: {law.detail}", kind="law")
+
+
+def _hazard_check(verdict: HazardVerdict, group: str) -> Check:
+    check = judged_words.outcome_check(group, verdict.hazard, verdict)
+    if verdict.trouble:
+        check = replace(check, outcome=verdict.trouble, skipped="")
     if not verdict.failed:
-        return Check(group, verdict.hazard, verdict.format, outcome)
+        return check
     kind = "no-output" if verdict.trouble or verdict.worst is None else verdict.worst.value
-    failure = f"{verdict.hazard} in {verdict.format}: {outcome}"
-    details = place_words(verdict.first_bad, verdict.format)
-    return Check(group, verdict.hazard, verdict.format, outcome, failure, kind, details=details)
+    details = judged_words.place_words(verdict.first_bad, verdict.format)
+    return replace(check, failure=f"{check.name}: {check.outcome}", kind=kind, details=details)
 
 
 def _evidence(report: CheckReport) -> str:
@@ -214,10 +193,5 @@ def _evidence(report: CheckReport) -> str:
 
 
 CHECK = ResultKind(
-    "a check",
-    "check",
-    document=document,
-    records=records,
-    rows=lambda report: Rows(HAZARD_COLUMNS, records(report)),
-    checks=checks,
+    "a check", "check", document=document, records=records, rows=in_columns(HAZARD_COLUMNS, records), checks=checks
 )

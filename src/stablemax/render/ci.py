@@ -60,13 +60,14 @@ def _counts(checks: Sequence[Check]) -> dict[str, str]:
 
 
 def for_github(checks: Checks, document: Document, environment: Mapping[str, str] = os.environ) -> str:
-    """Write annotations, and append the document to the job's summary, as a runner's environment says where."""
+    """Write annotations, and append the document to the job's summary, as the runner's environment says."""
     # Empty where no runner set it.
     summary, root = (environment.get(name) or "" for name in ("GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"))
     if summary:
+        from stablemax.render.console import Surface
         from stablemax.render.markdown import written
 
-        _append(summary, f"## {checks.title}\n\n{written(document)}\n")
+        _append(summary, f"## {checks.title}\n\n{written(document, Surface())}\n")
     return github(checks.checks, checks.finding, root=Path(root or "."), has_summary=bool(summary))
 
 

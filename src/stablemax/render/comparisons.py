@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.operations import is_built_in
 from stablemax.render import document as doc
-from stablemax.render import figures
+from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
-from stablemax.render.judged_words import (
-    VERDICT_COLUMNS,
-    detail_lines,
-    gives,
-    input_line,
-    limit_of,
-    outcome_cell,
-    outcome_check,
-    verdict_row,
-)
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.text.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,85 +29,66 @@ _ADDED = {
 
 def document(result: Comparison, *, details: bool = False, show_values: bool = False) -> doc.Document:
     """Say what breaks, then show a table for each operation, then what the words mean."""
-    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
+    sections: list[doc.Section] = []
     for report in result.reports:
-        sections.append((_matrix(report, result.formats),))
-        if details:
-            sections += [_details(v) for v in report.verdicts]
-        if show_values:
-            sections += [_values(v) for v in report.verdicts if v.values]
+        sections.append([_matrix(report, result.formats)])
+        sections += [_details(v) for v in report.verdicts if details]
+        sections += [_values(v) for v in report.verdicts if show_values and v.values]
     seen = {o for v in result.verdicts for o in (v.shares if details or show_values else (v.worst,))}
     lead = doc.Span("worst outcome of all cells, with its share or the largest error")
-    end: doc.Section = (doc.Legend((lead, *doc.outcome_legend(seen))),)
-    return (*sections, doc.reproduced(end, result.command))
+    sections.append([doc.Legend([lead, *doc.outcome_legend(seen)])])
+    return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
-def facts(result: Comparison) -> list[str]:
+def _facts(result: Comparison) -> list[str]:
     """Say what was compared, and how."""
-    ways: dict[str, list[str]] = {}
-    for name, how in result.accumulation.items():
-        ways.setdefault(how, []).append(name)
-    added = "; ".join(f"{' and '.join(names)} {_ADDED[how]}" for how, names in ways.items())
-    return [
-        input_line(result.input),
-        f"sums: {added}. {limit_of(result.max_ulp)}",
-        *([_libraries(result)] if result.libraries else []),
-    ]
+    by_policy: dict[str, list[str]] = {}
+    for fmt, policy in result.accumulation.items():
+        by_policy.setdefault(policy, []).append(fmt)
+    added = "; ".join(f"{' and '.join(names)} {_ADDED[policy]}" for policy, names in by_policy.items())
+    lines = [judged_words.input_line(result.input), f"sums: {added}. {judged_words.limit_of(result.max_ulp)}"]
+    return [*lines, _libraries(result)] if result.libraries else lines
 
 
 def _libraries(result: Comparison) -> str:
     """Say which other libraries took part, and how."""
-    versions = [f"{name} {version}" for name, version in result.libraries.items()]
     device = f" on {result.device}" if result.device else ""
     ours = f"; our variants run on {result.backend} arrays{device}" if result.backend != "numpy" else ""
     theirs = ", whose built-ins add in their own way" if any(is_built_in(v.variant) for v in result.verdicts) else ""
-    return f"with {listed(versions)}{theirs}{ours}"
+    return f"with {judged_words.library_words(result.libraries)}{theirs}{ours}"
 
 
 def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
     names = list(dict.fromkeys(v.variant for v in report.verdicts))
-    by_place = {(v.variant, v.format): v for v in report.verdicts}
+    cells = {(v.variant, v.format): _cell(v) for v in report.verdicts}
     return doc.Matrix(
         report.operation,
-        tuple(map(doc.Column, formats)),
-        tuple(doc.Span(row_label(name)) for name in names),
-        tuple(tuple(_cell(by_place[name, fmt]) for fmt in formats) for name in names),
+        [doc.Column(fmt) for fmt in formats],
+        [doc.Span(judged_words.row_label(name)) for name in names],
+        [[cells[name, fmt] for fmt in formats] for name in names],
         narrow_width=_NARROW,
         wide_width=_NARROW,
         wide_room=_WIDE,
     )
 
 
-def row_label(variant: str) -> str:
-    """Name a variant within its operation's table; a built-in keeps its library.
-
-    >>> row_label("softmax/shifted"), row_label("torch/softmax")
-    ('shifted', 'torch/softmax')
-    """
-    return variant if is_built_in(variant) else variant.partition("/")[2]
-
-
 def _cell(verdict: Verdict) -> doc.Cell:
-    if verdict.worst is None:
-        return doc.Cell(doc.Span("not run", "dim"))
-    return outcome_cell(verdict.worst, _figure(verdict), _NARROW)
-
-
-def _figure(verdict: Verdict) -> str:
-    """The one figure of a cell: the largest error where all is finite, else the share of the worst."""
-    assert verdict.worst is not None
-    if verdict.worst in (Outcome.OK, Outcome.INACCURATE):
-        return figures.short_error(verdict.error_ulp)
-    return figures.share(verdict.shares[verdict.worst])
+    """Show the worst outcome with one figure: the largest error where all is finite, else its share."""
+    worst = verdict.worst
+    if worst is None:
+        return doc.Cell(judged_words.NOT_RUN)
+    is_finite = worst in (Outcome.OK, Outcome.INACCURATE)
+    figure = figures.short_error(verdict.error_ulp) if is_finite else figures.share(verdict.shares[worst])
+    return judged_words.outcome_cell(worst, figure, _NARROW)
 
 
 def _details(verdict: Verdict) -> doc.Section:
     heading = doc.Heading(f"{verdict.variant} in {verdict.format}")
     if verdict.worst is None:
-        return (heading, doc.Lines(((doc.Span(f"  not run: {verdict.skipped}", "dim"),),)))
+        return heading, doc.Lines([[doc.Span(f"  not run: {verdict.skipped}", "dim")]])
     shares = [doc.Span(f" {OUTCOMES[o].word} {figures.share(share)}  ", sign=o) for o, share in verdict.shares.items()]
-    figures_of = doc.words(*(f"  {line}" for line in detail_lines(verdict)))
-    return (heading, doc.Lines(((doc.Span("  "), *shares),)), figures_of)
+    measured = doc.words(*(f"  {line}" for line in judged_words.detail_lines(verdict)))
+    return heading, doc.Lines([[doc.Span("  "), *shares]]), measured
 
 
 def _values(verdict: Verdict) -> doc.Section:
@@ -128,8 +98,8 @@ def _values(verdict: Verdict) -> doc.Section:
         for value, outcome in zip(row.values, row.outcomes, strict=True):
             sign = None if outcome is Outcome.OK else outcome
             spans += [doc.Span(" "), doc.Span(figures.number(value, verdict.format), sign=sign)]
-        lines.append(tuple(spans))
-    return (doc.Heading(f"{verdict.variant} in {verdict.format}"), doc.Lines(tuple(lines)))
+        lines.append(spans)
+    return doc.Heading(f"{verdict.variant} in {verdict.format}"), doc.Lines(lines)
 
 
 def records(result: Comparison) -> Iterator[dict[str, Any]]:
@@ -141,28 +111,27 @@ def records(result: Comparison) -> Iterator[dict[str, Any]]:
 
 def rows(result: Comparison) -> Rows:
     """Give a row for each verdict."""
-    return Rows(VERDICT_COLUMNS, [verdict_row(r.operation, v) for r in result.reports for v in r.verdicts])
+    values = (judged_words.verdict_row(r.operation, v) for r in result.reports for v in r.verdicts)
+    return Rows(judged_words.VERDICT_COLUMNS, values)
 
 
 def checks(result: Comparison, failures: frozenset[Outcome]) -> Checks:
     """Give a check for each verdict."""
-    group = "stablemax.compare"
-    every = (_check(v, f"{group}.{r.operation}", failures) for r in result.reports for v in r.verdicts)
+    every = (_check(v, r.operation, failures) for r in result.reports for v in r.verdicts)
     return Checks("stablemax compare", result.finding, tuple(every))
 
 
-def _check(verdict: Verdict, group: str, failures: frozenset[Outcome]) -> Check:
-    check = outcome_check(group, verdict.variant, verdict)
-    hits = failures & verdict.shares.keys()
-    if not hits:
+def _check(verdict: Verdict, operation: str, failures: frozenset[Outcome]) -> Check:
+    check = judged_words.outcome_check(f"stablemax.compare.{operation}", verdict.variant, verdict)
+    kind = judged_words.worst_of(failures & verdict.shares.keys())
+    if kind is None:
         return check
-    kind = max(hits, key=lambda o: o.severity)
     failure = f"{check.name}: {OUTCOMES[kind].word} in {figures.share(verdict.shares[kind])} of the cells"
     if kind is not verdict.worst:
-        # The cause and the place are those of the worst outcome, which nobody asked about.
+        # The cause and the place belong to the worst outcome, which does not count as a failure here.
         return dataclasses.replace(check, failure=failure, kind=kind.value)
     failure = f"{failure}: {verdict.cause}" if verdict.cause else failure
-    details = gives(verdict.first_bad, verdict.format)
+    details = judged_words.gives(verdict.first_bad, verdict.format)
     return dataclasses.replace(check, failure=failure, kind=kind.value, details=details)
 
 

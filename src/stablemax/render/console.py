@@ -9,17 +9,22 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from stablemax.text.outcomes import OUTCOMES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
 
+    from stablemax.render.document import Span
+
 DEFAULT_WIDTH = 80
+_ASCII = str.maketrans({"µ": "u", "±": "+-"})
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What can be shown."""
+    """What a terminal, or a file, can show."""
 
     #: Columns
     width: int = DEFAULT_WIDTH
@@ -27,6 +32,18 @@ class Surface:
     color: bool = False
     #: The encoding cannot show our signs
     ascii_only: bool = False
+
+    def readable(self, text: str) -> str:
+        """Write the signs of units in letters where only ASCII can be shown."""
+        return text.translate(_ASCII) if self.ascii_only else text
+
+    def spelled(self, span: Span) -> str:
+        """Return a span's text, the sign of its outcome in front."""
+        text = self.readable(span.text)
+        if span.sign is None:
+            return text
+        words = OUTCOMES[span.sign]
+        return (words.ascii_glyph if self.ascii_only else words.glyph) + text
 
 
 def wants_color(mode: str, stream: TextIO, environment: Mapping[str, str]) -> bool:

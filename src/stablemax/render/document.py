@@ -5,15 +5,11 @@ A writer decides how each block looks; a block says what it is. Nothing here kno
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from stablemax.text.outcomes import OUTCOMES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import OUTCOMES, Outcome
 
 
 @dataclass(frozen=True)
@@ -27,11 +23,11 @@ class Span:
     sign: Outcome | None = None
 
 
-Line = tuple[Span, ...]
+Line = Sequence[Span]
 
 
 class Block:
-    """What a document is made of."""
+    """A piece of a document that each writer lays out in its own way."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +42,9 @@ class Finding(Block):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """What was looked at and how, a line each."""
+    """What was examined and how, a line each."""
 
-    lines: tuple[str, ...]
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -63,22 +59,22 @@ class Heading(Block):
 class Lines(Block):
     """Lines in words."""
 
-    lines: tuple[Line, ...]
+    lines: Sequence[Line]
 
 
 @dataclass(frozen=True)
 class Items(Block):
-    """Lines beneath a heading, set in."""
+    """Indented lines beneath a heading."""
 
-    lines: tuple[str, ...]
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table(Block):
     """A list whose words may wrap, with a header."""
 
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class Column:
     wide_header: str = ""
     #: Where there is little room, columns of different groups stand in different tables, each with its group's title
     group: str = ""
-    #: It stands at the end of the first table
+    #: The column stands at the end of the first table
     is_pinned: bool = False
 
 
@@ -107,9 +103,9 @@ class Matrix(Block):
     """Cells that are never cut or wrapped; where there is little room, the columns are spread over several tables."""
 
     title: str
-    columns: tuple[Column, ...]
-    labels: tuple[Span, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    columns: Sequence[Column]
+    labels: Sequence[Span]
+    rows: Sequence[Sequence[Cell]]
     #: The title stands in a line of its own above the table, not in its corner
     title_above: bool = False
     #: What the labels are, where no title says it
@@ -138,21 +134,16 @@ class Bars(Block):
 
     title: str
     titles_are: str
-    groups: tuple[tuple[Bar, ...], ...]
+    groups: Sequence[Sequence[Bar]]
 
 
 @dataclass(frozen=True)
 class Legend(Block):
-    """What signs and words mean, or another aside: one entry after another."""
+    """What signs and words mean, or another aside: entries joined by semicolons."""
 
-    entries: tuple[Span, ...]
-
-
-@dataclass(frozen=True)
-class Keys(Block):
-    """Short keys with what they stand for; a key stays with its name."""
-
-    entries: tuple[str, ...]
+    entries: Sequence[Span]
+    #: No line ends within an entry
+    keeps_entries: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +160,7 @@ class Excerpt(Block):
     """The beginning of somebody's text, of which long lines may be cut."""
 
     title: str
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     more: str = ""
 
 
@@ -178,7 +169,7 @@ class Happening:
     """What one operation did: pieces that are never broken, in one style."""
 
     name: str
-    pieces: tuple[Span, ...]
+    pieces: Sequence[Span]
     style: str
 
 
@@ -188,7 +179,7 @@ class SourceLine:
 
     number: int
     text: str
-    happenings: tuple[Happening, ...]
+    happenings: Sequence[Happening]
     is_blamed: bool
     #: Why this line is to blame
     blame: str = ""
@@ -201,46 +192,68 @@ class Source(Block):
     """A file of source."""
 
     file: str
-    lines: tuple[SourceLine, ...]
+    lines: Sequence[SourceLine]
 
 
 @dataclass(frozen=True)
 class Values(Block):
     """Numbers for other programs, whole: the last column alone where the format has no columns."""
 
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Command(Block):
     """The command that reproduces the result: one line, however long, for a copy of it must run."""
 
-    arguments: tuple[str, ...]
+    arguments: Sequence[str]
+
+    @property
+    def line(self) -> str:
+        r"""The arguments as a shell reads them back, control characters as bash's ``$'\e'``.
+
+        >>> print(Command(("stablemax", "loss", "a b.npy", "red\x1b[31m.npy")).line)
+        stablemax loss 'a b.npy' $'red\x1b[31m.npy'
+        """
+        return " ".join(shlex.quote(a) if a.isprintable() else _ansi_c(a) for a in self.arguments)
 
 
-Section = tuple[Block, ...]
-Document = tuple[Section, ...]
+def _ansi_c(text: str) -> str:
+    escaped = "".join(c if c.isprintable() and c not in "\\'" else _escape(c) for c in text)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return f"\\x{ord(character):02x}" if ord(character) < 0x80 else f"\\U{ord(character):08x}"
+
+
+Section = Sequence[Block]
+Document = Sequence[Section]
 """Blocks of a section belong together; sections stand apart."""
 
 
-def outcome_legend(seen: Iterable[Outcome | None]) -> tuple[Span, ...]:
-    """Explain the outcomes that occur, but for ok: failures first, from mild to bad."""
+def outcome_legend(seen: Iterable[Outcome | None]) -> list[Span]:
+    """Explain the outcomes that occur, except ok: failures first, from mild to bad."""
     others = {outcome for outcome in seen if outcome is not None and outcome.severity}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
-    return tuple(Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order)
+    return [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]
 
 
 def words(*texts: str) -> Lines:
     """Return lines in no style."""
-    return Lines(tuple((Span(text),) for text in texts))
+    return Lines([[Span(text)] for text in texts])
 
 
 def aside(*texts: str) -> Legend:
     """Return an aside in no style."""
-    return Legend(tuple(map(Span, texts)))
+    return Legend([Span(text) for text in texts])
 
 
-def reproduced(section: Section, command: tuple[str, ...]) -> Section:
-    """Put the command that reproduces a result behind its last section."""
-    return (*section, Command(command)) if command else section
+def report(finding: Finding, facts: Sequence[str], sections: Iterable[Section], command: Sequence[str]) -> Document:
+    """Put a finding and facts before the other sections, and the command that reproduces them behind the last."""
+    before: list[Section] = [[finding], [Facts(facts)], *sections]
+    last = before.pop()
+    return [*before, [*last, Command(command)] if command else last]

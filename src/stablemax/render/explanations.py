@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def document(result: Explanation) -> doc.Document:
-    """Give the declaration in words, part by part, with a live example and the promises to paste."""
+    """Give the declaration in words, a computed example, and the promises to paste."""
     from stablemax.comparing.explanation import promises_code
 
     parts: list[doc.Block] = []
     for title, lines in _parts(result):
         if lines:
-            parts += [doc.Heading(title, level=2), doc.Items(tuple(lines))]
+            parts += [doc.Heading(title, level=2), doc.Items(lines)]
     parts.append(doc.Code("Promises as measured, to paste", promises_code(result.measured)))
-    return ((doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")), tuple(parts))
+    return [doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")], parts
 
 
 def _parts(result: Explanation) -> list[tuple[str, list[str]]]:

@@ -64,6 +64,7 @@ def number(value: float, fmt: str = "float64") -> str:
     >>> number(448.0, "float8_e4m3fn")
     '448'
     """
+    # Loaded here, as help has to do without NumPy.
     from stablemax.numerics.formats import get_format
 
     if fmt == "float64" or not math.isfinite(value):
@@ -71,9 +72,6 @@ def number(value: float, fmt: str = "float64") -> str:
     if value.is_integer() and abs(value) < 2**24:
         # The fewest digits would do, but 4.5e+02 looks like a number cut short.
         return f"{value:.0f}"
-
-    # Loaded here, as help has to do without NumPy.
-
     # Every number of a format is a float64; the fewest digits that round to it there are enough.
     convert = get_format(fmt).round
     texts = (f"{value:.{digits}g}" for digits in range(1, 18))

@@ -33,6 +33,11 @@ class Rows:
     rows: Iterable[Sequence[str] | Mapping[str, Any]]
 
 
+def in_columns(headers: tuple[str, ...], records: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Rows]:
+    """Return what gives the records of a result as rows under headers."""
+    return lambda result: Rows(headers, records(result))
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing that passed, failed or was not run, as a CI system counts it."""
@@ -72,11 +77,6 @@ class Checks:
     checks: tuple[Check, ...]
 
 
-def itself(result: Any) -> Any:
-    """Return a result whose fields are its content."""
-    return result
-
-
 def absent(*_: Any, **__: Any) -> Any:
     """Stand where a kind of result has no such form."""
     raise NotImplementedError
@@ -90,8 +90,8 @@ class ResultKind:
     name: str
     #: What its JSON says it is.
     kind: str
-    #: From the result to what JSON holds.
-    content: Callable[[Any], Any] = itself
+    #: From the result to what JSON holds; the result itself where its fields are that.
+    content: Callable[[Any], Any] = lambda result: result
     #: From the result, and the options of its command that ask for more, to a `Document`.
     document: Callable[..., Document] = absent
     #: From the result to one JSON value for each line.

@@ -1,4 +1,4 @@
-"""What is said of any judged output: its outcome, its figures, its first bad cell."""
+"""Words for any judged output: its outcome, its figures, its first bad cell."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.text.words import counted
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from stablemax.results import InputSummary, Place, Standout, Verdict
+    from collections.abc import Iterable, Mapping
+
+    from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
 
 VERDICT_COLUMNS = (
     *("operation", "variant", "format", "accumulation", "worst"),
@@ -22,6 +25,7 @@ VERDICT_COLUMNS = (
     *("first_bad_row", "first_bad_column", "first_bad_logit", "first_bad_output", "first_bad_truth"),
     *("cause", "skipped"),
 )
+NOT_RUN = doc.Span("not run", "dim")
 
 
 def limit_of(max_ulp: float | None) -> str:
@@ -30,18 +34,42 @@ def limit_of(max_ulp: float | None) -> str:
     return f"Inaccurate: off by more than {limit}"
 
 
+def contract_words(contract: Contract) -> str:
+    """Say what counts as a failure."""
+    allowed = f"; allowed: {', '.join(contract.allow)}" if contract.allow else ""
+    return f"{limit_of(contract.max_ulp)}{allowed}"
+
+
+def size_words(rows: int, classes: int, note: str = "") -> str:
+    """Say how large an input is, with a note about its rows."""
+    return f"{counted(rows, 'row')}{note} x {counted(classes, 'class', 'classes')}"
+
+
+def range_words(smallest: float, largest: float, digits: str = "") -> str:
+    """Say from where to where the finite logits are."""
+    return "no finite logit" if math.isnan(smallest) else f"from {smallest:{digits}g} to {largest:{digits}g}"
+
+
 def input_line(summary: InputSummary) -> str:
     """Say what the logits are."""
-    rows = counted(summary.rows, "row")
-    if summary.judged_rows != summary.rows:
-        rows += f" (errors judged on {summary.judged_rows:,})"
-    span = f"from {summary.smallest:g} to {summary.largest:g}"
-    span = "no finite logit" if math.isnan(summary.smallest) else span
+    sampled = summary.judged_rows != summary.rows
+    size = size_words(summary.rows, summary.classes, f" (errors judged on {summary.judged_rows:,})" if sampled else "")
     labels = f"; labels: {summary.labels}" if summary.labels else ""
-    return (
-        f"input: {summary.source}; {rows} x {counted(summary.classes, 'class', 'classes')}, {summary.dtype}, "
-        f"{span}{labels}"
-    )
+    return f"input: {summary.source}; {size}, {summary.dtype}, {range_words(summary.smallest, summary.largest)}{labels}"
+
+
+def library_words(libraries: Mapping[str, str]) -> str:
+    """Name libraries with their versions."""
+    return listed([f"{name} {version}" for name, version in libraries.items()])
+
+
+def row_label(variant: str) -> str:
+    """Name a variant within its operation's table; a built-in keeps its library.
+
+    >>> row_label("softmax/shifted"), row_label("torch/softmax")
+    ('shifted', 'torch/softmax')
+    """
+    return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
 def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
@@ -57,21 +85,18 @@ def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
 
 def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
     """All the figures of a verdict, in words."""
-    measured = [
-        ("largest error", figures.error(verdict.error_ulp)),
-        ("relative", figures.error(verdict.error_u, "u")),
-        (f"over {bound}", "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}"),
-        ("largest |sum p - 1|", "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}"),
-        ("mean loss", "" if verdict.mean is None else figures.number(verdict.mean, verdict.format)),
-        ("off by", figures.error(verdict.mean_error_ulp)),
-    ]
-    lines = ["; ".join(f"{name} {value}" for name, value in measured if value)]
+    measured = {
+        "largest error": figures.error(verdict.error_ulp),
+        "relative": figures.error(verdict.error_u, "u"),
+        f"over {bound}": "" if verdict.error_over_bound is None else f"{verdict.error_over_bound:.3g}",
+        "largest |sum p - 1|": "" if verdict.sum_error is None else f"{verdict.sum_error:.3g}",
+        "mean loss": "" if verdict.mean is None else figures.number(verdict.mean, verdict.format),
+        "off by": figures.error(verdict.mean_error_ulp),
+    }
+    lines = ["; ".join(f"{name} {value}" for name, value in measured.items() if value)]
     if verdict.first_bad is not None and verdict.worst is not None and verdict.worst.is_failure:
-        bad = verdict.first_bad
-        lines.append(
-            f"gives {figures.number(bad.output, verdict.format)}, "
-            f"should give {figures.number(bad.truth, verdict.format)}"
-        )
+        bad, fmt = verdict.first_bad, verdict.format
+        lines.append(f"gives {figures.number(bad.output, fmt)}, should give {figures.number(bad.truth, fmt)}")
     if verdict.cause:
         lines.append(f"cause: {verdict.cause}")
     return [line for line in lines if line]
@@ -79,28 +104,28 @@ def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
 
 def verdict_row(operation: str, verdict: Verdict) -> dict[str, Any]:
     """Flatten a verdict to the cells of `VERDICT_COLUMNS`."""
-    values: dict[str, Any] = {
+    place = {} if verdict.first_bad is None else dataclasses.asdict(verdict.first_bad)
+    return {
         "operation": operation,
         **{f.name: getattr(verdict, f.name) for f in dataclasses.fields(verdict)},
         **{outcome.value: share for outcome, share in verdict.shares.items()},
+        **{f"first_bad_{name}": value for name, value in place.items()},
     }
-    if verdict.first_bad is not None:
-        values |= {f"first_bad_{name}": value for name, value in dataclasses.asdict(verdict.first_bad).items()}
-    return values
 
 
-def outcome_check(group: str, subject: str, verdict: Verdict | Standout) -> Check:
-    """Return a check that says what came out, or why nothing was run."""
-    if verdict.worst is None:
+def outcome_check(group: str, subject: str, verdict: Verdict | Standout | HazardVerdict) -> Check:
+    """Return a check that names the outcome, with the largest error where all is finite, or why nothing was run."""
+    worst, error_ulp = verdict.worst, verdict.error_ulp
+    if worst is None:
         return Check(group, subject, verdict.format, skipped=verdict.skipped or "not run")
-    return Check(group, subject, verdict.format, outcome_words(verdict.worst, verdict.error_ulp))
-
-
-def outcome_words(worst: Outcome, error_ulp: float | None) -> str:
-    """Name an outcome, with the largest error where all is finite."""
-    word = OUTCOMES[worst].word
     has_error = worst in (Outcome.OK, Outcome.INACCURATE) and error_ulp is not None
-    return f"{word}, largest error {figures.error(error_ulp)}" if has_error else word
+    words = f", largest error {figures.error(error_ulp)}" if has_error else ""
+    return Check(group, subject, verdict.format, f"{OUTCOMES[worst].word}{words}")
+
+
+def worst_of(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """Return the worst of some outcomes; None without any."""
+    return max(outcomes, key=lambda o: o.severity, default=None)
 
 
 def place_words(place: Place | None, fmt: str) -> str:

@@ -6,17 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
-from stablemax.render import figures
-from stablemax.render.checks import contract_words
+from stablemax.render import figures, judged_words
 from stablemax.render.forms import Checks, ResultKind, Rows
-from stablemax.render.judged_words import (
-    VERDICT_COLUMNS,
-    detail_lines,
-    input_line,
-    outcome_check,
-    place_words,
-    verdict_row,
-)
 from stablemax.text.outcomes import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
@@ -25,29 +16,21 @@ if TYPE_CHECKING:
 
 def document(report: JudgeReport) -> doc.Document:
     """Give the verdict, the outcomes with their shares, and all the figures."""
+    facts = [
+        judged_words.input_line(report.input),
+        f"judged as {report.operation} in {report.verdict.format}. {judged_words.contract_words(report.contract)}",
+    ]
     shares = report.verdict.shares
     matrix = doc.Matrix(
         "outcome",
-        (doc.Column("share of the cells"),),
-        tuple(doc.Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares),
-        tuple((doc.Cell(doc.Span(figures.share(share))),) for share in shares.values()),
+        [doc.Column("share of the cells")],
+        [doc.Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares],
+        [[doc.Cell(doc.Span(figures.share(share)))] for share in shares.values()],
     )
-    details = detail_lines(report.verdict, f"the bound of {report.bound_of}")
-    end: doc.Section = (doc.words(*details),) if details else ()
-    return (
-        (doc.Finding(report.finding, "bold green" if report.passed else "bold red"),),
-        (doc.Facts(tuple(facts(report))),),
-        (matrix,),
-        doc.reproduced(end, report.command),
-    )
-
-
-def facts(report: JudgeReport) -> list[str]:
-    """Say what was judged, and against what."""
-    return [
-        input_line(report.input),
-        f"judged as {report.operation} in {report.verdict.format}. {contract_words(report.contract)}",
-    ]
+    details = judged_words.detail_lines(report.verdict, f"the bound of {report.bound_of}")
+    end = [doc.words(*details)] if details else []
+    finding = doc.Finding(report.finding, "bold green" if report.passed else "bold red")
+    return doc.report(finding, facts, [[matrix], end], report.command)
 
 
 def records(report: JudgeReport) -> list[dict[str, Any]]:
@@ -57,15 +40,15 @@ def records(report: JudgeReport) -> list[dict[str, Any]]:
 
 def rows(report: JudgeReport) -> Rows:
     """Give one row."""
-    return Rows(VERDICT_COLUMNS, [verdict_row(report.operation, report.verdict)])
+    return Rows(judged_words.VERDICT_COLUMNS, [judged_words.verdict_row(report.operation, report.verdict)])
 
 
 def checks(report: JudgeReport, _: frozenset[Outcome]) -> Checks:
-    """Give one check; what is a failure the contract has said."""
+    """Give one check; the contract says what is a failure."""
     verdict = report.verdict
-    check = outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)
+    check = judged_words.outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)
     if verdict.worst is not None and not report.passed:
-        details = place_words(verdict.first_bad, verdict.format)
+        details = judged_words.place_words(verdict.first_bad, verdict.format)
         check = dataclasses.replace(check, failure=report.finding, kind=verdict.worst.value, details=details)
     return Checks(f"stablemax judge {report.output}", report.finding, (check,))
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from stablemax.operations import is_built_in
 from stablemax.render import document as doc
-from stablemax.render import figures
-from stablemax.render.forms import Check, Checks, ResultKind, Rows
-from stablemax.render.judged_words import limit_of, outcome_check
+from stablemax.render import figures, judged_words
+from stablemax.render.forms import Check, Checks, ResultKind, in_columns
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
 
@@ -27,40 +25,35 @@ ByImplementation = dict[str, dict[str, "Standout"]]
 
 def document(result: League, *, details: bool = False) -> doc.Document:
     """Say how many fail, then show a table for each operation with its hazards, then what the cells say."""
-    sections: list[doc.Section] = [(doc.Finding(result.finding),), (doc.Facts(tuple(facts(result))),)]
-    for operation, implementations in _by_operation(result).items():
-        keys = _keys(implementations)
-        section: doc.Section = (_matrix(operation, implementations, result.formats, keys),)
-        if keys:
-            section += (doc.Keys(tuple(f"{key} {name}" for name, key in keys.items())),)
-        if details:
-            every = (s for row in implementations.values() for s in row.values())
-            section += (doc.words(*(line for s in every for line in _details(s))),)
-        sections.append(section)
-    end: doc.Section = (doc.Legend(_legend({s.worst for s in result.standouts})),)
-    return (*sections, doc.reproduced(end, result.command))
-
-
-def facts(result: League) -> list[str]:
-    """Say what took part, and how it was judged."""
-    used = [f"{name} {version}" for name, version in result.libraries.items()]
-    lines = [
-        f"{counted(len(result.hazards), 'hazard')}: stablemax list hazards. {limit_of(result.max_ulp)}. "
-        "A 0 below the smallest normal number is no failure"
-    ]
-    if used:
-        device = f" on {result.device}" if result.device else ""
-        ours = f"; our variants run on {result.backend}" if result.backend != "numpy" else ""
-        lines.append(f"with {listed(used)}{device}{ours}")
-    return lines
-
-
-def _by_operation(result: League) -> dict[str, ByImplementation]:
-    """Standouts by operation, implementation and format."""
+    sections: list[doc.Section] = []
     by_operation: dict[str, ByImplementation] = {}
     for s in result.standouts:
         by_operation.setdefault(s.operation, {}).setdefault(s.implementation, {})[s.format] = s
-    return by_operation
+    for operation, implementations in by_operation.items():
+        standouts = [s for row in implementations.values() for s in row.values()]
+        hazards = dict.fromkeys(s.worst_hazard for s in standouts if s.worst_hazard)
+        keys = {name: _letters(i) for i, name in enumerate(hazards)}
+        section: list[doc.Block] = [_matrix(operation, implementations, result.formats, keys)]
+        if keys:
+            section.append(doc.Legend([doc.Span(f"{key} {name}") for name, key in keys.items()], keeps_entries=True))
+        if details:
+            section.append(doc.words(*(line for s in standouts for line in _details(s))))
+        sections.append(section)
+    sections.append([doc.Legend(_legend({s.worst for s in result.standouts}))])
+    return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
+
+
+def _facts(result: League) -> list[str]:
+    """Say what took part, and how it was judged."""
+    lines = [
+        f"{counted(len(result.hazards), 'hazard')}: stablemax list hazards. {judged_words.limit_of(result.max_ulp)}. "
+        "A 0 below the smallest normal number is no failure"
+    ]
+    if result.libraries:
+        device = f" on {result.device}" if result.device else ""
+        ours = f"; our variants run on {result.backend}" if result.backend != "numpy" else ""
+        lines.append(f"with {judged_words.library_words(result.libraries)}{device}{ours}")
+    return lines
 
 
 def _matrix(
@@ -68,38 +61,21 @@ def _matrix(
 ) -> doc.Matrix:
     return doc.Matrix(
         operation,
-        tuple(map(doc.Column, formats)),
-        tuple(doc.Span(_label(next(iter(row.values())))) for row in implementations.values()),
-        tuple(tuple(doc.Cell(_words(row[fmt], keys)) for fmt in formats) for row in implementations.values()),
+        [doc.Column(fmt) for fmt in formats],
+        [doc.Span(judged_words.row_label(name).removesuffix(f"/{operation}")) for name in implementations],
+        [[doc.Cell(_words(row[fmt], keys)) for fmt in formats] for row in implementations.values()],
         title_above=True,
     )
 
 
-def _label(standout: Standout) -> str:
-    """Name an implementation within its operation's table: ``torch``, ``shifted``."""
-    home, _, name = standout.implementation.partition("/")
-    if not is_built_in(standout.implementation):
-        return name
-    return home if name == standout.operation else standout.implementation
-
-
 def _words(standout: Standout, keys: dict[str, str]) -> doc.Span:
     """Write a cell: the largest error where all holds, else the outcome, how many hazards, and a key to the worst."""
-    worst = standout.worst
+    worst, key = standout.worst, keys.get(standout.worst_hazard, "")
     if worst is None:
-        return doc.Span("not run", "dim")
-    if worst is Outcome.OK:
-        return doc.Span(f" {figures.short_error(standout.error_ulp)}".rstrip(), sign=worst)
-    key = keys[standout.worst_hazard]
-    if worst is Outcome.INACCURATE:
-        return doc.Span(f" {figures.short_error(standout.error_ulp)} {key}", sign=worst)
+        return judged_words.NOT_RUN
+    if worst in (Outcome.OK, Outcome.INACCURATE):
+        return doc.Span(f" {figures.short_error(standout.error_ulp)} {key}".rstrip(), sign=worst)
     return doc.Span(f" {OUTCOMES[worst].word} {len(standout.failed)} {key}", sign=worst)
-
-
-def _keys(implementations: ByImplementation) -> dict[str, str]:
-    """Give each worst hazard of a table a letter, in the order of reading."""
-    names = dict.fromkeys(s.worst_hazard for row in implementations.values() for s in row.values() if s.worst_hazard)
-    return {name: _letters(i) for i, name in enumerate(names)}
 
 
 def _letters(index: int) -> str:
@@ -112,15 +88,16 @@ def _letters(index: int) -> str:
     return (_letters(head - 1) if head else "") + chr(ord("a") + last)
 
 
-def _legend(seen: set[Outcome | None]) -> tuple[doc.Span, ...]:
+def _legend(seen: set[Outcome | None]) -> list[doc.Span]:
     """Explain what a cell says."""
+    failures = doc.outcome_legend(o for o in seen if o is not None and o.is_failure)
     entries = [doc.Span("worst outcome over all hazards")]
     if Outcome.OK in seen:
         entries.append(doc.Span(" ok: the largest error, nothing fails", sign=Outcome.OK))
-    entries += doc.outcome_legend({o for o in seen if o is not None and o.is_failure})
-    if any(o is not None and o.is_failure for o in seen):
-        entries.append(doc.Span("a number: on how many hazards it fails; a letter: the one that the outcome is of"))
-    return tuple(entries)
+    if failures:
+        numbers = "a number: on how many hazards it fails; a letter: the one that the outcome is of"
+        entries += [*failures, doc.Span(numbers)]
+    return entries
 
 
 def _details(standout: Standout) -> list[str]:
@@ -149,21 +126,16 @@ def checks(result: League, failures: frozenset[Outcome]) -> Checks:
 
 
 def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
-    check = outcome_check(f"stablemax.comparing.league.{standout.operation}", standout.implementation, standout)
-    hits = failures & standout.outcomes.keys()
-    if not hits:
+    group = f"stablemax.comparing.league.{standout.operation}"
+    check = judged_words.outcome_check(group, standout.implementation, standout)
+    kind = judged_words.worst_of(failures & standout.outcomes.keys())
+    if kind is None:
         return check
-    kind = max(hits, key=lambda o: o.severity)
     names = standout.outcomes[kind]
     failure = f"{check.name}: {OUTCOMES[kind].word} under {counted(len(names), 'hazard')}, first {names[0]}"
     return dataclasses.replace(check, failure=failure, kind=kind.value, details=f"hazards: {listed(names)}")
 
 
 LEAGUE = ResultKind(
-    "a league",
-    "league",
-    document=document,
-    records=records,
-    rows=lambda league: Rows(COLUMNS, records(league)),
-    checks=checks,
+    "a league", "league", document=document, records=records, rows=in_columns(COLUMNS, records), checks=checks
 )

@@ -12,7 +12,7 @@ from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
     from stablemax.hazards.catalogue import Hazard, HazardCase
-    from stablemax.numerics.formats import Array
+    from stablemax.numerics.formats import Array, Threshold
     from stablemax.operations.operation import Operation
 
 _SHOWN_CELLS = 64
@@ -32,11 +32,11 @@ def variants(operation: Operation | None) -> Listing:
     """List the variants with their formulas."""
     from stablemax.operations.variant import variants as all_variants
 
-    found = all_variants(operation)
+    chosen = all_variants(operation)
     names = ("formula", "summary", "cure")
     return Listing(
-        [{"variant": v.id, "formula": v.formula} for v in found],
-        [{"id": v.id, "operation": str(v.operation), **{name: getattr(v, name) for name in names}} for v in found],
+        [{"variant": v.id, "formula": v.formula} for v in chosen],
+        [{"id": v.id, "operation": str(v.operation), **{name: getattr(v, name) for name in names}} for v in chosen],
     )
 
 
@@ -63,30 +63,25 @@ def formats() -> Listing:
     records = [
         {
             **{name: getattr(f, name) for name in names},
-            "exp_overflow": {
-                "log_max": f.exp_overflow.real,
-                "last_finite_logit": f.exp_overflow.last_good,
-                "first_overflowing_logit": f.exp_overflow.first_bad,
-            },
-            "exp_underflow": {
-                "log_half_smallest": f.exp_underflow.real,
-                "last_nonzero_logit": f.exp_underflow.last_good,
-                "first_zero_logit": f.exp_underflow.first_bad,
-            },
+            "exp_overflow": _threshold(f.exp_overflow, "log_max", "last_finite_logit", "first_overflowing_logit"),
+            "exp_underflow": _threshold(f.exp_underflow, "log_half_smallest", "last_nonzero_logit", "first_zero_logit"),
         }
         for f in FORMATS.values()
     ]
     return Listing(cells, records)
 
 
+def _threshold(threshold: Threshold, real: str, last_good: str, first_bad: str) -> dict[str, float]:
+    return {real: threshold.real, last_good: threshold.last_good, first_bad: threshold.first_bad}
+
+
 def presets() -> Listing:
     """List the notebooks' inputs."""
     from stablemax.hazards.generated import PRESETS
 
-    found = list(PRESETS.values())
     return Listing(
-        [{"preset": p.name, "what it shows": p.about} for p in found],
-        [{"name": p.name, "about": p.about} for p in found],
+        [{"preset": p.name, "what it shows": p.about} for p in PRESETS.values()],
+        [{"name": p.name, "about": p.about} for p in PRESETS.values()],
     )
 
 
@@ -95,9 +90,9 @@ def hazards(operation: Operation | None) -> Listing:
     from stablemax.hazards.catalogue import HAZARDS
     from stablemax.numerics.formats import FLOAT32
 
-    found = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
+    chosen = [h for h in HAZARDS.values() if operation is None or operation in h.operations]
     return Listing(
-        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in found],
+        [{"hazard": h.name, "reason": h.reason, "seen in": h.source, "operations": _operations(h)} for h in chosen],
         [
             {
                 "name": h.name,
@@ -108,7 +103,7 @@ def hazards(operation: Operation | None) -> Listing:
                 "promised": h.promised,
                 "float32": _input(h.case(FLOAT32)),
             }
-            for h in found
+            for h in chosen
         ],
     )
 
@@ -129,10 +124,9 @@ def _input(case: HazardCase) -> dict[str, Any]:
         "cell_targets": case.cell_targets,
         "other_logits": case.other_logits,
     }
-    large = case.logits.size > _SHOWN_CELLS
     return {
         "shape": case.logits.shape,
-        **{name: None if large else array for name, array in arrays.items()},
+        **(dict.fromkeys(arrays) if case.logits.size > _SHOWN_CELLS else arrays),
         "label_smoothing": case.label_smoothing,
         "reduced": case.reduced,
     }
@@ -140,7 +134,7 @@ def _input(case: HazardCase) -> dict[str, Any]:
 
 def document(result: Listing) -> Document:
     """Give the list as a table."""
-    return ((Table(_headers(result), tuple(tuple(row.values()) for row in result.cells)),),)
+    return [[Table(_headers(result), [list(row.values()) for row in result.cells])]]
 
 
 def _headers(result: Listing) -> tuple[str, ...]:

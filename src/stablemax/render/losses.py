@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from stablemax.inputs.logits import Stream
-    from stablemax.render.forms import Page
     from stablemax.results import LossResult
 
 
@@ -26,17 +25,7 @@ class LossOfInput(NamedTuple):
 def document(loss: LossOfInput) -> doc.Document:
     """Give the numbers alone."""
     headers, cells = _cells(loss)
-    return ((doc.Values(headers, tuple(cells)),),)
-
-
-def lines(loss: LossOfInput, _: Page) -> Iterator[str]:
-    """Give the numbers, one a line."""
-    return (f"{row[-1]}\n" for row in _cells(loss)[1])
-
-
-def rows(loss: LossOfInput) -> Rows:
-    """Give the number, or a row for each."""
-    return Rows(*_cells(loss))
+    return [[doc.Values(headers, list(cells))]]
 
 
 def _cells(loss: LossOfInput) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]]:
@@ -60,10 +49,7 @@ def _about(loss: LossOfInput) -> dict[str, Any]:
     row = None if result.first_bad is None else result.first_bad[0]
     file, file_row = (None, None) if row is None else loss.stream.logits.place(row)
     return {
-        "variant": result.variant,
-        "format": result.format,
-        "kept_rows": result.kept_rows,
-        "total_rows": result.total_rows,
+        **{name: getattr(result, name) for name in ("variant", "format", "kept_rows", "total_rows")},
         "first_bad_row": row,
         "first_bad_file": file,
         "first_bad_file_row": file_row,
@@ -79,4 +65,12 @@ def records(loss: LossOfInput) -> Iterator[dict[str, Any]]:
         yield {"kind": "loss", "row": i, "loss": value}
 
 
-LOSS = ResultKind("a loss", "loss", content, document=document, records=records, rows=rows, lines=lines)
+LOSS = ResultKind(
+    "a loss",
+    "loss",
+    content,
+    document=document,
+    records=records,
+    rows=lambda loss: Rows(*_cells(loss)),
+    lines=lambda loss, _: (f"{row[-1]}\n" for row in _cells(loss)[1]),
+)

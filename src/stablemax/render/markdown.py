@@ -6,16 +6,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as model
-from stablemax.render.shell import quoted
-from stablemax.render.signs import readable, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from stablemax.render.console import Surface
 
-def written(document: model.Document, *, ascii_only: bool = False) -> str:
+
+def written(document: model.Document, on: Surface) -> str:
     """Write a document, an empty line between its blocks."""
-    blocks = [BLOCKS[type(block)](block, ascii_only) for section in document for block in section]
+    blocks = [BLOCKS[type(block)](block, on) for section in document for block in section]
     return "\n\n".join(block.rstrip("\n") for block in blocks if block) + "\n"
 
 
@@ -52,40 +52,40 @@ def _finding(block: model.Finding) -> str:
     return f"**{block.label}**: {block.text}" if block.label else block.text
 
 
-def _lines(block: model.Lines, ascii_only: bool) -> str:  # noqa: FBT001 - as `BLOCKS` calls all of them
-    return items("".join(spelled(span, ascii_only=ascii_only) for span in line).strip() for line in block.lines)
+def _lines(block: model.Lines, on: Surface) -> str:
+    return items("".join(map(on.spelled, line)).strip() for line in block.lines)
 
 
-def _matrix(block: model.Matrix, ascii_only: bool) -> str:  # noqa: FBT001
+def _matrix(block: model.Matrix, on: Surface) -> str:
     headers = [block.title or block.labels_are, *(c.wide_header or c.header for c in block.columns)]
     rows = [
-        [spelled(label, ascii_only=ascii_only), *(spelled(cell.wide, ascii_only=ascii_only) for cell in cells)]
+        [on.spelled(label), *(on.spelled(cell.wide) for cell in cells)]
         for label, cells in zip(block.labels, block.rows, strict=True)
     ]
     return table(headers, rows)
 
 
-def _bars(block: model.Bars, ascii_only: bool) -> str:  # noqa: FBT001
+def _bars(block: model.Bars, on: Surface) -> str:
     figures: dict[str, dict[str, str]] = {}
     for bar in (bar for group in block.groups for bar in group):
-        figures.setdefault(bar.title, {})[bar.name] = readable(bar.text, ascii_only=ascii_only)
+        figures.setdefault(bar.title, {})[bar.name] = on.readable(bar.text)
     names = dict.fromkeys(name for by_name in figures.values() for name in by_name)
     rows = [[title, *(by_name.get(name, "-") for name in names)] for title, by_name in figures.items()]
     title = f"{block.title[:1].upper()}{block.title[1:]}:\n\n" if block.title else ""
     return title + table([block.titles_are, *names], rows)
 
 
-def _source(block: model.Source, ascii_only: bool) -> str:  # noqa: FBT001
+def _source(block: model.Source, on: Surface) -> str:
     rows = []
     for line in block.lines:
-        sign = (">" if ascii_only else "▶") if line.is_blamed else ""
+        sign = (">" if on.ascii_only else "▶") if line.is_blamed else ""
         for happening in line.happenings:
-            pieces = "; ".join(spelled(piece, ascii_only=ascii_only) for piece in happening.pieces)
+            pieces = "; ".join(map(on.spelled, happening.pieces))
             rows.append([f"{sign} {line.number}".strip(), code_span(line.text.strip()), happening.name.strip(), pieces])
     return f"### {block.file}\n\n" + table(["line", "code", "operation", "what it gives"], rows)
 
 
-BLOCKS: Mapping[type, Callable[[Any, bool], str]] = {
+BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Finding: lambda block, _: _finding(block),
     model.Facts: lambda block, _: items(block.lines),
     model.Heading: lambda block, _: f"{'#' * block.level} {block.text}",
@@ -94,11 +94,10 @@ BLOCKS: Mapping[type, Callable[[Any, bool], str]] = {
     model.Table: lambda block, _: table(block.headers, block.rows),
     model.Matrix: _matrix,
     model.Bars: _bars,
-    model.Legend: lambda block, ascii_only: "; ".join(spelled(s, ascii_only=ascii_only) for s in block.entries),
-    model.Keys: lambda block, _: "; ".join(block.entries),
+    model.Legend: lambda block, on: "; ".join(map(on.spelled, block.entries)),
     model.Code: lambda block, _: f"{block.title[:1].upper()}{block.title[1:]}\n\n{_fenced(block.text, block.language)}",
     model.Excerpt: lambda block, _: f"{block.title}\n\n{_fenced(chr(10).join((*block.lines, block.more)))}",
     model.Source: _source,
     model.Values: lambda block, _: table(block.headers, block.rows),
-    model.Command: lambda block, _: f"Reproduce: {code_span(quoted(block.arguments))}",
+    model.Command: lambda block, _: f"Reproduce: {code_span(block.line)}",
 }

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from stablemax.render.signs import readable, spelled, style_of
+from stablemax.text.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stablemax.render.console import Surface
-    from stablemax.render.document import Bars, Cell, Column, Matrix, Span, Table
+    from stablemax.render.document import Bars, Column, Matrix, Span, Table
 
 _GAP = 2  # a space and the table's own
 _LONGEST_BAR = 40
@@ -25,8 +25,9 @@ _EIGHTHS = "▏▎▍▌▋▊▉"
 
 
 def text_of(span: Span, on: Surface) -> Text:
-    """Set a span in its style."""
-    return Text(spelled(span, ascii_only=on.ascii_only), style=style_of(span))
+    """Set a span in its own style, or that of its sign."""
+    style = span.style or ("" if span.sign is None else OUTCOMES[span.sign].style)
+    return Text(on.spelled(span), style=style)
 
 
 def _empty(on: Surface) -> RichTable:
@@ -37,8 +38,8 @@ def _empty(on: Surface) -> RichTable:
 
 def listing(table: Table, on: Surface) -> list[RenderableType]:
     """Lay a list out as a table whose words wrap and whose numbers don't; too wide, as blocks."""
-    headers = [readable(text, ascii_only=on.ascii_only) for text in table.headers]
-    rows = [[readable(text, ascii_only=on.ascii_only) for text in row] for row in table.rows]
+    headers = [on.readable(text) for text in table.headers]
+    rows = [[on.readable(text) for text in row] for row in table.rows]
     needed = [
         max(len(word) for cell in (header, *(row[i] for row in rows)) for word in cell.split())
         for i, header in enumerate(headers)
@@ -62,17 +63,17 @@ def matrix(block: Matrix, on: Surface) -> list[RenderableType]:
     """Lay a matrix out: one table where cells on one line fit, else narrow cells in as many tables as it takes."""
     labels = [text_of(span, on) for span in block.labels]
     corner = "" if block.title_above else block.title
-    first = max(len(text) for text in (*(t.plain for t in labels), corner, *(c.group for c in block.columns)))
-    room = on.width - first
+    label_width = max(len(text) for text in (*(t.plain for t in labels), corner, *(c.group for c in block.columns)))
+    room = on.width - label_width
     wide = [_Laid(block, i, on, is_wide=True) for i in range(len(block.columns))]
     parts: list[RenderableType] = [Text(block.title, style="bold")] if block.title_above else []
     if sum(max(c.width, block.wide_room) + _GAP for c in wide) <= room:
-        return [*parts, _one_table(corner, labels, wide, first, on)]
+        return [*parts, _one_table(corner, labels, wide, label_width, on)]
     narrow = [_Laid(block, i, on, is_wide=False) for i in range(len(block.columns))]
     for title, columns in _spread(narrow, room):
         if parts and not block.title_above:
             parts.append(Text(""))
-        parts.append(_one_table(title or corner, labels, columns, first, on))
+        parts.append(_one_table(title or corner, labels, columns, label_width, on))
     return parts
 
 
@@ -82,13 +83,10 @@ class _Laid:
     def __init__(self, block: Matrix, index: int, on: Surface, *, is_wide: bool) -> None:
         self.column: Column = block.columns[index]
         self.header = self.column.wide_header or self.column.header if is_wide else self.column.header
-        self.cells = [text_of(_span(row[index], is_wide=is_wide), on) for row in block.rows]
+        cells = [row[index] for row in block.rows]
+        self.cells = [text_of(cell.wide if is_wide else cell.narrow or cell.wide, on) for cell in cells]
         lines = (len(line) for cell in self.cells for line in cell.plain.split("\n"))
         self.width = max(block.wide_width if is_wide else block.narrow_width, len(self.header), *lines)
-
-
-def _span(cell: Cell, *, is_wide: bool) -> Span:
-    return cell.wide if is_wide or cell.narrow is None else cell.narrow
 
 
 def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_Laid]]]:
@@ -107,9 +105,9 @@ def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_La
     yield table[0].column.group, [*table, *pinned]
 
 
-def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], first: int, on: Surface) -> RichTable:
+def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], label_width: int, on: Surface) -> RichTable:
     table = _empty(on)
-    table.add_column(title, no_wrap=True, min_width=first)
+    table.add_column(title, no_wrap=True, min_width=label_width)
     for column in columns:
         table.add_column(column.header, no_wrap=True, min_width=column.width)
     for i, label in enumerate(labels):
@@ -120,16 +118,16 @@ def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], first: 
 def bars(block: Bars, on: Surface) -> list[RenderableType]:
     """Draw bars beside their titles and names, with their figures; each group has its own scale."""
     every = [bar for group in block.groups for bar in group]
-    figures = [readable(bar.text, ascii_only=on.ascii_only) for bar in every]
-    first, second = (max(len(getattr(bar, name)) for bar in every) for name in ("title", "name"))
-    room = max(1, min(_LONGEST_BAR, on.width - first - second - max(map(len, figures)) - 3))
+    figures = [on.readable(bar.text) for bar in every]
+    title_width, name_width = (max(len(getattr(bar, name)) for bar in every) for name in ("title", "name"))
+    room = max(1, min(_LONGEST_BAR, on.width - title_width - name_width - max(map(len, figures)) - 3))
     lines: list[RenderableType] = [Text(block.title, style="bold")] if block.title else []
     texts = iter(figures)
     before = ""
     for group in block.groups:
         largest = max(bar.value for bar in group)
         for bar in group:
-            line = Text(f"{'' if bar.title == before else bar.title:<{first}} {bar.name:<{second}} ")
+            line = Text(f"{'' if bar.title == before else bar.title:<{title_width}} {bar.name:<{name_width}} ")
             drawn = drawn_bar(bar.value, largest, room, ascii_only=on.ascii_only)
             line.append(drawn, style="bold cyan" if bar.is_ours else "cyan")
             lines.append(line.append(f" {next(texts)}"))

@@ -10,12 +10,10 @@ from rich.text import Text
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
-from stablemax.render.shell import quoted
-from stablemax.render.signs import spelled, style_of
-from stablemax.render.tables import bars, listing, matrix
+from stablemax.render.tables import bars, listing, matrix, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -45,27 +43,19 @@ def message(document: model.Document) -> str:
     return written(document, Surface(100))
 
 
-def _dim(lines: tuple[str, ...]) -> list[RenderableType]:
+def _dim(lines: Iterable[str]) -> list[RenderableType]:
     return [Text(line, style="dim") for line in lines]
 
 
-def _line(spans: model.Line, on: Surface) -> Text:
-    return Text.assemble(*((spelled(span, ascii_only=on.ascii_only), style_of(span)) for span in spans))
-
-
-def _heading(block: model.Heading) -> RenderableType:
-    return Text.assemble((block.text, "bold cyan" if block.level == 1 else "bold"))
-
-
 def _legend(block: model.Legend, on: Surface) -> list[RenderableType]:
-    text = "; ".join(spelled(span, ascii_only=on.ascii_only) for span in block.entries)
-    return [Text(text, style="dim")]
+    entries = [on.spelled(span) for span in block.entries]
+    return _dim(wrapped(entries, on.width) if block.keeps_entries else ["; ".join(entries)])
 
 
-def wrapped(entries: tuple[str, ...], width: int) -> list[str]:
+def wrapped(entries: Sequence[str], width: int) -> list[str]:
     """Join entries by semicolons, breaking lines between them only.
 
-    >>> wrapped(("a one-class", "b collapse", "c gentle"), 24)
+    >>> wrapped(["a one-class", "b collapse", "c gentle"], 24)
     ['a one-class; b collapse;', 'c gentle']
     """
     lines = [entries[0]]
@@ -78,7 +68,7 @@ def wrapped(entries: tuple[str, ...], width: int) -> list[str]:
 def _excerpt(block: model.Excerpt, on: Surface) -> list[RenderableType]:
     cut = [line if len(line) <= on.width - 2 else f"{line[: on.width - 5]}..." for line in block.lines]
     more = [block.more] if block.more else []
-    return _dim((block.title, *(f"  {line}" for line in (*cut, *more))))
+    return _dim([block.title, *(f"  {line}" for line in (*cut, *more))])
 
 
 def _source(block: model.Source, on: Surface) -> list[RenderableType]:
@@ -104,8 +94,8 @@ def _source_line(line: model.SourceLine, on: Surface) -> list[RenderableType]:
     if line.blame:
         parts += _flowing(["blame:", *line.blame.split()], on, "bold red", separator=" ")
     for happening in line.happenings:
-        pieces = [spelled(piece, ascii_only=on.ascii_only) for piece in happening.pieces]
-        parts += _flowing([happening.name, *pieces], on, happening.style, separator="  ")
+        pieces = [happening.name, *map(on.spelled, happening.pieces)]
+        parts += _flowing(pieces, on, happening.style, separator="  ")
     return parts
 
 
@@ -122,27 +112,21 @@ def _flowing(pieces: list[str], on: Surface, style: str, *, separator: str) -> l
     return [Text.assemble((f"{indent}{guide}", "dim"), (line, style), overflow="fold") for line in lines]
 
 
-def _code(block: model.Code) -> list[str]:
-    code = block.text.rstrip("\n").split("\n")
-    return [block.title, "", *(f"    {line}" if line else "" for line in code)]
-
-
 LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Finding: lambda block, _: [Text(block.text, style=block.style)],
     model.Facts: lambda block, _: _dim(block.lines),
-    model.Heading: lambda block, _: [_heading(block)],
-    model.Lines: lambda block, on: [_line(line, on) for line in block.lines],
+    model.Heading: lambda block, _: [Text(block.text, style="bold cyan" if block.level == 1 else "bold")],
+    model.Lines: lambda block, on: [Text.assemble(*(text_of(span, on) for span in line)) for line in block.lines],
     model.Items: lambda block, _: [Padding(Text(line), (0, 0, 0, 2)) for line in block.lines],
     model.Table: listing,
     model.Matrix: matrix,
     model.Bars: bars,
     model.Legend: _legend,
-    model.Keys: lambda block, on: _dim(tuple(wrapped(block.entries, on.width))),
     model.Excerpt: _excerpt,
     model.Source: _source,
 }
 WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
-    model.Code: _code,
+    model.Code: lambda block: [block.title, "", textwrap.indent(block.text.rstrip("\n"), "    ")],
     model.Values: lambda block: [row[-1] for row in block.rows],
-    model.Command: lambda block: [f"reproduce: {quoted(block.arguments)}"],
+    model.Command: lambda block: [f"reproduce: {block.line}"],
 }

@@ -7,11 +7,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stablemax.render import document as doc
-from stablemax.render import figures
-from stablemax.render.forms import ResultKind, Rows
+from stablemax.render import figures, judged_words
+from stablemax.render.forms import ResultKind, in_columns
 from stablemax.results import Origin
+from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
-from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ COLUMNS = (
 _NAME = 16
 _FINITE = (Outcome.OK, Outcome.INACCURATE, Outcome.UNDEFINED)
 _WHOLE = 40
-"""A file of more lines is cut to those that compute."""
+"""Of a file with more lines only those that compute are shown."""
 _ORIGINS = {
     Origin.MADE_HERE: "the operation itself makes the error",
     Origin.INHERITED: "its inputs bring it",
@@ -40,37 +40,31 @@ def document(result: Trace, *, details: bool = False) -> doc.Document:
     by_file: dict[str, list[TracedLine]] = {}
     for line in result.lines:
         by_file.setdefault(line.file, []).append(line)
-    sources: list[doc.Section] = [
-        (doc.Source(file, tuple(_source(lines, result, width, details=details))),) for file, lines in by_file.items()
+    sections: list[doc.Section] = [
+        [doc.Source(file, list(_source(lines, result, width, details=details)))] for file, lines in by_file.items()
     ]
-    end: doc.Section = (doc.Legend(_legend(result)),)
-    if result.not_followed:
-        end = (doc.words(*(f"not followed: {what}" for what in result.not_followed)), *end)
-    return (
-        (doc.Finding(result.finding),),
-        (doc.Facts(tuple(_facts(result))),),
-        *sources,
-        doc.reproduced(end, result.command),
-    )
+    not_followed = [doc.words(*(f"not followed: {what}" for what in result.not_followed))]
+    sections.append([*(not_followed if result.not_followed else []), doc.Legend(_legend(result))])
+    return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
 def _facts(result: Trace) -> list[str]:
-    size = f"{counted(result.rows, 'row')} x {counted(result.classes, 'class', 'classes')}, {result.format}"
     judged = f"result: {OUTCOMES[result.outcome].word}"
     if result.error_ulp is not None:
         of_cell = "" if result.outcome in _FINITE else " of a finite cell"
         judged += f", largest error{of_cell} {figures.error(result.error_ulp)}"
-    return [f"input: {result.source}; {size}", f"{judged}, judged as {result.operation}"]
+    size = judged_words.size_words(result.rows, result.classes)
+    return [f"input: {result.source}; {size}, {result.format}", f"{judged}, judged as {result.operation}"]
 
 
-def _legend(result: Trace) -> tuple[doc.Span, ...]:
+def _legend(result: Trace) -> list[doc.Span]:
     seen = {o.origin for line in result.lines for o in line.operations}
     lead = (
         "beneath each line: its operations, with the range of their finite cells, the cells that are infinite, NaN or 0"
         " where the exact value is not, and the largest error, in ulps of the operation's own format"
     )
     meanings = (f"{origin.value}: {text}" for origin, text in _ORIGINS.items() if origin in seen)
-    return tuple(map(doc.Span, (lead, *meanings)))
+    return [doc.Span(text) for text in (lead, *meanings)]
 
 
 def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool) -> Iterator[doc.SourceLine]:
@@ -81,8 +75,8 @@ def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool
         blame = result.blame.sentence.partition(": ")[2] if line.blamed and result.blame is not None else ""
         yield doc.SourceLine(
             line.line,
-            _plain(line.text),
-            tuple(_happening(o, width, details=details) for o in line.operations),
+            escaped(line.text),
+            [_happening(o, width, details=details) for o in line.operations],
             line.blamed,
             blame,
             after_gap=0 <= before < i - 1,
@@ -102,25 +96,19 @@ def _near_operations(lines: list[TracedLine]) -> list[int]:
     return sorted(near)
 
 
-def _plain(text: str) -> str:
-    """Show control characters of somebody's source as what they are."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.Happening:
     phase = "" if operation.phase == "forward" else operation.phase
-    pieces = [doc.Span(phase), doc.Span(_range(operation))]
-    for outcome, count, word in (
+    counts = (
         (Outcome.OVERFLOW, operation.inf, "inf"),
         (Outcome.NAN, operation.nan, "NaN"),
         (Outcome.LOST, operation.lost, "lost"),
-    ):
-        if count:
-            pieces.append(doc.Span(f" {word} {count:,} of {operation.cells:,}", sign=outcome))
+    )
+    bad = [doc.Span(f" {word} {n:,} of {operation.cells:,}", sign=outcome) for outcome, n, word in counts if n]
+    pieces = [doc.Span(phase), doc.Span(_range(operation)), *bad]
     if operation.error_ulp:
         error = figures.error(operation.error_ulp)
         pieces.append(doc.Span(f" {error}", sign=Outcome.INACCURATE) if _is_inaccurate(operation) else doc.Span(error))
-    elif operation.error_ulp == 0 and not (operation.inf or operation.nan or operation.lost):
+    elif operation.error_ulp == 0 and not bad:
         pieces.append(doc.Span("exact"))
     if operation.origin is not Origin.NONE:
         pieces.append(doc.Span(operation.origin.value))
@@ -129,7 +117,7 @@ def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.
         if operation.local_error_ulp is not None:
             pieces.append(doc.Span(f"made here {figures.error(operation.local_error_ulp)}"))
         pieces += map(doc.Span, operation.note.split(" "))
-    return doc.Happening(f"{_name(operation):<{width}}", tuple(p for p in pieces if p.text), _style(operation))
+    return doc.Happening(f"{_name(operation):<{width}}", [p for p in pieces if p.text], _style(operation))
 
 
 def _name(operation: TracedOperation) -> str:
@@ -141,7 +129,7 @@ def _shape(operation: TracedOperation) -> str:
 
 
 def _is_inaccurate(operation: TracedOperation) -> bool:
-    """Tell an error that takes more than half of the digits."""
+    """Whether the error takes more than half of the digits."""
     from stablemax.numerics.formats import FORMATS
 
     fmt = FORMATS.get(operation.dtype)
@@ -172,6 +160,4 @@ def records(result: Trace) -> Iterator[dict[str, Any]]:
             yield {"kind": "operation", **dataclasses.asdict(o), "shape": _shape(o), "blamed": is_blamed}
 
 
-TRACE = ResultKind(
-    "a trace", "trace", document=document, records=records, rows=lambda trace: Rows(COLUMNS, records(trace))
-)
+TRACE = ResultKind("a trace", "trace", document=document, records=records, rows=in_columns(COLUMNS, records))

@@ -74,8 +74,7 @@ def _markdown(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     from stablemax.render.console import surface
     from stablemax.render.markdown import written
 
-    ascii_only = surface("never", to_file=page.to_file).ascii_only
-    yield written(kind.document(result, **page.options), ascii_only=ascii_only)
+    yield written(kind.document(result, **page.options), surface("never", to_file=page.to_file))
 
 
 def _junit(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:

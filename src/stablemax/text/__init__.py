@@ -1,1 +1,1 @@
-"""Words: what is told to people, in one place for each kind of telling."""
+"""Text for people: errors, outcomes, suggestions and names, and the files that text goes to."""

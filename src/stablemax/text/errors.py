@@ -1,4 +1,4 @@
-"""What a user can cause, as one exception; the command line turns it into exit code 2."""
+"""The exception for a user's mistake; the command line turns it into exit code 2."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class StablemaxError(Exception):
 
 
 def shown(value: object, limit: int = VALUE_LIMIT) -> str:
-    r"""Foreign text made fit for a terminal: control characters escaped, length bounded.
+    r"""Return foreign text made fit for a terminal: control characters escaped, length bounded.
 
-    File names and cells come from anybody; an escape sequence in one must not reach the
-    terminal, and a cell of a gigabyte must not reach a log.
+    File names and cells come from anybody: no escape sequence may reach a terminal, and no cell of a gigabyte a log.
 
     >>> shown("red \x1b[31m")
     'red \\x1b[31m'
@@ -32,9 +31,16 @@ def shown(value: object, limit: int = VALUE_LIMIT) -> str:
     'xxxxx... (100 characters)'
     """
     text = str(value)
-    head = (
-        text[:limit].encode("unicode_escape", "backslashreplace").decode("ascii")
-        if not text[:limit].isprintable()
-        else text[:limit]
-    )
+    head = text[:limit]
+    if not head.isprintable():
+        head = head.encode("unicode_escape", "backslashreplace").decode("ascii")
     return head if len(text) <= limit else f"{head}... ({len(text):,} characters)"
+
+
+def escaped(text: str) -> str:
+    r"""Write what is not printable as Python escapes.
+
+    >>> print(escaped("red \x1b[31m"))
+    red \x1b[31m
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

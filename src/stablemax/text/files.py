@@ -56,7 +56,7 @@ def writing(path: str, option: str = "-o") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # What was interrupted may not close well; the interrupt is what happened.
+        # A file may not close well after an interrupt; what the user has to see is the interrupt.
         if isinstance(error.__context__, (KeyboardInterrupt, SystemExit)):
             raise error.__context__ from None
         raise _unwritten(f"{shown(path)}:", error, f"choose another place with {option}") from None
@@ -68,9 +68,9 @@ def check_place(path: str, option: str = "-o") -> None:
     with writing(path, option):
         if target.is_dir():
             raise StablemaxError(f"{shown(path)}: is a folder", "name a file in it")
-        Path(os.path.realpath(target)).parent.stat()  # which is said before the work, not after it
-        # An open file has a name as well, that of the log to which standard output is redirected, say: a
-        # new file of that name would throw the log away.
+        Path(os.path.realpath(target)).parent.stat()  # a missing folder is an error before the work, not after it
+        # An open file has a name as well, such as that of the log to which standard output is redirected: a new file
+        # of that name would replace the log.
         if not _is_descriptor(target) and (target.is_file() or not target.exists()):
             return
     hint = "leave -o out to write to standard output" if option == "-o" else f"choose another place with {option}"
@@ -80,7 +80,7 @@ def check_place(path: str, option: str = "-o") -> None:
 def _is_descriptor(path: Path) -> bool:
     """Whether a path leads, link by link, to an open file of a process: /dev/stdout, /dev/fd/1."""
     for _ in range(_MOST_LINKS):
-        folder = Path(os.path.realpath(path.parent))  # which, unlike `resolve`, bears links that go in circles
+        folder = Path(os.path.realpath(path.parent))  # unlike `resolve`, `realpath` accepts links that go in circles
         if _DESCRIPTORS.fullmatch(folder.as_posix()):
             return True
         path = folder / path.name

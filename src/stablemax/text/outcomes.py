@@ -47,7 +47,7 @@ class OutcomeWords:
     sentence: str
     #: The end of "softmax/naive is ..."
     predicate: str
-    #: The end of "3% of the cells are ..."
+    #: The end of "3% of the cells are ..." and of "every cell is ..."
     of_cells: str
 
 
@@ -66,11 +66,11 @@ OUTCOMES: Mapping[Outcome, OutcomeWords] = {
     ),
     Outcome.LOST: OutcomeWords(
         "lost", "lost", "∅", "0", "bold yellow",
-        "0 where the truth is not", "0 where it should not be", "0 where they should not be",
+        "0 where the truth is not", "0 where it should not be", "0 and should not be",
     ),
     Outcome.OVERFLOW: OutcomeWords(
         "overflow", "overflow", "▲", "^", "red",
-        "infinite where the truth is not", "infinite", "infinite where they should not be",
+        "infinite where the truth is not", "infinite", "infinite and should not be",
     ),
     Outcome.NAN: OutcomeWords(
         "NaN", "NaN", "✗", "x", "bold red",

@@ -1,4 +1,4 @@
-"""The ranges of options, and what is said of a value outside."""
+"""Range checks of options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stablemax.text.errors import StablemaxError, shown
 
 
 def check_range(option: str, value: float | None, low: float, high: float, rule: str) -> None:
-    """Refuse a value that is out of range; None, an option that is not given, never is.
+    """Refuse a value that is out of range; None stands for an option that is not given.
 
     >>> check_range("--rows", 0, 1, 100, "at least 1")
     Traceback (most recent call last):
@@ -22,7 +22,7 @@ def check_range(option: str, value: float | None, low: float, high: float, rule:
 
 
 def check_max_ulp(value: float | None) -> None:
-    """Refuse an allowed error that is none."""
+    """Refuse an allowed error that is negative or NaN."""
     check_range("--max-ulp", value, 0, math.inf, "a number, 0 or more")
 
 
@@ -32,5 +32,5 @@ def check_judge(rows: int | None) -> None:
 
 
 def check_timeout(seconds: float) -> None:
-    """Refuse a time in which nothing can run."""
+    """Refuse a timeout of 0 seconds or less."""
     check_range("--timeout", seconds, math.ulp(0.0), math.inf, "seconds, more than 0")

@@ -1,4 +1,4 @@
-"""The one "did you mean"."""
+"""The "did you mean" of all hints."""
 
 from __future__ import annotations
 
