@@ -121,6 +121,12 @@ def with_methods_of_ufuncs(x: Any) -> Any:
     return running[:, -1:] / parts + np.maximum.reduce(x, axis=1, keepdims=True) * np.ones(2, dtype=x.dtype)
 
 
+def with_additions_to_fresh_zeros(x: Any) -> Any:
+    counts = np.zeros(x.shape[1], dtype=x.dtype)
+    np.add.at(counts, [0, 0, 2], x[0, :3])
+    return counts
+
+
 def with_products(x: Any) -> Any:
     w = np.linspace(0, 1, x.shape[1], dtype=x.dtype)
     return np.einsum("ij,ij->i", x, x) + x @ w + np.dot(x, w) + (x * np.outer(np.ones(len(x)), w)).sum(axis=1)
@@ -200,6 +206,7 @@ FORMS = [
     with_random_numbers, with_a_running_maximum, with_powers,
     in_place, rows_into_an_array, rows_into_a_list, cell_by_cell, through_a_view, with_an_alias_of_zeros, with_masks,
     with_joins, with_methods_of_ufuncs, with_products, with_statistics, by_axis, with_a_helper, with_python_floats,
+    with_additions_to_fresh_zeros,
     with_items, with_shapes, with_picks, with_log_add_exp,
 ]  # fmt: skip
 
