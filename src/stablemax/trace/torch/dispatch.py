@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS
 from stablemax.trace.exact_cells import cells_of, nearest
-from stablemax.trace.observe import Ran, observe
+from stablemax.trace.observation import observe, record_of
 from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
 from stablemax.trace.torch.exact_moves import CONSTANTS, MOVES
 from stablemax.trace.torch.logit_places import PlacedRecord, places_of
@@ -181,22 +181,17 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         exact, local = before.exact[output].reshape(shape), before.local[output].reshape(shape)
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
-        ran = Ran(_WORDS.get(aten, aten), site, len(self.steps), label, output)
         operands = before.operands[::-1] if aten == "rsub" else before.operands
-        seen = observe(ran, fmt, to_numpy(tensor), exact, local, operands)
+        seen = observe(
+            _WORDS.get(aten, aten), site, len(self.steps), fmt, to_numpy(tensor), exact, local, operands,
+            label=label, output=output,
+        )  # fmt: skip
         if aten not in _COPIES or seen.local_error_ulp or seen.events:
             self.steps.append(seen)
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
-            self._record(seen).put(seen, places)
+            record_of(seen, self.records, PlacedRecord).put(seen, places)
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
         self.shadows.write(tensor, exact, places, exact=is_exact)
-
-    def _record(self, seen: Observation) -> PlacedRecord:
-        if seen.key in self.records:
-            self.records[seen.key].add(seen)
-        else:
-            self.records[seen.key] = PlacedRecord(seen)
-        return self.records[seen.key]
 
 
 def _unseen() -> AbstractContextManager[Any]:
