@@ -26,7 +26,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from stablemax.trace.torch.exact_moves import MOVES  # noqa: E402
+from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
 from stablemax.trace.torch.torch_run import TorchCode  # noqa: E402
 from stablemax.trace.torch.torch_trace import trace_torch  # noqa: E402

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stablemax.text.errors import shown
+from stablemax.trace.exact_cells import is_undecided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,6 +45,9 @@ class Run:
     #: What a reader should know about how it ran.
     notes: tuple[str, ...] = ()
     bits: int = FIRST_BITS
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,14 @@ class Subject(ABC):
     def asides(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that change how the code runs
         """Name what was not followed and casts no doubt on the formula."""
         return ()
+
+
+def decided(run_with: Callable[[int], AnyRun], precision: Callable[[AnyRun], int]) -> AnyRun:
+    """Run code, and once more with more bits where a digit of its exact result is open."""
+    run = run_with(FIRST_BITS)
+    if run.exact is None or not is_undecided(run.exact, precision(run) + SPARE_BITS).any():
+        return run
+    return run_with(MORE_BITS)
 
 
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:

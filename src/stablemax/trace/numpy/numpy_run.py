@@ -18,7 +18,7 @@ from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
-from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
+from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
 from stablemax.trace.source_lines import scalar_conversions
 from stablemax.trace.traced_code import Code, boundary
 
@@ -39,7 +39,7 @@ class NumpyCode(Subject):
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False))
+        return self._repeated(FIRST_BITS)
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
@@ -47,15 +47,18 @@ class NumpyCode(Subject):
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False, rounded_to=count), run.bits)
+        return self._repeated(run.bits, rounded_to=count)
 
     def forgotten(self, run: Run, count: int) -> Run:
         """Repeat a run; the shadow starts again from the values that its first operations gave."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False, forgotten_to=count), run.bits)
+        return self._repeated(run.bits, forgotten_to=count)
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
+
+    def _repeated(self, bits: int, **changes: int) -> Run:
+        return run_once(self.function, self._arguments, Tape(self.code, watch=False, **changes), bits)
 
     @property
     def _arguments(self) -> tuple[Array, ...]:
@@ -84,23 +87,17 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
 
 def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
-    run = run_once(function, arguments, tape.fresh())
-    if run.exact is None:
-        return run
-    fmt = cells.format_or_none(run.value.dtype) or FLOAT64
-    with flint.ctx.workprec(FIRST_BITS):
-        is_open = cells.is_undecided(run.exact, fmt.precision + SPARE_BITS).any()
-    return run_once(function, arguments, tape.fresh(), MORE_BITS) if is_open else run
+    return decided(
+        lambda bits: run_once(function, arguments, tape.fresh(), bits),
+        lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
+    )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Drop what the function prints and warns of: it is run many times."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
+    drop = io.StringIO()
+    with contextlib.redirect_stdout(drop), contextlib.redirect_stderr(drop), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -13,8 +13,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
-from stablemax.trace.torch.exact_moves import MOVES, NotExact, positions
-from stablemax.trace.torch.exact_ops import EXACT
+from stablemax.trace.torch.exact_ops import EXACT, NotExact, positions
 from stablemax.trace.torch.storage import wide
 
 if TYPE_CHECKING:
@@ -23,6 +22,20 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
 
     See = Callable[[torch.Tensor], Array]
+
+MOVES = frozenset((
+    "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
+    "diag_embed", "diagonal_backward", "masked_select", "select_backward", "slice_backward", "select_scatter",
+    "slice_scatter", "diagonal_scatter", "constant_pad_nd", "expand_copy", "unfold_backward", "repeat_interleave",
+    "block_diag",
+))  # fmt: skip
+"""Operators that only move cells, or put zeros between them: run on positions, they say where each cell goes."""
+
+CONSTANTS = frozenset((
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided",
+))  # fmt: skip
+"""Operators that take nothing but the shape from their argument."""
 
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
 

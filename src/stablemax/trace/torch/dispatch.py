@@ -15,8 +15,7 @@ from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.observation import observe, record_of
-from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
-from stablemax.trace.torch.exact_moves import CONSTANTS, MOVES
+from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, computed
 from stablemax.trace.torch.logit_places import PlacedRecord, places_of
 from stablemax.trace.torch.storage import wide
 

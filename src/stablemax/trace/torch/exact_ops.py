@@ -10,19 +10,40 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from stablemax.trace.exact_cells import EXACT as UFUNC
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
-from stablemax.trace.torch.exact_moves import NotExact, in_cells, index_put, scatter, scatter_add
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
-
     from stablemax.numerics.formats import Array
 
 # ruff: noqa: A002, A006, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
+
+
+class NotExact(Exception):  # noqa: N818 - not an error: the operator is then taken in float64
+    """An operator, or a way of calling it, that has no entry here."""
+
+
+def in_cells(value: Any) -> Array:
+    """Take an argument to cells: an array of them as it is, a number or an integer tensor by its value."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, torch.Tensor):
+        return cells_of(value.detach().cpu().to(torch.float64).numpy())
+    return cells_of(float(value))
+
+
+def positions(shape: tuple[int, ...], start: int = 0) -> torch.Tensor:
+    """Number the cells of an array from `start`, as a tensor that PyTorch can move about.
+
+    >>> positions((2, 2), 1).tolist()
+    [[1, 2], [3, 4]]
+    """
+    return torch.arange(start, start + math.prod(shape)).reshape(shape)
+
 
 LARGEST_PRODUCT = 1 << 20
 """Matrix products of more multiplications than this are left to float64: balls would take minutes."""
@@ -93,21 +114,18 @@ def _same(self: Any, **_: Any) -> Array:
     return in_cells(self)
 
 
-def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, start: float | None = None) -> Array:
-    """Reduce an array over axes, or over all of them where none is given, as PyTorch does; nothing gives `start`."""
-    chosen = (dim,) if isinstance(dim, int) else tuple(dim or ())
-    axes = sorted(d % x.ndim for d in chosen) if chosen and x.ndim else list(range(x.ndim))
-    others = [d for d in range(x.ndim) if d not in axes]
-    length = math.prod(x.shape[d] for d in axes)
-    rows = x.transpose([*others, *axes]).reshape([x.shape[d] for d in others] + [length])
-    if length == 0 and start is None:
+def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, takes_nothing: bool = False) -> Array:
+    """Reduce an array over axes, or over all of them where none is given, as PyTorch does."""
+    axes = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    # Without dimensions PyTorch takes the axes 0 and -1 all the same.
+    out = as_array(ufunc.reduce(x, axis=axes if axes and x.ndim else None, keepdims=keepdim))
+    if out.size and not x.size and not takes_nothing:
         raise NotExact
-    out = as_array(ufunc.reduce(rows, axis=-1)) if length else cells_of(np.full(rows.shape[:-1], start))
-    return out.reshape([1 if d in axes else x.shape[d] for d in range(x.ndim)]) if keepdim else out
+    return out
 
 
 def _sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, start=0.0)
+    return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, takes_nothing=True)
 
 
 def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
@@ -116,7 +134,7 @@ def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = 
 
 
 def _prod(self: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    return reduced(_MULTIPLY, self, dim, keepdim=keepdim, start=1.0)
+    return reduced(_MULTIPLY, self, dim, keepdim=keepdim, takes_nothing=True)
 
 
 def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = False) -> Any:
@@ -155,7 +173,7 @@ def _logsumexp(self: Array, dim: Axes, keepdim: bool = False) -> Any:
     m, s = _shifted(self, dim)
     # A row of -inf has the log-sum-exp -inf, one with +inf has +inf; m - m has no value there.
     total = np.where(np.isfinite(nearest(m)), m + _LOG(s), m)
-    return total if keepdim else total.reshape(reduced(np.add, np.zeros(self.shape), dim, keepdim=False).shape)
+    return total if keepdim else reduced(_ADD, total, dim, keepdim=False)
 
 
 def _softmax_backward(grad_output: Array, output: Array, dim: int, input_dtype: Any = None) -> Any:
@@ -226,7 +244,7 @@ def _mm(self: Array, other: Array) -> Array:
     if self.size * other.shape[-1] > LARGEST_PRODUCT:
         raise NotExact
     # Each row times each column; a batch of matrices is multiplied matrix by matrix.
-    return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, start=0.0)
+    return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, takes_nothing=True)
 
 
 def _mv(self: Array, vec: Array) -> Array:
@@ -243,6 +261,55 @@ def _addcmul(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -
 
 def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Any:
     return self + _scaled(as_array(_DIVIDE(tensor1, tensor2)), value)
+
+
+# --- writes to some cells -----------------------------------------------------------------------
+
+
+def _added_at(base: Array, where: Array, values: Array) -> Array:
+    """Add values to cells of `base`, to some perhaps more than once."""
+    out = base.flatten()
+    spread = np.broadcast_to(values, where.shape)
+    for position, value in zip(where.ravel().tolist(), spread.ravel().tolist(), strict=True):
+        out[position] = out[position] + value
+    return out.reshape(base.shape)
+
+
+def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = False, unsafe: bool = False) -> Array:
+    """``index_put``: values into the cells of an index, added to them where it accumulates."""
+    where = positions(self.shape)[tuple(slice(None) if i is None else i.cpu() for i in indices)].numpy()
+    if accumulate:
+        return _added_at(self, where, in_cells(values))
+    out = self.flatten()
+    out[where] = np.broadcast_to(in_cells(values), where.shape)
+    return out.reshape(self.shape)
+
+
+def _scattered(self: Array, dim: int, index: torch.Tensor) -> Array:
+    """Positions in `self` that scatter writes to."""
+    if self.ndim == 0:
+        raise NotExact
+    inside = tuple(slice(None) if d == dim % self.ndim else slice(0, n) for d, n in enumerate(index.shape))
+    return torch.gather(positions(self.shape)[inside], dim, index.cpu()).numpy()
+
+
+def _as_wide(src: Any, index: torch.Tensor) -> Array:
+    values = in_cells(src)
+    return values[tuple(slice(0, n) for n in index.shape)] if values.ndim else values
+
+
+def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: str | None = None) -> Array:
+    """``scatter``: values into the cells that an index names along a dimension."""
+    if reduce is not None:
+        raise NotExact
+    out, where = self.flatten(), _scattered(self, dim, index)
+    out[where] = np.broadcast_to(_as_wide(src, index), where.shape)
+    return out.reshape(self.shape)
+
+
+def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
+    """``scatter_add``: values added to the cells that an index names along a dimension."""
+    return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
 
 
 _AS_UFUNCS = ("reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh")
@@ -300,10 +367,10 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "mv": _mv,
         "dot": lambda self, tensor: _sum(as_array(self * tensor)),
         "addmm": _addmm,
-        "index_put": index_put,
-        "_index_put_impl": index_put,
-        "scatter": scatter,
-        "scatter_add": scatter_add,
+        "index_put": _index_put,
+        "_index_put_impl": _index_put,
+        "scatter": _scatter,
+        "scatter_add": _scatter_add,
     }
 )
 """Operators by their aten name, without the underscore that ends the name of an in-place form."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.trace.observation import Event, Kind, Observation, Record
-from stablemax.trace.torch.aten_call import moved
-from stablemax.trace.torch.exact_moves import MOVES
+from stablemax.trace.torch.aten_call import MOVES, moved
 from stablemax.trace.torch.exact_ops import REDUCTIONS, reduced
 from stablemax.trace.torch.storage import NOWHERE
 

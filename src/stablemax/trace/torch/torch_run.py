@@ -14,8 +14,8 @@ import torch
 
 from stablemax.libraries.torch_arrays import to_torch
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.trace.exact_cells import cells_of, is_undecided, nearest
-from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
+from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
@@ -57,10 +57,7 @@ class TorchCode(Subject):
 
     def observed(self) -> TorchRun:
         """Run the code and observe each operator, with as many bits as the digits of its result take."""
-        run, _ = self.followed()
-        if run.exact is None or not is_undecided(run.exact, self.format.precision + SPARE_BITS).any():
-            return run
-        return self.followed(bits=MORE_BITS)[0]
+        return decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""
