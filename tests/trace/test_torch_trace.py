@@ -74,7 +74,7 @@ def operations(trace: Trace) -> list[TracedOperation]:
 
 
 def followed(function: Callable[..., Any], x: Array, fmt: Format = FLOAT32) -> tuple[Any, Any]:
-    return TorchCode(function, fmt.cast(x), None, fmt, function).followed()
+    return TorchCode(fmt.cast(x), None, fmt, function, function).followed()
 
 
 # --- the notebooks and the samples ----------------------------------------------------------------
@@ -467,7 +467,7 @@ def test_an_operator_is_computed_exactly_as_pytorch_means_it(
         if backward:
             torch.autograd.grad(out, tensor, torch.ones_like(out))
     assert name in called, "PyTorch calls something else for this"
-    run, watch = TorchCode(function, x, None, FLOAT64, function, backward=backward).followed()
+    run, watch = TorchCode(x, None, FLOAT64, function, function, backward=backward).followed()
     assert (watch.not_followed, watch.in_float64) == ({}, {})
     assert run.exact is not None
     # Five terms at most, and functions that PyTorch computes to a few ulps.

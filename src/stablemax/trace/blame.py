@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array
     from stablemax.results import Outcome
-    from stablemax.trace.observation import Observation
+    from stablemax.trace.observation import Event, Observation, Record
     from stablemax.trace.run import Run, Subject
 
 _MAX_ROWS_TRIED = 64
@@ -37,6 +37,20 @@ class Traced:
     def row(self, index: int) -> Traced:
         """Return the same on one row."""
         return replace(self, subject=self.subject.row(index), expected=self.expected.row(index))
+
+    def row_name(self, index: int) -> str:
+        """Name a row by its number in the user's input."""
+        return f"row {index if self.numbers is None else int(self.numbers[index])}"
+
+    def logit_name(self, row: int, column: int) -> str:
+        """Name a logit."""
+        return f"{self.row_name(row)}, class {column}, logit {float(self.expected.logits[row, column])!r}"
+
+    def place_name(self, record: Record, event: Event, otherwise: int) -> str:
+        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
+        row, column = record.place(event, *self.expected.logits.shape)
+        row = otherwise if row is None else row
+        return self.row_name(row) if column is None else self.logit_name(row, column)
 
     def fails(self, cell: int) -> bool:
         """Tell whether a cell of the result is bad."""

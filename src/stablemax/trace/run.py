@@ -51,21 +51,28 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 @dataclass(frozen=True)
-class Subject(ABC):
-    """Code and its input: run by an observer of NumPy or of PyTorch."""
+class OnRows:
+    """What is said or run on logits in a number format."""
 
-    function: Callable[..., Any]
-    #: The logits in the format's own dtype, (N, K), and the labels or the upstream gradient where there are any.
+    #: In the format's own dtype, (N, K).
     logits: Array
+    #: Labels, soft targets or an array beside the logits, where there are any.
     second: Array | None
     format: Format
 
-    backend = ""
-
     def row(self, index: int) -> Self:
-        """Return the same code on one row."""
+        """Return the same on one row."""
         rows = slice(index, index + 1)
         return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+
+@dataclass(frozen=True)
+class Subject(OnRows, ABC):
+    """Code and its input: run by an observer of NumPy or of PyTorch."""
+
+    function: Callable[..., Any]
+
+    backend = ""
 
     @abstractmethod
     def plain(self) -> Run:

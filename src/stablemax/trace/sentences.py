@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from stablemax.text.words import counted
 from stablemax.trace.observation import BACKWARD, Cell, Event, Kind, Site
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+    from stablemax.trace.blame import Traced
     from stablemax.trace.observation import Observation, Record
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
@@ -20,43 +19,21 @@ _EXPONENTIALS = ("exp", "shifted_exp")
 _GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
 
 
-@dataclass(frozen=True)
-class TracedInput:
-    """The logits that were traced, in float64, and the numbers of their rows where these are some of many."""
-
-    x: Array
-    numbers: Array | None = None
-
-    def row(self, index: int) -> str:
-        """Name a row."""
-        return f"row {index if self.numbers is None else int(self.numbers[index])}"
-
-    def place(self, record: Record, event: Event, otherwise: int) -> str:
-        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
-        row, column = record.place(event, *self.x.shape)
-        row = otherwise if row is None else row
-        return self.row(row) if column is None else self.cell(row, column)
-
-    def cell(self, row: int, column: int) -> str:
-        """Name a logit."""
-        return f"{self.row(row)}, class {column}, logit {float(self.x[row, column])!r}"
-
-
-def sentence(record: Record, step: Observation, given: TracedInput, row: int, root: Observation | None) -> str:
+def sentence(record: Record, step: Observation, traced: Traced, row: int, root: Observation | None) -> str:
     """Say what the blamed operation did.
 
     The record has its figures in the whole run, the step is the operation on the bad row alone; the root lost what
     the step needed, where that is another operation.
     """
-    words = f"{_line(step.site)}{_deed(record, step, given, row)}"
+    words = f"{_line(step.site)}{_deed(record, step, traced, row)}"
     return f"{words}; {_root(root, step)}" if root is not None else words
 
 
-def note(record: Record, given: TracedInput) -> str:
+def note(record: Record, traced: Traced) -> str:
     """Say the gravest thing that happened in an operation; empty where nothing did."""
     seen = record.seen
     for event in sorted(seen.events, key=lambda e: _GRAVEST_FIRST.index(e.kind)):
-        return _event(seen, event, given.place(record, event, 0))
+        return _event(seen, event, traced.place_name(record, event, 0))
     return _cell(seen) if seen.origin in (Origin.CANCELLATION, Origin.ABSORPTION) else ""
 
 
@@ -70,11 +47,11 @@ def _line(site: Site) -> str:
     return f"line {site.line}, backward{f' of {node}' if node else ''}: "
 
 
-def _deed(record: Record, step: Observation, given: TracedInput, row: int) -> str:
+def _deed(record: Record, step: Observation, traced: Traced, row: int) -> str:
     for kind in _GRAVEST_FIRST:
         event = next((e for e in record.seen.events if e.kind is kind), None)
         if event is not None and kind in step.kinds:
-            return _event(record.seen, event, given.place(record, event, row))
+            return _event(record.seen, event, traced.place_name(record, event, row))
     return _cell(step) or f"{step.name} makes the result bad"
 
 

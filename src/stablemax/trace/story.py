@@ -14,28 +14,39 @@ from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import Record
 from stablemax.trace.reading import first_of
-from stablemax.trace.sentences import TracedInput, note, sentence
+from stablemax.trace.sentences import note, sentence
 from stablemax.trace.source_lines import display_name, listing
 from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
-    from stablemax.trace.reading import Reading
-    from stablemax.trace.run import Run
+    from stablemax.trace.reading import Expected, Reading
+    from stablemax.trace.run import Run, Subject
     from stablemax.truth.measure import Judgement
 
 
 class About(TypedDict, total=False):
-    """What a trace says of its input: where it came from, the command that reproduces it, what a reader should know."""
+    """What a trace says of the code and of its input."""
 
+    #: Name of the code.
+    target: str
+    #: Where the input came from, and the numbers of its rows where they are some of many.
     source: str
+    numbers: Array | None
+    #: The command that gives the same trace again.
     command: tuple[str, ...]
+    #: What a reader should know.
     notes: tuple[str, ...]
 
 
-def tell(traced: Traced, target: str, about: About) -> Trace:
+def name_of(about: About) -> str:
+    """Return what sentences call the code."""
+    return about.get("target") or "the traced function"
+
+
+def tell(subject: Subject, expected: Expected, about: About) -> Trace:
     """Run the code, judge its result, and find the line to blame for a bad one."""
-    subject, expected = traced.subject, traced.expected
+    traced = Traced(subject, expected, name_of(about), about.get("numbers"))
     run = subject.observed()
     reading = expected.reading(run)
     judged = reading.judged(run.value)
@@ -55,7 +66,7 @@ def tell(traced: Traced, target: str, about: About) -> Trace:
     else:
         finding = _good(traced, run, reading, judged, worst)
     return Trace(
-        target=target,
+        target=about.get("target", ""),
         operation=str(expected.operation),
         backend=subject.backend,
         format=subject.format.name,
@@ -127,7 +138,7 @@ def _unstable(
     share = where = ""
     if not reading.is_reduced:
         failing = reading.failing(run.value)
-        unit = "row" if traced.expected.is_per_row else "cell"
+        unit = "row" if traced.expected.operation.per_row else "cell"
         share = f" for {int(failing.sum()):,} of {counted(failing.size, unit)}"
         where = f" ({_cell(traced, *cell)})"
     result = (
@@ -141,24 +152,20 @@ def _unstable(
     step, root = culprit
     # A step of one row belongs to a record of the whole run.
     record = run.records.get(step.key) or Record(replace(step, index=0))
-    words = sentence(record, step, _input(traced), bad.row, root)
+    words = sentence(record, step, traced, bad.row, root)
     return f"{words[0].upper()}{words[1:]}. {result}", Blame(step.site.file, step.line, record.seen.index, words)
 
 
 def _cell(traced: Traced, row: int, column: int) -> str:
     """Name a cell of the result by its row and, where it has them, its label or class and the logit there."""
-    x, given = traced.expected.logits, _input(traced)
-    if not traced.expected.is_per_row:
-        return given.cell(row, column)
-    if not traced.expected.has_labels or traced.expected.second is None:
-        return given.row(row)
-    label = int(traced.expected.second[row])
-    logit = f", logit {float(x[row, label])!r}" if 0 <= label < x.shape[1] else ""
-    return f"{given.row(row)}, label {label}{logit}"
-
-
-def _input(traced: Traced) -> TracedInput:
-    return TracedInput(traced.expected.logits.astype(np.float64), traced.numbers)
+    expected, row_name = traced.expected, traced.row_name(row)
+    if not expected.operation.per_row:
+        return traced.logit_name(row, column)
+    if not expected.has_labels or expected.second is None:
+        return row_name
+    label = int(expected.second[row])
+    has_logit = 0 <= label < expected.logits.shape[1]
+    return f"{row_name}, label {label}" + (f", logit {float(expected.logits[row, label])!r}" if has_logit else "")
 
 
 # --- the listing ------------------------------------------------------------------------------------
@@ -190,7 +197,7 @@ def _lines(traced: Traced, run: Run, blame: Blame | None) -> tuple[TracedLine, .
 def _operation(traced: Traced, record: Record) -> TracedOperation:
     seen = record.seen
     figures = {f.name: getattr(seen, f.name) for f in fields(TracedOperation)}
-    own = {"name": seen.label, "file": _file(traced, seen.site.file), "note": note(record, _input(traced))}
+    own = {"name": seen.label, "file": _file(traced, seen.site.file), "note": note(record, traced)}
     return TracedOperation(**{**figures, **own})
 
 

@@ -57,8 +57,9 @@ class NumpyCode(Subject):
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
 
-    def _repeated(self, bits: int, **changes: int) -> Run:
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False, **changes), bits)
+    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0) -> Run:
+        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to)
+        return run_once(self.function, self._arguments, tape, bits)
 
     @property
     def _arguments(self) -> tuple[Array, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import operator
 from typing import TYPE_CHECKING, Any
@@ -342,7 +343,7 @@ for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "cho
     _value_method(_name, _method(_name), loses=True)
 for _name in ("argmax", "argmin", "argsort", "argpartition", "all", "any", "nonzero", "searchsorted"):
     _value_method(_name, _method(_name), loses=False)
-for _function in (int, complex, round):
-    _value_method(f"__{_function.__name__}__", _function, loses=True)
-for _function in (bool, hash, repr, str, format):
-    _value_method(f"__{_function.__name__}__", _function, loses=False)
+for _name in ("int", "complex", "round"):
+    _value_method(f"__{_name}__", getattr(builtins, _name), loses=True)
+for _name in ("bool", "hash", "repr", "str", "format"):
+    _value_method(f"__{_name}__", getattr(builtins, _name), loses=False)

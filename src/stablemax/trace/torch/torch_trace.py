@@ -9,8 +9,7 @@ import torch
 
 from stablemax.text.errors import StablemaxError
 from stablemax.trace import expected_of
-from stablemax.trace.blame import Traced
-from stablemax.trace.story import tell
+from stablemax.trace.story import name_of, tell
 from stablemax.trace.torch.torch_run import TorchCode
 
 if TYPE_CHECKING:
@@ -33,12 +32,10 @@ def trace_torch(
     operation: Operation,
     fmt: Format,
     *,
-    target: str = "",
     code: Callable[..., Any] | None = None,
     device: str = "cpu",
     backward: bool = False,
     max_ulp: float | None = None,
-    numbers: Array | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace PyTorch code, operator by operator, and judge its result.
@@ -65,15 +62,15 @@ def trace_torch(
     _check_device(device)
     if any(isinstance(f, _SCRIPTED) for f in (function, code)):
         raise StablemaxError(
-            f"{target or 'the traced function'} is TorchScript, which is not traced: it has no lines of Python",
+            f"{name_of(about)} is TorchScript, which is not traced: it has no lines of Python",
             "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
         )
     expected = expected_of(operation, logits, second, fmt, max_ulp)
     upstream = backward and operation.needs_upstream
-    subject = TorchCode(function, expected.logits, expected.second, fmt, code or function, device, backward, upstream)
+    subject = TorchCode(expected.logits, expected.second, fmt, function, code or function, device, backward, upstream)
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
-    return tell(Traced(subject, expected, target or "the traced function", numbers), target, about)
+    return tell(subject, expected, about)
 
 
 def _check_device(device: str) -> None:
