@@ -42,6 +42,8 @@ class Run:
     not_followed: tuple[str, ...] = ()
     #: Where the result is a gradient of autograd: the loss, or the losses, that it was taken of.
     forward: Array | None = None
+    #: What was not followed, and casts no doubt on the formula.
+    asides: tuple[str, ...] = ()
     #: What a reader should know about how it ran.
     notes: tuple[str, ...] = ()
     bits: int = FIRST_BITS
@@ -92,10 +94,6 @@ class Subject(OnRows, ABC):
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
-        return ()
-
-    def asides(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that change how the code runs
-        """Name what was not followed and casts no doubt on the formula."""
         return ()
 
 

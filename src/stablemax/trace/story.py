@@ -79,7 +79,7 @@ def tell(subject: Subject, expected: Expected, about: About) -> Trace:
         formula_is_wrong=is_wrong,
         blame=None if blame is None else replace(blame, file=_file(traced, blame.file)),
         finding=finding,
-        not_followed=(*subject.asides(run), *not_followed),
+        not_followed=(*run.asides, *not_followed),
         command=about.get("command", ()),
         notes=(*about.get("notes", ()), *_notes(run, reading)),
     )

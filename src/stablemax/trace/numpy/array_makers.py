@@ -15,7 +15,7 @@ import numpy as np
 from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
 from stablemax.trace.numpy.shadow_array import ShadowArray
-from stablemax.trace.numpy.shadowed import Shadowed, exact_of, narrows, plain, plain_array, shadow, shadow_tree
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, leaves, narrows, plain, plain_array, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Owner, Tape
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any)
         exact, source = exact_of(given).copy(), given.dtype
     elif _holds_shadows(given, tape):
         exact = settled(np.array(shadow_tree(given, tape), dtype=object))
-        source = np.result_type(*_dtypes(given))
+        real = (float, np.ndarray, np.generic)
+        source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(given) if isinstance(t, real)))
     else:
         exact, source = cells_of(value), value.dtype
     exact = exact.reshape(value.shape)
@@ -139,15 +140,7 @@ def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any)
 
 
 def _holds_shadows(thing: Any, tape: Tape) -> bool:
-    if isinstance(thing, (list, tuple)):
-        return any(_holds_shadows(t, tape) for t in thing)
-    return isinstance(thing, Shadowed) or (isinstance(thing, float) and id(thing) in tape.handed)
-
-
-def _dtypes(thing: Any) -> list[Any]:
-    if isinstance(thing, (list, tuple)):
-        return [d for t in thing for d in _dtypes(t)]
-    return [np.asarray(plain(thing)).dtype] if isinstance(thing, (float, np.ndarray, np.generic)) else []
+    return any(isinstance(t, Shadowed) or (isinstance(t, float) and id(t) in tape.handed) for t in leaves(thing))
 
 
 _REPLACED: dict[str, Callable[[Any, Tape], Any]] = {

@@ -190,53 +190,42 @@ _NO_REDUCTION, _MEAN = 0, 1
 
 @dataclass(frozen=True)
 class _Picked:
-    """Which cell of each row a negative log-likelihood takes, with what weight, and which rows count."""
+    """The cells that a negative log-likelihood takes of the rows that count, and their weights."""
 
     row: Array
     label: Array
     weight: Array
-    kept: Array
 
     @property
     def total(self) -> Any:
-        return _ADD.reduce(np.append(self.weight[self.kept], as_cell(0.0)))
+        return _ADD.reduce(self.weight, initial=as_cell(0.0))
 
 
-def _picked(classes: int, target: torch.Tensor, weight: Array | None, ignore_index: int) -> _Picked:
-    label = np.atleast_1d(target.cpu().numpy())
-    kept = label != ignore_index
-    label = np.where(kept, label, 0)
-    weights = cells_of(np.ones(label.shape)) if weight is None else weight[label]
-    return _Picked(np.arange(label.size), label, weights, kept)
+def _picked(target: torch.Tensor, weight: Array | None, ignore_index: int) -> _Picked:
+    labels = np.atleast_1d(target.cpu().numpy())
+    row = np.flatnonzero(labels != ignore_index)
+    weights = cells_of(np.ones(row.size)) if weight is None else weight[labels[row]]
+    return _Picked(row, labels[row], weights)
 
 
 def _nll(self: Array, target: torch.Tensor, weight: Array | None, reduction: int, ignore_index: int) -> Any:
-    rows = np.atleast_2d(self)
-    at = _picked(rows.shape[1], target, weight, ignore_index)
-    loss = np.where(at.kept, -(rows[at.row, at.label] * at.weight), as_cell(0.0))
+    rows, picked = np.atleast_2d(self), _picked(target, weight, ignore_index)
+    losses = cells_of(np.zeros(len(rows)))
+    losses[picked.row] = -(rows[picked.row, picked.label] * picked.weight)
     # The second output, the sum of the weights, serves only the backward pass, which takes it from the labels.
     if reduction == _NO_REDUCTION:
-        return loss.reshape(target.shape), None
-    total = _ADD.reduce(np.append(loss, as_cell(0.0)))
-    return (_DIVIDE(total, at.total) if reduction == _MEAN else total), None
+        return losses.reshape(target.shape), None
+    total = _ADD.reduce(losses, initial=as_cell(0.0))
+    return (_DIVIDE(total, picked.total) if reduction == _MEAN else total), None
 
 
 def _nll_backward(
-    grad_output: Array,
-    self: Array,
-    target: torch.Tensor,
-    weight: Array | None,
-    reduction: int,
-    ignore_index: int,
+    grad_output: Array, self: Array, target: torch.Tensor, weight: Array | None, reduction: int, ignore_index: int,
     total_weight: Array,
-) -> Array:
-    rows = np.atleast_2d(self)
-    at = _picked(rows.shape[1], target, weight, ignore_index)
-    g = -(np.broadcast_to(grad_output, at.label.shape) * at.weight)
-    if reduction == _MEAN:
-        g = _DIVIDE(g, at.total)
-    out = cells_of(np.zeros(rows.shape))
-    out[at.row[at.kept], at.label[at.kept]] = g[at.kept]
+) -> Array:  # fmt: skip
+    picked, out = _picked(target, weight, ignore_index), cells_of(np.zeros(np.atleast_2d(self).shape))
+    g = -(np.broadcast_to(grad_output, len(out))[picked.row] * picked.weight)
+    out[picked.row, picked.label] = _DIVIDE(g, picked.total) if reduction == _MEAN else g
     return out.reshape(self.shape)
 
 

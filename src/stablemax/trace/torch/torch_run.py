@@ -33,8 +33,6 @@ class TorchRun(Run):
     """An observed run, and what each of its steps should have given."""
 
     fixes: Sequence[Fix] = ()
-    #: Code of torch.compile took part; it was run uncompiled.
-    is_compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,6 @@ class TorchCode(Subject):
         """Repeat a run; the shadow starts again from the values that its first operators gave."""
         return self.followed(forgotten_to=_fixes(run)[count - 1].dispatch + 1, bits=run.bits)[0]
 
-    def asides(self, run: Run) -> tuple[str, ...]:
-        """Name torch.compile: its code ran, uncompiled."""
-        is_compiled = isinstance(run, TorchRun) and run.is_compiled
-        return ("torch.compile (the code was run uncompiled)",) if is_compiled else ()
-
     def followed(self, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[TorchRun, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.logits.shape)
@@ -90,10 +83,11 @@ class TorchCode(Subject):
             losses = None if forward is None else _values(forward)
             if losses is not None and shadows.has(forward):
                 losses = nearest(shadows.cells(forward)).reshape(losses.shape)
+        is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = TorchRun(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
             forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes,
-            is_compiled=watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable"),
+            asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
         return run, watch
 
