@@ -13,9 +13,8 @@ from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
 from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
-from stablemax.trace.source_lines import scalar_conversions
 from stablemax.trace.story import tell
-from stablemax.trace.traced_code import code_of
+from stablemax.trace.traced_code import code_of, scalar_conversions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

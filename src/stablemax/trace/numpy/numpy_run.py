@@ -19,8 +19,7 @@ from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
-from stablemax.trace.source_lines import scalar_conversions
-from stablemax.trace.traced_code import Code, boundary
+from stablemax.trace.traced_code import Code, boundary, scalar_conversions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

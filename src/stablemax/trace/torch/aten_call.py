@@ -1,11 +1,11 @@
-"""One dispatched operator: what it reads and writes, and what it computes exactly."""
+"""One dispatched operator: what it reads and writes, what it computes exactly, and which logits that comes from."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +13,18 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
-from stablemax.trace.torch.exact_ops import EXACT, NotExact, positions
-from stablemax.trace.torch.storage import wide
+from stablemax.trace.observation import Event, Kind, Observation, Record
+from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.storage import NOWHERE, wide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from stablemax.numerics.formats import Array
+    from stablemax.trace.torch.storage import Shadows
 
     See = Callable[[torch.Tensor], Array]
+    Places = Callable[[int, tuple[int, ...]], Array]
 
 MOVES = frozenset((
     "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
@@ -38,6 +41,7 @@ CONSTANTS = frozenset((
 """Operators that take nothing but the shape from their argument."""
 
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
+_PRODUCTS = ("mm", "bmm", "mv", "addmm")
 
 
 class NotFollowed(Exception):  # noqa: N818 - not an error: the run goes on with the plain value
@@ -176,3 +180,68 @@ def _accepts(exactly: Callable[..., Any], arguments: tuple[Any, ...], options: d
 
 def _is_float_type(value: Any) -> bool:
     return isinstance(value, torch.dtype) and value.is_floating_point
+
+
+# --- which logit, or which row of logits, each number comes from ------------------------------------
+
+
+@dataclass
+class PlacedRecord(Record):
+    """The runs of an operator at one place in the code, with the logit of the first cell of each kind of event."""
+
+    places: dict[Kind, int] = field(default_factory=dict)
+
+    def put(self, seen: Observation, places: Array) -> None:
+        """Note which logits the events of a run come from."""
+        for event in seen.events:
+            self.places.setdefault(event.kind, int(places[event.place]))
+
+    def place(self, event: Event, rows: int, classes: int) -> tuple[int | None, int | None]:  # noqa: ARG002 - as Record
+        """Return row and class of the logit that an event comes from, each where it is known."""
+        place = self.places.get(event.kind, NOWHERE)
+        if place == NOWHERE:
+            return None, None
+        row, column = divmod(place, classes + 1)
+        return row, None if column == classes else column
+
+
+def places_of(call: Call, shadows: Shadows) -> Places:
+    """Return, before an operator runs, a function that gives the places of an output, by its number and its shape."""
+    if call.name in MOVES:
+        outputs = moved(call, shadows.places, NOWHERE)
+        if outputs is not None:
+            return lambda i, _shape: outputs[i]
+    seen = [shadows.places(t).copy() for t in call.floats]
+    if call.name in REDUCTIONS and len(seen) == 1:
+        return lambda _i, shape: _of_rows(call, seen[0], shape, shadows)
+    if call.name in _PRODUCTS:
+        seen = [shadows.whole_row(p[..., :1]) for p in seen[:1]]
+    return lambda _i, shape: _of_cells(seen, shape, shadows)
+
+
+def _of_rows(call: Call, places: Array, shape: tuple[int, ...], shadows: Shadows) -> Array:
+    """A cell made of one row's numbers comes from that row."""
+    rows = shadows.whole_row(places)
+    dim, keepdim = (*call.arguments, None, None)[1:3]
+    dim, keepdim = call.options.get("dim", dim), bool(call.options.get("keepdim", keepdim))
+    if not places.size:
+        return np.full(shape, NOWHERE)
+    low, high = (reduced(ufunc, rows, dim, keepdim=keepdim) for ufunc in (np.minimum, np.maximum))
+    return np.where(low == high, low, NOWHERE).reshape(shape)
+
+
+def _of_cells(seen: Sequence[Array], shape: tuple[int, ...], shadows: Shadows) -> Array:
+    """Take the place of each cell from the input that knows it best: a logit, or else a row."""
+    out = np.full(shape, NOWHERE)
+    for places in seen:
+        try:
+            spread = np.broadcast_to(places, shape)
+        except ValueError:
+            continue
+        out = np.where(_knowledge(spread, shadows) > _knowledge(out, shadows), spread, out)
+    return out
+
+
+def _knowledge(places: Array, shadows: Shadows) -> Array:
+    is_row = places % (shadows.classes + 1) == shadows.classes
+    return np.where(places == NOWHERE, 0, np.where(is_row, 1, 2))

@@ -15,8 +15,7 @@ from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.observation import observe, record_of
-from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, computed
-from stablemax.trace.torch.logit_places import PlacedRecord, places_of
+from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import wide
 
 if TYPE_CHECKING:
@@ -30,16 +29,9 @@ if TYPE_CHECKING:
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {
-    "sub": "subtract",
-    "rsub": "subtract",
-    "mul": "multiply",
-    "div": "divide",
-    "neg": "negative",
-    "pow": "power",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "mv": "matmul",
-}
+    "sub": "subtract", "rsub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "pow": "power",
+    "mm": "matmul", "bmm": "matmul", "mv": "matmul",
+}  # fmt: skip
 """NumPy's names of operators, for sentences about both libraries."""
 
 
