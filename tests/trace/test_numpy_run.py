@@ -17,7 +17,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.trace import exact_cells as cells
 from stablemax.trace import run_in_shadow
 from stablemax.trace.numpy.numpy_run import run_decided
-from stablemax.trace.numpy.tape import Tape
+from stablemax.trace.traced_code import Code
 
 from ..records import CROSS_ENTROPY
 
@@ -444,14 +444,14 @@ def test_what_is_no_array_of_real_numbers_is_refused(junk: Any) -> None:
 
 
 def test_the_runs_of_a_loop_are_told_once() -> None:
-    found = run_decided(rows_into_a_list, (logits(),), Tape())
+    found = run_decided(rows_into_a_list, (logits(),), Code())
     told = {(r.seen.name, r.seen.times) for r in found.records.values()}
     assert told == {("exp", 5), ("sum", 5), ("log", 5)}
     assert {r.seen.line for r in found.records.values()} == {rows_into_a_list.__code__.co_firstlineno + 1}
 
 
 def test_an_operation_is_told_at_the_line_of_the_helper_that_runs_it() -> None:
-    found = run_decided(with_a_helper, (logits(),), Tape())
+    found = run_decided(with_a_helper, (logits(),), Code())
     lines = {r.seen.name: r.seen.line for r in found.records.values()}
     first = in_place.__code__.co_firstlineno
     assert lines["exp"] == first + 3

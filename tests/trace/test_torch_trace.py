@@ -28,8 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
-from stablemax.trace.torch.torch_run import TorchCode  # noqa: E402
-from stablemax.trace.torch.torch_trace import trace_torch  # noqa: E402
+from stablemax.trace.torch.torch_trace import TorchCode, trace_torch  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,6 @@ import numpy as np
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
-from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
 from stablemax.trace.story import tell
@@ -41,7 +40,7 @@ def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
     >>> float(run.value[0]), float(run.exact[0])
     (inf, 1000.0)
     """
-    run = run_decided(function, (x, *others), Tape(code_of(function), watch=False))
+    run = run_decided(function, (x, *others), code_of(function), watch=False)
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
     return replace(run, exact=None, not_followed=lost) if lost else run
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array, Format
     from stablemax.trace.observation import Observation, Record
+    from stablemax.trace.torch.dispatch import Fix
 
 FIRST_BITS, MORE_BITS = 256, 4096
 """Precision of the shadow: the second where the first leaves a digit of the result open."""
@@ -47,6 +48,8 @@ class Run:
     #: What a reader should know about how it ran.
     notes: tuple[str, ...] = ()
     bits: int = FIRST_BITS
+    #: What each step should have given, for an observer that puts it there in another run.
+    fixes: Sequence[Fix] = ()
 
 
 AnyRun = TypeVar("AnyRun", bound=Run)

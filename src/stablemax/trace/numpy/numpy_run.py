@@ -42,7 +42,7 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return run_decided(self.function, self._arguments, Tape(self.code))
+        return run_decided(self.function, self._arguments, self.code)
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
@@ -85,10 +85,10 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
     return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
 
 
-def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> Run:
+def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], code: Code, *, watch: bool = True) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
     return decided(
-        lambda bits: run_once(function, arguments, tape.fresh(), bits),
+        lambda bits: run_once(function, arguments, Tape(code, watch), bits),
         lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
     )
 

@@ -134,18 +134,14 @@ def operate(
     try:
         if exactly is None:
             raise NotFollowedError(name)
-        exact = settled(exactly(*shadows[0], **shadows[1]))
-        local = settled(exactly(*here[0], **here[1])) if here is not None else None
-        if exact.shape != value.shape:
-            exact = np.broadcast_to(exact, value.shape).copy()
+        exact = _in_shape(exactly(*shadows[0], **shadows[1]), value.shape)
+        local = _in_shape(exactly(*here[0], **here[1]), value.shape) if here is not None else None
     except _UNFOLLOWABLE:
         tape.lose_call(name)
         if isinstance(out, Shadowed):
             exact_of(out)[...] = cells_of(value)
             return out
         return result
-    if local is not None and local.shape != value.shape:
-        local = np.broadcast_to(local, value.shape)
     changed, exact = tape.finish(name, value, exact, local, inputs)
     if out is None:
         if changed is not value:
@@ -158,6 +154,11 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _in_shape(cells: Any, shape: tuple[int, ...]) -> Array:
+    cells = settled(cells)
+    return cells if cells.shape == shape else np.broadcast_to(cells, shape).copy()
 
 
 def move(

@@ -71,10 +71,6 @@ class Tape:
     _unmeasured: list[Callable[[], Observation]] = field(default_factory=list)
     _owners: dict[str, Owner] = field(default_factory=dict)
 
-    def fresh(self) -> Tape:
-        """Return an empty tape with the same instructions."""
-        return Tape(self.code, self.watch, self.rounded_to, self.forgotten_to)
-
     def finish(
         self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
     ) -> tuple[Array, Array]:

@@ -50,9 +50,9 @@ class _Before:
     """What is known of an operator before it runs: a write in place destroys its inputs."""
 
     call: Call
-    #: Cells of each output, from the shadows and from the values; None where it could not be followed.
-    exact: list[Any] | None
-    local: list[Any] | None
+    #: Cells of each output, from the shadows and from the values; empty where it could not be followed.
+    exact: list[Any]
+    local: list[Any]
     operands: list[tuple[Array, Array]]
     places: Callable[[int, tuple[int, ...]], Array]
     is_shadowed: bool
@@ -109,34 +109,29 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _look(self, call: Call, before: _Before | None, outputs: list[Any], dispatch: int, site: Site) -> None:
         """Follow an operator that has run."""
-        if not any(_is_real(t) for t in outputs):
-            self._lose_numbers(call, outputs, site)
-        elif before is not None or not all(self._is_view(t, call.floats) for t in outputs):
+        tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
+        if not any(t.is_floating_point() for t in tensors):
+            self._lose_numbers(call, tensors, site)
+            return
+        are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
+        if before is not None or not are_views:
             self._follow(before or self._before(call), outputs, dispatch, site)
 
-    def _is_view(self, output: Any, inputs: list[torch.Tensor]) -> bool:
-        return isinstance(output, torch.Tensor) and self.shadows.shares(output, inputs)
-
-    def _lose_numbers(self, call: Call, outputs: list[Any], site: Site) -> None:
+    def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
-        if not any(self.shadows.has(t) for t in call.floats):
-            return
-        if call.name == "_local_scalar_dense":
-            self.lose("a tensor taken as a number", site)
-        elif call.name == "_to_copy":
-            self.lose("conversion to integers", site)
-        elif any(isinstance(t, torch.Tensor) and t.is_complex() for t in outputs):
-            self.lose("complex numbers", site)
+        losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
+        loss = losses.get(call.name) or ("complex numbers" if any(t.is_complex() for t in outputs) else "")
+        if loss and any(self.shadows.has(t) for t in call.floats):
+            self.lose(loss, site)
 
     def _before(self, call: Call) -> _Before:
         inputs = call.floats
         try:
-            exact: list[Any] | None = computed(call, self.shadows.cells, self.in_float64)
-            local = exact
+            exact = local = computed(call, self.shadows.cells, self.in_float64)
             if not all(self.shadows.is_exact(t) for t in inputs):
                 local = computed(call, lambda t: cells_of(wide(t)), self.in_float64)
         except NotFollowed:
-            exact = local = None
+            exact = local = []
         operands = [self._operand(a) for a in call.operands]
         is_shadowed = any(self.shadows.has(t) for t in inputs)
         return _Before(call, exact, local, operands, places_of(call, self.shadows), is_shadowed)
@@ -153,7 +148,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _follow(self, before: _Before, outputs: list[Any], dispatch: int, site: Site) -> None:
         is_known = all(_format_of(t) in FORMATS for t in outputs if _is_real(t))
-        if before.exact is None or before.local is None or len(before.exact) != len(outputs) or not is_known:
+        if len(before.exact) != len(outputs) or not is_known:
             if before.is_shadowed:
                 self.lose(f"{before.call.name}()", site)
             for t in outputs:
@@ -167,8 +162,6 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _finish(self, before: _Before, output: int, tensor: torch.Tensor, dispatch: int, site: Site) -> None:
         """Measure one output, record it and give it its shadow."""
         aten, fmt, shape = before.call.name, FORMATS[_format_of(tensor)], tuple(tensor.shape)
-        assert before.exact is not None
-        assert before.local is not None
         exact, local = before.exact[output].reshape(shape), before.local[output].reshape(shape)
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"

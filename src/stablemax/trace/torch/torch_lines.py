@@ -58,11 +58,9 @@ class Locator:
         return self._of_frame(own or library, FORWARD)
 
     def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
-        return (
-            Site()
-            if frame is None
-            else Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
-        )
+        if frame is None:
+            return Site()
+        return Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
 
     def _of_node(self, node: Any) -> Site:
         # Between two nodes the engine adds up gradients; a leaf's own node has no forward operator.
