@@ -130,8 +130,8 @@ def trace_variant(
     def function(x: Any, *others: Any) -> Any:
         arithmetic = ShadowArithmetic(fmt, tape=x.tape)
         divisor = float(operation.loss_count(*x.shape))
-        given = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
-        result = variant.function(x, *given, arithmetic)
+        arguments = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
+        result = variant.function(x, *arguments, arithmetic)
         return result[:, 0] if operation.per_row else result
 
     if variant.max_classes is not None and logits.shape[-1] > variant.max_classes:

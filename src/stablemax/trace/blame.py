@@ -76,7 +76,7 @@ class BadCell:
 class Culprit:
     """The operation to blame, and the one that lost what it needed; both positions in the run's steps."""
 
-    at: int
+    index: int
     root: int
 
 
@@ -110,8 +110,8 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
         return None
-    at = _on_the_way_back(base.steps, culprit.at)
-    return base.steps[at], base.steps[culprit.root] if culprit.root < at else None
+    index = _in_the_backward_pass(base.steps, culprit.index)
+    return base.steps[index], base.steps[culprit.root] if culprit.root < index else None
 
 
 def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
@@ -122,11 +122,11 @@ def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
     return bool(wrong.ravel()[cell] or np.isnan(nearest(run.exact)).ravel()[cell])
 
 
-def _on_the_way_back(steps: Sequence[Observation], at: int) -> int:
+def _in_the_backward_pass(steps: Sequence[Observation], index: int) -> int:
     """Blame the backward pass of an operation that met a pole, where both passes did: there the gradient is lost."""
-    if steps[at].phase == BACKWARD or Kind.POLE not in steps[at].kinds:
-        return at
-    return next((i for i, s in enumerate(steps) if s.phase == BACKWARD and Kind.POLE in s.kinds), at)
+    if steps[index].phase == BACKWARD or Kind.POLE not in steps[index].kinds:
+        return index
+    return next((i for i, s in enumerate(steps) if s.phase == BACKWARD and Kind.POLE in s.kinds), index)
 
 
 def first_true(count: int, holds: Callable[[int], bool]) -> int | None:
@@ -164,15 +164,15 @@ def find_culprit(
         broken = _first_broken(steps)
         last = broken if broken is not None else None if rounded is None else rounded - 1
         return None if last is None else Culprit(last, last)
-    at, root = rounded - 1, forgotten - 1
-    destroys, breaks = steps[root].kinds, steps[at].kinds
+    index, root = rounded - 1, forgotten - 1
+    destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:
         return Culprit(root, root)
     if Kind.ZERO in destroys and Kind.INVALID in breaks:
         # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
-        pole = next((i for i in range(root + 1, at) if Kind.POLE in steps[i].kinds), None)
+        pole = next((i for i in range(root + 1, index) if Kind.POLE in steps[i].kinds), None)
         return Culprit(root, root) if pole is None else Culprit(pole, root)
-    return Culprit(at, root)
+    return Culprit(index, root)
 
 
 def _first_broken(steps: Sequence[Observation]) -> int | None:

@@ -42,9 +42,6 @@ class Special:
     def __neg__(self) -> Special:
         return _SIGNED[-self.sign] if self.sign else self
 
-    def __pos__(self) -> Special:
-        return self
-
     def __abs__(self) -> Special:
         return INFINITE if self.sign else self
 

@@ -145,17 +145,17 @@ class Record:
 
         In a loop over the rows an operation has run as often as there are rows, and the number of its run is the row.
         """
-        shape, at, times = self.seen.shape, event.place, self.seen.times
+        shape, index, times = self.seen.shape, event.place, self.seen.times
         run = self.first.get(event.kind, 0)
         if shape[:2] == (rows, classes) and times == 1:
-            return at[0], at[1]
+            return index[0], index[1]
         if shape[:1] == (rows,) and times == 1:
-            return at[0], None
+            return index[0], None
         if times == rows:
-            return run, at[-1] if shape[-1:] == (classes,) else None
+            return run, index[-1] if shape[-1:] == (classes,) else None
         if times == rows * classes and not shape:
             return divmod(run, classes)
-        return None, at[-1] if shape[-1:] == (classes,) else None
+        return None, index[-1] if shape[-1:] == (classes,) else None
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -182,12 +182,12 @@ def observe(
     `exact` is the shadow, and `local` the same operation taken exactly on the inputs' values. The inputs are pairs of
     values and their shadow.
     """
-    wide, values = value.astype(np.float64), [v for v, _ in inputs]
+    floats, values = value.astype(np.float64), [v for v, _ in inputs]
     right, here = cells.nearest(exact), cells.nearest(local)
-    infinite = np.isinf(wide) & (cells.is_ball(exact) | (np.sign(wide) != np.sign(right)))
+    infinite = np.isinf(floats) & (cells.is_ball(exact) | (np.sign(floats) != np.sign(right)))
     errors = _error_ulp(value, exact, right, fmt)
     error = _largest(errors)
-    finite = wide[np.isfinite(wide)]
+    finite = floats[np.isfinite(floats)]
     seen = Observation(
         index=index,
         name=name,
@@ -203,15 +203,15 @@ def observe(
         largest=float(finite.max()) if finite.size else math.nan,
         cells=value.size,
         inf=int(np.count_nonzero(infinite)),
-        nan=int(np.count_nonzero(np.isnan(wide))),
-        lost=int(np.count_nonzero((wide == 0) & cells.nonzero(exact))),
+        nan=int(np.count_nonzero(np.isnan(floats))),
+        lost=int(np.count_nonzero((floats == 0) & cells.nonzero(exact))),
         error_ulp=error,
         local_error_ulp=_largest(_error_ulp(value, local, here, fmt)),
         origin=Origin.NONE,
-        events=_events(wide, local, here, values),
+        events=_events(floats, local, here, values),
         worst=_worst(errors, error, value, exact, values) if error else None,
     )
-    return replace(seen, origin=_origin(seen, wide, exact, inputs, fmt))
+    return replace(seen, origin=_origin(seen, floats, exact, inputs, fmt))
 
 
 def _worst(errors: Array, error: float | None, value: Array, exact: Array, inputs: Sequence[Array]) -> Cell:
@@ -232,18 +232,19 @@ def _largest(error: Array) -> float | None:
     return float(known.max()) if known.size else None
 
 
-def _events(wide: Array, local: Array, here: Array, inputs: Sequence[Array]) -> tuple[Event, ...]:
+def _events(floats: Array, local: Array, here: Array, inputs: Sequence[Array]) -> tuple[Event, ...]:
     """Find what happened here, to inputs as they were."""
     ball = cells.is_ball(local)
     bounded = ball & ~np.isnan(here)
+    are_finite = ~_any_input(inputs, floats.shape, lambda v: ~np.isfinite(v))
     marks = {
-        Kind.OVERFLOW: ~np.isfinite(wide) & bounded,
-        Kind.POLE: np.isinf(wide) & np.isinf(here) & ~ball & ~_any_input(inputs, wide.shape, lambda v: ~np.isfinite(v)),
-        Kind.INVALID: np.isnan(wide) & ~bounded & ~_any_input(inputs, wide.shape, np.isnan),
-        Kind.ZERO: (wide == 0) & cells.nonzero(local),
+        Kind.OVERFLOW: ~np.isfinite(floats) & bounded,
+        Kind.POLE: np.isinf(floats) & np.isinf(here) & ~ball & are_finite,
+        Kind.INVALID: np.isnan(floats) & ~bounded & ~_any_input(inputs, floats.shape, np.isnan),
+        Kind.ZERO: (floats == 0) & cells.nonzero(local),
     }
     return tuple(
-        Event(kind, int(np.count_nonzero(where)), place, _operands(inputs, wide.shape, place), float(here[place]))
+        Event(kind, int(np.count_nonzero(where)), place, _operands(inputs, floats.shape, place), float(here[place]))
         for kind, where in marks.items()
         if where.any()
         for place in [_first(where)]
@@ -275,7 +276,9 @@ def _operands(inputs: Sequence[Array], shape: tuple[int, ...], place: tuple[int,
     return () if aligned is None else tuple(float(a[place]) for a in aligned)
 
 
-def _origin(seen: Observation, wide: Array, exact: Array, inputs: Sequence[tuple[Array, Array]], fmt: Format) -> Origin:
+def _origin(
+    seen: Observation, floats: Array, exact: Array, inputs: Sequence[tuple[Array, Array]], fmt: Format
+) -> Origin:
     """Tell where the error comes from: this operation, its inputs, or digits that it made worse."""
     # -inf - -inf has no exact value either: the inputs had no error.
     is_invalid = Kind.INVALID in seen.kinds and bool(cells.has_no_value(exact).any())
@@ -283,7 +286,7 @@ def _origin(seen: Observation, wide: Array, exact: Array, inputs: Sequence[tuple
         return Origin.MADE_HERE
     error, made, is_bad = seen.error_ulp or 0.0, seen.local_error_ulp or 0.0, bool(seen.inf or seen.nan or seen.lost)
     if seen.name in (*_ADDITIONS, *_SUMS) and (error > 0 or is_bad):
-        if _absorbs(seen.name, wide, [v for v, _ in inputs]) and made > 0:
+        if _absorbs(seen.name, floats, [v for v, _ in inputs]) and made > 0:
             return Origin.ABSORPTION
         if error > MAGNIFIED * max(1.0, made) and error > MAGNIFIED * _input_error(inputs, fmt):
             return Origin.CANCELLATION
@@ -294,26 +297,26 @@ def _origin(seen: Observation, wide: Array, exact: Array, inputs: Sequence[tuple
     return Origin.MADE_HERE if made >= error / 2 else Origin.INHERITED
 
 
-def _absorbs(name: str, wide: Array, inputs: Sequence[Array]) -> bool:
+def _absorbs(name: str, floats: Array, inputs: Sequence[Array]) -> bool:
     """Tell whether every smaller term of some sum vanished in its largest."""
-    terms = _per_cell(inputs, wide.shape)
+    terms = _per_cell(inputs, floats.shape)
     if name in _ADDITIONS:
         if terms is None or len(terms) != 2:
             return False
         signed = -terms[1] if name == "subtract" else terms[1]
-        equal = ((wide == terms[0]) & (terms[1] != 0)) | ((wide == signed) & (terms[0] != 0))
-        return bool((equal & np.isfinite(wide) & (wide != 0)).any())
+        equal = ((floats == terms[0]) & (terms[1] != 0)) | ((floats == signed) & (terms[0] != 0))
+        return bool((equal & np.isfinite(floats) & (floats != 0)).any())
     flat = np.concatenate([v.astype(np.float64).ravel() for v in inputs]) if len(inputs) == 1 else np.zeros(0)
     largest = flat[np.argmax(np.abs(flat))] if flat.size else 0.0
-    return bool(np.isfinite(largest) and largest != 0 and (wide == largest).any() and np.count_nonzero(flat) > 1)
+    return bool(np.isfinite(largest) and largest != 0 and (floats == largest).any() and np.count_nonzero(flat) > 1)
 
 
 def _input_error(inputs: Sequence[tuple[Array, Array]], fmt: Format) -> float:
     """Largest error of the inputs, in their own ulps where these are as fine as those of `fmt`."""
     worst = 0.0
     for values, exact in inputs:
-        own = cells.format_or_none(values.dtype)
-        if own is not None:
-            error = _largest(_error_ulp(values, exact, cells.nearest(exact), own))
-            worst = max(worst, math.ldexp(error or 0.0, max(fmt.precision - own.precision, 0)))
+        input_format = cells.format_or_none(values.dtype)
+        if input_format is not None:
+            error = _largest(_error_ulp(values, exact, cells.nearest(exact), input_format))
+            worst = max(worst, math.ldexp(error or 0.0, max(fmt.precision - input_format.precision, 0)))
     return worst

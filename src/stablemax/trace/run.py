@@ -110,14 +110,14 @@ def decided(run_with: Callable[[int], AnyRun], precision: Callable[[AnyRun], int
 
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:
     """Say what the traced code raised, and on which of its own lines."""
-    place, frames = "", error.__traceback__
+    where, frames = "", error.__traceback__
     while frames is not None:
         file = frames.tb_frame.f_code.co_filename
         if is_traced(file):
-            place = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
+            where = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
         frames = frames.tb_next
     text = shown(" ".join(str(error).split()), 300)
     return (
-        f"the traced function raises {type(error).__name__}{place}: {text}",
+        f"the traced function raises {type(error).__name__}{where}: {text}",
         "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any",
     )

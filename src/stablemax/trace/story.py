@@ -203,8 +203,8 @@ def _lines(traced: Traced, run: Run, blame: Blame | None) -> tuple[TracedLine, .
 def _operation(traced: Traced, record: Record) -> TracedOperation:
     seen = record.seen
     figures = {f.name: getattr(seen, f.name) for f in fields(TracedOperation)}
-    own = {"name": seen.label, "file": _file(traced, seen.site.file), "note": _note(record, traced)}
-    return TracedOperation(**{**figures, **own})
+    names = {"name": seen.label, "file": _file(traced, seen.site.file), "note": _note(record, traced)}
+    return TracedOperation(**{**figures, **names})
 
 
 def _file(traced: Traced, file: str) -> str:
@@ -254,7 +254,7 @@ def _event(seen: Observation, event: Event, place: str) -> str:
     """Say what happened, to how many cells, and where first."""
     name, fmt = seen.name, FORMATS[seen.dtype]
     share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
-    first = f"(first: {place})"
+    first, calculation = f"(first: {place})", _calculation(name, event.operands)
     if event.kind is Kind.OVERFLOW:
         limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} overflows {share} {first}{limit}"
@@ -262,8 +262,9 @@ def _event(seen: Observation, event: Event, place: str) -> str:
         limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} gives 0 {share} {first}{limit}"
     if event.kind is Kind.POLE:
-        return f"{name}{_of(name, event.operands)} is infinite {share} {first}"
-    return f"{name} gives NaN {share}{_calculation(name, event.operands)} {first}"
+        operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
+        return f"{f'{name} {operands}'.rstrip()} is infinite {share} {first}"
+    return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''} {first}"
 
 
 def _cell(seen: Observation) -> str:
@@ -280,7 +281,7 @@ def _cell(seen: Observation) -> str:
 
 def _outcome(name: str, cell: Cell) -> str:
     """Say what came out beside what should have, or by how much it is off where the two print alike."""
-    what = _calculation(name, cell.operands).removeprefix(": ") or name
+    what = _calculation(name, cell.operands) or name
     value, exact = _number(cell.value), _number(cell.exact)
     if value == exact:
         return f"{what} gives {value}, off by {abs(cell.difference):.3g}"
@@ -301,16 +302,10 @@ def _root(root: Observation, step: Observation) -> str:
 
 
 def _calculation(name: str, operands: tuple[float, ...]) -> str:
-    sign = _SIGNS.get(name)
-    if sign is not None and len(operands) == 2:
-        return f": {_number(operands[0])} {sign} {_number(operands[1])}"
-    return f": {name}({', '.join(map(_number, operands))})" if 1 <= len(operands) <= 2 else ""
-
-
-def _of(name: str, operands: tuple[float, ...]) -> str:
-    if len(operands) == 1:
-        return f" of {_number(operands[0])}"
-    return _calculation(name, operands).replace(":", "", 1)
+    """Write an operation of one or two numbers; empty for one of many."""
+    if len(operands) == 2 and name in _SIGNS:
+        return f"{_number(operands[0])} {_SIGNS[name]} {_number(operands[1])}"
+    return f"{name}({', '.join(map(_number, operands))})" if 1 <= len(operands) <= 2 else ""
 
 
 def _number(value: float) -> str:

@@ -98,10 +98,10 @@ def first_failing(
             continue
         if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
             continue
-        given = of_hazard(hazard, operation, fmt)
-        output = output_of(given)
+        case = of_hazard(hazard, operation, fmt)
+        output = output_of(case)
         # Code that raises is traced up to there.
-        if output is None or fails(output, given.logits, given.second, operation, fmt or FLOAT32, max_ulp=max_ulp):
-            return given, count
+        if output is None or fails(output, case.logits, case.second, operation, fmt or FLOAT32, max_ulp=max_ulp):
+            return case, count
         count += 1
     return None, count

@@ -115,27 +115,27 @@ def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> A
 
 
 def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
-    given = args[0] if args else kwargs.get("object", kwargs.get("a"))
+    argument = args[0] if args else kwargs.get("object", kwargs.get("a"))
     value = original(*plain(args), **plain(kwargs))
     if format_or_none(value.dtype) is None:
-        if isinstance(given, Shadowed):
+        if isinstance(argument, Shadowed):
             tape.lose_call(f"np.{original.__name__}()")
         return value
-    if isinstance(given, Shadowed):
-        if value.dtype == given.dtype and np.shares_memory(value, plain_array(given)):
+    if isinstance(argument, Shadowed):
+        if value.dtype == argument.dtype and np.shares_memory(value, plain_array(argument)):
             # Nothing was converted: what is written into the one is seen in the other.
-            return given if not given.is_scalar else shadow(value, exact_of(given), tape, ShadowArray)
-        exact, source = exact_of(given).copy(), given.dtype
-    elif _holds_shadows(given, tape):
-        exact = settled(np.array(shadow_tree(given, tape), dtype=object))
+            return argument if not argument.is_scalar else shadow(value, exact_of(argument), tape, ShadowArray)
+        exact, source = exact_of(argument).copy(), argument.dtype
+    elif _holds_shadows(argument, tape):
+        exact = settled(np.array(shadow_tree(argument, tape), dtype=object))
         real = (float, np.ndarray, np.generic)
-        source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(given) if isinstance(t, real)))
+        source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(argument) if isinstance(t, real)))
     else:
         exact, source = cells_of(value), value.dtype
     exact = exact.reshape(value.shape)
     if narrows(source, value.dtype):
-        wide = np.asarray(plain(given)).reshape(value.shape)
-        value, exact = tape.finish(original.__name__, value, exact, None, [(wide, exact)])
+        unrounded = np.asarray(plain(argument)).reshape(value.shape)
+        value, exact = tape.finish(original.__name__, value, exact, None, [(unrounded, exact)])
     return shadow(value, exact, tape, ShadowArray)
 
 

@@ -71,10 +71,10 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
     Arrays of a number format are shadowed, labels are handed on as they are.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
-        given = tuple(_shadowed(a, tape) for a in arguments)
+        shadowed = tuple(_shadowed(a, tape) for a in arguments)
         with following(tape), _quiet():
             try:
-                result = boundary(lambda: function(*given))
+                result = boundary(lambda: function(*shadowed))
             except Exception as error:
                 raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)

@@ -98,9 +98,9 @@ class ShadowArithmetic(Arithmetic):
     def _offset(self, x: Array) -> Array:
         """Return c of `shift`, which is constant along a row, as cells: x minus d and r where x is largest."""
         d, r = self._plain.shift(x)
-        at = np.argmax(x, axis=-1)[..., None]
-        top, head, rest = (cells_of(np.take_along_axis(a, at, axis=-1)) for a in (x, d, r))
-        finite = np.isfinite(np.take_along_axis(x, at, axis=-1).astype(np.float64))
+        column = np.argmax(x, axis=-1)[..., None]
+        top, head, rest = (cells_of(np.take_along_axis(a, column, axis=-1)) for a in (x, d, r))
+        finite = np.isfinite(np.take_along_axis(x, column, axis=-1).astype(np.float64))
         return np.where(finite, top - head - rest, as_cell(0))
 
     def odds(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own

@@ -44,7 +44,7 @@ class ShadowArray(Shadowed):
         if method == "at":
             return _at(like.tape, name, ufunc, inputs)
         run = functools.partial(getattr(ufunc, method), **plain(kwargs))
-        (out,) = kwargs.pop("out", None) or (None,)
+        out = (kwargs.pop("out", None) or (None,))[0]
         return operate(like, name, run, _exact_ufunc(like.tape, ufunc, method, kwargs, out), inputs, out=out)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
@@ -81,13 +81,13 @@ class ShadowArray(Shadowed):
         return shadow(plain_array(self)[index], as_array(exact[index]), self.tape, ShadowArray)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        index, values, given = plain(index), plain_array(self), np.asarray(plain(value))
+        index, values, new_values = plain(index), plain_array(self), np.asarray(plain(value))
         cells = settled(np.asarray(shadow_tree(value, self.tape), dtype=object))
-        values[index] = given
-        if isinstance(value, Shadowed) and narrows(given.dtype, self.dtype):
+        values[index] = new_values
+        if isinstance(value, Shadowed) and narrows(new_values.dtype, self.dtype):
             written = np.asarray(values[index])
             exact = np.broadcast_to(cells, written.shape)
-            inputs = [(np.broadcast_to(given, written.shape), exact)]
+            inputs = [(np.broadcast_to(new_values, written.shape), exact)]
             values[index], cells = self.tape.finish("assign", written, exact, exact, inputs)
         exact_of(self)[index] = cells if cells.ndim else cells[()]
 

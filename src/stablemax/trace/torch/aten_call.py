@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +104,9 @@ def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
     if exactly is not None:
         arguments, options = call.on(see)
         options = {k: v for k, v in options.items() if k != "out"}
-        if _accepts(exactly, arguments, options):
-            # A way of calling it that the entry was not made for is left to float64, and noted.
+        # A ufunc would take one argument more for its output.
+        if not isinstance(exactly, np.ufunc) or (len(arguments) == exactly.nin and not options):
+            # An overload that the entry was not made for is left to float64, and noted.
             with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
                 return _as_list(exactly(*arguments, **options))
     if call.name in MOVES:
@@ -160,22 +159,6 @@ def moved(call: Call, see: See, zero: Any) -> list[Any] | None:
 def _as_list(result: Any) -> list[Any]:
     outputs = list(result) if isinstance(result, tuple) else [result]
     return [None if cells is None else settled(cells) for cells in outputs]
-
-
-@functools.cache
-def _signature(exactly: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(exactly)
-
-
-def _accepts(exactly: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Tell whether an entry takes the arguments of this overload."""
-    if isinstance(exactly, np.ufunc):
-        return len(arguments) == exactly.nin and not options
-    try:
-        _signature(exactly).bind(*arguments, **options)
-    except TypeError:
-        return False
-    return True
 
 
 def _is_float_type(value: Any) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array
 
-# ruff: noqa: A002, A006, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
+# ruff: noqa: A002, A006, ARG001, ARG005, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 
 
 class NotExact(Exception):  # noqa: N818 - not an error: the operator is then taken in float64
@@ -81,37 +81,13 @@ def _div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return _DIVIDE(in_cells(self), in_cells(other))
 
 
-def _sigmoid(self: Array) -> Any:
-    return _div(1.0, _EXP(-self) + as_cell(1.0))
-
-
 def _clamp(self: Array, min: Any = None, max: Any = None) -> Any:
     low = self if min is None else _MAXIMUM(self, in_cells(min))
     return low if max is None else _MINIMUM(low, in_cells(max))
 
 
-def _threshold(self: Array, threshold: float, value: float) -> Any:
-    return np.where(nearest(self) > threshold, self, as_cell(value))
-
-
-def _threshold_backward(grad_output: Array, self: Array, threshold: float) -> Any:
-    return np.where(nearest(self) > threshold, grad_output, as_cell(0.0))
-
-
-def _where(condition: torch.Tensor, self: Any, other: Any) -> Any:
-    return np.where(condition.cpu().numpy(), in_cells(self), in_cells(other))
-
-
-def _masked_fill(self: Array, mask: torch.Tensor, value: Any) -> Any:
-    return np.where(mask.cpu().numpy(), in_cells(value), self)
-
-
 def _fill(self: Array, value: Any, non_blocking: bool = False) -> Array:
     return np.broadcast_to(in_cells(value), self.shape).copy()
-
-
-def _same(self: Any, **_: Any) -> Array:
-    return in_cells(self)
 
 
 def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, takes_nothing: bool = False) -> Array:
@@ -147,10 +123,6 @@ def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = Fals
 
 def _amax(ufunc: np.ufunc, self: Array, dim: Axes = (), keepdim: bool = False) -> Array:
     return reduced(ufunc, self, dim, keepdim=keepdim)
-
-
-def _cumsum(self: Array, dim: int, *, dtype: Any = None) -> Any:
-    return _ADD.accumulate(self, axis=dim) if self.ndim else self
 
 
 def _shifted(x: Array, dim: Axes) -> tuple[Array, Array]:
@@ -236,10 +208,6 @@ def _mm(self: Array, other: Array) -> Array:
     return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, takes_nothing=True)
 
 
-def _mv(self: Array, vec: Array) -> Array:
-    return _mm(self, vec[:, None])[..., 0]
-
-
 def _addmm(self: Array, mat1: Array, mat2: Array, *, beta: float = 1, alpha: float = 1) -> Any:
     return _scaled(self, beta) + _scaled(_mm(mat1, mat2), alpha)
 
@@ -316,12 +284,14 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "rsqrt": lambda self: UFUNC["reciprocal"](_SQRT(self)),
         "logaddexp": _elementwise(UFUNC["logaddexp"]),
         "pow": _elementwise(UFUNC["power"]),
-        "sigmoid": _sigmoid,
+        "sigmoid": lambda self: UFUNC["reciprocal"](_EXP(-self) + as_cell(1.0)),
         "sigmoid_backward": lambda grad_output, output: grad_output * output * (as_cell(1.0) - output),
         "tanh_backward": lambda grad_output, output: grad_output * (as_cell(1.0) - output * output),
         "relu": lambda self: _clamp(self, 0.0),
-        "threshold": _threshold,
-        "threshold_backward": _threshold_backward,
+        "threshold": lambda self, threshold, value: np.where(nearest(self) > threshold, self, as_cell(value)),
+        "threshold_backward": lambda grad_output, self, threshold: np.where(
+            nearest(self) > threshold, grad_output, as_cell(0.0)
+        ),
         "maximum": _elementwise(_MAXIMUM),
         "minimum": _elementwise(_MINIMUM),
         "clamp": _clamp,
@@ -329,13 +299,13 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "clamp_max": lambda self, max: _clamp(self, None, max),
         "addcmul": _addcmul,
         "addcdiv": _addcdiv,
-        "where": _where,
-        "masked_fill": _masked_fill,
+        "where": lambda condition, self, other: np.where(condition.cpu().numpy(), in_cells(self), in_cells(other)),
+        "masked_fill": lambda self, mask, value: np.where(mask.cpu().numpy(), in_cells(value), self),
         "fill": _fill,
         "copy": _fill,
         "zero": lambda self: _fill(self, 0.0),
-        "_to_copy": _same,
-        "clone": _same,
+        "_to_copy": lambda self, **_: in_cells(self),
+        "clone": lambda self, **_: in_cells(self),
         "sum": _sum,
         "mean": _mean,
         "prod": _prod,
@@ -343,7 +313,7 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "min": functools.partial(_extreme, _MINIMUM),
         "amax": functools.partial(_amax, _MAXIMUM),
         "amin": functools.partial(_amax, _MINIMUM),
-        "cumsum": _cumsum,
+        "cumsum": lambda self, dim, *, dtype=None: _ADD.accumulate(self, axis=dim) if self.ndim else self,
         "_softmax": _softmax,
         "_log_softmax": _log_softmax,
         "logsumexp": _logsumexp,
@@ -353,7 +323,7 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "nll_loss_backward": _nll_backward,
         "mm": _mm,
         "bmm": _mm,
-        "mv": _mv,
+        "mv": lambda self, vec: _mm(self, vec[:, None])[..., 0],
         "dot": lambda self, tensor: _sum(as_array(self * tensor)),
         "addmm": _addmm,
         "index_put": _index_put,

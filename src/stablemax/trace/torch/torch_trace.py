@@ -164,8 +164,8 @@ class TorchCode(Subject):
 
     def _call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
         """Call the function; return its result, or the gradient that autograd takes of that, and that."""
-        given = (x,) if second is None or self.upstream else (x, second)
-        out = self.function(*given)
+        arguments = (x,) if second is None or self.upstream else (x, second)
+        out = self.function(*arguments)
         if not self.backward:
             return out, None
         if not (isinstance(out, torch.Tensor) and out.requires_grad):
