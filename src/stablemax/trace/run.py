@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from stablemax.text.errors import shown
 from stablemax.trace.exact_cells import is_undecided
@@ -50,9 +50,6 @@ class Run:
     bits: int = FIRST_BITS
     #: What each step should have given, for an observer that puts it there in another run.
     fixes: Sequence[Fix] = ()
-
-
-AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Subject(OnRows, ABC):
         return ()
 
 
-def decided(run_with: Callable[[int], AnyRun], precision: Callable[[AnyRun], int]) -> AnyRun:
+def decided(run_with: Callable[[int], Run], precision: Callable[[Run], int]) -> Run:
     """Run code, and once more with more bits where a digit of its exact result is open."""
     run = run_with(FIRST_BITS)
     if run.exact is None or not is_undecided(run.exact, precision(run) + SPARE_BITS).any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
-
-    Kind = TypeVar("Kind", bound="Shadowed")
 
 _UNFOLLOWABLE = (NotFollowedError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError)
 
