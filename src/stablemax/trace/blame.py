@@ -26,7 +26,7 @@ _MAX_ROWS_TRIED = 64
 
 @dataclass(frozen=True)
 class Traced:
-    """Code under trace, what it should give, and what the code and its rows are called."""
+    """Code under trace, the result that is expected of it, and the names of the code and its rows."""
 
     subject: Subject
     expected: Expected
@@ -105,7 +105,7 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     def is_bad_if_forgotten(count: int) -> bool:
         return _is_lost(subject.forgotten(base, count), reading, bad.cell)
 
-    # Where the shadow does not reach the end in good shape, what it says of the end means nothing.
+    # A shadow that is lost or wrong at the end proves nothing about the steps before.
     is_whole = base.exact is not None and not _is_lost(base, reading, bad.cell)
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
@@ -115,7 +115,7 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
 
 
 def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
-    """Tell whether exact arithmetic does not make the right result of what it starts from."""
+    """Tell whether even exact arithmetic, from where the shadow starts, misses the right result of a cell."""
     wrong = reading.wrong_exactly(run)
     if wrong is None or run.exact is None:
         return False

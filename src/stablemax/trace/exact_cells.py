@@ -230,7 +230,7 @@ def _sign(b: Any) -> Any:
 
 
 def _whole(on_ball: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Guard a function whose values are whole numbers: another ball has more than one of them."""
+    """Guard a function whose values are whole numbers: an inexact ball holds several of them."""
 
     def apply(b: Any) -> Any:
         result = on_ball(b)

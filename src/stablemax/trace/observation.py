@@ -26,7 +26,7 @@ _ADDITIONS = ("add", "subtract")
 _SUMS = ("sum", "add.reduce", "mean", "einsum", "dot", "matmul", "inner", "tensordot")
 
 _ORIGINS = (Origin.NONE, Origin.INHERITED, Origin.ABSORPTION, Origin.CANCELLATION, Origin.MADE_HERE)
-"""Of several runs the record shows the origin that stands last here."""
+"""A record of several runs shows the origin that stands last here."""
 
 
 class Kind(enum.Enum):
@@ -233,7 +233,7 @@ def _largest(error: Array) -> float | None:
 
 
 def _events(floats: Array, local: Array, here: Array, inputs: Sequence[Array]) -> tuple[Event, ...]:
-    """Find what happened here, to inputs as they were."""
+    """Find the cells that overflowed, vanished, met a pole or gave NaN in this operation, given its actual inputs."""
     ball = cells.is_ball(local)
     bounded = ball & ~np.isnan(here)
     are_finite = ~_any_input(inputs, floats.shape, lambda v: ~np.isfinite(v))

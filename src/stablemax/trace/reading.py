@@ -1,4 +1,4 @@
-"""An output read as what it is meant to be, and judged."""
+"""The expected result of an operation, and an output read as its mean, its sum or row by row, and judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
-from stablemax.trace.run import OnRows
+from stablemax.trace.run import InputRows
 from stablemax.truth.case import Case, Shared, setting_of
 from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
 from stablemax.truth.reductions import reduced, which_reduction
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
 
 _SAME_ULP = 1e-6
-"""A shadow this close to the truth is the truth: what is left is the width of its ball."""
+"""A shadow this close to the truth equals it: the rest is the width of its ball."""
 
 _GRADIENTS = {
     Reduction.MEAN: "the gradient of the mean loss",
@@ -35,7 +35,7 @@ _GRADIENTS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What an output is, and the truth about that."""
+    """An output read as one reduction of the losses, or as none, with the truth about it."""
 
     exact: ExactResult
     format: Format
@@ -69,7 +69,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Expected(OnRows):
+class Expected(InputRows):
     """What the code should give: an operation on an input in a format."""
 
     operation: Operation

@@ -1,4 +1,4 @@
-"""What an observer of code does for the story: it runs the code in several ways, and says what happened."""
+"""One run of the traced code beside its exact shadow, and what an observer must be able to run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPARE_BITS = 12
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one run of the code, beside its exact shadow."""
+    """The results of one run of the code beside its exact shadow."""
 
     #: The output, bit for bit that of an ordinary run.
     value: Array
@@ -53,8 +53,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class OnRows:
-    """What is said or run on logits in a number format."""
+class InputRows:
+    """Rows of logits in a number format, and what the operation takes beside them."""
 
     #: In the format's own dtype, (N, K).
     logits: Array
@@ -69,7 +69,7 @@ class OnRows:
 
 
 @dataclass(frozen=True)
-class Subject(OnRows, ABC):
+class Subject(InputRows, ABC):
     """Code and its input: run by an observer of NumPy or of PyTorch."""
 
     function: Callable[..., Any]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TraceInput:
-    """What the code is run on, in the number format that is traced, and what is said of it."""
+    """The rows on which the code runs, in the traced number format, and the words about them."""
 
     logits: Array
     #: What the operation takes beside them.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShadowArithmetic(Arithmetic):
-    """An arithmetic whose every operation also runs on the shadow.
+    """The arithmetic of a variant under trace: each of its operations also runs on the shadow.
 
     A sum is one operation here, however the policy adds; so is a compensated one.
     """

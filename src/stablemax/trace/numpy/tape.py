@@ -83,8 +83,8 @@ class Tape:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
         site = self.site()
         if self.watch:
-            # Measured after the run: what runs now sees NumPy's functions replaced, and what is written
-            # here may be changed in place before that.
+            # Operations are measured after the run: until then NumPy's functions are replaced. The code may change
+            # arrays in place before that, hence the copies.
             copies = [(v.copy(), c.copy()) for v, c in inputs]
             local = exact.copy() if local is None else local
             measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), local, copies)

@@ -136,7 +136,7 @@ def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> l
 
 
 def moved(call: Call, see: See, zero: Any) -> list[Any] | None:
-    """Let PyTorch move positions about, then put there what is seen; None where it wants more than that."""
+    """Move positions with PyTorch, then put what `see` shows there; None where the operator does more than move."""
     padding = (*call.arguments, 0)[2] if call.name == "constant_pad_nd" else 0
     if call.options.get("value", padding):
         return None

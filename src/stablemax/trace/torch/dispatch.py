@@ -199,7 +199,7 @@ class Escapes(TorchFunctionMode):
         self.watch = watch
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of PyTorch, and look at what it lets out."""
+        """Call a function of PyTorch, and record the numbers that leave PyTorch through it."""
         word = _WAYS_OUT.get(getattr(func, "__name__", ""))
         tensor = args[0] if word is not None and args and isinstance(args[0], torch.Tensor) else None
         if word is not None and tensor is not None and self.watch.shadows.has(tensor):
@@ -231,7 +231,7 @@ class Replace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._fixes.setdefault(fix.dispatch, []).append(fix)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator, then put right what is to be put right."""
+        """Run an operator, then overwrite its outputs with their exact values where there is a fix."""
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         result = func(*call.arguments, **call.options)

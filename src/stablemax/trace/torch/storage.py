@@ -39,7 +39,7 @@ def wide(tensor: torch.Tensor) -> Array:
 
 
 class Shadows:
-    """The shadows of the storages that live; a tensor without a shadow is a constant, and what it holds is exact.
+    """The shadows of the living storages; a tensor without a shadow is a constant, and its numbers are exact.
 
     The place of a logit is ``row * (classes + 1) + class``, that of a row as a whole ``row * (classes + 1) + classes``.
     """
