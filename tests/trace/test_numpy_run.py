@@ -17,7 +17,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.trace import exact_cells as cells
 from stablemax.trace import run_in_shadow
 from stablemax.trace.numpy.numpy_run import run_decided
-from stablemax.trace.numpy.tape import Tape
+from stablemax.trace.traced_code import Code
 
 from ..records import CROSS_ENTROPY
 
@@ -121,6 +121,12 @@ def with_methods_of_ufuncs(x: Any) -> Any:
     return running[:, -1:] / parts + np.maximum.reduce(x, axis=1, keepdims=True) * np.ones(2, dtype=x.dtype)
 
 
+def with_additions_to_fresh_zeros(x: Any) -> Any:
+    counts = np.zeros(x.shape[1], dtype=x.dtype)
+    np.add.at(counts, [0, 0, 2], x[0, :3])
+    return counts
+
+
 def with_products(x: Any) -> Any:
     w = np.linspace(0, 1, x.shape[1], dtype=x.dtype)
     return np.einsum("ij,ij->i", x, x) + x @ w + np.dot(x, w) + (x * np.outer(np.ones(len(x)), w)).sum(axis=1)
@@ -200,6 +206,7 @@ FORMS = [
     with_random_numbers, with_a_running_maximum, with_powers,
     in_place, rows_into_an_array, rows_into_a_list, cell_by_cell, through_a_view, with_an_alias_of_zeros, with_masks,
     with_joins, with_methods_of_ufuncs, with_products, with_statistics, by_axis, with_a_helper, with_python_floats,
+    with_additions_to_fresh_zeros,
     with_items, with_shapes, with_picks, with_log_add_exp,
 ]  # fmt: skip
 
@@ -437,14 +444,14 @@ def test_what_is_no_array_of_real_numbers_is_refused(junk: Any) -> None:
 
 
 def test_the_runs_of_a_loop_are_told_once() -> None:
-    found = run_decided(rows_into_a_list, (logits(),), Tape())
+    found = run_decided(rows_into_a_list, (logits(),), Code())
     told = {(r.seen.name, r.seen.times) for r in found.records.values()}
     assert told == {("exp", 5), ("sum", 5), ("log", 5)}
     assert {r.seen.line for r in found.records.values()} == {rows_into_a_list.__code__.co_firstlineno + 1}
 
 
 def test_an_operation_is_told_at_the_line_of_the_helper_that_runs_it() -> None:
-    found = run_decided(with_a_helper, (logits(),), Tape())
+    found = run_decided(with_a_helper, (logits(),), Code())
     lines = {r.seen.name: r.seen.line for r in found.records.values()}
     first = in_place.__code__.co_firstlineno
     assert lines["exp"] == first + 3

@@ -26,10 +26,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from stablemax.trace.torch.exact_moves import MOVES  # noqa: E402
+from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
-from stablemax.trace.torch.torch_run import TorchCode  # noqa: E402
-from stablemax.trace.torch.torch_trace import trace_torch  # noqa: E402
+from stablemax.trace.torch.torch_trace import TorchCode, trace_torch  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +73,7 @@ def operations(trace: Trace) -> list[TracedOperation]:
 
 
 def followed(function: Callable[..., Any], x: Array, fmt: Format = FLOAT32) -> tuple[Any, Any]:
-    return TorchCode(function, fmt.cast(x), None, fmt, function).followed()
+    return TorchCode(fmt.cast(x), None, fmt, function, function).followed()
 
 
 # --- the notebooks and the samples ----------------------------------------------------------------
@@ -467,7 +466,7 @@ def test_an_operator_is_computed_exactly_as_pytorch_means_it(
         if backward:
             torch.autograd.grad(out, tensor, torch.ones_like(out))
     assert name in called, "PyTorch calls something else for this"
-    run, watch = TorchCode(function, x, None, FLOAT64, function, backward=backward).followed()
+    run, watch = TorchCode(x, None, FLOAT64, function, function, backward=backward).followed()
     assert (watch.not_followed, watch.in_float64) == ({}, {})
     assert run.exact is not None
     # Five terms at most, and functions that PyTorch computes to a few ulps.

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.text.errors import StablemaxError
-from stablemax.trace.blame import Traced
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
-from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
 from stablemax.trace.run import Run
-from stablemax.trace.source_lines import scalar_conversions
 from stablemax.trace.story import tell
-from stablemax.trace.traced_code import code_of
+from stablemax.trace.traced_code import code_of, scalar_conversions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +40,7 @@ def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
     >>> float(run.value[0]), float(run.exact[0])
     (inf, 1000.0)
     """
-    run = run_decided(function, (x, *others), Tape(code_of(function), watch=False))
+    run = run_decided(function, (x, *others), code_of(function), watch=False)
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
     return replace(run, exact=None, not_followed=lost) if lost else run
 
@@ -55,16 +52,13 @@ def trace_numpy(
     operation: Operation,
     fmt: Format,
     *,
-    target: str = "",
     code: Callable[..., Any] | None = None,
     max_ulp: float | None = None,
-    numbers: Array | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace NumPy code, ``f(x)`` or ``f(x, second)`` on plain arrays, and judge its result.
 
-    `code` is the function whose file counts as the traced code, where `function` only wraps it; `numbers` are those
-    of the rows in the user's input, where they are some of many.
+    `code` is the function whose file counts as the traced code, where `function` only wraps it.
 
     >>> import numpy as np
     >>> from stablemax.numerics.formats import FLOAT32
@@ -82,18 +76,18 @@ def trace_numpy(
                 f"label {int(second[outside][0])} is none of {logits.shape[-1]:,} classes",
                 "a trace takes rows that count: leave ignored ones out",
             )
-    subject = NumpyCode(function, expected.logits, expected.second, fmt, code_of(code or function))
-    return tell(Traced(subject, expected, target or "the traced function", numbers), target, about)
+    subject = NumpyCode(expected.logits, expected.second, fmt, function, code_of(code or function))
+    return tell(subject, expected, about)
 
 
 def expected_of(
-    operation: Operation, logits: Array, second: Array | None, fmt: Format, max_ulp: float | None
+    operation: Operation, logits: Array, second: Array | None, fmt: Format, max_ulp: float | None = None
 ) -> Expected:
     """Round an input to a format; labels become int64."""
     if second is not None:
         is_labels = operation.needs_targets and second.dtype.kind in "iu"
         second = second.astype(np.int64) if is_labels else fmt.cast(second)
-    return Expected(operation, fmt.cast(logits), second, fmt, max_ulp)
+    return Expected(fmt.cast(logits), second, fmt, operation, max_ulp)
 
 
 def fails(
@@ -128,7 +122,6 @@ def trace_variant(
     fmt: Format,
     *,
     max_ulp: float | None = None,
-    numbers: Array | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace one of the declared variants; each operation of its arithmetic is one operation of the trace."""
@@ -137,8 +130,8 @@ def trace_variant(
     def function(x: Any, *others: Any) -> Any:
         arithmetic = ShadowArithmetic(fmt, tape=x.tape)
         divisor = float(operation.loss_count(*x.shape))
-        given = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
-        result = variant.function(x, *given, arithmetic)
+        arguments = [case_for(operation, x, o, divisor).second(arithmetic) for o in others]
+        result = variant.function(x, *arguments, arithmetic)
         return result[:, 0] if operation.per_row else result
 
     if variant.max_classes is not None and logits.shape[-1] > variant.max_classes:
@@ -146,7 +139,5 @@ def trace_variant(
             f"{variant.id} builds a K x K matrix for each row, and K is {logits.shape[-1]:,}",
             f"it takes at most {variant.max_classes:,} classes; {variant.cure} needs no matrix",
         )
-    return trace_numpy(
-        function, logits, second, operation, fmt, target=variant.id, code=variant.function, max_ulp=max_ulp,
-        numbers=numbers, **about,
-    )  # fmt: skip
+    about["target"] = variant.id
+    return trace_numpy(function, logits, second, operation, fmt, code=variant.function, max_ulp=max_ulp, **about)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array
     from stablemax.results import Outcome
-    from stablemax.trace.observation import Observation
+    from stablemax.trace.observation import Event, Observation, Record
     from stablemax.trace.run import Run, Subject
 
 _MAX_ROWS_TRIED = 64
@@ -26,7 +26,7 @@ _MAX_ROWS_TRIED = 64
 
 @dataclass(frozen=True)
 class Traced:
-    """Code under trace, what it should give, and what the code and its rows are called."""
+    """Code under trace, the result that is expected of it, and the names of the code and its rows."""
 
     subject: Subject
     expected: Expected
@@ -37,6 +37,20 @@ class Traced:
     def row(self, index: int) -> Traced:
         """Return the same on one row."""
         return replace(self, subject=self.subject.row(index), expected=self.expected.row(index))
+
+    def row_name(self, index: int) -> str:
+        """Name a row by its number in the user's input."""
+        return f"row {index if self.numbers is None else int(self.numbers[index])}"
+
+    def logit_name(self, row: int, column: int) -> str:
+        """Name a logit."""
+        return f"{self.row_name(row)}, class {column}, logit {float(self.expected.logits[row, column])!r}"
+
+    def place_name(self, record: Record, event: Event, otherwise: int) -> str:
+        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
+        row, column = record.place(event, *self.expected.logits.shape)
+        row = otherwise if row is None else row
+        return self.row_name(row) if column is None else self.logit_name(row, column)
 
     def fails(self, cell: int) -> bool:
         """Tell whether a cell of the result is bad."""
@@ -62,7 +76,7 @@ class BadCell:
 class Culprit:
     """The operation to blame, and the one that lost what it needed; both positions in the run's steps."""
 
-    at: int
+    index: int
     root: int
 
 
@@ -91,28 +105,28 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     def is_bad_if_forgotten(count: int) -> bool:
         return _is_lost(subject.forgotten(base, count), reading, bad.cell)
 
-    # Where the shadow does not reach the end in good shape, what it says of the end means nothing.
+    # A shadow that is lost or wrong at the end proves nothing about the steps before.
     is_whole = base.exact is not None and not _is_lost(base, reading, bad.cell)
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
         return None
-    at = _on_the_way_back(base.steps, culprit.at)
-    return base.steps[at], base.steps[culprit.root] if culprit.root < at else None
+    index = _in_the_backward_pass(base.steps, culprit.index)
+    return base.steps[index], base.steps[culprit.root] if culprit.root < index else None
 
 
 def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
-    """Tell whether exact arithmetic does not make the right result of what it starts from."""
+    """Tell whether even exact arithmetic, from where the shadow starts, misses the right result of a cell."""
     wrong = reading.wrong_exactly(run)
     if wrong is None or run.exact is None:
         return False
     return bool(wrong.ravel()[cell] or np.isnan(nearest(run.exact)).ravel()[cell])
 
 
-def _on_the_way_back(steps: Sequence[Observation], at: int) -> int:
+def _in_the_backward_pass(steps: Sequence[Observation], index: int) -> int:
     """Blame the backward pass of an operation that met a pole, where both passes did: there the gradient is lost."""
-    if steps[at].phase == BACKWARD or Kind.POLE not in steps[at].kinds:
-        return at
-    return next((i for i, s in enumerate(steps) if s.phase == BACKWARD and Kind.POLE in s.kinds), at)
+    if steps[index].phase == BACKWARD or Kind.POLE not in steps[index].kinds:
+        return index
+    return next((i for i, s in enumerate(steps) if s.phase == BACKWARD and Kind.POLE in s.kinds), index)
 
 
 def first_true(count: int, holds: Callable[[int], bool]) -> int | None:
@@ -150,15 +164,15 @@ def find_culprit(
         broken = _first_broken(steps)
         last = broken if broken is not None else None if rounded is None else rounded - 1
         return None if last is None else Culprit(last, last)
-    at, root = rounded - 1, forgotten - 1
-    destroys, breaks = steps[root].kinds, steps[at].kinds
+    index, root = rounded - 1, forgotten - 1
+    destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:
         return Culprit(root, root)
     if Kind.ZERO in destroys and Kind.INVALID in breaks:
         # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
-        pole = next((i for i in range(root + 1, at) if Kind.POLE in steps[i].kinds), None)
+        pole = next((i for i in range(root + 1, index) if Kind.POLE in steps[i].kinds), None)
         return Culprit(root, root) if pole is None else Culprit(pole, root)
-    return Culprit(at, root)
+    return Culprit(index, root)
 
 
 def _first_broken(steps: Sequence[Observation]) -> int | None:

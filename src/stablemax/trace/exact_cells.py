@@ -12,7 +12,7 @@ from flint import arb
 from stablemax.numerics.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from stablemax.numerics.formats import Array, Format
 
@@ -41,9 +41,6 @@ class Special:
 
     def __neg__(self) -> Special:
         return _SIGNED[-self.sign] if self.sign else self
-
-    def __pos__(self) -> Special:
-        return self
 
     def __abs__(self) -> Special:
         return INFINITE if self.sign else self
@@ -75,6 +72,9 @@ class Special:
         return _SIGNED[self.sign if other > 0 else -self.sign] if other > 0 or other < 0 else UNDECIDED
 
     __rmul__ = __mul__
+
+    def __float__(self) -> float:
+        return self.sign * math.inf if self.sign else math.nan
 
     def conjugate(self) -> Special:
         """Return the cell: it is real."""
@@ -116,42 +116,31 @@ def cells_of(values: Any) -> Array:
         return settled(values)
     if values.dtype.kind not in "biu":
         values = values.astype(np.float64)
-    numbers = values.ravel().tolist()
-    out = np.empty(len(numbers), dtype=object)
-    if values.dtype.kind == "f" and np.isfinite(values).all():
-        out[:] = [arb(v) for v in numbers]
-    else:
-        out[:] = [as_cell(v) for v in numbers]
-    return out.reshape(values.shape)
+    to_cell = arb if values.dtype.kind == "f" and np.isfinite(values).all() else as_cell
+    return _array_of(map(to_cell, values.ravel().tolist()), values.shape)
 
 
 def settled(cells: Any) -> Array:
     """Return what a NumPy function made of cells as an array of cells; it mixes in Python's own numbers."""
     out = as_array(cells)
     flat = out.ravel().tolist()
-    if all(isinstance(c, (arb, Special)) for c in flat):
-        return out
-    fresh = np.empty(len(flat), dtype=object)
-    fresh[:] = [as_cell(c) for c in flat]
-    return fresh.reshape(out.shape)
+    return out if all(isinstance(c, (arb, Special)) for c in flat) else _array_of(map(as_cell, flat), out.shape)
+
+
+def _array_of(cells: Iterable[Any], shape: tuple[int, ...]) -> Array:
+    out = np.empty(math.prod(shape), dtype=object)
+    out[:] = list(cells)
+    return out.reshape(shape)
 
 
 def as_array(cells: Any) -> Array:
     """Put a single cell, as reductions of object arrays return it, back into an array without dimensions."""
-    if isinstance(cells, np.ndarray):
-        return cells
-    out = np.empty((), dtype=object)
-    out[()] = cells
-    return out
+    return cells if isinstance(cells, np.ndarray) else _array_of([cells], ())
 
 
 def nearest(cells: Array) -> Array:
     """Round cells to float64: infinite beyond its range, NaN where there is no value."""
-    floats = [_FLOATS[c.name] if type(c) is Special else float(c) for c in cells.ravel().tolist()]
-    return np.array(floats, dtype=np.float64).reshape(cells.shape)
-
-
-_FLOATS = {"inf": math.inf, "-inf": -math.inf, "no value": math.nan, "undecided": math.nan}
+    return np.array([float(c) for c in cells.ravel().tolist()], dtype=np.float64).reshape(cells.shape)
 
 
 def distance(values: Array, cells: Array) -> Array:
@@ -163,15 +152,24 @@ def distance(values: Array, cells: Array) -> Array:
     return np.array(distances, dtype=np.float64).reshape(values.shape)
 
 
+def marked(cells: Array, test: Callable[[Any], bool]) -> Array:
+    """Mark the cells that pass a test."""
+    return np.array([bool(test(c)) for c in cells.ravel().tolist()], dtype=bool).reshape(cells.shape)
+
+
+def is_ball(cells: Array) -> Array:
+    """Mark the cells that hold a finite number."""
+    return marked(cells, lambda c: not isinstance(c, Special))
+
+
 def nonzero(cells: Array) -> Array:
     """Mark the cells that have a value, and one that is not 0."""
-    are_nonzero = [(c.sign != 0) if type(c) is Special else bool(c != 0) for c in cells.ravel().tolist()]
-    return np.array(are_nonzero, dtype=bool).reshape(cells.shape)
+    return marked(cells, lambda c: c.sign != 0 if isinstance(c, Special) else c != 0)
 
 
 def has_no_value(cells: Array) -> Array:
     """Mark the cells for which exact arithmetic has no value either: inf - inf, 0 / 0."""
-    return np.array([c is NO_VALUE for c in cells.ravel().tolist()], dtype=bool).reshape(cells.shape)
+    return marked(cells, lambda c: c is NO_VALUE)
 
 
 def is_undecided(cells: Array, bits: int) -> Array:
@@ -180,44 +178,79 @@ def is_undecided(cells: Array, bits: int) -> Array:
     The exact 0 has all of its bits; a ball around 0 has none.
     """
 
-    def vague(c: Any) -> bool:
+    def is_vague(c: Any) -> bool:
         if isinstance(c, Special):
             return c is UNDECIDED
         return not c.is_exact() and c.rel_accuracy_bits() < bits
 
-    return np.array([vague(c) for c in cells.ravel().tolist()], dtype=bool).reshape(cells.shape)
+    return marked(cells, is_vague)
+
+
+# --- functions of one ball ----------------------------------------------------------------------
 
 
 def _known(ball: Any) -> Any:
     return ball if ball.is_finite() else UNDECIDED
 
 
-def _unary(on_ball: Callable[[Any], Any], at_inf: Any, at_minus_inf: Any) -> np.ufunc:
+def _with_limits(on_ball: Callable[[Any], Any], at_inf: Any, at_minus_inf: Any) -> Callable[[Any], Any]:
+    """Extend a function of a ball to the infinities."""
+
     def apply(cell: Any) -> Any:
         if isinstance(cell, Special):
             return {1: at_inf, -1: at_minus_inf}.get(cell.sign, cell)
         return on_ball(cell)
 
-    return np.frompyfunc(apply, 1, 1)
+    return apply
 
 
-def _log_by(function: Callable[[Any], Any], edge: int) -> Callable[[Any], Any]:
+def _log_by(on_ball: Callable[[Any], Any], edge: int = 0) -> Callable[[Any], Any]:
     """Guard a logarithm that is -inf at `edge` and has no value below it."""
 
     def apply(b: Any) -> Any:
         if b > edge:
-            return _known(function(b))
+            return _known(on_ball(b))
         if b == edge:
             return MINUS_INFINITE
         return NO_VALUE if b < edge else UNDECIDED
 
-    return apply
+    return _with_limits(apply, INFINITE, NO_VALUE)
 
 
 def _sqrt(b: Any) -> Any:
     if b >= 0:
         return b.sqrt()
     return NO_VALUE if b < 0 else UNDECIDED
+
+
+def _sign(b: Any) -> Any:
+    if b.is_zero():
+        return arb(0)
+    return arb(1) if b > 0 else arb(-1) if b < 0 else UNDECIDED
+
+
+def _whole(on_ball: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Guard a function whose values are whole numbers: an inexact ball holds several of them."""
+
+    def apply(b: Any) -> Any:
+        result = on_ball(b)
+        return result if result.is_exact() else UNDECIDED
+
+    return _with_limits(apply, INFINITE, MINUS_INFINITE)
+
+
+def _nearest_whole(b: Any) -> Any:
+    """Round to the nearest integer, ties to even."""
+    down = (b + arb(0.5)).floor()
+    is_odd_tie = down.is_exact() and down - b == arb(0.5) and not (down / 2).is_integer()
+    return down - 1 if is_odd_tie else down
+
+
+_exp = _with_limits(lambda b: _known(b.exp()), INFINITE, arb(0))
+_log = _log_by(lambda b: b.log())
+
+
+# --- functions of two cells ---------------------------------------------------------------------
 
 
 def _divide(a: Any, b: Any) -> Any:
@@ -241,27 +274,17 @@ def _power(a: Any, b: Any) -> Any:
     a, b = as_cell(a), as_cell(b)
     if not isinstance(b, Special) and b.is_zero():
         return arb(1)
-    if isinstance(a, Special) or isinstance(b, Special):
-        if isinstance(a, Special) and a.sign == 0:
-            return a
-        if isinstance(b, Special):
-            return b if b.sign == 0 else _exp_cell(b * _log_cell(a))
-        return _exp_cell(b * a) if a.sign > 0 else UNDECIDED
+    if isinstance(a, Special) and a.sign == 0:
+        return a
+    if isinstance(b, Special):
+        return b if b.sign == 0 else _exp(b * _log(a))
+    if isinstance(a, Special):
+        return _exp(b * a) if a.sign > 0 else UNDECIDED
     if a.is_zero():
         return arb(0) if b > 0 else INFINITE if b < 0 else UNDECIDED
     if a < 0 and not b.is_integer():
         return NO_VALUE if b.is_exact() else UNDECIDED
     return _known(a**b)
-
-
-def _exp_cell(cell: Any) -> Any:
-    if isinstance(cell, Special):
-        return {1: INFINITE, -1: arb(0)}.get(cell.sign, cell)
-    return _known(cell.exp())
-
-
-def _log_cell(cell: Any) -> Any:
-    return cell if isinstance(cell, Special) else _log_by(lambda c: c.log(), 0)(cell)
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -291,81 +314,62 @@ def _log_add_exp2(a: Any, b: Any) -> Any:
     return _divide(_log_add_exp(as_cell(a) * ln2, as_cell(b) * ln2), ln2)
 
 
-def _sign(b: Any) -> Any:
-    if b.is_zero():
-        return arb(0)
-    return arb(1) if b > 0 else arb(-1) if b < 0 else UNDECIDED
-
-
-def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def apply(b: Any) -> Any:
-        r = function(b)
-        return r if r.is_exact() else UNDECIDED
-
-    return apply
-
-
-def _nearest_whole(b: Any) -> Any:
-    """Round to the nearest integer, ties to even."""
-    down = (b + arb(0.5)).floor()
-    if not down.is_exact():
-        return UNDECIDED
-    return down - 1 if down - b == arb(0.5) and not (down / 2).is_integer() else down
-
-
 def _hypot(a: Any, b: Any) -> Any:
     total = as_cell(a) * as_cell(a) + as_cell(b) * as_cell(b)
     return total if isinstance(total, Special) else _sqrt(total)
 
 
-_maximum = np.frompyfunc(_larger, 2, 1, identity=MINUS_INFINITE)
-_minimum = np.frompyfunc(_smaller, 2, 1, identity=INFINITE)
-_reciprocal = np.frompyfunc(lambda c: _divide(arb(1), c), 1, 1)
-_absolute = np.frompyfunc(abs, 1, 1)
-_divided = np.frompyfunc(_divide, 2, 1)
-_powered = np.frompyfunc(_power, 2, 1)
+def _with_nan_ignored(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda a, b: b if a is NO_VALUE else a if b is NO_VALUE else choose(a, b)
+
+
+_OF_ONE: dict[str, Callable[[Any], Any]] = {
+    "positive": lambda c: c,
+    "conjugate": lambda c: c,
+    "absolute": abs,
+    "fabs": abs,
+    "square": lambda c: c * c,
+    "reciprocal": lambda c: _divide(arb(1), c),
+    "exp": _exp,
+    "exp2": _with_limits(lambda b: _known((b * arb.const_log2()).exp()), INFINITE, arb(0)),
+    "expm1": _with_limits(lambda b: _known(b.expm1()), INFINITE, arb(-1)),
+    "log": _log,
+    "log2": _log_by(lambda b: b.log() / arb.const_log2()),
+    "log10": _log_by(lambda b: b.log() / arb.const_log10()),
+    "log1p": _log_by(lambda b: b.log1p(), -1),
+    "sqrt": _with_limits(_sqrt, INFINITE, NO_VALUE),
+    "cbrt": _with_limits(
+        lambda b: b.root(3) if b >= 0 else -(-b).root(3) if b < 0 else UNDECIDED, INFINITE, MINUS_INFINITE
+    ),
+    "tanh": _with_limits(lambda b: b.tanh(), arb(1), arb(-1)),
+    "sinh": _with_limits(lambda b: _known(b.sinh()), INFINITE, MINUS_INFINITE),
+    "cosh": _with_limits(lambda b: _known(b.cosh()), INFINITE, INFINITE),
+    "sin": _with_limits(lambda b: b.sin(), NO_VALUE, NO_VALUE),
+    "cos": _with_limits(lambda b: b.cos(), NO_VALUE, NO_VALUE),
+    "sign": _with_limits(_sign, arb(1), arb(-1)),
+    "floor": _whole(lambda b: b.floor()),
+    "ceil": _whole(lambda b: b.ceil()),
+    "rint": _whole(_nearest_whole),
+}
+_OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
+    "divide": _divide,
+    "power": _power,
+    "float_power": _power,
+    "fmax": _with_nan_ignored(_larger),
+    "fmin": _with_nan_ignored(_smaller),
+    "hypot": _hypot,
+    "ldexp": lambda a, b: a * _power(arb(2), b),
+}
 
 EXACT: dict[str, np.ufunc] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "matmul": np.matmul,
-    "negative": np.negative,
-    "positive": np.frompyfunc(lambda c: c, 1, 1),
-    "conjugate": np.frompyfunc(lambda c: c, 1, 1),
-    "absolute": _absolute,
-    "fabs": _absolute,
-    "divide": _divided,
-    "power": _powered,
-    "float_power": _powered,
-    "maximum": _maximum,
-    "minimum": _minimum,
-    "fmax": np.frompyfunc(lambda a, b: b if a is NO_VALUE else a if b is NO_VALUE else _larger(a, b), 2, 1),
-    "fmin": np.frompyfunc(lambda a, b: b if a is NO_VALUE else a if b is NO_VALUE else _smaller(a, b), 2, 1),
-    "clip": np.frompyfunc(lambda x, low, high: _smaller(_larger(x, low), high), 3, 1),
+    # Balls and `Special` have Python's operators, which NumPy's own loops over objects call.
+    **{name: getattr(np, name) for name in ("add", "subtract", "multiply", "matmul", "negative")},
+    **{name: np.frompyfunc(on_cell, 1, 1) for name, on_cell in _OF_ONE.items()},
+    **{name: np.frompyfunc(on_cells, 2, 1) for name, on_cells in _OF_TWO.items()},
+    "maximum": np.frompyfunc(_larger, 2, 1, identity=MINUS_INFINITE),
+    "minimum": np.frompyfunc(_smaller, 2, 1, identity=INFINITE),
     "logaddexp": np.frompyfunc(_log_add_exp, 2, 1, identity=MINUS_INFINITE),
     "logaddexp2": np.frompyfunc(_log_add_exp2, 2, 1, identity=MINUS_INFINITE),
-    "hypot": np.frompyfunc(_hypot, 2, 1),
-    "ldexp": np.frompyfunc(lambda a, b: a * _power(arb(2), b), 2, 1),
-    "square": np.frompyfunc(lambda c: c * c, 1, 1),
-    "reciprocal": _reciprocal,
-    "exp": _unary(lambda b: _known(b.exp()), INFINITE, arb(0)),
-    "exp2": _unary(lambda b: _known((b * arb.const_log2()).exp()), INFINITE, arb(0)),
-    "expm1": _unary(lambda b: _known(b.expm1()), INFINITE, arb(-1)),
-    "log": _unary(_log_by(lambda b: b.log(), 0), INFINITE, NO_VALUE),
-    "log2": _unary(_log_by(lambda b: b.log() / arb.const_log2(), 0), INFINITE, NO_VALUE),
-    "log10": _unary(_log_by(lambda b: b.log() / arb.const_log10(), 0), INFINITE, NO_VALUE),
-    "log1p": _unary(_log_by(lambda b: b.log1p(), -1), INFINITE, NO_VALUE),
-    "sqrt": _unary(_sqrt, INFINITE, NO_VALUE),
-    "cbrt": _unary(lambda b: b.root(3) if b >= 0 else -(-b).root(3) if b < 0 else UNDECIDED, INFINITE, MINUS_INFINITE),
-    "tanh": _unary(lambda b: b.tanh(), arb(1), arb(-1)),
-    "sinh": _unary(lambda b: _known(b.sinh()), INFINITE, MINUS_INFINITE),
-    "cosh": _unary(lambda b: _known(b.cosh()), INFINITE, INFINITE),
-    "sin": _unary(lambda b: b.sin(), NO_VALUE, NO_VALUE),
-    "cos": _unary(lambda b: b.cos(), NO_VALUE, NO_VALUE),
-    "sign": _unary(_sign, arb(1), arb(-1)),
-    "floor": _unary(_whole(lambda b: b.floor()), INFINITE, MINUS_INFINITE),
-    "ceil": _unary(_whole(lambda b: b.ceil()), INFINITE, MINUS_INFINITE),
-    "rint": _unary(_nearest_whole, INFINITE, MINUS_INFINITE),
+    "clip": np.frompyfunc(lambda x, low, high: _smaller(_larger(x, low), high), 3, 1),
 }
 """NumPy's ufuncs on arrays of cells, by name, with all of their methods; what is not here is not followed."""

@@ -1,19 +1,32 @@
-"""One operation as it was observed, and all of its runs on one line taken together."""
+"""What an operation did to its numbers: range, inf, NaN, lost zeros, errors, and where these come from."""
 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from stablemax.results import Origin, TracedOperation
+from stablemax.trace import exact_cells as cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stablemax.numerics.formats import Array, Format
 
 FORWARD, BACKWARD = "forward", "backward"
 
+MAGNIFIED = 16.0
+"""An addition that makes its inputs' errors, in ulps, larger by this cancels."""
+
+_ADDITIONS = ("add", "subtract")
+_SUMS = ("sum", "add.reduce", "mean", "einsum", "dot", "matmul", "inner", "tensordot")
+
 _ORIGINS = (Origin.NONE, Origin.INHERITED, Origin.ABSORPTION, Origin.CANCELLATION, Origin.MADE_HERE)
-"""Of several runs the record shows the origin that stands last here."""
+"""A record of several runs shows the origin that stands last here."""
 
 
 class Kind(enum.Enum):
@@ -91,19 +104,16 @@ class Observation(TracedOperation):
         for event in other.events:
             old = events.get(event.kind)
             events[event.kind] = event if old is None else replace(old, cells=old.cells + event.cells)
+        counts = {n: getattr(self, n) + getattr(other, n) for n in ("cells", "inf", "nan", "lost", "times")}
         return replace(
             self,
+            **counts,
             shape=other.shape,
             smallest=float(np.fmin(self.smallest, other.smallest)),
             largest=float(np.fmax(self.largest, other.largest)),
-            cells=self.cells + other.cells,
-            inf=self.inf + other.inf,
-            nan=self.nan + other.nan,
-            lost=self.lost + other.lost,
             error_ulp=_larger(self.error_ulp, other.error_ulp),
             local_error_ulp=_larger(self.local_error_ulp, other.local_error_ulp),
             origin=max(self.origin, other.origin, key=_ORIGINS.index),
-            times=self.times + other.times,
             events=tuple(events.values()),
             worst=other.worst if (other.error_ulp or 0.0) > (self.error_ulp or 0.0) else self.worst,
         )
@@ -135,14 +145,178 @@ class Record:
 
         In a loop over the rows an operation has run as often as there are rows, and the number of its run is the row.
         """
-        shape, at, times = self.seen.shape, event.place, self.seen.times
+        shape, index, times = self.seen.shape, event.place, self.seen.times
         run = self.first.get(event.kind, 0)
         if shape[:2] == (rows, classes) and times == 1:
-            return at[0], at[1]
+            return index[0], index[1]
         if shape[:1] == (rows,) and times == 1:
-            return at[0], None
+            return index[0], None
         if times == rows:
-            return run, at[-1] if shape[-1:] == (classes,) else None
+            return run, index[-1] if shape[-1:] == (classes,) else None
         if times == rows * classes and not shape:
             return divmod(run, classes)
-        return None, at[-1] if shape[-1:] == (classes,) else None
+        return None, index[-1] if shape[-1:] == (classes,) else None
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def record_of(seen: Observation, records: dict[tuple[Any, ...], AnyRecord], kind: type[AnyRecord]) -> AnyRecord:
+    """Count a run in the record of its operation and line, which the first run makes."""
+    if seen.key in records:
+        records[seen.key].add(seen)
+    else:
+        records[seen.key] = kind(seen)
+    return records[seen.key]
+
+
+# --- measuring one run ------------------------------------------------------------------------------
+
+
+def observe(
+    name: str, site: Site, index: int, fmt: Format, value: Array, exact: Array, local: Array,
+    inputs: Sequence[tuple[Array, Array]], *, label: str = "", output: int = 0,
+) -> Observation:  # fmt: skip
+    """Measure an operation by its output in a format, beside two arrays of cells of the same shape.
+
+    `exact` is the shadow, and `local` the same operation taken exactly on the inputs' values. The inputs are pairs of
+    values and their shadow.
+    """
+    floats, values = value.astype(np.float64), [v for v, _ in inputs]
+    right, here = cells.nearest(exact), cells.nearest(local)
+    infinite = np.isinf(floats) & (cells.is_ball(exact) | (np.sign(floats) != np.sign(right)))
+    errors = _error_ulp(value, exact, right, fmt)
+    error = _largest(errors)
+    finite = floats[np.isfinite(floats)]
+    seen = Observation(
+        index=index,
+        name=name,
+        label=label or name,
+        output=output,
+        site=site,
+        phase=site.phase,
+        file=site.file,
+        line=site.line,
+        dtype=fmt.name,
+        shape=value.shape,
+        smallest=float(finite.min()) if finite.size else math.nan,
+        largest=float(finite.max()) if finite.size else math.nan,
+        cells=value.size,
+        inf=int(np.count_nonzero(infinite)),
+        nan=int(np.count_nonzero(np.isnan(floats))),
+        lost=int(np.count_nonzero((floats == 0) & cells.nonzero(exact))),
+        error_ulp=error,
+        local_error_ulp=_largest(_error_ulp(value, local, here, fmt)),
+        origin=Origin.NONE,
+        events=_events(floats, local, here, values),
+        worst=_worst(errors, error, value, exact, values) if error else None,
+    )
+    return replace(seen, origin=_origin(seen, floats, exact, inputs, fmt))
+
+
+def _worst(errors: Array, error: float | None, value: Array, exact: Array, inputs: Sequence[Array]) -> Cell:
+    """Return the first cell with the largest error."""
+    place = _first(errors == error)
+    off = float(cells.distance(np.asarray(value[place]), cells.as_array(exact[place])))
+    right = float(cells.nearest(cells.as_array(exact[place])))
+    return Cell(place, _operands(inputs, value.shape, place), float(value[place]), right, off)
+
+
+def _error_ulp(value: Array, exact: Array, right: Array, fmt: Format) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.abs(np.ldexp(cells.distance(value, exact), -fmt.ulp_exponent(right))))
+
+
+def _largest(error: Array) -> float | None:
+    known = error[~np.isnan(error)]
+    return float(known.max()) if known.size else None
+
+
+def _events(floats: Array, local: Array, here: Array, inputs: Sequence[Array]) -> tuple[Event, ...]:
+    """Find the cells that overflowed, vanished, met a pole or gave NaN in this operation, given its actual inputs."""
+    ball = cells.is_ball(local)
+    bounded = ball & ~np.isnan(here)
+    are_finite = ~_any_input(inputs, floats.shape, lambda v: ~np.isfinite(v))
+    marks = {
+        Kind.OVERFLOW: ~np.isfinite(floats) & bounded,
+        Kind.POLE: np.isinf(floats) & np.isinf(here) & ~ball & are_finite,
+        Kind.INVALID: np.isnan(floats) & ~bounded & ~_any_input(inputs, floats.shape, np.isnan),
+        Kind.ZERO: (floats == 0) & cells.nonzero(local),
+    }
+    return tuple(
+        Event(kind, int(np.count_nonzero(where)), place, _operands(inputs, floats.shape, place), float(here[place]))
+        for kind, where in marks.items()
+        if where.any()
+        for place in [_first(where)]
+    )
+
+
+def _first(where: Array) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(where)), where.shape))
+
+
+def _per_cell(inputs: Sequence[Array], shape: tuple[int, ...]) -> list[Array] | None:
+    """Return the inputs cell by cell of the output, or None where an output cell is made of many."""
+    try:
+        return [np.broadcast_to(v.astype(np.float64), shape) for v in inputs]
+    except ValueError:
+        return None
+
+
+def _any_input(inputs: Sequence[Array], shape: tuple[int, ...], test: Callable[[Array], Array]) -> Array:
+    """Mark the cells of the output with an input that passes a test; all, where an output cell is made of many."""
+    aligned = _per_cell(inputs, shape)
+    if aligned is None:
+        return np.full(shape, any(bool(test(v.astype(np.float64)).any()) for v in inputs))
+    return np.logical_or.reduce([test(a) for a in aligned])
+
+
+def _operands(inputs: Sequence[Array], shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[float, ...]:
+    aligned = _per_cell(inputs, shape)
+    return () if aligned is None else tuple(float(a[place]) for a in aligned)
+
+
+def _origin(
+    seen: Observation, floats: Array, exact: Array, inputs: Sequence[tuple[Array, Array]], fmt: Format
+) -> Origin:
+    """Tell where the error comes from: this operation, its inputs, or digits that it made worse."""
+    # -inf - -inf has no exact value either: the inputs had no error.
+    is_invalid = Kind.INVALID in seen.kinds and bool(cells.has_no_value(exact).any())
+    if is_invalid or seen.kinds & {Kind.OVERFLOW, Kind.ZERO}:
+        return Origin.MADE_HERE
+    error, made, is_bad = seen.error_ulp or 0.0, seen.local_error_ulp or 0.0, bool(seen.inf or seen.nan or seen.lost)
+    if seen.name in (*_ADDITIONS, *_SUMS) and (error > 0 or is_bad):
+        if _absorbs(seen.name, floats, [v for v, _ in inputs]) and made > 0:
+            return Origin.ABSORPTION
+        if error > MAGNIFIED * max(1.0, made) and error > MAGNIFIED * _input_error(inputs, fmt):
+            return Origin.CANCELLATION
+    if is_bad:
+        return Origin.INHERITED
+    if error <= 1.0:
+        return Origin.NONE
+    return Origin.MADE_HERE if made >= error / 2 else Origin.INHERITED
+
+
+def _absorbs(name: str, floats: Array, inputs: Sequence[Array]) -> bool:
+    """Tell whether every smaller term of some sum vanished in its largest."""
+    terms = _per_cell(inputs, floats.shape)
+    if name in _ADDITIONS:
+        if terms is None or len(terms) != 2:
+            return False
+        signed = -terms[1] if name == "subtract" else terms[1]
+        equal = ((floats == terms[0]) & (terms[1] != 0)) | ((floats == signed) & (terms[0] != 0))
+        return bool((equal & np.isfinite(floats) & (floats != 0)).any())
+    flat = np.concatenate([v.astype(np.float64).ravel() for v in inputs]) if len(inputs) == 1 else np.zeros(0)
+    largest = flat[np.argmax(np.abs(flat))] if flat.size else 0.0
+    return bool(np.isfinite(largest) and largest != 0 and (floats == largest).any() and np.count_nonzero(flat) > 1)
+
+
+def _input_error(inputs: Sequence[tuple[Array, Array]], fmt: Format) -> float:
+    """Largest error of the inputs, in their own ulps where these are as fine as those of `fmt`."""
+    worst = 0.0
+    for values, exact in inputs:
+        input_format = cells.format_or_none(values.dtype)
+        if input_format is not None:
+            error = _largest(_error_ulp(values, exact, cells.nearest(exact), input_format))
+            worst = max(worst, math.ldexp(error or 0.0, max(fmt.precision - input_format.precision, 0)))
+    return worst

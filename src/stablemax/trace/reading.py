@@ -1,4 +1,4 @@
-"""An output read as what it is meant to be, and judged."""
+"""The expected result of an operation, and an output read as its mean, its sum or row by row, and judged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
+from stablemax.trace.run import InputRows
 from stablemax.truth.case import Case, Shared, setting_of
 from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
 from stablemax.truth.reductions import reduced, which_reduction
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
 
 _SAME_ULP = 1e-6
-"""A shadow this close to the truth is the truth: what is left is the width of its ball."""
+"""A shadow this close to the truth equals it: the rest is the width of its ball."""
 
 _GRADIENTS = {
     Reduction.MEAN: "the gradient of the mean loss",
@@ -34,7 +35,7 @@ _GRADIENTS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What an output is, and the truth about that."""
+    """An output read as one reduction of the losses, or as none, with the truth about it."""
 
     exact: ExactResult
     format: Format
@@ -68,20 +69,11 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Expected(InputRows):
     """What the code should give: an operation on an input in a format."""
 
     operation: Operation
-    #: In the format's dtype, (N, K); labels or soft targets, or an upstream gradient.
-    logits: Array
-    second: Array | None
-    format: Format
     max_ulp: float | None = None
-
-    def row(self, index: int) -> Expected:
-        """Return the same for one row."""
-        rows = slice(index, index + 1)
-        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
 
     def reading(self, run: Run) -> Reading:
         """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""
@@ -95,11 +87,6 @@ class Expected:
             return self._reading(self._truth())
         likely = self._reduction_of_gradient(value, run.forward)
         return self._reading(self._truth(self._divisors[likely]), _GRADIENTS[likely])
-
-    @property
-    def is_per_row(self) -> bool:
-        """True where a row has one number."""
-        return self.operation.per_row
 
     @property
     def has_labels(self) -> bool:
@@ -135,7 +122,7 @@ class Expected:
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse a shape that is not the operation's; axes of length 1 do not matter."""
-        right = self.logits.shape[:1] if self.is_per_row else self.logits.shape
+        right = self.logits.shape[:1] if self.operation.per_row else self.logits.shape
         if [n for n in shape if n != 1] != [n for n in right if n != 1]:
             raise StablemaxError(
                 f"the traced function returns shape {shape} for logits of shape {self.logits.shape}",

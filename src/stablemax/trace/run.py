@@ -1,4 +1,4 @@
-"""What an observer of code does for the story: it runs the code in several ways, and says what happened."""
+"""One run of the traced code beside its exact shadow, and what an observer must be able to run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stablemax.text.errors import shown
+from stablemax.trace.exact_cells import is_undecided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from stablemax.numerics.formats import Array, Format
     from stablemax.trace.observation import Observation, Record
+    from stablemax.trace.torch.dispatch import Fix
 
 FIRST_BITS, MORE_BITS = 256, 4096
 """Precision of the shadow: the second where the first leaves a digit of the result open."""
@@ -26,7 +28,7 @@ SPARE_BITS = 12
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one run of the code, beside its exact shadow."""
+    """The results of one run of the code beside its exact shadow."""
 
     #: The output, bit for bit that of an ordinary run.
     value: Array
@@ -41,27 +43,38 @@ class Run:
     not_followed: tuple[str, ...] = ()
     #: Where the result is a gradient of autograd: the loss, or the losses, that it was taken of.
     forward: Array | None = None
+    #: What was not followed, and casts no doubt on the formula.
+    asides: tuple[str, ...] = ()
     #: What a reader should know about how it ran.
     notes: tuple[str, ...] = ()
     bits: int = FIRST_BITS
+    #: What each step should have given, for an observer that puts it there in another run.
+    fixes: Sequence[Fix] = ()
 
 
 @dataclass(frozen=True)
-class Subject(ABC):
-    """Code and its input: run by an observer of NumPy or of PyTorch."""
+class InputRows:
+    """Rows of logits in a number format, and what the operation takes beside them."""
 
-    function: Callable[..., Any]
-    #: The logits in the format's own dtype, (N, K), and the labels or the upstream gradient where there are any.
+    #: In the format's own dtype, (N, K).
     logits: Array
+    #: Labels, soft targets or an array beside the logits, where there are any.
     second: Array | None
     format: Format
 
-    backend = ""
-
     def row(self, index: int) -> Self:
-        """Return the same code on one row."""
+        """Return the same on one row."""
         rows = slice(index, index + 1)
         return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+
+@dataclass(frozen=True)
+class Subject(InputRows, ABC):
+    """Code and its input: run by an observer of NumPy or of PyTorch."""
+
+    function: Callable[..., Any]
+
+    backend = ""
 
     @abstractmethod
     def plain(self) -> Run:
@@ -83,21 +96,25 @@ class Subject(ABC):
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
         return ()
 
-    def asides(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that change how the code runs
-        """Name what was not followed and casts no doubt on the formula."""
-        return ()
+
+def decided(run_with: Callable[[int], Run], precision: Callable[[Run], int]) -> Run:
+    """Run code, and once more with more bits where a digit of its exact result is open."""
+    run = run_with(FIRST_BITS)
+    if run.exact is None or not is_undecided(run.exact, precision(run) + SPARE_BITS).any():
+        return run
+    return run_with(MORE_BITS)
 
 
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:
     """Say what the traced code raised, and on which of its own lines."""
-    place, frames = "", error.__traceback__
+    where, frames = "", error.__traceback__
     while frames is not None:
         file = frames.tb_frame.f_code.co_filename
         if is_traced(file):
-            place = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
+            where = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
         frames = frames.tb_next
     text = shown(" ".join(str(error).split()), 300)
     return (
-        f"the traced function raises {type(error).__name__}{place}: {text}",
+        f"the traced function raises {type(error).__name__}{where}: {text}",
         "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any",
     )

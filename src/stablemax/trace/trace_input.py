@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from stablemax.numerics.formats import FLOAT32, Array, Format, format_of
 from stablemax.operations.targets import kept_rows
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Upstream
-from stablemax.trace import MAX_CELLS, fails
+from stablemax.trace import MAX_CELLS, expected_of, fails
 from stablemax.truth.sampling import judged_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TraceInput:
-    """What the code is run on, in the number format that is traced, and what is said of it."""
+    """The rows on which the code runs, in the traced number format, and the words about them."""
 
     logits: Array
     #: What the operation takes beside them.
@@ -64,22 +64,24 @@ def of_problem(
             raise StablemaxError("every traced row is ignored", "give other labels, or another --ignore-index")
     second = second_array(operation, problem.logits, labels, upstream)
     is_part = traced.size < rows
-    notes = (*problem.notes, *([f"traced on {traced.size:,} of {rows:,} rows"] if is_part else ()))
-    fmt = fmt or format_of(problem.logits.dtype.newbyteorder("="))
-    return _rounded(
+    notes = (f"traced on {traced.size:,} of {rows:,} rows",) if is_part else ()
+    rounded = expected_of(
+        operation,
         np.ascontiguousarray(problem.logits[traced]),
         None if second is None else second[traced],
-        fmt,
-        TraceInput(problem.logits, None, problem.sources[0].name, notes, traced if is_part else None),
+        fmt or format_of(problem.logits.dtype.newbyteorder("=")),
     )
+    numbers = traced if is_part else None
+    return TraceInput(rounded.logits, rounded.second, problem.sources[0].name, (*problem.notes, *notes), numbers)
 
 
 def of_hazard(hazard: Hazard, operation: Operation, fmt: Format | None = None) -> TraceInput:
     """Take a hazard of the catalogue, by default in float32."""
     refuse_needs(hazard, () if operation.needs_targets else NEEDS, "a trace")
     case = case_of_hazard(hazard, operation, fmt or FLOAT32)
-    about = TraceInput(case.logits, None, f"hazard {hazard.name}: {hazard.reason}", hazard=hazard.name)
-    return _rounded(case.logits, case.second(operation), fmt or FLOAT32, about)
+    rounded = expected_of(operation, case.logits, case.second(operation), fmt or FLOAT32)
+    source = f"hazard {hazard.name}: {hazard.reason}"
+    return TraceInput(rounded.logits, rounded.second, source, hazard=hazard.name)
 
 
 def first_failing(
@@ -96,16 +98,10 @@ def first_failing(
             continue
         if not 0 < hazard.case(FLOAT32).logits.size <= MAX_CELLS:
             continue
-        given = of_hazard(hazard, operation, fmt)
-        output = output_of(given)
+        case = of_hazard(hazard, operation, fmt)
+        output = output_of(case)
         # Code that raises is traced up to there.
-        if output is None or fails(output, given.logits, given.second, operation, fmt or FLOAT32, max_ulp=max_ulp):
-            return given, count
+        if output is None or fails(output, case.logits, case.second, operation, fmt or FLOAT32, max_ulp=max_ulp):
+            return case, count
         count += 1
     return None, count
-
-
-def _rounded(logits: Array, second: Array | None, fmt: Format, about: TraceInput) -> TraceInput:
-    """Round the arrays to the format; labels stay."""
-    is_real = second is not None and second.dtype.kind not in "iu"
-    return replace(about, logits=fmt.cast(logits), second=fmt.cast(second) if is_real else second)

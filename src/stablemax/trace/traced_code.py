@@ -1,19 +1,23 @@
-"""Which code is traced: the function's own file, or its package where that is an installed one."""
+"""The traced code: which files it is, and the source of its functions, line by line."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import inspect
+import linecache
 import os
 import sys
 import sysconfig
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FunctionType
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -82,3 +86,88 @@ def _python_function(function: Callable[..., Any]) -> FunctionType | None:
 def _is_ours(thing: Any) -> bool:
     module = getattr(thing, "__module__", None) or type(thing).__module__
     return module.partition(".")[0] == "stablemax"
+
+
+# --- its source, line by line -----------------------------------------------------------------------
+
+
+def listing(codes: Iterable[CodeType], ran: dict[str, set[int]]) -> dict[tuple[str, int], str]:
+    """Return the lines of functions, by file and number, file by file in the order in which the functions first ran.
+
+    Decorators and docstrings are left out. Where the source cannot be cut into functions (a lambda, code of a string)
+    the lines that ran are listed.
+    """
+    wanted: dict[str, set[int]] = {}
+    for code in codes:
+        wanted.setdefault(code.co_filename, set()).update(_body(code))
+    for file, numbers in ran.items():
+        wanted.setdefault(file, set()).update(numbers)
+    return {
+        (file, n): linecache.getline(file, n).rstrip("\n").expandtabs()
+        for file, numbers in wanted.items()
+        for n in sorted(numbers)
+        if linecache.getline(file, n)
+    }
+
+
+def _body(code: CodeType) -> set[int]:
+    text = linecache.getlines(code.co_filename)
+    first = code.co_firstlineno
+    if not 1 <= first <= len(text) or code.co_name.startswith("<"):
+        return set()
+    block: list[str] = []
+    with contextlib.suppress(IndentationError, SyntaxError):
+        block = inspect.getblock(text[first - 1 :])
+    numbers = set(range(first, first + len(block)))
+    with contextlib.suppress(SyntaxError, ValueError):
+        tree = ast.parse(textwrap.dedent("".join(block)))
+        function = tree.body[0]
+        if isinstance(function, ast.FunctionDef):
+            numbers -= set(range(first, first + function.lineno - 1))
+            opening = function.body[0]
+            if ast.get_docstring(function, clean=False) is not None and len(function.body) > 1:
+                numbers -= set(range(first + opening.lineno - 1, first + (opening.end_lineno or opening.lineno)))
+    return {n for n in numbers if text[n - 1].strip()}
+
+
+_SCALARS = frozenset(("float16", "float32", "float64", "half", "single", "double", "type"))
+
+
+def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
+    """Name the calls like ``np.float32(total)``: there a number leaves NumPy, and no protocol reports it.
+
+    Such a number looks like a constant of the code. Where the code has one, its shadow proves nothing about the
+    formula.
+    """
+    calls: dict[str, None] = {}
+    for code in codes:
+        lines = _body(code)
+        tree = _parsed(code.co_filename)
+        for node in ast.walk(tree) if tree is not None else ():
+            if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
+                calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")
+    return tuple(calls)
+
+
+def _takes_a_number_out(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name in _SCALARS and len(call.args) == 1 and not isinstance(call.args[0], ast.Constant)
+
+
+def _parsed(file: str) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def display_name(file: str) -> str:
+    """Write a file as its user would: from here, from the package, or from where packages are installed."""
+    if file.startswith("<") or not file:
+        return file
+    path = Path(file)
+    places = [Path.cwd(), Path(__file__).parents[2], *(Path(p) for p in sys.path if p)]
+    for place in places:
+        with contextlib.suppress(ValueError):
+            return path.relative_to(place).as_posix()
+    return os.path.relpath(file) if path.anchor == Path.cwd().anchor else file

@@ -28,7 +28,10 @@ def traceable_format(call: Call) -> Format:
     """Return the format of a call's arrays; refuse one that is emulated."""
     fmt = format_of_array(call.logits)
     if fmt.is_emulated:
-        raise StablemaxError(f"{fmt.name} is emulated, and code is not traced in it", "--format float16, or another")
+        raise StablemaxError(
+            f"code is not traced in {fmt.name}: NumPy and PyTorch lack that format, which stablemax emulates",
+            "--format float16, bfloat16, float32 or float64",
+        )
     return fmt
 
 

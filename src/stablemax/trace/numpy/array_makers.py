@@ -15,7 +15,7 @@ import numpy as np
 from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
 from stablemax.trace.numpy.shadow_array import ShadowArray
-from stablemax.trace.numpy.shadowed import Shadowed, exact_of, narrows, plain, plain_array, shadow, shadow_tree
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, leaves, narrows, plain, plain_array, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Owner, Tape
 
 if TYPE_CHECKING:
@@ -58,67 +58,51 @@ def following(tape: Tape) -> Iterator[None]:
 _METHODS = ("reduce", "accumulate", "reduceat", "outer")
 
 
-class _FollowedUfunc:
-    """A ufunc that takes lists of shadowed numbers, too; in all else the ufunc itself."""
+class _Taker:
+    """A function, a ufunc or a method of one that takes lists of shadowed numbers, too; in all else the original."""
 
-    def __init__(self, original: np.ufunc, tape: Tape) -> None:
+    def __init__(self, original: Callable[..., Any], tape: Tape) -> None:
         self._original = original
         self._tape = tape
+        functools.update_wrapper(self, original)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._tape.follows(sys._getframe(1).f_code.co_filename):
-            args = _without_lists(args, self._tape)
+            args = tuple(self._without_list(a) for a in args)
         return self._original(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._original, name)
-        if name in _METHODS and self._tape.follows(sys._getframe(1).f_code.co_filename):
-            return _taker(attribute, self._tape)
-        return attribute
+        return _Taker(attribute, self._tape) if name in _METHODS else attribute
 
-
-def _taker(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def take(*args: Any, **kwargs: Any) -> Any:
-        if tape.follows(sys._getframe(1).f_code.co_filename):
-            args = _without_lists(args, tape)
-        return original(*args, **kwargs)
-
-    return take
-
-
-def _without_lists(args: tuple[Any, ...], tape: Tape) -> tuple[Any, ...]:
-    """Turn lists that hold shadowed numbers into arrays, as NumPy would."""
-    listed = [type(a) in (list, tuple) and _holds_shadows(a, tape) for a in args]
-    if not any(listed):
-        return args
-    return tuple(
-        _converted(np.array, tape, (a,), {}) if is_list else a for a, is_list in zip(args, listed, strict=True)
-    )
+    def _without_list(self, argument: Any) -> Any:
+        """Turn a list that holds shadowed numbers into an array, as NumPy would."""
+        is_list = type(argument) in (list, tuple) and _holds_shadows(argument, self._tape)
+        return _converted(np.array, self._tape, (argument,), {}) if is_list else argument
 
 
 def _maker(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
-    return _wrapped(original, tape, convert=False)
+    @functools.wraps(original)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        is_traced = tape.follows(sys._getframe(1).f_code.co_filename)
+        return _made(original, tape, args, kwargs) if is_traced else original(*args, **kwargs)
+
+    return make
 
 
 def _converter(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
-    return _wrapped(original, tape, convert=True)
-
-
-def _wrapped(original: Callable[..., Any], tape: Tape, *, convert: bool) -> Callable[..., Any]:
     @functools.wraps(original)
-    def make(*args: Any, **kwargs: Any) -> Any:
+    def convert(*args: Any, **kwargs: Any) -> Any:
         owner = tape.owner(sys._getframe(1).f_code.co_filename)
-        if owner is Owner.TRACED:
-            return _converted(original, tape, args, kwargs) if convert else _made(original, tape, args, kwargs)
-        if convert and owner is not Owner.TRACER and args and _holds_shadows(args[0], tape):
-            if owner is Owner.PACKAGE:
-                return _converted(original, tape, args, kwargs)
+        holds_shadows = owner is not Owner.TRACER and bool(args) and _holds_shadows(args[0], tape)
+        if owner is Owner.TRACED or (owner is Owner.PACKAGE and holds_shadows):
+            return _converted(original, tape, args, kwargs)
+        if holds_shadows:
             tape.lose_call(f"np.{original.__name__}() in a library")
-            return original(*plain(args), **plain(kwargs))
+            args, kwargs = plain(args), plain(kwargs)
         return original(*args, **kwargs)
 
-    return make
+    return convert
 
 
 def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
@@ -131,48 +115,36 @@ def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> A
 
 
 def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
-    given = args[0] if args else kwargs.get("object", kwargs.get("a"))
+    argument = args[0] if args else kwargs.get("object", kwargs.get("a"))
     value = original(*plain(args), **plain(kwargs))
     if format_or_none(value.dtype) is None:
-        if isinstance(given, Shadowed):
+        if isinstance(argument, Shadowed):
             tape.lose_call(f"np.{original.__name__}()")
         return value
-    if isinstance(given, Shadowed):
-        if value.dtype == given.dtype and np.shares_memory(value, plain_array(given)):
+    if isinstance(argument, Shadowed):
+        if value.dtype == argument.dtype and np.shares_memory(value, plain_array(argument)):
             # Nothing was converted: what is written into the one is seen in the other.
-            return given if not given.is_scalar else shadow(value, exact_of(given), tape, ShadowArray)
-        exact, source = exact_of(given).copy(), given.dtype
+            return argument if not argument.is_scalar else shadow(value, exact_of(argument), tape, ShadowArray)
+        exact, source = exact_of(argument).copy(), argument.dtype
+    elif _holds_shadows(argument, tape):
+        exact = settled(np.array(shadow_tree(argument, tape), dtype=object))
+        real = (float, np.ndarray, np.generic)
+        source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(argument) if isinstance(t, real)))
     else:
-        exact = (
-            settled(np.array(shadow_tree(given, tape), dtype=object))
-            if _holds_shadows(given, tape)
-            else cells_of(value)
-        )
-        source = np.result_type(*_dtypes(given)) if _holds_shadows(given, tape) else value.dtype
+        exact, source = cells_of(value), value.dtype
     exact = exact.reshape(value.shape)
     if narrows(source, value.dtype):
-        wide = np.asarray(plain(given))
-        value, exact = tape.finish(original.__name__, value, exact, None, [(wide.reshape(value.shape), exact)])
+        unrounded = np.asarray(plain(argument)).reshape(value.shape)
+        value, exact = tape.finish(original.__name__, value, exact, None, [(unrounded, exact)])
     return shadow(value, exact, tape, ShadowArray)
 
 
 def _holds_shadows(thing: Any, tape: Tape) -> bool:
-    if isinstance(thing, (list, tuple)):
-        return any(_holds_shadows(t, tape) for t in thing)
-    return isinstance(thing, Shadowed) or (isinstance(thing, float) and id(thing) in tape.handed)
-
-
-def _dtypes(thing: Any) -> list[Any]:
-    if isinstance(thing, (list, tuple)):
-        return [d for t in thing for d in _dtypes(t)]
-    if isinstance(thing, float):
-        return [np.dtype(np.float64)]
-    return [thing.dtype] if isinstance(thing, (np.ndarray, np.generic)) else []
+    return any(isinstance(t, Shadowed) or (isinstance(t, float) and id(t) in tape.handed) for t in leaves(thing))
 
 
 _REPLACED: dict[str, Callable[[Any, Tape], Any]] = {
     **dict.fromkeys(CONVERTERS, _converter),
     **dict.fromkeys(MAKERS, _maker),
-    **dict.fromkeys(_TAKERS, _taker),
-    **dict.fromkeys((n for n in EXACT if n not in _TAKERS), _FollowedUfunc),
+    **dict.fromkeys((*_TAKERS, *EXACT), _Taker),
 }

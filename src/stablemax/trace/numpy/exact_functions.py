@@ -28,14 +28,9 @@ def _reduction(ufunc: np.ufunc, start: float) -> Callable[..., Any]:
     """Return ``np.sum`` or ``np.prod`` on cells."""
 
     def reduce(
-        a: Array,
-        axis: Any = None,
-        dtype: Any = None,
-        out: Any = None,
-        keepdims: Any = False,
-        initial: Any = start,
+        a: Array, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = start,
         where: Any = True,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         return ufunc.reduce(a, axis=axis, keepdims=keepdims, initial=as_cell(initial), where=where)
 
     return reduce
@@ -47,15 +42,18 @@ def _extreme(ufunc: np.ufunc, start: float) -> Callable[..., Any]:
     return lambda a, axis=None, out=None, *args, **kwargs: reduce(a, axis, None, out, *args, **kwargs)
 
 
+_divide, _square, _sqrt = EXACT["divide"], EXACT["square"], EXACT["sqrt"]
 _sum, _prod = _reduction(np.add, 0), _reduction(np.multiply, 1)
 _max, _min = _extreme(EXACT["maximum"], -math.inf), _extreme(EXACT["minimum"], math.inf)
 
 
 def _mean(
-    a: Array, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True
-) -> Any:
+    a: Array, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, ddof: float = 0,
+    where: Any = True,
+) -> Any:  # fmt: skip
+    """Return ``np.mean`` on cells; `ddof` is subtracted from the number of cells, as `_var` needs it."""
     count = np.add.reduce(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims, dtype=np.int64)
-    return EXACT["divide"](_sum(a, axis, keepdims=keepdims, where=where), count)
+    return _divide(_sum(a, axis, keepdims=keepdims, where=where), count - ddof)
 
 
 def _var(
@@ -63,14 +61,8 @@ def _var(
     where: Any = True, mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
     middle = _mean(a, axis, keepdims=True, where=where)
-    count = np.add.reduce(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims, dtype=np.int64)
-    deviation = EXACT["square"](a - middle)
     freedom = ddof if correction is None else correction
-    return EXACT["divide"](_sum(deviation, axis, keepdims=keepdims, where=where), count - freedom)
-
-
-def _std(*args: Any, **kwargs: Any) -> Any:
-    return EXACT["sqrt"](_var(*args, **kwargs))
+    return _mean(_square(a - middle), axis, keepdims=keepdims, ddof=freedom, where=where)
 
 
 def _running(ufunc: np.ufunc) -> Callable[..., Any]:
@@ -94,12 +86,11 @@ def _average(a: Array, axis: Any = None, weights: Any = None, returned: Any = Fa
         shape[axis] = -1
         weights = np.reshape(weights, shape)
     total = np.broadcast_to(weights, a.shape)
-    return EXACT["divide"](_sum(a * weights, axis, keepdims=keepdims), _sum(total, axis, keepdims=keepdims))
+    return _divide(_sum(a * weights, axis, keepdims=keepdims), _sum(total, axis, keepdims=keepdims))
 
 
 def _clip(a: Array, a_min: Any = None, a_max: Any = None, out: Any = None, **limits: Any) -> Any:
-    low = limits.get("min", a_min)
-    high = limits.get("max", a_max)
+    low, high = limits.get("min", a_min), limits.get("max", a_max)
     raised = a if low is None else EXACT["maximum"](a, low)
     return raised if high is None else EXACT["minimum"](raised, high)
 
@@ -114,40 +105,20 @@ def _norm(x: Array, ord: Any = None, axis: Any = None, keepdims: Any = False) ->
         return _sum(size, axis, keepdims=keepdims)
     if ord not in (None, 2):
         raise NotFollowedError(f"a norm of order {ord}")
-    return EXACT["sqrt"](_sum(EXACT["square"](x), axis, keepdims=keepdims))
+    return _sqrt(_sum(_square(x), axis, keepdims=keepdims))
 
 
-def _trace(a: Array, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Any:
-    return _sum(np.diagonal(a, offset, axis1, axis2), axis=-1)
-
-
-def _einsum(*operands: Any, out: Any = None, optimize: Any = False, **rest: Any) -> Any:
-    return np.einsum(*operands, optimize=bool(optimize))
+def _trace(a: Array, *offset_and_axes: Any, dtype: Any = None, **kwargs: Any) -> Any:
+    return _sum(np.diagonal(a, *offset_and_axes[:3], **kwargs), axis=-1)
 
 
 def _rounded(a: Array, decimals: Any = 0, out: Any = None) -> Any:
     scale = arb(10) ** int(decimals)
-    return EXACT["divide"](EXACT["rint"](a * scale), scale)
+    return _divide(EXACT["rint"](a * scale), scale)
 
 
 def _ignoring_nan(function: Callable[..., Any]) -> Callable[..., Any]:
-    def apply(a: Array, *args: Any, **kwargs: Any) -> Any:
-        return function(a, *args, **{**kwargs, "where": ~has_no_value(a)})
-
-    return apply
-
-
-def _without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Leave out arguments that say how to compute, not what."""
-
-    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: function(*args, **{k: v for k, v in kwargs.items() if k not in names})
-
-    return wrap
-
-
-def _chained(arrays: Any) -> Any:
-    return functools.reduce(np.dot, arrays)
+    return lambda a, *args, **kwargs: function(a, *args, **{**kwargs, "where": ~has_no_value(a)})
 
 
 COMPUTED: dict[str, Callable[..., Any]] = {
@@ -159,7 +130,7 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "amin": _min,
     "mean": _mean,
     "var": _var,
-    "std": _std,
+    "std": lambda *args, **kwargs: _sqrt(_var(*args, **kwargs)),
     "cumsum": _running(np.add),
     "cumprod": _running(np.multiply),
     "ptp": _ptp,
@@ -172,135 +143,41 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "round": _rounded,
     "around": _rounded,
     "trace": _trace,
-    "dot": _without("out")(np.dot),
+    "dot": np.dot,
     "vdot": np.vdot,
     "inner": np.inner,
-    "outer": _without("out")(np.outer),
+    "outer": np.outer,
     "tensordot": np.tensordot,
-    "einsum": _einsum,
+    "einsum": lambda *operands, optimize=False, **_: np.einsum(*operands, optimize=bool(optimize)),
     "kron": np.kron,
     "diff": np.diff,
     "linalg.norm": _norm,
-    "linalg.multi_dot": _without("out")(_chained),
+    "linalg.multi_dot": lambda arrays: functools.reduce(np.dot, arrays),
     "where": np.where,
     "select": lambda conditions, choices, default=0: np.select(conditions, [as_array(c) for c in choices], default),
 }
 """Functions that make new numbers, by name, on arrays of cells; their arguments are NumPy's."""
 
-MOVED = frozenset(
-    (
-        "reshape",
-        "ravel",
-        "transpose",
-        "permute_dims",
-        "matrix_transpose",
-        "swapaxes",
-        "moveaxis",
-        "rollaxis",
-        "squeeze",
-        "expand_dims",
-        "broadcast_to",
-        "broadcast_arrays",
-        "concatenate",
-        "concat",
-        "stack",
-        "vstack",
-        "hstack",
-        "dstack",
-        "column_stack",
-        "block",
-        "split",
-        "array_split",
-        "hsplit",
-        "vsplit",
-        "dsplit",
-        "unstack",
-        "tile",
-        "repeat",
-        "roll",
-        "flip",
-        "fliplr",
-        "flipud",
-        "rot90",
-        "take",
-        "take_along_axis",
-        "compress",
-        "extract",
-        "choose",
-        "diag",
-        "diagonal",
-        "diagflat",
-        "tril",
-        "triu",
-        "atleast_1d",
-        "atleast_2d",
-        "atleast_3d",
-        "pad",
-        "insert",
-        "delete",
-        "append",
-        "resize",
-        "copy",
-        "copyto",
-        "put",
-        "place",
-        "putmask",
-        "put_along_axis",
-        "fill_diagonal",
-        "linalg.diagonal",
-        "linalg.matrix_transpose",
-    )
-)
+MOVED = frozenset((
+    "reshape", "ravel", "transpose", "permute_dims", "matrix_transpose", "swapaxes", "moveaxis", "rollaxis",
+    "squeeze", "expand_dims", "broadcast_to", "broadcast_arrays", "concatenate", "concat", "stack", "vstack",
+    "hstack", "dstack", "column_stack", "block", "split", "array_split", "hsplit", "vsplit", "dsplit", "unstack",
+    "tile", "repeat", "roll", "flip", "fliplr", "flipud", "rot90", "take", "take_along_axis", "compress", "extract",
+    "choose", "diag", "diagonal", "diagflat", "tril", "triu", "atleast_1d", "atleast_2d", "atleast_3d", "pad",
+    "insert", "delete", "append", "resize", "copy", "copyto", "put", "place", "putmask", "put_along_axis",
+    "fill_diagonal", "linalg.diagonal", "linalg.matrix_transpose",
+))  # fmt: skip
 """Functions that move numbers from one place to another, some of them in place."""
 
 LIKE = frozenset(("zeros_like", "ones_like", "empty_like", "full_like"))
 """Functions that make an array like another one."""
 
-VALUES = frozenset(
-    (
-        "argmax",
-        "argmin",
-        "argsort",
-        "argpartition",
-        "nanargmax",
-        "nanargmin",
-        "nonzero",
-        "flatnonzero",
-        "argwhere",
-        "count_nonzero",
-        "searchsorted",
-        "isclose",
-        "allclose",
-        "array_equal",
-        "array_equiv",
-        "all",
-        "any",
-        "isin",
-        "isreal",
-        "iscomplex",
-        "isrealobj",
-        "iscomplexobj",
-        "shape",
-        "ndim",
-        "size",
-        "result_type",
-        "can_cast",
-        "min_scalar_type",
-        "common_type",
-        "may_share_memory",
-        "shares_memory",
-        "array2string",
-        "array_repr",
-        "array_str",
-        "isneginf",
-        "isposinf",
-        "lexsort",
-        "unravel_index",
-        "digitize",
-        "bincount",
-        "savetxt",
-        "save",
-        "savez",
-    )
-)
+VALUES = frozenset((
+    "argmax", "argmin", "argsort", "argpartition", "nanargmax", "nanargmin", "nonzero", "flatnonzero", "argwhere",
+    "count_nonzero", "searchsorted", "isclose", "allclose", "array_equal", "array_equiv", "all", "any", "isin",
+    "isreal", "iscomplex", "isrealobj", "iscomplexobj", "shape", "ndim", "size", "result_type", "can_cast",
+    "min_scalar_type", "common_type", "may_share_memory", "shares_memory", "array2string", "array_repr",
+    "array_str", "isneginf", "isposinf", "lexsort", "unravel_index", "digitize", "bincount", "savetxt", "save",
+    "savez",
+))  # fmt: skip
 """Functions whose results follow the plain values by nature: places, comparisons, texts."""

@@ -18,9 +18,8 @@ from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
-from stablemax.trace.run import FIRST_BITS, MORE_BITS, SPARE_BITS, Run, Subject, raised
-from stablemax.trace.source_lines import scalar_conversions
-from stablemax.trace.traced_code import Code, boundary
+from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
+from stablemax.trace.traced_code import Code, boundary, scalar_conversions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,23 +38,27 @@ class NumpyCode(Subject):
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False))
+        return self._repeated(FIRST_BITS)
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return run_decided(self.function, self._arguments, Tape(self.code))
+        return run_decided(self.function, self._arguments, self.code)
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False, rounded_to=count), run.bits)
+        return self._repeated(run.bits, rounded_to=count)
 
     def forgotten(self, run: Run, count: int) -> Run:
         """Repeat a run; the shadow starts again from the values that its first operations gave."""
-        return run_once(self.function, self._arguments, Tape(self.code, watch=False, forgotten_to=count), run.bits)
+        return self._repeated(run.bits, forgotten_to=count)
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
+
+    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0) -> Run:
+        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to)
+        return run_once(self.function, self._arguments, tape, bits)
 
     @property
     def _arguments(self) -> tuple[Array, ...]:
@@ -68,10 +71,10 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
     Arrays of a number format are shadowed, labels are handed on as they are.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
-        given = tuple(_shadowed(a, tape) for a in arguments)
+        shadowed = tuple(_shadowed(a, tape) for a in arguments)
         with following(tape), _quiet():
             try:
-                result = boundary(lambda: function(*given))
+                result = boundary(lambda: function(*shadowed))
             except Exception as error:
                 raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)
@@ -82,25 +85,19 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
     return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
 
 
-def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape) -> Run:
+def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], code: Code, *, watch: bool = True) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
-    run = run_once(function, arguments, tape.fresh())
-    if run.exact is None:
-        return run
-    fmt = cells.format_or_none(run.value.dtype) or FLOAT64
-    with flint.ctx.workprec(FIRST_BITS):
-        is_open = cells.is_undecided(run.exact, fmt.precision + SPARE_BITS).any()
-    return run_once(function, arguments, tape.fresh(), MORE_BITS) if is_open else run
+    return decided(
+        lambda bits: run_once(function, arguments, Tape(code, watch), bits),
+        lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
+    )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Drop what the function prints and warns of: it is run many times."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
+    drop = io.StringIO()
+    with contextlib.redirect_stdout(drop), contextlib.redirect_stderr(drop), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShadowArithmetic(Arithmetic):
-    """An arithmetic whose every operation also runs on the shadow.
+    """The arithmetic of a variant under trace: each of its operations also runs on the shadow.
 
     A sum is one operation here, however the policy adds; so is a compensated one.
     """
@@ -48,32 +48,18 @@ class ShadowArithmetic(Arithmetic):
     def _plain(self) -> Arithmetic:
         return Arithmetic(self.format, self.accumulation)
 
-    def _run(self, name: str, *inputs: Any, exactly: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
-        """Run a method of the plain arithmetic, and on cells `exactly`, or else the ufunc of that name."""
-        method = partial(getattr(self._plain, name), **kwargs)
+    def _run(
+        self, method: str, *inputs: Any, name: str = "", exactly: Callable[..., Any] | None = None, **options: Any
+    ) -> Any:
+        """Run a method of the plain arithmetic, and on cells `exactly`, or else the ufunc of its name."""
+        plainly = partial(getattr(self._plain, method), **options)
         if not any(isinstance(i, Shadowed) for i in inputs):
-            return method(*inputs)
-        return operate(carrier(inputs), name, method, exactly or EXACT[name], inputs)
+            return plainly(*inputs)
+        return operate(carrier(inputs), name or method, plainly, exactly or EXACT[method], inputs)
 
     def array(self, values: Any) -> Any:
         """Round values to the format."""
-        return values if isinstance(values, Shadowed) and values.dtype == self.format.dtype else self.narrow(values)
-
-    def exp(self, x: Array) -> Any:
-        """``e**x``."""
-        return self._run("exp", x)
-
-    def exp2(self, x: Array) -> Any:
-        """``2**x``."""
-        return self._run("exp2", x)
-
-    def log(self, x: Array) -> Any:
-        """Natural logarithm."""
-        return self._run("log", x)
-
-    def log1p(self, x: Array) -> Any:
-        """``log(1 + x)``."""
-        return self._run("log1p", x)
+        return self.narrow(values)
 
     def max(self, x: Array) -> Any:
         """Maximum of each row."""
@@ -102,25 +88,19 @@ class ShadowArithmetic(Arithmetic):
         def exactly(x: Array, e: Array) -> Any:
             return EXACT["divide"](x, COMPUTED["sum"](e, -1, keepdims=True) * as_cell(divisor))
 
-        if not isinstance(x, Shadowed) and not isinstance(e, Shadowed):
-            return self._plain.over_sum(x, e, divisor)
-        return operate(
-            carrier(x, e), "over_sum", lambda x, e: self._plain.over_sum(x.copy(), e, divisor), exactly, (x, e)
-        )
+        return self._run("over_sum", x, e, exactly=exactly, divisor=divisor)
 
     def shifted_exp(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
         """``exp(x - c)``; the shadow subtracts the very c that the values do."""
-        if not isinstance(x, Shadowed):
-            return self._plain.shifted_exp(x)
-        c = self._offset(plain(x))
+        c: Any = self._offset(plain(x)) if isinstance(x, Shadowed) else None
         return self._run("shifted_exp", x, exactly=lambda cells: EXACT["exp"](np.subtract(cells, c)))
 
     def _offset(self, x: Array) -> Array:
         """Return c of `shift`, which is constant along a row, as cells: x minus d and r where x is largest."""
         d, r = self._plain.shift(x)
-        at = np.argmax(x, axis=-1)[..., None]
-        top, head, rest = (cells_of(np.take_along_axis(a, at, axis=-1)) for a in (x, d, r))
-        finite = np.isfinite(np.take_along_axis(x, at, axis=-1).astype(np.float64))
+        column = np.argmax(x, axis=-1)[..., None]
+        top, head, rest = (cells_of(np.take_along_axis(a, column, axis=-1)) for a in (x, d, r))
+        finite = np.isfinite(np.take_along_axis(x, column, axis=-1).astype(np.float64))
         return np.where(finite, top - head - rest, as_cell(0))
 
     def odds(self, x: Array, room: Any = None) -> Any:  # noqa: ARG002 - a shadow has memory of its own
@@ -128,27 +108,29 @@ class ShadowArithmetic(Arithmetic):
         top, others = self.take_max(self.shifted_exp(x), x)
         return self.compensated_sum(others) / top
 
-    def maximum(self, x: Array, y: Array) -> Any:
-        """Larger of two; NaN wins."""
-        return self._run("maximum", x, y)
-
-    def minimum(self, x: Array, y: Array) -> Any:
-        """Smaller of two; NaN wins."""
-        return self._run("minimum", x, y)
-
     def take(self, values: Array, columns: Array) -> Any:
         """One value of each row, as a column."""
         return values[np.arange(len(values)), columns][:, None]
 
     def divided(self, x: Array, divisor: float) -> Any:
         """Divide by a number that need not exist in the format."""
-        if not isinstance(x, Shadowed):
-            return self._plain.divided(x, divisor)
-        divided = partial(self._plain.divided, divisor=divisor)
-        return operate(x, "divide", divided, lambda c: EXACT["divide"](c, as_cell(divisor)), (x,))
+        return self._run(
+            "divided", x, name="divide", exactly=lambda c: EXACT["divide"](c, as_cell(divisor)), divisor=divisor
+        )
 
     def narrow(self, x: Array) -> Any:
         """Round float64 to the format."""
-        if not isinstance(x, Shadowed) or x.dtype == self.format.dtype:
-            return self.format.cast(x) if not isinstance(x, Shadowed) else x
+        if isinstance(x, Shadowed) and x.dtype == self.format.dtype:
+            return x
         return self._run("narrow", x, exactly=lambda c: c)
+
+
+def _follow(name: str) -> None:
+    def method(self: ShadowArithmetic, *inputs: Any) -> Any:
+        return self._run(name, *inputs)
+
+    setattr(ShadowArithmetic, name, method)
+
+
+for _name in ("exp", "exp2", "log", "log1p", "maximum", "minimum"):
+    _follow(_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import operator
 from typing import TYPE_CHECKING, Any
@@ -39,16 +40,12 @@ class ShadowArray(Shadowed):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Run a ufunc, or one of its methods, on the values and on the shadow."""
         like = carrier(inputs, kwargs)
-        tape = like.tape
-        run = getattr(ufunc, method)
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         if method == "at":
-            return _at(tape, name, ufunc, inputs)
-        target = kwargs.pop("out", None)
-        out = target[0] if target else None
-        exactly = _exact_ufunc(tape, ufunc, method, kwargs, out)
-        given = {} if target is None else {"out": plain(target)}
-        return operate(like, name, functools.partial(run, **given, **plain(kwargs)), exactly, inputs, out=out)
+            return _at(like.tape, name, ufunc, inputs)
+        run = functools.partial(getattr(ufunc, method), **plain(kwargs))
+        out = (kwargs.pop("out", None) or (None,))[0]
+        return operate(like, name, run, _exact_ufunc(like.tape, ufunc, method, kwargs, out), inputs, out=out)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         """Run a NumPy function on the values and on the shadow."""
@@ -84,20 +81,15 @@ class ShadowArray(Shadowed):
         return shadow(plain_array(self)[index], as_array(exact[index]), self.tape, ShadowArray)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        index, exact = plain(index), exact_of(self)
-        fresh = shadow_tree(value, self.tape)
-        given = np.asarray(plain(value))
-        values = plain_array(self)
-        values[index] = given
-        new = as_array(settled(np.asarray(fresh, dtype=object)))
-        if isinstance(value, Shadowed) and narrows(given.dtype, self.dtype):
-            shape = values[index].shape
-            there = np.broadcast_to(new, shape)
-            value_there, new = self.tape.finish(
-                "assign", np.asarray(values[index]), there, there, [(np.broadcast_to(given, shape), there)]
-            )
-            values[index] = value_there
-        exact[index] = new if new.ndim else new[()]
+        index, values, new_values = plain(index), plain_array(self), np.asarray(plain(value))
+        cells = settled(np.asarray(shadow_tree(value, self.tape), dtype=object))
+        values[index] = new_values
+        if isinstance(value, Shadowed) and narrows(new_values.dtype, self.dtype):
+            written = np.asarray(values[index])
+            exact = np.broadcast_to(cells, written.shape)
+            inputs = [(np.broadcast_to(new_values, written.shape), exact)]
+            values[index], cells = self.tape.finish("assign", written, exact, exact, inputs)
+        exact_of(self)[index] = cells if cells.ndim else cells[()]
 
     def __iter__(self) -> Iterator[Any]:
         if self.ndim == 0:
@@ -111,42 +103,15 @@ class ShadowArray(Shadowed):
 
     def item(self, *place: Any) -> Any:
         """One cell as a Python float."""
-        values = np.arange(self.size).reshape(self.shape)
-        at = values.item(*place)
-        return self.tape.hand_out(float(plain_array(self).reshape(-1)[at]), exact_of(self).reshape(-1)[at], "item()")
+        number = np.arange(self.size).reshape(self.shape).item(*place)
+        value = float(plain_array(self).item(number))
+        return self.tape.hand_out(value, exact_of(self).reshape(-1)[number], "item()")
 
     def tolist(self) -> Any:
         """All cells as Python floats, in nested lists."""
         if self.ndim == 0:
             return self.tape.hand_out(float(plain(self)), exact_of(self)[()], "tolist()")
         return [row.tolist() for row in self]
-
-    def __int__(self) -> int:
-        self.tape.lose_call("int()")
-        return int(plain(self))
-
-    def __complex__(self) -> complex:
-        self.tape.lose_call("complex()")
-        return complex(plain(self))
-
-    def __round__(self, digits: int | None = None) -> Any:
-        self.tape.lose_call("round()")
-        return round(plain(self), digits) if digits is not None else round(plain(self))
-
-    def __bool__(self) -> bool:
-        return bool(plain(self))
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(plain(self))
-
-    def __repr__(self) -> str:
-        return repr(plain(self))
-
-    def __str__(self) -> str:
-        return str(plain(self))
-
-    def __format__(self, spec: str) -> str:
-        return format(plain(self), spec)
 
     def __reduce__(self) -> Any:
         self.tape.lose_call("pickle")
@@ -184,18 +149,15 @@ class ShadowArray(Shadowed):
         """Set every cell."""
         self[...] = value
 
-    def sort(self, axis: Any = -1, *_how: Any, **_kwargs: Any) -> None:
+    def sort(self, axis: Any = -1, *_options: Any, **_kwargs: Any) -> None:
         """Sort in place, the shadow as the values."""
-        ordered = _sorted(self, axis)
-        self[...] = ordered
+        self[...] = _sorted(self, axis)
 
-    def partition(self, kth: Any, axis: Any = -1, *_how: Any, **_kwargs: Any) -> None:
+    def partition(self, kth: Any, axis: Any = -1, *_options: Any, **_kwargs: Any) -> None:
         """Partition in place, the shadow as the values."""
         places = np.argpartition(plain_array(self), kth, axis=axis)
-        exact = np.take_along_axis(exact_of(self), places, axis=axis)
-        values = np.take_along_axis(plain_array(self), places, axis=axis)
-        plain_array(self)[...] = values
-        exact_of(self)[...] = exact
+        for array in (plain_array(self), exact_of(self)):
+            array[...] = np.take_along_axis(array, places, axis=axis)
 
     def put(self, places: Any, values: Any, mode: Any = "raise") -> None:
         """Set cells of the flattened array."""
@@ -256,25 +218,23 @@ def _exact_ufunc(
 def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None:
     """``ufunc.at``: unbuffered, in place."""
     target, places, *operands = inputs
-    exact = EXACT.get(ufunc.__name__)
+    places, values = plain(places), plain(target)
     if not isinstance(target, Shadowed):
         tape.lose_call(f"{name} on an array from outside")
-        ufunc.at(target, plain(places), *plain(tuple(operands)))
+        ufunc.at(values, places, *plain(operands))
         return
-    before = plain_array(target).copy()
-    local = cells_of(before)
-    ufunc.at(plain_array(target), plain(places), *plain(tuple(operands)))
-    values = plain_array(target)
+    # An array may have no cells yet: they are its values as they were before.
+    before, cells = values.copy(), exact_of(target)
+    ufunc.at(values, places, *plain(operands))
+    exact = EXACT.get(ufunc.__name__)
     if exact is None:
         tape.lose_call(name)
-        exact_of(target)[...] = cells_of(values)
+        cells[...] = cells_of(values)
         return
-    exact.at(local, plain(places), *(cells_of(np.asarray(plain(o))) for o in operands))
-    exact.at(exact_of(target), plain(places), *shadow_tree(tuple(operands), tape))
-    changed, cells_now = tape.finish(name, values, exact_of(target), local, [(before, cells_of(before))])
-    if changed is not values:
-        values[...] = changed
-    exact_of(target)[...] = cells_now
+    local = cells_of(before)
+    exact.at(local, places, *(cells_of(plain(o)) for o in operands))
+    exact.at(cells, places, *shadow_tree(operands, tape))
+    values[...], cells[...] = tape.finish(name, values, cells, local, [(before, cells_of(before))])
 
 
 def _nan_to_num(func: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -309,31 +269,20 @@ def _along_axis(tape: Tape, function: Any, axis: int, array: Any, *args: Any, **
 # --- operators and methods, from tables ---------------------------------------------------------
 
 _BINARY = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "truediv": operator.truediv,
-    "pow": operator.pow,
-    "matmul": operator.matmul,
-}
-_UFUNC = {"sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power"}
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
+}  # fmt: skip
+_SIGNS = {"neg": "negative", "pos": "positive", "abs": "absolute"}
 _NUMBERS = (np.ndarray, np.generic, int, float, list, tuple)
 
 
-def _operators(name: str, run: Callable[[Any, Any], Any]) -> None:
-    ufunc = _UFUNC.get(name, name)
-    exact = EXACT[ufunc]
-    in_place = getattr(operator, f"i{name}")
+def _operators(name: str, ufunc: str) -> None:
+    exact, run, in_place = EXACT[ufunc], getattr(operator, name), getattr(operator, f"i{name}")
 
     def forward(self: ShadowArray, other: Any) -> Any:
-        if not isinstance(other, _NUMBERS):
-            return NotImplemented
-        return operate(self, ufunc, run, exact, (self, other))
+        return operate(self, ufunc, run, exact, (self, other)) if isinstance(other, _NUMBERS) else NotImplemented
 
     def reflected(self: ShadowArray, other: Any) -> Any:
-        if not isinstance(other, _NUMBERS):
-            return NotImplemented
-        return operate(self, ufunc, run, exact, (other, self))
+        return operate(self, ufunc, run, exact, (other, self)) if isinstance(other, _NUMBERS) else NotImplemented
 
     def updated(self: ShadowArray, other: Any) -> Any:
         if self.is_scalar:
@@ -344,11 +293,11 @@ def _operators(name: str, run: Callable[[Any, Any], Any]) -> None:
         setattr(ShadowArray, f"__{prefix}{name}__", method)
 
 
-def _sign_operator(name: str, ufunc: str, run: Callable[[Any], Any]) -> None:
+def _sign_operator(name: str, ufunc: str) -> None:
     def method(self: ShadowArray) -> Any:
-        return operate(self, ufunc, run, EXACT[ufunc], (self,))
+        return operate(self, ufunc, getattr(operator, name), EXACT[ufunc], (self,))
 
-    setattr(ShadowArray, name, method)
+    setattr(ShadowArray, f"__{name}__", method)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -372,26 +321,29 @@ def _moving_method(name: str) -> None:
     setattr(ShadowArray, name, method)
 
 
-def _value_method(name: str, *, loses: bool = False) -> None:
+def _value_method(name: str, function: Callable[..., Any], *, loses: bool) -> None:
     def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
         if loses:
-            self.tape.lose_call(f"{name}()")
-        return getattr(plain(self), name)(*plain(args), **plain(kwargs))
+            self.tape.lose_call(f"{name.strip('_')}()")
+        return function(plain(self), *plain(args), **plain(kwargs))
 
     setattr(ShadowArray, name, method)
 
 
-for _name, _run in _BINARY.items():
-    _operators(_name, _run)
-_sign_operator("__neg__", "negative", operator.neg)
-_sign_operator("__pos__", "positive", operator.pos)
-_sign_operator("__abs__", "absolute", operator.abs)
+for _name, _ufunc in _BINARY.items():
+    _operators(_name, _ufunc)
+for _name, _ufunc in _SIGNS.items():
+    _sign_operator(_name, _ufunc)
 for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "cumsum", "cumprod", "clip", "round", "trace", "dot"):
     _computing_method(_name)
 for _name in ("reshape", "transpose", "swapaxes", "squeeze", "ravel", "flatten", "copy", "__copy__", "take", "repeat",
               "diagonal", "compress"):  # fmt: skip
     _moving_method(_name)
 for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "choose"):
-    _value_method(_name, loses=True)
+    _value_method(_name, _method(_name), loses=True)
 for _name in ("argmax", "argmin", "argsort", "argpartition", "all", "any", "nonzero", "searchsorted"):
-    _value_method(_name)
+    _value_method(_name, _method(_name), loses=False)
+for _name in ("int", "complex", "round"):
+    _value_method(f"__{_name}__", getattr(builtins, _name), loses=True)
+for _name in ("bool", "hash", "repr", "str", "format"):
+    _value_method(f"__{_name}__", getattr(builtins, _name), loses=False)

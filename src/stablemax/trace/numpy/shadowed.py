@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,10 @@ from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
-
-    Kind = TypeVar("Kind", bound="Shadowed")
 
 _UNFOLLOWABLE = (NotFollowedError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError)
 
@@ -50,16 +48,35 @@ def plain_array(array: Shadowed) -> Array:
     return np.ndarray.view(array, np.ndarray)
 
 
+def leaves(thing: Any) -> Iterator[Any]:
+    """Yield what nested lists, tuples and dictionaries hold."""
+    if isinstance(thing, dict):
+        thing = tuple(thing.values())
+    if isinstance(thing, (list, tuple)):
+        for inner in thing:
+            yield from leaves(inner)
+    else:
+        yield thing
+
+
+def _replaced(thing: Any, on_leaf: Callable[[Any], Any]) -> Any:
+    """Return nested lists, tuples and dictionaries with each leaf replaced."""
+    if type(thing) in (list, tuple):
+        return type(thing)(_replaced(t, on_leaf) for t in thing)
+    if type(thing) is dict:
+        return {k: _replaced(v, on_leaf) for k, v in thing.items()}
+    return on_leaf(thing)
+
+
 def plain(thing: Any) -> Any:
     """Take the shadows off an argument: arrays, scalars, and sequences of them."""
-    if isinstance(thing, Shadowed):
-        values = plain_array(thing)
-        return values[()] if thing.is_scalar else values
-    if type(thing) in (list, tuple):
-        return type(thing)(plain(t) for t in thing)
-    if type(thing) is dict:
-        return {k: plain(v) for k, v in thing.items()}
-    return thing
+
+    def without_shadow(leaf: Any) -> Any:
+        if not isinstance(leaf, Shadowed):
+            return leaf
+        return plain_array(leaf)[()] if leaf.is_scalar else plain_array(leaf)
+
+    return _replaced(thing, without_shadow)
 
 
 def exact_of(array: Shadowed) -> Array:
@@ -102,10 +119,10 @@ def operate(
     tape, kwargs = like.tape, kwargs or {}
     read = {k: v for k, v in kwargs.items() if k != "out"}
     shadows = shadow_tree((args, read), tape)
-    inputs = _arrays((args, read), whole_numbers=name in EXACT)
+    inputs = _arrays(args, read, whole_numbers=name in EXACT)
     if out is not None:  # the inputs may be overwritten
         inputs = [(values.copy(), exact) for values, exact in inputs]
-    here = _local_tree((args, read)) if tape.watch else None
+    here = _replaced((args, read), _value_cells) if tape.watch else None
     result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
     if format_or_none(value.dtype) is None:
@@ -115,18 +132,14 @@ def operate(
     try:
         if exactly is None:
             raise NotFollowedError(name)
-        exact = settled(exactly(*shadows[0], **shadows[1]))
-        local = settled(exactly(*here[0], **here[1])) if here is not None else None
-        if exact.shape != value.shape:
-            exact = np.broadcast_to(exact, value.shape).copy()
+        exact = _in_shape(exactly(*shadows[0], **shadows[1]), value.shape)
+        local = _in_shape(exactly(*here[0], **here[1]), value.shape) if here is not None else None
     except _UNFOLLOWABLE:
         tape.lose_call(name)
         if isinstance(out, Shadowed):
             exact_of(out)[...] = cells_of(value)
             return out
         return result
-    if local is not None and local.shape != value.shape:
-        local = np.broadcast_to(local, value.shape)
     changed, exact = tape.finish(name, value, exact, local, inputs)
     if out is None:
         if changed is not value:
@@ -139,6 +152,11 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _in_shape(cells: Any, shape: tuple[int, ...]) -> Array:
+    cells = settled(cells)
+    return cells if cells.shape == shape else np.broadcast_to(cells, shape).copy()
 
 
 def move(
@@ -170,66 +188,50 @@ def move(
 # --- what an operation gets ---------------------------------------------------------------------
 
 
-def _map(thing: Any, on_shadowed: Callable[[Shadowed], Any], tape: Tape | None) -> Any:
-    """Turn shadows and floats into cells, wherever they are in an argument."""
-    if isinstance(thing, Shadowed):
-        cells = on_shadowed(thing)
-        return cells if cells.ndim else cells[()]
-    if type(thing) in (list, tuple):
-        return type(thing)(_map(t, on_shadowed, tape) for t in thing)
-    if type(thing) is dict:
-        return {k: _map(v, on_shadowed, tape) for k, v in thing.items()}
-    if isinstance(thing, (float, np.floating)):
-        known = tape.known(thing) if tape is not None and isinstance(thing, float) else None
-        return as_cell(thing) if known is None else known
-    if isinstance(thing, (np.ndarray, np.generic)) and format_or_none(thing.dtype) is not None:
-        return cells_of(thing) if thing.ndim else as_cell(thing)
-    return thing
-
-
 def shadow_tree(thing: Any, tape: Tape) -> Any:
     """Turn an argument into the cells that it stands for."""
-    return _map(thing, exact_of, tape)
+
+    def to_cells(leaf: Any) -> Any:
+        if isinstance(leaf, Shadowed):
+            return _unwrapped(exact_of(leaf))
+        known = tape.known(leaf) if isinstance(leaf, float) else None
+        return _value_cells(leaf) if known is None else known
+
+    return _replaced(thing, to_cells)
 
 
-def _local_tree(thing: Any) -> Any:
-    """Turn an argument into cells of its values."""
-    return _map(thing, lambda a: cells_of(plain_array(a)), None)
+def _value_cells(leaf: Any) -> Any:
+    """Turn numbers of a format into cells of their values; all else stays."""
+    if isinstance(leaf, float):
+        return as_cell(leaf)
+    is_real = isinstance(leaf, (np.ndarray, np.generic)) and format_or_none(leaf.dtype) is not None
+    return _unwrapped(cells_of(plain(leaf))) if is_real else leaf
 
 
-def _arrays(thing: Any, *, whole_numbers: bool) -> list[tuple[Array, Array]]:
+def _unwrapped(cells: Array) -> Any:
+    return cells if cells.ndim else cells[()]
+
+
+def _arrays(args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_numbers: bool) -> list[tuple[Array, Array]]:
     """Collect the arrays and numbers of an argument, with their cells.
 
-    A whole number may be an operand or an axis: `whole_numbers` tells which.
+    A positional whole number may be an operand or an axis: `whole_numbers` tells which.
     """
-    if isinstance(thing, Shadowed):
-        return [(plain_array(thing), exact_of(thing))]
-    if type(thing) in (list, tuple):
-        return [a for t in thing for a in _arrays(t, whole_numbers=whole_numbers)]
-    if type(thing) is dict:
-        return [a for t in thing.values() for a in _arrays(t, whole_numbers=False)]
-    if isinstance(thing, (int, float, np.ndarray, np.generic)):
-        values = np.asarray(thing)
-        if format_or_none(values.dtype) is not None or (whole_numbers and values.dtype.kind in "iu"):
-            return [(values, cells_of(values))]
-    return []
+    pairs = []
+    for leaf, may_be_whole in [*((a, whole_numbers) for a in leaves(args)), *((k, False) for k in leaves(kwargs))]:
+        if isinstance(leaf, Shadowed):
+            pairs.append((plain_array(leaf), exact_of(leaf)))
+        elif isinstance(leaf, (int, float, np.ndarray, np.generic)):
+            values = np.asarray(leaf)
+            if format_or_none(values.dtype) is not None or (may_be_whole and values.dtype.kind in "iu"):
+                pairs.append((values, cells_of(values)))
+    return pairs
 
 
 def carrier(*things: Any) -> Shadowed:
     """Return the first shadowed array of some arguments."""
-    shadowed = _first_shadowed(things)
-    assert shadowed is not None, "NumPy calls the protocols of arguments only"
-    return shadowed
-
-
-def _first_shadowed(thing: Any) -> Shadowed | None:
-    if isinstance(thing, Shadowed):
-        return thing
-    if isinstance(thing, dict):
-        thing = tuple(thing.values())
-    if isinstance(thing, (list, tuple)):
-        return next((s for s in map(_first_shadowed, thing) if s is not None), None)
-    return None
+    # NumPy calls the protocols of arguments only, so that there is one.
+    return next(leaf for leaf in leaves(things) if isinstance(leaf, Shadowed))
 
 
 def is_fancy(index: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import linecache
 import sys
@@ -14,15 +15,14 @@ import numpy as np
 
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
-from stablemax.trace.observation import Observation, Record, Site
-from stablemax.trace.observe import Ran, observe
+from stablemax.trace.observation import Observation, Record, Site, observe, record_of
 from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType, FrameType
 
-    from stablemax.numerics.formats import Array, Format
+    from stablemax.numerics.formats import Array
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))
@@ -37,18 +37,6 @@ class Owner(enum.Enum):
     PACKAGE = "this package, without the tracer"
     TRACER = "the tracer, and NumPy"
     LIBRARY = "any other library"
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """An operation that waits to be measured."""
-
-    ran: Ran
-    format: Format
-    value: Array
-    exact: Array
-    local: Array
-    inputs: list[tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -80,12 +68,8 @@ class Tape:
     #: Floats that were handed out, by identity, and which of them came back.
     handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
-    _taken: list[_Taken] = field(default_factory=list)
+    _unmeasured: list[Callable[[], Observation]] = field(default_factory=list)
     _owners: dict[str, Owner] = field(default_factory=dict)
-
-    def fresh(self) -> Tape:
-        """Return an empty tape with the same instructions."""
-        return Tape(self.code, self.watch, self.rounded_to, self.forgotten_to)
 
     def finish(
         self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
@@ -99,11 +83,12 @@ class Tape:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
         site = self.site()
         if self.watch:
-            # Measured after the run: what runs now sees NumPy's functions replaced, and what is written
-            # here may be changed in place before that.
+            # Operations are measured after the run: until then NumPy's functions are replaced. The code may change
+            # arrays in place before that, hence the copies.
             copies = [(v.copy(), c.copy()) for v, c in inputs]
             local = exact.copy() if local is None else local
-            self._taken.append(_Taken(Ran(name, site, index), fmt, value.copy(), exact.copy(), local, copies))
+            measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), local, copies)
+            self._unmeasured.append(measure)
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact
@@ -131,14 +116,9 @@ class Tape:
 
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
-        for taken in self._taken:
-            seen = observe(taken.ran, taken.format, taken.value, taken.exact, taken.local, taken.inputs)
-            self.steps.append(seen)
-            if seen.key in self.records:
-                self.records[seen.key].add(seen)
-            else:
-                self.records[seen.key] = Record(seen)
-        self._taken.clear()
+        self.steps = [measure() for measure in self._unmeasured]
+        for seen in self.steps:
+            record_of(seen, self.records, Record)
         followed = {handed.call for key, handed in self.handed.items() if key in self.recovered}
         for handed in self.handed.values():
             if handed.call not in followed:

@@ -1,11 +1,9 @@
-"""One dispatched operator: what it reads and writes, and what it computes exactly."""
+"""One dispatched operator: what it reads and writes, what it computes exactly, and which logits that comes from."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +11,35 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
-from stablemax.trace.torch.exact_moves import MOVES, NotExact, positions
-from stablemax.trace.torch.exact_ops import EXACT
-from stablemax.trace.torch.storage import wide
+from stablemax.trace.observation import Event, Kind, Observation, Record
+from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.storage import NOWHERE, wide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from stablemax.numerics.formats import Array
+    from stablemax.trace.torch.storage import Shadows
 
     See = Callable[[torch.Tensor], Array]
+    Places = Callable[[int, tuple[int, ...]], Array]
+
+MOVES = frozenset((
+    "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
+    "diag_embed", "diagonal_backward", "masked_select", "select_backward", "slice_backward", "select_scatter",
+    "slice_scatter", "diagonal_scatter", "constant_pad_nd", "expand_copy", "unfold_backward", "repeat_interleave",
+    "block_diag",
+))  # fmt: skip
+"""Operators that only move cells, or put zeros between them: run on positions, they say where each cell goes."""
+
+CONSTANTS = frozenset((
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided",
+))  # fmt: skip
+"""Operators that take nothing but the shape from their argument."""
 
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
+_PRODUCTS = ("mm", "bmm", "mv", "addmm")
 
 
 class NotFollowed(Exception):  # noqa: N818 - not an error: the run goes on with the plain value
@@ -89,8 +104,9 @@ def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
     if exactly is not None:
         arguments, options = call.on(see)
         options = {k: v for k, v in options.items() if k != "out"}
-        if _accepts(exactly, arguments, options):
-            # A way of calling it that the entry was not made for is left to float64, and noted.
+        # A ufunc would take one argument more for its output.
+        if not isinstance(exactly, np.ufunc) or (len(arguments) == exactly.nin and not options):
+            # An overload that the entry was not made for is left to float64, and noted.
             with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
                 return _as_list(exactly(*arguments, **options))
     if call.name in MOVES:
@@ -120,7 +136,7 @@ def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> l
 
 
 def moved(call: Call, see: See, zero: Any) -> list[Any] | None:
-    """Let PyTorch move positions about, then put there what is seen; None where it wants more than that."""
+    """Move positions with PyTorch, then put what `see` shows there; None where the operator does more than move."""
     padding = (*call.arguments, 0)[2] if call.name == "constant_pad_nd" else 0
     if call.options.get("value", padding):
         return None
@@ -145,21 +161,70 @@ def _as_list(result: Any) -> list[Any]:
     return [None if cells is None else settled(cells) for cells in outputs]
 
 
-@functools.cache
-def _signature(exactly: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(exactly)
-
-
-def _accepts(exactly: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Tell whether an entry takes the arguments of this overload."""
-    if isinstance(exactly, np.ufunc):
-        return len(arguments) == exactly.nin and not options
-    try:
-        _signature(exactly).bind(*arguments, **options)
-    except TypeError:
-        return False
-    return True
-
-
 def _is_float_type(value: Any) -> bool:
     return isinstance(value, torch.dtype) and value.is_floating_point
+
+
+# --- which logit, or which row of logits, each number comes from ------------------------------------
+
+
+@dataclass
+class PlacedRecord(Record):
+    """The runs of an operator at one place in the code, with the logit of the first cell of each kind of event."""
+
+    places: dict[Kind, int] = field(default_factory=dict)
+
+    def put(self, seen: Observation, places: Array) -> None:
+        """Note which logits the events of a run come from."""
+        for event in seen.events:
+            self.places.setdefault(event.kind, int(places[event.place]))
+
+    def place(self, event: Event, rows: int, classes: int) -> tuple[int | None, int | None]:  # noqa: ARG002 - as Record
+        """Return row and class of the logit that an event comes from, each where it is known."""
+        place = self.places.get(event.kind, NOWHERE)
+        if place == NOWHERE:
+            return None, None
+        row, column = divmod(place, classes + 1)
+        return row, None if column == classes else column
+
+
+def places_of(call: Call, shadows: Shadows) -> Places:
+    """Return, before an operator runs, a function that gives the places of an output, by its number and its shape."""
+    if call.name in MOVES:
+        outputs = moved(call, shadows.places, NOWHERE)
+        if outputs is not None:
+            return lambda i, _shape: outputs[i]
+    seen = [shadows.places(t).copy() for t in call.floats]
+    if call.name in REDUCTIONS and len(seen) == 1:
+        return lambda _i, shape: _of_rows(call, seen[0], shape, shadows)
+    if call.name in _PRODUCTS:
+        seen = [shadows.whole_row(p[..., :1]) for p in seen[:1]]
+    return lambda _i, shape: _of_cells(seen, shape, shadows)
+
+
+def _of_rows(call: Call, places: Array, shape: tuple[int, ...], shadows: Shadows) -> Array:
+    """A cell made of one row's numbers comes from that row."""
+    rows = shadows.whole_row(places)
+    dim, keepdim = (*call.arguments, None, None)[1:3]
+    dim, keepdim = call.options.get("dim", dim), bool(call.options.get("keepdim", keepdim))
+    if not places.size:
+        return np.full(shape, NOWHERE)
+    low, high = (reduced(ufunc, rows, dim, keepdim=keepdim) for ufunc in (np.minimum, np.maximum))
+    return np.where(low == high, low, NOWHERE).reshape(shape)
+
+
+def _of_cells(seen: Sequence[Array], shape: tuple[int, ...], shadows: Shadows) -> Array:
+    """Take the place of each cell from the input that knows it best: a logit, or else a row."""
+    out = np.full(shape, NOWHERE)
+    for places in seen:
+        try:
+            spread = np.broadcast_to(places, shape)
+        except ValueError:
+            continue
+        out = np.where(_knowledge(spread, shadows) > _knowledge(out, shadows), spread, out)
+    return out
+
+
+def _knowledge(places: Array, shadows: Shadows) -> Array:
+    is_row = places % (shadows.classes + 1) == shadows.classes
+    return np.where(places == NOWHERE, 0, np.where(is_row, 1, 2))

@@ -14,10 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS
 from stablemax.trace.exact_cells import cells_of, nearest
-from stablemax.trace.observe import Ran, observe
-from stablemax.trace.torch.aten_call import Call, NotFollowed, computed
-from stablemax.trace.torch.exact_moves import CONSTANTS, MOVES
-from stablemax.trace.torch.logit_places import PlacedRecord, places_of
+from stablemax.trace.observation import observe, record_of
+from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import wide
 
 if TYPE_CHECKING:
@@ -31,16 +29,9 @@ if TYPE_CHECKING:
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {
-    "sub": "subtract",
-    "rsub": "subtract",
-    "mul": "multiply",
-    "div": "divide",
-    "neg": "negative",
-    "pow": "power",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "mv": "matmul",
-}
+    "sub": "subtract", "rsub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "pow": "power",
+    "mm": "matmul", "bmm": "matmul", "mv": "matmul",
+}  # fmt: skip
 """NumPy's names of operators, for sentences about both libraries."""
 
 
@@ -59,9 +50,9 @@ class _Before:
     """What is known of an operator before it runs: a write in place destroys its inputs."""
 
     call: Call
-    #: Cells of each output, from the shadows and from the values; None where it could not be followed.
-    exact: list[Any] | None
-    local: list[Any] | None
+    #: Cells of each output, from the shadows and from the values; empty where it could not be followed.
+    exact: list[Any]
+    local: list[Any]
     operands: list[tuple[Array, Array]]
     places: Callable[[int, tuple[int, ...]], Array]
     is_shadowed: bool
@@ -118,34 +109,29 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _look(self, call: Call, before: _Before | None, outputs: list[Any], dispatch: int, site: Site) -> None:
         """Follow an operator that has run."""
-        if not any(_is_real(t) for t in outputs):
-            self._lose_numbers(call, outputs, site)
-        elif before is not None or not all(self._is_view(t, call.floats) for t in outputs):
+        tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
+        if not any(t.is_floating_point() for t in tensors):
+            self._lose_numbers(call, tensors, site)
+            return
+        are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
+        if before is not None or not are_views:
             self._follow(before or self._before(call), outputs, dispatch, site)
 
-    def _is_view(self, output: Any, inputs: list[torch.Tensor]) -> bool:
-        return isinstance(output, torch.Tensor) and self.shadows.shares(output, inputs)
-
-    def _lose_numbers(self, call: Call, outputs: list[Any], site: Site) -> None:
+    def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
-        if not any(self.shadows.has(t) for t in call.floats):
-            return
-        if call.name == "_local_scalar_dense":
-            self.lose("a tensor taken as a number", site)
-        elif call.name == "_to_copy":
-            self.lose("conversion to integers", site)
-        elif any(isinstance(t, torch.Tensor) and t.is_complex() for t in outputs):
-            self.lose("complex numbers", site)
+        losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
+        loss = losses.get(call.name) or ("complex numbers" if any(t.is_complex() for t in outputs) else "")
+        if loss and any(self.shadows.has(t) for t in call.floats):
+            self.lose(loss, site)
 
     def _before(self, call: Call) -> _Before:
         inputs = call.floats
         try:
-            exact: list[Any] | None = computed(call, self.shadows.cells, self.in_float64)
-            local = exact
+            exact = local = computed(call, self.shadows.cells, self.in_float64)
             if not all(self.shadows.is_exact(t) for t in inputs):
                 local = computed(call, lambda t: cells_of(wide(t)), self.in_float64)
         except NotFollowed:
-            exact = local = None
+            exact = local = []
         operands = [self._operand(a) for a in call.operands]
         is_shadowed = any(self.shadows.has(t) for t in inputs)
         return _Before(call, exact, local, operands, places_of(call, self.shadows), is_shadowed)
@@ -162,7 +148,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _follow(self, before: _Before, outputs: list[Any], dispatch: int, site: Site) -> None:
         is_known = all(_format_of(t) in FORMATS for t in outputs if _is_real(t))
-        if before.exact is None or before.local is None or len(before.exact) != len(outputs) or not is_known:
+        if len(before.exact) != len(outputs) or not is_known:
             if before.is_shadowed:
                 self.lose(f"{before.call.name}()", site)
             for t in outputs:
@@ -176,27 +162,20 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _finish(self, before: _Before, output: int, tensor: torch.Tensor, dispatch: int, site: Site) -> None:
         """Measure one output, record it and give it its shadow."""
         aten, fmt, shape = before.call.name, FORMATS[_format_of(tensor)], tuple(tensor.shape)
-        assert before.exact is not None
-        assert before.local is not None
         exact, local = before.exact[output].reshape(shape), before.local[output].reshape(shape)
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
-        ran = Ran(_WORDS.get(aten, aten), site, len(self.steps), label, output)
         operands = before.operands[::-1] if aten == "rsub" else before.operands
-        seen = observe(ran, fmt, to_numpy(tensor), exact, local, operands)
+        seen = observe(
+            _WORDS.get(aten, aten), site, len(self.steps), fmt, to_numpy(tensor), exact, local, operands,
+            label=label, output=output,
+        )  # fmt: skip
         if aten not in _COPIES or seen.local_error_ulp or seen.events:
             self.steps.append(seen)
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
-            self._record(seen).put(seen, places)
+            record_of(seen, self.records, PlacedRecord).put(seen, places)
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
         self.shadows.write(tensor, exact, places, exact=is_exact)
-
-    def _record(self, seen: Observation) -> PlacedRecord:
-        if seen.key in self.records:
-            self.records[seen.key].add(seen)
-        else:
-            self.records[seen.key] = PlacedRecord(seen)
-        return self.records[seen.key]
 
 
 def _unseen() -> AbstractContextManager[Any]:
@@ -220,7 +199,7 @@ class Escapes(TorchFunctionMode):
         self.watch = watch
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of PyTorch, and look at what it lets out."""
+        """Call a function of PyTorch, and record the numbers that leave PyTorch through it."""
         word = _WAYS_OUT.get(getattr(func, "__name__", ""))
         tensor = args[0] if word is not None and args and isinstance(args[0], torch.Tensor) else None
         if word is not None and tensor is not None and self.watch.shadows.has(tensor):
@@ -252,7 +231,7 @@ class Replace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._fixes.setdefault(fix.dispatch, []).append(fix)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator, then put right what is to be put right."""
+        """Run an operator, then overwrite its outputs with their exact values where there is a fix."""
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         result = func(*call.arguments, **call.options)

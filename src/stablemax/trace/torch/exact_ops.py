@@ -10,19 +10,40 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from stablemax.trace.exact_cells import EXACT as UFUNC
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
-from stablemax.trace.torch.exact_moves import NotExact, in_cells, index_put, scatter, scatter_add
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
-
     from stablemax.numerics.formats import Array
 
-# ruff: noqa: A002, A006, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
+# ruff: noqa: A002, A006, ARG001, ARG005, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
+
+
+class NotExact(Exception):  # noqa: N818 - not an error: the operator is then taken in float64
+    """An operator, or a way of calling it, that has no entry here."""
+
+
+def in_cells(value: Any) -> Array:
+    """Take an argument to cells: an array of them as it is, a number or an integer tensor by its value."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, torch.Tensor):
+        return cells_of(value.detach().cpu().to(torch.float64).numpy())
+    return cells_of(float(value))
+
+
+def positions(shape: tuple[int, ...], start: int = 0) -> torch.Tensor:
+    """Number the cells of an array from `start`, as a tensor that PyTorch can move about.
+
+    >>> positions((2, 2), 1).tolist()
+    [[1, 2], [3, 4]]
+    """
+    return torch.arange(start, start + math.prod(shape)).reshape(shape)
+
 
 LARGEST_PRODUCT = 1 << 20
 """Matrix products of more multiplications than this are left to float64: balls would take minutes."""
@@ -60,54 +81,27 @@ def _div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return _DIVIDE(in_cells(self), in_cells(other))
 
 
-def _sigmoid(self: Array) -> Any:
-    return _div(1.0, _EXP(-self) + as_cell(1.0))
-
-
 def _clamp(self: Array, min: Any = None, max: Any = None) -> Any:
     low = self if min is None else _MAXIMUM(self, in_cells(min))
     return low if max is None else _MINIMUM(low, in_cells(max))
-
-
-def _threshold(self: Array, threshold: float, value: float) -> Any:
-    return np.where(nearest(self) > threshold, self, as_cell(value))
-
-
-def _threshold_backward(grad_output: Array, self: Array, threshold: float) -> Any:
-    return np.where(nearest(self) > threshold, grad_output, as_cell(0.0))
-
-
-def _where(condition: torch.Tensor, self: Any, other: Any) -> Any:
-    return np.where(condition.cpu().numpy(), in_cells(self), in_cells(other))
-
-
-def _masked_fill(self: Array, mask: torch.Tensor, value: Any) -> Any:
-    return np.where(mask.cpu().numpy(), in_cells(value), self)
 
 
 def _fill(self: Array, value: Any, non_blocking: bool = False) -> Array:
     return np.broadcast_to(in_cells(value), self.shape).copy()
 
 
-def _same(self: Any, **_: Any) -> Array:
-    return in_cells(self)
-
-
-def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, start: float | None = None) -> Array:
-    """Reduce an array over axes, or over all of them where none is given, as PyTorch does; nothing gives `start`."""
-    chosen = (dim,) if isinstance(dim, int) else tuple(dim or ())
-    axes = sorted(d % x.ndim for d in chosen) if chosen and x.ndim else list(range(x.ndim))
-    others = [d for d in range(x.ndim) if d not in axes]
-    length = math.prod(x.shape[d] for d in axes)
-    rows = x.transpose([*others, *axes]).reshape([x.shape[d] for d in others] + [length])
-    if length == 0 and start is None:
+def reduced(ufunc: np.ufunc, x: Array, dim: Axes, *, keepdim: bool, takes_nothing: bool = False) -> Array:
+    """Reduce an array over axes, or over all of them where none is given, as PyTorch does."""
+    axes = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    # Without dimensions PyTorch takes the axes 0 and -1 all the same.
+    out = as_array(ufunc.reduce(x, axis=axes if axes and x.ndim else None, keepdims=keepdim))
+    if out.size and not x.size and not takes_nothing:
         raise NotExact
-    out = as_array(ufunc.reduce(rows, axis=-1)) if length else cells_of(np.full(rows.shape[:-1], start))
-    return out.reshape([1 if d in axes else x.shape[d] for d in range(x.ndim)]) if keepdim else out
+    return out
 
 
 def _sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, start=0.0)
+    return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, takes_nothing=True)
 
 
 def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
@@ -116,7 +110,7 @@ def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = 
 
 
 def _prod(self: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    return reduced(_MULTIPLY, self, dim, keepdim=keepdim, start=1.0)
+    return reduced(_MULTIPLY, self, dim, keepdim=keepdim, takes_nothing=True)
 
 
 def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = False) -> Any:
@@ -129,10 +123,6 @@ def _extreme(ufunc: np.ufunc, self: Array, dim: Any = None, keepdim: bool = Fals
 
 def _amax(ufunc: np.ufunc, self: Array, dim: Axes = (), keepdim: bool = False) -> Array:
     return reduced(ufunc, self, dim, keepdim=keepdim)
-
-
-def _cumsum(self: Array, dim: int, *, dtype: Any = None) -> Any:
-    return _ADD.accumulate(self, axis=dim) if self.ndim else self
 
 
 def _shifted(x: Array, dim: Axes) -> tuple[Array, Array]:
@@ -155,7 +145,7 @@ def _logsumexp(self: Array, dim: Axes, keepdim: bool = False) -> Any:
     m, s = _shifted(self, dim)
     # A row of -inf has the log-sum-exp -inf, one with +inf has +inf; m - m has no value there.
     total = np.where(np.isfinite(nearest(m)), m + _LOG(s), m)
-    return total if keepdim else total.reshape(reduced(np.add, np.zeros(self.shape), dim, keepdim=False).shape)
+    return total if keepdim else reduced(_ADD, total, dim, keepdim=False)
 
 
 def _softmax_backward(grad_output: Array, output: Array, dim: int, input_dtype: Any = None) -> Any:
@@ -172,53 +162,42 @@ _NO_REDUCTION, _MEAN = 0, 1
 
 @dataclass(frozen=True)
 class _Picked:
-    """Which cell of each row a negative log-likelihood takes, with what weight, and which rows count."""
+    """The cells that a negative log-likelihood takes of the rows that count, and their weights."""
 
     row: Array
     label: Array
     weight: Array
-    kept: Array
 
     @property
     def total(self) -> Any:
-        return _ADD.reduce(np.append(self.weight[self.kept], as_cell(0.0)))
+        return _ADD.reduce(self.weight, initial=as_cell(0.0))
 
 
-def _picked(classes: int, target: torch.Tensor, weight: Array | None, ignore_index: int) -> _Picked:
-    label = np.atleast_1d(target.cpu().numpy())
-    kept = label != ignore_index
-    label = np.where(kept, label, 0)
-    weights = cells_of(np.ones(label.shape)) if weight is None else weight[label]
-    return _Picked(np.arange(label.size), label, weights, kept)
+def _picked(target: torch.Tensor, weight: Array | None, ignore_index: int) -> _Picked:
+    labels = np.atleast_1d(target.cpu().numpy())
+    row = np.flatnonzero(labels != ignore_index)
+    weights = cells_of(np.ones(row.size)) if weight is None else weight[labels[row]]
+    return _Picked(row, labels[row], weights)
 
 
 def _nll(self: Array, target: torch.Tensor, weight: Array | None, reduction: int, ignore_index: int) -> Any:
-    rows = np.atleast_2d(self)
-    at = _picked(rows.shape[1], target, weight, ignore_index)
-    loss = np.where(at.kept, -(rows[at.row, at.label] * at.weight), as_cell(0.0))
+    rows, picked = np.atleast_2d(self), _picked(target, weight, ignore_index)
+    losses = cells_of(np.zeros(len(rows)))
+    losses[picked.row] = -(rows[picked.row, picked.label] * picked.weight)
     # The second output, the sum of the weights, serves only the backward pass, which takes it from the labels.
     if reduction == _NO_REDUCTION:
-        return loss.reshape(target.shape), None
-    total = _ADD.reduce(np.append(loss, as_cell(0.0)))
-    return (_DIVIDE(total, at.total) if reduction == _MEAN else total), None
+        return losses.reshape(target.shape), None
+    total = _ADD.reduce(losses, initial=as_cell(0.0))
+    return (_DIVIDE(total, picked.total) if reduction == _MEAN else total), None
 
 
 def _nll_backward(
-    grad_output: Array,
-    self: Array,
-    target: torch.Tensor,
-    weight: Array | None,
-    reduction: int,
-    ignore_index: int,
+    grad_output: Array, self: Array, target: torch.Tensor, weight: Array | None, reduction: int, ignore_index: int,
     total_weight: Array,
-) -> Array:
-    rows = np.atleast_2d(self)
-    at = _picked(rows.shape[1], target, weight, ignore_index)
-    g = -(np.broadcast_to(grad_output, at.label.shape) * at.weight)
-    if reduction == _MEAN:
-        g = _DIVIDE(g, at.total)
-    out = cells_of(np.zeros(rows.shape))
-    out[at.row[at.kept], at.label[at.kept]] = g[at.kept]
+) -> Array:  # fmt: skip
+    picked, out = _picked(target, weight, ignore_index), cells_of(np.zeros(np.atleast_2d(self).shape))
+    g = -(np.broadcast_to(grad_output, len(out))[picked.row] * picked.weight)
+    out[picked.row, picked.label] = _DIVIDE(g, picked.total) if reduction == _MEAN else g
     return out.reshape(self.shape)
 
 
@@ -226,11 +205,7 @@ def _mm(self: Array, other: Array) -> Array:
     if self.size * other.shape[-1] > LARGEST_PRODUCT:
         raise NotExact
     # Each row times each column; a batch of matrices is multiplied matrix by matrix.
-    return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, start=0.0)
-
-
-def _mv(self: Array, vec: Array) -> Array:
-    return _mm(self, vec[:, None])[..., 0]
+    return reduced(_ADD, self[..., :, :, None] * other[..., None, :, :], -2, keepdim=False, takes_nothing=True)
 
 
 def _addmm(self: Array, mat1: Array, mat2: Array, *, beta: float = 1, alpha: float = 1) -> Any:
@@ -243,6 +218,55 @@ def _addcmul(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -
 
 def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Any:
     return self + _scaled(as_array(_DIVIDE(tensor1, tensor2)), value)
+
+
+# --- writes to some cells -----------------------------------------------------------------------
+
+
+def _added_at(base: Array, where: Array, values: Array) -> Array:
+    """Add values to cells of `base`, to some perhaps more than once."""
+    out = base.flatten()
+    spread = np.broadcast_to(values, where.shape)
+    for position, value in zip(where.ravel().tolist(), spread.ravel().tolist(), strict=True):
+        out[position] = out[position] + value
+    return out.reshape(base.shape)
+
+
+def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = False, unsafe: bool = False) -> Array:
+    """``index_put``: values into the cells of an index, added to them where it accumulates."""
+    where = positions(self.shape)[tuple(slice(None) if i is None else i.cpu() for i in indices)].numpy()
+    if accumulate:
+        return _added_at(self, where, in_cells(values))
+    out = self.flatten()
+    out[where] = np.broadcast_to(in_cells(values), where.shape)
+    return out.reshape(self.shape)
+
+
+def _scattered(self: Array, dim: int, index: torch.Tensor) -> Array:
+    """Positions in `self` that scatter writes to."""
+    if self.ndim == 0:
+        raise NotExact
+    inside = tuple(slice(None) if d == dim % self.ndim else slice(0, n) for d, n in enumerate(index.shape))
+    return torch.gather(positions(self.shape)[inside], dim, index.cpu()).numpy()
+
+
+def _as_wide(src: Any, index: torch.Tensor) -> Array:
+    values = in_cells(src)
+    return values[tuple(slice(0, n) for n in index.shape)] if values.ndim else values
+
+
+def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: str | None = None) -> Array:
+    """``scatter``: values into the cells that an index names along a dimension."""
+    if reduce is not None:
+        raise NotExact
+    out, where = self.flatten(), _scattered(self, dim, index)
+    out[where] = np.broadcast_to(_as_wide(src, index), where.shape)
+    return out.reshape(self.shape)
+
+
+def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
+    """``scatter_add``: values added to the cells that an index names along a dimension."""
+    return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
 
 
 _AS_UFUNCS = ("reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh")
@@ -260,12 +284,14 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "rsqrt": lambda self: UFUNC["reciprocal"](_SQRT(self)),
         "logaddexp": _elementwise(UFUNC["logaddexp"]),
         "pow": _elementwise(UFUNC["power"]),
-        "sigmoid": _sigmoid,
+        "sigmoid": lambda self: UFUNC["reciprocal"](_EXP(-self) + as_cell(1.0)),
         "sigmoid_backward": lambda grad_output, output: grad_output * output * (as_cell(1.0) - output),
         "tanh_backward": lambda grad_output, output: grad_output * (as_cell(1.0) - output * output),
         "relu": lambda self: _clamp(self, 0.0),
-        "threshold": _threshold,
-        "threshold_backward": _threshold_backward,
+        "threshold": lambda self, threshold, value: np.where(nearest(self) > threshold, self, as_cell(value)),
+        "threshold_backward": lambda grad_output, self, threshold: np.where(
+            nearest(self) > threshold, grad_output, as_cell(0.0)
+        ),
         "maximum": _elementwise(_MAXIMUM),
         "minimum": _elementwise(_MINIMUM),
         "clamp": _clamp,
@@ -273,13 +299,13 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "clamp_max": lambda self, max: _clamp(self, None, max),
         "addcmul": _addcmul,
         "addcdiv": _addcdiv,
-        "where": _where,
-        "masked_fill": _masked_fill,
+        "where": lambda condition, self, other: np.where(condition.cpu().numpy(), in_cells(self), in_cells(other)),
+        "masked_fill": lambda self, mask, value: np.where(mask.cpu().numpy(), in_cells(value), self),
         "fill": _fill,
         "copy": _fill,
         "zero": lambda self: _fill(self, 0.0),
-        "_to_copy": _same,
-        "clone": _same,
+        "_to_copy": lambda self, **_: in_cells(self),
+        "clone": lambda self, **_: in_cells(self),
         "sum": _sum,
         "mean": _mean,
         "prod": _prod,
@@ -287,7 +313,7 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "min": functools.partial(_extreme, _MINIMUM),
         "amax": functools.partial(_amax, _MAXIMUM),
         "amin": functools.partial(_amax, _MINIMUM),
-        "cumsum": _cumsum,
+        "cumsum": lambda self, dim, *, dtype=None: _ADD.accumulate(self, axis=dim) if self.ndim else self,
         "_softmax": _softmax,
         "_log_softmax": _log_softmax,
         "logsumexp": _logsumexp,
@@ -297,13 +323,13 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "nll_loss_backward": _nll_backward,
         "mm": _mm,
         "bmm": _mm,
-        "mv": _mv,
+        "mv": lambda self, vec: _mm(self, vec[:, None])[..., 0],
         "dot": lambda self, tensor: _sum(as_array(self * tensor)),
         "addmm": _addmm,
-        "index_put": index_put,
-        "_index_put_impl": index_put,
-        "scatter": scatter,
-        "scatter_add": scatter_add,
+        "index_put": _index_put,
+        "_index_put_impl": _index_put,
+        "scatter": _scatter,
+        "scatter_add": _scatter_add,
     }
 )
 """Operators by their aten name, without the underscore that ends the name of an in-place form."""

@@ -32,11 +32,6 @@ class _Shadow:
     #: True while every number is equal to its shadow.
     exact: bool
 
-    @property
-    def is_dead(self) -> bool:
-        """True once the storage is gone."""
-        return bool(self.storage.expired())  # type: ignore[no-untyped-call]
-
 
 def wide(tensor: torch.Tensor) -> Array:
     """Copy a tensor to float64, which holds each of its numbers exactly."""
@@ -44,7 +39,7 @@ def wide(tensor: torch.Tensor) -> Array:
 
 
 class Shadows:
-    """The shadows of the storages that live; a tensor without a shadow is a constant, and what it holds is exact.
+    """The shadows of the living storages; a tensor without a shadow is a constant, and its numbers are exact.
 
     The place of a logit is ``row * (classes + 1) + class``, that of a row as a whole ``row * (classes + 1) + classes``.
     """
@@ -86,29 +81,24 @@ class Shadows:
         """Tell whether a tensor is a view of one of the others."""
         return tensor.untyped_storage()._cdata in {t.untyped_storage()._cdata for t in others}
 
-    def adopt(self, tensor: torch.Tensor) -> None:
-        """Give a tensor's storage a shadow equal to what it holds, unless it has one."""
-        if self._of(tensor) is not None:
-            return
-        if len(self._by_address) > _CROWD:
-            self._forget_the_dead()
-        storage = tensor.untyped_storage()
-        whole = tensor.detach().as_strided((storage.nbytes() // tensor.element_size(),), (1,), 0)
-        self._by_address[storage._cdata] = _Shadow(
-            StorageWeakRef(storage),  # type: ignore[no-untyped-call]
-            cells_of(wide(whole)),
-            np.full(whole.numel(), NOWHERE),
-            exact=True,
-        )
-
     def write(self, tensor: torch.Tensor, cells: Array, places: Array, *, exact: bool) -> None:
         """Write exact numbers beside a tensor."""
-        self.adopt(tensor)
-        shadow = self._of(tensor)
-        assert shadow is not None
+        shadow = self._of(tensor) or self._fresh(tensor)
         _seen_as(tensor, shadow.cells)[...] = cells
         _seen_as(tensor, shadow.places)[...] = places
         shadow.exact = shadow.exact and exact
+
+    def _fresh(self, tensor: torch.Tensor) -> _Shadow:
+        """Give a tensor's storage a shadow equal to what it holds."""
+        if len(self._by_address) > _CROWD:
+            alive = {a: s for a, s in self._by_address.items() if not s.storage.expired()}  # type: ignore[no-untyped-call]
+            self._by_address = alive
+        storage = tensor.untyped_storage()
+        whole = tensor.detach().as_strided((storage.nbytes() // tensor.element_size(),), (1,), 0)
+        weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        shadow = _Shadow(weak, cells_of(wide(whole)), np.full(whole.numel(), NOWHERE), exact=True)
+        self._by_address[storage._cdata] = shadow
+        return shadow
 
     def forget(self, tensor: torch.Tensor) -> None:
         """Take what a tensor holds now for exact, with all of its views."""
@@ -116,10 +106,6 @@ class Shadows:
 
     def _of(self, tensor: torch.Tensor) -> _Shadow | None:
         return self._by_address.get(tensor.untyped_storage()._cdata)
-
-    def _forget_the_dead(self) -> None:
-        for address in [a for a, s in self._by_address.items() if s.is_dead]:
-            del self._by_address[address]
 
 
 def _seen_as(tensor: torch.Tensor, flat: Array) -> Array:

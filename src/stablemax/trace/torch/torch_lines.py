@@ -42,27 +42,25 @@ class Locator:
 
     def site(self) -> Site:
         """Find where the running operator was called."""
-        own, library, engine = self._walk(sys._getframe(1))
+        traced, library, engine = self._walk(sys._getframe(1))
         node: Any = torch._C._current_autograd_node()
         if engine or node is not None:
-            if own is not None:
-                return self._of_frame(own, BACKWARD)
+            if traced is not None:
+                return self._of_frame(traced, BACKWARD)
             return self._of_node(node)
-        site = self._of_frame(own or library, FORWARD)
+        site = self._of_frame(traced or library, FORWARD)
         self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, site)
         return site
 
     def caller(self) -> Site:
         """Find the running line of the traced code, whatever it calls."""
-        own, library, _ = self._walk(sys._getframe(1))
-        return self._of_frame(own or library, FORWARD)
+        traced, library, _ = self._walk(sys._getframe(1))
+        return self._of_frame(traced or library, FORWARD)
 
     def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
-        return (
-            Site()
-            if frame is None
-            else Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
-        )
+        if frame is None:
+            return Site()
+        return Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
 
     def _of_node(self, node: Any) -> Site:
         # Between two nodes the engine adds up gradients; a leaf's own node has no forward operator.
@@ -70,25 +68,25 @@ class Locator:
             return self._last
         known = sorted(self._forward)
         # A view that is written to gets one more node, after its operator's own.
-        at = bisect.bisect_right(known, node._sequence_nr()) - 1
-        source = self._forward[known[at]] if at >= 0 else Site()
+        position = bisect.bisect_right(known, node._sequence_nr()) - 1
+        source = self._forward[known[position]] if position >= 0 else Site()
         self._last = Site(source.file, source.line, BACKWARD, node.name(), source.instruction)
         return self._last
 
     def _walk(self, frame: FrameType | None) -> tuple[FrameType | None, FrameType | None, bool]:
         """Return the innermost frame of the traced code, that of any other library, and whether autograd runs."""
-        own: FrameType | None = None
+        traced: FrameType | None = None
         library: FrameType | None = None
         engine = False
         chain: list[CodeType] = []
         while frame is not None and frame.f_code is not boundary.__code__:
             name = frame.f_code.co_filename
             if self._is_traced(name):
-                own = own or frame
+                traced = traced or frame
                 chain.append(frame.f_code)
             elif name.startswith(TORCH):
                 self.compiled = self.compiled or frame.f_code.co_name == _COMPILED
-                if frame.f_code.co_name == _ENGINE and own is None:
+                if frame.f_code.co_name == _ENGINE and traced is None:
                     engine = True
                     # What called the backward pass as a whole did not call this operator.
                     frame = _outermost(frame)
@@ -99,7 +97,7 @@ class Locator:
             frame = frame.f_back
         for code in reversed(chain):
             self.functions.setdefault(code)
-        return own, library, engine
+        return traced, library, engine
 
     def _is_traced(self, filename: str) -> bool:
         return self.code.holds(filename) or not (is_library(filename) or filename.startswith((TORCH, PACKAGE)))

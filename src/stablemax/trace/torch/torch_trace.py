@@ -1,26 +1,37 @@
-"""The trace of PyTorch code, forward and backward."""
+"""The trace of PyTorch code: run as it is, observed operator by operator, or with some operators put right."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import sys
+import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import flint
+import numpy as np
 import torch
 
-from stablemax.text.errors import StablemaxError
+from stablemax.libraries.torch_arrays import to_torch
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
-from stablemax.trace.blame import Traced
-from stablemax.trace.story import tell
-from stablemax.trace.torch.torch_run import TorchCode
+from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
+from stablemax.trace.story import name_of, tell
+from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
+from stablemax.trace.torch.storage import Shadows, wide
+from stablemax.trace.torch.torch_lines import TORCH, Locator
+from stablemax.trace.traced_code import boundary, code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Unpack
 
     from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
     from stablemax.trace.story import About
+    from stablemax.trace.torch.dispatch import Fix
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch._C.ScriptMethod)
@@ -33,12 +44,10 @@ def trace_torch(
     operation: Operation,
     fmt: Format,
     *,
-    target: str = "",
     code: Callable[..., Any] | None = None,
     device: str = "cpu",
     backward: bool = False,
     max_ulp: float | None = None,
-    numbers: Array | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace PyTorch code, operator by operator, and judge its result.
@@ -65,15 +74,15 @@ def trace_torch(
     _check_device(device)
     if any(isinstance(f, _SCRIPTED) for f in (function, code)):
         raise StablemaxError(
-            f"{target or 'the traced function'} is TorchScript, which is not traced: it has no lines of Python",
+            f"{name_of(about)} is TorchScript, which is not traced: it has no lines of Python",
             "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
         )
     expected = expected_of(operation, logits, second, fmt, max_ulp)
     upstream = backward and operation.needs_upstream
-    subject = TorchCode(function, expected.logits, expected.second, fmt, code or function, device, backward, upstream)
+    subject = TorchCode(expected.logits, expected.second, fmt, function, code or function, device, backward, upstream)
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
-    return tell(Traced(subject, expected, target or "the traced function", numbers), target, about)
+    return tell(subject, expected, about)
 
 
 def _check_device(device: str) -> None:
@@ -83,3 +92,121 @@ def _check_device(device: str) -> None:
         raise StablemaxError(
             f"PyTorch has no device {device!r} here: {str(error).partition(chr(10))[0]}", "--device cpu"
         ) from None
+
+
+@dataclass(frozen=True)
+class TorchCode(Subject):
+    """PyTorch code and its input."""
+
+    #: The function whose file is the traced code: `function` itself, unless that only wraps it.
+    code: Callable[..., Any]
+    device: str = "cpu"
+    #: The result is the gradient that autograd takes of the function's output.
+    backward: bool = False
+    #: `second` is the upstream gradient of that, and not for the function.
+    upstream: bool = False
+
+    backend = "torch"
+
+    def plain(self) -> Run:
+        """Run the code and measure nothing."""
+        return self._repeated(None)
+
+    def observed(self) -> Run:
+        """Run the code and observe each operator, with as many bits as the digits of its result take."""
+        return decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+
+    def rounded(self, run: Run, count: int) -> Run:
+        """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""
+        return self._repeated(run.fixes[:count])
+
+    def forgotten(self, run: Run, count: int) -> Run:
+        """Repeat a run; the shadow starts again from the values that its first operators gave."""
+        return self.followed(forgotten_to=run.fixes[count - 1].dispatch + 1, bits=run.bits)[0]
+
+    def followed(self, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[Run, Watch]:
+        """Run the code and follow each operator, after the dispatches that are to be forgotten."""
+        shadows = Shadows(*self.logits.shape)
+        watch = Watch(shadows, Locator(code_of(self.code, alone=(TORCH,))), forgotten_to=forgotten_to)
+        with flint.ctx.workprec(bits), self._settings():
+            x, second = self._tensors()
+            for t in (x, second):
+                if t is not None and t.is_floating_point():
+                    shadows.write(t, cells_of(wide(t)), shadows.of_logits, exact=True)
+            with Escapes(watch), watch:
+                result, forward = boundary(lambda: self._call(x, second))
+            value = _values(result)
+            exact = shadows.cells(result).copy() if isinstance(result, torch.Tensor) and shadows.has(result) else None
+            if exact is None and forgotten_to:
+                exact = cells_of(value)  # all that made it was forgotten: the shadow starts from the result
+            losses = None if forward is None else _values(forward)
+            if losses is not None and shadows.has(forward):
+                losses = nearest(shadows.cells(forward)).reshape(losses.shape)
+        is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
+        run = Run(
+            value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
+            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes,
+            asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
+        )  # fmt: skip
+        return run, watch
+
+    def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
+        x, second = self._tensors()
+        with self._settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
+            result, forward = boundary(lambda: self._call(x, second))
+        return Run(_values(result), forward=None if forward is None else _values(forward))
+
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Make fresh tensors of the arguments: a function may work in place."""
+        x = to_torch(self.logits, self.device)
+        second = None if self.second is None else to_torch(self.second, self.device)
+        return x.requires_grad_(self.backward), second
+
+    def _call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
+        """Call the function; return its result, or the gradient that autograd takes of that, and that."""
+        arguments = (x,) if second is None or self.upstream else (x, second)
+        out = self.function(*arguments)
+        if not self.backward:
+            return out, None
+        if not (isinstance(out, torch.Tensor) and out.requires_grad):
+            raise StablemaxError(
+                "autograd cannot go back through the traced function: its output does not depend on the logits",
+                "it must not leave PyTorch (.numpy(), .item()), nor detach",
+            )
+        g = second if self.upstream else torch.ones_like(out)
+        (gradient,) = torch.autograd.grad(out, x, g, materialize_grads=True)
+        return gradient, out
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Set up what all runs have alike: random numbers, autograd, no compiled code, no warnings."""
+        dynamo = sys.modules.get("torch._dynamo")
+        eager = torch.compiler.set_stance("force_eager") if dynamo is not None else contextlib.nullcontext()
+        devices = [self.device] if self.device.startswith("cuda") else []
+        with (
+            torch.random.fork_rng(devices=devices),
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+            eager,
+        ):
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except StablemaxError:
+                raise
+            except Exception as error:
+                raise StablemaxError(*raised(error, code_of(self.code, alone=(TORCH,)).holds)) from error
+
+
+def _values(result: Any) -> Array:
+    """Take a result to float64."""
+    if isinstance(result, torch.Tensor) and not result.is_complex():
+        return wide(result)
+    if isinstance(result, (float, int, list, np.ndarray, np.generic)) and not isinstance(result, bool):
+        with contextlib.suppress(TypeError, ValueError):
+            return np.asarray(result, dtype=np.float64)
+    raise StablemaxError(
+        f"the traced function returns {shown(type(result).__name__)}, not a tensor of real numbers",
+        "return the result as a torch.Tensor",
+    )

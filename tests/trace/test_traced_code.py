@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from stablemax.trace.source_lines import display_name, listing, scalar_conversions
+from stablemax.trace.traced_code import display_name, listing, scalar_conversions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,4 +74,4 @@ def takes_numbers_out(x: Any) -> Any:
 def test_a_scalar_type_that_takes_a_number_out_is_found_and_a_constant_is_not() -> None:
     (found,) = scalar_conversions([takes_numbers_out.__code__])
     line = takes_numbers_out.__code__.co_firstlineno + 4
-    assert found == f"np.float32(x.sum()) at test_source_lines.py:{line}"
+    assert found == f"np.float32(x.sum()) at test_traced_code.py:{line}"
