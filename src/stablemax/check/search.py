@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.check.laws import arrays_beside
+from stablemax.check.trials import with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.operations.operation import Second
 from stablemax.text.vocabulary import IGNORED, Reduction
@@ -106,12 +106,12 @@ def smallest_failure(
         costs = [_cost(row, int(label)) for row, label in zip(candidates.logits, candidates.labels, strict=True)]
         simplest_first = np.array(sorted(range(len(costs)), key=costs.__getitem__))
         for start in range(0, len(costs), _BATCH):
-            batch = _taken(candidates, rows=simplest_first[start : start + _BATCH])
+            batch = with_rows(candidates, simplest_first[start : start + _BATCH])
             severities = _severities(trials, batch, fmt)
             if (severities >= severity).any():
-                return _row(batch, int(np.argmax(severities >= severity)))
+                return with_rows(batch, [int(np.argmax(severities >= severity))])
             if milder is None and severities.any():
-                milder = _row(batch, int(np.argmax(severities > 0)))
+                milder = with_rows(batch, [int(np.argmax(severities > 0))])
     return milder
 
 
@@ -130,7 +130,7 @@ def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None
 
 def _fails_alone(trials: Trials, case: HazardCase, fmt: Format) -> bool:
     """True where a row fails by itself: nothing is mixed then."""
-    rows = [_row(case, i) for i in range(len(case.logits))]
+    rows = [with_rows(case, [i]) for i in range(len(case.logits))]
     return any(trial.failed for trial in trials.trial_each(rows, fmt))
 
 
@@ -156,7 +156,7 @@ def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     severities = np.zeros(len(candidates.logits), dtype=np.int64)
     suspects = _suspects(trials, candidates, fmt)
     if suspects.size:
-        severities[suspects] = _severities_alone(trials, _taken(candidates, rows=suspects), fmt)
+        severities[suspects] = _severities_alone(trials, with_rows(candidates, suspects), fmt)
     return severities
 
 
@@ -176,7 +176,7 @@ def _suspects(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
 def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Rank candidates that are each called alone, and judged together."""
     count, operation = len(candidates.logits), trials.operation
-    cases = [_row(candidates, i) for i in range(count)]
+    cases = [with_rows(candidates, [i]) for i in range(count)]
     if operation.cellwise and (operation.reduces or operation.of_losses):
         # The mean over the cells of a row is not their sum: each input needs a truth of its own.
         return np.array([_severity(trial) for trial in trials.trial_each(cases, fmt)])
@@ -225,11 +225,11 @@ def _simpler(case: HazardCase) -> Iterator[HazardCase]:
     """Yield simpler inputs than this one, the boldest steps first."""
     rows, classes = case.logits.shape
     for numbers in _subsets(rows):
-        yield _taken(case, rows=numbers)
+        yield with_rows(case, numbers)
     labels = set(case.labels.tolist()) if case.labels.ndim == 1 else set()
     for numbers in _subsets(classes):
         if labels <= {*numbers.tolist(), IGNORED}:
-            yield _taken(case, columns=numbers)
+            yield with_classes(case, numbers)
     if case.logits.size > _MAX_CELLS_ROUNDED:
         return
     for index in np.ndindex(case.logits.shape):
@@ -247,28 +247,6 @@ def _subsets(count: int) -> Iterator[Array]:
     if 2 < count <= 16:
         for i in range(count):
             yield np.delete(np.arange(count), i)
-
-
-def _row(case: HazardCase, number: int) -> HazardCase:
-    return _taken(case, rows=np.array([number]))
-
-
-def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:
-    """Keep some rows or some classes; labels count the classes that are left."""
-    logits, labels, weight, beside = case.logits, case.labels, case.weight, arrays_beside(case)
-    if rows is not None:
-        logits, labels = logits[rows], labels[rows]
-        beside = {name: array[rows] for name, array in beside.items()}
-    if columns is not None:
-        logits = logits[:, columns]
-        beside = {name: array[:, columns] for name, array in beside.items()}
-        if labels.ndim == 2:
-            labels = labels[:, columns]
-        else:
-            new_labels = {int(c): i for i, c in enumerate(columns.tolist())}
-            labels = np.array([new_labels.get(int(label), int(label)) for label in labels.tolist()])
-        weight = None if weight is None else weight[columns]
-    return replace(case, logits=logits, labels=labels, weight=weight, **beside)
 
 
 def _rounder(value: float) -> Iterator[float]:

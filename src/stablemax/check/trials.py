@@ -163,11 +163,7 @@ class Trials:
             allowed.append(())
         if output.shape in allowed:
             return ""
-        return f"returned shape {_shape(output.shape)} where {_shape(right)} is right"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+        return f"returned shape {output.shape} where {right} is right"
 
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
@@ -199,3 +195,27 @@ def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | N
             # Each row has its own loss, of which autograd takes the sum; or the shape is wrong.
             return Reduction.MEAN if loss is None else Reduction.SUM
     return which_reduction(output, right)[0]
+
+
+def with_rows(case: HazardCase, rows: Array | list[int]) -> HazardCase:
+    """Keep some rows of a case."""
+    arrays = {name: array[rows] for name, array in _second_arrays(case).items()}
+    return replace(case, logits=case.logits[rows], labels=case.labels[rows], **arrays)
+
+
+def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
+    """Keep some classes of a case, in any order; labels count the classes that are left."""
+    arrays = {name: array[:, classes] for name, array in _second_arrays(case).items()}
+    if case.labels.ndim == 2:
+        labels = case.labels[:, classes]
+    else:
+        new_labels = {int(c): i for i, c in enumerate(classes)}
+        labels = np.array([new_labels.get(label, label) for label in case.labels.tolist()])
+    weight = None if case.weight is None else case.weight[classes]
+    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, **arrays)
+
+
+def _second_arrays(case: HazardCase) -> dict[str, Any]:
+    """Return the arrays (N, K) of a case beside the logits, by field."""
+    names = ("upstream", "cell_targets", "other_logits")
+    return {name: array for name in names if (array := getattr(case, name)) is not None}
