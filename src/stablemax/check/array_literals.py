@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from stablemax.numerics.formats import get_format
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.numerics.formats import Array
 
 _MAX_CELLS = 64
@@ -20,22 +21,20 @@ _MIN_FULL = 9
 """From so many equal cells on, the number is written once."""
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """How a library makes an array: templates of the cells or the shape, the value, and the dtype."""
+class _Maker(NamedTuple):
+    """How a library makes arrays."""
 
     module: str
+    #: The function that makes one of its cells.
     array: str
-    full: str
+    #: A template of the cells and of how often each occurs.
     repeat: str
 
 
 _MAKERS = {
-    "numpy": _Maker("np", "np.array({}{})", "np.full({}, {}{})", "np.repeat({}, {})"),
-    "torch": _Maker(
-        "torch", "torch.tensor({}{})", "torch.full({}, {}{})", "torch.repeat_interleave({}, torch.tensor({}))"
-    ),
-    "jax": _Maker("jnp", "jnp.array({}{})", "jnp.full({}, {}{})", "jnp.repeat({}, jnp.array({}))"),
+    "numpy": _Maker("np", "array", "np.repeat({}, {})"),
+    "torch": _Maker("torch", "tensor", "torch.repeat_interleave({}, torch.tensor({}))"),
+    "jax": _Maker("jnp", "array", "jnp.repeat({}, jnp.array({}))"),
 }
 
 
@@ -51,10 +50,10 @@ def array_literal(values: Array, backend: str, fmt: str) -> str:
         values = np.array(shortest).reshape(values.shape)
     dtype = f", dtype={dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
     if values.size >= _MIN_FULL and (values == values.flat[0]).all():
-        return maker.full.format(tuple(values.shape), _number(values.flat[0]), dtype)
+        return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
     if values.size > _MAX_CELLS:
         return _runs(values, maker, dtype)
-    return maker.array.format(_nested(values.tolist()), dtype)
+    return f"{maker.module}.{maker.array}({nested(values.tolist(), _number)}{dtype})"
 
 
 def dtype_module(backend: str, fmt: str) -> str:
@@ -69,17 +68,19 @@ def _runs(values: Array, maker: _Maker, dtype: str) -> str:
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     if len(starts) > _MAX_RUNS:
         return ""
-    cells = maker.array.format(_nested(flat[starts].tolist()), dtype)
+    cells = f"{maker.module}.{maker.array}({nested(flat[starts].tolist(), _number)}{dtype})"
     counts = np.diff([*starts.tolist(), flat.size]).tolist()
     return f"{maker.repeat.format(cells, counts)}.reshape({tuple(values.shape)})"
 
 
-def _nested(values: object) -> str:
-    return f"[{', '.join(map(_nested, values))}]" if isinstance(values, list) else _number(values)
+def nested(values: Any, number: Callable[[Any], str]) -> str:
+    """Write nested lists of numbers."""
+    if isinstance(values, list):
+        return f"[{', '.join(nested(value, number) for value in values)}]"
+    return number(values)
 
 
-def _number(value: object) -> str:
+def _number(value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
-    number = float(value)  # type: ignore[arg-type]
-    return repr(number) if math.isfinite(number) else f'float("{number}")'
+    return repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'

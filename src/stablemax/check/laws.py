@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -158,19 +159,20 @@ def _cells_independent(run: EasyRun) -> str:
 
 def _alone_and_together(run: EasyRun, parts: Iterable[HazardCase], noun: str, axis: int, words: str) -> str:
     """Compare the outputs on the rows, or the classes, alone with the output on all of them."""
+    shape = [1 if i == axis else n for i, n in enumerate(run.output.shape)]
     alone = []
     for i, part in enumerate(parts):
         try:
-            alone.append(run.output_on(part))
+            output = run.output_on(part)
         except _NoOutputError as error:
             return f"{noun} {i} alone: {error}"
+        if output.size != math.prod(shape):
+            return f"{noun} {i} alone: returned shape {output.shape}"
+        alone.append(output.reshape(shape))
     is_mean = run.trials.reduction is not Reduction.SUM
     if run.output.ndim == 0:
-        losses = np.concatenate([output.ravel() for output in alone])
-        return run.difference(np.asarray(losses.mean() if is_mean else losses.sum()), run.output, words)
-    shape = [*run.output.shape]
-    shape[axis] = 1
-    stacked = np.concatenate([output.reshape(shape) for output in alone], axis=axis)
+        return run.difference(np.asarray(np.mean(alone) if is_mean else np.sum(alone)), run.output, words)
+    stacked = np.concatenate(alone, axis=axis)
     if run.trials.operation.of_losses and is_mean:
         stacked = stacked / len(alone)
     return run.difference(stacked, run.output, words)

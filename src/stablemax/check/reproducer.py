@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.check.array_literals import array_literal, dtype_module
+from stablemax.check.array_literals import array_literal, dtype_module, nested
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
 from stablemax.numerics.formats import get_format
@@ -28,25 +28,6 @@ if TYPE_CHECKING:
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
-
-_SECOND_NAMES = {
-    Second.LABELS: ("y", "labels"),
-    Second.CELL_TARGETS: ("y", "labels"),
-    Second.UPSTREAM: ("g", "upstream"),
-    Second.LOGITS: ("g", "upstream"),
-}
-"""The variable that holds a second argument, and the parameter of `assert_accurate` that it goes to."""
-
-
-class _SecondArgument(NamedTuple):
-    """What the operation takes beside the logits, as it is written."""
-
-    variable: str
-    #: The parameter of `assert_accurate` that it goes to.
-    parameter: str
-    values: Array
-    #: Name of the number format; empty for integers.
-    format: str
 
 
 @dataclass(frozen=True)
@@ -72,14 +53,11 @@ class _FailingCall:
         return "numpy" if self.info.is_ours else self.info.backend
 
     @property
-    def second_argument(self) -> _SecondArgument | None:
-        """The operation's second argument; None where it has none."""
-        values = self.case.second(self.info.operation)
-        if values is None:
-            return None
-        return _SecondArgument(
-            *_SECOND_NAMES[self.info.operation.second], values, self.format if values.ndim == 2 else ""
-        )
+    def second_variable(self) -> str:
+        """The variable that holds the operation's second argument; empty where it has none."""
+        if self.info.operation.second is Second.NONE:
+            return ""
+        return "y" if self.info.operation.takes_labels else "g"
 
     @property
     def option_texts(self) -> dict[str, str]:
@@ -102,34 +80,32 @@ def counterexample_of(
         comment = f"{broken.law}: {broken.detail}"
     else:
         comment = f"{trial.trouble or f'gives {_shortened(output)}'}; {_shortened(truth_as_printed)} is right"
-    is_small = case.logits.size <= _MAX_CELLS
-    has_labels = info.operation.needs_targets and case.labels.ndim == 1
+    has_labels = info.operation.needs_targets and case.labels.ndim == 1 and case.logits.size <= _MAX_CELLS
     return Counterexample(
         format=fmt.name,
-        logits=_rows(fmt.round(case.logits)) if is_small else (),
-        labels=tuple(int(v) for v in case.labels) if has_labels and is_small else (),
-        upstream=_rows(fmt.round(case.upstream)) if info.operation.needs_upstream and is_small else (),
+        logits=_rows(fmt.round(case.logits), case),
+        labels=tuple(case.labels.tolist()) if has_labels else (),
+        upstream=_rows(fmt.round(case.upstream) if info.operation.needs_upstream else None, case),
         outcome=trial.worst,
-        output=_rows(output.astype(np.float64)) if output is not None and is_small else (),
-        truth=_rows(truth) if is_small else (),
+        output=_rows(output, case),
+        truth=_rows(truth, case),
         code=_code(call, comment),
         test=_test_of_laws(call) if broken is not None else _test_of_output(call),
     )
 
 
-def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
-    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
+def _rows(values: Array | None, case: HazardCase) -> tuple[tuple[float, ...], ...]:
+    """Return the rows of an array for the report; none of an array that is missing, or of a large case."""
+    if values is None or case.logits.size > _MAX_CELLS:
+        return ()
+    rows = values.astype(np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    return tuple(map(tuple, rows.tolist()))
 
 
 def _shortened(values: Array | None) -> str:
     """Write an array as nested lists; of a long one the beginning."""
-    text = _nested(np.asarray(values, dtype=np.float64).tolist())
+    text = nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
-
-
-def _nested(values: object) -> str:
-    return f"[{', '.join(map(_nested, values))}]" if isinstance(values, list) else f"{values:.9g}"
 
 
 def _code(call: _FailingCall, comment: str) -> str:
@@ -174,8 +150,8 @@ def _accuracy_arguments(call: _FailingCall) -> list[str]:
     """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
     operation, contract = call.info.operation, call.contract
     arguments = ["output", f'operation="{operation}"', "logits=x"]
-    if call.second_argument is not None:
-        arguments.append(f"{call.second_argument.parameter}={call.second_argument.variable}")
+    if call.second_variable:
+        arguments.append(f"{'labels' if operation.takes_labels else 'upstream'}={call.second_variable}")
     # The default already ignores label -100.
     arguments += [text for name, text in call.option_texts.items() if name != "ignore_index"]
     if contract.max_ulp is not None:
@@ -232,7 +208,7 @@ def _call(call: _FailingCall) -> list[str]:
     options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
     if call.backward:
         return _backward(call, name, "".join(f", {o}" for o in options))
-    variables = ["x", *([call.second_argument.variable] if call.second_argument is not None else [])]
+    variables = ["x", call.second_variable] if call.second_variable else ["x"]
     if style.by_row:
         arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
         return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
@@ -254,8 +230,9 @@ def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
 def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
     arrays = {"x": (call.case.logits, call.format)}
-    if call.second_argument is not None:
-        arrays[call.second_argument.variable] = (call.second_argument.values, call.second_argument.format)
+    second = call.case.second(call.info.operation)
+    if second is not None:
+        arrays[call.second_variable] = (second, call.format if second.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:
         arrays["w"] = (call.case.weight, call.format)
     literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}

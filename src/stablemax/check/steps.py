@@ -14,9 +14,8 @@ from stablemax.check.formula_test import is_wrong_exactly
 from stablemax.check.laws import check_laws, easy_case
 from stablemax.check.reproducer import counterexample_of
 from stablemax.check.search import shrunk, smallest_failure
-from stablemax.check.target.array_exchange import FORMATS_OF
 from stablemax.check.target.call_style import CallStyle
-from stablemax.check.target.local import load_local
+from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.numerics.formats import FLOAT32, Format, get_format, name_of
@@ -29,7 +28,7 @@ from stablemax.text.words import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.check.target.messages import Result, TargetInfo
+    from stablemax.check.target.messages import Result
     from stablemax.hazards.catalogue import Hazard
 
 _MAX_FAILURES_RUN_EXACTLY = 8
@@ -125,10 +124,19 @@ class CheckRun:
 def accept_formats(run: CheckRun) -> None:
     """Find the formats in which the target answers an easy input at all, and what it says in the others."""
     info = run.target.info
-    unfit = {fmt.name: why for fmt in run.asked_formats if (why := _unfit(info, fmt))}
-    for fmt in (f for f in run.asked_formats if f.name not in unfit):
+    unfit: dict[str, str] = {}
+    for fmt in run.asked_formats:
+        if info.formats and fmt.name not in info.formats:
+            unfit[fmt.name] = "does not take it"
+            continue
+        if fmt.name not in FORMATS_OF.get(info.backend, (fmt.name,)):
+            unfit[fmt.name] = f"takes {info.backend}'s arrays, of which there are none in that format"
+            continue
         (result,) = run.easy_results(1, fmt)
-        if result.output is None:
+        if result.output is None and info.backend == "torch" and _tells_of_no_kernel(result.trouble, fmt):
+            reason = result.trouble.partition(": ")[2]
+            unfit[fmt.name] = f"needs a kernel that PyTorch does not have for that format ({reason})"
+        elif result.output is None:
             run.refusals[fmt.name] = result.trouble
         elif fmt.is_emulated and result.output.ndim and name_of(result.output) != fmt.name:
             unfit[fmt.name] = "leaves the format, which is emulated: numpy.asarray and float() make float64 of it"
@@ -143,13 +151,12 @@ def accept_formats(run: CheckRun) -> None:
     run.refusals |= unfit
 
 
-def _unfit(info: TargetInfo, fmt: Format) -> str:
-    """Say why a target cannot get arrays of a format, as words that follow "it"; empty where it can."""
-    if info.formats and fmt.name not in info.formats:
-        return "does not take it"
-    if fmt.name not in FORMATS_OF.get(info.backend, (fmt.name,)):
-        return f"takes {info.backend}'s arrays, of which there are none in that format"
-    return ""
+def _tells_of_no_kernel(trouble: str, fmt: Format) -> bool:
+    """True where PyTorch raised because it does not compute in a format, for which the code is not to blame."""
+    text, torch_name = trouble.lower(), {"float16": "half"}.get(fmt.name, fmt.name)
+    return f"not implemented for '{torch_name}'" in text or (
+        "promotion for float8 types is not supported" in text and torch_name in text
+    )
 
 
 def repeat_a_call(run: CheckRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 import warnings
 from dataclasses import replace
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.check.target.array_exchange import exchange_with
 from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.load import is_code, load, module_and_name
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[2]
+_COMMON = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
+FORMATS_OF = {"torch": _COMMON, "jax": ("float4_e2m1fn", "float8_e3m4", "float8_e4m3", *_COMMON)}
+"""The number formats in which a library has arrays; NumPy has all: with ml_dtypes, or emulated."""
 
 
 def load_local(target: Target, function: Callable[..., Any] | None = None) -> LoadedTarget:
@@ -133,25 +136,25 @@ class CodeTarget:
         return operation.reduces and operation.per_row and output.ndim == 2 and output.shape[1] > 1
 
     def _called(self, style: CallStyle, call: Call) -> Result:
-        exchange, device = exchange_with(self.info.backend), self._target.device
+        library, device = _arrays_of(self.info.backend), self._target.device
         passed = {name: value for name, value in call.options.items() if name in style.options}
-        given = call.second_argument
+        second_argument = call.second_argument
         if "label_smoothing" in call.options and "label_smoothing" not in passed:
-            given = _smoothed(call)
+            second_argument = _smoothed(call)
         try:
-            with np.errstate(all="ignore"), warnings.catch_warnings(), exchange.running():
+            with np.errstate(all="ignore"), warnings.catch_warnings(), library.running():
                 warnings.simplefilter("ignore")
-                x = exchange.put(call.logits, device)
-                second = None if given is None else exchange.put(given, device)
-                options = {k: exchange.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
+                x = library.put(call.logits, device)
+                second = None if second_argument is None else library.put(second_argument, device)
+                options = {k: library.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
                 if self._target.backward and not call.forward:
-                    value = self._gradient(exchange, style, x, second, options)
+                    value = self._gradient(library, style, x, second, options)
                 else:
                     value = style(self._function, x, second, **options)
                 # A copy: code that gives out its own buffer overwrites it at the next call.
                 output = np.array(as_array(value), subok=True)
-                changed = not _same(exchange.back(x), call.logits) or (
-                    given is not None and not _same(exchange.back(second), given)
+                changed = not _same(library.back(x), call.logits) or (
+                    second_argument is not None and not _same(library.back(second), second_argument)
                 )
         except (StablemaxError, KeyboardInterrupt):
             raise
@@ -159,10 +162,10 @@ class CodeTarget:
             return Result(None, _trouble(error, _file_of(self._function)), style=style)
         return Result(output, changed_input=changed, style=style)
 
-    def _gradient(self, exchange: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
+    def _gradient(self, library: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
         """Let autograd differentiate the function: a loss against its logits, or with an upstream gradient."""
         targets, upstream = (None, second) if self.info.operation.needs_upstream else (second, None)
-        return exchange.gradient(lambda a: style(self._function, a, targets, **options), x, upstream)
+        return library.gradient(lambda a: style(self._function, a, targets, **options), x, upstream)
 
 
 def _reason(refusal: Result) -> str:
@@ -202,3 +205,34 @@ def _trouble(error: BaseException, file: str) -> str:
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = shown(message.strip().partition("\n")[0], 160)
     return f"raised {type(error).__name__}{f': {text}' if text else ''}{place}"
+
+
+class NumpyArrays:
+    """How arrays get into NumPy code and out of it."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be set up."""
+        return contextlib.nullcontext()
+
+    def put(self, array: Array, device: str | None) -> Array:
+        """Copy, so that a function that writes into its arguments does no harm."""
+        if device is not None:
+            raise StablemaxError("--device is for torch and jax, and the target works on NumPy arrays", "leave it out")
+        return np.array(array, subok=True)
+
+    def back(self, array: Any) -> Array:
+        """Return it as it is."""
+        return np.asarray(array)
+
+
+def _arrays_of(backend: str) -> Any:
+    """Return `put`, `back`, `running` and `gradient` of ``numpy``, ``torch`` or ``jax``, imported only here."""
+    if backend == "torch":
+        from stablemax.libraries.torch_arrays import TorchArrays
+
+        return TorchArrays()
+    if backend == "jax":
+        from stablemax.libraries.jax_arrays import JaxArrays
+
+        return JaxArrays()
+    return NumpyArrays()
