@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from stablemax.check.array_literals import array_literal, dtype_module, nested
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
 from stablemax.numerics.formats import get_format
@@ -18,6 +18,8 @@ from stablemax.results import Counterexample
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import TargetInfo
     from stablemax.check.trials import Trial, Trials
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
+_MAX_LITERAL_CELLS = 64
+"""Arrays of more cells are not spelled out, unless they have few runs of equal cells."""
+_MAX_RUNS = 16
+_MIN_FULL = 9
+"""From so many equal cells on, the number is written once."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ def counterexample_of(
     else:
         comment = f"{trial.trouble or f'gives {_shortened(output)}'}; {_shortened(truth_as_printed)} is right"
     has_labels = info.operation.needs_targets and case.labels.ndim == 1 and case.logits.size <= _MAX_CELLS
+    # Empty where the input is too large to spell out.
+    arrays = _input(call)
+    body = [*arrays, *_call(call)] if arrays else []
+    code = [*_imports(call), "", *body, f"print(output)  # {comment}", ""] if body else []
+    test = _test_of_output(call, body) if body else ""
     return Counterexample(
         format=fmt.name,
         logits=_rows(fmt.round(case.logits), case),
@@ -89,8 +101,8 @@ def counterexample_of(
         outcome=trial.worst,
         output=_rows(output, case),
         truth=_rows(truth, case),
-        code=_code(call, comment),
-        test=_test_of_laws(call) if broken is not None else _test_of_output(call),
+        code="\n".join(code),
+        test=test if broken is None else _test_of_laws(call),
     )
 
 
@@ -104,26 +116,15 @@ def _rows(values: Array | None, case: HazardCase) -> tuple[tuple[float, ...], ..
 
 def _shortened(values: Array | None) -> str:
     """Write an array as nested lists; of a long one the beginning."""
-    text = nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
+    text = _nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
 
 
-def _code(call: _FailingCall, comment: str) -> str:
-    """Write the call as Python; empty where the input is too large to spell out."""
-    lines = _input(call)
-    if not lines:
-        return ""
-    return "\n".join([*_imports(call), "", *lines, *_call(call), f"print(output)  # {comment}", ""])
-
-
-def _test_of_output(call: _FailingCall) -> str:
-    """Write a pytest test that fails as long as the output is not right; empty where the input is too large."""
-    lines = _input(call)
-    if not lines:
-        return ""
+def _test_of_output(call: _FailingCall, body: list[str]) -> str:
+    """Write a pytest test that fails as long as the output of the lines is not right."""
     logits = ", ".join(f"{v:g}" for v in np.unique(call.case.logits)[:4]).replace("-", "minus ")
-    body = [*lines, *_call(call), f"assert_accurate({', '.join(_accuracy_arguments(call))})"]
-    return _test(call, "assert_accurate", f"is accurate at {logits} in {call.format}", body)
+    assertion = f"assert_accurate({', '.join(_accuracy_arguments(call))})"
+    return _test(call, "assert_accurate", f"is accurate at {logits} in {call.format}", [*body, assertion])
 
 
 def _test_of_laws(call: _FailingCall) -> str:
@@ -185,8 +186,8 @@ def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
     else:
         libraries.append(f"from {module} import {first_name}")
     formats = [f"from {get_format.__module__} import get_format"] if get_format(call.format).is_emulated else []
-    own = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
-    groups = [standard, libraries, own, after]
+    stablemax = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
+    groups = [standard, libraries, stablemax, after]
     separated = [line for group in groups if group for line in ("", *group)]
     return separated[1:]
 
@@ -198,7 +199,7 @@ def _library_imports(call: _FailingCall) -> list[str]:
         return [*by_row, "import torch"]
     if call.backend == "jax":
         return ["import jax", "import jax.numpy as jnp", *by_row]
-    module = dtype_module(call.backend, call.format)
+    module = _dtype_module(call.backend, call.format)
     return [*([f"import {module}"] if module else []), numpy]
 
 
@@ -230,10 +231,75 @@ def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
 def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
     arrays = {"x": (call.case.logits, call.format)}
-    second = call.case.second(call.info.operation)
-    if second is not None:
-        arrays[call.second_variable] = (second, call.format if second.ndim == 2 else "")
+    second_argument = call.case.second(call.info.operation)
+    if second_argument is not None:
+        arrays[call.second_variable] = (second_argument, call.format if second_argument.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:
         arrays["w"] = (call.case.weight, call.format)
-    literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
+    literals = {name: _array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
     return [f"{name} = {literal}" for name, literal in literals.items()] if all(literals.values()) else []
+
+
+class _Maker(NamedTuple):
+    """How a library makes arrays."""
+
+    module: str
+    #: The function that makes one of its cells.
+    array: str
+    #: A template of the cells and of how often each occurs.
+    repeat: str
+
+
+_MAKERS = {
+    "numpy": _Maker("np", "array", "np.repeat({}, {})"),
+    "torch": _Maker("torch", "tensor", "torch.repeat_interleave({}, torch.tensor({}))"),
+    "jax": _Maker("jnp", "array", "jnp.repeat({}, jnp.array({}))"),
+}
+
+
+def _array_literal(values: Array, backend: str, fmt: str) -> str:
+    """Write an array of a number format, or of integers where none is named; empty where it is too large."""
+    maker = _MAKERS[backend]
+    if fmt and get_format(fmt).is_emulated:
+        written = _array_literal(get_format(fmt).round(values), backend, "")
+        return written and f'get_format("{fmt}").cast({written})'
+    if fmt:
+        # The fewest digits that are read back as the same number of the format.
+        shortest = [float(str(v)) for v in get_format(fmt).cast(values).ravel()]
+        values = np.array(shortest).reshape(values.shape)
+    dtype = f", dtype={_dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
+    if values.size >= _MIN_FULL and (values == values.flat[0]).all():
+        return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
+    if values.size > _MAX_LITERAL_CELLS:
+        return _runs(values, maker, dtype)
+    return f"{maker.module}.{maker.array}({_nested(values.tolist(), _number)}{dtype})"
+
+
+def _dtype_module(backend: str, fmt: str) -> str:
+    """Name the module that has a format's dtype where the library itself has none: ml_dtypes for NumPy's arrays."""
+    has_own_dtype = get_format(fmt).is_native or get_format(fmt).is_emulated
+    return "ml_dtypes" if backend == "numpy" and not has_own_dtype else ""
+
+
+def _runs(values: Array, maker: _Maker, dtype: str) -> str:
+    """Write a large array by its runs of equal cells; empty where there are too many."""
+    flat = values.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    if len(starts) > _MAX_RUNS:
+        return ""
+    cells = f"{maker.module}.{maker.array}({_nested(flat[starts].tolist(), _number)}{dtype})"
+    counts = np.diff([*starts.tolist(), flat.size]).tolist()
+    return f"{maker.repeat.format(cells, counts)}.reshape({tuple(values.shape)})"
+
+
+def _nested(values: Any, number: Callable[[Any], str]) -> str:
+    """Write nested lists of numbers."""
+    if isinstance(values, list):
+        return f"[{', '.join(_nested(value, number) for value in values)}]"
+    return number(values)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    return repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'

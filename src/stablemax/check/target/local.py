@@ -1,4 +1,4 @@
-"""Somebody's code in this process: called, differentiated, run exactly and traced."""
+"""Somebody's code, or one of our variants, in this process: called, differentiated, run exactly and traced."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import numpy as np
 
 from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
-from stablemax.check.target.load import is_code, load, module_and_name
-from stablemax.check.target.messages import Result, TargetInfo
-from stablemax.check.target.variant_target import VariantTarget, traceable_format
+from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
+from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import format_of_array
-from stablemax.operations.targets import SoftTargets, TargetOptions, targets_of
+from stablemax.numerics.formats import FLOAT64, format_of_array
+from stablemax.operations.targets import SoftTargets, TargetOptions, in_arithmetic, second_of, targets_of
+from stablemax.operations.variant import evaluate
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.truth.balls import Balls, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from stablemax.check.target.call_style import CallStyle
-    from stablemax.check.target.messages import Call, LoadedTarget, Target, TraceOptions
-    from stablemax.numerics.formats import Array
+    from stablemax.check.target.messages import Call, Target, TraceOptions
+    from stablemax.numerics.formats import Array, Format
     from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def load_local(target: Target, function: Callable[..., Any] | None = None) -> Lo
     return CodeTarget(target, code.function, target.name.rpartition(":")[0], code.expression)
 
 
-class CodeTarget:
+class CodeTarget(LoadedTarget):
     """Somebody's function, whose signature and first calls show how it wants to be called."""
 
     def __init__(self, target: Target, function: Callable[..., Any], module: str, expression: str) -> None:
@@ -80,10 +81,6 @@ class CodeTarget:
         assert refusal is not None
         return refusal
 
-    def call_all(self, calls: Sequence[Call]) -> list[Result]:
-        """Call the function once for each."""
-        return [self.call(call) for call in calls]
-
     @property
     def _style(self) -> CallStyle:
         """How the function is called: the likeliest style, as long as no call on several rows proved one."""
@@ -105,24 +102,22 @@ class CodeTarget:
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace NumPy or PyTorch code."""
-        operation, fmt = self.info.operation, traceable_format(call)
+        traced = (
+            self._plain_function(),
+            call.logits,
+            call.second_argument,
+            self.info.operation,
+            _traceable_format(call),
+        )
+        words: dict[str, Any] = {"target": self.info.name, "code": self._function, **vars(options)}
         if self.info.backend == "numpy":
             from stablemax.trace import trace_numpy
 
-            return trace_numpy(
-                self._plain_function(), call.logits, call.second_argument, operation, fmt,
-                target=self.info.name, code=self._function, source=options.source, max_ulp=options.max_ulp,
-                command=options.command, notes=options.notes, numbers=options.row_numbers,
-            )  # fmt: skip
+            return trace_numpy(*traced, **words)
         if self.info.backend == "torch":
             from stablemax.trace.torch.torch_trace import trace_torch
 
-            return trace_torch(
-                self._plain_function(), call.logits, call.second_argument, operation, fmt,
-                target=self.info.name, code=self._function, source=options.source, max_ulp=options.max_ulp,
-                command=options.command, notes=options.notes, numbers=options.row_numbers,
-                backward=self._target.backward, device=self._target.device or "cpu",
-            )  # fmt: skip
+            return trace_torch(*traced, backward=self._target.backward, device=self._target.device or "cpu", **words)
         raise StablemaxError(f"{self.info.backend} code is not traced", "it runs compiled; stablemax check judges it")
 
     def _plain_function(self) -> Callable[..., Any]:
@@ -168,6 +163,88 @@ class CodeTarget:
         return library.gradient(lambda a: style(self._function, a, targets, **options), x, upstream)
 
 
+class VariantTarget(LoadedTarget):
+    """A variant or a built-in, which takes NumPy arrays of each format that it supports."""
+
+    def __init__(self, target: Target) -> None:
+        from stablemax.libraries import find
+
+        if "/" not in target.name:
+            raise StablemaxError(f"{shown(target.name)!r} is no target", TARGET_HINT)
+        self._variant = variant = find(target.name)
+        if target.operation not in (None, variant.operation):
+            raise StablemaxError(
+                f"{variant.id} does not compute {target.operation}", f"it computes {variant.operation}"
+            )
+        if target.backward:
+            raise StablemaxError(f"--backward: autograd does not differentiate {variant.id}", "leave it out")
+        self.info = TargetInfo(
+            variant.id,
+            variant.operation,
+            variant.library or "numpy",
+            frozenset(variant.takes) if variant.library else frozenset({"soft-targets", "weights"}),
+            tuple(variant.supports or ()),
+            OURS,
+            f'implementation("{variant.id}")',
+        )
+
+    def call(self, call: Call) -> Result:
+        """Run the variant; an input that it refuses becomes the result's trouble."""
+        xp = Arithmetic(format_of_array(call.logits))
+        if self._variant.library and xp.format.is_emulated:
+            return Result(None, f"takes no {xp.format.name}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return Result(evaluate(self._variant, call.logits, xp, self._second_argument(call, xp)))
+        except StablemaxError as error:
+            return Result(None, error.message)
+
+    def run_exactly(self, call: Call) -> Array | None:
+        """Run a variant in balls, which know no infinities; None for a built-in, or where balls do not shrink."""
+        variant = self._variant
+        if variant.library or not np.isfinite(call.logits.astype(np.float64)).all():
+            return None
+        second_argument = self._second_argument(call, Arithmetic(format_of_array(call.logits)))
+
+        def compute(xp: Balls) -> Array:
+            logits = xp.array(call.logits.astype(np.float64))
+            return evaluate(variant, logits, xp, in_arithmetic(second_argument, xp))
+
+        try:
+            return truth(compute, FLOAT64).nearest
+        except ArithmeticError:
+            return None
+
+    def trace(self, call: Call, options: TraceOptions) -> Trace:
+        """Trace a variant, operation by operation."""
+        if self._variant.library:
+            raise StablemaxError(
+                f"{self._variant.id} is one call into {self._variant.library}: it has no lines", "stablemax check"
+            )
+        from stablemax.trace import trace_variant
+
+        return trace_variant(self._variant, call.logits, call.second_argument, _traceable_format(call), **vars(options))
+
+    def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
+        """Return the variant's second argument, as its operation takes it."""
+        operation, (rows, classes) = self._variant.operation, call.logits.shape
+        divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
+        if not operation.needs_targets:
+            return second_of(operation, call.second_argument, xp, divisor)
+        assert call.second_argument is not None
+        options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
+        return targets_of(call.second_argument, classes, options, xp, divisor)
+
+
+def _traceable_format(call: Call) -> Format:
+    """Return the format of a call's arrays; refuse one that is emulated."""
+    fmt = format_of_array(call.logits)
+    if fmt.is_emulated:
+        raise StablemaxError(f"{fmt.name} is emulated, and code is not traced in it", "--format float16, or another")
+    return fmt
+
+
 def _reason(refusal: Result) -> str:
     return refusal.trouble if refusal.output is None else f"returned shape {refusal.output.shape}"
 
@@ -202,9 +279,9 @@ def _trouble(error: BaseException, file: str) -> str:
         return message
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
     frames = [f for f in frames if f.filename == file] or frames
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    position = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = shown(message.strip().partition("\n")[0], 160)
-    return f"raised {type(error).__name__}{f': {text}' if text else ''}{place}"
+    return f"raised {type(error).__name__}{f': {text}' if text else ''}{position}"
 
 
 class NumpyArrays:

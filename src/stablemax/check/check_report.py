@@ -1,0 +1,95 @@
+"""The report of a check, and its result in a sentence or two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stablemax.results import CheckReport, Outcome, Standing
+from stablemax.text.words import counted, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stablemax.check.steps import CheckRun
+
+
+_PRINTED_LIMIT = 2000
+
+
+def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
+    """Put the findings of a run together."""
+    info = run.target.info
+    blame = None if run.trace is None else run.trace.blame
+    report = CheckReport(
+        target=info.name,
+        operation=info.operation.name,
+        backend=info.backend,
+        standing=run.standing,
+        finding="",
+        formats=tuple(f.name for f in run.formats),
+        hazards=tuple(run.hazard_verdicts),
+        laws=tuple(run.law_verdicts),
+        counterexample=run.counterexample,
+        blame=blame.sentence if blame else "",
+        blame_file=blame.file if blame else "",
+        blame_line=blame.line if blame else 0,
+        cure=run.cure.id if run.cure else "",
+        cure_formula=run.cure.formula if run.cure else "",
+        contract=run.trials.contract,
+        printed="".join(run.trials.printed)[:_PRINTED_LIMIT],
+        command=command,
+        notes=tuple(run.notes),
+    )
+    return replace(report, finding=_finding(report, run.refusals))
+
+
+def _finding(report: CheckReport, refusals: Mapping[str, str]) -> str:
+    """Put a check's result into a sentence or two; `refusals` says, by format, what the target did on an easy input."""
+    if report.standing is Standing.GOOD:
+        return _good(report)
+    if not report.formats:
+        return f"{report.target} is broken: it {next(iter(refusals.values()), 'gives no answer')}."
+    meaning = {
+        Standing.WRONG: f"wrong: its formula does not compute {report.operation} even in exact arithmetic;",
+        Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
+        Standing.BROKEN: "broken:",
+    }[report.standing]
+    sentences = [f"{report.target} is {meaning} {' and '.join(_failures(report))}."]
+    troubled = next((h for h in report.hazards if h.failed and h.trouble), None)
+    if troubled is not None and not report.blame:
+        sentences.append(f"On {troubled.hazard} in {troubled.format} it {troubled.trouble}.")
+    if report.blame:
+        file_name = Path(report.blame_file).name
+        # The line of a library or of a helper is named with its file.
+        is_own_file = file_name in report.target
+        sentences.append(
+            f"{report.blame[0].upper()}{report.blame[1:]}." if is_own_file else f"{file_name}, {report.blame}."
+        )
+    if report.cure:
+        sentences.append(f"Use {report.cure}: {report.cure_formula}.")
+    return " ".join(sentences)
+
+
+def _good(report: CheckReport) -> str:
+    # The error of a result that was flushed to 0 below the smallest normal number says nothing about the code.
+    counted_too = (Outcome.OK, *report.contract.allow)
+    errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
+    largest = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
+    hazards = counted(_hazards_run(report), "hazard")
+    return f"{report.target} is good: it keeps its contract on {hazards} in {listed(report.formats)}{largest}."
+
+
+def _failures(report: CheckReport) -> list[str]:
+    """Say which hazards and laws fail."""
+    hazards = {h.hazard for h in report.hazards if h.failed}
+    laws = list(dict.fromkeys(law.law for law in report.laws if law.failed))
+    clauses = [f"it fails {len(hazards)} of {counted(_hazards_run(report), 'hazard')}"] if hazards else []
+    if laws:
+        clauses.append(f"it breaks {'the law' if len(laws) == 1 else 'the laws'} of {listed(laws)}")
+    return clauses or ["the search found an input that breaks it"]
+
+
+def _hazards_run(report: CheckReport) -> int:
+    return len({h.hazard for h in report.hazards if not h.skipped})
