@@ -28,7 +28,7 @@ FAILURES = tuple(outcome.value for outcome in Outcome if outcome.is_failure)
 class CheckOptions:
     """What an implementation is held to, and how hard it is tried; raise `StablemaxError` for an unknown name."""
 
-    #: In which it is tried, as far as it accepts them; empty for the usual ones: `usual_formats`.
+    #: Number formats to try, as far as the implementation accepts them; empty for the usual ones: `usual_formats`.
     formats: tuple[Format, ...] = ()
     #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
@@ -36,11 +36,11 @@ class CheckOptions:
     allow: tuple[str, ...] = ()
     #: Globs of hazard names; empty for all.
     only: tuple[str, ...] = ()
-    #: From `hazards.hazard.NEEDS`: what it takes beyond what its signature shows.
+    #: From `hazards.hazard.NEEDS`: what the implementation takes beyond what its signature shows.
     takes: tuple[str, ...] = ()
-    #: Look for the smallest input that breaks it.
+    #: True to look for the smallest input that breaks the implementation.
     search: bool = True
-    #: Of that search.
+    #: Seed of that search.
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class JudgeOptions:
     max_ulp: float | None = None
     #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
-    #: What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
+    #: What a single loss is, or what a gradient is taken of: the mean of the losses, their sum, or (none) each loss.
     reduction: Reduction = Reduction.MEAN
     #: Rows with this label do not count; their output is not looked at.
     ignore_index: int | None = IGNORED

@@ -76,7 +76,7 @@ class EasyRun:
     """The easy input in one format, and the target to call again on changed ones."""
 
     trials: Trials
-    #: Of the easy input.
+    #: The easy input, called and judged.
     trial: Trial
 
     @property

@@ -49,7 +49,7 @@ class _FailingCall:
     contract: Contract
     #: Keyword arguments: ``weight``, ``label_smoothing``, ``ignore_index``.
     options: dict[str, Any]
-    #: What a gradient is the gradient of.
+    #: The mean or the sum of the losses: what a gradient is taken of.
     reduction: Reduction
     #: The gradient by autograd is what fails.
     backward: bool
@@ -241,10 +241,10 @@ def _input(call: _FailingCall) -> list[str]:
 
 
 class _Maker(NamedTuple):
-    """How a library makes arrays."""
+    """The functions by which a library makes arrays."""
 
     module: str
-    #: The function that makes one of its cells.
+    #: Name of the function that makes an array of nested lists.
     array: str
     #: A template of the cells and of how often each occurs.
     repeat: str

@@ -1,4 +1,4 @@
-"""The steps of a check, and the run in which each finds what the earlier ones left."""
+"""The steps of a check, and the run that they share: each step reads what the earlier ones found."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 _MAX_FAILURES_RUN_EXACTLY = 8
 _MAX_HANGS = 3
-"""Hazards are not run any more once so many have hung: each takes the whole time limit."""
+"""The remaining hazards are not run once so many have hung: each hang takes the whole time limit."""
 _SMALL = 64
-"""A hazard of so many cells is small enough to be the counterexample."""
+"""A hazard of at most this many cells is small enough to be the counterexample."""
 _CURES = ("shifted", "compensated", "centred", "wide")
 """Names of the variants that may be the cure, the simplest first; then the best one of the operation."""
 _LARGEST_EXACT = 1e300
-"""Beyond, exact results may be larger than the float64 that they are compared as."""
+"""Logits beyond this size may have exact results larger than the float64 that they are compared as."""
 _MAX_EXACT_CELLS = 4096
 _STEPS_BESIDE_HAZARDS = 8
 
 
 @dataclass
 class CheckRun:
-    """A check that is under way."""
+    """The state of one check: its target and options, and what its steps found so far."""
 
     target: LoadedTarget
     options: CheckOptions
@@ -55,7 +55,7 @@ class CheckRun:
     report_progress: Callable[[int, int, str], None] | None = None
     #: Formats in which the target answers an easy input at all.
     formats: list[Format] = field(default_factory=list)
-    #: What it says in the others, by format.
+    #: What the target does instead in the others, by format.
     refusals: dict[str, str] = field(default_factory=dict)
     style: CallStyle = field(default_factory=CallStyle)
     hazard_verdicts: list[HazardVerdict] = field(default_factory=list)
@@ -77,7 +77,7 @@ class CheckRun:
             raise StablemaxError(
                 f"--with weights: {info.name} has no parameter 'weight'", "give it one, or leave --with weights out"
             )
-        #: What it takes beyond logits and labels, from `hazards.hazard.NEEDS`.
+        #: What the target takes beyond logits and labels, from `hazards.hazard.NEEDS`.
         self.takes = info.takes | set(takes)
         self.asked_formats = self.options.formats or usual_formats(info)
         self.trials = Trials(self.target, self.options.contract(self.asked_formats))
@@ -91,7 +91,7 @@ class CheckRun:
             self.report_progress(min(self._steps_done, steps), steps, text)
 
     def easy_results(self, count: int, fmt: Format) -> list[Result]:
-        """Call the target on the same easy input, so many times."""
+        """Call the target on the easy input, `count` times."""
         return self.trials.results([self.trials.call_on(easy_case(), fmt)] * count)
 
     def lacks(self, hazard: Hazard) -> list[str]:
@@ -288,7 +288,7 @@ def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[
     """
     easy = trials.trial(easy_case(), FLOAT64)
     if easy.verdict is None and easy.result.output is not None:
-        return True  # it has another shape
+        return True  # the output has another shape
     if easy.verdict is not None and _exact_output(trials, easy) is None:
         breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
         if easy.failed or breaks_a_law:

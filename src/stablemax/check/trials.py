@@ -39,7 +39,7 @@ class Trial:
     setting: Setting
     #: None where there is no output to judge.
     verdict: Verdict | None
-    #: Why there is none: an exception, a wrong shape; empty otherwise.
+    #: Why there is no output to judge: an exception, a wrong shape; empty where there is one.
     trouble: str
     #: True where the contract is broken.
     failed: bool
@@ -53,7 +53,7 @@ class Trials:
 
     target: LoadedTarget
     contract: Contract
-    #: What a single number is of the losses, or a gradient the gradient of: see `reduction_of`.
+    #: The mean or the sum of the losses: what a single number is, or what a gradient is taken of; see `reduction_of`.
     reduction: Reduction = Reduction.MEAN
     printed: list[str] = field(default_factory=list)
 

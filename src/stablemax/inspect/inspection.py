@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 1 << 15
 """Most rows that are looked at and judged at once, however few classes they have: some fifty numbers are kept of
-each. Of more these leave the cache; of fewer the threads wait for each other between short calls of NumPy."""
+each. The numbers of more rows leave the cache; with fewer the threads wait for each other between short calls."""
 KEPT_BYTES = 16 << 20
-"""What the quantiles and the numbers of the rows in work take of --memory, however many rows there are."""
+"""Bytes of --memory that the quantiles and the numbers of the rows in work take, however many rows there are."""
 
 
 def inspect_stream(
@@ -98,7 +98,7 @@ def _planned(stream: Stream, resources: Resources) -> Plan:
 
 @dataclass(frozen=True)
 class Look:
-    """Look at a block of rows."""
+    """The streamed job of `inspect`: look at each logit of a block once, and count what there is to see."""
 
     stream: Stream
     formats: tuple[str, ...]

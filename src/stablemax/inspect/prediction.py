@@ -38,9 +38,9 @@ _SOFTMAX, _GRADIENT, _NAIVE = OPERATIONS.index(SOFTMAX), OPERATIONS.index(CROSS_
 CODES = tuple(Outcome)
 """Outcomes from harmless to worst; arrays of outcomes hold positions in it."""
 CLEAR = 16.0
-"""How many times a threshold a number is from it where nobody needs to look closely."""
+"""A number this many times away from a threshold is clear of it: its row is not looked at closely."""
 LARGEST_EXPONENT = 700.0
-"""Beyond, exp in float64 is near its own end, and the odds are those of the second largest logit alone."""
+"""Beyond this exponent, exp in float64 nearly overflows, and the odds are those of the second largest logit alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +109,12 @@ class Rounded:
 
     @cached_property
     def label_leads(self) -> Array:
-        """Rows whose label has the largest logit; of the others the second largest leads there."""
+        """Rows whose label has the largest logit: the second largest is then the largest of the other classes."""
         return np.asarray(self.label == self.top)
 
 
-def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operation, str], Array]:
-    """Predict the worst outcome of each row, as positions in `CODES` (N,); `place` is that of the format in `tails`.
+def outcomes(rounded: Rounded, tails: Tails, format_index: int) -> Mapping[tuple[Operation, str], Array]:
+    """Predict the worst outcome of each row in a format of `tails`, as positions in `CODES` (N,).
 
     ``input-overflow``: the format cannot hold a logit of the row, whatever the formula.
 
@@ -129,10 +129,10 @@ def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operat
     collapses to 0, and learning stops.
     """
     with np.errstate(all="ignore"):
-        near = np.flatnonzero(~far_from_thresholds(rounded, tails.dropped[place]))
+        near = np.flatnonzero(~far_from_thresholds(rounded, tails.dropped[format_index]))
         codes = np.zeros((len(OPERATIONS), len(FORMULAS), len(rounded.numbers)), np.int8)
         if len(near):
-            codes[..., near] = _outcomes_near(rounded.rows(near), tails.rows(near), place)
+            codes[..., near] = _outcomes_near(rounded.rows(near), tails.rows(near), format_index)
 
     return {
         (operation, formula): codes[i, j]
@@ -143,7 +143,7 @@ def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operat
 def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
     """Mark rows that are so far from everything that can happen that all their outcomes are ok, (N,).
 
-    Saves carrying the formulas out: of ordinary logits nearly all rows are such, in the formats of more
+    This saves carrying the formulas out: nearly all rows of ordinary logits are such, in formats of more
     than 8 bits. Every difference of logits is given the ulp by which their rounding may move it.
     """
     numbers, fmt = rounded.numbers, rounded.fmt
@@ -173,10 +173,14 @@ class _Run(NamedTuple):
     gradient: Array  #: At the label's logit.
 
 
-def _outcomes_near(row: Rounded, tails: Tails, place: int) -> Array:
-    """Carry the formulas out on the numbers of rows; the outcomes (operations, formulas, N)."""
+def _outcomes_near(row: Rounded, tails: Tails, format_index: int) -> Array:
+    """Carry the formulas out on the numbers of rows; return the outcomes (operations, formulas, N)."""
     numbers, fmt = row.numbers, row.fmt
-    naive, shifted, dropped = _naive(row, tails.naive[place]), _shifted(row, tails.shifted[place]), tails.dropped[place]
+    naive, shifted, dropped = (
+        _naive(row, tails.naive[format_index]),
+        _shifted(row, tails.shifted[format_index]),
+        tails.dropped[format_index],
+    )
     total, top, other, loss, gradient = map(np.stack, zip(naive, shifted, strict=True))
     certain = row.odds / (1.0 + row.odds)
     probability = np.exp(row.label - row.top) / (1.0 + row.odds)
@@ -203,7 +207,7 @@ def _outcomes_near(row: Rounded, tails: Tails, place: int) -> Array:
 
 
 def _judged(output: Array, right: Array, fmt: Format, *, may_flush: bool = True) -> Array:
-    """Judge what the formulas compute (F, N) of what is right (N,), as `truth.measure.judge` does."""
+    """Judge the outputs of the formulas (F, N) against what is right (N,), as `truth.measure.judge` does."""
     rounded = fmt.round(right)
     codes = np.zeros(output.shape, np.int8)
     codes[(output == 0) & (rounded != 0)] = CODES.index(Outcome.LOST)
@@ -224,7 +228,7 @@ def _naive(row: Rounded, tail: Array) -> _Run:
     first, second = rounded(np.exp(row.top)), np.exp(row.second)
     rounded_second = rounded(second)
     rest = _rest(row, tail, second / first, rounded_second / first)
-    # The others of an exponential of 0 are 0 too, and nothing is added to inf.
+    # Where the largest exponential is 0 all others are 0 too, and nothing is added to inf.
     total = rounded(np.where((first > 0) & (first < np.inf), first + first * rest, first))
     at_label = rounded(rounded(np.exp(row.label)) / total)
     return _Run(
@@ -237,7 +241,7 @@ def _naive(row: Rounded, tail: Array) -> _Run:
 
 
 def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Array:
-    """Sum the exponentials but the largest, over it; `second` is the second largest, itself rounded or not.
+    """Divide the sum of the other exponentials by the largest; `second` is the second largest over it, not rounded.
 
     `tail` is the share that does not underflow, where it is known. Elsewhere the others are few, or far from
     underflow, and what becomes of them becomes of the second largest.
@@ -250,7 +254,7 @@ def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Ar
 
 
 def _shifted(row: Rounded, tail: Array) -> _Run:
-    """The same with ``x - m`` in the place of x."""
+    """The same with ``x - m`` in the format_index of x."""
     rounded = row.fmt.round
     d = np.where(row.second == -np.inf, row.second, rounded(row.second - row.top))
     second = np.exp(d)

@@ -66,7 +66,7 @@ class RowNumbers(OfRows):
 
     @cached_property
     def log_odds(self) -> Array:
-        """-inf where nothing is against the maximum, (N,)."""
+        """The logarithm of the odds; -inf where all other classes are at -inf, (N,)."""
         return np.log(self.odds)
 
     @cached_property
@@ -86,7 +86,7 @@ def computable(x: Array, workspace: Workspace) -> Array:
 
 
 def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumbers:
-    """Look at rows (N, K) in float32 or float64, with a class of each row or its maximum's.
+    """Return the numbers of rows (N, K) in float32 or float64; without labels each row has its maximum's class.
 
     The workspace's buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
 
@@ -133,7 +133,7 @@ def _not_finite(x: Array, top: Array) -> Array:
 
 
 def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
-    """Join what two pieces of the same rows are, the second beginning at class `offset`.
+    """Join the numbers of two pieces of the same rows, the second beginning at class `offset`.
 
     The labels are taken to be the classes of the maxima.
     """

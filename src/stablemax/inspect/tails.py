@@ -49,7 +49,7 @@ class SecondLook:
     """The rows that need another look in one format."""
 
     format: Format
-    place: int  #: Of the format among the formats.
+    format_index: int
     #: The rows in question for each attribute of `Tails`.
     shifted: Array
     naive: Array
@@ -60,14 +60,14 @@ class SecondLook:
 def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> list[SecondLook]:
     """Find the rows that need a second look in each of the formats."""
     gap, spread = numbers.top - numbers.second, numbers.top - numbers.low
-    # Rows with a NaN have none of these.
+    # fmin leaves out rows with a NaN.
     least, low = (float(np.fmin.reduce(n, initial=math.inf)) for n in (numbers.logsumexp, numbers.low))
     looks = []
-    for place, name in enumerate(formats):
+    for format_index, name in enumerate(formats):
         fmt = get_format(name)
         underflow = fmt.exp_underflow.real
         shifted = naive = dropped = np.empty(0, np.int64)
-        # Tails of so many classes can add up to something that 1 feels, even where each of them underflows.
+        # Together, so many classes can add up to something that changes a sum of 1, even where each underflows.
         unheard = classes * fmt.smallest_subnormal / 2
         if unheard > fmt.u / NEAR:
             near = (gap > -math.log(NEAR * fmt.u)) & (numbers.odds > fmt.u / NEAR)
@@ -79,7 +79,7 @@ def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> l
         if least + lowest < underflow and low < underflow + MARGIN:
             dropped = np.flatnonzero((numbers.logsumexp + lowest < underflow) & (numbers.low < underflow + MARGIN))
         if len(shifted) or len(naive) or len(dropped):
-            looks.append(SecondLook(fmt, place, shifted, naive, dropped, numbers.logsumexp[dropped] + lowest))
+            looks.append(SecondLook(fmt, format_index, shifted, naive, dropped, numbers.logsumexp[dropped] + lowest))
     return looks
 
 
@@ -99,21 +99,21 @@ def tails_of(
     if not looks:
         return tails
     for look in looks:
-        tails.shifted[look.place, look.shifted] = tails.naive[look.place, look.naive] = 0.0
+        tails.shifted[look.format_index, look.shifted] = tails.naive[look.format_index, look.naive] = 0.0
     for x, e in pieces():
         for look in looks:
-            place, fmt = look.place, look.format
+            format_index, fmt = look.format_index, look.format
             step = np.full(len(look.shifted), fmt.smallest_subnormal)
-            tails.shifted[place, look.shifted] += _on_grid(e, look.shifted, step, workspace)
+            tails.shifted[format_index, look.shifted] += _on_grid(e, look.shifted, step, workspace)
             step = fmt.smallest_subnormal * np.exp(-numbers.top[look.naive])
-            tails.naive[place, look.naive] += _on_grid(e, look.naive, step, workspace)
+            tails.naive[format_index, look.naive] += _on_grid(e, look.naive, step, workspace)
             if len(look.dropped):
                 logits = x[look.dropped]
                 between = (logits > look.lowest[:, None]) & (logits < underflow_edge(fmt))
-                tails.dropped[place, look.dropped] += np.count_nonzero(between, axis=1)
+                tails.dropped[format_index, look.dropped] += np.count_nonzero(between, axis=1)
     for look in looks:
-        tails.shifted[look.place, look.shifted] /= numbers.odds[look.shifted]
-        tails.naive[look.place, look.naive] /= numbers.odds[look.naive]
+        tails.shifted[look.format_index, look.shifted] /= numbers.odds[look.shifted]
+        tails.naive[look.format_index, look.naive] /= numbers.odds[look.naive]
     return tails
 
 

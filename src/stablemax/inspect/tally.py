@@ -47,8 +47,8 @@ class Tally:
     largest: float
     seen: Mapping[str, Seen]  #: By the names of `SIGHTED`.
     judged: int  #: Rows that have a softmax.
-    counted: int  #: Those of them that are not ignored.
-    right: int  #: Those of these whose label is the largest logit.
+    counted: int  #: Judged rows that are not ignored.
+    right: int  #: Counted rows whose label is the largest logit.
     sketches: Mapping[str, Sketch]  #: By the names of `QUANTITIES`.
     tied: Array  #: Rows by format, (F,).
     #: Rows by what becomes of them, (F, formulas, operations, outcomes), in the orders of `FORMULAS`,
@@ -59,15 +59,10 @@ class Tally:
     @classmethod
     def of_nothing(cls, formats: int) -> Tally:
         """Return what was seen before anything is looked at."""
-        return cls(
-            math.inf,
-            -math.inf,
-            {name: Seen() for name in SIGHTED},
-            *(0, 0, 0),
-            {name: Sketch() for name in QUANTITIES},
-            np.zeros(formats, np.int64),
-            np.zeros((formats, len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64),
-        )
+        seen, sketches = {name: Seen() for name in SIGHTED}, {name: Sketch() for name in QUANTITIES}
+        tied = np.zeros(formats, np.int64)
+        counts = np.zeros((formats, len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64)
+        return cls(math.inf, -math.inf, seen, 0, 0, 0, sketches, tied, counts)
 
     def __add__(self, other: Tally) -> Tally:
         """Merge what was seen in two sets of rows."""
@@ -142,13 +137,13 @@ def _by_format(
     ties = np.zeros(len(formats), np.int64)
     counts = np.zeros((len(formats), len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64)
     all_kept = bool(kept.all())
-    for place, name in enumerate(formats):
+    for format_index, name in enumerate(formats):
         rounded = Rounded(numbers, get_format(name), classes)
         with np.errstate(all="ignore"):
-            ties[place] = np.count_nonzero(rounded.tied & ~rounded.beyond)
-        for (operation, formula), codes in outcomes(rounded, tails, place).items():
+            ties[format_index] = np.count_nonzero(rounded.tied & ~rounded.beyond)
+        for (operation, formula), codes in outcomes(rounded, tails, format_index).items():
             counted_codes = codes if all_kept or not operation.needs_targets else codes[kept]
-            by_outcome = counts[place, FORMULAS.index(formula), OPERATIONS.index(operation)]
+            by_outcome = counts[format_index, FORMULAS.index(formula), OPERATIONS.index(operation)]
             # Mostly every row is ok, which is seen sooner than counted.
             by_outcome[0] = len(counted_codes)
             if counted_codes.any():

@@ -92,7 +92,7 @@ def _libraries_annotated(function: Any) -> set[str]:
     """Name the libraries of the annotations, torch and jax alone."""
     roots = set()
     for annotation in getattr(function, "__annotations__", {}).values():
-        # Postponed annotations keep the quotes of one that was quoted besides.
+        # A postponed annotation that was also quoted keeps its quotes.
         text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
         roots |= {name for name in ("torch", "jax") if re.match(rf"{name}\b", text)}
     return roots

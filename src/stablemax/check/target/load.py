@@ -82,7 +82,7 @@ def _from_file(file: str) -> ModuleType:
         near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
         hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
         raise StablemaxError(f"{shown(file)}: there is no such file", hint)
-    # Its neighbours are importable, as they are when the file is run.
+    # The modules beside the file are importable, as they are when it is run.
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

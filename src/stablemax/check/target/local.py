@@ -274,7 +274,7 @@ def _trouble(error: BaseException, file: str) -> str:
     try:
         message = str(error)
     except Exception:
-        message = ""  # an exception that cannot even say what it is
+        message = ""  # the exception has no words
     if isinstance(error, TypeError) and message.startswith("returned "):
         return message
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
@@ -298,7 +298,7 @@ class NumpyArrays:
         return np.array(array, subok=True)
 
     def back(self, array: Any) -> Array:
-        """Return it as it is."""
+        """Return an array as it is."""
         return np.asarray(array)
 
 

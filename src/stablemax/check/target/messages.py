@@ -97,7 +97,7 @@ class TraceOptions:
     max_ulp: float | None = None
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    #: What the rows are called, where they are some of many, (N,).
+    #: Numbers of the rows in the user's input, where they are some of many, (N,).
     numbers: Array | None = None
 
 

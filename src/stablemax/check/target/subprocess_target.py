@@ -130,7 +130,7 @@ class SubprocessTarget:
         return reply
 
 
-# What the worker is asked travels as one of these functions, with its arguments.
+# A request to the worker is one of these functions, pickled with its arguments.
 def _call_all(target: LoadedTarget, calls: Sequence[Call]) -> list[Result]:
     return target.call_all(calls)
 

@@ -56,7 +56,7 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
     printed = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     os.dup2(printed.fileno(), 1)
     os.dup2(printed.fileno(), 2)
-    # Otherwise what is printed to standard error would come before what was printed earlier.
+    # Otherwise text on standard error would come before text that was printed earlier.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     return requests, replies, printed
