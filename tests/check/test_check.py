@@ -22,6 +22,7 @@ from ..check import callable_in_many_ways as ways
 from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
 
 if TYPE_CHECKING:
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
 
 ROOT = Path(__file__).parents[2]
@@ -369,6 +370,38 @@ def test_a_format_that_the_code_refuses_is_named_and_left_out() -> None:
     report = checked(not_in_half, formats=(FLOAT16, BFLOAT16, FLOAT32))
     assert (report.standing, report.formats) == (Standing.GOOD, ("float32",))
     assert [n.partition(":")[0] for n in report.notes] == ["not tried in float16", "not tried in bfloat16"]
+
+
+def test_a_format_for_which_pytorch_has_no_kernel_is_not_the_fault_of_the_code() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    fmt = get_format("float8_e4m3fn")
+
+    def torch_checked(function: Any, *formats: Format) -> CheckReport:
+        options = CheckOptions(formats, only=("gentle",), search=False)
+        return check_function(function, Target("f", SOFTMAX, "torch"), options)
+
+    def softmax(x: Any) -> Any:
+        return torch.softmax(x, -1)
+
+    def widening(x: Any) -> Any:
+        return torch.softmax(x.float(), -1).to(x.dtype)
+
+    def mixing(x: Any) -> Any:
+        return x.float() / x
+
+    def not_implemented(x: Any) -> Any:
+        raise NotImplementedError("not implemented for narrow formats")
+
+    reason = r"it needs a kernel that PyTorch does not have for that format \(\"softmax\w+\" not implemented for"
+    with pytest.raises(StablemaxError, match=f"f cannot be tried in float8_e4m3fn: {reason} 'Float8_e4m3fn' at"):
+        torch_checked(softmax, fmt)
+    with pytest.raises(StablemaxError, match="PyTorch does not have for that format \\(Promotion for Float8 Types is"):
+        torch_checked(mixing, fmt)
+    both = torch_checked(softmax, fmt, FLOAT32)
+    assert (both.standing, both.formats) == (Standing.GOOD, ("float32",))
+    assert "not tried in float8_e4m3fn: it needs a kernel" in both.notes[0]
+    assert torch_checked(widening, fmt).standing is Standing.GOOD
+    assert torch_checked(not_implemented, fmt).standing is Standing.BROKEN
 
 
 # --- the contract -----------------------------------------------------------------------------------

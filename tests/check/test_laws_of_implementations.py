@@ -211,6 +211,13 @@ def test_what_breaks_a_law_is_shown_with_its_numbers() -> None:
     assert broken(shift_matters)["shift-invariance"].startswith("with 4 added to every logit: ")
 
 
+def test_a_row_that_alone_has_an_output_of_another_size_depends_on_the_others() -> None:
+    def one_class_of_one_row(x: Any) -> Any:
+        return right(x) if len(x) > 1 else right(x)[:, :1]
+
+    assert broken(one_class_of_one_row) == {"rows-independent": "row 0 alone: returned shape (1, 1)"}
+
+
 def test_an_implementation_that_raises_on_the_easy_input_keeps_no_law() -> None:
     def raising(x: Any) -> Any:
         raise ValueError("no")

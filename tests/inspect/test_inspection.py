@@ -20,10 +20,9 @@ from stablemax.inputs.blocks import Block
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
-from stablemax.inspect import inspection, job, prediction
-from stablemax.inspect.inspection import inspect_stream, inspection_of
-from stablemax.inspect.inspection_finding import percent_of
-from stablemax.inspect.job import Look
+from stablemax.inspect import inspection, prediction
+from stablemax.inspect.inspection import Look, inspect_stream
+from stablemax.inspect.inspection_report import inspection_of, percent_of
 from stablemax.inspect.prediction import CODES, FORMULAS, OPERATIONS, Rounded, far_from_thresholds, outcomes
 from stablemax.inspect.row_numbers import RowNumbers, row_numbers
 from stablemax.inspect.tails import second_looks, tails_of
@@ -450,7 +449,7 @@ def test_progress_is_told_often(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("piece", [3, 5, 8])
 def test_rows_taken_in_pieces_come_out_as_whole_ones(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = told(inspected(ROWS, labels=LABELS)), told(inspected(ROWS))
-    monkeypatch.setattr(job, "PIECE", piece)
+    monkeypatch.setattr(inspection, "PIECE", piece)
     assert (told(inspected(ROWS, labels=LABELS)), told(inspected(ROWS))) == whole
 
 
@@ -461,7 +460,7 @@ def test_a_row_of_more_classes_than_fit_at_once_is_looked_at_again_piece_by_piec
     x[1] = x[1, ::-1]
     whole = inspected(x, formats=("float8_e4m3fn",))
     assert [f.shares.get(Outcome.LOST) for f in whole.forecasts if f.operation == "cross_entropy"] == [0.4, 0.6]
-    monkeypatch.setattr(job, "PIECE", 700)
+    monkeypatch.setattr(inspection, "PIECE", 700)
     assert told(inspected(x, formats=("float8_e4m3fn",))) == told(whole)
 
 

@@ -107,5 +107,5 @@ def test_as_many_distinct_numbers_as_the_limit_are_exact_and_one_more_are_not() 
     numbers = np.random.default_rng(0).permutation(np.arange(1.0, LIMIT + 1))
     both = Sketch.of(numbers) + Sketch.of(numbers)
     assert both.digits is None
-    assert both.quantile(50) == LIMIT / 2
+    assert both.quantiles((50,)) == (LIMIT / 2,)
     assert (both + Sketch.of(np.array([0.5]))).digits == 3

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.check import steps
 from stablemax.check.check_options import CheckOptions
-from stablemax.check.steps import CheckRun, report_of
+from stablemax.check.check_report import report_of
+from stablemax.check.steps import CheckRun
 from stablemax.check.target.local import load_local
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.text.ranges import check_timeout

@@ -14,17 +14,21 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_max_ulp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from stablemax.check.target.messages import TargetInfo
     from stablemax.operations.operation import Operation
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
+FAILURES = tuple(outcome.value for outcome in Outcome if outcome.is_failure)
+"""Names of the outcomes that break a contract."""
 
 
 @dataclass(frozen=True)
 class CheckOptions:
     """What an implementation is held to, and how hard it is tried; raise `StablemaxError` for an unknown name."""
 
-    #: In which it is tried, as far as it accepts them; empty for the usual ones: `usual_formats`.
+    #: Number formats to try, as far as the implementation accepts them; empty for the usual ones: `usual_formats`.
     formats: tuple[Format, ...] = ()
     #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
@@ -32,24 +36,17 @@ class CheckOptions:
     allow: tuple[str, ...] = ()
     #: Globs of hazard names; empty for all.
     only: tuple[str, ...] = ()
-    #: From `hazards.hazard.NEEDS`: what it takes beyond what its signature shows.
+    #: From `hazards.hazard.NEEDS`: what the implementation takes beyond what its signature shows.
     takes: tuple[str, ...] = ()
-    #: Look for the smallest input that breaks it.
+    #: True to look for the smallest input that breaks the implementation.
     search: bool = True
-    #: Of that search.
+    #: Seed of that search.
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
-        known = (*(o.value for o in Outcome if o.is_failure), *LAW_NAMES)
-        for name in self.allow:
-            if name not in known:
-                raise StablemaxError(
-                    f"--allow: there is no outcome or law {shown(name)!r}", f"one or more of: {', '.join(known)}"
-                )
-        for name in self.takes:
-            if name not in NEEDS:
-                raise StablemaxError(f"--with: nothing is called {shown(name)!r}", f"one of: {', '.join(NEEDS)}")
+        refuse_unknown(self.allow, (*FAILURES, *LAW_NAMES), "--allow: there is no outcome or law", "one or more of")
+        refuse_unknown(self.takes, NEEDS, "--with: nothing is called", "one of")
         for pattern in self.only:
             if not fnmatch.filter(HAZARDS, pattern):
                 raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
@@ -64,11 +61,18 @@ class CheckOptions:
             hazard
             for hazard in HAZARDS.values()
             if operation in hazard.operations
-            and (not self.only or any(fnmatch.fnmatchcase(hazard.name, pattern) for pattern in self.only))
+            and any(fnmatch.fnmatchcase(hazard.name, pattern) for pattern in self.only or ("*",))
         ]
         if not hazards:
             raise StablemaxError(f"no hazard of {operation} matches {', '.join(self.only)}", "stablemax list hazards")
         return hazards
+
+
+def refuse_unknown(names: Iterable[str], known: Sequence[str], message: str, hint: str) -> None:
+    """Raise `StablemaxError` for the first name that is not known."""
+    for name in names:
+        if name not in known:
+            raise StablemaxError(f"{message} {shown(name)!r}", f"{hint}: {', '.join(known)}")
 
 
 def usual_formats(info: TargetInfo) -> tuple[Format, ...]:

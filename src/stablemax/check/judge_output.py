@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.check.check_options import FAILURES, refuse_unknown
 from stablemax.numerics.formats import Array, Format, format_of
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
@@ -44,7 +45,7 @@ class JudgeOptions:
     max_ulp: float | None = None
     #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
-    #: What a single loss is, or a gradient the gradient of: the losses' mean, their sum, or (none) each its own.
+    #: What a single loss is, or what a gradient is taken of: the mean of the losses, their sum, or (none) each loss.
     reduction: Reduction = Reduction.MEAN
     #: Rows with this label do not count; their output is not looked at.
     ignore_index: int | None = IGNORED
@@ -58,12 +59,7 @@ class JudgeOptions:
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
         check_judge(self.judge)
-        known = tuple(o.value for o in Outcome if o.is_failure)
-        for name in self.allow:
-            if name not in known:
-                raise StablemaxError(
-                    f"--allow: there is no outcome {shown(name)!r}", f"one or more of: {', '.join(known)}"
-                )
+        refuse_unknown(self.allow, FAILURES, "--allow: there is no outcome", "one or more of")
 
     def inputs(self, logits: Array) -> Format:
         """Return the format that the program saw its logits in: as they are stored, or rounded first."""
@@ -88,23 +84,23 @@ def judge_output(
     """
     operation, (rows, classes) = options.operation, logits.shape
     array = _second_array(operation, logits, labels, upstream)
-    if operation.needs_targets and options.targets is not None:
+    labels = labels if operation.needs_targets else None
+    if labels is not None and options.targets is not None:
         check_options(options.targets, classes)
     reduced = operation.is_reduced(output.shape, logits.shape)
-    _check_shape(output, operation, rows, classes, names[1], reduced=reduced)
+    if not reduced:
+        _check_shape(output, operation, logits.shape, names[1])
+    kept = np.ones(rows, dtype=bool) if labels is None else kept_rows(labels, options.ignore_index)
     chosen = np.arange(rows) if reduced else judged_rows(logits, options.judge)
-    kept = np.ones(rows, dtype=bool)
-    if operation.needs_targets and labels is not None:
-        kept = kept_rows(labels, options.ignore_index)
-        chosen = chosen[kept[chosen]]
-        if not chosen.size:
-            raise StablemaxError(f"every row is ignored (label {options.ignore_index})", "nothing is left to judge")
+    chosen = chosen[kept[chosen]]
+    if labels is not None and not chosen.size:
+        raise StablemaxError(f"every row is ignored (label {options.ignore_index})", "nothing is left to judge")
     count = operation.loss_count(int(kept.sum()), classes)
     case = Case(
         operation,
         chosen,
         np.ascontiguousarray(logits[chosen]),
-        labels=labels[chosen] if operation.needs_targets and labels is not None else None,
+        labels=None if labels is None else labels[chosen],
         array=None if array is None else array[chosen],
         divisor=float(count) if options.reduction is Reduction.MEAN else 1.0,
         targets=options.targets or TargetOptions(),
@@ -114,10 +110,11 @@ def judge_output(
     values = output.astype(np.float64)
     values = values.reshape(()) if reduced else values.reshape(rows, -1)[chosen]
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
-    left_out = int(kept.sum()) - chosen.size
-    sampled = (f"errors judged on {chosen.size:,} of {rows:,} rows",) if left_out else ()
-    summary = input_summary(logits, chosen, names[0], names[2])
-    return _report(values, setting, options, names[1], summary, command, (*notes, *sampled))
+    if kept.sum() > chosen.size:
+        notes = (*notes, f"errors judged on {chosen.size:,} of {rows:,} rows")
+    return _report(
+        values, setting, options, names[1], input_summary(logits, chosen, names[0], names[2]), command, notes
+    )
 
 
 def _report(
@@ -129,27 +126,20 @@ def _report(
     command: tuple[str, ...],
     notes: tuple[str, ...],
 ) -> JudgeReport:
-    """Judge the values of the chosen rows, and say how they do."""
-    case, operation = setting.case, options.operation
+    """Judge the values of the chosen rows."""
+    operation, is_reduced = options.operation, setting.case.reduced
     reference = get(f"{operation}/{operation.reference or operation.best}")
-    verdict = verdict_of(
-        values,
-        setting,
-        name=name,
-        max_ulp=options.max_ulp,
-        may_flush=True,
-        bound=None if case.reduced else reference.bound,
-    )
+    bound = None if is_reduced else reference.bound
+    verdict = verdict_of(values, setting, name=name, max_ulp=options.max_ulp, may_flush=True, bound=bound)
     failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
-    logits = options.inputs(case.logits)
+    logits = options.inputs(setting.case.logits)
     if logits.precision > options.fmt.precision:
         notes = (
             *notes,
             f"the logits are {logits.name}, the output {options.fmt.name}: if the program rounded the "
             f"logits first, add --round-logits {options.fmt.name}",
         )
-    many = operation.loss_count(*case.logits.shape) > 1
-    if case.reduced and failing and many and _is_sum(float(values), float(setting.exact.truth.nearest[0, 0]), case):
+    if is_reduced and failing and _is_sum(float(values), setting):
         notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     return JudgeReport(
         operation=operation.name,
@@ -169,49 +159,52 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
     """Return what the operation takes beside logits and labels, or refuse to go on without it."""
     if operation.needs_targets and labels is None:
         raise StablemaxError(f"{operation} needs labels", "name a file of labels after the output")
-    if operation.second is Second.CELL_TARGETS:
-        upstream = None if labels is None else cell_targets(labels, logits.shape[-1])
     if operation.second in (Second.NONE, Second.LABELS):
         return None
-    what = operation.second.value
-    if upstream is None:
+    array = upstream
+    if operation.second is Second.CELL_TARGETS:
+        array = None if labels is None else cell_targets(labels, logits.shape[-1])
+    noun = operation.second.value
+    if array is None:
         hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
-        raise StablemaxError(f"{operation} needs its {what}", hint)
-    if upstream.shape != logits.shape:
+        raise StablemaxError(f"{operation} needs its {noun}", hint)
+    if array.shape != logits.shape:
         raise StablemaxError(
-            f"the {what}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",
+            f"the {noun}: has shape {shown(array.shape)}, and the logits have {logits.shape}",
             "one number for each logit",
         )
-    return upstream
+    return array
 
 
-def _is_sum(value: float, mean: float, case: Case) -> bool:
-    """True where a number that is not the mean is within a hundredth of the sum."""
+def _is_sum(value: float, setting: Setting) -> bool:
+    """True where a number that is not the mean of several losses is within a hundredth of their sum."""
+    case, mean = setting.case, float(setting.exact.truth.nearest[0, 0])
+    if case.summed or case.operation.loss_count(*case.logits.shape) <= 1:
+        return False
     right = {Reduction.MEAN: mean, Reduction.SUM: mean * case.mean_divisor}
-    return not case.summed and which_reduction(value, right, within=0.01) == (Reduction.SUM,)
+    return which_reduction(value, right, within=0.01) == (Reduction.SUM,)
 
 
-def _check_shape(output: Array, operation: Operation, rows: int, classes: int, name: str, *, reduced: bool) -> None:
-    allowed = [(rows,), (rows, 1)] if operation.per_row else [(rows, classes)]
-    if reduced or output.shape in allowed:
-        return
-    right = f"({rows},)" if operation.per_row else f"({rows}, {classes})"
-    raise WrongShapeError(
-        f"{name}: has shape {shown(output.shape)}, and {operation} of these logits has {right}",
-        "classes on the last axis; or name the operation that it is",
-    )
+def _check_shape(output: Array, operation: Operation, logits_shape: tuple[int, int], name: str) -> None:
+    rows, _ = logits_shape
+    allowed = [(rows,), (rows, 1)] if operation.per_row else [logits_shape]
+    if output.shape not in allowed:
+        raise WrongShapeError(
+            f"{name}: has shape {shown(output.shape)}, and {operation} of these logits has {allowed[0]}",
+            "classes on the last axis; or name the operation that it is",
+        )
 
 
 def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, failing: list[Outcome]) -> str:
-    error = "" if verdict.error_ulp is None else f"the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
+    if failing:
+        worst = max(failing, key=lambda o: o.severity)
+        percent = 100 * verdict.shares[worst]
+        share = f"{percent:.3g}% of the cells are" if percent < 100 else "every cell is"
+        cause = f": {verdict.cause}" if verdict.cause and verdict.worst is worst else ""
+        return f"{name} is not right: {share} {OUTCOMES[worst].of_cells}{cause}."
     allowed = [o for o in verdict.shares if o.is_failure]
-    if not failing and allowed:
+    if allowed:
         cells = f"{100 * sum(verdict.shares[o] for o in allowed):.3g}% of the cells"
         return f"{name} keeps its contract: {cells} are {listed([o.value for o in allowed])}, which is allowed."
-    if not failing:
-        return f"{name} is {operation} as it should be{f': {error}' if error else ''}."
-    worst = max(failing, key=lambda o: o.severity)
-    part = 100 * verdict.shares[worst]
-    share = f"{part:.3g}% of the cells are" if part < 100 else "every cell is"
-    told = f": {verdict.cause}" if verdict.cause and verdict.worst is worst else ""
-    return f"{name} is not right: {share} {OUTCOMES[worst].of_cells}{told}."
+    error = "" if verdict.error_ulp is None else f": the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
+    return f"{name} is {operation} as it should be{error}."

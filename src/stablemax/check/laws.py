@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.check.trials import with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.formats import name_of
 from stablemax.operations.shared import BOOKKEEPING
@@ -16,7 +17,7 @@ from stablemax.text.vocabulary import Reduction
 from stablemax.truth.measure import default_max_ulp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from stablemax.check.trials import Trial, Trials
     from stablemax.numerics.formats import Array, Format
@@ -51,218 +52,196 @@ def laws_of(operation: Operation) -> tuple[str, ...]:
 
 def check_laws(trials: Trials, fmt: Format) -> list[LawVerdict]:
     """Hold an implementation to the laws of its operation in one format."""
-    case = easy_case()
-    first = trials.trial(case, fmt)
+    run = EasyRun(trials, trials.trial(easy_case(), fmt))
     names = laws_of(trials.operation)
-    if first.verdict is None:
+    if run.trial.verdict is None:
         # There are no numbers to compare.
         names = tuple(name for name in names if name in BOOKKEEPING)
     verdicts = []
     for name in names:
-        detail = first.trouble if first.result.output is None else LAWS[name](trials, case, first)
+        try:
+            detail = run.trial.trouble if run.trial.result.output is None else LAWS[name](run)
+        except _NoOutputError as error:
+            detail = str(error)
         verdicts.append(LawVerdict(name, fmt.name, bool(detail) and name not in trials.contract.allow, detail))
     return verdicts
 
 
-def _limit(trials: Trials, fmt: Format) -> float:
-    """Two outputs, each within the contract, may be this many ulps apart."""
-    return 2.0 * (default_max_ulp(fmt) if trials.contract.max_ulp is None else max(trials.contract.max_ulp, 0.5))
+class _NoOutputError(Exception):
+    """The target gave no output on a changed input; the text says what it did instead."""
 
 
-def _apart(trials: Trials, fmt: Format, a: Array, b: Array, where: str) -> str:
-    """Say where two outputs that should agree do not."""
-    if a.shape != b.shape:
-        return f"{where}: the shape changes from {a.shape} to {b.shape}"
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        ulps = np.abs(a - b) / fmt.ulp(np.maximum(np.abs(a), np.abs(b)))
-    ulps = np.where(np.isnan(a) & np.isnan(b), 0.0, np.where(np.isnan(ulps), np.inf, ulps))
-    if ulps.size == 0 or ulps.max() <= _limit(trials, fmt):
-        return ""
-    at = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
-    return f"{where}: {a[at]:.6g} becomes {b[at]:.6g}"
+@dataclass(frozen=True)
+class EasyRun:
+    """The easy input in one format, and the target to call again on changed ones."""
+
+    trials: Trials
+    #: The easy input, called and judged.
+    trial: Trial
+
+    @property
+    def case(self) -> HazardCase:
+        """The easy input."""
+        return self.trial.case
+
+    @property
+    def format(self) -> Format:
+        """The number format."""
+        return self.trial.format
+
+    @property
+    def output(self) -> Array:
+        """What the target gave on the easy input, in its own format."""
+        assert self.trial.result.output is not None
+        return self.trial.result.output
+
+    @property
+    def limit_ulp(self) -> float:
+        """Two outputs, each within the contract, may be this many ulps apart."""
+        max_ulp = self.trials.contract.max_ulp
+        return 2.0 * (default_max_ulp(self.format) if max_ulp is None else max(max_ulp, 0.5))
+
+    def output_on(self, case: HazardCase) -> Array:
+        """Call the target on a changed input; its output in float64."""
+        (result,) = self.trials.results([self.trials.call_on(case, self.format)])
+        if result.output is None:
+            raise _NoOutputError(result.trouble)
+        return np.asarray(result.output, dtype=np.float64)
+
+    def difference(self, a: Array, b: Array, where: str) -> str:
+        """Say where two outputs that should agree do not."""
+        if a.shape != b.shape:
+            return f"{where}: the shape changes from {a.shape} to {b.shape}"
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            ulps = np.abs(a - b) / self.format.ulp(np.maximum(np.abs(a), np.abs(b)))
+        ulps = np.where(np.isnan(a) & np.isnan(b), 0.0, np.where(np.isnan(ulps), np.inf, ulps))
+        if ulps.size == 0 or ulps.max() <= self.limit_ulp:
+            return ""
+        worst = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
+        return f"{where}: {a[worst]:.6g} becomes {b[worst]:.6g}"
 
 
-def _output(trials: Trials, case: HazardCase, fmt: Format) -> Array | str:
-    answer = trials.trial(case, fmt).result
-    return answer.trouble if answer.output is None else answer.output
-
-
-def arrays_beside(case: HazardCase) -> dict[str, Any]:
-    """Return the arrays (N, K) of a case beside the logits, by field."""
-    names = ("upstream", "cell_targets", "other_logits")
-    return {name: array for name in names if (array := getattr(case, name)) is not None}
-
-
-def _shift(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _shift(run: EasyRun) -> str:
     """A number added to every logit changes nothing, or is added to the result: of a softmax and what is made of it."""
-    fmt, before = first.format, first.result.output
-    assert before is not None
-    moved = case.logits + _SHIFT
-    if (fmt.round(moved) != moved).any():
+    shifted = run.case.logits + _SHIFT
+    if (run.format.round(shifted) != shifted).any():
         return ""  # float4 has too few numbers for the shifted logits
-    after = _output(trials, replace(case, logits=moved), fmt)
-    if isinstance(after, str):
-        return after
-    if trials.operation.follows_shift:
+    after = run.output_on(replace(run.case, logits=shifted))
+    before = run.output
+    if run.trials.operation.follows_shift:
         before = before.astype(np.float64) + _SHIFT
-    return _apart(trials, fmt, before, after, f"with {_SHIFT:g} added to every logit")
+    return run.difference(before, after, f"with {_SHIFT:g} added to every logit")
 
 
-def _permutation(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _permutation(run: EasyRun) -> str:
     """Classes in another order give results in that order: of all operations."""
-    fmt, before = first.format, first.result.output
-    assert before is not None
     order = np.roll(np.arange(_CLASSES), 2)
-    moved = replace(
-        case,
-        logits=case.logits[:, order],
-        labels=np.argsort(order)[case.labels],
-        **{name: array[:, order] for name, array in arrays_beside(case).items()},
-    )
-    after = _output(trials, moved, fmt)
-    if isinstance(after, str):
-        return after
-    return _apart(
-        trials,
-        fmt,
-        before if before.ndim < 2 or trials.operation.per_row else before[:, order],
-        after,
-        "with the classes in another order",
+    after = run.output_on(with_classes(run.case, order))
+    has_classes = run.output.ndim == 2 and not run.trials.operation.per_row
+    return run.difference(
+        run.output[:, order] if has_classes else run.output, after, "with the classes in another order"
     )
 
 
-def _rows_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _rows_independent(run: EasyRun) -> str:
     """A row gives the same alone as among others: of all operations."""
-    fmt, together = first.format, first.result.output
-    assert together is not None
-    alone = []
-    for i in range(_ROWS):
-        at = slice(i, i + 1)
-        seconds = {name: array[at] for name, array in arrays_beside(case).items()}
-        found = _output(trials, replace(case, logits=case.logits[at], labels=case.labels[at], **seconds), fmt)
-        if isinstance(found, str):
-            return f"row {i} alone: {found}"
-        alone.append(np.asarray(found, dtype=np.float64))
-    if together.ndim == 0:
-        of_rows = np.sum if trials.reduction is Reduction.SUM else np.mean
-        own = of_rows([float(a.reshape(-1)[0]) for a in alone])
-        return _apart(trials, fmt, np.asarray(own), together, f"the {trials.reduction} of the rows' own losses")
-    stacked = np.stack([a.reshape(together.shape[1:]) for a in alone])
-    if trials.operation.of_losses and trials.reduction is Reduction.MEAN:
-        stacked = stacked / _ROWS
-    return _apart(trials, fmt, stacked, together, "rows alone, then together")
+    rows = (with_rows(run.case, [i]) for i in range(_ROWS))
+    words = f"the {run.trials.reduction} of the rows' own losses" if run.output.ndim == 0 else ""
+    return _alone_and_together(run, rows, "row", 0, words or "rows alone, then together")
 
 
-def _sum_to_1(trials: Trials, _: HazardCase, first: Trial) -> str:
-    """The probabilities of a row sum to 1: of a softmax."""
-    assert first.result.output is not None
-    p = first.result.output.astype(np.float64)
-    return _sums(p, 1.0, _limit(trials, first.format) * first.format.u * 2, "the probabilities of row")
-
-
-def _sum_to_0(trials: Trials, _: HazardCase, first: Trial) -> str:
-    """The gradient of a row sums to 0: of what does not change when the logits are shifted."""
-    assert first.result.output is not None
-    g = first.result.output.astype(np.float64)
-    return _sums(
-        g, 0.0, _limit(trials, first.format) * first.format.u * 2 * float(np.abs(g).max()), "the gradient of row"
-    )
-
-
-def _sums(values: Array, right: float, limit: float, what: str) -> str:
-    sums = values.sum(axis=-1)
-    bad = ~(np.abs(sums - right) <= limit)
-    if not bad.any():
-        return ""
-    row = int(np.argmax(bad))
-    return f"{what} {row} sum to {sums[row]:.6g}"
-
-
-def _cells_independent(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _cells_independent(run: EasyRun) -> str:
     """A cell gives the same in an array of one class as among others: of what is taken of each logit alone."""
-    fmt, together = first.format, first.result.output
-    assert together is not None
+    classes = (with_classes(run.case, [i]) for i in range(_CLASSES))
+    return _alone_and_together(run, classes, "class", 1, "classes alone, then together")
+
+
+def _alone_and_together(run: EasyRun, parts: Iterable[HazardCase], noun: str, axis: int, words: str) -> str:
+    """Compare the outputs on the rows, or the classes, alone with the output on all of them."""
+    shape = [1 if i == axis else n for i, n in enumerate(run.output.shape)]
     alone = []
-    for j in range(_CLASSES):
-        at = slice(j, j + 1)
-        seconds = {name: array[:, at] for name, array in arrays_beside(case).items()}
-        labels = np.zeros_like(case.labels)
-        found = _output(trials, replace(case, logits=case.logits[:, at], labels=labels, **seconds), fmt)
-        if isinstance(found, str):
-            return f"class {j} alone: {found}"
-        alone.append(np.asarray(found, dtype=np.float64))
-    if together.ndim == 0:
-        of_classes = np.sum if trials.reduction is Reduction.SUM else np.mean
-        return _apart(trials, fmt, np.asarray(of_classes(alone)), together, "classes alone, then together")
-    stacked = np.concatenate([a.reshape(_ROWS, 1) for a in alone], axis=1)
-    if trials.operation.of_losses and trials.reduction is Reduction.MEAN:
-        stacked = stacked / _CLASSES
-    return _apart(trials, fmt, stacked, together, "classes alone, then together")
+    for i, part in enumerate(parts):
+        try:
+            output = run.output_on(part)
+        except _NoOutputError as error:
+            return f"{noun} {i} alone: {error}"
+        if output.size != math.prod(shape):
+            return f"{noun} {i} alone: returned shape {output.shape}"
+        alone.append(output.reshape(shape))
+    is_mean = run.trials.reduction is not Reduction.SUM
+    if run.output.ndim == 0:
+        return run.difference(np.asarray(np.mean(alone) if is_mean else np.sum(alone)), run.output, words)
+    stacked = np.concatenate(alone, axis=axis)
+    if run.trials.operation.of_losses and is_mean:
+        stacked = stacked / len(alone)
+    return run.difference(stacked, run.output, words)
 
 
-def _mirrored(
-    meaning: str, implied: Callable[[Array], Array], words: str
-) -> Callable[[Trials, HazardCase, Trial], str]:
+def _sum_to_1(run: EasyRun) -> str:
+    """The probabilities of a row sum to 1: of a softmax."""
+    return _wrong_sum(run, 1.0, 1.0, "the probabilities of row")
+
+
+def _sum_to_0(run: EasyRun) -> str:
+    """The gradient of a row sums to 0: of what does not change when the logits are shifted."""
+    return _wrong_sum(run, 0.0, float(np.abs(run.output.astype(np.float64)).max()), "the gradient of row")
+
+
+def _wrong_sum(run: EasyRun, right: float, scale: float, noun: str) -> str:
+    sums = run.output.astype(np.float64).sum(axis=-1)
+    is_wrong = ~(np.abs(sums - right) <= 2 * run.limit_ulp * run.format.u * scale)
+    row = int(np.argmax(is_wrong))
+    return f"{noun} {row} sum to {sums[row]:.6g}" if is_wrong.any() else ""
+
+
+def _mirrored(meaning: str, implied: Callable[[Array], Array], words: str) -> Callable[[EasyRun], str]:
     """Make the law that the output at -x, with targets 1 - t, implies the output at x."""
 
-    def law(trials: Trials, case: HazardCase, first: Trial) -> str:
-        before = first.result.output
-        assert before is not None
-        targets = None if case.cell_targets is None else 1.0 - case.cell_targets
-        after = _output(trials, replace(case, logits=-case.logits, cell_targets=targets), first.format)
-        if isinstance(after, str):
-            return after
-        return _apart(trials, first.format, implied(after.astype(np.float64)), before, words)
+    def law(run: EasyRun) -> str:
+        targets = None if run.case.cell_targets is None else 1.0 - run.case.cell_targets
+        after = run.output_on(replace(run.case, logits=-run.case.logits, cell_targets=targets))
+        return run.difference(implied(after), run.output, words)
 
     law.__doc__ = meaning
     return law
 
 
-def _differs_by_x(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _differs_by_x(run: EasyRun) -> str:
     """The output at x is that at -x, plus x: of the softplus and the log-sigmoid."""
-    before = first.result.output
-    assert before is not None
-    after = _output(trials, replace(case, logits=-case.logits), first.format)
-    if isinstance(after, str):
-        return after
-    expected, given = after.astype(np.float64) + case.logits, before.astype(np.float64)
+    logits = run.case.logits
+    expected = run.output_on(replace(run.case, logits=-logits)) + logits
     # Where x is the larger, the sum cancels.
-    kept = np.abs(given) >= np.abs(case.logits)
-    return _apart(trials, first.format, np.where(kept, expected, given), given, "f(-x) + x, then f(x)")
+    is_compared = np.abs(run.output.astype(np.float64)) >= np.abs(logits)
+    return run.difference(np.where(is_compared, expected, run.output), run.output, "f(-x) + x, then f(x)")
 
 
-def _zero_of_equal_rows(trials: Trials, case: HazardCase, first: Trial) -> str:
+def _zero_of_equal_rows(run: EasyRun) -> str:
     """Two equal rows differ by 0: of a divergence."""
-    found = _output(trials, replace(case, other_logits=case.logits), first.format)
-    if isinstance(found, str):
-        return found
-    values = np.abs(np.atleast_1d(found.astype(np.float64)))
-    bad = ~(values <= _limit(trials, first.format) * first.format.u)
-    return f"two equal rows give {values[bad][0]:.6g}" if bad.any() else ""
+    divergences = np.abs(np.atleast_1d(run.output_on(replace(run.case, other_logits=run.case.logits))))
+    is_wrong = ~(divergences <= run.limit_ulp * run.format.u)
+    return f"two equal rows give {divergences[is_wrong][0]:.6g}" if is_wrong.any() else ""
 
 
-def _input_unchanged(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001 - one signature for all laws
+def _input_unchanged(run: EasyRun) -> str:
     """The arguments are not written into: of all operations."""
-    return "the function writes into its arguments" if first.result.changed_input else ""
+    return "the function writes into its arguments" if run.trial.result.changed_input else ""
 
 
-def _dtype_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+def _dtype_kept(run: EasyRun) -> str:
     """The result has the number format of the logits: of all operations."""
-    output = first.result.output
-    assert output is not None
     # A single number has no format to keep: losses are logged as Python floats.
-    if output.ndim == 0 or name_of(output) == first.format.name:
+    if run.output.ndim == 0 or name_of(run.output) == run.format.name:
         return ""
-    return f"{first.format.name} goes in, {name_of(output)} comes out"
+    return f"{run.format.name} goes in, {name_of(run.output)} comes out"
 
 
-def _shape_kept(trials: Trials, case: HazardCase, first: Trial) -> str:  # noqa: ARG001
+def _shape_kept(run: EasyRun) -> str:
     """The result has its shape: of all operations."""
-    return first.trouble if first.verdict is None else ""
+    return run.trial.trouble if run.trial.verdict is None else ""
 
 
-LAWS: dict[str, Callable[[Trials, HazardCase, Trial], str]] = {
+LAWS: dict[str, Callable[[EasyRun], str]] = {
     "shift-invariance": _shift,
     "permutation": _permutation,
     "rows-independent": _rows_independent,
@@ -277,7 +256,7 @@ LAWS: dict[str, Callable[[Trials, HazardCase, Trial], str]] = {
     ),
     "opposite-at-minus-x": _mirrored(
         "The gradient of the loss of -x with target 1 - t is minus that of x with t.",
-        lambda gradient: -gradient,
+        np.negative,
         "minus that of -x and 1 - t, then of x and t",
     ),
     "differs-by-x-at-minus-x": _differs_by_x,

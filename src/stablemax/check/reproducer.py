@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from stablemax.check.array_literals import array_literal, dtype_module
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
 from stablemax.numerics.formats import get_format
@@ -18,6 +18,8 @@ from stablemax.results import Counterexample
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import TargetInfo
     from stablemax.check.trials import Trial, Trials
@@ -28,25 +30,11 @@ if TYPE_CHECKING:
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
-
-_SECOND_NAMES = {
-    Second.LABELS: ("y", "labels"),
-    Second.CELL_TARGETS: ("y", "labels"),
-    Second.UPSTREAM: ("g", "upstream"),
-    Second.LOGITS: ("g", "upstream"),
-}
-"""The variable that holds a second argument, and the parameter of `assert_accurate` that it goes to."""
-
-
-class _SecondArgument(NamedTuple):
-    """What the operation takes beside the logits, as it is written."""
-
-    variable: str
-    #: The parameter of `assert_accurate` that it goes to.
-    parameter: str
-    values: Array
-    #: Name of the number format; empty for integers.
-    format: str
+_MAX_LITERAL_CELLS = 64
+"""Arrays of more cells are not spelled out, unless they have few runs of equal cells."""
+_MAX_RUNS = 16
+_MIN_FULL = 9
+"""From so many equal cells on, the number is written once."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class _FailingCall:
     contract: Contract
     #: Keyword arguments: ``weight``, ``label_smoothing``, ``ignore_index``.
     options: dict[str, Any]
-    #: What a gradient is the gradient of.
+    #: The mean or the sum of the losses: what a gradient is taken of.
     reduction: Reduction
     #: The gradient by autograd is what fails.
     backward: bool
@@ -72,14 +60,11 @@ class _FailingCall:
         return "numpy" if self.info.is_ours else self.info.backend
 
     @property
-    def second_argument(self) -> _SecondArgument | None:
-        """The operation's second argument; None where it has none."""
-        values = self.case.second(self.info.operation)
-        if values is None:
-            return None
-        return _SecondArgument(
-            *_SECOND_NAMES[self.info.operation.second], values, self.format if values.ndim == 2 else ""
-        )
+    def second_variable(self) -> str:
+        """The variable that holds the operation's second argument; empty where it has none."""
+        if self.info.operation.second is Second.NONE:
+            return ""
+        return "y" if self.info.operation.takes_labels else "g"
 
     @property
     def option_texts(self) -> dict[str, str]:
@@ -102,52 +87,44 @@ def counterexample_of(
         comment = f"{broken.law}: {broken.detail}"
     else:
         comment = f"{trial.trouble or f'gives {_shortened(output)}'}; {_shortened(truth_as_printed)} is right"
-    is_small = case.logits.size <= _MAX_CELLS
-    has_labels = info.operation.needs_targets and case.labels.ndim == 1
+    has_labels = info.operation.needs_targets and case.labels.ndim == 1 and case.logits.size <= _MAX_CELLS
+    # Empty where the input is too large to spell out.
+    arrays = _input(call)
+    body = [*arrays, *_call(call)] if arrays else []
+    code = [*_imports(call), "", *body, f"print(output)  # {comment}", ""] if body else []
+    test = _test_of_output(call, body) if body else ""
     return Counterexample(
         format=fmt.name,
-        logits=_rows(fmt.round(case.logits)) if is_small else (),
-        labels=tuple(int(v) for v in case.labels) if has_labels and is_small else (),
-        upstream=_rows(fmt.round(case.upstream)) if info.operation.needs_upstream and is_small else (),
+        logits=_rows(fmt.round(case.logits), case),
+        labels=tuple(case.labels.tolist()) if has_labels else (),
+        upstream=_rows(fmt.round(case.upstream) if info.operation.needs_upstream else None, case),
         outcome=trial.worst,
-        output=_rows(output.astype(np.float64)) if output is not None and is_small else (),
-        truth=_rows(truth) if is_small else (),
-        code=_code(call, comment),
-        test=_test_of_laws(call) if broken is not None else _test_of_output(call),
+        output=_rows(output, case),
+        truth=_rows(truth, case),
+        code="\n".join(code),
+        test=test if broken is None else _test_of_laws(call),
     )
 
 
-def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
-    return tuple(tuple(float(v) for v in row) for row in rows.tolist())
+def _rows(values: Array | None, case: HazardCase) -> tuple[tuple[float, ...], ...]:
+    """Return the rows of an array for the report; none of an array that is missing, or of a large case."""
+    if values is None or case.logits.size > _MAX_CELLS:
+        return ()
+    rows = values.astype(np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    return tuple(map(tuple, rows.tolist()))
 
 
 def _shortened(values: Array | None) -> str:
     """Write an array as nested lists; of a long one the beginning."""
-    text = _nested(np.asarray(values, dtype=np.float64).tolist())
+    text = _nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
 
 
-def _nested(values: object) -> str:
-    return f"[{', '.join(map(_nested, values))}]" if isinstance(values, list) else f"{values:.9g}"
-
-
-def _code(call: _FailingCall, comment: str) -> str:
-    """Write the call as Python; empty where the input is too large to spell out."""
-    lines = _input(call)
-    if not lines:
-        return ""
-    return "\n".join([*_imports(call), "", *lines, *_call(call), f"print(output)  # {comment}", ""])
-
-
-def _test_of_output(call: _FailingCall) -> str:
-    """Write a pytest test that fails as long as the output is not right; empty where the input is too large."""
-    lines = _input(call)
-    if not lines:
-        return ""
+def _test_of_output(call: _FailingCall, body: list[str]) -> str:
+    """Write a pytest test that fails as long as the output of the lines is not right."""
     logits = ", ".join(f"{v:g}" for v in np.unique(call.case.logits)[:4]).replace("-", "minus ")
-    body = [*lines, *_call(call), f"assert_accurate({', '.join(_accuracy_arguments(call))})"]
-    return _test(call, "assert_accurate", f"is accurate at {logits} in {call.format}", body)
+    assertion = f"assert_accurate({', '.join(_accuracy_arguments(call))})"
+    return _test(call, "assert_accurate", f"is accurate at {logits} in {call.format}", [*body, assertion])
 
 
 def _test_of_laws(call: _FailingCall) -> str:
@@ -174,8 +151,8 @@ def _accuracy_arguments(call: _FailingCall) -> list[str]:
     """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
     operation, contract = call.info.operation, call.contract
     arguments = ["output", f'operation="{operation}"', "logits=x"]
-    if call.second_argument is not None:
-        arguments.append(f"{call.second_argument.parameter}={call.second_argument.variable}")
+    if call.second_variable:
+        arguments.append(f"{'labels' if operation.takes_labels else 'upstream'}={call.second_variable}")
     # The default already ignores label -100.
     arguments += [text for name, text in call.option_texts.items() if name != "ignore_index"]
     if contract.max_ulp is not None:
@@ -209,8 +186,8 @@ def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
     else:
         libraries.append(f"from {module} import {first_name}")
     formats = [f"from {get_format.__module__} import get_format"] if get_format(call.format).is_emulated else []
-    own = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
-    groups = [standard, libraries, own, after]
+    stablemax = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
+    groups = [standard, libraries, stablemax, after]
     separated = [line for group in groups if group for line in ("", *group)]
     return separated[1:]
 
@@ -222,7 +199,7 @@ def _library_imports(call: _FailingCall) -> list[str]:
         return [*by_row, "import torch"]
     if call.backend == "jax":
         return ["import jax", "import jax.numpy as jnp", *by_row]
-    module = dtype_module(call.backend, call.format)
+    module = _dtype_module(call.backend, call.format)
     return [*([f"import {module}"] if module else []), numpy]
 
 
@@ -232,7 +209,7 @@ def _call(call: _FailingCall) -> list[str]:
     options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
     if call.backward:
         return _backward(call, name, "".join(f", {o}" for o in options))
-    variables = ["x", *([call.second_argument.variable] if call.second_argument is not None else [])]
+    variables = ["x", call.second_variable] if call.second_variable else ["x"]
     if style.by_row:
         arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
         return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
@@ -254,9 +231,75 @@ def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
 def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
     arrays = {"x": (call.case.logits, call.format)}
-    if call.second_argument is not None:
-        arrays[call.second_argument.variable] = (call.second_argument.values, call.second_argument.format)
+    second_argument = call.case.second(call.info.operation)
+    if second_argument is not None:
+        arrays[call.second_variable] = (second_argument, call.format if second_argument.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:
         arrays["w"] = (call.case.weight, call.format)
-    literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
+    literals = {name: _array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
     return [f"{name} = {literal}" for name, literal in literals.items()] if all(literals.values()) else []
+
+
+class _Maker(NamedTuple):
+    """The functions by which a library makes arrays."""
+
+    module: str
+    #: Name of the function that makes an array of nested lists.
+    array: str
+    #: A template of the cells and of how often each occurs.
+    repeat: str
+
+
+_MAKERS = {
+    "numpy": _Maker("np", "array", "np.repeat({}, {})"),
+    "torch": _Maker("torch", "tensor", "torch.repeat_interleave({}, torch.tensor({}))"),
+    "jax": _Maker("jnp", "array", "jnp.repeat({}, jnp.array({}))"),
+}
+
+
+def _array_literal(values: Array, backend: str, fmt: str) -> str:
+    """Write an array of a number format, or of integers where none is named; empty where it is too large."""
+    maker = _MAKERS[backend]
+    if fmt and get_format(fmt).is_emulated:
+        written = _array_literal(get_format(fmt).round(values), backend, "")
+        return written and f'get_format("{fmt}").cast({written})'
+    if fmt:
+        # The fewest digits that are read back as the same number of the format.
+        shortest = [float(str(v)) for v in get_format(fmt).cast(values).ravel()]
+        values = np.array(shortest).reshape(values.shape)
+    dtype = f", dtype={_dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
+    if values.size >= _MIN_FULL and (values == values.flat[0]).all():
+        return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
+    if values.size > _MAX_LITERAL_CELLS:
+        return _runs(values, maker, dtype)
+    return f"{maker.module}.{maker.array}({_nested(values.tolist(), _number)}{dtype})"
+
+
+def _dtype_module(backend: str, fmt: str) -> str:
+    """Name the module that has a format's dtype where the library itself has none: ml_dtypes for NumPy's arrays."""
+    has_own_dtype = get_format(fmt).is_native or get_format(fmt).is_emulated
+    return "ml_dtypes" if backend == "numpy" and not has_own_dtype else ""
+
+
+def _runs(values: Array, maker: _Maker, dtype: str) -> str:
+    """Write a large array by its runs of equal cells; empty where there are too many."""
+    flat = values.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    if len(starts) > _MAX_RUNS:
+        return ""
+    cells = f"{maker.module}.{maker.array}({_nested(flat[starts].tolist(), _number)}{dtype})"
+    counts = np.diff([*starts.tolist(), flat.size]).tolist()
+    return f"{maker.repeat.format(cells, counts)}.reshape({tuple(values.shape)})"
+
+
+def _nested(values: Any, number: Callable[[Any], str]) -> str:
+    """Write nested lists of numbers."""
+    if isinstance(values, list):
+        return f"[{', '.join(_nested(value, number) for value in values)}]"
+    return number(values)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    return repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.check.laws import arrays_beside
+from stablemax.check.trials import with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.operations.operation import Second
 from stablemax.text.vocabulary import IGNORED, Reduction
@@ -53,7 +53,7 @@ def levels(fmt: Format) -> list[float]:
 
 
 def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> HazardCase:
-    """Return the candidates of one size as the rows of one input.
+    """Return the candidates of one size as the rows of one input, the simplest first.
 
     These are all rows of round numbers where they are few, with each label or upstream gradient; else a sample.
     """
@@ -68,15 +68,18 @@ def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> 
         random = np.random.default_rng([seed, classes])
         sample = random.choice([*values, -math.inf], size=(MAX_PER_SIZE, classes))
         # A row of nothing but -inf has no value.
-        sample = sample[np.isfinite(sample).any(axis=-1)]
-        rows = [tuple(r) for r in sample.tolist()] + [(v,) * classes for v in values]
+        has_value = np.isfinite(sample).any(axis=-1)
+        rows = [*map(tuple, sample[has_value].tolist()), *((v,) * classes for v in values)]
     logits = np.array(rows)
     kinds = min(classes, 3)
     labels = np.arange(len(logits)) % kinds
     if needs_second and classes <= 2:
         logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
-    ups = np.stack([np.arange(1.0, classes + 1), 1000.0 + 0.001 * (np.arange(classes) == 0), -np.arange(classes) * 1.0])
-    return HazardCase(logits, labels, ups[labels])
+    numbers = np.arange(classes)
+    upstream = np.stack([numbers + 1.0, 1000.0 + 0.001 * (numbers == 0), -1.0 * numbers])
+    costs = [_cost(row, label) for row, label in zip(logits, labels.tolist(), strict=True)]
+    simplest_first = sorted(range(len(costs)), key=costs.__getitem__)
+    return with_rows(HazardCase(logits, labels, upstream[labels]), simplest_first)
 
 
 def smallest_failure(
@@ -92,7 +95,7 @@ def smallest_failure(
     `wanted` is the worst that is known to happen: a NaN says more than an error of some ulps, and is
     looked for first. `seed` draws the rows of three classes and more.
     """
-    severity = CODES.index(wanted) if wanted is not None else 1
+    wanted_severity = CODES.index(wanted) if wanted is not None else 1
     milder: HazardCase | None = None
     needs_second = trials.operation.second is not Second.NONE
     for classes in (1, 2, 3, 4, 8):
@@ -102,36 +105,30 @@ def smallest_failure(
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
         candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
-        # The simplest come first, so that the first that fails is the smallest.
-        costs = [_cost(row, int(label)) for row, label in zip(candidates.logits, candidates.labels, strict=True)]
-        simplest_first = np.array(sorted(range(len(costs)), key=costs.__getitem__))
-        for start in range(0, len(costs), _BATCH):
-            batch = _taken(candidates, rows=simplest_first[start : start + _BATCH])
+        for start in range(0, len(candidates.logits), _BATCH):
+            batch = with_rows(candidates, slice(start, start + _BATCH))
             severities = _severities(trials, batch, fmt)
-            if (severities >= severity).any():
-                return _row(batch, int(np.argmax(severities >= severity)))
+            if (severities >= wanted_severity).any():
+                return with_rows(batch, [int(np.argmax(severities >= wanted_severity))])
             if milder is None and severities.any():
-                milder = _row(batch, int(np.argmax(severities > 0)))
+                milder = with_rows(batch, [int(np.argmax(severities > 0))])
     return milder
 
 
 def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None:
     """Find two rows of zeros and ones that break an implementation: one that mixes its rows, whatever the numbers."""
-    cells = 2 * classes
+    labels, upstream = np.zeros(2, dtype=np.int64), np.tile(np.arange(1.0, classes + 1), (2, 1))
     cases = [
-        HazardCase(
-            np.reshape(bits, (2, classes)), np.zeros(2, dtype=np.int64), np.tile(np.arange(1.0, classes + 1), (2, 1))
-        )
-        for bits in itertools.product((0.0, 1.0), repeat=cells)
+        HazardCase(np.reshape(bits, (2, classes)), labels, upstream)
+        for bits in itertools.product((0.0, 1.0), repeat=2 * classes)
     ]
-    failing = (trial.case for trial in trials.trial_each(cases, fmt) if trial.failed)
-    return next((case for case in failing if not _fails_alone(trials, case, fmt)), None)
-
-
-def _fails_alone(trials: Trials, case: HazardCase, fmt: Format) -> bool:
-    """True where a row fails by itself: nothing is mixed then."""
-    rows = [_row(case, i) for i in range(len(case.logits))]
-    return any(trial.failed for trial in trials.trial_each(rows, fmt))
+    for trial in trials.trial_each(cases, fmt):
+        if trial.failed:
+            alone = trials.trial_each([with_rows(trial.case, [i]) for i in range(2)], fmt)
+            # Where a row fails by itself, nothing is mixed.
+            if not any(row.failed for row in alone):
+                return trial.case
+    return None
 
 
 def _cost(row: Array, label: int) -> tuple[float, ...]:
@@ -153,30 +150,25 @@ def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
 
     One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
     """
-    severities = np.zeros(len(candidates.logits), dtype=np.int64)
-    suspects = _suspects(trials, candidates, fmt)
-    if suspects.size:
-        severities[suspects] = _severities_alone(trials, _taken(candidates, rows=suspects), fmt)
-    return severities
-
-
-def _suspects(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
-    """Return the rows that fail in one call on all; every row where a call gives one number, or takes one row."""
-    every_row = np.arange(len(candidates.logits))
     output = trials.results([trials.call_on(candidates, fmt)])[0].output
     if output is None or output.ndim == 0:
-        return every_row
+        # A call gives one number, or takes one row.
+        return _severities_alone(trials, candidates, fmt)
     setting = trials.setting(candidates, fmt)
     right = setting.exact.truth.rounded
     if output.size != right.size or output.shape[0] != len(right):
-        return every_row
-    return np.flatnonzero(trials.severities(output.astype(np.float64), setting).max(axis=-1))
+        return _severities_alone(trials, candidates, fmt)
+    severities = trials.severities(output.astype(np.float64), setting).max(axis=-1)
+    suspects = np.flatnonzero(severities)
+    if suspects.size:
+        severities[suspects] = _severities_alone(trials, with_rows(candidates, suspects), fmt)
+    return severities
 
 
 def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
     """Rank candidates that are each called alone, and judged together."""
     count, operation = len(candidates.logits), trials.operation
-    cases = [_row(candidates, i) for i in range(count)]
+    cases = [with_rows(candidates, [i]) for i in range(count)]
     if operation.cellwise and (operation.reduces or operation.of_losses):
         # The mean over the cells of a row is not their sum: each input needs a truth of its own.
         return np.array([_severity(trial) for trial in trials.trial_each(cases, fmt)])
@@ -207,17 +199,13 @@ def _severity(trial: Trial) -> int:
 
 def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:
     """Make a failing input smaller as long as it fails (shrinking): fewer rows, fewer classes, rounder numbers."""
-    steps = 0
-    improved = True
-    while improved:
-        improved = False
-        for candidate in _simpler(case):
-            steps += 1
-            if steps > MAX_SHRINKING_STEPS:
-                return case
-            if trials.trial(candidate, fmt).failed:
-                case, improved = candidate, True
-                break
+    candidates = _simpler(case)
+    for _ in range(MAX_SHRINKING_STEPS):
+        candidate = next(candidates, None)
+        if candidate is None:
+            break
+        if trials.trial(candidate, fmt).failed:
+            case, candidates = candidate, _simpler(candidate)
     return case
 
 
@@ -225,11 +213,11 @@ def _simpler(case: HazardCase) -> Iterator[HazardCase]:
     """Yield simpler inputs than this one, the boldest steps first."""
     rows, classes = case.logits.shape
     for numbers in _subsets(rows):
-        yield _taken(case, rows=numbers)
+        yield with_rows(case, numbers)
     labels = set(case.labels.tolist()) if case.labels.ndim == 1 else set()
     for numbers in _subsets(classes):
         if labels <= {*numbers.tolist(), IGNORED}:
-            yield _taken(case, columns=numbers)
+            yield with_classes(case, numbers)
     if case.logits.size > _MAX_CELLS_ROUNDED:
         return
     for index in np.ndindex(case.logits.shape):
@@ -247,28 +235,6 @@ def _subsets(count: int) -> Iterator[Array]:
     if 2 < count <= 16:
         for i in range(count):
             yield np.delete(np.arange(count), i)
-
-
-def _row(case: HazardCase, number: int) -> HazardCase:
-    return _taken(case, rows=np.array([number]))
-
-
-def _taken(case: HazardCase, rows: Array | None = None, columns: Array | None = None) -> HazardCase:
-    """Keep some rows or some classes; labels count the classes that are left."""
-    logits, labels, weight, beside = case.logits, case.labels, case.weight, arrays_beside(case)
-    if rows is not None:
-        logits, labels = logits[rows], labels[rows]
-        beside = {name: array[rows] for name, array in beside.items()}
-    if columns is not None:
-        logits = logits[:, columns]
-        beside = {name: array[:, columns] for name, array in beside.items()}
-        if labels.ndim == 2:
-            labels = labels[:, columns]
-        else:
-            new_labels = {int(c): i for i, c in enumerate(columns.tolist())}
-            labels = np.array([new_labels.get(int(label), int(label)) for label in labels.tolist()])
-        weight = None if weight is None else weight[columns]
-    return replace(case, logits=logits, labels=labels, weight=weight, **beside)
 
 
 def _rounder(value: float) -> Iterator[float]:

@@ -1,102 +1,97 @@
-"""The steps of a check, and the run in which each finds what the earlier ones left."""
+"""The steps of a check, and the run that they share: each step reads what the earlier ones found."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.check.check_finding import check_finding
 from stablemax.check.check_options import DEFAULT_FORMATS, CheckOptions, usual_formats
-from stablemax.check.formula_test import is_wrong_exactly
 from stablemax.check.laws import check_laws, easy_case
 from stablemax.check.reproducer import counterexample_of
 from stablemax.check.search import shrunk, smallest_failure
-from stablemax.check.target.array_exchange import FORMATS_OF
 from stablemax.check.target.call_style import CallStyle
-from stablemax.check.target.local import load_local
+from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
-from stablemax.numerics.formats import FLOAT32, Format, get_format, name_of
+from stablemax.numerics.formats import FLOAT32, FLOAT64, Format, get_format, name_of
+from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
-from stablemax.results import CheckReport, Counterexample, HazardVerdict, LawVerdict, Standing, Trace
+from stablemax.results import Counterexample, HazardVerdict, LawVerdict, Standing, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from stablemax.check.target.messages import Result, TargetInfo
+    from stablemax.check.target.messages import Result
     from stablemax.hazards.catalogue import Hazard
+    from stablemax.numerics.formats import Array
 
 _MAX_FAILURES_RUN_EXACTLY = 8
 _MAX_HANGS = 3
-"""Hazards are not run any more once so many have hung: each takes the whole time limit."""
+"""The remaining hazards are not run once so many have hung: each hang takes the whole time limit."""
 _SMALL = 64
-"""A hazard of so many cells is small enough to be the counterexample."""
+"""A hazard of at most this many cells is small enough to be the counterexample."""
 _CURES = ("shifted", "compensated", "centred", "wide")
 """Names of the variants that may be the cure, the simplest first; then the best one of the operation."""
-_PRINTED_LIMIT = 2000
+_LARGEST_EXACT = 1e300
+"""Logits beyond this size may have exact results larger than the float64 that they are compared as."""
+_MAX_EXACT_CELLS = 4096
 _STEPS_BESIDE_HAZARDS = 8
 
 
+@dataclass
 class CheckRun:
-    """A check that is under way."""
+    """The state of one check: its target and options, and what its steps found so far."""
 
-    def __init__(
-        self,
-        target: LoadedTarget,
-        options: CheckOptions,
-        *,
-        backward: bool = False,
-        report_progress: Callable[[int, int, str], None] | None = None,
-    ) -> None:
-        info = target.info
-        self.target = target
-        self.options = options
-        #: The gradient that autograd takes of the target is judged.
-        self.backward = backward
-        self.hazards = options.hazards_of(info.operation)
-        if "weights" in options.takes and "weights" not in info.takes:
+    target: LoadedTarget
+    options: CheckOptions
+    #: The gradient that autograd takes of the target is judged.
+    backward: bool = False
+    report_progress: Callable[[int, int, str], None] | None = None
+    #: Formats in which the target answers an easy input at all.
+    formats: list[Format] = field(default_factory=list)
+    #: What the target does instead in the others, by format.
+    refusals: dict[str, str] = field(default_factory=dict)
+    style: CallStyle = field(default_factory=CallStyle)
+    hazard_verdicts: list[HazardVerdict] = field(default_factory=list)
+    law_verdicts: list[LawVerdict] = field(default_factory=list)
+    #: Hazards that break the contract.
+    failures: list[Trial] = field(default_factory=list)
+    smallest: Trial | None = None
+    trace: Trace | None = None
+    is_wrong: bool = False
+    cure: Variant | None = None
+    counterexample: Counterexample | None = None
+    notes: list[str] = field(default_factory=list)
+    _steps_done: int = 0
+
+    def __post_init__(self) -> None:
+        info, takes = self.target.info, self.options.takes
+        self.hazards = self.options.hazards_of(info.operation)
+        if "weights" in takes and "weights" not in info.takes:
             raise StablemaxError(
                 f"--with weights: {info.name} has no parameter 'weight'", "give it one, or leave --with weights out"
             )
-        #: What it takes beyond logits and labels, from `hazards.hazard.NEEDS`.
-        self.takes = info.takes | set(options.takes)
-        self.asked_formats = options.formats or usual_formats(info)
-        self.trials = Trials(target, options.contract(self.asked_formats))
-        self._report_progress = report_progress
-        self._steps_done = 0
-
-        #: Formats in which the target answers an easy input at all.
-        self.formats: list[Format] = []
-        #: What it says in the others, by format.
-        self.refusals: dict[str, str] = {}
-        self.style = CallStyle()
-        self.hazard_verdicts: list[HazardVerdict] = []
-        self.law_verdicts: list[LawVerdict] = []
-        #: Hazards that break the contract.
-        self.failures: list[Trial] = []
-        self.smallest: Trial | None = None
-        self.trace: Trace | None = None
-        self.is_wrong = False
-        self.cure: Variant | None = None
-        self.counterexample: Counterexample | None = None
-        self.notes: list[str] = []
+        #: What the target takes beyond logits and labels, from `hazards.hazard.NEEDS`.
+        self.takes = info.takes | set(takes)
+        self.asked_formats = self.options.formats or usual_formats(info)
+        self.trials = Trials(self.target, self.options.contract(self.asked_formats))
         self.progress(f"calling {info.name}")
 
     def progress(self, text: str) -> None:
         """Show what runs now."""
         self._steps_done += 1
         steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + 1
-        if self._report_progress is not None:
-            self._report_progress(min(self._steps_done, steps), steps, text)
+        if self.report_progress is not None:
+            self.report_progress(min(self._steps_done, steps), steps, text)
 
     def easy_results(self, count: int, fmt: Format) -> list[Result]:
-        """Call the target on the same easy input, so many times."""
+        """Call the target on the easy input, `count` times."""
         return self.trials.results([self.trials.call_on(easy_case(), fmt)] * count)
 
     def lacks(self, hazard: Hazard) -> list[str]:
@@ -125,10 +120,19 @@ class CheckRun:
 def accept_formats(run: CheckRun) -> None:
     """Find the formats in which the target answers an easy input at all, and what it says in the others."""
     info = run.target.info
-    unfit = {fmt.name: why for fmt in run.asked_formats if (why := _unfit(info, fmt))}
-    for fmt in (f for f in run.asked_formats if f.name not in unfit):
+    unfit: dict[str, str] = {}
+    for fmt in run.asked_formats:
+        if info.formats and fmt.name not in info.formats:
+            unfit[fmt.name] = "does not take it"
+            continue
+        if fmt.name not in FORMATS_OF.get(info.backend, (fmt.name,)):
+            unfit[fmt.name] = f"takes {info.backend}'s arrays, of which there are none in that format"
+            continue
         (result,) = run.easy_results(1, fmt)
-        if result.output is None:
+        if result.output is None and info.backend == "torch" and _tells_of_no_kernel(result.trouble, fmt):
+            reason = result.trouble.partition(": ")[2]
+            unfit[fmt.name] = f"needs a kernel that PyTorch does not have for that format ({reason})"
+        elif result.output is None:
             run.refusals[fmt.name] = result.trouble
         elif fmt.is_emulated and result.output.ndim and name_of(result.output) != fmt.name:
             unfit[fmt.name] = "leaves the format, which is emulated: numpy.asarray and float() make float64 of it"
@@ -143,13 +147,12 @@ def accept_formats(run: CheckRun) -> None:
     run.refusals |= unfit
 
 
-def _unfit(info: TargetInfo, fmt: Format) -> str:
-    """Say why a target cannot get arrays of a format, as words that follow "it"; empty where it can."""
-    if info.formats and fmt.name not in info.formats:
-        return "does not take it"
-    if fmt.name not in FORMATS_OF.get(info.backend, (fmt.name,)):
-        return f"takes {info.backend}'s arrays, of which there are none in that format"
-    return ""
+def _tells_of_no_kernel(trouble: str, fmt: Format) -> bool:
+    """True where PyTorch raised because it does not compute in a format, for which the code is not to blame."""
+    text, torch_name = trouble.lower(), {"float16": "half"}.get(fmt.name, fmt.name)
+    return f"not implemented for '{torch_name}'" in text or (
+        "promotion for float8 types is not supported" in text and torch_name in text
+    )
 
 
 def repeat_a_call(run: CheckRun) -> None:
@@ -162,7 +165,7 @@ def repeat_a_call(run: CheckRun) -> None:
 
 
 def note_call_style(run: CheckRun) -> None:
-    """Take down how the target turned out to be called, and why one row at a time where it is."""
+    """Note that the target is called one row at a time, and why."""
     if run.style.by_row:
         run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
 
@@ -176,10 +179,12 @@ def find_reduction(run: CheckRun) -> None:
     if run.backward and trials.operation.of_losses:
         (loss,) = run.target.call_all([replace(trials.call_on(easy_case(), fmt), forward=True)])
     trials.reduction = reduction_of(trials, easy_case(), fmt, loss)
-    if trials.reduction is Reduction.SUM and trials.operation.of_losses:
-        run.notes.append("its gradient is taken as that of the sum of the losses, not of their mean")
-    elif trials.reduction is Reduction.SUM:
-        run.notes.append("its number is taken as the sum of the losses, not their mean")
+    if trials.reduction is Reduction.SUM:
+        run.notes.append(
+            "its gradient is taken as that of the sum of the losses, not of their mean"
+            if trials.operation.of_losses
+            else "its number is taken as the sum of the losses, not their mean"
+        )
 
 
 def note_refused_formats(run: CheckRun) -> None:
@@ -212,15 +217,10 @@ def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict
     trial = run.trials.trial(hazard.case(fmt), fmt)
     if trial.failed:
         run.failures.append(trial)
-    return HazardVerdict(
-        hazard.name,
-        fmt.name,
-        trial.worst,
-        None if trial.verdict is None else trial.verdict.error_ulp,
-        None if trial.verdict is None else trial.verdict.first_bad,
-        failed=trial.failed,
-        trouble=trial.trouble,
-    )
+    verdict = HazardVerdict(hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble)
+    if trial.verdict is None:
+        return verdict
+    return replace(verdict, error_ulp=trial.verdict.error_ulp, first_bad=trial.verdict.first_bad)
 
 
 def try_laws(run: CheckRun) -> None:
@@ -275,9 +275,48 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        run.is_wrong = is_wrong_exactly(
+        run.is_wrong = _is_wrong_exactly(
             run.trials, [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]], run.law_verdicts
         )
+
+
+def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:
+    """Tell a wrong formula from an unstable one.
+
+    NumPy code runs on exact numbers, where it can be followed; otherwise, and for other libraries, an
+    easy input in float64 decides, on which no right formula loses half of its digits.
+    """
+    easy = trials.trial(easy_case(), FLOAT64)
+    if easy.verdict is None and easy.result.output is not None:
+        return True  # the output has another shape
+    if easy.verdict is not None and _exact_output(trials, easy) is None:
+        breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
+        if easy.failed or breaks_a_law:
+            return True
+    return any(_fails_exactly(trials, trial) for trial in (easy, *failures) if trial.verdict is not None)
+
+
+def _exact_output(trials: Trials, trial: Trial) -> Array | None:
+    """Run the target on exact numbers; None where that is not possible."""
+    logits = trial.case.logits
+    if trials.target.info.backend != "numpy" or logits.size > _MAX_EXACT_CELLS:
+        return None
+    if np.abs(logits[np.isfinite(logits)]).max(initial=0.0) > _LARGEST_EXACT:
+        return None
+    with contextlib.suppress(NoAnswerError):
+        return trials.target.run_exactly(trials.call_on(trial.case, trial.format))
+    return None
+
+
+def _fails_exactly(trials: Trials, trial: Trial) -> bool:
+    exact, right = _exact_output(trials, trial), trial.setting.exact.truth.rounded
+    if exact is None:
+        return False
+    if exact.size != right.size:
+        return True
+    rounded = trial.format.round(exact.reshape(right.shape))
+    # Where exact arithmetic has no value (inf - inf), the NaN of the floats is not the formula's fault alone.
+    return bool((trials.severities(rounded, trial.setting)[~np.isnan(rounded)] > 0).any())
 
 
 def find_cure(run: CheckRun) -> None:
@@ -303,30 +342,3 @@ def write_reproducer(run: CheckRun) -> None:
     elif broken is not None:
         easy = run.trials.trial(easy_case(), get_format(broken.format))
         run.counterexample = counterexample_of(run.trials, easy, run.style, backward=run.backward, broken=broken)
-
-
-def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
-    """Put the findings of a run together."""
-    info = run.target.info
-    blame = None if run.trace is None else run.trace.blame
-    report = CheckReport(
-        target=info.name,
-        operation=info.operation.name,
-        backend=info.backend,
-        standing=run.standing,
-        finding="",
-        formats=tuple(f.name for f in run.formats),
-        hazards=tuple(run.hazard_verdicts),
-        laws=tuple(run.law_verdicts),
-        counterexample=run.counterexample,
-        blame=blame.sentence if blame else "",
-        blame_file=blame.file if blame else "",
-        blame_line=blame.line if blame else 0,
-        cure=run.cure.id if run.cure else "",
-        cure_formula=run.cure.formula if run.cure else "",
-        contract=run.trials.contract,
-        printed="".join(run.trials.printed)[:_PRINTED_LIMIT],
-        command=command,
-        notes=tuple(run.notes),
-    )
-    return replace(report, finding=check_finding(report, run.refusals))

@@ -39,7 +39,7 @@ class Trial:
     setting: Setting
     #: None where there is no output to judge.
     verdict: Verdict | None
-    #: Why there is none: an exception, a wrong shape; empty otherwise.
+    #: Why there is no output to judge: an exception, a wrong shape; empty where there is one.
     trouble: str
     #: True where the contract is broken.
     failed: bool
@@ -53,7 +53,7 @@ class Trials:
 
     target: LoadedTarget
     contract: Contract
-    #: What a single number is of the losses, or a gradient the gradient of: see `reduction_of`.
+    #: The mean or the sum of the losses: what a single number is, or what a gradient is taken of; see `reduction_of`.
     reduction: Reduction = Reduction.MEAN
     printed: list[str] = field(default_factory=list)
 
@@ -61,11 +61,6 @@ class Trials:
     def operation(self) -> Operation:
         """What is computed."""
         return self.target.info.operation
-
-    @property
-    def max_ulp(self) -> float | None:
-        """Errors above are inaccurate; half of the format's bits when None."""
-        return self.contract.max_ulp
 
     def trial(self, case: HazardCase, fmt: Format) -> Trial:
         """Try one input."""
@@ -109,7 +104,7 @@ class Trials:
             output,
             setting.exact,
             setting.xp.format,
-            max_ulp=self.max_ulp,
+            max_ulp=self.contract.max_ulp,
             input_overflow=setting.input_overflow,
             may_flush=True,
         )
@@ -132,12 +127,11 @@ class Trials:
             has_no_value = bool(setting.exact.undefined.all() or setting.input_overflow.all())
             return Trial(case, fmt, result, setting, None, result.trouble, failed=not has_no_value)
         trouble = self._shape_trouble(output, setting)
-        if trouble:
-            return Trial(case, fmt, result, setting, None, trouble, failed=True)
+        if trouble or output.size == 0:  # no rows go in, none come out
+            worst = None if trouble else Outcome.OK
+            return Trial(case, fmt, result, setting, None, trouble, failed=bool(trouble), worst=worst)
         output = output.astype(np.float64)
-        if output.size == 0:  # no rows go in, none come out
-            return Trial(case, fmt, result, setting, None, "", failed=False, worst=Outcome.OK)
-        verdict = verdict_of(output, setting, name=self.target.info.name, max_ulp=self.max_ulp)
+        verdict = verdict_of(output, setting, name=self.target.info.name, max_ulp=self.contract.max_ulp)
         severity = int(self.severities(output, setting).max(initial=0))
         worst = CODES[severity] if severity else verdict.worst
         return Trial(case, fmt, result, setting, verdict, "", failed=severity > 0, worst=worst)
@@ -149,7 +143,7 @@ class Trials:
         fixed precision gets each such cell right, but the row as a whole can be.
         """
         fmt, right = setting.xp.format, setting.exact.truth.nearest
-        limit = default_max_ulp(fmt) if self.max_ulp is None else self.max_ulp
+        limit = default_max_ulp(fmt) if self.contract.max_ulp is None else self.contract.max_ulp
         with np.errstate(invalid="ignore"):
             distance = np.abs(output.astype(np.float64).reshape(right.shape) - right)
             return np.asarray(distance <= limit * fmt.ulp(np.abs(right).max(axis=-1, keepdims=True)))
@@ -157,17 +151,10 @@ class Trials:
     def _shape_trouble(self, output: Array, setting: Setting) -> str:
         """Say what is wrong with an output's shape; empty where nothing is."""
         rows, classes = setting.exact.truth.rounded.shape
-        right: tuple[int, ...] = (rows,) if self.operation.per_row else (rows, classes)
-        allowed = [right, (rows, 1)] if self.operation.per_row else [right]
+        allowed: list[tuple[int, ...]] = [(rows,), (rows, 1)] if self.operation.per_row else [(rows, classes)]
         if setting.case.reduced or (self.operation.per_row and rows == 1):
             allowed.append(())
-        if output.shape in allowed:
-            return ""
-        return f"returned shape {_shape(output.shape)} where {_shape(right)} is right"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+        return "" if output.shape in allowed else f"returned shape {output.shape} where {allowed[0]} is right"
 
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
@@ -199,3 +186,27 @@ def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | N
             # Each row has its own loss, of which autograd takes the sum; or the shape is wrong.
             return Reduction.MEAN if loss is None else Reduction.SUM
     return which_reduction(output, right)[0]
+
+
+def with_rows(case: HazardCase, rows: Array | list[int] | slice) -> HazardCase:
+    """Keep some rows of a case."""
+    arrays = {name: array[rows] for name, array in _second_arrays(case).items()}
+    return replace(case, logits=case.logits[rows], labels=case.labels[rows], **arrays)
+
+
+def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
+    """Keep some classes of a case, in any order; labels count the classes that are left."""
+    arrays = {name: array[:, classes] for name, array in _second_arrays(case).items()}
+    if case.labels.ndim == 2:
+        labels = case.labels[:, classes]
+    else:
+        new_labels = {int(c): i for i, c in enumerate(classes)}
+        labels = np.array([new_labels.get(label, label) for label in case.labels.tolist()])
+    weight = None if case.weight is None else case.weight[classes]
+    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, **arrays)
+
+
+def _second_arrays(case: HazardCase) -> dict[str, Any]:
+    """Return the arrays (N, K) of a case beside the logits, by field."""
+    names = ("upstream", "cell_targets", "other_logits")
+    return {name: array for name in names if (array := getattr(case, name)) is not None}

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stablemax.compute.streaming import BYTES_PER_CELL, RESERVED, Plan, Resources, for_engine, plan, total_of
-from stablemax.inputs.blocks import tapering
+from stablemax.inputs.blocks import Block, blocks_of, tapering
 from stablemax.inputs.foreign_text import size_of
-from stablemax.inputs.input_warnings import inexact_notes
-from stablemax.inspect.inspection_finding import finding_of
-from stablemax.inspect.job import Look
-from stablemax.inspect.prediction import CODES, FORMULAS, OPERATIONS
-from stablemax.inspect.tally import QUANTITIES, SIGHTED, Tally
+from stablemax.inputs.input_warnings import Noticed, inexact_integers
+from stablemax.inspect.inspection_report import inspection_of
+from stablemax.inspect.row_numbers import RowNumbers, computable, joined, row_numbers
+from stablemax.inspect.tails import Tails, second_looks, tails_of
+from stablemax.inspect.tally import Tally, tally_of
 from stablemax.kernels.row_kernels import PIECE
+from stablemax.kernels.ufunc_buffer import quick_columns
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.numerics.formats import get_format
-from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from stablemax.inputs.logits import Stream
+    from stablemax.inputs.workspace import Workspace
+    from stablemax.numerics.formats import Array
+    from stablemax.results import Inspection
 
-PERCENT = (0, 1, 25, 50, 75, 99, 100)
 ROWS_AT_A_TIME = 1 << 15
 """Most rows that are looked at and judged at once, however few classes they have: some fifty numbers are kept of
-each. Of more these leave the cache; of fewer the threads wait for each other between short calls of NumPy."""
+each. The numbers of more rows leave the cache; with fewer the threads wait for each other between short calls."""
 KEPT_BYTES = 16 << 20
-"""What the quantiles and the numbers of the rows in work take of --memory, however many rows there are."""
+"""Bytes of --memory that the quantiles and the numbers of the rows in work take, however many rows there are."""
 
 
 def inspect_stream(
@@ -51,10 +55,10 @@ def inspect_stream(
     >>> from stablemax.inputs.stored import StoredArray
     >>> from stablemax.inputs.logits import as_stream
     >>> logits = np.array([[0.0, 20.0], [0.5, 1.0]], np.float32)
-    >>> found = inspect_stream(as_stream(StoredArray.of(logits)), formats=("float16", "float32"))
-    >>> found.largest, [s.rows for s in found.sightings if s.what == "nan"]
+    >>> inspection = inspect_stream(as_stream(StoredArray.of(logits)), formats=("float16", "float32"))
+    >>> inspection.largest, [s.rows for s in inspection.sightings if s.what == "nan"]
     (20.0, [0])
-    >>> [f.shares for f in found.forecasts if f.operation == "cross_entropy" and f.formula == "shifted"]
+    >>> [f.shares for f in inspection.forecasts if f.operation == "cross_entropy" and f.formula == "shifted"]
     [{<Outcome.OK: 'ok'>: 1.0}, {<Outcome.OK: 'ok'>: 0.5, <Outcome.LOST: 'lost'>: 0.5}]
     """
     if stream.has_soft_targets:
@@ -71,11 +75,11 @@ def inspect_stream(
             )
     resources = resources or Resources()
     planned = _planned(stream, resources)
-    most = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
-    step = min(planned.step, most)
+    most_rows = min(planned.blocks[0].rows, ROWS_AT_A_TIME)
+    step = min(planned.step, most_rows)
+    planned = replace(planned, blocks=tapering(stream.rows, step, most_rows // step, planned.threads))
     job = Look(for_engine(stream, resources), tuple(formats), step, ignore_index)
-    cut = replace(planned, blocks=tapering(stream.rows, step, most // step, planned.threads))
-    tally = total_of(job, cut, Tally.of_nothing(len(formats)), stream, resources, progress, "inspecting")
+    tally = total_of(job, planned, Tally.of_nothing(len(formats)), stream, resources, progress, "inspecting")
     return inspection_of(tally, stream, tuple(formats), command)
 
 
@@ -92,63 +96,79 @@ def _planned(stream: Stream, resources: Resources) -> Plan:
     return plan(stream.rows, stream.classes, replace(resources, memory=resources.memory - KEPT_BYTES))
 
 
-def inspection_of(tally: Tally, stream: Stream, formats: tuple[str, ...], command: tuple[str, ...]) -> Inspection:
-    """Turn the counts of all rows into a result, with its finding."""
-    forecasts = tuple(_forecasts(tally, formats))
-    judged = tuple(
-        FormatForecast(name, _is_safe(name, forecasts), int(ties) / tally.judged if tally.judged else 0.0)
-        for name, ties in zip(formats, tally.tied, strict=True)
-    )
-    labels = stream.sources[1].name if stream.labels is not None else ""
-    accuracy = tally.right / tally.counted if labels and tally.counted else None
-    return Inspection(
-        source=stream.sources[0].name,
-        labels=labels,
-        files=len(stream.logits.parts),
-        dtype=stream.logits.dtype.name,
-        shape=stream.shape,
-        axis=stream.axis,
-        rows=stream.rows,
-        classes=stream.classes,
-        size_bytes=stream.logits.size_bytes,
-        smallest=tally.smallest if math.isfinite(tally.smallest) else math.nan,
-        largest=tally.largest if math.isfinite(tally.largest) else math.nan,
-        judged_rows=tally.judged,
-        counted_rows=tally.counted,
-        accuracy=accuracy,
-        sightings=tuple(_sighting(name, tally, stream) for name in SIGHTED),
-        quantiles=tuple(_quantiles(name, tally) for name in QUANTITIES),
-        formats=judged,
-        forecasts=forecasts,
-        finding=finding_of(judged, forecasts, stream.rows, tally.judged, has_labels=bool(labels)),
-        command=command,
-        notes=(*stream.notes, *inexact_notes(tally.inexact, stream.sources[0].name)),
-    )
+@dataclass(frozen=True)
+class Look:
+    """The streamed job of `inspect`: look at each logit of a block once, and count what there is to see."""
 
+    stream: Stream
+    formats: tuple[str, ...]
+    step: int  #: Rows that are read at a time, so that they stay in the cache.
+    ignore_index: int | None  #: Rows with this label do not count.
 
-def _forecasts(tally: Tally, formats: tuple[str, ...]) -> list[Forecast]:
-    found = []
-    for place, name in enumerate(formats):
-        for formula, by_operation in zip(FORMULAS, tally.outcomes[place], strict=True):
-            for operation, counts in zip(OPERATIONS, by_operation.tolist(), strict=True):
-                rows = sum(counts)
-                shares = {o: n / rows for o, n in zip(CODES, counts, strict=True) if n}
-                worst = max(shares, key=lambda o: o.severity, default=Outcome.OK)
-                found.append(Forecast(name, operation.name, formula, rows, worst, shares))
-    return found
+    @quick_columns()
+    def __call__(self, block: Block, workspace: Workspace) -> Tally:
+        """Look at a block."""
+        labels, classes = None, self.stream.classes
+        kept = np.ones(block.rows, dtype=bool)
+        if self.stream.labels is not None:
+            labels = self.stream.read_labels(block, self.ignore_index, workspace)
+            kept = labels != self.ignore_index
+        read = self._rows if classes <= PIECE else self._long_row
+        numbers, tails, inexact = [], [], Noticed()
+        for part in blocks_of(block.rows, self.step if classes <= PIECE else 1):
+            # The label of an ignored row need not be a class.
+            classes_of_rows = None if labels is None else np.where(kept, labels, 0)[part.start : part.stop]
+            start, stop = block.start + part.start, block.start + part.stop
+            part_numbers, pieces, part_inexact = read(start, stop, classes_of_rows, workspace)
+            looks = second_looks(part_numbers, classes, self.formats)
+            numbers.append(part_numbers)
+            tails.append(tails_of(looks, part_numbers, len(self.formats), pieces, workspace))
+            inexact += part_inexact
+        all_numbers, all_tails = RowNumbers.stacked(numbers), Tails.stacked(tails)
+        return tally_of(all_numbers, all_tails, labels, kept, classes, self.formats, block.start, inexact)
 
+    def _rows(
+        self, start: int, stop: int, labels: Array | None, workspace: Workspace
+    ) -> tuple[RowNumbers, Callable[[], Iterable[tuple[Array, Array]]], Noticed]:
+        """Return the numbers of rows, and their logits and exponentials to look at again."""
+        stored = self.stream.logits.read(start, stop, workspace)
+        x = computable(stored, workspace)
+        numbers = row_numbers(x, labels, workspace)
+        e = workspace.take("exponentials", x.shape)
+        return numbers, lambda: [(x, e)], inexact_integers(stored, start)
 
-def _is_safe(name: str, forecasts: tuple[Forecast, ...]) -> bool:
-    return all(f.worst is Outcome.OK for f in forecasts if f.format == name and f.formula == "shifted")
+    def _long_row(
+        self, start: int, stop: int, labels: Array | None, workspace: Workspace
+    ) -> tuple[RowNumbers, Callable[[], Iterable[tuple[Array, Array]]], Noticed]:
+        """Do the same with one row that is too long to be taken at once."""
+        numbers, inexact = None, Noticed()
+        for first, x, stored in self._pieces(start, stop, workspace):
+            inexact += inexact_integers(stored, start)
+            piece = row_numbers(x, None, workspace)
+            numbers = piece if numbers is None else joined(numbers, piece, first)
+        assert numbers is not None
+        if labels is not None:
+            label = int(labels[0])
+            cell = self.stream.logits.read(start, stop, workspace, first=label, last=label + 1)
+            numbers = replace(numbers, label=computable(cell, workspace)[:, 0].astype(np.float64))
 
+        top, at = numbers.top, int(numbers.at[0])
 
-def _sighting(what: str, tally: Tally, stream: Stream) -> Sighting:
-    seen = tally.seen[what]
-    if seen.first is None:
-        return Sighting(what, 0, 0)
-    return Sighting(what, seen.rows, seen.cells, *stream.logits.place(seen.first))
+        def exponentials() -> Iterator[tuple[Array, Array]]:
+            for first, x, _ in self._pieces(start, stop, workspace):
+                e = workspace.take("exponentials", x.shape)
+                np.copyto(e, x)
+                e -= top[:, None]
+                np.exp(e, out=e)
+                if first <= at < first + x.shape[1]:
+                    e[0, at - first] = 0.0
+                yield x, e
 
+        return numbers, exponentials, inexact
 
-def _quantiles(of: str, tally: Tally) -> Quantiles:
-    sketch = tally.sketches[of].compacted()
-    return Quantiles(of, sketch.count, PERCENT, sketch.quantiles(PERCENT), sketch.digits)
+    def _pieces(self, start: int, stop: int, workspace: Workspace) -> Iterator[tuple[int, Array, Array]]:
+        classes = self.stream.classes
+        for first in range(0, classes, PIECE):
+            last = min(first + PIECE, classes)
+            stored = self.stream.logits.read(start, stop, workspace, first=first, last=last)
+            yield first, computable(stored, workspace), stored

@@ -9,10 +9,11 @@ comes out as all its cells would, unless it lies within rounding of a threshold.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
 OPERATIONS = (SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRAD)
-"""What is predicted, in the order of `_Run.outcomes`."""
+"""What is predicted."""
 FORMULAS = ("naive", "shifted")
+_SOFTMAX, _GRADIENT, _NAIVE = OPERATIONS.index(SOFTMAX), OPERATIONS.index(CROSS_ENTROPY_GRAD), FORMULAS.index("naive")
 CODES = tuple(Outcome)
 """Outcomes from harmless to worst; arrays of outcomes hold positions in it."""
 CLEAR = 16.0
-"""How many times a threshold a number is from it where nobody needs to look closely."""
+"""A number this many times away from a threshold is clear of it: its row is not looked at closely."""
 LARGEST_EXPONENT = 700.0
-"""Beyond, exp in float64 is near its own end, and the odds are those of the second largest logit alone."""
+"""Beyond this exponent, exp in float64 nearly overflows, and the odds are those of the second largest logit alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,34 +109,12 @@ class Rounded:
 
     @cached_property
     def label_leads(self) -> Array:
-        """Rows whose label has the largest logit; of the others the second largest leads there."""
+        """Rows whose label has the largest logit: the second largest is then the largest of the other classes."""
         return np.asarray(self.label == self.top)
 
-    @cached_property
-    def softmax(self) -> _Truth:
-        """The largest probability."""
-        return _Truth(1.0 / (1.0 + self.odds), self.fmt, may_flush=False)
 
-    @cached_property
-    def other(self) -> Array:
-        """The largest probability of the classes that are not the label's, rounded."""
-        return self.fmt.round(np.where(self.label_leads, self.second_exponential, 1.0) / (1.0 + self.odds))
-
-    @cached_property
-    def loss(self) -> _Truth:
-        """The loss of the label."""
-        return _Truth((self.top - self.label) + np.log1p(self.odds), self.fmt)
-
-    @cached_property
-    def gradient(self) -> _Truth:
-        """The gradient at the label's logit."""
-        probability = np.exp(self.label - self.top) / (1.0 + self.odds)
-        certain = self.odds / (1.0 + self.odds)
-        return _Truth(-np.where(self.label_leads, certain, 1.0 - probability), self.fmt)
-
-
-def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operation, str], Array]:
-    """Predict the worst outcome of each row, as positions in `CODES` (N,); `place` is that of the format in `tails`.
+def outcomes(rounded: Rounded, tails: Tails, format_index: int) -> Mapping[tuple[Operation, str], Array]:
+    """Predict the worst outcome of each row in a format of `tails`, as positions in `CODES` (N,).
 
     ``input-overflow``: the format cannot hold a logit of the row, whatever the formula.
 
@@ -148,24 +128,22 @@ def outcomes(rounded: Rounded, tails: Tails, place: int) -> Mapping[tuple[Operat
     the losses) is lost where 1 + odds was rounded to 1, or p - 1 to 0: the label is nearly certain, its loss
     collapses to 0, and learning stops.
     """
-    naive, shifted, dropped = tails.naive[place], tails.shifted[place], tails.dropped[place]
     with np.errstate(all="ignore"):
-        near = np.flatnonzero(~far_from_thresholds(rounded, dropped))
-        if len(near) == len(dropped):
-            return _outcomes_near(rounded, naive, shifted, dropped)
-        keys = [(operation, formula) for formula in FORMULAS for operation in OPERATIONS]
-        found = {key: np.zeros(len(dropped), np.int8) for key in keys}
+        near = np.flatnonzero(~far_from_thresholds(rounded, tails.dropped[format_index]))
+        codes = np.zeros((len(OPERATIONS), len(FORMULAS), len(rounded.numbers)), np.int8)
         if len(near):
-            of_near = _outcomes_near(rounded.rows(near), naive[near], shifted[near], dropped[near])
-            for key, codes in of_near.items():
-                found[key][near] = codes
-    return found
+            codes[..., near] = _outcomes_near(rounded.rows(near), tails.rows(near), format_index)
+
+    return {
+        (operation, formula): codes[i, j]
+        for (i, operation), (j, formula) in itertools.product(enumerate(OPERATIONS), enumerate(FORMULAS))
+    }
 
 
 def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
     """Mark rows that are so far from everything that can happen that all their outcomes are ok, (N,).
 
-    Saves carrying the formulas out: of ordinary logits nearly all rows are such, in the formats of more
+    This saves carrying the formulas out: nearly all rows of ordinary logits are such, in formats of more
     than 8 bits. Every difference of logits is given the ulp by which their rounding may move it.
     """
     numbers, fmt = rounded.numbers, rounded.fmt
@@ -185,91 +163,72 @@ def far_from_thresholds(rounded: Rounded, dropped: Array) -> Array:
     )
 
 
-def _outcomes_near(row: Rounded, naive: Array, shifted: Array, dropped: Array) -> dict[tuple[Operation, str], Array]:
-    """Carry the formulas out on the numbers of rows."""
+class _Run(NamedTuple):
+    """What a formula computes of rows, everything rounded to the format, in arrays (N,)."""
+
+    total: Array
+    top: Array  #: The largest probability.
+    other: Array  #: The largest probability of the classes that are not the label's.
+    loss: Array
+    gradient: Array  #: At the label's logit.
+
+
+def _outcomes_near(row: Rounded, tails: Tails, format_index: int) -> Array:
+    """Carry the formulas out on the numbers of rows; return the outcomes (operations, formulas, N)."""
     numbers, fmt = row.numbers, row.fmt
+    naive, shifted, dropped = (
+        _naive(row, tails.naive[format_index]),
+        _shifted(row, tails.shifted[format_index]),
+        tails.dropped[format_index],
+    )
+    total, top, other, loss, gradient = map(np.stack, zip(naive, shifted, strict=True))
+    certain = row.odds / (1.0 + row.odds)
+    probability = np.exp(row.label - row.top) / (1.0 + row.odds)
+    right_other = fmt.round(np.where(row.label_leads, row.second_exponential, 1.0) / (1.0 + row.odds))
+    codes = np.stack(
+        [
+            _judged(top, 1.0 / (1.0 + row.odds), fmt, may_flush=False),
+            _judged(loss, (row.top - row.label) + np.log1p(row.odds), fmt),
+            _judged(gradient, -np.where(row.label_leads, certain, 1.0 - probability), fmt),
+        ]
+    )
+    # Where the sum is inf all probabilities are 0, and the judgement is of all of them.
+    needed = np.where(np.isinf(total), right_other != 0, right_other >= fmt.smallest_normal)
     # A class that is dropped and is the label's has gradient -1, which is right.
     lowest = numbers.logsumexp + math.log(fmt.smallest_normal)
     label_dropped = (numbers.label > lowest) & (numbers.label < underflow_edge(fmt))
-    found: dict[tuple[Operation, str], Array] = {}
-    for formula, run in (
-        ("naive", _naive(row, naive, dropped > 0, dropped > label_dropped)),
-        ("shifted", _shifted(row, shifted)),
-    ):
-        for operation, codes in zip(OPERATIONS, run.outcomes(row), strict=True):
-            np.putmask(codes, row.beyond, CODES.index(Outcome.INPUT_OVERFLOW))
-            found[operation, formula] = codes
-    return found
+    _worsen(codes[_SOFTMAX, _NAIVE], dropped > 0, Outcome.LOST)
+    _worsen(codes[_GRADIENT], (other == 0) & needed, Outcome.LOST)
+    _worsen(codes[_GRADIENT, _NAIVE], dropped > label_dropped, Outcome.LOST)
+    _worsen(codes[_SOFTMAX], np.isnan(top), Outcome.NAN)
+    _worsen(codes[_GRADIENT], np.isnan(top), Outcome.NAN)
+    codes[..., row.beyond] = CODES.index(Outcome.INPUT_OVERFLOW)
+    return codes
 
 
-@dataclass(frozen=True, eq=False)
-class _Truth:
-    """What numbers (N,) should be that a formula computes in a format."""
-
-    value: Array
-    fmt: Format
-    may_flush: bool = True
-
-    @cached_property
-    def rounded(self) -> Array:
-        return self.fmt.round(self.value)
-
-    @cached_property
-    def is_tiny(self) -> Array:
-        """Below the smallest normal number, where a 0 is no failure."""
-        return np.asarray(np.abs(self.value) < self.fmt.smallest_normal)
-
-    def judge(self, output: Array) -> Array:
-        """Judge what was computed as `truth.measure.judge` does."""
-        right = self.rounded
-        codes = np.zeros(len(output), np.int8)
-        np.putmask(codes, (output == 0) & (right != 0), CODES.index(Outcome.LOST))
-        np.putmask(codes, np.isinf(output) & np.isfinite(right), CODES.index(Outcome.OVERFLOW))
-        np.putmask(codes, np.isnan(output) & ~np.isnan(right), CODES.index(Outcome.NAN))
-        if self.may_flush:
-            np.putmask(codes, self.is_tiny & (np.abs(output) <= self.fmt.smallest_normal), 0)
-        return codes
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What a formula computes of rows: everything rounded to the format."""
-
-    total: Array
-    top: Array
-    other: Array
-    loss: Array
-    gradient: Array
-    dropped: Array | None = None
-    other_dropped: Array | None = None
-
-    def outcomes(self, row: Rounded) -> tuple[Array, Array, Array]:
-        """Judge softmax, loss and gradient."""
-        # Where the sum is inf all probabilities are 0, and the judgement is of all of them.
-        needed = np.where(np.isinf(self.total), row.other != 0, row.other >= row.fmt.smallest_normal)
-        other_lost = (self.other == 0) & needed
-        softmax, gradient = row.softmax.judge(self.top), row.gradient.judge(self.gradient)
-        if self.dropped is not None and self.other_dropped is not None:
-            _worsen(softmax, self.dropped, Outcome.LOST)
-            other_lost |= self.other_dropped
-        _worsen(gradient, other_lost, Outcome.LOST)
-        poisoned = np.isnan(self.top)
-        for codes in (softmax, gradient):
-            _worsen(codes, poisoned, Outcome.NAN)
-        return softmax, row.loss.judge(self.loss), gradient
+def _judged(output: Array, right: Array, fmt: Format, *, may_flush: bool = True) -> Array:
+    """Judge the outputs of the formulas (F, N) against what is right (N,), as `truth.measure.judge` does."""
+    rounded = fmt.round(right)
+    codes = np.zeros(output.shape, np.int8)
+    codes[(output == 0) & (rounded != 0)] = CODES.index(Outcome.LOST)
+    codes[np.isinf(output) & np.isfinite(rounded)] = CODES.index(Outcome.OVERFLOW)
+    codes[np.isnan(output) & ~np.isnan(rounded)] = CODES.index(Outcome.NAN)
+    if may_flush:
+        codes[(np.abs(right) < fmt.smallest_normal) & (np.abs(output) <= fmt.smallest_normal)] = 0
+    return codes
 
 
 def _worsen(codes: Array, where: Array, outcome: Outcome) -> None:
     np.maximum(codes, where.view(np.int8) * np.int8(CODES.index(outcome)), out=codes)
 
 
-def _naive(row: Rounded, tail: Array, dropped: Array, other_dropped: Array) -> _Run:
+def _naive(row: Rounded, tail: Array) -> _Run:
     """``exp(x) / sum``, ``log(sum) - x_y``, ``exp(x) / sum - onehot``."""
     rounded = row.fmt.round
     first, second = rounded(np.exp(row.top)), np.exp(row.second)
     rounded_second = rounded(second)
     rest = _rest(row, tail, second / first, rounded_second / first)
-    # The others of an exponential of 0 are 0 too, and nothing is added to inf.
+    # Where the largest exponential is 0 all others are 0 too, and nothing is added to inf.
     total = rounded(np.where((first > 0) & (first < np.inf), first + first * rest, first))
     at_label = rounded(rounded(np.exp(row.label)) / total)
     return _Run(
@@ -278,13 +237,11 @@ def _naive(row: Rounded, tail: Array, dropped: Array, other_dropped: Array) -> _
         other=rounded(np.where(row.label_leads, rounded_second, first) / total),
         loss=rounded(rounded(np.log(total)) - row.label),
         gradient=rounded(at_label - 1.0),
-        dropped=dropped,
-        other_dropped=other_dropped,
     )
 
 
 def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Array:
-    """Sum the exponentials but the largest, over it; `second` is the second largest, itself rounded or not.
+    """Divide the sum of the other exponentials by the largest; `second` is the second largest over it, not rounded.
 
     `tail` is the share that does not underflow, where it is known. Elsewhere the others are few, or far from
     underflow, and what becomes of them becomes of the second largest.
@@ -297,7 +254,7 @@ def _rest(row: Rounded, tail: Array, second: Array, rounded_second: Array) -> Ar
 
 
 def _shifted(row: Rounded, tail: Array) -> _Run:
-    """The same with ``x - m`` in the place of x."""
+    """The same with ``x - m`` in the format_index of x."""
     rounded = row.fmt.round
     d = np.where(row.second == -np.inf, row.second, rounded(row.second - row.top))
     second = np.exp(d)

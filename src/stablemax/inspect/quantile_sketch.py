@@ -37,8 +37,8 @@ class Sketch:
     become more.
 
     >>> parts = Sketch.of(np.array([3.0, 1.0])) + Sketch.of(np.array([2.0, 10.0]))
-    >>> parts.quantile(50), parts.low, parts.high, parts.digits is None
-    (2.0, 1.0, 10.0, True)
+    >>> parts.quantiles((50,)), parts.low, parts.high, parts.digits is None
+    ((2.0,), 1.0, 10.0, True)
     """
 
     runs: tuple[Run, ...] = ()  #: What was merged so far; `compacted` makes a single sorted run of it.
@@ -89,30 +89,26 @@ class Sketch:
         bits = runs[0].bits if runs else LEVELS[0]
         return None if bits == LEVELS[0] else int(bits * math.log10(2))
 
-    def quantile(self, percent: int) -> float:
-        """Return the smallest number that at least so many percent of the numbers do not exceed; NaN of no numbers.
+    def quantiles(self, percents: tuple[int, ...]) -> tuple[float, ...]:
+        """Return the smallest numbers that at least so many percent of the numbers do not exceed; NaN of no numbers.
 
-        It is one of the numbers (``method="inverted_cdf"`` of numpy.quantile); at a lower level the middle of
+        Each is one of the numbers (``method="inverted_cdf"`` of numpy.quantile); at a lower level the middle of
         those that share its leading bits, off by less than ``2**-(bits + 1)`` of it (of normal numbers).
         """
-        return self.quantiles((percent,))[0]
-
-    def quantiles(self, percents: tuple[int, ...]) -> tuple[float, ...]:
-        """Return several quantiles; see `quantile`."""
         runs = self.compacted().runs
         if not runs:
             return (math.nan,) * len(percents)
         run = runs[0]
-        upto = np.cumsum(run.counts)
-        total = int(upto[-1])
-        found = []
+        cumulative = np.cumsum(run.counts)
+        total = int(cumulative[-1])
+        quantiles = []
         for percent in percents:
             rank = max(1, -(-percent * total // 100))
-            middle = _middle(float(run.values[np.searchsorted(upto, rank)]), run.bits)
+            middle = _middle(float(run.values[np.searchsorted(cumulative, rank)]), run.bits)
             # The two ends are kept exactly, and nothing lies beyond them.
             ends = {1: self.low, total: self.high}
-            found.append(ends.get(rank, min(max(middle, self.low), self.high)))
-        return tuple(found)
+            quantiles.append(ends.get(rank, min(max(middle, self.low), self.high)))
+        return tuple(quantiles)
 
 
 def _cut(values: Array, bits: int) -> Array:

@@ -1,4 +1,4 @@
-"""The few numbers of a row from which all that `inspect` tells of it follows."""
+"""The few numbers of a row from which everything follows that `inspect` says of the row."""
 
 from __future__ import annotations
 
@@ -10,17 +10,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.kernels.odds import Odds, merged, widened
+from stablemax.kernels.odds import Odds, merged, rows_of, widened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from stablemax.inputs.workspace import Workspace
     from stablemax.numerics.formats import Array
 
 
+class OfRows:
+    """A dataclass of arrays whose last axis is that of the rows."""
+
+    @property
+    def arrays(self) -> list[Array]:
+        """Its arrays, in the order of the fields."""
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return int(self.arrays[0].shape[-1])
+
+    def rows(self, index: Array) -> Self:
+        """Return those of some of the rows, their numbers in ascending order."""
+        return self if len(index) == len(self) else type(self)(*(array[..., index] for array in self.arrays))
+
+    @classmethod
+    def stacked(cls, several: Sequence[Self]) -> Self:
+        """Put the rows of several one after the other."""
+        if len(several) == 1:
+            return several[0]
+        return cls(*(np.concatenate(parts, axis=-1) for parts in zip(*(one.arrays for one in several), strict=True)))
+
+
 @dataclass(frozen=True, eq=False)
-class RowNumbers:
+class RowNumbers(OfRows):
     """What is known of each of N rows, in arrays (N,)."""
 
     at: Array  #: The class of the first maximum.
@@ -35,13 +59,6 @@ class RowNumbers:
     masked: Array
     label: Array  #: The logit of the label.
 
-    def __len__(self) -> int:
-        return len(self.top)
-
-    def rows(self, index: Array) -> RowNumbers:
-        """Return some of the rows, their numbers in ascending order."""
-        return self if len(index) == len(self) else RowNumbers(*(part[index] for part in _parts(self)))
-
     @cached_property
     def logsumexp(self) -> Array:
         """The logarithm of the sum of all exponentials, (N,)."""
@@ -49,7 +66,7 @@ class RowNumbers:
 
     @cached_property
     def log_odds(self) -> Array:
-        """-inf where nothing is against the maximum, (N,)."""
+        """The logarithm of the odds; -inf where all other classes are at -inf, (N,)."""
         return np.log(self.odds)
 
     @cached_property
@@ -63,28 +80,21 @@ class RowNumbers:
         return np.maximum(np.abs(self.top), np.abs(self.low))
 
 
-def _parts(numbers: RowNumbers) -> list[Array]:
-    return [getattr(numbers, field.name) for field in dataclasses.fields(RowNumbers)]
-
-
-def stacked(several: Sequence[RowNumbers]) -> RowNumbers:
-    """Put the rows of several one after the other."""
-    if len(several) == 1:
-        return several[0]
-    return RowNumbers(*(np.concatenate(parts) for parts in zip(*map(_parts, several), strict=True)))
+def computable(x: Array, workspace: Workspace) -> Array:
+    """Return logits in float32 or float64: as they are, or a copy in the workspace's buffer "wide"."""
+    return x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
 
 
 def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumbers:
-    """Look at rows (N, K) of any format, in this machine's byte order, with a class of each row or its maximum's.
+    """Return the numbers of rows (N, K) in float32 or float64; without labels each row has its maximum's class.
 
     The workspace's buffer "exponentials" holds ``exp(x - m)`` afterwards, 0 at the maximum.
 
     >>> from stablemax.inputs.workspace import Workspace
-    >>> found = row_numbers(np.array([[0.0, -np.inf, 3.0, 1.0]]), None, Workspace())
-    >>> found.top.item(), found.second.item(), found.low.item(), found.masked.item()
+    >>> numbers = row_numbers(np.array([[0.0, -np.inf, 3.0, 1.0]]), None, Workspace())
+    >>> numbers.top.item(), numbers.second.item(), numbers.low.item(), numbers.masked.item()
     (3.0, 1.0, 0.0, 1)
     """
-    x = x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
     row = np.arange(len(x))
     at = x.argmax(axis=1)
     top = x[row, at].astype(np.float64)
@@ -103,11 +113,11 @@ def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumb
     finite_top = top.copy()
     odd = np.flatnonzero(~(np.isfinite(low) & np.isfinite(top)))
     if len(odd):
-        some = x if len(odd) == len(x) else x[odd]
-        counts[:, odd] = _not_finite(some, top[odd])
-        finite = np.isfinite(some)
-        low[odd] = some.min(axis=1, where=finite, initial=math.inf)
-        finite_top[odd] = some.max(axis=1, where=finite, initial=-math.inf)
+        odd_rows = rows_of(x, odd)
+        counts[:, odd] = _not_finite(odd_rows, top[odd])
+        finite = np.isfinite(odd_rows)
+        low[odd] = odd_rows.min(axis=1, where=finite, initial=math.inf)
+        finite_top[odd] = odd_rows.max(axis=1, where=finite, initial=-math.inf)
     label = top if labels is None else x[row, labels].astype(np.float64)
     return RowNumbers(at, top, second, low, finite_top, odds, counts[0], counts[1], counts[2], label)
 
@@ -123,12 +133,12 @@ def _not_finite(x: Array, top: Array) -> Array:
 
 
 def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
-    """Join what two pieces of the same rows are, the second beginning at class `offset`.
+    """Join the numbers of two pieces of the same rows, the second beginning at class `offset`.
 
     The labels are taken to be the classes of the maxima.
     """
-    pieces = [Odds(part.at, part.top, part.odds, np.zeros(len(part))) for part in (first, then)]
-    whole = merged(pieces[0], pieces[1], offset)
+    odds, more_odds = (Odds(piece.at, piece.top, piece.odds, np.zeros(len(piece))) for piece in (first, then))
+    whole = merged(odds, more_odds, offset)
     return RowNumbers(
         whole.at,
         whole.m,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.inspect.row_numbers import OfRows
 from stablemax.numerics.formats import get_format
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ over this always are."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tails:
+class Tails(OfRows):
     """What becomes of the small exponentials of N rows in F formats, in arrays (F, N)."""
 
     #: The share of the row's odds that is left when each exp(x - m), or each exp(x), is rounded to the format's
@@ -42,30 +43,13 @@ class Tails:
     naive: Array
     dropped: Array  #: Classes whose exp(x) underflows though their probability is a normal number of the format.
 
-    def rows(self, index: Array) -> Tails:
-        """Return those of some of the rows, their numbers in ascending order."""
-        if len(index) == self.shifted.shape[1]:
-            return self
-        return Tails(self.shifted[:, index], self.naive[:, index], self.dropped[:, index])
-
-
-def together(several: Sequence[Tails]) -> Tails:
-    """Put the rows of several one after the other."""
-    if len(several) == 1:
-        return several[0]
-    return Tails(
-        np.concatenate([tails.shifted for tails in several], axis=1),
-        np.concatenate([tails.naive for tails in several], axis=1),
-        np.concatenate([tails.dropped for tails in several], axis=1),
-    )
-
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
     """The rows that need another look in one format."""
 
     format: Format
-    place: int  #: Of the format among the formats.
+    format_index: int
     #: The rows in question for each attribute of `Tails`.
     shifted: Array
     naive: Array
@@ -76,14 +60,14 @@ class SecondLook:
 def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> list[SecondLook]:
     """Find the rows that need a second look in each of the formats."""
     gap, spread = numbers.top - numbers.second, numbers.top - numbers.low
-    # Rows with a NaN have none of these.
+    # fmin leaves out rows with a NaN.
     least, low = (float(np.fmin.reduce(n, initial=math.inf)) for n in (numbers.logsumexp, numbers.low))
-    found = []
-    for place, name in enumerate(formats):
+    looks = []
+    for format_index, name in enumerate(formats):
         fmt = get_format(name)
         underflow = fmt.exp_underflow.real
         shifted = naive = dropped = np.empty(0, np.int64)
-        # Tails of so many classes can add up to something that 1 feels, even where each of them underflows.
+        # Together, so many classes can add up to something that changes a sum of 1, even where each underflows.
         unheard = classes * fmt.smallest_subnormal / 2
         if unheard > fmt.u / NEAR:
             near = (gap > -math.log(NEAR * fmt.u)) & (numbers.odds > fmt.u / NEAR)
@@ -95,8 +79,8 @@ def second_looks(numbers: RowNumbers, classes: int, formats: Sequence[str]) -> l
         if least + lowest < underflow and low < underflow + MARGIN:
             dropped = np.flatnonzero((numbers.logsumexp + lowest < underflow) & (numbers.low < underflow + MARGIN))
         if len(shifted) or len(naive) or len(dropped):
-            found.append(SecondLook(fmt, place, shifted, naive, dropped, numbers.logsumexp[dropped] + lowest))
-    return found
+            looks.append(SecondLook(fmt, format_index, shifted, naive, dropped, numbers.logsumexp[dropped] + lowest))
+    return looks
 
 
 def tails_of(
@@ -115,21 +99,21 @@ def tails_of(
     if not looks:
         return tails
     for look in looks:
-        tails.shifted[look.place, look.shifted] = tails.naive[look.place, look.naive] = 0.0
+        tails.shifted[look.format_index, look.shifted] = tails.naive[look.format_index, look.naive] = 0.0
     for x, e in pieces():
         for look in looks:
-            place, fmt = look.place, look.format
+            format_index, fmt = look.format_index, look.format
             step = np.full(len(look.shifted), fmt.smallest_subnormal)
-            tails.shifted[place, look.shifted] += _on_grid(e, look.shifted, step, workspace)
+            tails.shifted[format_index, look.shifted] += _on_grid(e, look.shifted, step, workspace)
             step = fmt.smallest_subnormal * np.exp(-numbers.top[look.naive])
-            tails.naive[place, look.naive] += _on_grid(e, look.naive, step, workspace)
+            tails.naive[format_index, look.naive] += _on_grid(e, look.naive, step, workspace)
             if len(look.dropped):
-                some = x[look.dropped]
-                between = (some > look.lowest[:, None]) & (some < underflow_edge(fmt))
-                tails.dropped[place, look.dropped] += np.count_nonzero(between, axis=1)
+                logits = x[look.dropped]
+                between = (logits > look.lowest[:, None]) & (logits < underflow_edge(fmt))
+                tails.dropped[format_index, look.dropped] += np.count_nonzero(between, axis=1)
     for look in looks:
-        tails.shifted[look.place, look.shifted] /= numbers.odds[look.shifted]
-        tails.naive[look.place, look.naive] /= numbers.odds[look.naive]
+        tails.shifted[look.format_index, look.shifted] /= numbers.odds[look.shifted]
+        tails.naive[look.format_index, look.naive] /= numbers.odds[look.naive]
     return tails
 
 
@@ -141,13 +125,13 @@ def underflow_edge(fmt: Format) -> float:
 def _on_grid(e: Array, rows: Array, step: Array, workspace: Workspace) -> Array:
     """Sum the exponentials of rows (n,), each rounded to a multiple of the row's step."""
     total = np.empty(len(rows))
-    few = max(1, CELLS_AT_A_TIME // e.shape[1])
-    for start in range(0, len(rows), few):
-        some = slice(start, start + few)
+    rows_at_a_time = max(1, CELLS_AT_A_TIME // e.shape[1])
+    for start in range(0, len(rows), rows_at_a_time):
+        block = slice(start, start + rows_at_a_time)
+        buffer = workspace.take("errors", (len(rows[block]), e.shape[1]))
         # Without a mode, take() copies once more.
-        room = workspace.take("errors", (len(rows[some]), e.shape[1]))
-        counts = np.take(e, rows[some], axis=0, out=room, mode="clip")
-        counts *= (1.0 / step[some])[:, None]
+        counts = np.take(e, rows[block], axis=0, out=buffer, mode="clip")
+        counts *= (1.0 / step[block])[:, None]
         np.rint(counts, out=counts)
-        np.add.reduce(counts, axis=1, out=total[some])
+        np.add.reduce(counts, axis=1, out=total[block])
     return total * step

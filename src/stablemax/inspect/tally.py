@@ -20,16 +20,7 @@ if TYPE_CHECKING:
     from stablemax.inspect.tails import Tails
     from stablemax.numerics.formats import Array
 
-SIGHTED = (
-    "nan",
-    "inf",
-    "masked",
-    "masked-row",
-    "single-class",
-    "constant-row",
-    "label-masked",
-    "ignored",
-)
+SIGHTED = ("nan", "inf", "masked", "masked-row", "single-class", "constant-row", "label-masked", "ignored")
 QUANTITIES = ("maximum", "spread", "gap")
 
 
@@ -56,8 +47,8 @@ class Tally:
     largest: float
     seen: Mapping[str, Seen]  #: By the names of `SIGHTED`.
     judged: int  #: Rows that have a softmax.
-    counted: int  #: Those of them that are not ignored.
-    right: int  #: Those of these whose label is the largest logit.
+    counted: int  #: Judged rows that are not ignored.
+    right: int  #: Counted rows whose label is the largest logit.
     sketches: Mapping[str, Sketch]  #: By the names of `QUANTITIES`.
     tied: Array  #: Rows by format, (F,).
     #: Rows by what becomes of them, (F, formulas, operations, outcomes), in the orders of `FORMULAS`,
@@ -68,15 +59,10 @@ class Tally:
     @classmethod
     def of_nothing(cls, formats: int) -> Tally:
         """Return what was seen before anything is looked at."""
-        return cls(
-            math.inf,
-            -math.inf,
-            {name: Seen() for name in SIGHTED},
-            *(0, 0, 0),
-            {name: Sketch() for name in QUANTITIES},
-            np.zeros(formats, np.int64),
-            np.zeros((formats, len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64),
-        )
+        seen, sketches = {name: Seen() for name in SIGHTED}, {name: Sketch() for name in QUANTITIES}
+        tied = np.zeros(formats, np.int64)
+        counts = np.zeros((formats, len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64)
+        return cls(math.inf, -math.inf, seen, 0, 0, 0, sketches, tied, counts)
 
     def __add__(self, other: Tally) -> Tally:
         """Merge what was seen in two sets of rows."""
@@ -112,18 +98,16 @@ def tally_of(
 
     def seen(where: Array, cells: Array | None = None) -> Seen:
         rows = np.flatnonzero(where)
-        many = len(rows) if cells is None else int(cells.sum())
-        return Seen(len(rows), many, first_row + int(rows[0])) if len(rows) else Seen()
+        count = len(rows) if cells is None else int(cells.sum())
+        return Seen(len(rows), count, first_row + int(rows[0])) if len(rows) else Seen()
 
-    several = classes > 1
-    constant = judged & (finite == classes) & (numbers.top == numbers.low) & several
-    found = {
+    sightings = {
         "nan": seen(numbers.nans > 0, numbers.nans),
         "inf": seen(numbers.infinities > 0, numbers.infinities),
         "masked": seen(numbers.masked > 0, numbers.masked),
         "masked-row": seen(numbers.masked == classes),
-        "single-class": seen(judged & (finite == 1) & several),
-        "constant-row": seen(constant),
+        "single-class": seen(judged & (finite == 1) & (classes > 1)),
+        "constant-row": seen(judged & (finite == classes) & (numbers.top == numbers.low) & (classes > 1)),
         "label-masked": seen(kept & (numbers.label == -math.inf) & (labels is not None)),
         "ignored": seen(~kept),
     }
@@ -135,7 +119,7 @@ def tally_of(
     return Tally(
         float(np.min(numbers.low, initial=math.inf)),
         float(np.max(numbers.finite_top, initial=-math.inf)),
-        found,
+        sightings,
         int(judged.sum()),
         int(counted.sum()),
         0 if labels is None else int(np.count_nonzero(counted & (numbers.at == labels))),
@@ -153,16 +137,15 @@ def _by_format(
     ties = np.zeros(len(formats), np.int64)
     counts = np.zeros((len(formats), len(FORMULAS), len(OPERATIONS), len(CODES)), np.int64)
     all_kept = bool(kept.all())
-    for place, name in enumerate(formats):
+    for format_index, name in enumerate(formats):
         rounded = Rounded(numbers, get_format(name), classes)
         with np.errstate(all="ignore"):
-            ties[place] = np.count_nonzero(rounded.tied & ~rounded.beyond)
-        for (operation, formula), codes in outcomes(rounded, tails, place).items():
-            some = codes if all_kept or not operation.needs_targets else codes[kept]
-            at = (place, FORMULAS.index(formula), OPERATIONS.index(operation))
-            counts[at] = np.bincount(some, minlength=len(CODES)) if some.any() else _none_but_ok(len(some))
+            ties[format_index] = np.count_nonzero(rounded.tied & ~rounded.beyond)
+        for (operation, formula), codes in outcomes(rounded, tails, format_index).items():
+            counted_codes = codes if all_kept or not operation.needs_targets else codes[kept]
+            by_outcome = counts[format_index, FORMULAS.index(formula), OPERATIONS.index(operation)]
+            # Mostly every row is ok, which is seen sooner than counted.
+            by_outcome[0] = len(counted_codes)
+            if counted_codes.any():
+                by_outcome[:] = np.bincount(counted_codes, minlength=len(CODES))
     return ties, counts
-
-
-def _none_but_ok(rows: int) -> Array:
-    return np.array([rows] + [0] * (len(CODES) - 1))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
 _AXIS_NAMES = ("axis", "dim")
-# Parameters of a loss by which it shows what else it takes (hazards.NEEDS).
+# Parameters by which a loss shows what it takes beyond logits and labels (`hazards.hazard.NEEDS`).
 _OPTIONS = {"ignore_index": "ignore-index", "weight": "weights", "label_smoothing": "soft-targets"}
 
 
@@ -29,9 +29,9 @@ class CallStyle:
     axis: str = ""
     #: True where it takes one row at a time.
     by_row: bool = False
-    #: Parameters of a loss that it has: ``ignore_index``, ``weight``, ``label_smoothing``.
+    #: Optional parameters that a loss has: ``ignore_index``, ``weight``, ``label_smoothing``.
     options: tuple[str, ...] = ()
-    #: Why it is called one row at a time, where it is: what it does on several rows.
+    #: What the function does on several rows, where it is called one row at a time.
     reason: str = ""
 
     @property
@@ -83,7 +83,7 @@ def call_styles(function: Callable[..., Any], operation: Operation) -> list[Call
 
     A parameter `axis` or `dim` is given -1: the default may be the whole array (scipy.special.softmax).
     Where Python cannot show the signature (torch.softmax is C), each style is listed, to be tried. One row
-    at a time comes last: for a function that refuses several.
+    at a time comes last, for functions that refuse several rows.
 
     >>> from stablemax.operations import get_operation
     >>> [style.in_words for style in call_styles(lambda x, axis=0: x, get_operation("softmax"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
@@ -36,8 +37,8 @@ def operation_in(name: str) -> Operation | None:
 
 def operation_of(target: str, function: Callable[..., Any]) -> Operation:
     """Read the operation off a target's name, its file's or the function's own, in that order."""
-    place, _, name = target.rpartition(":")
-    names = (name, Path(place).stem, getattr(function, "__name__", ""))
+    module, _, name = target.rpartition(":")
+    names = (name, Path(module).stem, getattr(function, "__name__", ""))
     operation = next((operation for operation in map(operation_in, names) if operation is not None), None)
     if operation is None:
         raise StablemaxError(
@@ -91,7 +92,7 @@ def _libraries_annotated(function: Any) -> set[str]:
     """Name the libraries of the annotations, torch and jax alone."""
     roots = set()
     for annotation in getattr(function, "__annotations__", {}).values():
-        # Postponed annotations keep the quotes of one that was quoted besides.
+        # A postponed annotation that was also quoted keeps its quotes.
         text = annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__module__", "")
         roots |= {name for name in ("torch", "jax") if re.match(rf"{name}\b", text)}
     return roots
@@ -103,17 +104,11 @@ def _libraries_used(function: Any) -> set[str]:
     if code is None:
         return set()
     mentioned = {name for block in _blocks(code) for name in block.co_names}
-    cells = getattr(function, "__closure__", None) or ()
-    enclosed = [cell.cell_contents for cell in cells if _is_filled(cell)]
-    return _libraries_among([*(names[n] for n in mentioned if n in names), *enclosed])
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - reading it is the test
-    except ValueError:
-        return False
-    return True
+    values = [names[name] for name in mentioned if name in names]
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # the variable has no value yet
+            values.append(cell.cell_contents)
+    return _libraries_among(values)
 
 
 def _libraries_among(values: Any) -> set[str]:

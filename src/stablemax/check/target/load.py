@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-TARGET_FORMS = "path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
+TARGET_HINT = "TARGET is path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
 
 
 class Code(NamedTuple):
@@ -42,15 +42,15 @@ def load(target: str) -> Code:
     The function may be an attribute of a class (``Loss.forward``), or a class that is made without
     arguments and called. Code that does not run is an error with the line at which it stopped.
     """
-    place, colon, name = target.rpartition(":")
-    if not colon or (not name and place):
+    module, colon, name = target.rpartition(":")
+    if not colon or (not name and module):
         file = target.rstrip(":")
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
-    value: Any = _from_file(place) if place.endswith(".py") or "/" in place or "\\" in place else _from_name(place)
+    value: Any = _from_file(module) if module.endswith(".py") or "/" in module or "\\" in module else _from_name(module)
     expression = ""
     for attribute in name.split("."):
         if not hasattr(value, attribute):
-            raise _no_such(place, name, attribute, value)
+            raise _no_such(module, name, attribute, value)
         if inspect.isclass(value) and inspect.isfunction(inspect.getattr_static(value, attribute)):
             value, expression = _instance(value, target), f"{expression}()"
         value = getattr(value, attribute)
@@ -59,7 +59,7 @@ def load(target: str) -> Code:
         value, expression = _instance(value, target), f"{expression}()"
     if not callable(value):
         kind = shown(type(value).__name__)
-        raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", f"TARGET is {TARGET_FORMS}")
+        raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", TARGET_HINT)
     return Code(value, expression)
 
 
@@ -76,89 +76,87 @@ def module_and_name(function: Any) -> tuple[str, str]:
     return "", last_name if last_name.isidentifier() else "function"
 
 
-def _from_file(place: str) -> ModuleType:
-    path = Path(place)
+def _from_file(file: str) -> ModuleType:
+    path = Path(file)
     if not path.is_file():
         near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
-        hint = f"did you mean {shown(path.parent / near)}?" if near else f"TARGET is {TARGET_FORMS}"
-        raise StablemaxError(f"{shown(place)}: there is no such file", hint)
-    # Its neighbours are importable, as they are when the file is run.
+        hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
+        raise StablemaxError(f"{shown(file)}: there is no such file", hint)
+    # The modules beside the file are importable, as they are when it is run.
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     name = path.stem if path.stem not in sys.modules else f"_stablemax_target_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise StablemaxError(f"{shown(place)}: is not Python code", f"TARGET is {TARGET_FORMS}")
+        raise StablemaxError(f"{shown(file)}: is not Python code", TARGET_HINT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise _does_not_run(place, error) from None
+        raise _does_not_run(file, error) from None
     return module
 
 
 def _from_name(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise StablemaxError(f"{shown(name)!r} is neither a module nor a file", f"TARGET is {TARGET_FORMS}")
+        raise StablemaxError(f"{shown(name)!r} is neither a module nor a file", TARGET_HINT)
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            hint = f"install it, or run from the folder that holds it; TARGET is {TARGET_FORMS}"
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            hint = f"install it, or run from the folder that holds it; {TARGET_HINT}"
             raise StablemaxError(f"there is no module {shown(error.name)!r}", hint) from None
         raise _does_not_run(name, error) from None
-    except (Exception, SystemExit) as error:
-        raise _does_not_run(name, error) from None
 
 
-def _does_not_run(place: str, error: BaseException) -> StablemaxError:
+def _does_not_run(module: str, error: BaseException) -> StablemaxError:
     """Word an error that the code raises when imported, with the last line of it that is not a library's."""
-    line, text = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (_last_line(error, place), error)
-    position = f"{shown(place)}: line {line}" if line else shown(place)
-    argument = place if place.endswith(".py") else f"-m {place}"
+    line, text = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (_last_line(error, module), error)
+    position = f"{shown(module)}: line {line}" if line else shown(module)
+    argument = module if module.endswith(".py") else f"-m {module}"
     return StablemaxError(f"{position}: {type(error).__name__}: {shown(text, 200)}", f"try: python {shown(argument)}")
 
 
-def _last_line(error: BaseException, place: str) -> int | None:
-    file_names = {Path(place).name, f"{place.rpartition('.')[2]}.py"}
+def _last_line(error: BaseException, module: str) -> int | None:
+    file_names = {Path(module).name, f"{module.rpartition('.')[2]}.py"}
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in file_names]
     return frames[-1].lineno if frames else None
 
 
-def _no_such(place: str, name: str, attribute: str, owner: Any) -> StablemaxError:
+def _no_such(module: str, name: str, attribute: str, owner: Any) -> StablemaxError:
     known = _functions(owner)
     hint = suggest(attribute, known) or f"there are: {', '.join(known[:20]) or 'none'}"
-    return StablemaxError(f"{shown(place)} has no function {shown(name)!r}", hint)
+    return StablemaxError(f"{shown(module)} has no function {shown(name)!r}", hint)
 
 
-def _functions(module: Any) -> list[str]:
-    own_name = getattr(module, "__name__", None)
+def _functions(owner: Any) -> list[str]:
+    own_name = getattr(owner, "__name__", None)
     return [
         name
-        for name, value in vars(module).items()
+        for name, value in vars(owner).items()
         if not name.startswith("_") and callable(value) and getattr(value, "__module__", own_name) == own_name
     ]
 
 
-def _known_functions(place: str) -> str:
+def _known_functions(file: str) -> str:
     """List what a file offers, without running it."""
     import ast
 
     try:
-        tree = ast.parse(Path(place).read_text(encoding="utf-8"))
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, UnicodeDecodeError):
-        return f"TARGET is {TARGET_FORMS}"
+        return TARGET_HINT
     names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
-    return f"name one: {', '.join(f'{shown(place)}:{n}' for n in names[:10])}" if names else "it defines no function"
+    return f"name one: {', '.join(f'{shown(file)}:{n}' for n in names[:10])}" if names else "it defines no function"
 
 
-def _instance(found_class: type, target: str) -> Any:
+def _instance(cls: type, target: str) -> Any:
     try:
-        return found_class()
+        return cls()
     except TypeError as error:
         raise StablemaxError(
             f"{shown(target)} cannot be made without arguments: {shown(error)}",

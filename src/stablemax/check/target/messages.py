@@ -1,9 +1,9 @@
-"""What is asked of somebody's code, and what came of it: data that travels between processes."""
+"""What is asked of somebody's code, and its answers: data that travels between processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stablemax.check.target.call_style import CallStyle
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
     from stablemax.results import Trace
     from stablemax.text.errors import StablemaxError
-
-Value_co = TypeVar("Value_co", covariant=True)
 
 OURS = "stablemax.testing"
 """The module that variants and built-ins are imported from; they take NumPy arrays."""
@@ -99,22 +97,21 @@ class TraceOptions:
     max_ulp: float | None = None
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    #: What the rows are called, where they are some of many, (N,).
-    row_numbers: Array | None = None
+    #: Numbers of the rows in the user's input, where they are some of many, (N,).
+    numbers: Array | None = None
 
 
 class LoadedTarget(Protocol):
     """Somebody's function, ready to be called: in this process or in one of its own."""
 
-    @property
-    def info(self) -> TargetInfo:
-        """What was loaded."""
+    info: TargetInfo
 
     def call(self, call: Call) -> Result:
         """Call the function; raise `NoAnswerError` where it hangs or ends its process."""
 
     def call_all(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each; a hang or the end of its process becomes that result's trouble."""
+        return [self.call(call) for call in calls]
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers: its result in float64, None where that is not possible."""
@@ -129,47 +126,6 @@ class NoAnswerError(Exception):
     def __init__(self, text: str, *, hung: bool = False) -> None:
         super().__init__(text)
         self.hung = hung
-
-
-class Request(Protocol[Value_co]):
-    """A message to the worker: it knows the method that answers it, and so the type of the answer."""
-
-    def answered_by(self, target: LoadedTarget) -> Value_co:
-        """Call that method."""
-
-
-@dataclass(frozen=True)
-class CallAll:
-    """Asks for `LoadedTarget.call_all`."""
-
-    calls: Sequence[Call]
-
-    def answered_by(self, target: LoadedTarget) -> list[Result]:
-        """Call the function once for each."""
-        return target.call_all(self.calls)
-
-
-@dataclass(frozen=True)
-class RunExactly:
-    """Asks for `LoadedTarget.run_exactly`."""
-
-    call: Call
-
-    def answered_by(self, target: LoadedTarget) -> Array | None:
-        """Run the function on exact numbers."""
-        return target.run_exactly(self.call)
-
-
-@dataclass(frozen=True)
-class TraceCall:
-    """Asks for `LoadedTarget.trace`."""
-
-    call: Call
-    options: TraceOptions
-
-    def answered_by(self, target: LoadedTarget) -> Trace:
-        """Trace the function."""
-        return target.trace(self.call, self.options)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from stablemax.check.target.messages import CallAll, NoAnswerError, Result, RunExactly, TraceCall
+from stablemax.check.target.messages import NoAnswerError, Result
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from stablemax.check.target.messages import Call, Reply, Request, Target, TargetInfo, TraceOptions
+    from stablemax.check.target.messages import Call, LoadedTarget, Reply, Target, TargetInfo, TraceOptions
     from stablemax.numerics.formats import Array
     from stablemax.results import Trace
 
@@ -53,11 +54,11 @@ class SubprocessTarget:
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers."""
-        return self._ask(RunExactly(call))
+        return self._ask(partial(_run_exactly, call=call))
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
-        return self._ask(TraceCall(call, options))
+        return self._ask(partial(_trace, call=call, options=options))
 
     def close(self) -> None:
         """End the process."""
@@ -94,12 +95,12 @@ class SubprocessTarget:
             self.close()
             raise
 
-    def _ask(self, request: Request[Value]) -> Value:
+    def _ask(self, request: Callable[[LoadedTarget], Value]) -> Value:
         return cast("Value", self._exchange(request, self._timeout_s).answer)
 
     def _called(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function; what it printed meanwhile goes with the first result."""
-        reply = self._exchange(CallAll(calls), self._timeout_s)
+        reply = self._exchange(partial(_call_all, calls=calls), self._timeout_s)
         results = cast("list[Result]", reply.answer)
         return [replace(result, printed=reply.printed if i == 0 else "") for i, result in enumerate(results)]
 
@@ -122,14 +123,24 @@ class SubprocessTarget:
         if reply is None:
             code = self._process.wait()
             self.close()
-            raise NoAnswerError(f"ended its process ({_exit_words(code)})")
+            end = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise NoAnswerError(f"ended its process ({end})")
         if reply.error is not None:
             raise reply.error
         return reply
 
 
-def _exit_words(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+# A request to the worker is one of these functions, pickled with its arguments.
+def _call_all(target: LoadedTarget, calls: Sequence[Call]) -> list[Result]:
+    return target.call_all(calls)
+
+
+def _run_exactly(target: LoadedTarget, call: Call) -> Array | None:
+    return target.run_exactly(call)
+
+
+def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:
+    return target.trace(call, options)
 
 
 def _read(stream: IO[bytes], replies: queue.Queue[Any]) -> None:

@@ -24,7 +24,7 @@ PRINTED_LIMIT = 2000
 def main() -> None:
     """Load the target that the first message names, and answer requests until the other end closes."""
     requests, replies, printed = _take_streams()
-    own = os.getpid()
+    own_process = os.getpid()
     loaded: LoadedTarget | None = None
     while True:
         try:
@@ -36,12 +36,12 @@ def main() -> None:
                 loaded = load_local(message)
                 reply = Reply(loaded.info)
             else:
-                reply = Reply(message.answered_by(loaded), _printed_since_the_last_reply(printed))
+                reply = Reply(message(loaded), _printed_since_the_last_reply(printed))
         except StablemaxError as error:
             reply = Reply(error=error)
         except Exception as error:  # this program is to blame, not the code
             reply = Reply(error=RuntimeError(f"{type(error).__name__}: {error}"))
-        if os.getpid() != own:  # the code has forked: the child would answer everything once more
+        if os.getpid() != own_process:  # the code has forked: the child would answer everything once more
             os._exit(0)
         pickle.dump(reply, replies)
         replies.flush()
@@ -56,7 +56,7 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
     printed = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     os.dup2(printed.fileno(), 1)
     os.dup2(printed.fileno(), 2)
-    # Otherwise what is printed to standard error would come before what was printed earlier.
+    # Otherwise text on standard error would come before text that was printed earlier.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     return requests, replies, printed

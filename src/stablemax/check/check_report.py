@@ -1,20 +1,51 @@
-"""The result of a check in a sentence or two."""
+"""The report of a check, and its result in a sentence or two."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.results import Outcome, Standing
+from stablemax.results import CheckReport, Outcome, Standing
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stablemax.results import CheckReport
+    from stablemax.check.steps import CheckRun
 
 
-def check_finding(report: CheckReport, refusals: Mapping[str, str]) -> str:
+_PRINTED_LIMIT = 2000
+
+
+def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
+    """Put the findings of a run together."""
+    info = run.target.info
+    blame = None if run.trace is None else run.trace.blame
+    report = CheckReport(
+        target=info.name,
+        operation=info.operation.name,
+        backend=info.backend,
+        standing=run.standing,
+        finding="",
+        formats=tuple(f.name for f in run.formats),
+        hazards=tuple(run.hazard_verdicts),
+        laws=tuple(run.law_verdicts),
+        counterexample=run.counterexample,
+        blame=blame.sentence if blame else "",
+        blame_file=blame.file if blame else "",
+        blame_line=blame.line if blame else 0,
+        cure=run.cure.id if run.cure else "",
+        cure_formula=run.cure.formula if run.cure else "",
+        contract=run.trials.contract,
+        printed="".join(run.trials.printed)[:_PRINTED_LIMIT],
+        command=command,
+        notes=tuple(run.notes),
+    )
+    return replace(report, finding=_finding(report, run.refusals))
+
+
+def _finding(report: CheckReport, refusals: Mapping[str, str]) -> str:
     """Put a check's result into a sentence or two; `refusals` says, by format, what the target did on an easy input."""
     if report.standing is Standing.GOOD:
         return _good(report)
