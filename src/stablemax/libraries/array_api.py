@@ -12,8 +12,8 @@ import numpy as np
 
 from stablemax.libraries import check_device, require, version
 from stablemax.libraries.declaration import ALL_FORMATS, quiet
+from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.coarse_grid import coarse_grid, room_of
-from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.text.vocabulary import Accumulation
@@ -28,8 +28,8 @@ CELLS_PER_CALL = 1 << 22
 
 
 @dataclass(frozen=True)
-class BackendArithmetic:
-    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own."""
+class BackendArithmetic(Namespace):
+    """A library's arithmetic in one format: each operation is the library's own."""
 
     #: How NumPy arrays get there and back.
     arrays: Arrays
@@ -66,38 +66,9 @@ class BackendArithmetic:
         """Round one number to the format: a bare Python number would take part unrounded."""
         return self.array(np.asarray(value, dtype=np.float64))
 
-    @property
-    def log2e(self) -> Any:
-        """``log2(e)``, rounded to the format."""
-        return self.number(math.log2(math.e))
-
-    def exp(self, x: Any) -> Any:
-        """``e**x``."""
-        return self._library.exp(x)
-
-    def exp2(self, x: Any) -> Any:
-        """``2**x``; not in the Array API, but in both libraries."""
-        return self._library.exp2(x)
-
-    def log(self, x: Any) -> Any:
-        """Natural logarithm."""
-        return self._library.log(x)
-
-    def log1p(self, x: Any) -> Any:
-        """``log(1 + x)``."""
-        return self._library.log1p(x)
-
-    def expm1(self, x: Any) -> Any:
-        """``exp(x) - 1``."""
-        return self._library.expm1(x)
-
-    def exp_remainder(self, x: Any) -> Any:
-        """``exp(x) - 1 - x`` in float64, rounded to the format."""
-        return self.narrow(exp_remainder(self.widen(x), self._library.expm1, self._library.where))
-
-    def tanh(self, x: Any) -> Any:
-        """Hyperbolic tangent."""
-        return self._library.tanh(x)
+    def elementary(self, function: np.ufunc, x: Any) -> Any:
+        """Apply the library's function of that name; exp2 is not in the Array API, but in both libraries."""
+        return getattr(self._library, function.__name__)(x)
 
     def max(self, x: Any) -> Any:
         """Maximum of each row, kept as a column."""
@@ -188,11 +159,6 @@ class BackendArithmetic:
         e = self.exp(d)
         return e + e * self.where(self.isfinite(r), r, zero)
 
-    def odds(self, x: Any) -> Any:
-        """Sum of the other exponentials of each row over the largest, (N, 1)."""
-        top, others = self.take_max(self.shifted_exp(x), x)
-        return self.compensated_sum(others) / top
-
     def where(self, condition: Any, x: Any, y: Any) -> Any:
         """Choose elementwise; a condition made from labels is NumPy's."""
         if isinstance(condition, np.ndarray):
@@ -231,10 +197,6 @@ class BackendArithmetic:
         full = self.max(self._library.abs(x)) > self.number(self.format.max / room)
         scale = self.where(full, self.number(1.0 / room), self.number(1.0))
         return x * scale, scale
-
-    def divided(self, x: Any, divisor: float) -> Any:
-        """Divide by a number that need not exist in the format: 100,000 rows are inf in float16."""
-        return self.narrow(self.widen(x) / divisor)
 
     def widen(self, x: Any) -> Any:
         """Convert to float64, exactly."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from stablemax.numerics.picking import first_max, split_at_max, take
+from stablemax.numerics.arithmetic import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ _maximum = np.frompyfunc(lambda a, b: a.max(b), 2, 1)
 _minimum = np.frompyfunc(lambda a, b: a.min(b), 2, 1)
 
 
-class Balls:
+class Balls(Namespace):
     """The arithmetic of exact numbers: what a variant gets as `xp` to compute the truth.
 
     Arrays are NumPy object arrays of ``flint.arb``; every operation encloses the exact result.
@@ -76,37 +76,13 @@ class Balls:
         """Return the exact number."""
         return flint.arb(float(value))
 
-    def exp(self, x: Array) -> Array:
-        """``e**x``."""
-        return np.asarray(np.exp(x))
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``; object arrays have no loop for it."""
-        return np.asarray(np.exp(x * flint.arb.const_log2()))
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm."""
-        return np.asarray(np.log(x))
-
-    def log1p(self, x: Array) -> Array:
-        """``log(1 + x)``."""
-        return np.asarray(np.log1p(x))
-
-    def expm1(self, x: Array) -> Array:
-        """``exp(x) - 1``."""
-        return np.asarray(np.expm1(x))
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """Enclose an elementary function; object arrays have no loop for ``2**x``."""
+        return np.asarray(np.exp(x * flint.arb.const_log2()) if function is np.exp2 else function(x))
 
     def exp_remainder(self, x: Array) -> Array:
         """``exp(x) - 1 - x``: more precision makes up for what cancels."""
         return np.asarray(np.expm1(x) - x)
-
-    def tanh(self, x: Array) -> Array:
-        """Hyperbolic tangent."""
-        return np.asarray(np.tanh(x))
-
-    def max(self, x: Array) -> Array:
-        """Maximum of each row, of exact values: two overlapping balls have no order."""
-        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
@@ -117,11 +93,6 @@ class Balls:
     def compensated_sum(self, x: Array) -> Array:
         """Sum of each row: exact numbers leave nothing to compensate."""
         return self.sum(x)
-
-    def odds(self, x: Array) -> Array:
-        """Sum of the other exponentials of each row over the largest."""
-        top, others = self.take_max(self.shifted_exp(x), x)
-        return np.asarray(self.sum(others) / top)
 
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
         """``x / (sum(e) * divisor)``."""
@@ -135,10 +106,6 @@ class Balls:
         """``exp(x - max(x))``."""
         return self._once("exp", x, lambda x: self.exp(x - self.max(x)))
 
-    def where(self, condition: Array, x: Array, y: Array) -> Array:
-        """Choose elementwise."""
-        return np.where(condition, x, y)
-
     def maximum(self, x: Array, y: Array) -> Array:
         """Larger of two balls, an enclosure where they overlap."""
         return np.asarray(_maximum(x, y))
@@ -151,25 +118,9 @@ class Balls:
         """Everything that comes here is finite."""
         return np.ones(x.shape, dtype=bool)
 
-    def take(self, values: Array, columns: Array) -> Array:
-        """One value of each row, as a column."""
-        return take(values, columns)
-
-    def first_max(self, x: Array) -> Array:
-        """Mark the first maximum of each row (exact values)."""
-        return first_max(x)
-
-    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
-        """Split `values` at the first maximum of x (exact values)."""
-        return split_at_max(values, x, flint.arb(0))
-
     def with_room(self, x: Array) -> tuple[Array, Any]:
         """Return x and 1: exact numbers have no largest."""
         return x, flint.arb(1)
-
-    def divided(self, x: Array, divisor: float) -> Array:
-        """Divide by a number."""
-        return np.asarray(x / flint.arb(divisor))
 
     def widen(self, x: Array) -> Array:
         """Return x: nothing is wider."""
