@@ -15,11 +15,14 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import EngineName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from stablemax.compute.engines.base import Engine
+    from stablemax.compute.engines.threads import Engine
     from stablemax.inputs.logits import Stream
     from stablemax.inputs.workspace import Workspace
+
+    Progress = Callable[[int, int, str], None]
 
 
 class Mergeable(Protocol):
@@ -118,16 +121,13 @@ def plan(
     return Plan(tapering(rows, step, max(1, min(steps, most // step)), threads), step, threads)
 
 
-@contextlib.contextmanager
-def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
-    """Start the engine that was asked for, and stop it in the end."""
+def engine_for(resources: Resources, threads: int) -> AbstractContextManager[Engine]:
+    """Return the engine that was asked for, which runs while its context is open."""
     if resources.engine is EngineName.THREADS:
-        yield Threads(threads)
-        return
+        return contextlib.nullcontext(Threads(threads))
     from stablemax.compute.engines.cluster import cluster
 
-    with cluster(resources.scheduler, workers=threads) as engine:
-        yield engine
+    return cluster(resources.scheduler, workers=threads)
 
 
 def for_engine(stream: Stream, resources: Resources) -> Stream:
@@ -149,7 +149,7 @@ def total_of(
     nothing: Part,
     stream: Stream,
     resources: Resources,
-    progress: Callable[[int, int, str], None] | None,
+    progress: Progress | None,
     what: str,
 ) -> Part:
     """Run a job on the blocks of an input, and merge its parts with ``+``."""

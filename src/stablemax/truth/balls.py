@@ -143,34 +143,40 @@ class Truth:
     def _exponents(self) -> dict[str, Array]:
         return {}
 
+    @classmethod
+    def known(cls, values: Any) -> Truth:
+        """Return the truth about numbers that every format has; NaN where there is nothing to be true."""
+        values = np.asarray(values, dtype=np.float64)
+        return cls(values, np.zeros_like(values), values.copy())
+
+    @property
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        return self.nearest, self.residual_ulp, self.rounded
+
     def mapped(self, change: Callable[[Array], Array]) -> Truth:
         """Return the same of every array."""
-        return Truth(change(self.nearest), change(self.residual_ulp), change(self.rounded))
+        return Truth(*(change(array) for array in self._arrays))
 
-    def put(self, index: Array, part: Truth) -> None:
-        """Write the truth about some rows."""
-        self.nearest[index], self.residual_ulp[index], self.rounded[index] = (
-            part.nearest,
-            part.residual_ulp,
-            part.rounded,
-        )
+    def at(self, index: Array) -> Truth:
+        """Return the truth about some rows or cells."""
+        return self.mapped(lambda array: array[index])
+
+    def put(self, index: Any, truth: Truth) -> None:
+        """Write the truth about some rows or cells."""
+        for array, values in zip(self._arrays, truth._arrays, strict=True):
+            array[index] = values
 
     def replaced(self, where: Array, value: Any) -> Truth:
         """Return it with a number of the format, or another truth of the same shape, in some rows or cells."""
         where = where if where.ndim == self.nearest.ndim else where[:, None]
-        other = value if isinstance(value, Truth) else Truth(value, np.zeros_like(self.nearest), value)
-        return Truth(
-            np.where(where, other.nearest, self.nearest),
-            np.where(where, other.residual_ulp, self.residual_ulp),
-            np.where(where, other.rounded, self.rounded),
-        )
+        other = value if isinstance(value, Truth) else Truth.known(value)
+        pairs = zip(other._arrays, self._arrays, strict=True)
+        return Truth(*(np.where(where, new, old) for new, old in pairs))
 
     def spread(self, columns: Array, shape: tuple[int, ...], limit: float) -> Truth:
         """Return it with its cells in some columns, and the limit in the others."""
-        spread = Truth(np.full(shape, limit), np.zeros(shape), np.full(shape, limit))
-        spread.nearest[:, columns] = self.nearest
-        spread.residual_ulp[:, columns] = self.residual_ulp
-        spread.rounded[:, columns] = self.rounded
+        spread = Truth.known(np.full(shape, limit))
+        spread.put((slice(None), columns), self)
         return spread
 
     def ulp_exponent(self, fmt: Format) -> Array:
@@ -222,44 +228,30 @@ def truth(
     >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
     (0.3333333432674408, 0.3333333333333333, 6.21e-10)
     """
-    arithmetic = balls or Balls()
-    precision = first_precision
-    pending: Array | None = None
+    arithmetic, precision = balls or Balls(), first_precision
+    proved: Truth | None = None
+    pending = np.arange(0)
     while precision <= LAST_PRECISION:
         with flint.ctx.workprec(precision):
             computed = compute(arithmetic)
             head, tail = computed if isinstance(computed, tuple) else (computed, None)
             shape = np.broadcast_shapes(head.shape, () if tail is None else tail.shape)
-            flat = np.broadcast_to(head, shape).ravel()
+            heads = np.broadcast_to(head, shape).ravel()
             tails = None if tail is None else np.broadcast_to(tail, shape).ravel()
-            if pending is None:
-                nearest = np.empty(flat.size)
-                residual = np.empty(flat.size)
-                rounded = np.empty(flat.size)
-                pending = np.arange(flat.size)
-            tail_cells = None if tails is None else tails[pending]
+            if proved is None:
+                proved, pending = Truth.known(np.empty(heads.size)), np.arange(heads.size)
             is_last = 4 * precision > LAST_PRECISION
-            cells = (nearest, residual, rounded)
-            decided = _decide(flat[pending], tail_cells, fmt, *cells, pending, is_last=is_last)
-        pending = pending[~decided]
+            certain, cells = _decide(heads[pending], None if tails is None else tails[pending], fmt, is_last=is_last)
+        proved.put(pending[certain], cells.at(certain))
+        pending = pending[~certain]
         if pending.size == 0:
-            return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
+            return proved.mapped(functools.partial(np.reshape, shape=shape))
         precision *= 4
-    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
+    raise ArithmeticError(f"{pending.size} cells undecided at {LAST_PRECISION} bits")
 
 
-def _decide(
-    balls: Array,
-    tails: Array | None,
-    fmt: Format,
-    nearest: Array,
-    residual: Array,
-    rounded: Array,
-    at: Array,
-    *,
-    is_last: bool,
-) -> Array:
-    """Fill in the cells `at` whose rounding is certain; return which are.
+def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) -> tuple[Array, Truth]:
+    """Mark the cells whose rounding is certain, and return the truth about them.
 
     At the last precision a value that is still not told from a tie is taken for one: no output's error depends on it.
     """
@@ -301,11 +293,7 @@ def _decide(
     value = np.where(value == 0, np.copysign(value, base), value)
     value = np.where(beyond, fmt.round(mid), value)
     certain |= beyond & np.array([b.is_finite() for b in whole])
-    done = at[certain]
-    nearest[done] = mid[certain]
-    residual[done] = np.where(beyond, 0.0, remainder)[certain]
-    rounded[done] = value[certain]
-    return certain
+    return certain, Truth(mid, np.where(beyond, 0.0, remainder), value)
 
 
 def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: Array) -> list[Any]:

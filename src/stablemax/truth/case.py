@@ -17,6 +17,7 @@ from stablemax.operations.targets import (
     TargetOptions,
     kept_rows,
     row_weights,
+    rows_of,
     second_of,
     targets_of,
 )
@@ -174,22 +175,19 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     return Setting(case, xp, x, second, exact, overflow, mean)
 
 
-def _exact_with_ignored(
-    case: Case, x: Array, second: Targets | Array | None, fmt: Format, shared: Shared
-) -> ExactResult:
+def _exact_with_ignored(case: Case, x: Array, second: Any, fmt: Format, shared: Shared) -> ExactResult:
     """Prove the truth about the rows that count; the others have loss and gradient 0, whatever is in them."""
     kept = case.kept
     if kept is None:
-        found = exact_result(case.operation, x, second, fmt, shared.balls)
+        exact = exact_result(case.operation, x, second, fmt, shared.balls)
     else:
-        assert isinstance(second, (LabelTargets, SoftTargets))
-        some = exact_result(case.operation, x[kept], second.rows(kept), fmt)
-        truth = some.truth.mapped(lambda part: spread(part, kept, 0.0))
-        found = ExactResult(truth, spread(some.undefined, kept, fill=False))
+        of_kept = exact_result(case.operation, x[kept], rows_of(second, kept), fmt)
+        truth = of_kept.truth.mapped(lambda array: spread(array, kept, 0.0))
+        exact = ExactResult(truth, spread(of_kept.undefined, kept, fill=False))
     if case.operation.of_losses and case.divisor == 0:
         # The mean of no rows is 0/0, and so is its gradient.
-        return ExactResult(found.truth, np.ones_like(found.undefined))
-    return found
+        return ExactResult(exact.truth, np.ones_like(exact.undefined))
+    return exact
 
 
 def _reduced(setting: Setting) -> Setting:
@@ -197,7 +195,7 @@ def _reduced(setting: Setting) -> Setting:
     exact, overflow = setting.exact, setting.input_overflow.any()
     mean = reduced(exact, setting.xp.format, setting.case.mean_divisor)
     if overflow:
-        mean = ExactResult(Truth(*(np.full((1, 1), np.nan) for _ in range(3))), mean.undefined)
+        mean = ExactResult(Truth.known([[np.nan]]), mean.undefined)
     return replace(setting, exact=mean, input_overflow=np.array([overflow]))
 
 

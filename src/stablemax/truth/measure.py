@@ -95,9 +95,9 @@ def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls
     x = np.asarray(x, dtype=np.float64)
     alike = _alike(x, second)
     if alike is not None:
-        first, which = alike
-        few = exact_result(operation, x[first], rows_of(second, first), fmt)
-        return ExactResult(few.truth.mapped(lambda part: part[which]), few.undefined[which])
+        first, kind = alike
+        of_kinds = exact_result(operation, x[first], rows_of(second, first), fmt)
+        return ExactResult(of_kinds.truth.at(kind), of_kinds.undefined[kind])
     undefined = operation.undefined(x, second)
     prove = _by_cell if operation.cellwise else _by_row
     return ExactResult(prove(operation, x, second, undefined, Prover(fmt, balls or Balls())), undefined)
@@ -109,8 +109,7 @@ def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prov
     if finite.all() and not undefined.any():
         return prover.of(operation, x, second)
     second = finite_of(second)
-    nothing = np.full(x.shape, np.nan)
-    proved = Truth(nothing, nothing.copy(), nothing.copy())
+    proved = Truth.known(np.full(x.shape, np.nan))
     # Of 100,000 classes, 99,999 may be at -inf.
     columns = np.flatnonzero(finite.any(axis=0))
     if columns.size:
@@ -134,8 +133,7 @@ def _limit_in_balls(limit: Callable[[Any, Any], Array], second: Any, xp: Balls) 
 def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
     """Prove the rows that share a mask together: the classes at -inf leave them, and get the operation's limit."""
     rows, classes = x.shape
-    nothing = np.full((rows, 1 if operation.per_row else classes), np.nan)
-    parts = Truth(nothing, nothing.copy(), nothing.copy())
+    whole = Truth.known(np.full((rows, 1 if operation.per_row else classes), np.nan))
     masked = np.isneginf(x)
     if operation.second is Second.LOGITS:
         masked = np.hstack([masked, np.isneginf(second)])
@@ -153,8 +151,8 @@ def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prove
                 limit = operation.limit[-math.inf]
                 assert not callable(limit), "a class at -inf has one limit, whatever the second argument"
                 proved = proved.spread(kept, some.shape, limit)
-        parts.put(index, proved)
-    return parts
+        whole.put(index, proved)
+    return whole
 
 
 def _alike(x: Array, second: Any) -> tuple[Array, Array] | None:

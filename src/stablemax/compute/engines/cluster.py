@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from stablemax import __version__
-from stablemax.compute.engines.base import Result
 from stablemax.compute.engines.signals import no_interrupts_in_processes, signals_for_later
+from stablemax.compute.engines.threads import Result
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
@@ -200,7 +200,7 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
-        with no_interrupts_in_processes(), _no_warnings():
+        with no_interrupts_in_processes(), warnings.catch_warnings(action="ignore"):
             started = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -242,18 +242,11 @@ def _greet(distributed: ModuleType, address: str) -> None:
 
 def _connect(distributed: ModuleType, address: str) -> Any:
     try:
-        with _no_warnings():
+        # Warnings of other versions of packages: what matters of them is checked.
+        with warnings.catch_warnings(action="ignore"):
             return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise _no_scheduler(address, str(error)) from None
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Leave out warnings of other versions of packages: what matters of them is checked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _check_versions(client: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from stablemax.compute.engines.base import Result
     from stablemax.inputs.blocks import Block
+
+Result = TypeVar("Result")
 
 WAITING = 2
 """Blocks for each thread that are handed out before their turn: a slow one does not stop the others."""
@@ -28,6 +29,18 @@ def available_threads() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no such thing
         return os.cpu_count() or 1
+
+
+class Engine(Protocol):
+    """Runs a job on blocks.
+
+    A job is called with a block and the workspace of the worker that runs it. It depends on nothing
+    but its own fields and the block, so that any worker may run it, twice if one is lost.
+    """
+
+    def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+        """Give the results in the order of the blocks, with at most a few waiting to be taken."""
+        ...
 
 
 @dataclass(frozen=True)
