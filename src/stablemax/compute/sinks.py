@@ -42,10 +42,8 @@ class Sink(Protocol):
 class MemorySink:
     """An array in memory."""
 
-    #: Of the shape of the logits, or of that shape without the classes; without gaps.
-    array: Array
-    #: The axis of the classes in it; None for one number a row.
-    axis: int | None
+    array: Array  #: of the shape of the logits, or of that shape without the classes; without gaps
+    axis: int | None  #: the axis of the classes in it; None for one number a row
 
     @cached_property
     def _layout(self) -> RowLayout:
@@ -79,12 +77,9 @@ class FileSink:
     """The numbers of a file that has its full size already; every worker writes its own blocks."""
 
     path: str
-    #: Where in the file the numbers begin, in bytes.
-    offset: int
-    #: What is written; blocks of another format are converted.
-    dtype: str
-    #: Of the rows in the file.
-    layout: RowLayout
+    offset: int  #: where in the file the numbers begin, in bytes
+    dtype: str  #: what is written; blocks of another format are converted
+    layout: RowLayout  #: of the rows in the file
 
     @property
     def size_bytes(self) -> int:

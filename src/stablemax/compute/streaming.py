@@ -55,14 +55,11 @@ RESERVED = 8 << 20
 class Resources:
     """What a computation may use."""
 
-    #: Worker threads (or processes of a local cluster); all cores when not given.
-    threads: int | None = None
+    threads: int | None = None  #: worker threads (or processes of a local cluster); all cores when not given
     #: Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
     memory: int | None = None
-    #: Who computes.
-    engine: EngineName = EngineName.THREADS
-    #: The address of a cluster's scheduler.
-    scheduler: str | None = None
+    engine: EngineName = EngineName.THREADS  #: who computes
+    scheduler: str | None = None  #: the address of a cluster's scheduler
 
     @property
     def elsewhere(self) -> bool:
@@ -74,12 +71,9 @@ class Resources:
 class Plan:
     """How an input is cut."""
 
-    #: All rows, in their order.
-    blocks: list[Block]
-    #: How many rows of a block are computed at once.
-    step: int
-    #: How many blocks are computed at once.
-    threads: int
+    blocks: list[Block]  #: all rows, in their order
+    step: int  #: how many rows of a block are computed at once
+    threads: int  #: how many blocks are computed at once
 
 
 def plan(

@@ -29,14 +29,10 @@ FAST_TO_SEARCH = (np.float32, np.float64)
 class Odds:
     """The odds against the maximum of each row: (1 - p) / p of its probability p."""
 
-    #: The class of the (first) maximum; of the first NaN, where there is one.
-    at: Array
-    #: The maximum.
-    m: Array
-    #: ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
-    q: Array
-    #: What the rounding of q took off, where it is known; else 0.
-    low: Array
+    at: Array  #: the class of the (first) maximum; of the first NaN, where there is one
+    m: Array  #: the maximum
+    q: Array  #: ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability
+    low: Array  #: what the rounding of q took off, where it is known; else 0
 
     def log1p(self) -> Array:
         """Return ``log(1 + q)``, -log of the maximum's probability."""

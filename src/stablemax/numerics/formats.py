@@ -253,8 +253,7 @@ EMULATED_EMAX = 511
 class Threshold:
     """Where exp leaves a format."""
 
-    #: The real number: log of the largest finite number, or of half the smallest.
-    real: float
+    real: float  #: the real number: log of the largest finite number, or of half the smallest
     #: The neighbouring logits *of that format* for which exp, correctly rounded, still is and no longer is a
     #: finite non-zero number; infinite where no logit of the format is large enough.
     last_good: float

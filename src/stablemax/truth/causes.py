@@ -82,20 +82,13 @@ class Witness(Arithmetic):
 class BadCell:
     """A cell that went bad, and what a `Witness` saw on its row."""
 
-    #: What became of it.
-    outcome: Outcome
-    #: In order.
-    events: tuple[Event, ...]
-    #: For the thresholds of exp.
-    format: Format
-    #: The cell's class and its row's label, as far as there are such.
-    columns: tuple[int, ...]
-    #: The row, in float64, before it was rounded to the format.
-    logits: Array
-    #: The variant's own reason for a finite but wrong result.
-    weakness: str
-    #: True where the right result lies below the smallest normal number.
-    tiny: bool
+    outcome: Outcome  #: what became of it
+    events: tuple[Event, ...]  #: in order
+    format: Format  #: for the thresholds of exp
+    columns: tuple[int, ...]  #: the cell's class and its row's label, as far as there are such
+    logits: Array  #: the row, in float64, before it was rounded to the format
+    weakness: str  #: the variant's own reason for a finite but wrong result
+    tiny: bool  #: true where the right result lies below the smallest normal number
 
 
 def describe(cell: BadCell) -> tuple[str, int]:

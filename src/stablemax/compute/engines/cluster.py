@@ -48,8 +48,7 @@ IN_FLIGHT = 8
 class Cluster:
     """The workers of a scheduler."""
 
-    #: Connected to it.
-    client: Any
+    client: Any  #: connected to it
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks."""

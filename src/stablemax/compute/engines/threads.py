@@ -47,8 +47,7 @@ class Engine(Protocol):
 class Threads:
     """Threads of this process."""
 
-    #: How many, 1 or more.
-    count: int
+    count: int  #: how many, 1 or more
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks.
