@@ -95,9 +95,9 @@ class Job:
         """Compute all blocks of the input, and merge what they give; `nothing` is what no block gives."""
         stream, variant = self.stream, self.method.variant
         whole = variant is not None and not variant.rowwise
-        cut = plan(stream.rows, stream.classes, resources, whole=whole, by_variant=not self.is_fast, steps=steps)
-        job = replace(self, stream=for_engine(stream, resources), step=cut.step)
-        return total_of(job, cut, nothing, stream, resources, progress, self.formula)
+        chosen = plan(stream.rows, stream.classes, resources, whole=whole, by_variant=not self.is_fast, steps=steps)
+        job = replace(self, stream=for_engine(stream, resources), step=chosen.step)
+        return total_of(job, chosen, nothing, stream, resources, progress, self.formula)
 
     def read_second(self, block: Block, workspace: Workspace) -> Any:
         """Read the labels of a block, or the array (n, K) that the operation takes; None for none."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 BYTES_PER_ROW = 128
-"""What a row's loss takes until it is printed, its text included."""
+"""Memory that the loss of a row takes until it is printed, its text included."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,13 @@ def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, wor
     for first in range(0, stream.classes, kernels.PIECE):
         last = min(first + kernels.PIECE, stream.classes)
         x = stream.logits.read(row, row + 1, workspace, first=first, last=last)[0].astype(np.float64)
-        for what, where in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
-            if where.any():
-                return f": its logit of class {first + int(np.argmax(where))} is {what}"
+        for name, marked in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
+            if marked.any():
+                return f": its logit of class {first + int(np.argmax(marked))} is {name}"
         beyond = np.isfinite(x) & ~np.isfinite(fmt.round(x))
         if beyond.any():
-            at = int(np.argmax(beyond))
-            return f": its logit of class {first + at}, {x[at]:g}, is beyond {fmt.name}"
+            column = int(np.argmax(beyond))
+            return f": its logit of class {first + column}, {x[column]:g}, is beyond {fmt.name}"
         finite = x[np.isfinite(x)]
         smallest = min(smallest, float(finite.min(initial=math.inf)))
         largest = max(largest, float(finite.max(initial=-math.inf)))

@@ -1,4 +1,4 @@
-"""What a computation over a large input may use, and how the input is cut to fit."""
+"""The resources of a computation over a large input, and the plan that cuts the input to fit them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Mergeable(Protocol):
-    """What a block gives: parts merge with ``+``, in any order to the same bits."""
+    """The result of a block: results merge with ``+``, in any order to the same bits."""
 
     def __add__(self, other: Self, /) -> Self:
         """Merge two parts."""
@@ -42,18 +42,18 @@ STEPS = 16
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
-"""What a worker needs for each logit of its block: as stored, widened, exponentials, errors, result."""
+"""Memory of a worker for each logit of its block: as stored, widened, exponentials, errors, result."""
 BYTES_PER_CELL_BY_VARIANT = 128
-"""The same where a formula is run as it is written: each of its operations makes an array."""
+"""The same where a formula runs as it is written: each of its operations makes an array."""
 ROW_CELLS = 8
-"""A row of a block takes, beside its logits, as much as so many of them at most: label, loss, and its sum."""
+"""What a row of a block takes beside its logits (label, loss, its sum), in logits at most."""
 RESERVED = 8 << 20
 """Bytes for everything that does not grow with the blocks."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a computation may use."""
+    """The threads, memory and cluster that a computation may use."""
 
     threads: int | None = None  #: worker threads (or processes of a local cluster); all cores when not given
     #: Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
@@ -69,7 +69,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an input is cut."""
+    """The blocks that an input is cut into, and how they are computed."""
 
     blocks: list[Block]  #: all rows, in their order
     step: int  #: how many rows of a block are computed at once
@@ -81,8 +81,8 @@ def plan(
 ) -> Plan:
     """Cut rows into blocks.
 
-    >>> found = plan(2048, 32768, Resources(threads=2))
-    >>> found.step, found.blocks[:2]
+    >>> chosen = plan(2048, 32768, Resources(threads=2))
+    >>> chosen.step, chosen.blocks[:2]
     (16, [Block(start=0, stop=256), Block(start=256, stop=512)])
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
@@ -139,7 +139,7 @@ def for_engine(stream: Stream, resources: Resources) -> Stream:
 
 def total_of(
     job: Callable[[Block, Workspace], Part],
-    cut: Plan,
+    chosen_plan: Plan,
     nothing: Part,
     stream: Stream,
     resources: Resources,
@@ -148,10 +148,10 @@ def total_of(
 ) -> Part:
     """Run a job on the blocks of an input, and merge its parts with ``+``."""
     total, size = nothing, stream.logits.size_bytes
-    with engine_for(resources, cut.threads) as engine:
+    with engine_for(resources, chosen_plan.threads) as engine:
         if progress is not None:
             progress(0, size, what)
-        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+        for block, part in zip(chosen_plan.blocks, engine.run(job, chosen_plan.blocks), strict=True):
             total += part
             if progress is not None:
                 progress(size * block.stop // stream.rows, size, what)

@@ -16,7 +16,7 @@ from stablemax.text.vocabulary import Accumulation
 
 
 def default_accumulation(fmt: Format) -> Accumulation:
-    """Return what an ordinary kernel of that format does: adds in float32 where that is wider.
+    """Return how an ordinary kernel of a format adds: in float32 where that is wider.
 
     >>> from stablemax.numerics.formats import BFLOAT16, FLOAT32
     >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
@@ -175,7 +175,7 @@ class Arithmetic(Namespace):
     """
 
     format: Format
-    accumulation: Accumulation | None = None  #: None: what an ordinary kernel of the format does.
+    accumulation: Accumulation | None = None  #: None: as an ordinary kernel of the format does
 
     @cached_property
     def policy(self) -> Accumulation:

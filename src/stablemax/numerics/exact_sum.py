@@ -32,8 +32,8 @@ class ExactSum:
     (1.0, 0.9999999999999999)
     """
 
-    units: int = 0  #: The sum of the finite numbers, in units of 2**-1074.
-    count: int = 0  #: Of all numbers, those that are not finite included.
+    units: int = 0  #: the sum of the finite numbers, in units of 2**-1074
+    count: int = 0  #: of all numbers, those that are not finite included
     nans: int = 0
     infinities: int = 0
     negative_infinities: int = 0
@@ -41,21 +41,16 @@ class ExactSum:
     @classmethod
     def of(cls, values: Array) -> ExactSum:
         """Add the numbers of an array of any shape."""
-        given = np.asarray(values, dtype=np.float64).ravel()
-        finite = np.isfinite(given)
+        numbers = np.asarray(values, dtype=np.float64).ravel()
+        finite = np.isfinite(numbers)
         if finite.all():
-            return cls(_units(given), given.size)
-        return cls(
-            _units(given[finite]),
-            given.size,
-            int(np.isnan(given).sum()),
-            int(np.isposinf(given).sum()),
-            int(np.isneginf(given).sum()),
-        )
+            return cls(_units(numbers), numbers.size)
+        others = [int(mark(numbers).sum()) for mark in (np.isnan, np.isposinf, np.isneginf)]
+        return cls(_units(numbers[finite]), numbers.size, *others)
 
     @classmethod
     def of_ones(cls, count: int) -> ExactSum:
-        """Add 1 so many times: what a mean without weights divides by.
+        """Sum a number of ones: what a mean without weights divides by.
 
         >>> ExactSum.of_ones(3).rounded()
         3.0
@@ -109,13 +104,13 @@ def _units(values: Array) -> int:
         significand = np.ldexp(fraction, 53).astype(np.int64)
         # A subnormal number has trailing zeros here; shifted as far down as the smallest number, it is whole.
         low = int(exponent.min())
-        place = exponent - low
-        high = np.bincount(place, weights=significand >> _SPLIT)
-        rest = np.bincount(place, weights=significand & ((1 << _SPLIT) - 1))
+        bins = exponent - low
+        high = np.bincount(bins, weights=significand >> _SPLIT)
+        rest = np.bincount(bins, weights=significand & ((1 << _SPLIT) - 1))
         shift = _LOWEST - 53 + low
-        for at in np.flatnonzero((high != 0) | (rest != 0)).tolist():
-            part = (int(high[at]) << _SPLIT) + int(rest[at])
-            total += part << (shift + at) if shift + at >= 0 else part >> -(shift + at)
+        for i in np.flatnonzero((high != 0) | (rest != 0)).tolist():
+            units = (int(high[i]) << _SPLIT) + int(rest[i])
+            total += units << (shift + i) if shift + i >= 0 else units >> -(shift + i)
     return total
 
 

@@ -229,8 +229,8 @@ class Format:
         [inf, 0.0999755859375]
         """
         if self.is_emulated:
-            own = isinstance(value, Emulated) and value.format == self
-            return value if own else Emulated.of(self.round(value), self)
+            is_cast = isinstance(value, Emulated) and value.format == self
+            return value if is_cast else Emulated.of(self.round(value), self)
         value = np.asarray(value)
         if value.dtype == self.dtype:
             return value

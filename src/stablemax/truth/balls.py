@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
-"""Of an ulp: what no float64 error can show."""
+"""Part of an ulp that no error in float64 can show."""
 LAST_PRECISION = 1 << 17
 # Sums and differences of two float64 numbers are exact with this many bits.
 _EXACT = 2200
@@ -36,8 +36,8 @@ class Balls(Namespace):
     Infinities are not IEEE here (``arb("inf") + 1`` is a ball of infinite radius, log 0 is NaN), so
     -inf logits have to leave a row before it comes here.
 
-    Six operations on one input need the same balls of its logits and the same exponentials, which are
-    the dear part. An instance remembers both, by the identity of the array that they were made of.
+    The operations on one input need the same balls of its logits and the same exponentials, which cost most.
+    An instance remembers both, by the identity of the array that they were made of.
 
     >>> xp = Balls()
     >>> p = xp.exp(xp.array([[0.0, -40.0]]))
@@ -98,10 +98,6 @@ class Balls(Namespace):
         """``x / (sum(e) * divisor)``."""
         return np.asarray(x / (self.sum(e) * flint.arb(divisor)))
 
-    def mean(self, x: Array) -> Any:
-        """Mean of a vector."""
-        return np.add.reduce(x) / len(x)
-
     def shifted_exp(self, x: Array) -> Array:
         """``exp(x - max(x))``."""
         return self._once("exp", x, lambda x: self.exp(x - self.max(x)))
@@ -115,7 +111,7 @@ class Balls(Namespace):
         return np.asarray(_minimum(x, y))
 
     def isfinite(self, x: Array) -> Array:
-        """Everything that comes here is finite."""
+        """Mark every cell: balls are finite."""
         return np.ones(x.shape, dtype=bool)
 
     def with_room(self, x: Array) -> tuple[Array, Any]:
@@ -133,15 +129,11 @@ class Balls(Namespace):
 
 @dataclass(frozen=True)
 class Truth:
-    """Exact results, written down so that an error of a millionth of an ulp can still be told."""
+    """Exact results, stored so that an error of a millionth of an ulp can still be measured."""
 
     nearest: Array  #: The exact value rounded to float64; infinite where it lies beyond.
     residual_ulp: Array  #: Exact value minus `nearest`, in ulps of the format.
     rounded: Array  #: The exact value rounded once to the format, ties to even: proved, not estimated.
-
-    @functools.cached_property
-    def _exponents(self) -> dict[str, Array]:
-        return {}
 
     @classmethod
     def known(cls, values: Any) -> Truth:
@@ -167,23 +159,21 @@ class Truth:
             array[index] = values
 
     def replaced(self, where: Array, value: Any) -> Truth:
-        """Return it with a number of the format, or another truth of the same shape, in some rows or cells."""
+        """Return the truth with a number of the format, or another truth of the same shape, in some rows or cells."""
         where = where if where.ndim == self.nearest.ndim else where[:, None]
         other = value if isinstance(value, Truth) else Truth.known(value)
         pairs = zip(other._arrays, self._arrays, strict=True)
         return Truth(*(np.where(where, new, old) for new, old in pairs))
 
     def spread(self, columns: Array, shape: tuple[int, ...], limit: float) -> Truth:
-        """Return it with its cells in some columns, and the limit in the others."""
+        """Return the truth with its cells in some columns, and the limit in the others."""
         spread = Truth.known(np.full(shape, limit))
         spread.put((slice(None), columns), self)
         return spread
 
     def ulp_exponent(self, fmt: Format) -> Array:
-        """Exponents of the format's spacing at the exact values; all variants are measured by the same."""
-        if fmt.name not in self._exponents:
-            self._exponents[fmt.name] = fmt.ulp_exponent(self.nearest)
-        return self._exponents[fmt.name]
+        """Return the exponents of the format's spacing at the exact values."""
+        return fmt.ulp_exponent(self.nearest)
 
     def error_ulp(self, output: Array, fmt: Format) -> Array:
         """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
@@ -253,7 +243,7 @@ def truth(
 def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) -> tuple[Array, Truth]:
     """Mark the cells whose rounding is certain, and return the truth about them.
 
-    At the last precision a value that is still not told from a tie is taken for one: no output's error depends on it.
+    At the last precision a value that still cannot be distinguished from a tie counts as one: no error depends on it.
     """
     cells = balls.tolist()
     whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
@@ -274,7 +264,7 @@ def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) ->
     offset = fraction - 0.5  # positive: the upper neighbour is nearer
     certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
-    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself can tell.)
+    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself shows the difference.)
     tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
     tie |= (np.abs(offset) <= radius) & (radius < _NO_DIFFERENCE) if is_last else False
     certain |= tie
@@ -307,7 +297,7 @@ def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: A
 
 
 def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
-    """Return the ball's distance from the tie it cannot be told from in float64."""
+    """Return the ball's distance from the tie from which float64 cannot distinguish it."""
     with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
         head = (cell - float(base)) * _power(-int(exponent)) + (float(units) - 0.5)
     return head if tail is None else head + tail * _power(-int(exponent))

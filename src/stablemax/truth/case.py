@@ -57,12 +57,16 @@ class Case:
         kept = kept_rows(self.labels, IGNORED)
         return None if kept.all() else kept
 
+    @property
+    def _kept_labels(self) -> Array:
+        assert self.labels is not None
+        return self.labels if self.kept is None else self.labels[self.kept]
+
     def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
             return second_of(self.operation, self.array, xp, self.divisor, self.targets)
-        kept = self.labels if self.kept is None else self.labels[self.kept]
-        targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
+        targets = targets_of(self._kept_labels, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
 
     @property
@@ -77,9 +81,8 @@ class Case:
             return 1.0
         if self.labels is None:
             return float(self.operation.loss_count(*self.logits.shape))
-        labels = self.labels if self.kept is None else self.labels[self.kept]
-        weights = row_weights(labels, self.targets)
-        return float(len(labels)) if weights is None else float(exact_sum(weights))
+        weights = row_weights(self._kept_labels, self.targets)
+        return float(len(self._kept_labels)) if weights is None else float(exact_sum(weights))
 
 
 def case_of(hazard: HazardCase, operation: Operation) -> Case:
@@ -138,7 +141,7 @@ class Shared:
 
     def __init__(self, fmt: Format, inputs: Format | None = None) -> None:
         self.format = fmt
-        # An output may be narrower than what it was computed from: a kernel's own rounding comes last.
+        # An output may be narrower than its input: a kernel rounds last.
         self.inputs = inputs or fmt
         self.balls = Balls()
         self._rounded: dict[int, tuple[Array, Array]] = {}
@@ -159,9 +162,9 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     fmt = shared.format
     xp = Arithmetic(fmt, accumulation)
     rounded_x = shared.rounded(case.logits)
-    given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
-    x = given.array(rounded_x)
-    second = case.second(given)
+    input_xp = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
+    x = input_xp.array(rounded_x)
+    second = case.second(input_xp)
     beyond = shared.inputs.lacks(case.logits)
     overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
@@ -191,7 +194,7 @@ def _exact_with_ignored(case: Case, x: Array, second: Any, fmt: Format, shared: 
 
 
 def _reduced(setting: Setting) -> Setting:
-    """Put the mean of the losses in the place of the losses."""
+    """Replace the losses by their mean."""
     exact, overflow = setting.exact, setting.input_overflow.any()
     mean = reduced(exact, setting.xp.format, setting.case.mean_divisor)
     if overflow:

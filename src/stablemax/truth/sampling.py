@@ -52,16 +52,14 @@ def _extreme_rows(logits: Array) -> set[int]:
             "largest": top,
             "smallest": -low,
             "spread": spread,
-            "nan": np.isnan(block).any(axis=-1).astype(float),
-            "+inf": np.isposinf(block).any(axis=-1).astype(float),
-            "-inf": np.isneginf(block).any(axis=-1).astype(float),
+            "nan": np.where(np.isnan(block).any(axis=-1), 1.0, -np.inf),
+            "+inf": np.where(np.isposinf(block).any(axis=-1), 1.0, -np.inf),
+            "-inf": np.where(np.isneginf(block).any(axis=-1), 1.0, -np.inf),
         }
         for name, score in scores.items():
-            at = int(np.argmax(score))
-            value = float(score[at])
-            floor = 0.0 if name in ("nan", "+inf", "-inf") else -np.inf
-            if value > best.get(name, (floor, -1))[0]:
-                best[name] = (value, start + at)
+            row = int(np.argmax(score))
+            if score[row] > best.get(name, (-np.inf, -1))[0]:
+                best[name] = (float(score[row]), start + row)
     return {row for _, row in best.values()} | {0, rows - 1}
 
 

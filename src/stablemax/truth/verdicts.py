@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stablemax.truth.case import Case, Setting
 
 LIBRARY_SUMS = "library"
-"""Stands for the accumulation where a library adds as it likes."""
+"""In place of an accumulation policy, where a library chooses the order of its additions."""
 
 
 def variant_verdict(
@@ -60,9 +60,9 @@ def variant_verdict(
 
 
 def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
-    """Name how a variant's sums are added: by a policy, or as a library likes."""
-    own = variant.library or (backend is not None and xp.accumulation is None)
-    return LIBRARY_SUMS if own else xp.policy.value
+    """Name how a variant's sums are added: by a policy, or by a library."""
+    by_library = variant.library or (backend is not None and xp.accumulation is None)
+    return LIBRARY_SUMS if by_library else xp.policy.value
 
 
 def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
@@ -107,7 +107,7 @@ def verdict_of(
     accumulation: str = "",
     may_flush: bool = False,
 ) -> Verdict:
-    """Judge an output that anybody computed.
+    """Judge an output, whoever computed it.
 
     The variant `watched`, if one computed it, runs once more to find the cause of the first bad cell; without it the
     verdict tells what came out and what is right. `mean` is the mean of the losses as whoever computed them takes it;
@@ -154,7 +154,7 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
 
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
-    """Mean of the losses as it was taken, and its distance from the exact one."""
+    """Return the mean of the losses as it was computed, and its distance from the exact one in ulps."""
     if not setting.case.operation.reduces or setting.case.reduced:
         return None, None
     if mean is None:
@@ -176,14 +176,14 @@ def _first_bad(watched: Variant | None, setting: Setting, judged: Judgement, out
     right = float(setting.exact.truth.rounded[row, cell])
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
-    apart = " where ".join(distinguishing_digits(value, right))
+    comparison = " where ".join(distinguishing_digits(value, right))
     if case.reduced:
-        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {apart} is right"
+        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {comparison} is right"
     bad = _bad_cell(watched, setting, CODES[worst], row, cell)
     words, column = describe(bad)
     if watched is None and CODES[worst].is_failure:
         # Nobody could watch it: what is known is the cell itself.
-        words, column = f"gives {apart} is right", bad.columns[0] if bad.columns else column
+        words, column = f"gives {comparison} is right", bad.columns[0] if bad.columns else column
     logit = float(case.logits[row, column])
     place = Place(row=int(case.rows[row]), column=column, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"

@@ -24,10 +24,10 @@ WAITING = 2
 
 
 def available_threads() -> int:
-    """How many threads this process may run at once: the cores it is allowed, not those of the machine."""
+    """Return how many threads this process may run at once: the cores it is allowed, not those of the machine."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no such thing
+    except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
 
 
@@ -90,9 +90,8 @@ class Threads:
             while pending:
                 yield pending.popleft().result()
         finally:
-            # An interrupt comes out here as any error does. Workers who read from a server give up at once,
-            # and those who compute or write are done soon: they are waited for, so that nobody writes into
-            # a file that is being removed.
+            # An interrupt arrives here as any error does. Workers that read from a server give up at once; those
+            # that compute or write end soon, and are waited for, so that none writes into a file being removed.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for workspace in idle:
