@@ -10,6 +10,7 @@ from stablemax.compute.streaming import STEPS, Resources, for_engine, plan, tota
 from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.kernels import long_rows
 from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.exact_sum import Additive
 from stablemax.numerics.formats import FLOAT64, Format, format_of
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, check_options, second_of, targets_of
@@ -41,15 +42,11 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Noticings:
+class Noticings(Additive):
     """What a block of logits and targets gave reason to note; those of several blocks merge in any order."""
 
     odd: Noticed = field(default_factory=Noticed)  #: soft targets that do not sum to 1
     inexact: Noticed = field(default_factory=Noticed)  #: integers that float64 cannot hold
-
-    def __add__(self, other: Noticings) -> Noticings:
-        """Merge the noticings of two blocks."""
-        return Noticings(self.odd + other.odd, self.inexact + other.inexact)
 
     def notes(self, stream: Stream) -> tuple[str, ...]:
         """Word them, a sentence each."""

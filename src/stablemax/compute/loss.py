@@ -13,7 +13,7 @@ from stablemax.compute.streaming import STEPS, Resources
 from stablemax.inputs.input_warnings import Noticed, inexact_integers
 from stablemax.kernels import row_kernels as kernels
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.exact_sum import ExactSum, rounded
+from stablemax.numerics.exact_sum import Additive, ExactSum, rounded
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 from stablemax.results import LossResult
@@ -33,27 +33,16 @@ BYTES_PER_ROW = 128
 
 
 @dataclass(frozen=True)
-class LossPart:
+class LossPart(Additive):
     """What a block of rows adds to a loss; parts merge in any order to the same bits."""
 
     losses: ExactSum = field(default_factory=ExactSum)  #: of the rows that count, multiplied by their weights
     weights: ExactSum = field(default_factory=ExactSum)  #: of these losses; without weights, how many they are
     kept_rows: int = 0  #: how many rows count
-    first_bad: tuple[int, str] | None = None  #: first row with a loss that is not finite, and why in words
+    bad: Noticed = field(default_factory=Noticed)  #: losses that are not finite: the first row, and why in words
     noticed: Noticings = field(default_factory=Noticings)
     #: Losses, 0 where ignored, and which rows count, in the order of the blocks; only where every loss is asked for.
     values: tuple[tuple[Array, Array], ...] = ()
-
-    def __add__(self, other: LossPart) -> LossPart:
-        """Merge two parts."""
-        return LossPart(
-            self.losses + other.losses,
-            self.weights + other.weights,
-            self.kept_rows + other.kept_rows,
-            min((bad for bad in (self.first_bad, other.first_bad) if bad), default=None),
-            self.noticed + other.noticed,
-            self.values + other.values,
-        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,7 +65,7 @@ class LossJob(Job):
             ExactSum.of(losses[kept]),
             ExactSum.of_ones(losses[kept].size) if weights is None else ExactSum.of(weights),
             int(kept.sum()),
-            self._first_bad(block, losses, labels, workspace),
+            self._bad(block, losses, labels, workspace),
             Noticings(self.odd_targets(labels, block.start), inexact),
             ((losses, kept),) if self.keeps_losses else (),
         )
@@ -111,11 +100,11 @@ class LossJob(Job):
             out[index] = self.evaluate(x[index], labels[index], self.xp)
         return inexact_integers(x, step.start)
 
-    def _first_bad(self, block: Block, losses: Array, labels: Array, workspace: Workspace) -> tuple[int, str] | None:
-        """Find the first row with a loss that is not finite, and say why it is not."""
+    def _bad(self, block: Block, losses: Array, labels: Array, workspace: Workspace) -> Noticed:
+        """Count the losses that are not finite, and say of the first why it is not."""
         bad = np.argwhere(~np.isfinite(losses))
         if not len(bad):
-            return None
+            return Noticed()
         index = tuple(bad[0].tolist())
         row, loss, logits = block.start + index[0], float(losses[index]), self.stream.logits
         name, row_of_file = logits.place(row)
@@ -124,9 +113,10 @@ class LossJob(Job):
             logit = float(logits.read(row, row + 1, workspace)[0, index[1]])
             target = float(labels[index])
             words = f"{called}, class {index[1]} has loss {loss}: its logit is {logit:g}, its target {target:g}"
-            return row, words
-        label = int(labels[index]) if labels.ndim == 1 else None
-        return row, f"{called} has loss {loss}{why_not_finite(self.stream, row, label, self.xp.format, workspace)}"
+        else:
+            label = int(labels[index]) if labels.ndim == 1 else None
+            words = f"{called} has loss {loss}{why_not_finite(self.stream, row, label, self.xp.format, workspace)}"
+        return Noticed(len(bad), (row, words))
 
 
 def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, workspace: Workspace) -> str:
@@ -191,7 +181,7 @@ def loss_of(
         format=job.xp.format.name,
         kept_rows=total.kept_rows,
         total_rows=stream.rows,
-        first_bad=total.first_bad,
+        first_bad=total.bad.first,
         notes=total.noticed.notes(stream),
     )
 

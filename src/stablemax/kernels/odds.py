@@ -175,8 +175,8 @@ def merged(first: Odds, second: Odds, offset: int) -> Odds:
     """Merge the odds of two pieces of the same rows, the second beginning at class `offset`.
 
     The online merge of Milakov and Gimelshein, arXiv 1805.02867, with the maximum's own exponential
-    left out of the sum, the rounding error of the difference of the maxima put back, and what roundings
-    take off kept: a row of many pieces would add up their errors.
+    left out of the sum, the rounding error of the difference of the maxima put back, and the errors of the
+    roundings kept: in a row of many pieces they would add up.
     """
     # A NaN is a maximum of its piece and must stay one.
     later = (second.m > first.m) | (np.isnan(second.m) & ~np.isnan(first.m))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -17,8 +17,17 @@ _LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer numb
 _PIECE = 1 << 25  # Numbers added at a time: a bin of halves of 27 bits then stays an exact float64.
 
 
+class Additive:
+    """A dataclass that merges field by field with ``+``, in any order to the same bits where its fields do."""
+
+    def __add__(self, other: Self) -> Self:
+        """Merge two parts."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
 @dataclass(frozen=True)
-class ExactSum:
+class ExactSum(Additive):
     """A sum of float64 numbers without any rounding, which merges with others in any order.
 
     Each number is an integer significand times a power of two; the significands of one exponent are
@@ -56,16 +65,6 @@ class ExactSum:
         3.0
         """
         return cls(count << _LOWEST, count)
-
-    def __add__(self, other: ExactSum) -> ExactSum:
-        """Merge two sums."""
-        return ExactSum(
-            self.units + other.units,
-            self.count + other.count,
-            self.nans + other.nans,
-            self.infinities + other.infinities,
-            self.negative_infinities + other.negative_infinities,
-        )
 
     @property
     def is_finite(self) -> bool:
