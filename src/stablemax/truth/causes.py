@@ -40,18 +40,16 @@ class Witness(Arithmetic):
 
     events: list[Event] = field(default_factory=list, compare=False)
 
-    def exp(self, x: Array) -> Array:
-        """``e**x``, watched."""
-        return self._watched("exp", x, super().exp(x))
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``, watched."""
-        return self._watched("exp2", x, super().exp2(x))
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm, watched."""
-        self._note("log of 0", x == self.number(0.0))
-        return super().log(x)
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """An elementary function, watched."""
+        result = super().elementary(function, x)
+        if function is np.log:
+            self._note("log of 0", x == self.number(0.0))
+        elif function in (np.exp, np.exp2):
+            finite = np.isfinite(x)
+            self._note(f"{function.__name__} overflows", finite & ~np.isfinite(result))
+            self._note(f"{function.__name__} gives 0", finite & (result == self.number(0.0)))
+        return result
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum, watched."""
@@ -65,12 +63,6 @@ class Witness(Arithmetic):
             self._note("sum overflows", ~np.isfinite(total))
             self._note("sum is 0", (total == self.number(0.0)) & (x >= self.number(0.0)).all())
         return total
-
-    def _watched(self, name: str, x: Array, result: Array) -> Array:
-        finite = np.isfinite(x)
-        self._note(f"{name} overflows", finite & ~np.isfinite(result))
-        self._note(f"{name} gives 0", finite & (result == self.number(0.0)))
-        return result
 
     def _note(self, kind: str, where: Array) -> None:
         columns = np.unique(np.nonzero(where)[-1])
