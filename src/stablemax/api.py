@@ -11,7 +11,7 @@ from stablemax import operations as known_operations
 from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
 from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.compute.arrays import array_of
-from stablemax.compute.loss import cross_entropy_of
+from stablemax.compute.loss import loss_of
 from stablemax.inputs.logits import as_problem, restore
 from stablemax.inputs.second_array import check_second, kind_of_second
 from stablemax.numerics.arithmetic import Arithmetic
@@ -182,8 +182,12 @@ def cross_entropy(
     """
     stream = stream_of(logits, axis, labels)
     options = options_of(weight, label_smoothing, ignore_index)
-    result = cross_entropy_of(
-        stream, reduction=reduction_of(reduction), options=options, resources=resources_of(threads)
+    result = loss_of(
+        get_operation("cross_entropy"),
+        stream,
+        reduction=reduction_of(reduction),
+        options=options,
+        resources=resources_of(threads),
     )
     return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 

@@ -326,12 +326,12 @@ def test_generated_logits_are_named_whole_in_the_line() -> None:
 def test_a_plugin_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from stablemax.compute import loss
 
-    whole = loss.cross_entropy_of
+    whole = loss.loss_of
 
     def warning(*arguments: Any, **named: Any) -> Any:
         warnings.warn("plugin p (broken) cannot be imported: ImportError: no", PluginWarning, stacklevel=1)
         return whole(*arguments, **named)
 
-    monkeypatch.setattr("stablemax.compute.loss.cross_entropy_of", warning)
+    monkeypatch.setattr("stablemax.compute.loss.loss_of", warning)
     done = run("loss", "x.npy", "y.npy", "-q")
     assert (done.code, done.err) == (0, "warning: plugin p (broken) cannot be imported: ImportError: no\n")

@@ -49,7 +49,7 @@ def test_a_mistake_of_ours_is_told_as_one_and_exits_with_3(here: Path, monkeypat
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the wheel\ncame off")
 
-    monkeypatch.setattr("stablemax.compute.loss.cross_entropy_of", broken)
+    monkeypatch.setattr("stablemax.compute.loss.loss_of", broken)
     done = run("loss", "x.npy", "y.npy")
     assert (done.code, done.out) == (3, "")
     error, hint = done.err.splitlines()
@@ -63,7 +63,7 @@ def test_running_out_of_memory_is_told_in_words(here: Path, monkeypatch: pytest.
     def hungry(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("stablemax.compute.loss.cross_entropy_of", hungry)
+    monkeypatch.setattr("stablemax.compute.loss.loss_of", hungry)
     done = run("loss", "x.npy", "y.npy")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: out of memory\nhint: ")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import stablemax
 from stablemax.compute import streaming
-from stablemax.compute.loss import cross_entropy_of
+from stablemax.compute.block_job import Method
+from stablemax.compute.loss import loss_of
 from stablemax.compute.streaming import Resources
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.stored import StoredArray
@@ -113,7 +114,7 @@ def test_the_loss_is_the_definition_to_a_few_u(
     problem: tuple[Array, Array, TargetOptions], reduction: Reduction
 ) -> None:
     x, labels, options = problem
-    found = cross_entropy_of(streamed(x, labels, axis=1), reduction=reduction, options=options)
+    found = loss_of(CROSS_ENTROPY, streamed(x, labels, axis=1), reduction=reduction, options=options)
     with flint.ctx.workprec(BITS):
         right = definition(x, labels, options, reduction)
         if math.isfinite(found.value):
@@ -129,7 +130,7 @@ def test_without_a_reduction_every_row_is_its_own_definition(
     problem: tuple[Array, Array, TargetOptions],
 ) -> None:
     x, labels, options = problem
-    found = cross_entropy_of(streamed(x, labels, axis=1), reduction=Reduction.NONE, options=options)
+    found = loss_of(CROSS_ENTROPY, streamed(x, labels, axis=1), reduction=Reduction.NONE, options=options)
     assert math.isnan(found.value)
     kept = labels != -100 if labels.ndim == 1 else np.ones(len(x), dtype=bool)
     assert (found.rows[~kept] == 0).all()
@@ -149,7 +150,7 @@ def test_the_order_of_the_rows_does_not_change_a_bit(
     order = list(range(len(x)))
     random.shuffle(order)
     values = [
-        cross_entropy_of(streamed(x[i], labels[i], axis=1), reduction=reduction, options=options).value
+        loss_of(CROSS_ENTROPY, streamed(x[i], labels[i], axis=1), reduction=reduction, options=options).value
         for i in (slice(None), order)
     ]
     assert np.float64(values[0]).tobytes() == np.float64(values[1]).tobytes()
@@ -161,11 +162,11 @@ def test_the_size_of_the_blocks_and_the_threads_do_not_change_a_bit(
 ) -> None:
     x, labels, options = problem
     given_ = streamed(x, labels, axis=1)
-    whole = cross_entropy_of(given_, reduction=reduction, options=options)
+    whole = loss_of(CROSS_ENTROPY, given_, reduction=reduction, options=options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "ALONE_CELLS", 0)
         patch.setattr(streaming, "STEP_CELLS", cells)
-        pieces = cross_entropy_of(given_, reduction=reduction, options=options, resources=Resources(threads=2))
+        pieces = loss_of(CROSS_ENTROPY, given_, reduction=reduction, options=options, resources=Resources(threads=2))
     assert np.float64(pieces.value).tobytes() == np.float64(whole.value).tobytes()
     if reduction is Reduction.NONE:
         assert pieces.rows.tobytes() == whole.rows.tobytes()
@@ -207,7 +208,8 @@ def test_three_losses_of_1e308_have_a_mean() -> None:
 
 def test_a_smoothed_loss_over_a_masked_class_is_infinite() -> None:
     # As torch; the row is named.
-    found = cross_entropy_of(streamed(np.array([[0.0, -INF, 1.0]]), np.array([0])), options=TargetOptions(None, 0.1))
+    problem = streamed(np.array([[0.0, -INF, 1.0]]), np.array([0]))
+    found = loss_of(CROSS_ENTROPY, problem, options=TargetOptions(None, 0.1))
     assert found.value == INF
     assert found.first_bad == (0, "row 0 has loss inf: class 1 has weight in the target and logit -inf")
 
@@ -223,7 +225,7 @@ def test_a_smoothed_loss_over_a_masked_class_is_infinite() -> None:
 )
 def test_the_first_row_without_a_finite_loss_is_named_with_its_reason(row: list[float], label: int, words: str) -> None:
     x = np.array([[0.0, 0.0, 0.0], row, row])
-    found = cross_entropy_of(streamed(x, np.array([0, label, label])))
+    found = loss_of(CROSS_ENTROPY, streamed(x, np.array([0, label, label])))
     assert found.first_bad == (1, words)
     assert not math.isfinite(found.value)
 
@@ -231,16 +233,16 @@ def test_the_first_row_without_a_finite_loss_is_named_with_its_reason(row: list[
 def test_an_ignored_row_of_nothing_but_neg_inf_is_harmless() -> None:
     # pytorch 11551
     x = np.array([[0.0, 0.0], [-INF, -INF]])
-    found = cross_entropy_of(streamed(x, np.array([0, -100])))
+    found = loss_of(CROSS_ENTROPY, streamed(x, np.array([0, -100])))
     assert (found.value, found.first_bad, found.kept_rows) == (math.log(2), None, 1)
 
 
 def test_the_mean_of_no_rows_is_nan_and_their_sum_0() -> None:
     # pytorch 70348
     problem = streamed(np.zeros((3, 2)), np.full(3, -100))
-    assert math.isnan(cross_entropy_of(problem).value)
-    assert cross_entropy_of(problem, reduction=Reduction.SUM).value == 0.0
-    weighted = cross_entropy_of(streamed(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2)))
+    assert math.isnan(loss_of(CROSS_ENTROPY, problem).value)
+    assert loss_of(CROSS_ENTROPY, problem, reduction=Reduction.SUM).value == 0.0
+    weighted = loss_of(CROSS_ENTROPY, streamed(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2)))
     assert math.isnan(weighted.value)
 
 
@@ -272,15 +274,15 @@ def test_classes_on_axis_1_give_the_mean_over_all_other_axes() -> None:
 def test_without_a_format_everything_is_computed_in_float64() -> None:
     x = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float16)
     labels = np.arange(50) % 20
-    found = cross_entropy_of(streamed(x, labels))
+    found = loss_of(CROSS_ENTROPY, streamed(x, labels))
     assert (found.variant, found.format) == ("cross_entropy/compensated", "float64")
-    assert found.value == cross_entropy_of(streamed(x.astype(np.float64), labels)).value
+    assert found.value == loss_of(CROSS_ENTROPY, streamed(x.astype(np.float64), labels)).value
 
 
 @pytest.mark.parametrize("fmt", USUAL.values(), ids=str)
 def test_with_a_format_the_result_is_a_number_of_it(fmt: Any) -> None:
     x = np.random.default_rng(0).normal(size=(5, 4))
-    found = cross_entropy_of(streamed(x, np.arange(5) % 4), fmt=fmt)
+    found = loss_of(CROSS_ENTROPY, streamed(x, np.arange(5) % 4), Method(format=fmt))
     assert found.format == fmt.name
     assert fmt.round(np.float64(found.value)) == found.value
     assert found.variant == ("cross_entropy/compensated" if fmt is FLOAT64 else "cross_entropy/wide")
@@ -288,17 +290,17 @@ def test_with_a_format_the_result_is_a_number_of_it(fmt: Any) -> None:
 
 def test_another_formula_shows_what_it_gives() -> None:
     problem = streamed(np.array([[1e8, 1e8, 1e8]], dtype=np.float32), np.array([0]))
-    found = cross_entropy_of(problem, variant=get("cross_entropy/lse-minus"), fmt=FLOAT32)
+    found = loss_of(CROSS_ENTROPY, problem, Method(get("cross_entropy/lse-minus"), FLOAT32))
     assert (found.value, found.variant) == (0.0, "cross_entropy/lse-minus")
     large = streamed(np.array([[1000.0, 0.0]]), np.array([0]))
-    assert cross_entropy_of(large, variant=get("cross_entropy/naive")).value == INF
+    assert loss_of(CROSS_ENTROPY, large, Method(get("cross_entropy/naive"))).value == INF
 
 
 def test_the_way_sums_are_added_is_the_one_that_is_asked_for() -> None:
     # 4096 losses of log 2 = 0.693 in float16, one by one: the sum stops growing where 0.693 is half an ulp.
     problem = streamed(np.zeros((4096, 2)), np.zeros(4096, dtype=np.int64))
     values = {
-        how: cross_entropy_of(problem, reduction=Reduction.SUM, fmt=FLOAT16, accumulation=how).value
+        how: loss_of(CROSS_ENTROPY, problem, Method(None, FLOAT16, how), reduction=Reduction.SUM).value
         for how in (Accumulation.SEQUENTIAL, Accumulation.FLOAT32)
     }
     one = float(np.float16(math.log(2)))
@@ -322,13 +324,13 @@ def test_the_way_sums_are_added_is_the_one_that_is_asked_for() -> None:
 )
 def test_options_that_do_not_fit_are_refused(options: TargetOptions, words: str) -> None:
     with pytest.raises(StablemaxError, match=words) as caught:
-        cross_entropy_of(streamed(np.zeros((1, 2)), np.array([0])), options=options)
+        loss_of(CROSS_ENTROPY, streamed(np.zeros((1, 2)), np.array([0])), options=options)
     assert caught.value.hint
 
 
 def test_a_loss_without_labels_is_refused() -> None:
     with pytest.raises(StablemaxError, match="needs labels"):
-        cross_entropy_of(streamed(np.zeros((1, 2))))
+        loss_of(CROSS_ENTROPY, streamed(np.zeros((1, 2))))
 
 
 def test_the_truth_of_this_file_knows_a_loss_by_heart() -> None:
@@ -343,6 +345,6 @@ def test_the_truth_of_this_file_knows_a_loss_by_heart() -> None:
 def test_integers_that_float64_cannot_hold_are_noted_however_long_the_row_is(classes: int) -> None:
     x = np.zeros((2, classes), np.int64)
     x[1, -1] = 2**53 + 1
-    found = cross_entropy_of(as_stream(StoredArray.of(x, "x.npy"), StoredArray.of(np.array([0, 0]), "y.npy")))
+    found = loss_of(CROSS_ENTROPY, as_stream(StoredArray.of(x, "x.npy"), StoredArray.of(np.array([0, 0]), "y.npy")))
     where = f"row 1, class {classes - 1:,}: 9007199254740993"
     assert found.notes == (f"x.npy: 1 integer is not exact in float64; the first is {where}",)

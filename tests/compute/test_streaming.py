@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from stablemax.cli import source
 from stablemax.cli.options import InputOptions
 from stablemax.compute import array_job, arrays, streaming
-from stablemax.compute.loss import cross_entropy_of
+from stablemax.compute.block_job import Method
+from stablemax.compute.loss import loss_of
 from stablemax.compute.streaming import Resources, plan
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.open import open_array
@@ -31,7 +32,7 @@ from stablemax.operations.targets import TargetOptions
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 
-from ..records import CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
@@ -73,14 +74,15 @@ def test_a_loss_has_the_same_bits_for_any_files_blocks_and_threads(
     labels[rng.random(n) < 0.2] = -100
     options = TargetOptions(rng.uniform(0, 2, classes) if rng.random() < 0.3 else None)
     for reduction in (Reduction.MEAN, Reduction.SUM):
-        whole = cross_entropy_of(
-            as_stream(StoredArray.of(x), StoredArray.of(labels)), reduction=reduction, options=options
+        whole = loss_of(
+            CROSS_ENTROPY, as_stream(StoredArray.of(x), StoredArray.of(labels)), reduction=reduction, options=options
         )
         files, label_files, cells, threads = data.draw(cuts(n))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(streaming, "ALONE_CELLS", 0)
             patch.setattr(streaming, "STEP_CELLS", cells)
-            pieces = cross_entropy_of(
+            pieces = loss_of(
+                CROSS_ENTROPY,
                 as_stream(cut(x, files, folder), cut(labels, label_files, folder), axis=1),
                 reduction=reduction,
                 options=options,
@@ -133,7 +135,7 @@ def test_a_file_of_interleaved_rows_has_the_same_bytes_for_any_threads_and_memor
             for module in ("stablemax.compute.sinks", "stablemax.inputs.stored_rows"):
                 patch.setattr(f"{module}.IN_PLACE_BYTES", data.draw(st.sampled_from([0, 1 << 20])))
             patch.setattr("stablemax.inputs.row_layout.TILE_BYTES", data.draw(st.integers(8, 5000)))
-            arrays.result_in_npy(operation, stream, arrays.How(), run, str(folder / "p.npy"), force=True)
+            arrays.result_in_npy(operation, stream, Method(), run, str(folder / "p.npy"), force=True)
         assert np.load(folder / "p.npy").tobytes() == whole.tobytes(), operation
 
 
@@ -160,7 +162,7 @@ def test_rows_longer_than_a_piece_give_what_they_give_whole(
     labels[2] = -100
     stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
     whole = result(operation, stream, Resources(threads=1))
-    loss_whole = cross_entropy_of(stream).value
+    loss_whole = loss_of(CROSS_ENTROPY, stream).value
     for module in (array_job, long_rows, row_kernels, streaming):
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", 64)
@@ -168,7 +170,7 @@ def test_rows_longer_than_a_piece_give_what_they_give_whole(
     assert pieces.shape == whole.shape
     # Both are within 4 ulp of the truth in float64, and correctly rounded but for ties below.
     np.testing.assert_array_max_ulp(pieces, whole, maxulp=8 if dtype is np.float64 else 1)
-    np.testing.assert_array_max_ulp(cross_entropy_of(stream).value, loss_whole, maxulp=4)
+    np.testing.assert_array_max_ulp(loss_of(CROSS_ENTROPY, stream).value, loss_whole, maxulp=4)
 
 
 # --- plans --------------------------------------------------------------------------------------------
@@ -302,7 +304,10 @@ def test_the_peak_of_the_memory_stays_under_the_cap(command: tuple[str, ...], de
     assert int(done.stderr.splitlines()[-1]) <= 24e6
 
 
-@pytest.mark.parametrize("run", [cross_entropy_of, partial(arrays.array_of, CROSS_ENTROPY_GRAD), inspect_stream])
+COMPUTED = (partial(loss_of, CROSS_ENTROPY), partial(arrays.array_of, CROSS_ENTROPY_GRAD))
+
+
+@pytest.mark.parametrize("run", [*COMPUTED, inspect_stream])
 def test_progress_counts_bytes_from_none_before_the_first_block_to_all(run: Any) -> None:
     logits = np.zeros((40, 3), np.float16)
     stream = as_stream(StoredArray.of(logits), StoredArray.of(np.zeros(40, np.int64)))
@@ -363,10 +368,10 @@ def test_a_full_folder_of_temporary_files_is_named_with_a_way_out(monkeypatch: p
 
     monkeypatch.setattr(arrays, "file_sink", full)
     stream = as_stream(StoredArray.of(np.zeros((4, 1000))))
-    how, resources = arrays.How(), Resources(memory=1000)
+    resources = Resources(memory=1000)
     with (
         pytest.raises(StablemaxError, match=r"32,000 bytes does not fit into .* \(No space left on device\)") as told,
-        arrays.result_of(SOFTMAX, stream, how, lambda _: (), resources),
+        arrays.result_of(SOFTMAX, stream, Method(), lambda _: (), resources),
     ):
         pass
     assert "TMPDIR" in told.value.hint

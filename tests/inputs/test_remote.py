@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from stablemax.compute.loss import cross_entropy_of
+from stablemax.compute.loss import loss_of
 from stablemax.compute.streaming import Resources
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
@@ -25,6 +25,8 @@ from stablemax.inputs.spec import expand
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows
 from stablemax.inputs.workspace import Workspace
+
+from ..records import CROSS_ENTROPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -324,8 +326,8 @@ def test_the_loss_of_interleaved_rows_behind_an_address_takes_few_requests(serve
     handler.content = saved(array)
     stream = as_stream(open_array(f"{address}/x.npy"), StoredArray.of(labels))
     resources = Resources(threads=2, memory=32 * 10**6)
-    expected = cross_entropy_of(as_stream(StoredArray.of(array), StoredArray.of(labels)), resources=resources)
-    assert cross_entropy_of(stream, resources=resources).value == expected.value
+    expected = loss_of(CROSS_ENTROPY, as_stream(StoredArray.of(array), StoredArray.of(labels)), resources=resources)
+    assert loss_of(CROSS_ENTROPY, stream, resources=resources).value == expected.value
     assert len(handler.asked) <= 10
 
 

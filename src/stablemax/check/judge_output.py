@@ -19,9 +19,8 @@ from stablemax.text.ranges import check_judge, check_max_ulp
 from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.text.words import listed
 from stablemax.truth.case import Case, Setting, Shared, setting_of
-from stablemax.truth.input_summary import input_summary
 from stablemax.truth.reductions import which_reduction
-from stablemax.truth.sampling import judged_rows
+from stablemax.truth.sampling import input_summary, judged_rows
 from stablemax.truth.verdicts import verdict_of
 
 if TYPE_CHECKING:

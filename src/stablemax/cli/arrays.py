@@ -27,7 +27,7 @@ from stablemax.text.errors import StablemaxError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stablemax.compute.arrays import How
+    from stablemax.compute.block_job import Method
     from stablemax.compute.sinks import Sink
     from stablemax.compute.streaming import Resources
     from stablemax.inputs.logits import Stream
@@ -89,10 +89,11 @@ def write_array(
     **chosen_options: Any,
 ) -> int:
     """Compute an operation of a source to where it goes; `chosen_options` as for `arrays.compute`."""
-    from stablemax.compute.arrays import How, compute
+    from stablemax.compute.arrays import compute
+    from stablemax.compute.block_job import Method
 
     fmt = number_format_named(arithmetic.number_format)
-    how = How(session.chosen_variant(operation, arithmetic), fmt, arithmetic.accumulate)
+    method = Method(session.chosen_variant(operation, arithmetic), fmt, arithmetic.accumulate)
     resources = session.resources(streaming)
     options = None if targets is None else targets()
     with progress(output.printing, source.reading, unit="B") as step:
@@ -100,11 +101,11 @@ def write_array(
 
         def run(sink: Sink) -> tuple[str, ...]:
             return compute(
-                operation, given.stream, sink, how,
+                operation, given.stream, sink, method,
                 options=given.targets, resources=resources, progress=step, **chosen_options,
             )  # fmt: skip
 
-        notes = _write_result(operation, given.stream, how, run, resources, output, force=force)
+        notes = _write_result(operation, given.stream, method, run, resources, output, force=force)
     session.say([*given.stream.notes, *notes], output.printing)
     return 0
 
@@ -112,7 +113,7 @@ def write_array(
 def _write_result(
     operation: Operation,
     stream: Stream,
-    how: How,
+    method: Method,
     run: Callable[[Sink], tuple[str, ...]],
     resources: Resources,
     output: io.Output,
@@ -125,8 +126,8 @@ def _write_result(
 
     path = output.printing.output
     if path is not None and path.lower().endswith(".npy"):
-        return result_in_npy(operation, stream, how, run, path, force=force)
-    with result_of(operation, stream, how, run, resources) as (result, notes):
+        return result_in_npy(operation, stream, method, run, path, force=force)
+    with result_of(operation, stream, method, run, resources) as (result, notes):
         if path is None:
             output.write(ArrayOfInput(result, stream))
         else:

@@ -61,7 +61,8 @@ def bce(
     A logit of -inf or inf has the loss 0 where its target agrees. A result that is not finite is printed, and the
     exit code is 1.
     """
-    from stablemax.compute.cell_loss import binary_cross_entropy_of
+    from stablemax.compute.block_job import Method
+    from stablemax.compute.loss import loss_of
 
     if reduction is Reduction.NONE:
         raise StablemaxError(
@@ -74,13 +75,12 @@ def bce(
     logits, options, resources = labelled_source(line, source), _options(losses), session.resources(streaming)
     with progress(printing, logits.reading, unit="B") as step:
         stream = logits.input_for(operation, fmt, options, resources).stream
-        result = binary_cross_entropy_of(
+        result = loss_of(
+            operation,
             stream,
+            Method(variant, fmt, arithmetic.accumulate),
             reduction=reduction,
             options=options,
-            variant=variant,
-            fmt=fmt,
-            accumulation=arithmetic.accumulate,
             resources=resources,
             progress=step,
         )

@@ -56,7 +56,8 @@ def loss(
     --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
     """
-    from stablemax.compute.loss import cross_entropy_of
+    from stablemax.compute.block_job import Method
+    from stablemax.compute.loss import loss_of
 
     read = (*(source.files or ()), *(source.labels or ()), losses.weight)
     output = io.output_of(LOSS, output_format, printing, *read, default="plain")
@@ -68,13 +69,12 @@ def loss(
     resources = session.resources(streaming)
     with progress(printing, logits.reading, unit="B") as step:
         given = logits.input_for(operation, fmt, targets, resources)
-        result = cross_entropy_of(
+        result = loss_of(
+            operation,
             given.stream,
+            Method(variant, fmt, arithmetic.accumulate),
             reduction=reduction,
             options=given.targets,
-            variant=variant,
-            fmt=fmt,
-            accumulation=arithmetic.accumulate,
             resources=resources,
             progress=step,
         )

@@ -22,8 +22,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_judge, check_max_ulp, check_range
 from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction, Upstream
 from stablemax.truth.case import Case, Shared, case_of, setting_of
-from stablemax.truth.input_summary import hazard_summary, input_summary
-from stablemax.truth.sampling import judged_rows
+from stablemax.truth.sampling import hazard_summary, input_summary, judged_rows
 from stablemax.truth.verdicts import LIBRARY_SUMS, variant_verdict
 
 if TYPE_CHECKING:

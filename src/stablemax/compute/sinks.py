@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Takes blocks of rows in any order; blocks do not overlap."""
+    """A destination of blocks of rows, which come in any order and do not overlap."""
 
     def room(
         self, start: int, stop: int, workspace: Workspace, *, first: int = 0, last: int | None = None, dtype: Any = None
@@ -41,10 +41,8 @@ class Sink(Protocol):
 class MemorySink:
     """An array in memory."""
 
-    #: Of the shape of the logits, or of that shape without the classes; without gaps.
-    array: Array
-    #: The axis of the classes in it; None for one number a row.
-    axis: int | None
+    array: Array  #: of the shape of the logits, or of that shape without the classes; without gaps
+    axis: int | None  #: the axis of the classes in it; None for one number a row
 
     @cached_property
     def _layout(self) -> RowLayout:
@@ -64,7 +62,7 @@ class MemorySink:
         return workspace.take("result", (stop - start, end - first), self.array.dtype if dtype is None else dtype)
 
     def put(self, start: int, values: Array, workspace: Workspace, *, first: int = 0) -> None:  # noqa: ARG002 - as FileSink
-        """Copy a block to its place, if it is not there already."""
+        """Copy a block to its place in the array, unless `room` gave a view of it."""
         if np.may_share_memory(self.array, values):
             return
         last = first + values.shape[1]
@@ -75,15 +73,12 @@ class MemorySink:
 
 @dataclass(frozen=True)
 class FileSink:
-    """The numbers of a file that has its full size already; every worker writes its own blocks."""
+    """A file that has its full size already; every worker writes its own blocks."""
 
     path: str
-    #: Where in the file the numbers begin, in bytes.
-    offset: int
-    #: What is written; blocks of another format are converted.
-    dtype: str
-    #: Of the rows in the file.
-    layout: RowLayout
+    offset: int  #: where in the file the numbers begin, in bytes
+    dtype: str  #: what is written; blocks of another format are converted
+    layout: RowLayout  #: of the rows in the file
 
     @property
     def size_bytes(self) -> int:
@@ -118,9 +113,9 @@ class FileSink:
 
 @contextlib.contextmanager
 def in_row_order(sink: Sink) -> Iterator[Sink]:
-    """Give a sink whose rows lie in one piece each; in the end they are turned into the file of a large other one.
+    """Give a sink whose rows are contiguous; for a large file whose rows are not, the rows are transposed at the end.
 
-    Until then they lie in a file beside it, where every worker that can write the one can write the other.
+    Until then they are in a file beside it, which every worker that can write the one can write too.
     """
     if not isinstance(sink, FileSink) or sink.layout.is_plain or sink.size_bytes <= IN_PLACE_BYTES:
         yield sink

@@ -1,4 +1,4 @@
-"""What a computation over a large input may use, and how the input is cut to fit."""
+"""The resources of a computation over a large input, and the plan that cuts the input to fit them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import EngineName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from stablemax.compute.engines.base import Engine
+    from stablemax.compute.engines.threads import Engine
     from stablemax.inputs.logits import Stream
     from stablemax.inputs.workspace import Workspace
 
+    Progress = Callable[[int, int, str], None]
+
 
 class Mergeable(Protocol):
-    """What a block gives: parts merge with ``+``, in any order to the same bits."""
+    """The result of a block: results merge with ``+``, in any order to the same bits."""
 
     def __add__(self, other: Self, /) -> Self:
         """Merge two parts."""
@@ -39,27 +42,24 @@ STEPS = 16
 ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
-"""What a worker needs for each logit of its block: as stored, widened, exponentials, errors, result."""
+"""Memory of a worker for each logit of its block: as stored, widened, exponentials, errors, result."""
 BYTES_PER_CELL_BY_VARIANT = 128
-"""The same where a formula is run as it is written: each of its operations makes an array."""
+"""The same where a formula runs as it is written: each of its operations makes an array."""
 ROW_CELLS = 8
-"""A row of a block takes, beside its logits, as much as so many of them at most: label, loss, and its sum."""
+"""What a row of a block takes beside its logits (label, loss, its sum), in logits at most."""
 RESERVED = 8 << 20
 """Bytes for everything that does not grow with the blocks."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a computation may use."""
+    """The threads, memory and cluster that a computation may use."""
 
-    #: Worker threads (or processes of a local cluster); all cores when not given.
-    threads: int | None = None
+    threads: int | None = None  #: worker threads (or processes of a local cluster); all cores when not given
     #: Most bytes to use beside what the interpreter and its libraries take; no cap when not given.
     memory: int | None = None
-    #: Who computes.
-    engine: EngineName = EngineName.THREADS
-    #: The address of a cluster's scheduler.
-    scheduler: str | None = None
+    engine: EngineName = EngineName.THREADS  #: who computes
+    scheduler: str | None = None  #: the address of a cluster's scheduler
 
     @property
     def elsewhere(self) -> bool:
@@ -69,14 +69,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an input is cut."""
+    """The blocks that an input is cut into, and how they are computed."""
 
-    #: All rows, in their order.
-    blocks: list[Block]
-    #: How many rows of a block are computed at once.
-    step: int
-    #: How many blocks are computed at once.
-    threads: int
+    blocks: list[Block]  #: all rows, in their order
+    step: int  #: how many rows of a block are computed at once
+    threads: int  #: how many blocks are computed at once
 
 
 def plan(
@@ -84,8 +81,8 @@ def plan(
 ) -> Plan:
     """Cut rows into blocks.
 
-    >>> found = plan(2048, 32768, Resources(threads=2))
-    >>> found.step, found.blocks[:2]
+    >>> chosen = plan(2048, 32768, Resources(threads=2))
+    >>> chosen.step, chosen.blocks[:2]
     (16, [Block(start=0, stop=256), Block(start=256, stop=512)])
     >>> plan(100, 1000, Resources(memory=1000))
     Traceback (most recent call last):
@@ -118,16 +115,13 @@ def plan(
     return Plan(tapering(rows, step, max(1, min(steps, most // step)), threads), step, threads)
 
 
-@contextlib.contextmanager
-def engine_for(resources: Resources, threads: int) -> Iterator[Engine]:
-    """Start the engine that was asked for, and stop it in the end."""
+def engine_for(resources: Resources, threads: int) -> AbstractContextManager[Engine]:
+    """Return the engine that was asked for, which runs while its context is open."""
     if resources.engine is EngineName.THREADS:
-        yield Threads(threads)
-        return
+        return contextlib.nullcontext(Threads(threads))
     from stablemax.compute.engines.cluster import cluster
 
-    with cluster(resources.scheduler, workers=threads) as engine:
-        yield engine
+    return cluster(resources.scheduler, workers=threads)
 
 
 def for_engine(stream: Stream, resources: Resources) -> Stream:
@@ -145,19 +139,19 @@ def for_engine(stream: Stream, resources: Resources) -> Stream:
 
 def total_of(
     job: Callable[[Block, Workspace], Part],
-    cut: Plan,
+    chosen_plan: Plan,
     nothing: Part,
     stream: Stream,
     resources: Resources,
-    progress: Callable[[int, int, str], None] | None,
+    progress: Progress | None,
     what: str,
 ) -> Part:
     """Run a job on the blocks of an input, and merge its parts with ``+``."""
     total, size = nothing, stream.logits.size_bytes
-    with engine_for(resources, cut.threads) as engine:
+    with engine_for(resources, chosen_plan.threads) as engine:
         if progress is not None:
             progress(0, size, what)
-        for block, part in zip(cut.blocks, engine.run(job, cut.blocks), strict=True):
+        for block, part in zip(chosen_plan.blocks, engine.run(job, chosen_plan.blocks), strict=True):
             total += part
             if progress is not None:
                 progress(size * block.stop // stream.rows, size, what)

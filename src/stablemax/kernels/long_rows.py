@@ -1,4 +1,4 @@
-"""Rows that are too long to be taken at once: their odds merged from pieces, their results piece by piece."""
+"""Rows too long for one call: their odds are merged from pieces, and their results computed piece by piece."""
 
 from __future__ import annotations
 

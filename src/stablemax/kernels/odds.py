@@ -29,14 +29,10 @@ FAST_TO_SEARCH = (np.float32, np.float64)
 class Odds:
     """The odds against the maximum of each row: (1 - p) / p of its probability p."""
 
-    #: The class of the (first) maximum; of the first NaN, where there is one.
-    at: Array
-    #: The maximum.
-    m: Array
-    #: ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability.
-    q: Array
-    #: What the rounding of q took off, where it is known; else 0.
-    low: Array
+    at: Array  #: the class of the (first) maximum; of the first NaN, where there is one
+    m: Array  #: the maximum
+    q: Array  #: ``sum(exp(x_j - m))`` over the other classes: (1 - p) / p of the maximum's probability
+    low: Array  #: what the rounding of q took off, where it is known; else 0
 
     def log1p(self) -> Array:
         """Return ``log(1 + q)``, -log of the maximum's probability."""
@@ -179,8 +175,8 @@ def merged(first: Odds, second: Odds, offset: int) -> Odds:
     """Merge the odds of two pieces of the same rows, the second beginning at class `offset`.
 
     The online merge of Milakov and Gimelshein, arXiv 1805.02867, with the maximum's own exponential
-    left out of the sum, the rounding error of the difference of the maxima put back, and what roundings
-    take off kept: a row of many pieces would add up their errors.
+    left out of the sum, the rounding error of the difference of the maxima put back, and the errors of the
+    roundings kept: in a row of many pieces they would add up.
     """
     # A NaN is a maximum of its piece and must stay one.
     later = (second.m > first.m) | (np.isnan(second.m) & ~np.isnan(first.m))

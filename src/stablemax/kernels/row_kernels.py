@@ -29,7 +29,7 @@ SHORT = 1 << 14
 SMALL_ODDS = 55.0
 """Odds against a label below which its loss is below 4, so that the errors of a sum would be seen."""
 LARGE = 200.0
-"""Size of a label's logit beyond which the others may have no room as they are."""
+"""Size of a label's logit beyond which the exponentials of the others may leave the range."""
 SMALLEST_LABEL = 2.0**-19
 """A label's logit of 24 bits and at least this size has exact differences in float64 to logits up to 2**10 away."""
 
@@ -44,8 +44,8 @@ def mended(
 ) -> Array:
     """Return `found` (N,) with the results of the rows `far` computed again, their maximum subtracted.
 
-    `result_of` takes odds, and the numbers of their rows, to results; `most_ulp` bounds what the odds may move
-    one: rows in which they may move it further are computed with care.
+    `result_of` maps odds, and the numbers of their rows, to results. Rows in which the error of the odds may move the
+    result by more than `most_ulp` are computed with care.
     """
     if len(far) == 0:
         return found
@@ -94,11 +94,11 @@ def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
 
 
 def _to_subtract(x: Array, at_label: Array) -> Array:
-    """Guess in which rows (N,) of narrow logits the label's should be subtracted.
+    """Guess in which rows (N,) of narrow logits the label's logit should be subtracted.
 
-    Between numbers of 24 bits it leaves nothing rounded, and the label's exponential is 1: so a small
-    loss is as accurate as the others' sum. It also makes room where the logits are large. Otherwise it
-    is a pass for nothing. A wrong guess costs time; the guess depends on the row alone.
+    Between numbers of 24 bits the subtraction rounds nothing, and the label's exponential is 1: so a small loss is as
+    accurate as the sum of the others. It also keeps large logits in range. Elsewhere the pass is wasted. A wrong guess
+    costs time only; the guess depends on the row alone.
     """
     if x.shape[1] < SHORT:
         return np.ones(len(x), dtype=bool)

@@ -1,7 +1,7 @@
-"""Exponentials of the logits as they are, or less one of them: nothing is searched before they are taken.
+"""Exponentials of the logits as they are, or with one logit of the row subtracted: without a search for the maximum.
 
-Most rows need no maximum subtracted in float64. What has no place in it is told by the sums, after the
-fact, and computed again: a pass over the logits is saved wherever it is not needed.
+In float64 most rows need no maximum subtracted. The sums show afterwards which rows leave the range of float64, and
+those are computed again: everywhere else a pass over the logits is saved.
 """
 
 from __future__ import annotations

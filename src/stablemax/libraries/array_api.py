@@ -12,15 +12,13 @@ import numpy as np
 
 from stablemax.libraries import check_device, require, version
 from stablemax.libraries.declaration import ALL_FORMATS, quiet
+from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.coarse_grid import coarse_grid, room_of
-from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Format
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.text.vocabulary import Accumulation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.libraries.declaration import Arrays
     from stablemax.numerics.formats import Array
     from stablemax.operations.targets import Targets
@@ -29,18 +27,9 @@ CELLS_PER_CALL = 1 << 22
 """Rows are computed in blocks of about this many cells: a Jacobian of 2,048 classes is one row's."""
 
 
-def _own(name: str) -> Callable[..., Any]:
-    """Return a method that calls the library's function of that name."""
-
-    def call(self: BackendArithmetic, *arrays: Any) -> Any:
-        return getattr(self._library, name)(*arrays)
-
-    return call
-
-
 @dataclass(frozen=True)
-class BackendArithmetic:
-    """A library's arithmetic in one format, as a `Namespace`: each operation is the library's own."""
+class BackendArithmetic(Namespace):
+    """A library's arithmetic in one format: each operation is the library's own."""
 
     #: How NumPy arrays get there and back.
     arrays: Arrays
@@ -77,24 +66,9 @@ class BackendArithmetic:
         """Round one number to the format: a bare Python number would take part unrounded."""
         return self.array(np.asarray(value, dtype=np.float64))
 
-    exp = _own("exp")
-    exp2 = _own("exp2")  # not in the Array API, but in both libraries
-    log = _own("log")
-    log1p = _own("log1p")
-    expm1 = _own("expm1")
-    tanh = _own("tanh")
-    maximum = _own("maximum")
-    minimum = _own("minimum")
-    isfinite = _own("isfinite")
-
-    @property
-    def log2e(self) -> Any:
-        """``log2(e)``, rounded to the format."""
-        return self.number(math.log2(math.e))
-
-    def exp_remainder(self, x: Any) -> Any:
-        """``exp(x) - 1 - x`` in float64, rounded to the format."""
-        return self.narrow(exp_remainder(self.widen(x), self._library.expm1, self._library.where))
+    def elementary(self, function: np.ufunc, x: Any) -> Any:
+        """Apply the library's function of that name; exp2 is not in the Array API, but in both libraries."""
+        return getattr(self._library, function.__name__)(x)
 
     def max(self, x: Any) -> Any:
         """Maximum of each row, kept as a column."""
@@ -185,11 +159,6 @@ class BackendArithmetic:
         e = self.exp(d)
         return e + e * self.where(self.isfinite(r), r, zero)
 
-    def odds(self, x: Any) -> Any:
-        """Sum of the other exponentials of each row over the largest, (N, 1)."""
-        top, others = self.take_max(self.shifted_exp(x), x)
-        return self.compensated_sum(others) / top
-
     def where(self, condition: Any, x: Any, y: Any) -> Any:
         """Choose elementwise; a condition made from labels is NumPy's."""
         if isinstance(condition, np.ndarray):
@@ -216,10 +185,6 @@ class BackendArithmetic:
         full = self.max(self._library.abs(x)) > self.number(self.format.max / room)
         scale = self.where(full, self.number(1.0 / room), self.number(1.0))
         return x * scale, scale
-
-    def divided(self, x: Any, divisor: float) -> Any:
-        """Divide by a number that need not exist in the format: 100,000 rows are inf in float16."""
-        return self.narrow(self.widen(x) / divisor)
 
     def widen(self, x: Any) -> Any:
         """Convert to float64, exactly."""

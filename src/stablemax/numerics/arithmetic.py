@@ -11,14 +11,12 @@ import numpy as np
 
 from stablemax.numerics.coarse_grid import coarse_grid, room_of
 from stablemax.numerics.emulated import Emulated
-from stablemax.numerics.exp_remainder import exp_remainder
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format
-from stablemax.numerics.picking import first_max, split_at_max, take
 from stablemax.text.vocabulary import Accumulation
 
 
 def default_accumulation(fmt: Format) -> Accumulation:
-    """Return what an ordinary kernel of that format does: adds in float32 where that is wider.
+    """Return how an ordinary kernel of a format adds: in float32 where that is wider.
 
     >>> from stablemax.numerics.formats import BFLOAT16, FLOAT32
     >>> default_accumulation(BFLOAT16).value, default_accumulation(FLOAT32).value
@@ -28,12 +26,18 @@ def default_accumulation(fmt: Format) -> Accumulation:
     return Accumulation.FLOAT32 if is_narrower else Accumulation.PAIRWISE
 
 
+_REMAINDER_COEFFICIENTS = tuple(1 / math.factorial(n) for n in range(19, 1, -1))
+"""Of the Taylor series of ``exp(x) - 1 - x``, the highest power first: what is left out within (-1, 1) is below
+2**-55 of the result."""
+
+
 class Namespace(Protocol):
-    """What a variant may ask of its arithmetic; :class:`Arithmetic` and `truth.balls.Balls` provide it.
+    """What a variant may ask of its arithmetic, `Arithmetic` on floats or `truth.balls.Balls` on exact numbers.
 
     Arrays add, subtract, multiply and divide with their own operators, rounding each operation.
     Reductions run over the last axis and keep it. Python numbers enter through `number` only:
-    a bfloat16 array plus a bare ``1.0`` would silently become float32.
+    a bfloat16 array plus a bare ``1.0`` would silently become float32. What has a body here is the
+    same for every arithmetic on NumPy's arrays.
     """
 
     @property
@@ -43,39 +47,62 @@ class Namespace(Protocol):
     def number(self, value: float) -> Any:
         """Return `value` rounded to the format."""
 
-    def exp(self, x: Array) -> Array:
-        """``e**x``."""
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``."""
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm."""
-
-    def log1p(self, x: Array) -> Array:
-        """``log(1 + x)``, accurate near 0."""
-
-    def expm1(self, x: Array) -> Array:
-        """``exp(x) - 1``, accurate near 0."""
-
-    def exp_remainder(self, x: Array) -> Array:
-        """``exp(x) - 1 - x``, accurate near 0."""
-
-    def tanh(self, x: Array) -> Array:
-        """Hyperbolic tangent."""
-
     @property
     def log2e(self) -> Any:
         """``log2(e)``, rounded to the format."""
+        return self.number(math.log2(math.e))
+
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """Apply an elementary function, given as NumPy's, and round to the format."""
+
+    def exp(self, x: Array) -> Array:
+        """``e**x``."""
+        return self.elementary(np.exp, x)
+
+    def exp2(self, x: Array) -> Array:
+        """``2**x``."""
+        return self.elementary(np.exp2, x)
+
+    def log(self, x: Array) -> Array:
+        """Natural logarithm."""
+        return self.elementary(np.log, x)
+
+    def log1p(self, x: Array) -> Array:
+        """``log(1 + x)``, accurate near 0."""
+        return self.elementary(np.log1p, x)
+
+    def expm1(self, x: Array) -> Array:
+        """``exp(x) - 1``, accurate near 0."""
+        return self.elementary(np.expm1, x)
+
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
+        return self.elementary(np.tanh, x)
+
+    def exp_remainder(self, x: Array) -> Array:
+        """``exp(x) - 1 - x``, accurate near 0.
+
+        >>> f"{Arithmetic(FLOAT64).exp_remainder(np.array([1e-9]))[0]:.6g}"
+        '5e-19'
+        """
+        xp, wide = self.wider, self.widen(x)
+        highest, next_highest, *others = _REMAINDER_COEFFICIENTS
+        series = highest * wide + next_highest
+        for coefficient in others:
+            series = series * wide + coefficient
+        return self.narrow(xp.where(abs(wide) < 1.0, wide * wide * series, xp.expm1(wide) - wide))
 
     def max(self, x: Array) -> Array:
         """Maximum of each row."""
+        return np.asanyarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum of each row (or of everything, for ``axis=None``), added as the policy says."""
 
     def odds(self, x: Array) -> Array:
         """Sum of the other exponentials of each row over the largest, rounding errors kept."""
+        top, others = self.take_max(self.shifted_exp(x), x)
+        return self.compensated_sum(others) / top
 
     def compensated_sum(self, x: Array) -> Array:
         """Sum of each row of non-negative numbers, the rounding errors of the additions kept."""
@@ -88,30 +115,41 @@ class Namespace(Protocol):
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         """Choose elementwise."""
+        return np.where(condition, x, y)
 
     def maximum(self, x: Array, y: Array) -> Array:
         """Larger of two, elementwise; NaN wins."""
+        return np.asanyarray(np.maximum(x, y))
 
     def minimum(self, x: Array, y: Array) -> Array:
         """Smaller of two, elementwise; NaN wins."""
+        return np.asanyarray(np.minimum(x, y))
 
     def isfinite(self, x: Array) -> Array:
         """Mark the finite cells."""
+        return np.asarray(np.isfinite(x))
 
     def take(self, values: Array, columns: Array) -> Array:
         """One value of each row, as a column; `columns` are NumPy integers (N,)."""
+        return np.asanyarray(values[np.arange(len(values)), columns][:, None])
 
     def first_max(self, x: Array) -> Array:
         """Mark the first maximum of each row."""
+        return np.asarray(np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[:, None])
 
     def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
         """Split `values` at the first maximum of x: its value as a column, and the rest with 0 there."""
+        index = (np.arange(len(x)), np.argmax(x, axis=-1))
+        rest = values.copy()
+        rest[index] = self.number(0.0)
+        return values[index][:, None], rest
 
     def with_room(self, x: Array) -> tuple[Array, Array]:
         """Scale rows that reach up to the largest number by a power of two, given as a column beside them."""
 
     def divided(self, x: Array, divisor: float) -> Array:
-        """Divide by a number that need not exist in the format, rounding once."""
+        """Divide by a number that need not exist in the format (100,000 rows are inf in float16), rounding once."""
+        return self.narrow(self.widen(x) / divisor)
 
     def widen(self, x: Array) -> Array:
         """Take an array of this arithmetic to :attr:`wider`, exactly."""
@@ -125,7 +163,7 @@ Room = tuple[Any, Any] | None
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(Namespace):
     """NumPy arithmetic in one format, to which every operation rounds, with one accumulation policy.
 
     >>> from stablemax.numerics.formats import BFLOAT16
@@ -137,7 +175,7 @@ class Arithmetic:
     """
 
     format: Format
-    accumulation: Accumulation | None = None  #: None: what an ordinary kernel of the format does.
+    accumulation: Accumulation | None = None  #: None: as an ordinary kernel of the format does
 
     @cached_property
     def policy(self) -> Accumulation:
@@ -157,48 +195,11 @@ class Arithmetic:
         """Round one number to the format (in float16, 1e-9 is 0)."""
         return self.format.cast(np.float64(value))[()]
 
-    @property
-    def log2e(self) -> Any:
-        """``log2(e)``, rounded to the format."""
-        return self.number(math.log2(math.e))
-
-    def exp(self, x: Array) -> Array:
-        """``e**x``, rounded to the format."""
-        return self._elementary(np.exp, x)
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``, rounded to the format."""
-        return self._elementary(np.exp2, x)
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm, rounded to the format."""
-        return self._elementary(np.log, x)
-
-    def log1p(self, x: Array) -> Array:
-        """``log(1 + x)``, rounded to the format."""
-        return self._elementary(np.log1p, x)
-
-    def expm1(self, x: Array) -> Array:
-        """``exp(x) - 1``, rounded to the format."""
-        return self._elementary(np.expm1, x)
-
-    def exp_remainder(self, x: Array) -> Array:
-        """``exp(x) - 1 - x`` in float64, rounded to the format."""
-        return self.array(exp_remainder(x.astype(np.float64), np.expm1, np.where))
-
-    def tanh(self, x: Array) -> Array:
-        """Hyperbolic tangent, rounded to the format."""
-        return self._elementary(np.tanh, x)
-
-    def _elementary(self, function: np.ufunc, x: Array) -> Array:
-        # NumPy's vectorised float32 functions differ by CPU, and exp is off by 2.2 ulp on one with
-        # AVX-512; taken in float64 and rounded they are right to 0.51 ulp, the "every operation rounds" of the theory.
-        # All formats do it alike, so that float16 and the emulated e5m10 give the same bits.
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """Apply a function in float64 and round: NumPy's in float32 differ by processor, exp by up to 2.2 ulp."""
+        # In float64 and rounded they are right to 0.51 ulp, the "every operation rounds" of the theory, and all
+        # formats do it alike, so that float16 and the emulated e5m10 give the same bits.
         return self.array(function(x.astype(np.float64, copy=False)))
-
-    def max(self, x: Array) -> Array:
-        """Maximum of each row, kept as a column."""
-        return np.asanyarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
@@ -344,44 +345,12 @@ class Arithmetic:
         e[at] = self.number(0.0)
         return np.asanyarray(self.compensated_sum(e, None if room is None else room[1]) / top)
 
-    def where(self, condition: Array, x: Array, y: Array) -> Array:
-        """Choose elementwise."""
-        return np.where(condition, x, y)
-
-    def maximum(self, x: Array, y: Array) -> Array:
-        """Larger of two; NaN wins."""
-        return np.asanyarray(np.maximum(x, y))
-
-    def minimum(self, x: Array, y: Array) -> Array:
-        """Smaller of two; NaN wins."""
-        return np.asanyarray(np.minimum(x, y))
-
-    def isfinite(self, x: Array) -> Array:
-        """Mark the finite cells."""
-        return np.asarray(np.isfinite(x))
-
-    def take(self, values: Array, columns: Array) -> Array:
-        """One value of each row, as a column."""
-        return take(values, columns)
-
-    def first_max(self, x: Array) -> Array:
-        """Mark the first maximum of each row."""
-        return first_max(x)
-
-    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
-        """Split `values` at the first maximum of x."""
-        return split_at_max(values, x, self.number(0.0))
-
     def with_room(self, x: Array) -> tuple[Array, Array]:
         """Scale rows so that differences from their mean, times `shifted_exp`, do not overflow: some by 1."""
         room = room_of(self.format)
         full = self.max(np.abs(x)) > self.number(self.format.max / room)
         scale = np.where(full, self.number(1.0 / room), self.number(1.0))
         return x * scale, scale
-
-    def divided(self, x: Array, divisor: float) -> Array:
-        """Divide by a number that need not exist in the format: 100,000 rows are inf in float16."""
-        return self.array(x.astype(np.float64) / divisor)
 
     def widen(self, x: Array) -> Array:
         """Convert to float64, exactly."""

@@ -40,14 +40,14 @@ class Emulated(np.ndarray):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run the ufunc in float64 and round."""
-        given, fmt = tuple(_plain(a) for a in inputs), _format_of(*inputs, *(out or ()))
+        operands, fmt = tuple(_plain(a) for a in inputs), _format_of(*inputs, *(out or ()))
         if method == "accumulate" and out is None:
-            return Emulated.of(_accumulated(ufunc, fmt.round, *given, **kwargs), fmt)
+            return Emulated.of(_accumulated(ufunc, fmt.round, *operands, **kwargs), fmt)
         if method == "reduce" and ufunc not in _SELECTING and kwargs.get("dtype") is None:
-            result = _reduced(ufunc, fmt.round, *given, **kwargs)
+            result = _reduced(ufunc, fmt.round, *operands, **kwargs)
         elif method in ("__call__", "reduce", "outer"):
-            room = {} if out is None else {"out": tuple(_plain(o) for o in out)}
-            result = getattr(ufunc, method)(*given, **room, **kwargs)
+            into = {} if out is None else {"out": tuple(_plain(o) for o in out)}
+            result = getattr(ufunc, method)(*operands, **into, **kwargs)
         else:
             return NotImplemented
         if kwargs.get("dtype") is not None:

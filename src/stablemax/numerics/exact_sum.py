@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -17,8 +17,17 @@ _LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer numb
 _PIECE = 1 << 25  # Numbers added at a time: a bin of halves of 27 bits then stays an exact float64.
 
 
+class Additive:
+    """A dataclass that merges field by field with ``+``, in any order to the same bits where its fields do."""
+
+    def __add__(self, other: Self) -> Self:
+        """Merge two parts."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
 @dataclass(frozen=True)
-class ExactSum:
+class ExactSum(Additive):
     """A sum of float64 numbers without any rounding, which merges with others in any order.
 
     Each number is an integer significand times a power of two; the significands of one exponent are
@@ -32,8 +41,8 @@ class ExactSum:
     (1.0, 0.9999999999999999)
     """
 
-    units: int = 0  #: The sum of the finite numbers, in units of 2**-1074.
-    count: int = 0  #: Of all numbers, those that are not finite included.
+    units: int = 0  #: the sum of the finite numbers, in units of 2**-1074
+    count: int = 0  #: of all numbers, those that are not finite included
     nans: int = 0
     infinities: int = 0
     negative_infinities: int = 0
@@ -41,36 +50,21 @@ class ExactSum:
     @classmethod
     def of(cls, values: Array) -> ExactSum:
         """Add the numbers of an array of any shape."""
-        given = np.asarray(values, dtype=np.float64).ravel()
-        finite = np.isfinite(given)
+        numbers = np.asarray(values, dtype=np.float64).ravel()
+        finite = np.isfinite(numbers)
         if finite.all():
-            return cls(_units(given), given.size)
-        return cls(
-            _units(given[finite]),
-            given.size,
-            int(np.isnan(given).sum()),
-            int(np.isposinf(given).sum()),
-            int(np.isneginf(given).sum()),
-        )
+            return cls(_units(numbers), numbers.size)
+        others = [int(mark(numbers).sum()) for mark in (np.isnan, np.isposinf, np.isneginf)]
+        return cls(_units(numbers[finite]), numbers.size, *others)
 
     @classmethod
     def of_ones(cls, count: int) -> ExactSum:
-        """Add 1 so many times: what a mean without weights divides by.
+        """Sum a number of ones: what a mean without weights divides by.
 
         >>> ExactSum.of_ones(3).rounded()
         3.0
         """
         return cls(count << _LOWEST, count)
-
-    def __add__(self, other: ExactSum) -> ExactSum:
-        """Merge two sums."""
-        return ExactSum(
-            self.units + other.units,
-            self.count + other.count,
-            self.nans + other.nans,
-            self.infinities + other.infinities,
-            self.negative_infinities + other.negative_infinities,
-        )
 
     @property
     def is_finite(self) -> bool:
@@ -109,13 +103,13 @@ def _units(values: Array) -> int:
         significand = np.ldexp(fraction, 53).astype(np.int64)
         # A subnormal number has trailing zeros here; shifted as far down as the smallest number, it is whole.
         low = int(exponent.min())
-        place = exponent - low
-        high = np.bincount(place, weights=significand >> _SPLIT)
-        rest = np.bincount(place, weights=significand & ((1 << _SPLIT) - 1))
+        bins = exponent - low
+        high = np.bincount(bins, weights=significand >> _SPLIT)
+        rest = np.bincount(bins, weights=significand & ((1 << _SPLIT) - 1))
         shift = _LOWEST - 53 + low
-        for at in np.flatnonzero((high != 0) | (rest != 0)).tolist():
-            part = (int(high[at]) << _SPLIT) + int(rest[at])
-            total += part << (shift + at) if shift + at >= 0 else part >> -(shift + at)
+        for i in np.flatnonzero((high != 0) | (rest != 0)).tolist():
+            units = (int(high[i]) << _SPLIT) + int(rest[i])
+            total += units << (shift + i) if shift + i >= 0 else units >> -(shift + i)
     return total
 
 

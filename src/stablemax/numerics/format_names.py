@@ -7,37 +7,21 @@ from types import MappingProxyType
 ORDINARY = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
 """The formats that processors compute in, narrow ones first; `formats.FORMATS` has all."""
 
-ALIASES = MappingProxyType(
-    {
-        "fp64": "float64",
-        "f64": "float64",
-        "double": "float64",
-        "e11m52": "float64",
-        "fp32": "float32",
-        "f32": "float32",
-        "single": "float32",
-        "float": "float32",  # as in PyTorch and C
-        "fp16": "float16",
-        "f16": "float16",
-        "half": "float16",
-        "bf16": "bfloat16",
-        "tensorfloat32": "tf32",
-        "fp8": "float8_e4m3fn",
-        "fp6": "float6_e2m3fn",
-        "fp4": "float4_e2m1fn",
-        # The narrow names mean what the OCP standards mean by them, not an IEEE format of that shape.
-        "e4m3": "float8_e4m3fn",
-        "e4m3fn": "float8_e4m3fn",
-        "e5m2": "float8_e5m2",
-        "e3m4": "float8_e3m4",
-        "e2m3": "float6_e2m3fn",
-        "e2m3fn": "float6_e2m3fn",
-        "e3m2": "float6_e3m2fn",
-        "e3m2fn": "float6_e3m2fn",
-        "e2m1": "float4_e2m1fn",
-        "e2m1fn": "float4_e2m1fn",
-    }
-)
+_SPELLINGS = {
+    "float64": ("fp64", "f64", "double", "e11m52"),
+    "float32": ("fp32", "f32", "single", "float"),  # float as in PyTorch and C
+    "float16": ("fp16", "f16", "half"),
+    "bfloat16": ("bf16",),
+    "tf32": ("tensorfloat32",),
+    # The narrow names mean what the OCP standards mean by them, not an IEEE format of that shape.
+    "float8_e4m3fn": ("fp8", "e4m3", "e4m3fn"),
+    "float8_e5m2": ("e5m2",),
+    "float8_e3m4": ("e3m4",),
+    "float6_e2m3fn": ("fp6", "e2m3", "e2m3fn"),
+    "float6_e3m2fn": ("e3m2", "e3m2fn"),
+    "float4_e2m1fn": ("fp4", "e2m1", "e2m1fn"),
+}
+ALIASES = MappingProxyType({spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings})
 """What people type, and the name of the format that they mean by it."""
 
 

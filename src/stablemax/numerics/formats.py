@@ -229,8 +229,8 @@ class Format:
         [inf, 0.0999755859375]
         """
         if self.is_emulated:
-            own = isinstance(value, Emulated) and value.format == self
-            return value if own else Emulated.of(self.round(value), self)
+            is_cast = isinstance(value, Emulated) and value.format == self
+            return value if is_cast else Emulated.of(self.round(value), self)
         value = np.asarray(value)
         if value.dtype == self.dtype:
             return value
@@ -253,8 +253,7 @@ EMULATED_EMAX = 511
 class Threshold:
     """Where exp leaves a format."""
 
-    #: The real number: log of the largest finite number, or of half the smallest.
-    real: float
+    real: float  #: the real number: log of the largest finite number, or of half the smallest
     #: The neighbouring logits *of that format* for which exp, correctly rounded, still is and no longer is a
     #: finite non-zero number; infinite where no logit of the format is large enough.
     last_good: float

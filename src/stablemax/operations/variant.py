@@ -92,6 +92,10 @@ class Variant:
     takes: tuple[str, ...] = ()
     mean: Callable[..., float] | None = None
 
+    def __reduce__(self) -> tuple[Callable[[str], Variant], tuple[str]]:
+        """Travel to another process by name."""
+        return get, (self.id,)
+
     @property
     def id(self) -> str:
         """``operation/name``, or ``library/name`` of a built-in: one spelling everywhere."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from stablemax.numerics.picking import first_max, split_at_max, take
+from stablemax.numerics.arithmetic import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
-"""Of an ulp: what no float64 error can show."""
+"""Part of an ulp that no error in float64 can show."""
 LAST_PRECISION = 1 << 17
 # Sums and differences of two float64 numbers are exact with this many bits.
 _EXACT = 2200
@@ -29,15 +29,15 @@ _maximum = np.frompyfunc(lambda a, b: a.max(b), 2, 1)
 _minimum = np.frompyfunc(lambda a, b: a.min(b), 2, 1)
 
 
-class Balls:
+class Balls(Namespace):
     """The arithmetic of exact numbers: what a variant gets as `xp` to compute the truth.
 
     Arrays are NumPy object arrays of ``flint.arb``; every operation encloses the exact result.
     Infinities are not IEEE here (``arb("inf") + 1`` is a ball of infinite radius, log 0 is NaN), so
     -inf logits have to leave a row before it comes here.
 
-    Six operations on one input need the same balls of its logits and the same exponentials, which are
-    the dear part. An instance remembers both, by the identity of the array that they were made of.
+    The operations on one input need the same balls of its logits and the same exponentials, which cost most.
+    An instance remembers both, by the identity of the array that they were made of.
 
     >>> xp = Balls()
     >>> p = xp.exp(xp.array([[0.0, -40.0]]))
@@ -76,37 +76,13 @@ class Balls:
         """Return the exact number."""
         return flint.arb(float(value))
 
-    def exp(self, x: Array) -> Array:
-        """``e**x``."""
-        return np.asarray(np.exp(x))
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``; object arrays have no loop for it."""
-        return np.asarray(np.exp(x * flint.arb.const_log2()))
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm."""
-        return np.asarray(np.log(x))
-
-    def log1p(self, x: Array) -> Array:
-        """``log(1 + x)``."""
-        return np.asarray(np.log1p(x))
-
-    def expm1(self, x: Array) -> Array:
-        """``exp(x) - 1``."""
-        return np.asarray(np.expm1(x))
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """Enclose an elementary function; object arrays have no loop for ``2**x``."""
+        return np.asarray(np.exp(x * flint.arb.const_log2()) if function is np.exp2 else function(x))
 
     def exp_remainder(self, x: Array) -> Array:
         """``exp(x) - 1 - x``: more precision makes up for what cancels."""
         return np.asarray(np.expm1(x) - x)
-
-    def tanh(self, x: Array) -> Array:
-        """Hyperbolic tangent."""
-        return np.asarray(np.tanh(x))
-
-    def max(self, x: Array) -> Array:
-        """Maximum of each row, of exact values: two overlapping balls have no order."""
-        return np.asarray(np.maximum.reduce(x, axis=-1, keepdims=True))
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum over the last axis, kept as a column, or over everything for ``axis=None``."""
@@ -118,26 +94,13 @@ class Balls:
         """Sum of each row: exact numbers leave nothing to compensate."""
         return self.sum(x)
 
-    def odds(self, x: Array) -> Array:
-        """Sum of the other exponentials of each row over the largest."""
-        top, others = self.take_max(self.shifted_exp(x), x)
-        return np.asarray(self.sum(others) / top)
-
     def over_sum(self, x: Array, e: Array, divisor: float) -> Array:
         """``x / (sum(e) * divisor)``."""
         return np.asarray(x / (self.sum(e) * flint.arb(divisor)))
 
-    def mean(self, x: Array) -> Any:
-        """Mean of a vector."""
-        return np.add.reduce(x) / len(x)
-
     def shifted_exp(self, x: Array) -> Array:
         """``exp(x - max(x))``."""
         return self._once("exp", x, lambda x: self.exp(x - self.max(x)))
-
-    def where(self, condition: Array, x: Array, y: Array) -> Array:
-        """Choose elementwise."""
-        return np.where(condition, x, y)
 
     def maximum(self, x: Array, y: Array) -> Array:
         """Larger of two balls, an enclosure where they overlap."""
@@ -148,28 +111,12 @@ class Balls:
         return np.asarray(_minimum(x, y))
 
     def isfinite(self, x: Array) -> Array:
-        """Everything that comes here is finite."""
+        """Mark every cell: balls are finite."""
         return np.ones(x.shape, dtype=bool)
-
-    def take(self, values: Array, columns: Array) -> Array:
-        """One value of each row, as a column."""
-        return take(values, columns)
-
-    def first_max(self, x: Array) -> Array:
-        """Mark the first maximum of each row (exact values)."""
-        return first_max(x)
-
-    def take_max(self, values: Array, x: Array) -> tuple[Array, Array]:
-        """Split `values` at the first maximum of x (exact values)."""
-        return split_at_max(values, x, flint.arb(0))
 
     def with_room(self, x: Array) -> tuple[Array, Any]:
         """Return x and 1: exact numbers have no largest."""
         return x, flint.arb(1)
-
-    def divided(self, x: Array, divisor: float) -> Array:
-        """Divide by a number."""
-        return np.asarray(x / flint.arb(divisor))
 
     def widen(self, x: Array) -> Array:
         """Return x: nothing is wider."""
@@ -182,51 +129,51 @@ class Balls:
 
 @dataclass(frozen=True)
 class Truth:
-    """Exact results, written down so that an error of a millionth of an ulp can still be told."""
+    """Exact results, stored so that an error of a millionth of an ulp can still be measured."""
 
     nearest: Array  #: The exact value rounded to float64; infinite where it lies beyond.
     residual_ulp: Array  #: Exact value minus `nearest`, in ulps of the format.
     rounded: Array  #: The exact value rounded once to the format, ties to even: proved, not estimated.
 
-    @functools.cached_property
-    def _exponents(self) -> dict[str, Array]:
-        return {}
+    @classmethod
+    def known(cls, values: Any) -> Truth:
+        """Return the truth about numbers that every format has; NaN where there is nothing to be true."""
+        values = np.asarray(values, dtype=np.float64)
+        return cls(values, np.zeros_like(values), values.copy())
+
+    @property
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        return self.nearest, self.residual_ulp, self.rounded
 
     def mapped(self, change: Callable[[Array], Array]) -> Truth:
         """Return the same of every array."""
-        return Truth(change(self.nearest), change(self.residual_ulp), change(self.rounded))
+        return Truth(*(change(array) for array in self._arrays))
 
-    def put(self, index: Array, part: Truth) -> None:
-        """Write the truth about some rows."""
-        self.nearest[index], self.residual_ulp[index], self.rounded[index] = (
-            part.nearest,
-            part.residual_ulp,
-            part.rounded,
-        )
+    def at(self, index: Array) -> Truth:
+        """Return the truth about some rows or cells."""
+        return self.mapped(lambda array: array[index])
+
+    def put(self, index: Any, truth: Truth) -> None:
+        """Write the truth about some rows or cells."""
+        for array, values in zip(self._arrays, truth._arrays, strict=True):
+            array[index] = values
 
     def replaced(self, where: Array, value: Any) -> Truth:
-        """Return it with a number of the format, or another truth of the same shape, in some rows or cells."""
+        """Return the truth with a number of the format, or another truth of the same shape, in some rows or cells."""
         where = where if where.ndim == self.nearest.ndim else where[:, None]
-        other = value if isinstance(value, Truth) else Truth(value, np.zeros_like(self.nearest), value)
-        return Truth(
-            np.where(where, other.nearest, self.nearest),
-            np.where(where, other.residual_ulp, self.residual_ulp),
-            np.where(where, other.rounded, self.rounded),
-        )
+        other = value if isinstance(value, Truth) else Truth.known(value)
+        pairs = zip(other._arrays, self._arrays, strict=True)
+        return Truth(*(np.where(where, new, old) for new, old in pairs))
 
     def spread(self, columns: Array, shape: tuple[int, ...], limit: float) -> Truth:
-        """Return it with its cells in some columns, and the limit in the others."""
-        spread = Truth(np.full(shape, limit), np.zeros(shape), np.full(shape, limit))
-        spread.nearest[:, columns] = self.nearest
-        spread.residual_ulp[:, columns] = self.residual_ulp
-        spread.rounded[:, columns] = self.rounded
+        """Return the truth with its cells in some columns, and the limit in the others."""
+        spread = Truth.known(np.full(shape, limit))
+        spread.put((slice(None), columns), self)
         return spread
 
     def ulp_exponent(self, fmt: Format) -> Array:
-        """Exponents of the format's spacing at the exact values; all variants are measured by the same."""
-        if fmt.name not in self._exponents:
-            self._exponents[fmt.name] = fmt.ulp_exponent(self.nearest)
-        return self._exponents[fmt.name]
+        """Return the exponents of the format's spacing at the exact values."""
+        return fmt.ulp_exponent(self.nearest)
 
     def error_ulp(self, output: Array, fmt: Format) -> Array:
         """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
@@ -271,46 +218,32 @@ def truth(
     >>> float(third.rounded[0]), float(third.nearest[0]), round(float(third.residual_ulp[0]), 12)
     (0.3333333432674408, 0.3333333333333333, 6.21e-10)
     """
-    arithmetic = balls or Balls()
-    precision = first_precision
-    pending: Array | None = None
+    arithmetic, precision = balls or Balls(), first_precision
+    proved: Truth | None = None
+    pending = np.arange(0)
     while precision <= LAST_PRECISION:
         with flint.ctx.workprec(precision):
             computed = compute(arithmetic)
             head, tail = computed if isinstance(computed, tuple) else (computed, None)
             shape = np.broadcast_shapes(head.shape, () if tail is None else tail.shape)
-            flat = np.broadcast_to(head, shape).ravel()
+            heads = np.broadcast_to(head, shape).ravel()
             tails = None if tail is None else np.broadcast_to(tail, shape).ravel()
-            if pending is None:
-                nearest = np.empty(flat.size)
-                residual = np.empty(flat.size)
-                rounded = np.empty(flat.size)
-                pending = np.arange(flat.size)
-            tail_cells = None if tails is None else tails[pending]
+            if proved is None:
+                proved, pending = Truth.known(np.empty(heads.size)), np.arange(heads.size)
             is_last = 4 * precision > LAST_PRECISION
-            cells = (nearest, residual, rounded)
-            decided = _decide(flat[pending], tail_cells, fmt, *cells, pending, is_last=is_last)
-        pending = pending[~decided]
+            certain, cells = _decide(heads[pending], None if tails is None else tails[pending], fmt, is_last=is_last)
+        proved.put(pending[certain], cells.at(certain))
+        pending = pending[~certain]
         if pending.size == 0:
-            return Truth(nearest.reshape(shape), residual.reshape(shape), rounded.reshape(shape))
+            return proved.mapped(functools.partial(np.reshape, shape=shape))
         precision *= 4
-    raise ArithmeticError(f"{pending.size if pending is not None else 0} cells undecided at {LAST_PRECISION} bits")
+    raise ArithmeticError(f"{pending.size} cells undecided at {LAST_PRECISION} bits")
 
 
-def _decide(
-    balls: Array,
-    tails: Array | None,
-    fmt: Format,
-    nearest: Array,
-    residual: Array,
-    rounded: Array,
-    at: Array,
-    *,
-    is_last: bool,
-) -> Array:
-    """Fill in the cells `at` whose rounding is certain; return which are.
+def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) -> tuple[Array, Truth]:
+    """Mark the cells whose rounding is certain, and return the truth about them.
 
-    At the last precision a value that is still not told from a tie is taken for one: no output's error depends on it.
+    At the last precision a value that still cannot be distinguished from a tie counts as one: no error depends on it.
     """
     cells = balls.tolist()
     whole = cells if tails is None else [head + tail for head, tail in zip(cells, tails.tolist(), strict=True)]
@@ -331,7 +264,7 @@ def _decide(
     offset = fraction - 0.5  # positive: the upper neighbour is nearer
     certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
-    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself can tell.)
+    # (A remainder of e**-2049 is 0 in float64 too: only the ball itself shows the difference.)
     tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
     tie |= (np.abs(offset) <= radius) & (radius < _NO_DIFFERENCE) if is_last else False
     certain |= tie
@@ -350,11 +283,7 @@ def _decide(
     value = np.where(value == 0, np.copysign(value, base), value)
     value = np.where(beyond, fmt.round(mid), value)
     certain |= beyond & np.array([b.is_finite() for b in whole])
-    done = at[certain]
-    nearest[done] = mid[certain]
-    residual[done] = np.where(beyond, 0.0, remainder)[certain]
-    rounded[done] = value[certain]
-    return certain
+    return certain, Truth(mid, np.where(beyond, 0.0, remainder), value)
 
 
 def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: Array) -> list[Any]:
@@ -368,7 +297,7 @@ def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: A
 
 
 def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
-    """Return the ball's distance from the tie it cannot be told from in float64."""
+    """Return the ball's distance from the tie from which float64 cannot distinguish it."""
     with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
         head = (cell - float(base)) * _power(-int(exponent)) + (float(units) - 0.5)
     return head if tail is None else head + tail * _power(-int(exponent))

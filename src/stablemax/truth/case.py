@@ -17,6 +17,7 @@ from stablemax.operations.targets import (
     TargetOptions,
     kept_rows,
     row_weights,
+    rows_of,
     second_of,
     targets_of,
 )
@@ -56,12 +57,16 @@ class Case:
         kept = kept_rows(self.labels, IGNORED)
         return None if kept.all() else kept
 
+    @property
+    def _kept_labels(self) -> Array:
+        assert self.labels is not None
+        return self.labels if self.kept is None else self.labels[self.kept]
+
     def second(self, xp: Any) -> Any:
         """Return the operation's second argument, rounded to the arithmetic's format."""
         if self.labels is None:
             return second_of(self.operation, self.array, xp, self.divisor, self.targets)
-        kept = self.labels if self.kept is None else self.labels[self.kept]
-        targets = targets_of(kept, self.logits.shape[-1], self.targets, xp, self.divisor)
+        targets = targets_of(self._kept_labels, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
 
     @property
@@ -76,9 +81,8 @@ class Case:
             return 1.0
         if self.labels is None:
             return float(self.operation.loss_count(*self.logits.shape))
-        labels = self.labels if self.kept is None else self.labels[self.kept]
-        weights = row_weights(labels, self.targets)
-        return float(len(labels)) if weights is None else float(exact_sum(weights))
+        weights = row_weights(self._kept_labels, self.targets)
+        return float(len(self._kept_labels)) if weights is None else float(exact_sum(weights))
 
 
 def case_of(hazard: HazardCase, operation: Operation) -> Case:
@@ -137,7 +141,7 @@ class Shared:
 
     def __init__(self, fmt: Format, inputs: Format | None = None) -> None:
         self.format = fmt
-        # An output may be narrower than what it was computed from: a kernel's own rounding comes last.
+        # An output may be narrower than its input: a kernel rounds last.
         self.inputs = inputs or fmt
         self.balls = Balls()
         self._rounded: dict[int, tuple[Array, Array]] = {}
@@ -158,9 +162,9 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     fmt = shared.format
     xp = Arithmetic(fmt, accumulation)
     rounded_x = shared.rounded(case.logits)
-    given = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
-    x = given.array(rounded_x)
-    second = case.second(given)
+    input_xp = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
+    x = input_xp.array(rounded_x)
+    second = case.second(input_xp)
     beyond = shared.inputs.lacks(case.logits)
     overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)
@@ -174,30 +178,27 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     return Setting(case, xp, x, second, exact, overflow, mean)
 
 
-def _exact_with_ignored(
-    case: Case, x: Array, second: Targets | Array | None, fmt: Format, shared: Shared
-) -> ExactResult:
+def _exact_with_ignored(case: Case, x: Array, second: Any, fmt: Format, shared: Shared) -> ExactResult:
     """Prove the truth about the rows that count; the others have loss and gradient 0, whatever is in them."""
     kept = case.kept
     if kept is None:
-        found = exact_result(case.operation, x, second, fmt, shared.balls)
+        exact = exact_result(case.operation, x, second, fmt, shared.balls)
     else:
-        assert isinstance(second, (LabelTargets, SoftTargets))
-        some = exact_result(case.operation, x[kept], second.rows(kept), fmt)
-        truth = some.truth.mapped(lambda part: spread(part, kept, 0.0))
-        found = ExactResult(truth, spread(some.undefined, kept, fill=False))
+        of_kept = exact_result(case.operation, x[kept], rows_of(second, kept), fmt)
+        truth = of_kept.truth.mapped(lambda array: spread(array, kept, 0.0))
+        exact = ExactResult(truth, spread(of_kept.undefined, kept, fill=False))
     if case.operation.of_losses and case.divisor == 0:
         # The mean of no rows is 0/0, and so is its gradient.
-        return ExactResult(found.truth, np.ones_like(found.undefined))
-    return found
+        return ExactResult(exact.truth, np.ones_like(exact.undefined))
+    return exact
 
 
 def _reduced(setting: Setting) -> Setting:
-    """Put the mean of the losses in the place of the losses."""
+    """Replace the losses by their mean."""
     exact, overflow = setting.exact, setting.input_overflow.any()
     mean = reduced(exact, setting.xp.format, setting.case.mean_divisor)
     if overflow:
-        mean = ExactResult(Truth(*(np.full((1, 1), np.nan) for _ in range(3))), mean.undefined)
+        mean = ExactResult(Truth.known([[np.nan]]), mean.undefined)
     return replace(setting, exact=mean, input_overflow=np.array([overflow]))
 
 

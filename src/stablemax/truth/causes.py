@@ -1,4 +1,4 @@
-"""Why a cell went bad, witnessed: the variant runs once more on its row, watched operation by operation."""
+"""Why a cell went bad: the variant runs once more on its row, and every operation is watched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VANISHING = ("exp gives 0", "exp2 gives 0")
 
 @dataclass(frozen=True)
 class Event:
-    """Something that an operation did: an overflow, a zero, an infinity, and to which classes."""
+    """An exception of floating point: what an operation did (overflow, zero, infinity), and to which classes."""
 
     kind: str
     columns: tuple[int, ...]
@@ -40,18 +40,16 @@ class Witness(Arithmetic):
 
     events: list[Event] = field(default_factory=list, compare=False)
 
-    def exp(self, x: Array) -> Array:
-        """``e**x``, watched."""
-        return self._watched("exp", x, super().exp(x))
-
-    def exp2(self, x: Array) -> Array:
-        """``2**x``, watched."""
-        return self._watched("exp2", x, super().exp2(x))
-
-    def log(self, x: Array) -> Array:
-        """Natural logarithm, watched."""
-        self._note("log of 0", x == self.number(0.0))
-        return super().log(x)
+    def elementary(self, function: np.ufunc, x: Array) -> Array:
+        """An elementary function, watched."""
+        result = super().elementary(function, x)
+        if function is np.log:
+            self._note("log of 0", x == self.number(0.0))
+        elif function in (np.exp, np.exp2):
+            finite = np.isfinite(x)
+            self._note(f"{function.__name__} overflows", finite & ~np.isfinite(result))
+            self._note(f"{function.__name__} gives 0", finite & (result == self.number(0.0)))
+        return result
 
     def sum(self, x: Array, *, axis: int | None = -1) -> Array:
         """Sum, watched."""
@@ -66,12 +64,6 @@ class Witness(Arithmetic):
             self._note("sum is 0", (total == self.number(0.0)) & (x >= self.number(0.0)).all())
         return total
 
-    def _watched(self, name: str, x: Array, result: Array) -> Array:
-        finite = np.isfinite(x)
-        self._note(f"{name} overflows", finite & ~np.isfinite(result))
-        self._note(f"{name} gives 0", finite & (result == self.number(0.0)))
-        return result
-
     def _note(self, kind: str, where: Array) -> None:
         columns = np.unique(np.nonzero(where)[-1])
         if columns.size:
@@ -82,45 +74,38 @@ class Witness(Arithmetic):
 class BadCell:
     """A cell that went bad, and what a `Witness` saw on its row."""
 
-    #: What became of it.
-    outcome: Outcome
-    #: In order.
-    events: tuple[Event, ...]
-    #: For the thresholds of exp.
-    format: Format
-    #: The cell's class and its row's label, as far as there are such.
-    columns: tuple[int, ...]
-    #: The row, in float64, before it was rounded to the format.
-    logits: Array
-    #: The variant's own reason for a finite but wrong result.
-    weakness: str
-    #: True where the right result lies below the smallest normal number.
-    tiny: bool
+    outcome: Outcome  #: what became of it
+    events: tuple[Event, ...]  #: in order
+    format: Format  #: for the thresholds of exp
+    columns: tuple[int, ...]  #: the cell's class and its row's label, as far as there are such
+    logits: Array  #: the row, in float64, before it was rounded to the format
+    weakness: str  #: the variant's own reason for a finite but wrong result
+    tiny: bool  #: true where the right result lies below the smallest normal number
 
 
 def describe(cell: BadCell) -> tuple[str, int]:
     """Put the cause of a bad cell into words."""
     row = np.where(np.isnan(cell.logits), -np.inf, cell.logits)
-    at = cell.columns[0] if cell.columns else int(np.argmax(row))
+    column = cell.columns[0] if cell.columns else int(np.argmax(row))
     if cell.outcome is Outcome.UNDEFINED:
         return _undefined(cell.logits)
     if cell.outcome is Outcome.INPUT_OVERFLOW:
         lacking = _first(cell.format.lacks(cell.logits))
         absent = "NaN does" if np.isnan(cell.logits[lacking]) else f"logits beyond {cell.format.max:.5g} do"
         return f"{absent} not exist in {cell.format.name}", lacking
-    told = [e for e in cell.events if _matters(e, cell)]
-    if told:
+    causes = [e for e in cell.events if _matters(e, cell)]
+    if causes:
         thresholds = {"overflow": cell.format.exp_overflow.real, "underflow": cell.format.exp_underflow.real}
-        words = " and ".join(dict.fromkeys(_PHRASES[e.kind].format(**thresholds) for e in told))
-        # A zero is told of the cell itself, an overflow of the first class that has one.
-        own = [c for c in cell.columns if c in told[0].columns and told[0].kind in _VANISHING]
-        return words, own[0] if own else told[0].columns[0]
+        words = " and ".join(dict.fromkeys(_PHRASES[e.kind].format(**thresholds) for e in causes))
+        # A zero is reported at the cell itself, an overflow at the first class that has one.
+        own_columns = [c for c in cell.columns if c in causes[0].columns and causes[0].kind in _VANISHING]
+        return words, own_columns[0] if own_columns else causes[0].columns[0]
     if cell.outcome is Outcome.NAN and np.isneginf(cell.logits).any():
         return "-inf - -inf is NaN", _first(np.isneginf(cell.logits))
     if cell.tiny and cell.outcome is not Outcome.INACCURATE:
         smallest = f"{cell.format.smallest_normal:.5g}"
-        return f"the result is below {smallest}, where digits go missing one by one", at
-    return cell.weakness, at
+        return f"the result is below {smallest}, where digits go missing one by one", column
+    return cell.weakness, column
 
 
 def _undefined(logits: Array) -> tuple[str, int]:
@@ -142,8 +127,8 @@ def _matters(event: Event, cell: BadCell) -> bool:
     if cell.outcome is Outcome.INACCURATE:
         return event.kind == "sum loses digits"
     if event.kind in _VANISHING:
-        # Exponentials of 0 are harmless, unless it is this cell's, the label's or the whole sum's.
+        # An exponential of 0 is harmless, unless it is that of this cell or of the label, or the whole sum is 0.
         overflowed = any(e.kind.endswith("overflows") for e in cell.events)
-        own = any(c in event.columns for c in cell.columns) or any(e.kind == "sum is 0" for e in cell.events)
-        return own and not overflowed
+        matters = any(c in event.columns for c in cell.columns) or any(e.kind == "sum is 0" for e in cell.events)
+        return matters and not overflowed
     return event.kind != "sum loses digits"

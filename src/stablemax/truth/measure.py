@@ -1,4 +1,4 @@
-"""Output against truth: an outcome and an error for every cell."""
+"""Output against truth: each cell gets an outcome and an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stablemax.operations.operation import Operation
 
 _MANY_ROWS = 64
-"""From here on equal rows are looked for: below, finding them costs as much as it saves."""
+"""Rows from which on equal ones are looked for: with fewer, finding them costs as much as it saves."""
 
 CODES: tuple[Outcome, ...] = tuple(Outcome)
 """Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
@@ -75,12 +75,12 @@ class Prover:
 
     def of(self, operation: Operation, x: Array, second: Any) -> Truth:
         """Prove an operation on finite logits."""
-        given, best = in_arithmetic(second, self.balls), get(operation.best_id)
+        exact_second, best = in_arithmetic(second, self.balls), get(operation.best_id)
 
         def compute(xp: Balls) -> Array | tuple[Array, Array]:
-            opened = None if operation.open_sum is None else operation.open_sum(xp.array(x), given, xp)
+            opened = None if operation.open_sum is None else operation.open_sum(xp.array(x), exact_second, xp)
             if opened is None:
-                return evaluate(best, xp.array(x), xp, given)
+                return evaluate(best, xp.array(x), xp, exact_second)
             a, b, tail = opened
             return exact_difference(a, b), tail
 
@@ -95,9 +95,9 @@ def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls
     x = np.asarray(x, dtype=np.float64)
     alike = _alike(x, second)
     if alike is not None:
-        first, which = alike
-        few = exact_result(operation, x[first], rows_of(second, first), fmt)
-        return ExactResult(few.truth.mapped(lambda part: part[which]), few.undefined[which])
+        first, kind = alike
+        of_kinds = exact_result(operation, x[first], rows_of(second, first), fmt)
+        return ExactResult(of_kinds.truth.at(kind), of_kinds.undefined[kind])
     undefined = operation.undefined(x, second)
     prove = _by_cell if operation.cellwise else _by_row
     return ExactResult(prove(operation, x, second, undefined, Prover(fmt, balls or Balls())), undefined)
@@ -109,13 +109,12 @@ def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prov
     if finite.all() and not undefined.any():
         return prover.of(operation, x, second)
     second = finite_of(second)
-    nothing = np.full(x.shape, np.nan)
-    proved = Truth(nothing, nothing.copy(), nothing.copy())
+    proved = Truth.known(np.full(x.shape, np.nan))
     # Of 100,000 classes, 99,999 may be at -inf.
     columns = np.flatnonzero(finite.any(axis=0))
     if columns.size:
-        some = np.where(finite, x, 0.0)[:, columns]
-        proved = prover.of(operation, some, columns_of(second, columns)).spread(columns, x.shape, np.nan)
+        of_columns = np.where(finite, x, 0.0)[:, columns]
+        proved = prover.of(operation, of_columns, columns_of(second, columns)).spread(columns, x.shape, np.nan)
     for infinity, limit in operation.limit.items():
         where = x == infinity
         if not where.any():
@@ -134,33 +133,32 @@ def _limit_in_balls(limit: Callable[[Any, Any], Array], second: Any, xp: Balls) 
 def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
     """Prove the rows that share a mask together: the classes at -inf leave them, and get the operation's limit."""
     rows, classes = x.shape
-    nothing = np.full((rows, 1 if operation.per_row else classes), np.nan)
-    parts = Truth(nothing, nothing.copy(), nothing.copy())
+    whole = Truth.known(np.full((rows, 1 if operation.per_row else classes), np.nan))
     masked = np.isneginf(x)
     if operation.second is Second.LOGITS:
         masked = np.hstack([masked, np.isneginf(second)])
     for index, hidden in _by_mask(masked, undefined):
-        given = second if len(index) == rows else rows_of(second, index)
-        some = x if len(index) == rows else x[index]
-        kept = np.flatnonzero(~hidden[:classes])
+        second_rows = second if len(index) == rows else rows_of(second, index)
+        logits = x if len(index) == rows else x[index]
+        classes_left = np.flatnonzero(~hidden[:classes])
         if not hidden.any():
-            proved = prover.of(operation, some, given)
+            proved = prover.of(operation, logits, second_rows)
         elif operation.masked is not None:
-            proved = operation.masked(prover, some, kept, given)
+            proved = operation.masked(prover, logits, classes_left, second_rows)
         else:
-            proved = prover.of(operation, some[:, kept], None if given is None else given[:, kept])
+            proved = prover.of(operation, logits[:, classes_left], columns_of(second_rows, classes_left))
             if not operation.per_row:
                 limit = operation.limit[-math.inf]
                 assert not callable(limit), "a class at -inf has one limit, whatever the second argument"
-                proved = proved.spread(kept, some.shape, limit)
-        parts.put(index, proved)
-    return parts
+                proved = proved.spread(classes_left, logits.shape, limit)
+        whole.put(index, proved)
+    return whole
 
 
 def _alike(x: Array, second: Any) -> tuple[Array, Array] | None:
     """Find the rows that are equal bit by bit: the first of each kind, and of which kind every row is.
 
-    None where there are too few to gain by it: 20,500 equal rows are one row in balls.
+    None where there are too few to save work: 20,500 equal rows are one row in balls.
     """
     if len(x) < _MANY_ROWS:
         return None
@@ -231,7 +229,7 @@ def judge(
     if may_flush:
         with np.errstate(invalid="ignore"):
             tiny = (np.abs(exact.truth.nearest) < fmt.smallest_normal) & (np.abs(out) <= fmt.smallest_normal)
-        # A formula is not to blame for the error of a value that the processor flushed.
+        # A formula is not to blame for a value that the processor flushed to 0.
         error = np.where(tiny & (codes != 0), np.nan, error)
         mark(tiny, Outcome.OK)
     mark(as_rounded, Outcome.OK)
@@ -243,14 +241,14 @@ def judge(
         compared = compared & ~beyond
     finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared
     if fmt.saturates:
-        # What saturates has no error, as what overflows to inf has none.
+        # A result that saturates has no error, just as one that overflows to inf has none.
         finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
     error = np.where(finite, error, np.nan)
     return Judgement(codes, error, _in_units_of_u(error, exact.truth, fmt))
 
 
 def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:
-    """Take errors from ulps to units of u of the exact value, where that is a normal number."""
+    """Convert errors from ulps to units of u of the exact value, where that is a normal number."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         spacing_u = np.ldexp(1.0, truth.ulp_exponent(fmt)) / np.abs(truth.nearest) / fmt.u
         # Below the smallest normal number digits go missing one by one, and no relative error is bounded.
@@ -287,5 +285,5 @@ def largest_sum_error(p: Array) -> float | None:
 def _sum_error(row: list[float]) -> float:
     try:
         return abs(math.fsum([*row, -1.0]))
-    except OverflowError:  # an output that is no probabilities may sum to anything
+    except OverflowError:  # an output that holds no probabilities may sum to anything
         return math.inf

@@ -26,8 +26,7 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
     0 / 0. One infinite loss makes it infinite.
 
     >>> from stablemax.numerics.formats import FLOAT32
-    >>> column = np.array([[0.5], [1.0]])
-    >>> losses = ExactResult(Truth(column, np.zeros((2, 1)), column), np.array([False, False]))
+    >>> losses = ExactResult(Truth.known([[0.5], [1.0]]), np.array([False, False]))
     >>> [reduced(losses, FLOAT32, d).truth.nearest.item() for d in (2, 1, 0)]
     [0.75, 1.5, nan]
     """
@@ -36,10 +35,9 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
         return ExactResult(truth.mapped(lambda part: part.reshape(1, 1)), losses.undefined.reshape(1))
     undefined = np.array([bool(losses.undefined.any()) or divisor == 0])
     if undefined[0]:
-        return ExactResult(Truth(*(np.full((1, 1), math.nan) for _ in range(3))), undefined)
+        return ExactResult(Truth.known([[math.nan]]), undefined)
     if not np.isfinite(truth.nearest).all():
-        infinite = np.full((1, 1), math.inf)
-        return ExactResult(Truth(infinite, np.zeros((1, 1)), infinite), undefined)
+        return ExactResult(Truth.known([[math.inf]]), undefined)
     rest = np.ldexp(truth.residual_ulp, truth.ulp_exponent(fmt))
     right = (exact_sum(truth.nearest) + exact_sum(rest)) / Fraction(divisor)
     near = np.full((1, 1), rounded(right))

@@ -1,13 +1,18 @@
-"""Which rows to judge where judging all would take too long."""
+"""Which rows to judge where judging all would take too long, and what a result says of their logits."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.results import InputSummary
+
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+    from collections.abc import Mapping
+
+    from stablemax.numerics.formats import Array, Format
 
 MAX_JUDGED_CELLS = 1 << 18
 """Above this many cells, rows are sampled."""
@@ -47,14 +52,33 @@ def _extreme_rows(logits: Array) -> set[int]:
             "largest": top,
             "smallest": -low,
             "spread": spread,
-            "nan": np.isnan(block).any(axis=-1).astype(float),
-            "+inf": np.isposinf(block).any(axis=-1).astype(float),
-            "-inf": np.isneginf(block).any(axis=-1).astype(float),
+            "nan": np.where(np.isnan(block).any(axis=-1), 1.0, -np.inf),
+            "+inf": np.where(np.isposinf(block).any(axis=-1), 1.0, -np.inf),
+            "-inf": np.where(np.isneginf(block).any(axis=-1), 1.0, -np.inf),
         }
         for name, score in scores.items():
-            at = int(np.argmax(score))
-            value = float(score[at])
-            floor = 0.0 if name in ("nan", "+inf", "-inf") else -np.inf
-            if value > best.get(name, (floor, -1))[0]:
-                best[name] = (value, start + at)
+            row = int(np.argmax(score))
+            if score[row] > best.get(name, (-np.inf, -1))[0]:
+                best[name] = (float(score[row]), start + row)
     return {row for _, row in best.values()} | {0, rows - 1}
+
+
+def input_summary(logits: Array, judged: Array, source: str, labels: str = "") -> InputSummary:
+    """Sum up logits (N, K) of which some rows were judged."""
+    x = np.asarray(logits[judged], dtype=np.float64)
+    rows, classes = logits.shape
+    smallest, largest = _range(x)
+    return InputSummary(source, logits.dtype.name, rows, classes, len(judged), smallest, largest, labels)
+
+
+def hazard_summary(source: str, logits: Mapping[Format, Array]) -> InputSummary:
+    """Sum up the logits of each format; the widest one has the most rows."""
+    widest = logits[max(logits, key=lambda fmt: fmt.precision)]
+    rows, classes = widest.shape
+    return InputSummary(source, "each format's own", rows, classes, rows, *_range(*logits.values()))
+
+
+def _range(*arrays: Array) -> tuple[float, float]:
+    """Return the smallest and the largest finite number; NaN where there is none."""
+    finite = np.concatenate([x[np.isfinite(x)] for x in arrays])
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.operations.targets import LabelTargets, SoftTargets
+from stablemax.operations.targets import rows_of
 from stablemax.operations.variant import evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
@@ -16,8 +15,6 @@ from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.libraries.array_api import Backend
     from stablemax.numerics.arithmetic import Arithmetic
     from stablemax.numerics.formats import Array, Format
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from stablemax.truth.case import Case, Setting
 
 LIBRARY_SUMS = "library"
-"""Stands for the accumulation where a library adds as it likes."""
+"""In place of an accumulation policy, where a library chooses the order of its additions."""
 
 
 def variant_verdict(
@@ -55,7 +52,7 @@ def variant_verdict(
         max_ulp=max_ulp,
         show_values=show_values,
         bound=variant.bound,
-        why=None if variant.library else functools.partial(_witnessed_cause, variant),
+        watched=None if variant.library else variant,
         mean=mean,
         accumulation=sums,
         may_flush=may_flush,
@@ -63,9 +60,9 @@ def variant_verdict(
 
 
 def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
-    """Name how a variant's sums are added: by a policy, or as a library likes."""
-    own = variant.library or (backend is not None and xp.accumulation is None)
-    return LIBRARY_SUMS if own else xp.policy.value
+    """Name how a variant's sums are added: by a policy, or by a library."""
+    by_library = variant.library or (backend is not None and xp.accumulation is None)
+    return LIBRARY_SUMS if by_library else xp.policy.value
 
 
 def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
@@ -78,8 +75,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
         return output, mean
     x, second = setting.x, setting.second
     if case.kept is not None:
-        assert isinstance(second, (LabelTargets, SoftTargets))
-        x, second = x[case.kept], second.rows(case.kept)
+        x, second = x[case.kept], rows_of(second, case.kept)
     if backend is not None and len(x):
         output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
     else:
@@ -106,16 +102,16 @@ def verdict_of(
     max_ulp: float | None = None,
     show_values: int = 0,
     bound: Bound | None = None,
-    why: Callable[[Setting, Outcome, int, int], tuple[str, int]] | None = None,
+    watched: Variant | None = None,
     mean: float | None = None,
     accumulation: str = "",
     may_flush: bool = False,
 ) -> Verdict:
-    """Judge an output that anybody computed.
+    """Judge an output, whoever computed it.
 
-    `why` gets the setting, the worst outcome and its first row and cell, and returns the cause in words and the
-    class at which it happened; without it the verdict tells what came out and what is right. `mean` is the mean
-    of the losses as whoever computed them takes it; the arithmetic's when not given.
+    The variant `watched`, if one computed it, runs once more to find the cause of the first bad cell; without it the
+    verdict tells what came out and what is right. `mean` is the mean of the losses as whoever computed them takes it;
+    the arithmetic's when not given.
     """
     fmt, case = setting.xp.format, setting.case
     judged = judge(
@@ -124,7 +120,7 @@ def verdict_of(
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
     worst = CODES[int(np.flatnonzero(counts)[-1])]
     mean, mean_error = _mean(output, setting, mean)
-    place, cause = _first_bad(why or _outside_cause, setting, judged, output)
+    place, cause = _first_bad(watched, setting, judged, output)
     return Verdict(
         name,
         fmt.name,
@@ -158,7 +154,7 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
 
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
-    """Mean of the losses as it was taken, and its distance from the exact one."""
+    """Return the mean of the losses as it was computed, and its distance from the exact one in ulps."""
     if not setting.case.operation.reduces or setting.case.reduced:
         return None, None
     if mean is None:
@@ -169,9 +165,7 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
     return mean, setting.mean.error_ulp(np.asarray(mean), setting.xp.format).item()
 
 
-def _first_bad(
-    why: Callable[[Setting, Outcome, int, int], tuple[str, int]], setting: Setting, judged: Judgement, output: Array
-) -> tuple[Place | None, str]:
+def _first_bad(watched: Variant | None, setting: Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:
     """Find the first cell of the worst outcome, and why it came out so."""
     worst = int(judged.codes.max())
     if worst == 0:
@@ -182,14 +176,16 @@ def _first_bad(
     right = float(setting.exact.truth.rounded[row, cell])
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
-    apart = " where ".join(distinguishing_digits(value, right))
+    comparison = " where ".join(distinguishing_digits(value, right))
     if case.reduced:
-        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {apart} is right"
-    words, at = why(setting, CODES[worst], row, cell)
-    if why is _outside_cause and CODES[worst].is_failure:
-        words = f"gives {apart} is right"
-    logit = float(case.logits[row, at])
-    place = Place(row=int(case.rows[row]), column=at, logit=logit, output=value, truth=right)
+        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {comparison} is right"
+    bad = _bad_cell(watched, setting, CODES[worst], row, cell)
+    words, column = describe(bad)
+    if watched is None and CODES[worst].is_failure:
+        # Nobody could watch it: what is known is the cell itself.
+        words, column = f"gives {comparison} is right", bad.columns[0] if bad.columns else column
+    logit = float(case.logits[row, column])
+    place = Place(row=int(case.rows[row]), column=column, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
 
 
@@ -203,32 +199,18 @@ def distinguishing_digits(a: float, b: float) -> tuple[str, str]:
     return next((pair for pair in pairs if pair[0] != pair[1]), (repr(a), repr(b)))
 
 
-def _witnessed_cause(variant: Variant, setting: Setting, worst: Outcome, row: int, cell: int) -> tuple[str, int]:
-    """Run the variant once more, watched, and put into words what made the cell bad."""
-    events = _witnessed(variant, setting, row) if worst.is_failure else ()
-    return describe(_bad_cell(setting, worst, row, cell, events, variant.weakness))
-
-
-def _outside_cause(setting: Setting, worst: Outcome, row: int, cell: int) -> tuple[str, int]:
-    """Name the class of a cell that nobody could watch; only the input's own troubles have a cause."""
-    bad = _bad_cell(setting, worst, row, cell, (), "")
-    return ("", bad.columns[0]) if worst.is_failure and bad.columns else describe(bad)
-
-
-def _bad_cell(
-    setting: Setting, worst: Outcome, row: int, cell: int, events: tuple[Event, ...], weakness: str
-) -> BadCell:
+def _bad_cell(watched: Variant | None, setting: Setting, worst: Outcome, row: int, cell: int) -> BadCell:
     case, fmt = setting.case, setting.xp.format
     label = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
     label = None if label == IGNORED else label
     columns = (label,) if case.operation.per_row else (cell, label)
     return BadCell(
         outcome=worst,
-        events=events,
+        events=_witnessed(watched, setting, row) if watched and worst.is_failure else (),
         format=fmt,
         columns=tuple(c for c in columns if c is not None),
         logits=case.logits[row].astype(np.float64),
-        weakness=weakness,
+        weakness=watched.weakness if watched else "",
         tiny=abs(float(setting.exact.truth.nearest[row, cell])) < fmt.smallest_normal,
     )
 
@@ -236,11 +218,8 @@ def _bad_cell(
 def _witnessed(variant: Variant, setting: Setting, row: int) -> tuple[Event, ...]:
     """Run the variant once more on one row, watched; on all rows if it mixes them."""
     witness = Witness(setting.xp.format, setting.xp.accumulation)
-    where = slice(row, row + 1) if variant.rowwise else slice(None)
-    second = setting.second
-    if second is not None:
-        second = second[where] if isinstance(second, np.ndarray) else second.rows(where)
-    evaluate(variant, setting.x[where], witness, second)
+    rows = slice(row, row + 1) if variant.rowwise else slice(None)
+    evaluate(variant, setting.x[rows], witness, rows_of(setting.second, rows))
     return tuple(witness.events)
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 
 from stablemax import __version__
-from stablemax.compute.engines.base import Result
 from stablemax.compute.engines.signals import no_interrupts_in_processes, signals_for_later
+from stablemax.compute.engines.threads import Result
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
@@ -48,8 +48,7 @@ IN_FLIGHT = 8
 class Cluster:
     """The workers of a scheduler."""
 
-    #: Connected to it.
-    client: Any
+    client: Any  #: connected to it
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks."""
@@ -57,21 +56,21 @@ class Cluster:
         name = f"stablemax-{uuid.uuid4().hex}"
         compute = _computing()
         # A task that returns the job, and not `scatter`: if all who hold it die, it is run again.
-        sent = self.client.submit(bytes, _pickled(job), key=(f"{name}-job", 0))
+        job_future = self.client.submit(bytes, _pickled(job), key=(f"{name}-job", 0))
         pending: deque[Any] = deque()
         try:
             for number, group in enumerate(_groups(blocks, threads)):
                 # Keys that are pairs make the tasks one group, which the scheduler spreads over all
                 # workers at once; others it sends to who holds the job, and lets them be stolen later.
-                pending.append(self.client.submit(compute, sent, _pickled(group), key=(name, number)))
+                pending.append(self.client.submit(compute, job_future, _pickled(group), key=(name, number)))
                 if len(pending) >= IN_FLIGHT * threads:
                     yield from self._wait(pending.popleft())
             while pending:
                 yield from self._wait(pending.popleft())
         finally:
-            # Also where the caller takes no more results: what has not begun is not begun.
+            # Also where the caller takes no more results: tasks that have not begun are cancelled.
             with contextlib.suppress(Exception):
-                self.client.cancel([*pending, sent])
+                self.client.cancel([*pending, job_future])
 
     def _wait(self, future: Any) -> list[Any]:
         distributed = _distributed()
@@ -112,7 +111,7 @@ class _Group(Generic[Result]):
         except FileNotFoundError as error:
             raise _not_found(f"{error.filename}: no such file") from None
         except StablemaxError as error:
-            # What a person mistypes was found before any worker was asked.
+            # A mistyped path was refused before any worker was asked.
             if isinstance(error.__context__, FileNotFoundError):
                 raise _not_found(error.message) from None
             raise
@@ -200,7 +199,7 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
-        with no_interrupts_in_processes(), _no_warnings():
+        with no_interrupts_in_processes(), warnings.catch_warnings(action="ignore"):
             started = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -219,7 +218,7 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
 
 
 def _greet(distributed: ModuleType, address: str) -> None:
-    """Ask who listens at an address: a client waits for ever for an answer of something else."""
+    """Check that a scheduler listens at an address: for the answer of anything else a client would wait for ever."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
@@ -231,56 +230,49 @@ def _greet(distributed: ModuleType, address: str) -> None:
     # A thread of its own, because a notebook's has a running loop.
     with ThreadPoolExecutor(1) as pool:
         try:
-            found = pool.submit(lambda: asyncio.run(asyncio.wait_for(kind(), CONNECT_S))).result()
+            server_type = pool.submit(lambda: asyncio.run(asyncio.wait_for(kind(), CONNECT_S))).result()
         except TimeoutError:
             raise _no_scheduler(address, f"no answer within {CONNECT_S:.0f} s") from None
         except Exception as error:
             raise _no_scheduler(address, str(error)) from None
-    if found != "Scheduler":
-        raise _no_scheduler(address, f"it is a {found}")
+    if server_type != "Scheduler":
+        raise _no_scheduler(address, f"it is a {server_type}")
 
 
 def _connect(distributed: ModuleType, address: str) -> Any:
     try:
-        with _no_warnings():
+        # Warnings of other versions of packages: what matters of them is checked.
+        with warnings.catch_warnings(action="ignore"):
             return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise _no_scheduler(address, str(error)) from None
 
 
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Leave out warnings of other versions of packages: what matters of them is checked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _check_versions(client: Any) -> None:
-    """Refuse what cannot load a job, or computes another one: a worker that cannot read a message ends."""
+    """Refuse workers of other versions: they compute something else, or end at a message that they cannot load."""
     # An expression, because a function of ours cannot be loaded where stablemax is missing.
-    wanted = f"Python {sys.version_info[0]}.{sys.version_info[1]} and stablemax {__version__}"
-    asked = (
+    our_versions = f"Python {sys.version_info[0]}.{sys.version_info[1]} and stablemax {__version__}"
+    expression = (
         """'Python %d.%d and stablemax ' % __import__('sys').version_info[:2] + __import__('stablemax').__version__"""
     )
     answers = {
-        f"the worker {address}": answer for address, answer in client.run(eval, asked, on_error="return").items()
+        f"the worker {address}": answer for address, answer in client.run(eval, expression, on_error="return").items()
     }
     try:
-        answers["the scheduler"] = client.run_on_scheduler(eval, asked)
+        answers["the scheduler"] = client.run_on_scheduler(eval, expression)
     except ImportError as error:
         answers["the scheduler"] = error
     for who, answer in answers.items():
-        if answer != wanted:
+        if answer != our_versions:
             raise StablemaxError(
-                f"{who} has not {wanted} ({brief(answer, 200)})",
+                f"{who} has not {our_versions} ({brief(answer, 200)})",
                 "in the environments of the scheduler and of the workers: pip install . in the clone that this is from",
             )
 
 
 @contextlib.contextmanager
 def _no_chatter() -> Iterator[None]:
-    """Keep what distributed logs off the standard error; what matters arrives as an exception."""
+    """Keep the log of distributed off the standard error; errors that matter arrive as exceptions."""
     handlers = [
         handler
         for name, logger in logging.root.manager.loggerDict.items()

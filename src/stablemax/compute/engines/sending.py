@@ -11,7 +11,7 @@ import numpy as np
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.regular_file import CHUNK
 from stablemax.inputs.spooled import Spool, SpooledPath
-from stablemax.inputs.stored_rows import Part, Rows
+from stablemax.inputs.stored_rows import Rows
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def for_workers(stream: Stream, scheduler: str | None) -> Stream:
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: x.csv: its 40,000,000 bytes are in the memory of this machine
     """
-    kept = sum(part.stored.size_bytes for rows in _both(stream) for part in rows.parts if _in_memory(part))
-    sends = kept <= SENT
+    parts = [part.stored for rows in _both(stream) for part in rows.parts]
+    sends = sum(stored.size_bytes for stored in parts if stored.memory is not None) <= SENT
     logits, *labels = (
         Rows(tuple(replace(part, stored=_readable(part.stored, scheduler, sends=sends)) for part in rows.parts))
         for rows in _both(stream)
@@ -43,10 +43,6 @@ def for_workers(stream: Stream, scheduler: str | None) -> Stream:
 
 def _both(stream: Stream) -> list[Rows]:
     return [rows for rows in (stream.logits, stream.labels) if rows is not None]
-
-
-def _in_memory(part: Part) -> bool:
-    return part.stored.memory is not None
 
 
 def _readable(stored: StoredArray, scheduler: str | None, *, sends: bool) -> StoredArray:

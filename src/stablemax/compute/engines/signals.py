@@ -1,4 +1,4 @@
-"""What ends a program, held back while a cluster starts and stops."""
+"""The signals that end a program, held back while a cluster starts and stops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def no_interrupts_in_processes() -> Iterator[None]:
     """Start threads that never get Ctrl-C, nor do the processes that they start.
 
-    A terminal sends it to every process; one of the workers' would be told of with a traceback.
+    A terminal sends it to every process, and a worker would answer it with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -35,35 +35,35 @@ def no_interrupts_in_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_for_later() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Hold back what ends a program while a cluster starts and stops; `with listening()` lets it through.
+    """Hold back the signals that end a program while a cluster starts and stops; `with listening()` lets them through.
 
-    A start or a stop that is cut off leaves processes and folders, which distributed then tells of.
+    A start or a stop that is interrupted leaves processes and folders, about which distributed then prints messages.
     """
-    came: list[int] = []
+    held_back: list[int] = []
 
     def note(number: int, frame: object) -> None:  # noqa: ARG001 - what a handler is called with
-        came.append(number)
+        held_back.append(number)
 
     # Not a mask: threads that were there before take the signal, and the handler runs in this one.
-    usual = {number: handler for number in _ending() if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in _ending() if callable(handler := signal.getsignal(number))}
 
     @contextlib.contextmanager
     def listening() -> Iterator[None]:
         try:
-            _handle(usual)
-            while came:
-                signal.raise_signal(came.pop())
+            _handle(handlers)
+            while held_back:
+                signal.raise_signal(held_back.pop())
             yield
         finally:
-            _handle(dict.fromkeys(usual, note))
+            _handle(dict.fromkeys(handlers, note))
 
-    _handle(dict.fromkeys(usual, note))
+    _handle(dict.fromkeys(handlers, note))
     try:
         yield listening
     finally:
-        _handle(usual)
-        while came:
-            signal.raise_signal(came.pop())
+        _handle(handlers)
+        while held_back:
+            signal.raise_signal(held_back.pop())
 
 
 def _ending() -> list[signal.Signals]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,27 +15,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from stablemax.compute.engines.base import Result
     from stablemax.inputs.blocks import Block
+
+Result = TypeVar("Result")
 
 WAITING = 2
 """Blocks for each thread that are handed out before their turn: a slow one does not stop the others."""
 
 
 def available_threads() -> int:
-    """How many threads this process may run at once: the cores it is allowed, not those of the machine."""
+    """Return how many threads this process may run at once: the cores it is allowed, not those of the machine."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no such thing
+    except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
+
+
+class Engine(Protocol):
+    """Runs a job on blocks.
+
+    A job is called with a block and the workspace of the worker that runs it. It depends on nothing
+    but its own fields and the block, so that any worker may run it, twice if one is lost.
+    """
+
+    def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
+        """Give the results in the order of the blocks, with at most a few waiting to be taken."""
+        ...
 
 
 @dataclass(frozen=True)
 class Threads:
     """Threads of this process."""
 
-    #: How many, 1 or more.
-    count: int
+    count: int  #: how many, 1 or more
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks.
@@ -78,9 +90,8 @@ class Threads:
             while pending:
                 yield pending.popleft().result()
         finally:
-            # An interrupt comes out here as any error does. Workers who read from a server give up at once,
-            # and those who compute or write are done soon: they are waited for, so that nobody writes into
-            # a file that is being removed.
+            # An interrupt arrives here as any error does. Workers that read from a server give up at once; those
+            # that compute or write end soon, and are waited for, so that none writes into a file being removed.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for workspace in idle:
