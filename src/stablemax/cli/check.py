@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.options import (
     ImplementationOptions,
     MaxUlpOption,
@@ -17,7 +15,6 @@ from stablemax.cli.options import (
     format_option,
     formats_named,
     number_format_option,
-    worded,
 )
 from stablemax.cli.progress import progress
 from stablemax.render.checks import CHECK
@@ -27,33 +24,27 @@ from stablemax.render.checks import CHECK
 class ContractOptions:
     """What TARGET is held to, and how hard it is tried."""
 
-    number_format: Annotated[
-        list[str] | None,
-        number_format_option("Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code."),
-    ] = None
+    number_format: list[str] | None = number_format_option(
+        "Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code."
+    )
     max_ulp: MaxUlpOption = None
-    allow: Annotated[
-        list[str] | None, worded("An outcome or a law that does not count; repeatable.", metavar="NAME")
-    ] = None
-    only: Annotated[list[str] | None, worded("Hazards by name; repeatable. All.", metavar="GLOB")] = None
-    takes: Annotated[
-        list[str] | None,
-        worded("What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"),
-    ] = None
-    search: Annotated[
-        bool, typer.Option("--search/--no-search", help="Look for the smallest input that breaks it.")
-    ] = True
-    seed: Annotated[int, typer.Option(help="Seed of that search.")] = 0
+    allow: list[str] | None = option("An outcome or a law that does not count; repeatable.", metavar="NAME")
+    only: list[str] | None = option("Hazards by name; repeatable. All.", metavar="GLOB")
+    takes: list[str] | None = option(
+        "What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"
+    )
+    search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
+    seed: int = option("Seed of that search.", default=0)
+    timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
+    details: bool = option("List the hazards that hold, too.", "--details", default=False)
 
 
 def check(
     line: CommandLine,
     printing: PrintOptions,
-    how: ImplementationOptions,
+    implementation: ImplementationOptions,
     target: TargetArgument,
     contract: ContractOptions,
-    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one call may take.")] = 10.0,
-    details: Annotated[bool, typer.Option("--details", help="List the hazards that hold, too.")] = False,
     output_format: Annotated[str | None, format_option(CHECK)] = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
@@ -75,9 +66,11 @@ def check(
         seed=contract.seed,
     )
     with progress(printing, f"loading {target}") as step:
-        report = run(how.target(target), options, timeout_s=timeout, command=line.words(), progress=step)
-    session.say(report.notes, printing)
-    output.write(report, details=details)
+        report = run(
+            implementation.target(target), options, timeout_s=contract.timeout, command=line.words(), progress=step
+        )
+    io.say(report.notes, printing)
+    output.write(report, details=contract.details)
     if not report.passed:
-        session.warn(f"failed: {report.target} is {report.standing}")
+        io.warn(f"failed: {report.target} is {report.standing}")
     return 0 if report.passed else 1

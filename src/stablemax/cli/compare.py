@@ -5,32 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.options import (
+    IgnoreIndexOption,
     JudgeOption,
     LabelledSourceOptions,
-    LabelOptions,
     LibraryOptions,
     PrintOptions,
     UpstreamOption,
     format_option,
     formats_named,
     number_format_option,
-    operation_option,
+    operation_words,
     row_count,
-    worded,
 )
 from stablemax.cli.progress import progress
-from stablemax.cli.source import HAZARDS_OWN, Source, logits_and_labels, source_of
+from stablemax.cli.source import HAZARDS_OWN, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, League, Outcome
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import Accumulation, BackendName, Reduction, Upstream
+from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
@@ -44,41 +41,37 @@ FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK
 class ComparedSourceOptions(LabelledSourceOptions):
     """Where logits come from: for the league from all hazards."""
 
-    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
+    hazards: bool = option("The league: all hazards, the worst of each.", "--hazards", default=False)
 
 
 @dataclass(frozen=True)
 class ComparedOptions:
     """What is compared, and how it is judged."""
 
-    operation: Annotated[list[str] | None, operation_option("Operation to compare; repeatable. All.")] = None
-    variant: Annotated[list[str] | None, worded("Variants by name or id; repeatable. All.", metavar="GLOB")] = None
-    number_format: Annotated[
-        list[str] | None, number_format_option("Number format; repeatable. float16, bfloat16, float32, float64.")
-    ] = None
-    accumulate: Annotated[
-        Accumulation | None, worded("How sums are added. What an ordinary kernel of each format does.")
-    ] = None
-    max_ulp: Annotated[
-        float | None, worded("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
-    ] = None
+    ignore_index: IgnoreIndexOption = IGNORED
+    operation: list[str] | None = option(**operation_words("Operation to compare; repeatable. All."))
+    variant: list[str] | None = option("Variants by name or id; repeatable. All.", metavar="GLOB")
+    number_format: list[str] | None = number_format_option(
+        "Number format; repeatable. float16, bfloat16, float32, float64."
+    )
+    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of each format does.")
+    max_ulp: float | None = option("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
     judge: JudgeOption = None
-    reduction: Annotated[
-        Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
-    ] = Reduction.MEAN
+    reduction: Reduction = option(
+        "What the gradient is the gradient of: the losses' mean or sum.", default=Reduction.MEAN
+    )
     upstream: UpstreamOption = Upstream.NORMAL
-    show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0
+    show_values: int = option("Print the first N rows of every output.", default=0, metavar="N")
+    details: bool = option("All the figures of every variant.", "--details", default=False)
+    fail_on: str | None = option(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")
 
 
 def compare(
     line: CommandLine,
     source: ComparedSourceOptions,
-    judged: LabelOptions,
     printing: PrintOptions,
     libraries: LibraryOptions,
     compared: ComparedOptions,
-    details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
-    fail_on: Annotated[str | None, worded(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")] = None,
     output_format: Annotated[str | None, format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
@@ -86,16 +79,16 @@ def compare(
     Without LOGITS they are generated, or are those of a hazard. --peer adds other libraries. The exit code is 0
     also where a naive formula fails; --fail-on makes a check of it.
     """
-    failures = _failures(fail_on)
+    failures = _failures(compared.fail_on)
     logits = _source(line, source)
     kind = LEAGUE if source.hazards else COMPARISON
     output = io.output_of(kind, output_format, printing, *logits.logits, *logits.labels)
     built_ins, notes = _built_ins(libraries)
-    options = _options(compared, libraries, judged.ignore_index, built_ins)
+    options = _options(compared, libraries, built_ins)
     result = _compared(logits, options, printing, is_league=source.hazards)
-    session.say((*notes, *result.notes), printing)
+    io.say((*notes, *result.notes), printing)
     shown_values = {} if source.hazards else {"show_values": compared.show_values > 0}
-    output.write(result, failures, details=details, **shown_values)
+    output.write(result, failures, details=compared.details, **shown_values)
     return _verdict(result, failures)
 
 
@@ -103,7 +96,7 @@ def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
     """Return where the logits come from; with --hazards from no option at all."""
     own = (*HAZARDS_OWN, "--judge")
     if not options.hazards:
-        return source_of(line, options, logits_and_labels(options.files or [], options.labels), own=own, optional=True)
+        return source_of(line, options, own=own, optional=True)
     if options.hazard is not None:
         raise StablemaxError("--hazard is one hazard and --hazards all of them", "leave out one of the two")
     if options.files:
@@ -113,9 +106,7 @@ def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
     return Source(line, options, [], [])
 
 
-def _options(
-    compared: ComparedOptions, libraries: LibraryOptions, ignore_index: int, built_ins: tuple[Variant, ...]
-) -> CompareOptions:
+def _options(compared: ComparedOptions, libraries: LibraryOptions, built_ins: tuple[Variant, ...]) -> CompareOptions:
     from stablemax.comparing.comparison import DEFAULT_FORMATS, CompareOptions
 
     backend = None
@@ -132,7 +123,7 @@ def _options(
         judge=row_count(compared.judge),
         reduction=compared.reduction,
         show_values=compared.show_values,
-        ignore_index=ignore_index,
+        ignore_index=compared.ignore_index,
         upstream=compared.upstream,
         built_ins=built_ins,
         backend=backend,
@@ -191,7 +182,7 @@ def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
         worst = max(failures & outcomes.keys(), key=lambda o: o.severity)
         lines.append(f"{name}: {worst.value} {outcomes[worst]}")
     finding = f"{len(hits)} of {counted(len(results), 'result')} {has} cells that are {either}"
-    return session.failed(finding, lines)
+    return io.failed(finding, lines)
 
 
 def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome, str]]]:

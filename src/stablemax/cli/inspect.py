@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.options import (
+    IgnoreIndexOption,
     LabelledSourceOptions,
-    LabelOptions,
     PrintOptions,
     StreamOptions,
     format_option,
     formats_named,
     number_format_option,
-    worded,
 )
 from stablemax.cli.progress import progress
-from stablemax.cli.source import labelled_source
+from stablemax.cli.source import source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
@@ -37,19 +38,25 @@ _SEEN = {
 FAILURES = (*_SEEN, "unsafe")
 
 
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is looked for."""
+
+    ignore_index: IgnoreIndexOption = IGNORED
+    number_format: list[str] | None = number_format_option(
+        "Number format to judge; repeatable. All that processors have."
+    )
+    fail_on: list[str] | None = option(
+        f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"
+    )
+
+
 def inspect(
     line: CommandLine,
     source: LabelledSourceOptions,
-    judged: LabelOptions,
+    asked: InspectOptions,
     streaming: StreamOptions,
     printing: PrintOptions,
-    number_format: Annotated[
-        list[str] | None, number_format_option("Number format to judge; repeatable. All that processors have.")
-    ] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        worded(f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"),
-    ] = None,
     output_format: Annotated[str | None, format_option(INSPECTION)] = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
@@ -58,26 +65,26 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    logits = labelled_source(line, source)
+    logits = source_of(line, source)
     output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
-    failures = _failures(fail_on)
-    if "unsafe" in failures and not number_format:
+    failures = _failures(asked.fail_on)
+    if "unsafe" in failures and not asked.number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.inspect.inspection import inspect_stream
 
-    resources = session.resources(streaming)
-    formats = sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)
+    resources = streaming.resources()
+    formats = sorted(formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
     with progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
-            logits.labelled_stream(formats[0] if number_format and len(formats) == 1 else None, resources),
+            logits.labelled_stream(formats[0] if asked.number_format and len(formats) == 1 else None, resources),
             formats=[f.name for f in formats],
-            ignore_index=judged.ignore_index,
+            ignore_index=asked.ignore_index,
             resources=resources,
             command=logits.words(),
             progress=step,
         )
-    session.say(result.notes, printing)
+    io.say(result.notes, printing)
     output.write(result)
     return _verdict(result, failures)
 
@@ -99,12 +106,9 @@ def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:
     for name in failures:
         if name == "unsafe":
             lines += [f"{f.format} is not safe for these logits" for f in result.formats if not f.safe]
-            continue
-        seen = result.sighting(name)
-        if seen.rows:
-            lines.append(
-                f"{counted(seen.rows, 'row')} {_SEEN[name]}; the first is row {seen.first_row:,} of {seen.first_file}"
-            )
+        elif (sighting := result.sighting(name)).rows:
+            first = f"the first is row {sighting.first_row:,} of {sighting.first_file}"
+            lines.append(f"{counted(sighting.rows, 'row')} {_SEEN[name]}; {first}")
     for line in lines:
-        session.warn(f"failed: {line}")
+        io.warn(f"failed: {line}")
     return 1 if lines else 0

@@ -1,7 +1,8 @@
-"""Where a result goes and how it is written, as the options say."""
+"""Where a result goes and how it is written, as the options say; and notes on standard error."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ from stablemax.render.writers import Writer, chosen
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from stablemax.cli.options import PrintOptions
     from stablemax.text.outcomes import Outcome
+
+# Lines about what failed that are shown.
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,34 @@ def module_file(target: str) -> str:
     'losses/focal.py'
     """
     return f"{target.rpartition(':')[0].replace('.', '/')}.py"
+
+
+def say(notes: Iterable[str], options: PrintOptions) -> None:
+    """Print notes on standard error."""
+    if not options.quiet:
+        for note in notes:
+            warn(f"note: {note}")
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error, whatever its encoding can show, after what standard output was given."""
+    stream = sys.stderr
+    if stream is None:  # closed: 2>&-
+        return
+    # Into a pipe (2>&1, a log of CI) standard output would otherwise come last: only the end flushes it. What
+    # cannot be written is told there.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def failed(finding: str, lines: Sequence[str]) -> int:
+    """Say what failed, with the first ten lines about it, and return the exit code."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    warn(f"failed: {finding}")
+    for line in (*lines[:_SHOWN], *more):
+        warn(f"  {line}")
+    return 1

@@ -5,26 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.options import (
     JudgedSourceOptions,
     JudgeOption,
-    LabelOptions,
     LossOptions,
     MaxUlpOption,
     PrintOptions,
     format_option,
     number_format_named,
     number_format_option,
-    operation_option,
+    operation_words,
     row_count,
-    worded,
 )
 from stablemax.cli.progress import progress
-from stablemax.cli.source import Source, source_of, target_options
+from stablemax.cli.source import Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.text.errors import StablemaxError, shown
@@ -33,6 +29,7 @@ from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
     from stablemax.results import JudgeReport
 
@@ -41,31 +38,27 @@ if TYPE_CHECKING:
 class ClaimOptions:
     """What OUTPUT is meant to be, and what it is held to."""
 
-    operation: Annotated[str | None, operation_option("What OUTPUT is meant to be.")] = None
-    number_format: Annotated[
-        str | None, number_format_option("Number format of OUTPUT, where the file holds a wider one. The file's.")
-    ] = None
-    round_logits: Annotated[
-        str | None, worded("The program rounded the logits to this format first.", metavar="FORMAT")
-    ] = None
-    reduction: Annotated[
-        Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
-    ] = Reduction.MEAN
+    operation: str | None = option(**operation_words("What OUTPUT is meant to be."))
+    number_format: str | None = number_format_option(
+        "Number format of OUTPUT, where the file holds a wider one. The file's."
+    )
+    round_logits: str | None = option("The program rounded the logits to this format first.", metavar="FORMAT")
+    reduction: Reduction = option(
+        "What a single loss is, or a gradient the gradient of; none: of each row.", default=Reduction.MEAN
+    )
     max_ulp: MaxUlpOption = None
-    allow: Annotated[list[str] | None, worded("An outcome that does not count; repeatable.", metavar="OUTCOME")] = None
+    allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
     judge: JudgeOption = None
+    upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE")
+    second_logits: str | None = option("Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE")
 
 
 def judge(
     line: CommandLine,
     source: JudgedSourceOptions,
-    judged: LabelOptions,
     losses: LossOptions,
     claim: ClaimOptions,
     printing: PrintOptions,
-    upstream: Annotated[
-        str | None, worded("Upstream gradient of softmax_vjp, second logits of kl_divergence.", metavar="FILE")
-    ] = None,
     output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
@@ -76,24 +69,25 @@ def judge(
     if claim.operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
     logits, computed = _files(line, source)
-    if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and upstream == "-"):
+    # Of the second logits, too, --upstream was the name.
+    array = claim.second_logits or claim.upstream
+    if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and array == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    operation = get_operation(claim.operation)
+    operation, fmt = get_operation(claim.operation), number_format_named(claim.number_format)
     _refuse_foreign(line, operation, logits)
-    read = (*logits.logits, computed, *logits.labels, upstream, losses.weight)
-    output = io.output_of(JUDGEMENT, output_format, printing, *read)
+    output = io.output_of(
+        JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
+    )
     with progress(printing, logits.reading):
-        fmt = number_format_named(claim.number_format)
-        given = logits.input_for(operation, fmt, target_options(losses, judged))
-        report = _report(given, claim, computed, upstream, logits.words())
-    session.say(report.notes, printing)
+        given = logits.input_for(operation, fmt, losses.targets())
+        report = _report(given, operation, claim, fmt, computed, array, logits.words())
+    io.say(report.notes, printing)
     if fmt is None and computed.lower().endswith((".csv", ".tsv")):
         (name,) = report.contract.formats
-        told = f"{report.output} is text, judged in {name}: --format names what the program computed in"
-        session.say([told], printing)
+        io.say([f"{report.output} is text, judged in {name}: --format names what the program computed in"], printing)
     output.write(report)
     if not report.passed:
-        session.warn(f"failed: {report.finding}")
+        io.warn(f"failed: {report.finding}")
     return 0 if report.passed else 1
 
 
@@ -101,9 +95,13 @@ def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> 
     """Refuse what the operation does not take: it would be read, and change nothing."""
     from stablemax.operations.operation import Second
 
-    if not operation.needs_targets:
-        weighted = ("--weight",) if operation.takes_labels else ()
-        line.refuse(("losses",), f"is not for {operation}", allowed=weighted)
+    is_taken = {
+        "--weight": operation.takes_labels,
+        "--label-smoothing": operation.needs_targets,
+        "--upstream": operation.second in (Second.UPSTREAM, Second.LOGITS),
+        "--second-logits": operation.second is Second.LOGITS,
+    }
+    line.refuse([spelling for spelling, taken in is_taken.items() if not taken], f"is not for {operation}")
     if logits.labels and not (operation.takes_labels or operation.second is Second.LOGITS):
         raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
@@ -127,19 +125,26 @@ def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str
 
 
 def _report(
-    given: OperationInput, claim: ClaimOptions, computed: str, upstream: str | None, words: tuple[str, ...]
+    given: OperationInput,
+    operation: Operation,
+    claim: ClaimOptions,
+    fmt: Format | None,
+    computed: str,
+    array: str | None,
+    words: tuple[str, ...],
 ) -> JudgeReport:
-    """Read the output, and hold it against the truth."""
+    """Read the output and the file of a second array, and hold the output against the truth."""
     from stablemax.check.judge_output import JudgeOptions, judge_output
     from stablemax.inputs.array_file import read_computed
     from stablemax.numerics.formats import format_of
 
-    operation = get_operation(claim.operation or "")
     problem, second = given.problem(operation)
     values, name = read_computed(computed, problem, operation)
+    if array is not None:
+        second, _ = read_computed(array, problem, get_operation("softmax"))
     options = JudgeOptions(
         operation,
-        number_format_named(claim.number_format) or format_of(values.dtype.newbyteorder("=")),
+        fmt or format_of(values.dtype.newbyteorder("=")),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
@@ -148,8 +153,6 @@ def _report(
         targets=given.targets,
         round_logits=number_format_named(claim.round_logits),
     )
-    if upstream is not None:
-        second, _ = read_computed(upstream, problem, get_operation("softmax"))
     names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
         values, problem.logits, problem.labels, second, options, names=names, command=words, notes=problem.notes

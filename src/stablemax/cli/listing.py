@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io
-from stablemax.cli.options import PrintOptions, format_option, operation_option
+from stablemax.cli.options import PrintOptions, format_option, operation_words
 from stablemax.operations import get_operation
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
 from stablemax.text.errors import StablemaxError
@@ -30,7 +30,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        str | None, operation_option("For variants and hazards, one operation:", is_argument=True)
+        str | None, typer.Argument(show_default=False, **operation_words("For variants and hazards, one operation:"))
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:

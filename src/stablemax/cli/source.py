@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.text.errors import StablemaxError, shown
@@ -11,14 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.cli.option_groups import CommandLine
-    from stablemax.cli.options import (
-        GeneratedOptions,
-        InputOptions,
-        LabelledSourceOptions,
-        LabelOptions,
-        LossOptions,
-        SourceOptions,
-    )
+    from stablemax.cli.options import InputOptions, SourceOptions
     from stablemax.compute.streaming import Resources
     from stablemax.hazards.catalogue import Hazard
     from stablemax.hazards.operation_input import OperationInput
@@ -28,7 +21,7 @@ if TYPE_CHECKING:
     from stablemax.operations.targets import TargetOptions
 
 # Options about what a hazard brings along.
-HAZARDS_OWN = ("losses", "judged", "--upstream")
+HAZARDS_OWN = ("--ignore-index", "--weight", "--pos-weight", "--label-smoothing", "--upstream", "--second-logits")
 
 
 @dataclass(frozen=True)
@@ -57,6 +50,11 @@ class Source:
         return not self.logits and self.options.hazard is None
 
     @property
+    def is_drawn(self) -> bool:
+        """True where the logits are random numbers."""
+        return self.is_generated and self.options.generated.preset is None
+
+    @property
     def reading(self) -> str:
         """Say what is read, as the progress does first."""
         from stablemax.inputs.foreign_text import file_name
@@ -65,8 +63,7 @@ class Source:
 
     def words(self) -> tuple[str, ...]:
         """Return the command line that gives the same result again, with all that the logits are drawn by."""
-        is_drawn = self.is_generated and self.options.generated.preset is None
-        return self.line.words(whole="generated" if is_drawn else "")
+        return self.line.words(whole="generated" if self.is_drawn else "")
 
     def stream(self, operation: Operation | None = None, used: Resources | None = None) -> Stream:
         """Open files, or draw logits, with the second argument of an operation where the files hold none."""
@@ -74,7 +71,7 @@ class Source:
 
         if self.logits:
             return open_stream(self.logits, self.labels, self.options.reading, used)
-        return stream_of_problem(generated_problem(self.options.generated), operation)
+        return stream_of_problem(self.options.generated.problem(), operation)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -88,30 +85,25 @@ class Source:
 
     def problem(self, ignore_index: int | None = None, operations: Sequence[Operation] = ()) -> Problem:
         """Take files, or drawn logits, into memory, mapped where that is possible; refuse what operations lack."""
-        if self.logits:
-            from stablemax.inputs.second_array import check_second, kind_of_second
+        if not self.logits:
+            return self.options.generated.problem()
+        from stablemax.inputs.second_array import check_second, kind_of_second
 
-            problem = self.stream().load(ignore_index, kind_of_second(operations))
-            for operation in operations:
-                check_second(operation, problem.labels)
-            return problem
-        return generated_problem(self.options.generated)
+        problem = self.stream().load(ignore_index, kind_of_second(operations))
+        for operation in operations:
+            check_second(operation, problem.labels)
+        return problem
 
     def input_for(
-        self,
-        operation: Operation,
-        fmt: Format | None = None,
-        targets: TargetOptions | None = None,
-        used: Resources | None = None,
+        self, operation: Operation, fmt: Format | None, targets: TargetOptions, used: Resources | None = None
     ) -> OperationInput:
         """Take all that an operation is computed from; a hazard in a format, float32 by default."""
         from stablemax.hazards.operation_input import OperationInput, input_of_hazard
         from stablemax.numerics.formats import FLOAT32
-        from stablemax.operations.targets import TargetOptions
 
         if self.hazard is not None:
             return input_of_hazard(self.hazard, operation, fmt or FLOAT32)
-        return OperationInput(self.stream(operation, used), targets or TargetOptions())
+        return OperationInput(self.stream(operation, used), targets)
 
 
 def source_of(
@@ -127,7 +119,7 @@ def source_of(
     `files` are those of logits and of labels, where not all files that were named are such; `own` names the
     options that a hazard leaves no room for.
     """
-    logits, labels = ((options.files or []), []) if files is None else files
+    logits, labels = options.logits_and_labels() if files is None else files
     if options.hazard is not None:
         if logits:
             raise StablemaxError("--hazard is the input, and a file is given", "leave out one of the two")
@@ -153,61 +145,17 @@ def refuse_generated(line: CommandLine, hazard: str | None, preset: str | None) 
         line.refuse(("generated",), f"does not go with --preset {shown(preset)}", allowed=("--preset",))
 
 
-def labelled_source(line: CommandLine, options: LabelledSourceOptions, *, optional: bool = False) -> Source:
-    """Return the source of logits with labels."""
-    return source_of(line, options, logits_and_labels(options.files or [], options.labels), optional=optional)
-
-
-def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
-    """Tell the files of logits from those of labels."""
-    if labels and files:
-        return files, labels
-    if len(files) > 2:
-        raise StablemaxError(
-            f"{len(files)} files are named: which of them hold labels?",
-            "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
-        )
-    return files[:1], files[1:]
-
-
 def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
     """Open files; where the memory is capped, it is all for the computation."""
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
     from stablemax.inputs.open_files import open_files
 
-    table = TableOptions(**{field.name: getattr(options, field.name) for field in fields(TableOptions)})
+    of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format")}
     return open_files(
         logits,
         labels,
         axis=options.axis,
         input_format=options.input_format,
-        table=table,
+        table=TableOptions(**of_tables),
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
     )
-
-
-def generated_problem(options: GeneratedOptions) -> Problem:
-    """Draw logits, or take a preset."""
-    from stablemax.hazards.generated import generate, preset
-
-    if options.preset is not None:
-        return preset(options.preset)
-    return generate(
-        seed=options.seed,
-        scale=options.scale,
-        rows=options.rows,
-        classes=options.classes,
-        distribution=options.distribution,
-        offset=options.offset,
-    )
-
-
-def target_options(losses: LossOptions, judged: LabelOptions) -> TargetOptions:
-    """Read the class weights and bring the options together."""
-    from stablemax.inputs.array_file import read_weights
-    from stablemax.operations.targets import TargetOptions
-
-    if losses.weight is None:
-        return TargetOptions(None, losses.label_smoothing, judged.ignore_index)
-    weight = read_weights(losses.weight)
-    return TargetOptions(weight, losses.label_smoothing, judged.ignore_index, shown(losses.weight))

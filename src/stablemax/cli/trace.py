@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.options import (
+    IgnoreIndexOption,
     ImplementationOptions,
     LabelledSourceOptions,
-    LabelOptions,
     MaxUlpOption,
     PrintOptions,
     TargetArgument,
@@ -23,34 +22,41 @@ from stablemax.cli.options import (
     number_format_option,
 )
 from stablemax.cli.progress import progress
-from stablemax.cli.source import HAZARDS_OWN, Source, labelled_source
+from stablemax.cli.source import HAZARDS_OWN, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_max_ulp, check_timeout
-from stablemax.text.vocabulary import Upstream
+from stablemax.text.vocabulary import IGNORED, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.check.target.messages import Call, LoadedTarget, Target
-    from stablemax.numerics.formats import Array, Format
+    from stablemax.numerics.formats import Array
     from stablemax.results import Trace
     from stablemax.trace.trace_input import TraceInput
+
+
+@dataclass(frozen=True)
+class TracedOptions:
+    """What a trace computes in, and how it is judged and shown."""
+
+    ignore_index: IgnoreIndexOption = IGNORED
+    number_format: str | None = number_format_option("Number format. The file's; else float32.")
+    upstream: UpstreamOption = Upstream.NORMAL
+    max_ulp: MaxUlpOption = None
+    timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="S")
+    details: bool = option("All the figures of every operation.", "--details", default=False)
 
 
 def trace(
     line: CommandLine,
     target: TargetArgument,
     source: LabelledSourceOptions,
-    judged: LabelOptions,
-    how: ImplementationOptions,
+    implementation: ImplementationOptions,
+    traced: TracedOptions,
     printing: PrintOptions,
-    number_format: Annotated[str | None, number_format_option("Number format. The file's; else float32.")] = None,
-    upstream: UpstreamOption = Upstream.NORMAL,
-    max_ulp: MaxUlpOption = None,
-    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
-    details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
     output_format: Annotated[str | None, format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
@@ -61,32 +67,27 @@ def trace(
     """
     from stablemax.check.target.messages import TraceOptions
 
-    logits = labelled_source(line, source, optional=True)
+    logits = source_of(line, source, optional=True)
     output = io.output_of(
         TRACE, output_format, printing, target, io.module_file(target), *logits.logits, *logits.labels
     )
-    check_max_ulp(max_ulp)
-    check_timeout(timeout)
-    with progress(printing, f"tracing {target}"), _loaded(how.target(target), timeout) as loaded:
-        fmt = number_format_named(number_format)
-        given = _input(loaded, logits, fmt, max_ulp, upstream, judged.ignore_index)
+    check_max_ulp(traced.max_ulp)
+    check_timeout(traced.timeout)
+    with (
+        progress(printing, f"tracing {target}"),
+        _loaded(implementation.target(target), traced.timeout) as loaded,
+    ):
+        given = _input(loaded, logits, traced)
         # It may take a row at a time: the first call finds that out.
         loaded.call(_call(given))
-        options = TraceOptions(given.source, max_ulp, _words(logits, given), given.notes, given.row_numbers)
+        options = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
         result = loaded.trace(_call(given), options)
-    session.say(result.notes, printing)
-    output.write(result, details=details)
+    io.say(result.notes, printing)
+    output.write(result, details=traced.details)
     return _verdict(result)
 
 
-def _input(
-    loaded: LoadedTarget,
-    source: Source,
-    fmt: Format | None,
-    max_ulp: float | None,
-    upstream: Upstream,
-    ignore_index: int,
-) -> TraceInput:
+def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> TraceInput:
     """Take the input that the options name; without any, the first hazard that the target fails on."""
     from stablemax.numerics.formats import FLOAT32
     from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
@@ -94,20 +95,19 @@ def _input(
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
-    operation = loaded.info.operation
+    operation, fmt, ignore_index = loaded.info.operation, number_format_named(traced.number_format), traced.ignore_index
     notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
     if source.is_generated and not source.line.given("generated"):
-        failing, count = first_failing(operation, output_of, fmt, max_ulp=max_ulp)
+        failing, count = first_failing(operation, output_of, fmt, max_ulp=traced.max_ulp)
         if failing is not None:
             return failing
         name = (fmt or FLOAT32).name
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
-    is_drawn = source.is_generated and source.options.generated.preset is None
     problem = source.problem(ignore_index, (operation,))
-    fmt = fmt or (FLOAT32 if is_drawn else None)
-    given = of_problem(problem, operation, fmt, ignore_index=ignore_index, upstream=upstream)
+    fmt = fmt or (FLOAT32 if source.is_drawn else None)
+    given = of_problem(problem, operation, fmt, ignore_index=ignore_index, upstream=traced.upstream)
     return dataclasses.replace(given, notes=(*given.notes, *notes))
 
 
@@ -145,12 +145,12 @@ def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
 
 def _verdict(result: Trace) -> int:
     if result.blame is not None:
-        session.warn(f"failed: {result.blame.file}, {result.blame.sentence}")
-        return 1
-    if result.formula_is_wrong:
-        session.warn(f"failed: {result.target} is not {result.operation}: the formula is wrong")
-        return 1
-    if result.outcome.is_failure:
-        session.warn(f"failed: {result.target} is {Outcome(result.outcome).value}")
-        return 1
-    return 0
+        failure = f"{result.blame.file}, {result.blame.sentence}"
+    elif result.formula_is_wrong:
+        failure = f"{result.target} is not {result.operation}: the formula is wrong"
+    elif result.outcome.is_failure:
+        failure = f"{result.target} is {Outcome(result.outcome).value}"
+    else:
+        return 0
+    io.warn(f"failed: {failure}")
+    return 1
