@@ -175,8 +175,12 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
         return None
     what = operation.second.value
     if upstream is None:
-        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
-        raise StablemaxError(f"{operation} needs its {what}", hint)
+        hints = {
+            Second.CELL_TARGETS: "name a file of targets after the output",
+            Second.UPSTREAM: "give it with --upstream FILE",
+            Second.LOGITS: "name a file of them after the output, or give it with --second-logits FILE",
+        }
+        raise StablemaxError(f"{operation} needs its {what}", hints[operation.second])
     if upstream.shape != logits.shape:
         raise StablemaxError(
             f"the {what}: has shape {shown(upstream.shape)}, and the logits have {logits.shape}",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.inputs.logits import Problem, Stream
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation
+    from stablemax.operations.operation import Operation, Second
     from stablemax.operations.targets import TargetOptions
 
 # Options about what a hazard brings along.
@@ -68,10 +68,12 @@ class Source:
     def stream(self, operation: Operation | None = None, used: Resources | None = None) -> Stream:
         """Open files, or draw logits, with the second argument of an operation where the files hold none."""
         from stablemax.hazards.operation_input import stream_of_problem
+        from stablemax.inputs.second_array import kind_of_second
 
-        if self.logits:
-            return open_stream(self.logits, self.labels, self.options.reading, used)
-        return stream_of_problem(self.options.generated.problem(), operation)
+        if not self.logits:
+            return stream_of_problem(self.options.generated.problem(), operation)
+        second = kind_of_second([operation] if operation else [])
+        return open_stream(self.logits, self.labels, self.options.reading, used, second)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -89,7 +91,9 @@ class Source:
             return self.options.generated.problem()
         from stablemax.inputs.second_array import check_second, kind_of_second
 
-        problem = self.stream().load(ignore_index, kind_of_second(operations))
+        second = kind_of_second(operations)
+        stream = open_stream(self.logits, self.labels, self.options.reading, second=second)
+        problem = stream.load(ignore_index, second)
         for operation in operations:
             check_second(operation, problem.labels)
         return problem
@@ -145,10 +149,17 @@ def refuse_generated(line: CommandLine, hazard: str | None, preset: str | None) 
         line.refuse(("generated",), f"does not go with --preset {shown(preset)}", allowed=("--preset",))
 
 
-def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
-    """Open files; where the memory is capped, it is all for the computation."""
+def open_stream(
+    logits: list[str],
+    labels: list[str],
+    options: InputOptions,
+    used: Resources | None = None,
+    second: Second | None = None,
+) -> Stream:
+    """Open files, which hold labels where nothing else is said; capped memory is all for the computation."""
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
     from stablemax.inputs.open_files import open_files
+    from stablemax.operations.operation import Second
 
     of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format")}
     return open_files(
@@ -158,4 +169,5 @@ def open_stream(logits: list[str], labels: list[str], options: InputOptions, use
         input_format=options.input_format,
         table=TableOptions(**of_tables),
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
+        second=second or Second.LABELS,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.labels import check_label_dtype, shape_error
+from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
 
 
-def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None) -> tuple[int, tuple[str, ...]]:
+def find_axis(
+    logits: StoredArray, labels: StoredArray | None, axis: int | None, second: Second = Second.LABELS
+) -> tuple[int, tuple[str, ...]]:
     """Find the axis of the classes, and what there is to note about it; refuse what cannot be logits and labels.
 
     `axis` is the one that the user named. None of the numbers is read.
@@ -35,7 +38,7 @@ def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None)
         check_label_dtype(labels.dtype, labels.name)
         candidates = _fitting(shape, labels.shape, given)
         if not candidates:
-            raise shape_error(labels.shape, shape, labels.name)
+            raise shape_error(labels.shape, shape, labels.name, second)
         if len(candidates) > 1:
             raise StablemaxError(
                 f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "

@@ -10,6 +10,7 @@ from stablemax.inputs.foreign_text import file_name
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.spec import expand, out_of_order
+from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def open_files(
     input_format: str | None = None,
     table: TableOptions | None = None,
     in_memory: int = IN_MEMORY,
+    second: Second = Second.LABELS,
 ) -> Stream:
     """Open logits and labels of any size; none of their numbers is read but those of text.
 
@@ -43,6 +45,7 @@ def open_files(
         [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named],
         [open_array(one, table=label_table, in_memory=share) for one in targets],
         axis=axis,
+        second=second,
     )
     notes = [] if len(named) == 1 else [_joined(named, stream.rows)]
     return replace(stream, notes=(*notes, *_swapped(targets), *_swapped(named), *stream.notes))
