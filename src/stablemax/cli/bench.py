@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.bench.bench_words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
+from stablemax.bench.bench_words import (
+    DEFAULT_SHAPES,
+    TimedDtype,
+    TimedPeer,
+    named,
+    shape_of,
+    slower_than,
+    timed_operations,
+    times,
+)
 from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, option, worded
 from stablemax.cli.options import PrintOptions, format_option, operation_words
@@ -95,8 +104,6 @@ def bench(
 
 def _verdict(result: Benchmark, least: float) -> int:
     """Say what --fail-under finds; 1 if anything."""
-    from stablemax.bench.bench_finding import named, slower_than, times
-
     slower = slower_than(result.cases, least)
     if not slower:
         return 0
