@@ -5,21 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.options import (
-    ArithmeticOptions,
-    CellLossOptions,
-    ForceOption,
-    LabelledSourceOptions,
-    LossOptions,
-    NoTargetOptions,
-    PrintOptions,
-    SourceOptions,
-    StreamOptions,
-    TwoSourceOptions,
-    format_option,
-)
 from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.operations import get_operation
@@ -34,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GradientOptions(LossOptions):
+class GradientOptions(options.LossOptions):
     """The loss of rows that a gradient is taken of."""
 
     reduction: Reduction = option("What it is the gradient of; none: each row of its own loss.", default=Reduction.MEAN)
 
 
 @dataclass(frozen=True)
-class CellGradientOptions(CellLossOptions):
+class CellGradientOptions(options.CellLossOptions):
     """The loss of cells that a gradient is taken of."""
 
     reduction: Reduction = option(
@@ -52,8 +39,8 @@ class CellGradientOptions(CellLossOptions):
 def command(
     name: str,
     text: str,
-    source: type[SourceOptions] = SourceOptions,
-    losses: type[NoTargetOptions | GradientOptions | CellGradientOptions] = NoTargetOptions,
+    source: type[options.SourceOptions] = options.SourceOptions,
+    losses: type[options.NoTargetOptions | GradientOptions | CellGradientOptions] = options.NoTargetOptions,
 ) -> Callable[..., int]:
     """Return the command that computes an operation to where it goes; `text` is its help."""
 
@@ -61,11 +48,11 @@ def command(
         line: CommandLine,
         source: Any,
         losses: Any,
-        arithmetic: ArithmeticOptions,
-        streaming: StreamOptions,
-        printing: PrintOptions,
-        force: ForceOption = False,
-        output_format: Annotated[str | None, format_option(ARRAY, "On standard output. csv.")] = None,
+        arithmetic: options.ArithmeticOptions,
+        streaming: options.StreamOptions,
+        printing: options.PrintOptions,
+        force: options.ForceOption = False,
+        output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output. csv.")] = None,
     ) -> int:
         from stablemax.compute.arrays import compute, result_in_npy, result_of
         from stablemax.render.array_files import check_target, write_file
@@ -116,7 +103,7 @@ entropy = command("entropy", f"Compute the entropy of the softmax of every row, 
 kl_divergence = command(
     "kl_divergence",
     f"Compute the Kullback-Leibler divergence of every row from the other's, {_TO_A_FILE}",
-    TwoSourceOptions,
+    options.TwoSourceOptions,
 )
 grad = command(
     "cross_entropy_grad",
@@ -124,12 +111,12 @@ grad = command(
 
     Rows that are ignored have gradient 0.
     """,
-    LabelledSourceOptions,
+    options.LabelledSourceOptions,
     GradientOptions,
 )
 bce_grad = command(
     "binary_cross_entropy_grad",
     "Compute the gradient of the binary cross-entropy: sigmoid(x) - t, times the weights, over the number of cells.",
-    LabelledSourceOptions,
+    options.LabelledSourceOptions,
     CellGradientOptions,
 )

@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.options import (
-    ImplementationOptions,
-    MaxUlpOption,
-    PrintOptions,
-    TargetArgument,
-    format_option,
-    formats_named,
-    number_format_option,
-)
 from stablemax.cli.progress import progress
 from stablemax.render.checks import CHECK
 
@@ -24,10 +15,10 @@ from stablemax.render.checks import CHECK
 class ContractOptions:
     """What TARGET is held to, and how hard it is tried."""
 
-    number_format: list[str] | None = number_format_option(
+    number_format: list[str] | None = options.number_format_option(
         "Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code."
     )
-    max_ulp: MaxUlpOption = None
+    max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome or a law that does not count; repeatable.", metavar="NAME")
     only: list[str] | None = option("Hazards by name; repeatable. All.", metavar="GLOB")
     takes: list[str] | None = option(
@@ -41,11 +32,11 @@ class ContractOptions:
 
 def check(
     line: CommandLine,
-    printing: PrintOptions,
-    implementation: ImplementationOptions,
-    target: TargetArgument,
+    printing: options.PrintOptions,
+    implementation: options.ImplementationOptions,
+    target: options.TargetArgument,
     contract: ContractOptions,
-    output_format: Annotated[str | None, format_option(CHECK)] = None,
+    output_format: Annotated[str | None, options.format_option(CHECK)] = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
 
@@ -56,8 +47,8 @@ def check(
     from stablemax.check import check as run
 
     output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
-    options = CheckOptions(
-        formats_named(contract.number_format or ()),
+    request = CheckOptions(
+        options.formats_named(contract.number_format or ()),
         contract.max_ulp,
         tuple(dict.fromkeys(contract.allow or ())),
         tuple(dict.fromkeys(contract.only or ())),
@@ -67,7 +58,7 @@ def check(
     )
     with progress(printing, f"loading {target}") as step:
         report = run(
-            implementation.target(target), options, timeout_s=contract.timeout, command=line.words(), progress=step
+            implementation.target(target), request, timeout_s=contract.timeout, command=line.words(), progress=step
         )
     io.say(report.notes, printing)
     output.write(report, details=contract.details)

@@ -5,22 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.options import (
-    IgnoreIndexOption,
-    LabelledSourceOptions,
-    PrintOptions,
-    StreamOptions,
-    format_option,
-    formats_named,
-    number_format_option,
-)
 from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
-from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
 
@@ -42,8 +33,8 @@ FAILURES = (*_SEEN, "unsafe")
 class InspectOptions:
     """What is looked for."""
 
-    ignore_index: IgnoreIndexOption = IGNORED
-    number_format: list[str] | None = number_format_option(
+    ignore_index: options.IgnoreIndexOption = IGNORED
+    number_format: list[str] | None = options.number_format_option(
         "Number format to judge; repeatable. All that processors have."
     )
     fail_on: list[str] | None = option(
@@ -53,11 +44,11 @@ class InspectOptions:
 
 def inspect(
     line: CommandLine,
-    source: LabelledSourceOptions,
+    source: options.LabelledSourceOptions,
     asked: InspectOptions,
-    streaming: StreamOptions,
-    printing: PrintOptions,
-    output_format: Annotated[str | None, format_option(INSPECTION)] = None,
+    streaming: options.StreamOptions,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(INSPECTION)] = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
 
@@ -67,14 +58,14 @@ def inspect(
     """
     logits = source_of(line, source)
     output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
-    failures = _failures(asked.fail_on)
+    failures = options.failures_named(asked.fail_on or (), FAILURES, "nothing called")
     if "unsafe" in failures and not asked.number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.inspect.inspection import inspect_stream
 
     resources = streaming.resources()
-    formats = sorted(formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
+    formats = sorted(options.formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
     with progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
             logits.labelled_stream(formats[0] if asked.number_format and len(formats) == 1 else None, resources),
@@ -87,17 +78,6 @@ def inspect(
     io.say(result.notes, printing)
     output.write(result)
     return _verdict(result, failures)
-
-
-def _failures(given: list[str] | None) -> tuple[str, ...]:
-    """Read --fail-on: names, each alone or with commas between them."""
-    names = tuple(dict.fromkeys(name.strip() for text in given or () for name in text.split(",")))
-    for name in names:
-        if name not in FAILURES:
-            raise StablemaxError(
-                f"--fail-on: there is nothing called {shown(name)!r}", f"one or more of: {', '.join(FAILURES)}"
-            )
-    return names
 
 
 def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:

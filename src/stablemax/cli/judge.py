@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.options import (
-    JudgedSourceOptions,
-    JudgeOption,
-    LossOptions,
-    MaxUlpOption,
-    PrintOptions,
-    format_option,
-    number_format_named,
-    number_format_option,
-    operation_words,
-    row_count,
-)
 from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, source_of
 from stablemax.operations import NAMES, get_operation
@@ -38,28 +26,28 @@ if TYPE_CHECKING:
 class ClaimOptions:
     """What OUTPUT is meant to be, and what it is held to."""
 
-    operation: str | None = option(**operation_words("What OUTPUT is meant to be."))
-    number_format: str | None = number_format_option(
+    operation: str | None = option(**options.operation_words("What OUTPUT is meant to be."))
+    number_format: str | None = options.number_format_option(
         "Number format of OUTPUT, where the file holds a wider one. The file's."
     )
     round_logits: str | None = option("The program rounded the logits to this format first.", metavar="FORMAT")
     reduction: Reduction = option(
         "What a single loss is, or a gradient the gradient of; none: of each row.", default=Reduction.MEAN
     )
-    max_ulp: MaxUlpOption = None
+    max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
-    judge: JudgeOption = None
+    judge: options.JudgeOption = None
     upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE")
     second_logits: str | None = option("Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE")
 
 
 def judge(
     line: CommandLine,
-    source: JudgedSourceOptions,
-    losses: LossOptions,
+    source: options.JudgedSourceOptions,
+    losses: options.LossOptions,
     claim: ClaimOptions,
-    printing: PrintOptions,
-    output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
@@ -73,7 +61,7 @@ def judge(
     array = claim.second_logits or claim.upstream
     if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and array == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    operation, fmt = get_operation(claim.operation), number_format_named(claim.number_format)
+    operation, fmt = get_operation(claim.operation), options.number_format_named(claim.number_format)
     _refuse_foreign(line, operation, logits)
     output = io.output_of(
         JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
@@ -106,22 +94,22 @@ def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> 
         raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
 
-def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str]:
+def _files(line: CommandLine, source: options.JudgedSourceOptions) -> tuple[Source, str]:
     """Tell the files of logits and labels from that of the output."""
-    files = options.files or []
-    if options.hazard is not None or line.given("generated"):
+    files = source.files or []
+    if source.hazard is not None or line.given("generated"):
         if len(files) != 1:
             raise StablemaxError(
                 f"{counted(len(files), 'file')} named: OUTPUT is the only one where the logits are no file",
                 "name the file that the program wrote",
             )
-        return source_of(line, options, ([], [])), files[0]
+        return source_of(line, source, ([], [])), files[0]
     if len(files) not in (2, 3):
         raise StablemaxError(
             f"{counted(len(files), 'file')} named: judge reads LOGITS, OUTPUT and, for a loss, LABELS",
             "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
         )
-    return source_of(line, options, (files[:1], files[2:])), files[1]
+    return source_of(line, source, (files[:1], files[2:])), files[1]
 
 
 def _report(
@@ -142,18 +130,18 @@ def _report(
     values, name = read_computed(computed, problem, operation)
     if array is not None:
         second, _ = read_computed(array, problem, get_operation("softmax"))
-    options = JudgeOptions(
+    request = JudgeOptions(
         operation,
         fmt or format_of(values.dtype.newbyteorder("=")),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
         ignore_index=given.targets.ignore_index,
-        judge=row_count(claim.judge),
+        judge=options.row_count(claim.judge),
         targets=given.targets,
-        round_logits=number_format_named(claim.round_logits),
+        round_logits=options.number_format_named(claim.round_logits),
     )
     names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
-        values, problem.logits, problem.labels, second, options, names=names, command=words, notes=problem.notes
+        values, problem.logits, problem.labels, second, request, names=names, command=words, notes=problem.notes
     )

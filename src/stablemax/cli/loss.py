@@ -7,17 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option, worded
-from stablemax.cli.options import (
-    ArithmeticOptions,
-    CellLossOptions,
-    LabelledSourceOptions,
-    LossOptions,
-    PrintOptions,
-    StreamOptions,
-    format_option,
-)
 from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.operations import get_operation
@@ -39,14 +30,14 @@ class OneNumber(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class ReducedLossOptions(LossOptions):
+class ReducedLossOptions(options.LossOptions):
     """How rows become a loss, and what is printed of it."""
 
     reduction: Reduction = option("What becomes of the rows' losses.", default=Reduction.MEAN)
 
 
 @dataclass(frozen=True)
-class ReducedCellLossOptions(CellLossOptions):
+class ReducedCellLossOptions(options.CellLossOptions):
     """How cells become a loss, and what is printed of it."""
 
     reduction: OneNumber = option(
@@ -61,14 +52,15 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
 
     def run(
         line: CommandLine,
-        source: LabelledSourceOptions,
+        source: options.LabelledSourceOptions,
         losses: Any,
-        arithmetic: ArithmeticOptions,
-        streaming: StreamOptions,
-        printing: PrintOptions,
+        arithmetic: options.ArithmeticOptions,
+        streaming: options.StreamOptions,
+        printing: options.PrintOptions,
         max_loss: Annotated[float | None, worded("Exit 1 if the loss is above.", metavar="X")] = None,
         output_format: Annotated[
-            str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
+            str | None,
+            options.format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain."),
         ] = None,
     ) -> int:
         from stablemax.compute.cell_loss import binary_cross_entropy_of

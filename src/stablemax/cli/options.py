@@ -369,6 +369,15 @@ def row_count(text: str | None) -> int | None:
     return int(text)
 
 
+def failures_named(texts: Iterable[str], known: tuple[str, ...], lack: str) -> tuple[str, ...]:
+    """Read --fail-on: names, each alone or with commas between them; `lack` begins what refuses another one."""
+    names = tuple(dict.fromkeys(name.strip().lower() for text in texts for name in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise StablemaxError(f"--fail-on: there is {lack} {shown(name)!r}", f"one or more of: {', '.join(known)}")
+    return names
+
+
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     """Look up the number formats that --format names, each once."""
     from stablemax.numerics.formats import get_format

@@ -7,20 +7,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io
+from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.options import (
-    IgnoreIndexOption,
-    ImplementationOptions,
-    LabelledSourceOptions,
-    MaxUlpOption,
-    PrintOptions,
-    TargetArgument,
-    UpstreamOption,
-    format_option,
-    number_format_named,
-    number_format_option,
-)
 from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, source_of
 from stablemax.render.traces import TRACE
@@ -42,22 +30,22 @@ if TYPE_CHECKING:
 class TracedOptions:
     """What a trace computes in, and how it is judged and shown."""
 
-    ignore_index: IgnoreIndexOption = IGNORED
-    number_format: str | None = number_format_option("Number format. The file's; else float32.")
-    upstream: UpstreamOption = Upstream.NORMAL
-    max_ulp: MaxUlpOption = None
+    ignore_index: options.IgnoreIndexOption = IGNORED
+    number_format: str | None = options.number_format_option("Number format. The file's; else float32.")
+    upstream: options.UpstreamOption = Upstream.NORMAL
+    max_ulp: options.MaxUlpOption = None
     timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="S")
     details: bool = option("All the figures of every operation.", "--details", default=False)
 
 
 def trace(
     line: CommandLine,
-    target: TargetArgument,
-    source: LabelledSourceOptions,
-    implementation: ImplementationOptions,
+    target: options.TargetArgument,
+    source: options.LabelledSourceOptions,
+    implementation: options.ImplementationOptions,
     traced: TracedOptions,
-    printing: PrintOptions,
-    output_format: Annotated[str | None, format_option(TRACE)] = None,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
@@ -80,8 +68,8 @@ def trace(
         given = _input(loaded, logits, traced)
         # It may take a row at a time: the first call finds that out.
         loaded.call(_call(given))
-        options = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
-        result = loaded.trace(_call(given), options)
+        request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
+        result = loaded.trace(_call(given), request)
     io.say(result.notes, printing)
     output.write(result, details=traced.details)
     return _verdict(result)
@@ -95,7 +83,11 @@ def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> Trace
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
-    operation, fmt, ignore_index = loaded.info.operation, number_format_named(traced.number_format), traced.ignore_index
+    operation, fmt, ignore_index = (
+        loaded.info.operation,
+        options.number_format_named(traced.number_format),
+        traced.ignore_index,
+    )
     notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
