@@ -72,12 +72,8 @@ def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
-        Worker threads; all cores when not given. They change no bit of the result.
+    x, axis, threads
+        As for `softmax`.
 
     Returns
     -------
@@ -102,12 +98,8 @@ def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis to sum over.
-    threads : int, optional
-        As for `softmax`.
+    x, axis, threads
+        As for `softmax`; the sum is over the axis.
 
     Returns
     -------
@@ -363,11 +355,7 @@ def entropy(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
+    x, axis, threads
         As for `softmax`.
 
     Returns
@@ -398,9 +386,7 @@ def kl_divergence(x: Any, y: Any, axis: int = -1, *, threads: int | None = None)
         Logits of the first distribution, which the logarithms are averaged over: the teacher's in distillation.
     y : array_like
         Logits of the second, in the shape of x: the student's.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
+    axis, threads
         As for `softmax`.
 
     Returns

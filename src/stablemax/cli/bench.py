@@ -97,16 +97,14 @@ def bench(
 
     with progress(printing, "looking at the machine") as step:
         result = run(options, command=line.words(), progress=step)
-    io.say(result.notes, printing)
-    output.write(result, chart=chart)
-    return 0 if fail_under is None else _verdict(result, fail_under)
+    return output.finish(result, result.notes, _failed(result, fail_under or 0.0), chart=chart)
 
 
-def _verdict(result: Benchmark, least: float) -> int:
-    """Say what --fail-under finds; 1 if anything."""
+def _failed(result: Benchmark, least: float) -> list[str]:
+    """Word what --fail-under finds."""
     slower = slower_than(result.cases, least)
     if not slower:
-        return 0
+        return []
     compared = sum(len(case.timings) - 1 for case in result.cases)
     return io.failed(
         f"{len(slower)} of {counted(compared, 'ratio')} below {least:g}x",

@@ -60,8 +60,5 @@ def check(
         report = run(
             implementation.target(target), request, timeout_s=contract.timeout, command=line.words(), progress=step
         )
-    io.say(report.notes, printing)
-    output.write(report, details=contract.details)
-    if not report.passed:
-        io.warn(f"failed: {report.target} is {report.standing}")
-    return 0 if report.passed else 1
+    failed = [] if report.passed else [f"failed: {report.target} is {report.standing}"]
+    return output.finish(report, report.notes, failed, details=contract.details)

@@ -74,10 +74,10 @@ def compare(
     built_ins, notes = _built_ins(libraries)
     request = _options(compared, libraries, built_ins)
     result = _compared(logits, request, printing, is_league=source.hazards)
-    io.say((*notes, *result.notes), printing)
     shown_values = {} if source.hazards else {"show_values": compared.show_values > 0}
-    output.write(result, failures, details=compared.details, **shown_values)
-    return _verdict(result, failures)
+    return output.finish(
+        result, (*notes, *result.notes), _failed(result, failures), failures, details=compared.details, **shown_values
+    )
 
 
 def _source(line: CommandLine, source: ComparedSourceOptions) -> Source:
@@ -147,12 +147,12 @@ def _built_ins(libraries: options.LibraryOptions) -> tuple[tuple[Variant, ...], 
     return chosen(libraries.peer, libraries.device)
 
 
-def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
-    """Say which of the outcomes of --fail-on occurred; 1 if any did."""
+def _failed(result: Comparison | League, failures: frozenset[Outcome]) -> list[str]:
+    """Word which of the outcomes of --fail-on occurred."""
     results = _outcomes_in(result)
     hits = [(name, outcomes) for name, outcomes in results if failures & outcomes.keys()]
     if not hits:
-        return 0
+        return []
     either = " or ".join(o.value for o in Outcome if o in failures)
     has = "has" if len(hits) == 1 else "have"
     lines = []

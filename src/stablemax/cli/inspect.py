@@ -75,20 +75,16 @@ def inspect(
             command=logits.words(),
             progress=step,
         )
-    io.say(result.notes, printing)
-    output.write(result)
-    return _verdict(result, failures)
+    return output.finish(result, result.notes, _failed(result, failures))
 
 
-def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:
-    """Say what of --fail-on there is; 1 if anything."""
+def _failed(result: Inspection, failures: tuple[str, ...]) -> list[str]:
+    """Word what of --fail-on there is."""
     lines = []
     for name in failures:
         if name == "unsafe":
-            lines += [f"{f.format} is not safe for these logits" for f in result.formats if not f.safe]
+            lines += [f"failed: {f.format} is not safe for these logits" for f in result.formats if not f.safe]
         elif (sighting := result.sighting(name)).rows:
             first = f"the first is row {sighting.first_row:,} of {sighting.first_file}"
-            lines.append(f"{counted(sighting.rows, 'row')} {_SEEN[name]}; {first}")
-    for line in lines:
-        io.warn(f"failed: {line}")
-    return 1 if lines else 0
+            lines.append(f"failed: {counted(sighting.rows, 'row')} {_SEEN[name]}; {first}")
+    return lines

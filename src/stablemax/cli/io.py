@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stablemax.cli import printable, to_stderr
 from stablemax.render.forms import Page, ResultKind
 from stablemax.render.writers import Writer, chosen
 from stablemax.text.errors import StablemaxError, shown
@@ -34,6 +34,21 @@ class Output:
         to_file = self.printing.output is not None
         page = Page(self.printing.color, to_file, options, failures)
         emit(self.writer.write(self.kind, result, page), self.printing)
+
+    def finish(
+        self,
+        result: Any,
+        notes: Iterable[str],
+        failed: Sequence[str] = (),
+        fails_on: frozenset[Outcome] = frozenset(),
+        **options: Any,
+    ) -> int:
+        """Print notes, the result and lines about what failed; return the exit code, 1 where there are any."""
+        say(notes, self.printing)
+        self.write(result, fails_on, **options)
+        for line in failed:
+            warn(line)
+        return 1 if failed else 0
 
 
 def output_of(
@@ -105,24 +120,11 @@ def say(notes: Iterable[str], options: PrintOptions) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line on standard error, whatever its encoding can show, after what standard output was given."""
-    stream = sys.stderr
-    if stream is None:  # closed: 2>&-
-        return
-    # Into a pipe (2>&1, a log of CI) standard output would otherwise come last: only the end flushes it. What
-    # cannot be written is told there.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    with contextlib.suppress(OSError, ValueError):
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    """Print a line on standard error."""
+    to_stderr(printable(line) + "\n")
 
 
-def failed(finding: str, lines: Sequence[str]) -> int:
-    """Say what failed, with the first ten lines about it, and return the exit code."""
+def failed(finding: str, lines: Sequence[str]) -> list[str]:
+    """Word what failed, with the first ten lines about it."""
     more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    warn(f"failed: {finding}")
-    for line in (*lines[:_SHOWN], *more):
-        warn(f"  {line}")
-    return 1
+    return [f"failed: {finding}", *(f"  {line}" for line in (*lines[:_SHOWN], *more))]

@@ -69,14 +69,11 @@ def judge(
     with progress(printing, logits.reading):
         given = logits.input_for(operation, fmt, losses.targets())
         report = _report(given, operation, claim, fmt, computed, array, logits.words())
-    io.say(report.notes, printing)
+    notes = report.notes
     if fmt is None and computed.lower().endswith((".csv", ".tsv")):
         (name,) = report.contract.formats
-        io.say([f"{report.output} is text, judged in {name}: --format names what the program computed in"], printing)
-    output.write(report)
-    if not report.passed:
-        io.warn(f"failed: {report.finding}")
-    return 0 if report.passed else 1
+        notes += (f"{report.output} is text, judged in {name}: --format names what the program computed in",)
+    return output.finish(report, notes, [] if report.passed else [f"failed: {report.finding}"])
 
 
 def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> None:

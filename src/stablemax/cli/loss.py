@@ -85,29 +85,25 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
                 resources=resources,
                 progress=step,
             )
-        io.say([*given.stream.notes, *result.notes], printing)
-        output.write(LossOfInput(result, given.stream))
-        return _exit_code(result, reduction, max_loss)
+        notes = [*given.stream.notes, *result.notes]
+        return output.finish(LossOfInput(result, given.stream), notes, _failed(result, reduction, max_loss))
 
     run.__annotations__["losses"] = losses
     run.__doc__ = text
     return run
 
 
-def _exit_code(result: LossResult, reduction: Reduction, max_loss: float | None) -> int:
-    """Say what is wrong with a loss; 1 if anything is."""
+def _failed(result: LossResult, reduction: Reduction, max_loss: float | None) -> list[str]:
+    """Word what is wrong with a loss."""
     if result.first_bad is not None:
-        io.warn(f"not finite: {result.first_bad[1]}")
-        return 1
+        return [f"not finite: {result.first_bad[1]}"]
     if result.rows is None and not math.isfinite(result.value):
         reason = "every row is ignored, and the mean of no rows is 0/0"
-        io.warn(f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}")
-        return 1
+        return [f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}"]
     worst = result.value if result.rows is None else float(result.rows.max(initial=-math.inf))
     if max_loss is not None and worst > max_loss:
-        io.warn(f"failed: the loss {worst!r} is above --max-loss {max_loss!r}")
-        return 1
-    return 0
+        return [f"failed: the loss {worst!r} is above --max-loss {max_loss!r}"]
+    return []
 
 
 loss = command(

@@ -70,9 +70,7 @@ def trace(
         loaded.call(_call(given))
         request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
-    io.say(result.notes, printing)
-    output.write(result, details=traced.details)
-    return _verdict(result)
+    return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 
 def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> TraceInput:
@@ -83,11 +81,7 @@ def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> Trace
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
-    operation, fmt, ignore_index = (
-        loaded.info.operation,
-        options.number_format_named(traced.number_format),
-        traced.ignore_index,
-    )
+    operation, fmt = loaded.info.operation, options.number_format_named(traced.number_format)
     notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
@@ -97,9 +91,9 @@ def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> Trace
             return failing
         name = (fmt or FLOAT32).name
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
-    problem = source.problem(ignore_index, (operation,))
+    problem = source.problem(traced.ignore_index, (operation,))
     fmt = fmt or (FLOAT32 if source.is_drawn else None)
-    given = of_problem(problem, operation, fmt, ignore_index=ignore_index, upstream=traced.upstream)
+    given = of_problem(problem, operation, fmt, ignore_index=traced.ignore_index, upstream=traced.upstream)
     return dataclasses.replace(given, notes=(*given.notes, *notes))
 
 
@@ -135,14 +129,9 @@ def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
             raise StablemaxError(f"{target.name} {error}", hint) from None
 
 
-def _verdict(result: Trace) -> int:
+def _failed(result: Trace) -> list[str]:
     if result.blame is not None:
-        failure = f"{result.blame.file}, {result.blame.sentence}"
-    elif result.formula_is_wrong:
-        failure = f"{result.target} is not {result.operation}: the formula is wrong"
-    elif result.outcome.is_failure:
-        failure = f"{result.target} is {Outcome(result.outcome).value}"
-    else:
-        return 0
-    io.warn(f"failed: {failure}")
-    return 1
+        return [f"failed: {result.blame.file}, {result.blame.sentence}"]
+    if result.formula_is_wrong:
+        return [f"failed: {result.target} is not {result.operation}: the formula is wrong"]
+    return [f"failed: {result.target} is {Outcome(result.outcome).value}"] if result.outcome.is_failure else []
