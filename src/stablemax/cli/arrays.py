@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.operations import get_operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
@@ -64,7 +63,7 @@ def command(
         check_target(path, output_format, force=force)
         operation, logits = get_operation(name), source_of(line, source)
         how, resources, targets = arithmetic.how(operation), streaming.resources(), losses.targets()
-        with progress(printing, logits.reading, unit="B") as step:
+        with io.progress(printing, logits.reading, unit="B") as step:
             given = logits.input_for(operation, how.format, targets, resources)
             stream = given.stream
 

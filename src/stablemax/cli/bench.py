@@ -20,7 +20,6 @@ from stablemax.bench.bench_words import (
 from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, option, worded
 from stablemax.cli.options import PrintOptions, format_option, operation_words
-from stablemax.cli.progress import progress
 from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
 from stablemax.text.errors import StablemaxError, shown
@@ -95,7 +94,7 @@ def bench(
 
     from stablemax.bench.benchmark import bench as run
 
-    with progress(printing, "looking at the machine") as step:
+    with io.progress(printing, "looking at the machine") as step:
         result = run(options, command=line.words(), progress=step)
     return output.finish(result, result.notes, _failed(result, fail_under or 0.0), chart=chart)
 

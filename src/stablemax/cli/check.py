@@ -7,7 +7,6 @@ from typing import Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.render.checks import CHECK
 
 
@@ -56,7 +55,7 @@ def check(
         search=contract.search,
         seed=contract.seed,
     )
-    with progress(printing, f"loading {target}") as step:
+    with io.progress(printing, f"loading {target}") as step:
         report = run(
             implementation.target(target), request, timeout_s=contract.timeout, command=line.words(), progress=step
         )

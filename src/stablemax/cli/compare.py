@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
@@ -125,7 +124,7 @@ def _compared(
 ) -> Comparison | League:
     from stablemax.comparing.comparison import compare_hazard, compare_problem
 
-    with progress(printing, source.reading) as step:
+    with io.progress(printing, source.reading) as step:
         if is_league:
             from stablemax.comparing.league import league
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
@@ -66,7 +65,7 @@ def inspect(
 
     resources = streaming.resources()
     formats = sorted(options.formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
-    with progress(printing, logits.reading, unit="B") as step:
+    with io.progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
             logits.labelled_stream(formats[0] if asked.number_format and len(formats) == 1 else None, resources),
             formats=[f.name for f in formats],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.cli.source import Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
@@ -66,7 +65,7 @@ def judge(
     output = io.output_of(
         JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
     )
-    with progress(printing, logits.reading):
+    with io.progress(printing, logits.reading):
         given = logits.input_for(operation, fmt, losses.targets())
         report = _report(given, operation, claim, fmt, computed, array, logits.words())
     notes = report.notes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option, worded
-from stablemax.cli.progress import progress
 from stablemax.cli.source import source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
@@ -73,7 +72,7 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
         how, logits = arithmetic.how(operation), source_of(line, source)
         targets, resources = losses.targets(), streaming.resources()
         compute = binary_cross_entropy_of if operation.cellwise else cross_entropy_of
-        with progress(printing, logits.reading, unit="B") as step:
+        with io.progress(printing, logits.reading, unit="B") as step:
             given = logits.input_for(operation, how.format, targets, resources)
             result = compute(
                 given.stream,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.progress import progress
 from stablemax.cli.source import HAZARDS_OWN, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
@@ -62,7 +61,7 @@ def trace(
     check_max_ulp(traced.max_ulp)
     check_timeout(traced.timeout)
     with (
-        progress(printing, f"tracing {target}"),
+        io.progress(printing, f"tracing {target}"),
         _loaded(implementation.target(target), traced.timeout) as loaded,
     ):
         given = _input(loaded, logits, traced)
