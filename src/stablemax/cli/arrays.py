@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.source import source_of
+from stablemax.cli.source import LabelledSourceOptions, SourceOptions, TwoSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
@@ -38,7 +38,7 @@ class CellGradientOptions(options.CellLossOptions):
 def command(
     name: str,
     text: str,
-    source: type[options.SourceOptions] = options.SourceOptions,
+    source: type[SourceOptions] = SourceOptions,
     losses: type[options.NoTargetOptions | GradientOptions | CellGradientOptions] = options.NoTargetOptions,
 ) -> Callable[..., int]:
     """Return the command that computes an operation to where it goes; `text` is its help."""
@@ -102,7 +102,7 @@ entropy = command("entropy", f"Compute the entropy of the softmax of every row, 
 kl_divergence = command(
     "kl_divergence",
     f"Compute the Kullback-Leibler divergence of every row from the other's, {_TO_A_FILE}",
-    options.TwoSourceOptions,
+    TwoSourceOptions,
 )
 grad = command(
     "cross_entropy_grad",
@@ -110,12 +110,12 @@ grad = command(
 
     Rows that are ignored have gradient 0.
     """,
-    options.LabelledSourceOptions,
+    LabelledSourceOptions,
     GradientOptions,
 )
 bce_grad = command(
     "binary_cross_entropy_grad",
     "Compute the gradient of the binary cross-entropy: sigmoid(x) - t, times the weights, over the number of cells.",
-    options.LabelledSourceOptions,
+    LabelledSourceOptions,
     CellGradientOptions,
 )

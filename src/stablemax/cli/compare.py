@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.source import HAZARDS_OWN, Source, source_of
+from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
@@ -24,7 +24,7 @@ FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK
 
 
 @dataclass(frozen=True)
-class ComparedSourceOptions(options.LabelledSourceOptions):
+class ComparedSourceOptions(LabelledSourceOptions):
     """Where logits come from: for the league from all hazards."""
 
     hazards: bool = option("The league: all hazards, the worst of each.", "--hazards", default=False)

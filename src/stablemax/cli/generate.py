@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, worded
-from stablemax.cli.options import ForceOption, GeneratedOptions, HazardOption, PrintOptions
-from stablemax.cli.source import refuse_generated
+from stablemax.cli.options import ForceOption, PrintOptions
+from stablemax.cli.source import GeneratedOptions, HazardOption, refuse_generated
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.source import source_of
+from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
 from stablemax.text.errors import StablemaxError
@@ -43,7 +43,7 @@ class InspectOptions:
 
 def inspect(
     line: CommandLine,
-    source: options.LabelledSourceOptions,
+    source: LabelledSourceOptions,
     asked: InspectOptions,
     streaming: options.StreamOptions,
     printing: options.PrintOptions,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.source import Source, source_of
+from stablemax.cli.source import JudgedSourceOptions, Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.text.errors import StablemaxError, shown
@@ -42,7 +42,7 @@ class ClaimOptions:
 
 def judge(
     line: CommandLine,
-    source: options.JudgedSourceOptions,
+    source: JudgedSourceOptions,
     losses: options.LossOptions,
     claim: ClaimOptions,
     printing: options.PrintOptions,
@@ -90,7 +90,7 @@ def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> 
         raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
 
-def _files(line: CommandLine, source: options.JudgedSourceOptions) -> tuple[Source, str]:
+def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]:
     """Tell the files of logits and labels from that of the output."""
     files = source.files or []
     if source.hazard is not None or line.given("generated"):

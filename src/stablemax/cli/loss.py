@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option, worded
-from stablemax.cli.source import source_of
+from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
 from stablemax.text.errors import StablemaxError, shown
@@ -51,7 +51,7 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
 
     def run(
         line: CommandLine,
-        source: options.LabelledSourceOptions,
+        source: LabelledSourceOptions,
         losses: Any,
         arithmetic: options.ArithmeticOptions,
         streaming: options.StreamOptions,

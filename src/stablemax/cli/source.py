@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.inputs.file_format import NAMES
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.cli.option_groups import CommandLine
-    from stablemax.cli.options import InputOptions, SourceOptions
     from stablemax.compute.streaming import Resources
     from stablemax.hazards.catalogue import Hazard
     from stablemax.hazards.operation_input import OperationInput
@@ -20,8 +23,128 @@ if TYPE_CHECKING:
     from stablemax.operations.operation import Operation, Second
     from stablemax.operations.targets import TargetOptions
 
+HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
 # Options about what a hazard brings along.
 HAZARDS_OWN = ("--ignore-index", "--weight", "--pos-weight", "--label-smoothing", "--upstream", "--second-logits")
+
+_KINDS = (
+    f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
+)
+_PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How files are read."""
+
+    axis: int | None = option("Axis of the classes. That which the labels' shape fits; else the last.")
+    input_format: str | None = option("What the file is, where its name does not say.", metavar="|".join(NAMES))
+    delimiter: str | None = option("Between the cells of a table. Recognized by the first lines.")
+    header: bool | None = option("The first line of a table is a header. Recognized.", "--header/--no-header")
+    index_column: bool | None = option(
+        "The first column is a row number. Recognized.", "--index-column/--no-index-column"
+    )
+    comment: str = option("What begins a comment line in a table.", default="#")
+    label_column: str | None = option("Column of a table that holds the labels (N counts from 0).", metavar="NAME|N")
+
+
+@dataclass(frozen=True)
+class GeneratedOptions:
+    """Which logits are generated."""
+
+    seed: int = option("Seed of the generated logits and labels.", default=0)
+    scale: float = option("Half-width, or standard deviation, of the generated logits.", default=10.0)
+    rows: int = option("Generated rows.", default=16)
+    classes: int = option("Generated classes.", default=64)
+    distribution: Distribution = option("Distribution of the generated logits.", default=Distribution.UNIFORM)
+    offset: float = option("Added to every generated logit.", default=0.0)
+    preset: str | None = option("A notebook's input instead: stablemax list presets.", metavar="NAME")
+
+    def problem(self) -> Problem:
+        """Draw logits, or take a preset."""
+        from stablemax.hazards.generated import generate, preset
+
+        if self.preset is not None:
+            return preset(self.preset)
+        return generate(**{name: value for name, value in vars(self).items() if name != "preset"})
+
+
+def files_argument(metavar: str, text: str) -> Any:
+    """Declare the files of a command, in their order."""
+    return typer.Argument(metavar=metavar, help=f"{text}: {_KINDS}. {_PATTERNS}.", show_default=False)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where logits come from: files, or one of what the options name."""
+
+    reading: InputOptions
+    generated: GeneratedOptions
+    files: Annotated[list[str] | None, files_argument("LOGITS", "Logits, several files as one input")] = None
+    hazard: HazardOption = None
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The files that are named."""
+        return tuple(self.files or ())
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the files of logits from those of what is taken beside them."""
+        return self.files or [], []
+
+
+@dataclass(frozen=True)
+class LabelledSourceOptions(SourceOptions):
+    """Where logits and their labels come from."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
+    ] = None
+    labels: list[str] | None = option(
+        "Labels or soft targets, apart from the logits; repeatable.", "--labels", metavar="FILE"
+    )
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The files that are named."""
+        return (*super().read, *(self.labels or ()))
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the files of logits from those of labels."""
+        files = self.files or []
+        if self.labels and files:
+            return files, self.labels
+        if len(files) > 2:
+            raise StablemaxError(
+                f"{len(files)} files are named: which of them hold labels?",
+                "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
+            )
+        return files[:1], files[1:]
+
+
+@dataclass(frozen=True)
+class JudgedSourceOptions(SourceOptions):
+    """Where logits come from, and which file holds what a program computed of them."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("[LOGITS] OUTPUT [LABELS]", "Logits, what the program computed of them, labels or soft targets"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TwoSourceOptions(SourceOptions):
+    """Where two arrays of logits come from."""
+
+    files: Annotated[list[str] | None, files_argument("LOGITS OTHER", "Logits, and what they are compared with")] = None
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the logits from the others."""
+        files = self.files or []
+        if len(files) not in (0, 2):
+            raise StablemaxError("kl-divergence compares two arrays of logits", "name two files: LOGITS OTHER")
+        return files[:1], files[1:]
 
 
 @dataclass(frozen=True)

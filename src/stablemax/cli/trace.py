@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
-from stablemax.cli.source import HAZARDS_OWN, Source, source_of
+from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
@@ -40,7 +40,7 @@ class TracedOptions:
 def trace(
     line: CommandLine,
     target: options.TargetArgument,
-    source: options.LabelledSourceOptions,
+    source: LabelledSourceOptions,
     implementation: options.ImplementationOptions,
     traced: TracedOptions,
     printing: options.PrintOptions,
