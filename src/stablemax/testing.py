@@ -128,7 +128,7 @@ def assert_accurate(
     logits : array_like (N, K) or (K,)
         What it was computed from, in the format that the computation got.
     labels, upstream, second_logits : array_like, optional
-        Of the cross-entropies, of `softmax_vjp`, and of `kl_divergence`.
+        Of the cross-entropies, of `softmax_vjp`, and of `kl_divergence`, which takes them as `upstream`, too.
     max_ulp, allow
         As for `assert_stable`.
     reduction : str
@@ -151,35 +151,33 @@ def assert_accurate(
         If logits, labels and upstream gradient do not fit, or a name is not known.
     """
     __tracebackhide__ = True
-    judged, x, out = get_operation(operation), as_array(logits), as_array(output)
-    # Second logits were called the upstream gradient once, and still may be.
+    x, out = as_array(logits), as_array(output)
     array = upstream if second_logits is None else second_logits
-    y, array = (None if v is None else as_array(v) for v in (labels, array))
+    y, array, weights = (None if v is None else as_array(v) for v in (labels, array, weight))
+    targets = TargetOptions(None if weights is None else weights.astype(np.float64), label_smoothing, ignore_index)
     # A plain number has no format of its own: losses are logged as Python floats.
     fmt = format_of_array(x if out.ndim == 0 else out)
-    # One row of logits is a batch of one.
+    options = JudgeOptions(
+        get_operation(operation), fmt, max_ulp, tuple(allow), reduction_of(reduction), ignore_index, targets=targets
+    )
+    return _passed(_judged(out, x, y, array, options), judgements.document)
+
+
+def _judged(out: Array, x: Array, y: Array | None, array: Array | None, options: JudgeOptions) -> JudgeReport:
+    """Judge an output; one row of logits is a batch of one."""
+    __tracebackhide__ = True
+    operation = options.operation
     if x.ndim == 1:
-        x, out = x[np.newaxis], np.atleast_1d(out) if judged.per_row else out[np.newaxis]
+        x, out = x[np.newaxis], np.atleast_1d(out) if operation.per_row else out[np.newaxis]
         y, array = (None if v is None else v[np.newaxis] for v in (y, array))
     if x.ndim != 2:
         raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
-    weights = None if weight is None else as_array(weight).astype(np.float64)
-    options = JudgeOptions(
-        judged,
-        fmt,
-        max_ulp,
-        tuple(allow),
-        reduction_of(reduction),
-        ignore_index,
-        targets=TargetOptions(weights, label_smoothing, ignore_index),
-    )
-    problem = as_problem(x, y, axis=-1, ignore_index=ignore_index, second=kind_of_second([judged]))
+    problem = as_problem(x, y, axis=-1, ignore_index=options.ignore_index, second=kind_of_second([operation]))
     try:
-        report = judge_output(out, problem.logits, problem.labels, array, options)
+        return judge_output(out, problem.logits, problem.labels, array, options)
     except WrongShapeError as error:
         # The commonest failure of the code under test, and no mistake in the test.
         raise AssertionError(error.message) from None
-    return _passed(report, judgements.document)
 
 
 def _passed(report: Report, document: Callable[[Report], Document]) -> Report:

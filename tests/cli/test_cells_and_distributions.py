@@ -170,6 +170,9 @@ def test_judge_takes_targets_as_labels_and_second_logits_after_the_output_or_by_
     assert run(*judged, "--second-logits", "reversed.npy").code == 0
     assert run(*judged, "--upstream", "reversed.npy").code == 0, "its name of before"
     assert_refused(run(*judged), "needs its second logits", "--second-logits FILE")
+    np.save(cells / "short.npy", Y[:, :2])
+    short = run(*judged, "--second-logits", "short.npy")
+    assert_refused(short, "short.npy: has shape (2, 2), and the logits have (2, 3)", "the second logits: one number")
     foreign = run("judge", "cells.npy", "cells.npy", "--operation", "softmax", "--second-logits", "reversed.npy")
     assert_refused(foreign, "--second-logits is not for softmax")
 

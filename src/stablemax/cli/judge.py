@@ -120,12 +120,20 @@ def _report(
     """Read the output and the file of a second array, and hold the output against the truth."""
     from stablemax.check.judge_output import JudgeOptions, judge_output
     from stablemax.inputs.array_file import read_computed
+    from stablemax.inputs.logits import as_problem
+    from stablemax.inputs.open import open_array
     from stablemax.numerics.formats import format_of
 
     problem, second = given.problem(operation)
     values, name = read_computed(computed, problem, operation)
     if array is not None:
-        second, _ = read_computed(array, problem, get_operation("softmax"))
+        read = open_array(array)
+        if read.shape != problem.shape:
+            raise StablemaxError(
+                f"{read.name}: has shape {read.shape}, and the logits have {problem.shape}",
+                f"the {operation.second.value}: one number for each logit",
+            )
+        second = as_problem(read, axis=problem.axis).logits
     request = JudgeOptions(
         operation,
         fmt or format_of(values.dtype.newbyteorder("=")),
