@@ -109,6 +109,9 @@ def test_a_module_of_torch_and_its_gradient_are_asserted_on() -> None:
         ([[-0.25, 0.25], [0.25, -0.25]], "cross_entropy_grad", {"logits": [[0.0, 0.0]] * 2, "labels": [0, 1]}),
         ([[-0.5, 0.5]] * 2, "cross_entropy_grad", {"logits": [[0.0, 0.0]] * 2, "labels": [0, 0], "reduction": "sum"}),
         ([[-0.25, 0.25]], "softmax_vjp", {"logits": [[0.0, 0.0]], "upstream": [[0.0, 1.0]]}),
+        ([0.0], "kl_divergence", {"logits": [[0.0, 1.0]], "second_logits": [[1.0, 2.0]]}),
+        ([0.0], "kl_divergence", {"logits": [[0.0, 1.0]], "upstream": [[1.0, 2.0]]}),
+        (float(np.log(2)), "bce", {"logits": [[0.0, 0.0]], "labels": [[0.0, 1.0]]}),
         (2 * np.log(2), "cross_entropy", {"logits": [[0.0, 0.0, -np.inf]], "labels": [0], "max_ulp": 1e30}),
         (float(np.log(2)), "cross_entropy", {"logits": [[0, 0.0], [9, 0]], "labels": [0, -1], "ignore_index": -1}),
         (float(np.log(2)), "cross_entropy", {"logits": [[0, 0.0], [0, 0]], "labels": [0, 1], "weight": [1, 8]}),
@@ -135,6 +138,8 @@ def test_a_wrong_output_fails_with_what_is_right() -> None:
         ({"operation": "softmax", "logits": [[0.0, 0.0]], "allow": ["shift-invariance"]}, "there is no outcome"),
         ({"operation": "cross_entropy", "logits": [[0.0, 0.0]]}, "cross_entropy needs labels"),
         ({"operation": "softmax_vjp", "logits": [[0.0, 0.0]]}, "softmax_vjp needs its upstream gradient"),
+        ({"operation": "kl_divergence", "logits": [[0.0, 0.0]]}, "kl_divergence needs its second logits"),
+        ({"operation": "bce", "logits": [[0.0, 0.0]], "labels": [[np.nan, 0.0]]}, "the target nan is not in"),
         ({"operation": "softmax", "logits": [[0.0, 0.0]], "reduction": "median"}, "there is no reduction 'median'"),
         ({"operation": "softmax", "logits": [[[0.0, 0.0]]]}, "the logits: have shape"),
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import FLOAT64, Array, format_of, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Second
-from stablemax.operations.targets import CellTargets, second_of
+from stablemax.operations.targets import CellTargets, TargetOptions, second_of
 from stablemax.operations.variant import default_variant, evaluate
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction
@@ -73,12 +72,8 @@ def log_softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
-        Worker threads; all cores when not given. They change no bit of the result.
+    x, axis, threads
+        As for `softmax`.
 
     Returns
     -------
@@ -103,12 +98,8 @@ def logsumexp(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis to sum over.
-    threads : int, optional
-        As for `softmax`.
+    x, axis, threads
+        As for `softmax`; the sum is over the axis.
 
     Returns
     -------
@@ -368,11 +359,7 @@ def entropy(x: Any, axis: int = -1, *, threads: int | None = None) -> Any:
 
     Parameters
     ----------
-    x : array_like
-        Logits, as for `softmax`.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
+    x, axis, threads
         As for `softmax`.
 
     Returns
@@ -403,9 +390,7 @@ def kl_divergence(x: Any, y: Any, axis: int = -1, *, threads: int | None = None)
         Logits of the first distribution, which the logarithms are averaged over: the teacher's in distillation.
     y : array_like
         Logits of the second, in the shape of x: the student's.
-    axis : int
-        The axis of the classes.
-    threads : int, optional
+    axis, threads
         As for `softmax`.
 
     Returns
@@ -525,15 +510,13 @@ def _cells(logits: Any, targets: Any, weight: Any, pos_weight: Any, *, divisor: 
     x, t = logits_of(logits, above=4), numbers_of(targets)
     _same_shape(x, t, "the targets")
     rows = x.reshape(-1, x.shape[-1] if x.ndim else 1)
-    xp = Arithmetic(FLOAT64)
-    given = second_of(get_operation("binary_cross_entropy"), t.astype(np.float64).reshape(rows.shape), xp, divisor)
     cell_weight = _repeated("weight", weight, x.shape)
-    class_weight = _repeated("pos_weight", pos_weight, rows.shape[1:])
-    return rows, replace(
-        given,
-        weight=None if cell_weight is None else cell_weight.reshape(rows.shape),
-        pos_weight=None if class_weight is None else class_weight[None, :],
+    options = TargetOptions(
+        None if cell_weight is None else cell_weight.reshape(rows.shape),
+        pos_weight=_repeated("pos_weight", pos_weight, rows.shape[1:]),
     )
+    operation, array = get_operation("binary_cross_entropy"), t.astype(np.float64).reshape(rows.shape)
+    return rows, second_of(operation, array, Arithmetic(FLOAT64), divisor, options)
 
 
 def _same_shape(x: Array, other: Array, name: str) -> None:
@@ -607,7 +590,9 @@ def compare(
     ('softmax/naive', 'nan')
     """
     options = CompareOptions(
-        **_looked_up(formats, operations, accumulate),
+        formats=tuple(map(get_format, formats)),
+        operations=tuple(map(get_operation, operations)),
+        accumulation=None if accumulate is None else named(Accumulation, "accumulation", accumulate),
         patterns=tuple(variants),
         max_ulp=max_ulp,
         judge=judge,
@@ -618,6 +603,7 @@ def compare(
 
 
 def _problem(logits: Any, labels: Any, axis: int | None, options: CompareOptions) -> Problem:
+    """Take logits with labels, or with what the operations take in their place."""
     problem = as_problem(
         logits_of(logits, above=4),
         None if labels is None else numbers_of(labels),
@@ -628,14 +614,6 @@ def _problem(logits: Any, labels: Any, axis: int | None, options: CompareOptions
     for operation in options.operations:
         check_second(operation, problem.labels)
     return problem
-
-
-def _looked_up(formats: Sequence[str], operations: Sequence[str], accumulate: str | None) -> dict[str, Any]:
-    return {
-        "formats": tuple(get_format(f) for f in formats),
-        "operations": tuple(map(get_operation, operations)),
-        "accumulation": None if accumulate is None else named(Accumulation, "accumulation", accumulate),
-    }
 
 
 def __getattr__(name: str) -> Any:

@@ -19,27 +19,33 @@ True
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from stablemax.arguments import reduction_of
 from stablemax.check import CheckOptions, check_function
 from stablemax.check.judge_output import JudgeOptions, WrongShapeError, judge_output
 from stablemax.check.target.call_style import as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target
 from stablemax.inputs.logits import as_problem
+from stablemax.inputs.second_array import kind_of_second
 from stablemax.numerics.formats import format_of_array, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions
-from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import IGNORED, Reduction
+from stablemax.render import checks, judgements
+from stablemax.results import CheckReport, JudgeReport
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stablemax.numerics.formats import Array
-    from stablemax.results import CheckReport, JudgeReport
+    from stablemax.render.document import Document
+
+Report = TypeVar("Report", CheckReport, JudgeReport)
 
 
 def assert_stable(
@@ -92,13 +98,7 @@ def assert_stable(
     target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
     number_formats = tuple(map(get_format, formats))
     options = CheckOptions(number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes), search=search)
-    report = check_function(function, target, options)
-    if not report.passed:
-        from stablemax.render.checks import document
-        from stablemax.render.terminal import message
-
-        raise AssertionError(message(document(report)))
-    return report
+    return _passed(check_function(function, target, options), checks.document)
 
 
 def assert_accurate(
@@ -108,6 +108,7 @@ def assert_accurate(
     logits: Any,
     labels: Any = None,
     upstream: Any = None,
+    second_logits: Any = None,
     max_ulp: float | None = None,
     allow: Sequence[str] = (),
     reduction: str = "mean",
@@ -126,8 +127,8 @@ def assert_accurate(
         What it is meant to be.
     logits : array_like (N, K) or (K,)
         What it was computed from, in the format that the computation got.
-    labels, upstream : array_like, optional
-        Of the cross-entropies, and of `softmax_vjp`.
+    labels, upstream, second_logits : array_like, optional
+        Of the cross-entropies, of `softmax_vjp`, and of `kl_divergence`, which takes them as `upstream`, too.
     max_ulp, allow
         As for `assert_stable`.
     reduction : str
@@ -150,55 +151,43 @@ def assert_accurate(
         If logits, labels and upstream gradient do not fit, or a name is not known.
     """
     __tracebackhide__ = True
-    weights = None if weight is None else as_array(weight).astype(np.float64)
-    targets = TargetOptions(weights, label_smoothing, ignore_index)
-    report = _judged(output, operation, logits, labels, upstream, max_ulp, allow, reduction, targets)
+    x, out = as_array(logits), as_array(output)
+    array = upstream if second_logits is None else second_logits
+    y, array, weights = (None if v is None else as_array(v) for v in (labels, array, weight))
+    targets = TargetOptions(None if weights is None else weights.astype(np.float64), label_smoothing, ignore_index)
+    # A plain number has no format of its own: losses are logged as Python floats.
+    fmt = format_of_array(x if out.ndim == 0 else out)
+    options = JudgeOptions(
+        get_operation(operation), fmt, max_ulp, tuple(allow), reduction_of(reduction), ignore_index, targets=targets
+    )
+    return _passed(_judged(out, x, y, array, options), judgements.document)
+
+
+def _judged(out: Array, x: Array, y: Array | None, array: Array | None, options: JudgeOptions) -> JudgeReport:
+    """Judge an output; one row of logits is a batch of one."""
+    __tracebackhide__ = True
+    operation = options.operation
+    if x.ndim == 1:
+        x, out = x[np.newaxis], np.atleast_1d(out) if operation.per_row else out[np.newaxis]
+        y, array = (None if v is None else v[np.newaxis] for v in (y, array))
+    if x.ndim != 2:
+        raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
+    problem = as_problem(x, y, axis=-1, ignore_index=options.ignore_index, second=kind_of_second([operation]))
+    try:
+        return judge_output(out, problem.logits, problem.labels, array, options)
+    except WrongShapeError as error:
+        # The commonest failure of the code under test, and no mistake in the test.
+        raise AssertionError(error.message) from None
+
+
+def _passed(report: Report, document: Callable[[Report], Document]) -> Report:
+    """Return a report that passed; fail with any other as the message."""
+    __tracebackhide__ = True
     if not report.passed:
-        from stablemax.render.judgements import document
         from stablemax.render.terminal import message
 
         raise AssertionError(message(document(report)))
     return report
-
-
-def _judged(
-    output: Any,
-    operation_name: str,
-    logits: Any,
-    labels: Any,
-    upstream: Any,
-    max_ulp: float | None,
-    allow: Sequence[str],
-    reduction: str,
-    targets: TargetOptions,
-) -> JudgeReport:
-    """Judge an output; one row of logits is a batch of one."""
-    __tracebackhide__ = True
-    operation = get_operation(operation_name)
-    x, out = as_array(logits), as_array(output)
-    y, g = (None if v is None else as_array(v) for v in (labels, upstream))
-    # A plain number has no format of its own: losses are logged as Python floats.
-    fmt = format_of_array(x if out.ndim == 0 else out)
-    if x.ndim == 1:
-        x, out = x[np.newaxis], np.atleast_1d(out) if operation.per_row else out[np.newaxis]
-        y, g = (None if v is None else v[np.newaxis] for v in (y, g))
-    if x.ndim != 2:
-        raise StablemaxError(f"the logits: have shape {x.shape}, not (N, K)", "one row for each example")
-    problem = as_problem(x, y, axis=-1, ignore_index=targets.ignore_index)
-    options = JudgeOptions(
-        operation,
-        fmt=fmt,
-        max_ulp=max_ulp,
-        allow=tuple(allow),
-        reduction=_reduction(reduction),
-        ignore_index=targets.ignore_index,
-        targets=targets,
-    )
-    try:
-        return judge_output(out, problem.logits, problem.labels, g, options)
-    except WrongShapeError as error:
-        # The commonest failure of the code under test, and no mistake in the test.
-        raise AssertionError(error.message) from None
 
 
 def implementation(target: str) -> Callable[..., Array]:
@@ -228,10 +217,3 @@ def implementation(target: str) -> Callable[..., Array]:
         return result.output
 
     return call
-
-
-def _reduction(name: str) -> Reduction:
-    try:
-        return Reduction(name)
-    except ValueError:
-        raise StablemaxError(f"there is no reduction {shown(name)!r}", f"one of: {', '.join(Reduction)}") from None

@@ -12,10 +12,21 @@ import numpy as np
 import pytest
 
 from stablemax.bench import machine, memory
-from stablemax.bench.bench_finding import finding, means, named, others, slower_than, times
-from stablemax.bench.bench_words import Shape, TimedDtype, TimedPeer, shape_of, timed_operations
+from stablemax.bench.bench_words import (
+    Shape,
+    TimedDtype,
+    TimedPeer,
+    finding,
+    means,
+    named,
+    others,
+    shape_of,
+    slower_than,
+    timed_operations,
+    times,
+)
 from stablemax.bench.benchmark import bench
-from stablemax.bench.implementations import WholeArrayNumpy
+from stablemax.bench.implementations import whole_array_numpy
 from stablemax.bench.plan import ARRAYS_HELD, BenchOptions, Case, Input
 from stablemax.bench.timing import ENOUGH_S, MAX_CALLS, MIN_ROUNDS, TURN_S, in_turns, rehearsed
 from stablemax.compute.engines.threads import available_threads
@@ -443,4 +454,4 @@ def test_a_system_without_a_peak_is_told_of(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_operation_that_is_timed_has_another_implementation_than_ours() -> None:
     assert timed_operations()
-    assert set(timed_operations()) <= set(WholeArrayNumpy.formulas) | {o for o in all_operations() if o.libraries}
+    assert set(timed_operations()) <= set(whole_array_numpy().formulas) | {o for o in all_operations() if o.libraries}

@@ -76,10 +76,73 @@ def test_another_formula_shows_what_it_loses_and_which_cell(cells: Path) -> None
 
 def test_what_does_not_fit_is_refused_in_a_line(cells: Path) -> None:
     assert_refused(run("bce", "cells.npy", "others.npy"), "the target -20 is not in [0, 1]")
-    assert_refused(run("bce", "cells.npy", "targets.npy", "--reduction", "none"), "bce prints a single number")
+    assert_refused(run("bce", "cells.npy", "targets.npy", "--reduction", "none"), "'none' is not one of 'mean', 'sum'")
+    assert "--reduction <mean|sum> " in run("bce", "--help").out
+    assert_refused(run("bce", "cells.npy", "targets.npy", "--max-loss", "nan"), "is not a number to compare with")
     assert_refused(run("bce-grad", "cells.npy", "targets.npy", "--weight", "targets.npy"), "is not a vector of weights")
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (("bce",), "cell targets"),
+        (("bce-grad",), "cell targets"),
+        (("kl-divergence",), "second logits"),
+        (("compare", "--operation", "kl_divergence"), "second logits"),
+        (("trace", "binary_cross_entropy/naive"), "cell targets"),
+    ],
+)
+def test_a_second_array_of_another_shape_is_refused_with_the_shape_that_is_needed(
+    command: tuple[str, ...], what: str, cells: Path
+) -> None:
     np.save(cells / "short.npy", T[:, :2])
-    assert run("bce", "cells.npy", "short.npy").code == 2
+    done = run(*command, "cells.npy", "short.npy")
+    assert_refused(
+        done, f"short.npy: {what} of shape (2, 2) do not fit logits of shape (2, 3)", "give the shape (2, 3)"
+    )
+    np.save(cells / "turned.npy", T.T)
+    assert_refused(run(*command, "cells.npy", "turned.npy"), "are they transposed?")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bce",),
+        ("bce-grad",),
+        ("compare", "--operation", "binary_cross_entropy"),
+        ("trace", "binary_cross_entropy/naive"),
+        ("judge", "--operation", "binary_cross_entropy", "cells.npy"),
+    ],
+)
+def test_a_target_that_is_nan_is_refused_by_its_place(command: tuple[str, ...], cells: Path) -> None:
+    np.save(cells / "nan.npy", np.where(np.arange(6).reshape(2, 3) == 4, np.nan, T))
+    assert_refused(run(*command, "cells.npy", "nan.npy"), "nan.npy: row 1, class 1: the target nan is not in [0, 1]")
+
+
+@pytest.mark.parametrize(
+    ("command", "operation", "second"),
+    [("bce", "binary_cross_entropy", "targets"), ("kl-divergence", "kl_divergence", "cells")],
+)
+def test_an_operation_goes_by_the_name_of_its_command_too(
+    command: str, operation: str, second: str, cells: Path
+) -> None:
+    done = run(
+        "compare",
+        "others.npy",
+        f"{second}.npy",
+        "--operation",
+        command,
+        "--format",
+        "float32",
+        "--output-format",
+        "json",
+    )
+    assert [report["operation"] for report in done.json["reports"]] == [operation]
+
+
+@pytest.mark.parametrize(("name", "near"), [("kl", "kl_divergence"), ("bce_grad", "bce-grad"), ("bcee", "bce")])
+def test_a_misspelt_operation_is_told_apart_from_none(name: str, near: str, cells: Path) -> None:
+    assert_refused(run("compare", "cells.npy", "--operation", name), f"did you mean {near}?")
 
 
 def test_compare_runs_a_named_operation_and_the_six_of_before_by_default(cells: Path) -> None:
@@ -97,13 +160,21 @@ def test_compare_runs_a_named_operation_and_the_six_of_before_by_default(cells: 
     ]
 
 
-def test_judge_takes_targets_as_labels_and_second_logits_as_upstream(cells: Path) -> None:
+def test_judge_takes_targets_as_labels_and_second_logits_after_the_output_or_by_an_option(cells: Path) -> None:
     np.save(cells / "losses.npy", stablemax.binary_cross_entropy(X, T, reduction="none").astype(np.float32))
     assert run("judge", "cells.npy", "losses.npy", "targets.npy", "--operation", "binary_cross_entropy").code == 0
     np.save(cells / "k.npy", stablemax.kl_divergence(Y, Y[:, ::-1]))
     np.save(cells / "reversed.npy", Y[:, ::-1])
-    done = run("judge", "others.npy", "k.npy", "--operation", "kl_divergence", "--upstream", "reversed.npy")
-    assert done.code == 0
+    judged = ("judge", "others.npy", "k.npy", "--operation", "kl_divergence")
+    assert run(*judged, "reversed.npy").code == 0
+    assert run(*judged, "--second-logits", "reversed.npy").code == 0
+    assert run(*judged, "--upstream", "reversed.npy").code == 0, "its name of before"
+    assert_refused(run(*judged), "needs its second logits", "--second-logits FILE")
+    np.save(cells / "short.npy", Y[:, :2])
+    short = run(*judged, "--second-logits", "short.npy")
+    assert_refused(short, "short.npy: has shape (2, 2), and the logits have (2, 3)", "the second logits: one number")
+    foreign = run("judge", "cells.npy", "cells.npy", "--operation", "softmax", "--second-logits", "reversed.npy")
+    assert_refused(foreign, "--second-logits is not for softmax")
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from stablemax.cli.io import progress
 from stablemax.cli.options import PrintOptions
-from stablemax.cli.progress import progress
 
 
 class Terminal(io.StringIO):
@@ -42,7 +42,7 @@ class Job:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     stream = Terminal()
-    monkeypatch.setattr("stablemax.cli.progress.DELAY_S", 0.05)
+    monkeypatch.setattr("stablemax.cli.io.DELAY_S", 0.05)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     return stream
@@ -83,10 +83,10 @@ def test_nothing_is_shown_of_a_short_job_a_quiet_one_or_without_a_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Job(quiet=True).run(terminal)
-    monkeypatch.setattr("stablemax.cli.progress.DELAY_S", 60.0)
+    monkeypatch.setattr("stablemax.cli.io.DELAY_S", 60.0)
     Job().run(terminal)
     assert terminal.getvalue() == ""
-    monkeypatch.setattr("stablemax.cli.progress.DELAY_S", 0.05)
+    monkeypatch.setattr("stablemax.cli.io.DELAY_S", 0.05)
     no_terminal = io.StringIO()
     Job().run(no_terminal)
     assert no_terminal.getvalue() == ""

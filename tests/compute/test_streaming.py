@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stablemax.cli import source
-from stablemax.cli.options import InputOptions
+from stablemax.cli.source import InputOptions
 from stablemax.compute import array_job, arrays, streaming
 from stablemax.compute.block_job import Method
 from stablemax.compute.loss import loss_of

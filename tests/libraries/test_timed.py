@@ -10,7 +10,7 @@ import pytest
 
 from stablemax import libraries as peers
 from stablemax.bench.bench_words import Shape, TimedDtype, timed_operations
-from stablemax.bench.implementations import Ours, WholeArrayNumpy
+from stablemax.bench.implementations import ours, whole_array_numpy
 from stablemax.bench.plan import Input
 from stablemax.libraries.timed import timed
 from stablemax.numerics.formats import FORMATS
@@ -32,9 +32,9 @@ WORST_ULP = 16
 
 def implementation(name: str) -> Implementation:
     if name == "stablemax":
-        return Ours()
+        return ours()
     if name == "numpy":
-        return WholeArrayNumpy()
+        return whole_array_numpy()
     for library in [one.name for one in peers.peers()[name]]:
         pytest.importorskip(library, reason=f"{library}'s own operations are timed")
     (found,), notes = timed((name,))

@@ -117,6 +117,7 @@ def test_a_weight_may_be_given_for_each_cell_or_each_row() -> None:
     ("arguments", "options", "words"),
     [
         (([[0.0]], [[1.5]]), {}, "the target 1.5 is not in [0, 1]"),
+        (([[0.0]], [[math.nan]]), {}, "the target nan is not in [0, 1]"),
         (([[0.0, 1.0]], [[1.0]]), {}, "the targets have shape (1, 1), the logits (1, 2)"),
         (([[0.0]], [[1.0]]), {"weight": [-1.0]}, "weight holds what is not a finite number of 0 or more"),
         (([[0.0]], [[1.0]]), {"pos_weight": [1.0, 2.0]}, "pos_weight has shape (2,), which is not repeated to (1,)"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.bench import machine, memory
-from stablemax.bench.bench_finding import finding
+from stablemax.bench.bench_words import finding
 from stablemax.bench.plan import BenchOptions, Case, Input, Plan
 from stablemax.bench.timing import in_turns
 from stablemax.libraries import version
@@ -39,37 +39,6 @@ class Instruments:
     machine: Callable[[], Machine] = machine.this_machine
 
 
-@dataclass
-class _Run:
-    """One run: what it measures with, and what it has found so far."""
-
-    plan: Plan
-    repeat: int | None
-    instruments: Instruments
-    say: Callable[[str], None]
-    times: dict[Case, dict[str, list[float]]] = field(default_factory=dict)
-    rates: list[Rates] = field(default_factory=list)
-
-    def time(self, given: Input, seed: int) -> None:
-        """Time everything on one input."""
-        self.say(f"generating {given}")
-        x, y = given.generated(seed)
-        clock = self.instruments.clock
-        for threads in dict.fromkeys(threads for threads, _ in self.plan):
-            with machine.on_cores(threads):
-                self.say(f"rates of the machine, {counted(threads, 'thread')}")
-                self.rates.append(self.instruments.rates(threads, clock))
-                for operation in (o for count, o in self.plan if count == threads):
-                    case = Case(operation, given, threads)
-                    self.say(str(case))
-                    with contextlib.ExitStack() as stack:
-                        chosen = self.plan[threads, operation]
-                        for implementation in chosen:
-                            stack.enter_context(implementation.running(threads))
-                        calls = {i.name: i.call(operation, x, y, threads) for i in chosen}
-                        self.times[case] = in_turns(calls, self.repeat, clock)
-
-
 def bench(
     options: BenchOptions | None = None,
     *,
@@ -96,33 +65,33 @@ def bench(
     plan, not_timed = options.plan(implementations, here.cores)
     inputs, too_big = options.inputs(here.available_bytes)
     notes += [*not_timed, *too_big]
-    every = len(inputs) * len(plan)
-    measured: dict[Case, None] = {}
+    steps = len(inputs) * len(plan)
+    remembered: set[Case] = set()
+    times: dict[Case, dict[str, list[float]]] = {}
+    rates: dict[int, list[Rates]] = {}
 
     def step(done: int, text: str) -> None:
         if progress is not None:
-            progress(done, 2 * every, text)
+            progress(done, 2 * steps, text)
 
     def remember(case: Case) -> None:
-        measured[case] = None
-        step(len(measured) - 1, f"peak memory of {case}")
+        remembered.add(case)
+        step(len(remembered) - 1, f"peak memory of {case}")
 
     step(0, "peak memory")
     peaks, missing = instruments.peaks(options, inputs, remember)
     notes += missing
-    run = _Run(plan, options.repeat, instruments, lambda text: step(every + len(run.times), text))
     for given in inputs:
-        run.time(given, options.seed)
-    counts = dict.fromkeys(r.threads for r in run.rates)
-    rates = {count: _typical([r for r in run.rates if r.threads == count]) for count in counts}
+        _measure(given, plan, options, instruments, times, rates, lambda text: step(steps + len(times), text))
+    typical = {threads: _typical(measured) for threads, measured in rates.items()}
     formulas = {(i.name, o): f for i in implementations for o, f in i.formulas.items()}
     cases = tuple(
-        _timed_case(case, run.times[case], rates[case.threads], formulas, peaks)
-        for case in sorted(run.times, key=lambda case: _place(case, options))
+        _timed_case(case, times[case], typical[case.threads], formulas, peaks)
+        for case in sorted(times, key=lambda case: _place(case, options))
     )
     return Benchmark(
         machine=here,
-        rates=tuple(rates.values()),
+        rates=tuple(typical.values()),
         cases=cases,
         seed=options.seed,
         libraries={name: version(name) for i in implementations for name in i.libraries},
@@ -130,6 +99,33 @@ def bench(
         command=command,
         notes=tuple(notes),
     )
+
+
+def _measure(
+    given: Input,
+    plan: Plan,
+    options: BenchOptions,
+    instruments: Instruments,
+    times: dict[Case, dict[str, list[float]]],
+    rates: dict[int, list[Rates]],
+    say: Callable[[str], None],
+) -> None:
+    """Time everything on one input into `times`, with the rates of the machine by number of threads."""
+    say(f"generating {given}")
+    x, y = given.generated(options.seed)
+    clock = instruments.clock
+    for threads in dict.fromkeys(threads for threads, _ in plan):
+        with machine.on_cores(threads):
+            say(f"rates of the machine, {counted(threads, 'thread')}")
+            rates.setdefault(threads, []).append(instruments.rates(threads, clock))
+            for operation in (o for count, o in plan if count == threads):
+                case = Case(operation, given, threads)
+                say(str(case))
+                with contextlib.ExitStack() as stack:
+                    for implementation in plan[threads, operation]:
+                        stack.enter_context(implementation.running(threads))
+                    calls = {i.name: i.call(operation, x, y, threads) for i in plan[threads, operation]}
+                    times[case] = in_turns(calls, options.repeat, clock)
 
 
 def _place(case: Case, options: BenchOptions) -> tuple[int, int, int, int]:
@@ -142,10 +138,10 @@ def _place(case: Case, options: BenchOptions) -> tuple[int, int, int, int]:
     )
 
 
-def _typical(found: list[Rates]) -> Rates:
+def _typical(rates: list[Rates]) -> Rates:
     """Median rates over the run."""
-    copied, taken = (float(np.median([getattr(r, name) for r in found])) for name in ("copy_bytes_per_s", "exp_per_s"))
-    return Rates(found[0].threads, copied, taken)
+    copied, taken = (float(np.median([getattr(r, name) for r in rates])) for name in ("copy_bytes_per_s", "exp_per_s"))
+    return Rates(rates[0].threads, copied, taken)
 
 
 def _timed_case(

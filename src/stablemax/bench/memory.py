@@ -41,7 +41,7 @@ def peaks(options: BenchOptions, inputs: list[Input], progress: Callable[[Case],
         "seed": options.seed,
         "inputs": inputs,
     }
-    found: Peaks = {}
+    measured: Peaks = {}
     with subprocess.Popen(
         [sys.executable, "-m", "stablemax.bench.memory"],
         stdin=subprocess.PIPE,
@@ -60,12 +60,12 @@ def peaks(options: BenchOptions, inputs: list[Input], progress: Callable[[Case],
                 operation, (shape, dtype), threads, name, count = json.loads(line)
                 case = Case(get_operation(operation), Input(Shape(*shape), TimedDtype(dtype)), threads)
                 progress(case)
-                found[case, name] = count
+                measured[case, name] = count
             code = process.wait()
         except BaseException:
             process.kill()
             raise
-    return found, [f"some peak memory is not measured: its process ended with exit code {code}"] if code else []
+    return measured, [f"some peak memory is not measured: its process ended with exit code {code}"] if code else []
 
 
 def main() -> None:

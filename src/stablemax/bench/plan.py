@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.bench import machine
 from stablemax.bench.bench_words import DEFAULT_SHAPES, Shape, TimedDtype, TimedPeer, timed_operations
-from stablemax.bench.implementations import Ours, WholeArrayNumpy
+from stablemax.bench.implementations import ours, whole_array_numpy
 from stablemax.libraries.timed import timed
 from stablemax.operations.operation import Operation
 from stablemax.text.errors import StablemaxError, shown
@@ -99,9 +99,9 @@ class BenchOptions:
 
     def implementations(self) -> tuple[tuple[Implementation, ...], tuple[str, ...]]:
         """Return what to time, ours first and NumPy last, and notes on what is left out."""
-        found, notes = timed(self.peers)
-        plain = (WholeArrayNumpy(),) if {TimedPeer.NUMPY, TimedPeer.ALL} & set(self.peers) else ()
-        return (Ours(), *found, *plain), notes
+        libraries, notes = timed(self.peers)
+        plain = (whole_array_numpy(),) if {TimedPeer.NUMPY, TimedPeer.ALL} & set(self.peers) else ()
+        return (ours(), *libraries, *plain), notes
 
     def inputs(self, available_bytes: int | None) -> tuple[list[Input], list[str]]:
         """Return the inputs that fit into memory, and notes on those that do not."""

@@ -165,8 +165,12 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
         array = None if labels is None else cell_targets(labels, logits.shape[-1])
     noun = operation.second.value
     if array is None:
-        hint = "name a file of targets after the output" if operation.cellwise else "give it with --upstream FILE"
-        raise StablemaxError(f"{operation} needs its {noun}", hint)
+        hints = {
+            Second.CELL_TARGETS: "name a file of targets after the output",
+            Second.UPSTREAM: "give it with --upstream FILE",
+            Second.LOGITS: "name a file of them after the output, or give it with --second-logits FILE",
+        }
+        raise StablemaxError(f"{operation} needs its {noun}", hints[operation.second])
     if array.shape != logits.shape:
         raise StablemaxError(
             f"the {noun}: has shape {shown(array.shape)}, and the logits have {logits.shape}",

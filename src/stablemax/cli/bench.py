@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.bench.bench_words import DEFAULT_SHAPES, TimedDtype, TimedPeer, shape_of, timed_operations
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import PrintOptions, format_option, operation_option, worded
-from stablemax.cli.progress import progress
+from stablemax.bench.bench_words import (
+    DEFAULT_SHAPES,
+    TimedDtype,
+    TimedPeer,
+    named,
+    shape_of,
+    slower_than,
+    timed_operations,
+    times,
+)
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.cli.options import PrintOptions, format_option, operation_words
 from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
 from stablemax.text.errors import StablemaxError, shown
@@ -26,25 +34,37 @@ if TYPE_CHECKING:
 class TimedOptions:
     """What is timed, beside what, and how often."""
 
-    operation: Annotated[
-        list[str] | None, operation_option("Operation to time; repeatable. All that the libraries have ready-made.")
-    ] = None
-    shape: Annotated[
-        list[str] | None,
-        worded(f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.", metavar="ROWSxCLASSES"),
-    ] = None
-    dtype: Annotated[
-        list[TimedDtype] | None, worded("What the logits are held in; repeatable. Both.", metavar="|".join(TimedDtype))
-    ] = None
-    threads: Annotated[
-        list[int] | None, worded("Number of threads; repeatable. 1, and as many as cores.", metavar="N")
-    ] = None
-    peer: Annotated[
-        list[TimedPeer] | None,
-        worded("What to time beside ours; repeatable. All that are installed.", metavar="|".join(TimedPeer)),
-    ] = None
-    repeat: Annotated[int | None, worded("Rounds. 3, or more until each has run for about 0.3 s.", metavar="N")] = None
-    seed: Annotated[int, typer.Option(help="Seed of the logits and labels.")] = 0
+    operation: list[str] | None = option(
+        **operation_words("Operation to time; repeatable. All that the libraries have ready-made.")
+    )
+    shape: list[str] | None = option(
+        f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.", metavar="ROWSxCLASSES"
+    )
+    dtype: list[TimedDtype] | None = option(
+        "What the logits are held in; repeatable. Both.", metavar="|".join(TimedDtype)
+    )
+    threads: list[int] | None = option("Number of threads; repeatable. 1, and as many as cores.", metavar="N")
+    peer: list[TimedPeer] | None = option(
+        "What to time beside ours; repeatable. All that are installed.", metavar="|".join(TimedPeer)
+    )
+    repeat: int | None = option("Rounds. 3, or more until each has run for about 0.3 s.", metavar="N")
+    seed: int = option("Seed of the logits and labels.", default=0)
+
+    def asked(self) -> BenchOptions:
+        """Read what is to be timed."""
+        shapes = tuple(dict.fromkeys(map(shape_of, self.shape or ()))) or DEFAULT_SHAPES
+
+        from stablemax.bench.plan import BenchOptions
+
+        return BenchOptions(
+            operations=tuple(map(get_operation, dict.fromkeys(self.operation or ()))) or timed_operations(),
+            shapes=shapes,
+            dtypes=tuple(dict.fromkeys(self.dtype or TimedDtype)),
+            threads=tuple(self.threads or ()),
+            peers=tuple(dict.fromkeys(self.peer or (TimedPeer.ALL,))),
+            repeat=self.repeat,
+            seed=self.seed,
+        )
 
 
 def bench(
@@ -70,43 +90,22 @@ def bench(
     output = io.output_of(BENCHMARK, output_format, printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):
         raise StablemaxError(f"--fail-under {shown(fail_under)} is out of range", "a ratio above 0: --fail-under 1")
-    options = _options(timed)
+    options = timed.asked()
 
     from stablemax.bench.benchmark import bench as run
 
-    with progress(printing, "looking at the machine") as step:
+    with io.progress(printing, "looking at the machine") as step:
         result = run(options, command=line.words(), progress=step)
-    session.say(result.notes, printing)
-    output.write(result, chart=chart)
-    return 0 if fail_under is None else _verdict(result, fail_under)
+    return output.finish(result, result.notes, _failed(result, fail_under or 0.0), chart=chart)
 
 
-def _options(timed: TimedOptions) -> BenchOptions:
-    shapes = tuple(dict.fromkeys(map(shape_of, timed.shape))) if timed.shape else DEFAULT_SHAPES
-    operations = timed.operation
-
-    from stablemax.bench.plan import BenchOptions
-
-    return BenchOptions(
-        operations=tuple(map(get_operation, dict.fromkeys(operations))) if operations else timed_operations(),
-        shapes=shapes,
-        dtypes=tuple(dict.fromkeys(timed.dtype)) if timed.dtype else tuple(TimedDtype),
-        threads=tuple(timed.threads or ()),
-        peers=tuple(dict.fromkeys(timed.peer)) if timed.peer else (TimedPeer.ALL,),
-        repeat=timed.repeat,
-        seed=timed.seed,
-    )
-
-
-def _verdict(result: Benchmark, least: float) -> int:
-    """Say what --fail-under finds; 1 if anything."""
-    from stablemax.bench.bench_finding import named, slower_than, times
-
+def _failed(result: Benchmark, least: float) -> list[str]:
+    """Word what --fail-under finds."""
     slower = slower_than(result.cases, least)
     if not slower:
-        return 0
+        return []
     compared = sum(len(case.timings) - 1 for case in result.cases)
-    return session.failed(
+    return io.failed(
         f"{len(slower)} of {counted(compared, 'ratio')} below {least:g}x",
         [f"{timing.implementation} {times(timing.ratio)}x: {named(case)}" for case, timing in slower],
     )

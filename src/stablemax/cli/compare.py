@@ -5,32 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import (
-    JudgeOption,
-    LabelledSourceOptions,
-    LabelOptions,
-    LibraryOptions,
-    PrintOptions,
-    UpstreamOption,
-    format_option,
-    formats_named,
-    number_format_option,
-    operation_option,
-    row_count,
-    worded,
-)
-from stablemax.cli.progress import progress
-from stablemax.cli.source import HAZARDS_OWN, Source, logits_and_labels, source_of
+from stablemax.cli import io, options
+from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, League, Outcome
-from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import Accumulation, BackendName, Reduction, Upstream
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
@@ -44,77 +27,74 @@ FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK
 class ComparedSourceOptions(LabelledSourceOptions):
     """Where logits come from: for the league from all hazards."""
 
-    hazards: Annotated[bool, typer.Option("--hazards", help="The league: all hazards, the worst of each.")] = False
+    hazards: bool = option("The league: all hazards, the worst of each.", "--hazards", default=False)
 
 
 @dataclass(frozen=True)
 class ComparedOptions:
     """What is compared, and how it is judged."""
 
-    operation: Annotated[list[str] | None, operation_option("Operation to compare; repeatable. All.")] = None
-    variant: Annotated[list[str] | None, worded("Variants by name or id; repeatable. All.", metavar="GLOB")] = None
-    number_format: Annotated[
-        list[str] | None, number_format_option("Number format; repeatable. float16, bfloat16, float32, float64.")
-    ] = None
-    accumulate: Annotated[
-        Accumulation | None, worded("How sums are added. What an ordinary kernel of each format does.")
-    ] = None
-    max_ulp: Annotated[
-        float | None, worded("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
-    ] = None
-    judge: JudgeOption = None
-    reduction: Annotated[
-        Reduction, typer.Option(help="What the gradient is the gradient of: the losses' mean or sum.")
-    ] = Reduction.MEAN
-    upstream: UpstreamOption = Upstream.NORMAL
-    show_values: Annotated[int, typer.Option(metavar="N", help="Print the first N rows of every output.")] = 0
+    ignore_index: options.IgnoreIndexOption = IGNORED
+    operation: list[str] | None = option(**options.operation_words("Operation to compare; repeatable. All."))
+    variant: list[str] | None = option("Variants by name or id; repeatable. All.", metavar="GLOB")
+    number_format: list[str] | None = options.number_format_option(
+        "Number format; repeatable. float16, bfloat16, float32, float64."
+    )
+    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of each format does.")
+    max_ulp: float | None = option("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
+    judge: options.JudgeOption = None
+    reduction: Reduction = option(
+        "What the gradient is the gradient of: the losses' mean or sum.", default=Reduction.MEAN
+    )
+    upstream: options.UpstreamOption = Upstream.NORMAL
+    show_values: int = option("Print the first N rows of every output.", default=0, metavar="N")
+    details: bool = option("All the figures of every variant.", "--details", default=False)
+    fail_on: str | None = option(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")
 
 
 def compare(
     line: CommandLine,
     source: ComparedSourceOptions,
-    judged: LabelOptions,
-    printing: PrintOptions,
-    libraries: LibraryOptions,
+    printing: options.PrintOptions,
+    libraries: options.LibraryOptions,
     compared: ComparedOptions,
-    details: Annotated[bool, typer.Option("--details", help="All the figures of every variant.")] = False,
-    fail_on: Annotated[str | None, worded(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")] = None,
-    output_format: Annotated[str | None, format_option(COMPARISON)] = None,
+    output_format: Annotated[str | None, options.format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
 
     Without LOGITS they are generated, or are those of a hazard. --peer adds other libraries. The exit code is 0
     also where a naive formula fails; --fail-on makes a check of it.
     """
-    failures = _failures(fail_on)
+    texts = [] if compared.fail_on is None else [compared.fail_on]
+    failures = frozenset(map(Outcome, options.failures_named(texts, FAILURES, "no outcome")))
     logits = _source(line, source)
     kind = LEAGUE if source.hazards else COMPARISON
     output = io.output_of(kind, output_format, printing, *logits.logits, *logits.labels)
     built_ins, notes = _built_ins(libraries)
-    options = _options(compared, libraries, judged.ignore_index, built_ins)
-    result = _compared(logits, options, printing, is_league=source.hazards)
-    session.say((*notes, *result.notes), printing)
+    request = _options(compared, libraries, built_ins)
+    result = _compared(logits, request, printing, is_league=source.hazards)
     shown_values = {} if source.hazards else {"show_values": compared.show_values > 0}
-    output.write(result, failures, details=details, **shown_values)
-    return _verdict(result, failures)
+    return output.finish(
+        result, (*notes, *result.notes), _failed(result, failures), failures, details=compared.details, **shown_values
+    )
 
 
-def _source(line: CommandLine, options: ComparedSourceOptions) -> Source:
+def _source(line: CommandLine, source: ComparedSourceOptions) -> Source:
     """Return where the logits come from; with --hazards from no option at all."""
     own = (*HAZARDS_OWN, "--judge")
-    if not options.hazards:
-        return source_of(line, options, logits_and_labels(options.files or [], options.labels), own=own, optional=True)
-    if options.hazard is not None:
+    if not source.hazards:
+        return source_of(line, source, own=own, optional=True)
+    if source.hazard is not None:
         raise StablemaxError("--hazard is one hazard and --hazards all of them", "leave out one of the two")
-    if options.files:
+    if source.files:
         raise StablemaxError("--hazards is the input, and a file is given", "leave out one of the two")
     others = ("source", "reading", "generated", *own, "--show-values")
     line.refuse(others, "does not go with --hazards", allowed=("--hazards",))
-    return Source(line, options, [], [])
+    return Source(line, source, [], [])
 
 
 def _options(
-    compared: ComparedOptions, libraries: LibraryOptions, ignore_index: int, built_ins: tuple[Variant, ...]
+    compared: ComparedOptions, libraries: options.LibraryOptions, built_ins: tuple[Variant, ...]
 ) -> CompareOptions:
     from stablemax.comparing.comparison import DEFAULT_FORMATS, CompareOptions
 
@@ -124,15 +104,15 @@ def _options(
 
         backend = Backend(libraries.backend, libraries.device)
     return CompareOptions(
-        formats=formats_named(compared.number_format) if compared.number_format else DEFAULT_FORMATS,
+        formats=options.formats_named(compared.number_format) if compared.number_format else DEFAULT_FORMATS,
         operations=tuple(map(get_operation, dict.fromkeys(compared.operation or ()))),
         patterns=tuple(compared.variant or ()),
         accumulation=compared.accumulate,
         max_ulp=compared.max_ulp,
-        judge=row_count(compared.judge),
+        judge=options.row_count(compared.judge),
         reduction=compared.reduction,
         show_values=compared.show_values,
-        ignore_index=ignore_index,
+        ignore_index=compared.ignore_index,
         upstream=compared.upstream,
         built_ins=built_ins,
         backend=backend,
@@ -140,22 +120,22 @@ def _options(
 
 
 def _compared(
-    source: Source, options: CompareOptions, printing: PrintOptions, *, is_league: bool
+    source: Source, request: CompareOptions, printing: options.PrintOptions, *, is_league: bool
 ) -> Comparison | League:
     from stablemax.comparing.comparison import compare_hazard, compare_problem
 
-    with progress(printing, source.reading) as step:
+    with io.progress(printing, source.reading) as step:
         if is_league:
             from stablemax.comparing.league import league
 
-            return league(options, command=source.line.words(), progress=step)
+            return league(request, command=source.line.words(), progress=step)
         if source.hazard is not None:
-            return compare_hazard(source.hazard, options, command=source.words(), progress=step)
-        problem = source.problem(options.ignore_index, options.operations)
-        return compare_problem(problem, options, command=source.words(), progress=step)
+            return compare_hazard(source.hazard, request, command=source.words(), progress=step)
+        problem = source.problem(request.ignore_index, request.operations)
+        return compare_problem(problem, request, command=source.words(), progress=step)
 
 
-def _built_ins(libraries: LibraryOptions) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
+def _built_ins(libraries: options.LibraryOptions) -> tuple[tuple[Variant, ...], tuple[str, ...]]:
     """Import the built-ins of the peers, and say what is missing; nothing of another library is touched without."""
     if libraries.device is not None and not libraries.peer and libraries.backend is BackendName.NUMPY:
         raise StablemaxError("--device is for other libraries", "with it: --backend torch, or --peer torch")
@@ -166,24 +146,12 @@ def _built_ins(libraries: LibraryOptions) -> tuple[tuple[Variant, ...], tuple[st
     return chosen(libraries.peer, libraries.device)
 
 
-def _failures(text: str | None) -> frozenset[Outcome]:
-    if text is None:
-        return frozenset()
-    names = [part.strip().lower() for part in text.split(",")]
-    for name in names:
-        if name not in FAILURES:
-            raise StablemaxError(
-                f"--fail-on: there is no outcome {shown(name)!r}", f"one or more of: {', '.join(FAILURES)}"
-            )
-    return frozenset(Outcome(name) for name in names)
-
-
-def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
-    """Say which of the outcomes of --fail-on occurred; 1 if any did."""
+def _failed(result: Comparison | League, failures: frozenset[Outcome]) -> list[str]:
+    """Word which of the outcomes of --fail-on occurred."""
     results = _outcomes_in(result)
     hits = [(name, outcomes) for name, outcomes in results if failures & outcomes.keys()]
     if not hits:
-        return 0
+        return []
     either = " or ".join(o.value for o in Outcome if o in failures)
     has = "has" if len(hits) == 1 else "have"
     lines = []
@@ -191,7 +159,7 @@ def _verdict(result: Comparison | League, failures: frozenset[Outcome]) -> int:
         worst = max(failures & outcomes.keys(), key=lambda o: o.severity)
         lines.append(f"{name}: {worst.value} {outcomes[worst]}")
     finding = f"{len(hits)} of {counted(len(results), 'result')} {has} cells that are {either}"
-    return session.failed(finding, lines)
+    return io.failed(finding, lines)
 
 
 def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome, str]]]:

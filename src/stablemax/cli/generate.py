@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, session
-from stablemax.cli.arrays import ForceOption
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import GeneratedOptions, HazardOption, PrintOptions, worded
-from stablemax.cli.source import generated_problem, refuse_generated
+from stablemax.cli import io
+from stablemax.cli.option_groups import CommandLine, worded
+from stablemax.cli.options import ForceOption, PrintOptions
+from stablemax.cli.source import GeneratedOptions, HazardOption, refuse_generated
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ def generate(
         if path is not None:
             io.refuse_address(path, option)
             check_target(path, None, force=force, option=option)
-    problem = generated_problem(generated) if hazard is None else _of_hazard(hazard, with_labels=labels is not None)
+    problem = generated.problem() if hazard is None else _of_hazard(hazard, with_labels=labels is not None)
     arrays = [(problem.logits, printing.output, "-o")]
     if labels is not None and problem.labels is not None:
         arrays.append((problem.labels, labels, "--labels"))
     write_files(arrays, force=force)
     rows, classes = problem.logits.shape
-    session.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
+    io.say([f"{printing.output}: {rows:,} x {classes:,}, {problem.sources[0].name}"], printing)
     return 0
 
 

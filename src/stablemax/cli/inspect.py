@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import (
-    LabelledSourceOptions,
-    LabelOptions,
-    PrintOptions,
-    StreamOptions,
-    format_option,
-    formats_named,
-    number_format_option,
-    worded,
-)
-from stablemax.cli.progress import progress
-from stablemax.cli.source import labelled_source
+from stablemax.cli import io, options
+from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
-from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
@@ -37,20 +28,26 @@ _SEEN = {
 FAILURES = (*_SEEN, "unsafe")
 
 
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is looked for."""
+
+    ignore_index: options.IgnoreIndexOption = IGNORED
+    number_format: list[str] | None = options.number_format_option(
+        "Number format to judge; repeatable. All that processors have."
+    )
+    fail_on: list[str] | None = option(
+        f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"
+    )
+
+
 def inspect(
     line: CommandLine,
     source: LabelledSourceOptions,
-    judged: LabelOptions,
-    streaming: StreamOptions,
-    printing: PrintOptions,
-    number_format: Annotated[
-        list[str] | None, number_format_option("Number format to judge; repeatable. All that processors have.")
-    ] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        worded(f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"),
-    ] = None,
-    output_format: Annotated[str | None, format_option(INSPECTION)] = None,
+    asked: InspectOptions,
+    streaming: options.StreamOptions,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(INSPECTION)] = None,
 ) -> int:
     """Look at every logit once, and say what they are and which number format is safe for them.
 
@@ -58,53 +55,35 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    logits = labelled_source(line, source)
+    logits = source_of(line, source)
     output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
-    failures = _failures(fail_on)
-    if "unsafe" in failures and not number_format:
+    failures = options.failures_named(asked.fail_on or (), FAILURES, "nothing called")
+    if "unsafe" in failures and not asked.number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.inspect.inspection import inspect_stream
 
-    resources = session.resources(streaming)
-    formats = sorted(formats_named(number_format or ORDINARY), key=lambda f: f.bits)
-    with progress(printing, logits.reading, unit="B") as step:
+    resources = streaming.resources()
+    formats = sorted(options.formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
+    with io.progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
-            logits.labelled_stream(formats[0] if number_format and len(formats) == 1 else None, resources),
+            logits.labelled_stream(formats[0] if asked.number_format and len(formats) == 1 else None, resources),
             formats=[f.name for f in formats],
-            ignore_index=judged.ignore_index,
+            ignore_index=asked.ignore_index,
             resources=resources,
             command=logits.words(),
             progress=step,
         )
-    session.say(result.notes, printing)
-    output.write(result)
-    return _verdict(result, failures)
+    return output.finish(result, result.notes, _failed(result, failures))
 
 
-def _failures(given: list[str] | None) -> tuple[str, ...]:
-    """Read --fail-on: names, each alone or with commas between them."""
-    names = tuple(dict.fromkeys(name.strip() for text in given or () for name in text.split(",")))
-    for name in names:
-        if name not in FAILURES:
-            raise StablemaxError(
-                f"--fail-on: there is nothing called {shown(name)!r}", f"one or more of: {', '.join(FAILURES)}"
-            )
-    return names
-
-
-def _verdict(result: Inspection, failures: tuple[str, ...]) -> int:
-    """Say what of --fail-on there is; 1 if anything."""
+def _failed(result: Inspection, failures: tuple[str, ...]) -> list[str]:
+    """Word what of --fail-on there is."""
     lines = []
     for name in failures:
         if name == "unsafe":
-            lines += [f"{f.format} is not safe for these logits" for f in result.formats if not f.safe]
-            continue
-        seen = result.sighting(name)
-        if seen.rows:
-            lines.append(
-                f"{counted(seen.rows, 'row')} {_SEEN[name]}; the first is row {seen.first_row:,} of {seen.first_file}"
-            )
-    for line in lines:
-        session.warn(f"failed: {line}")
-    return 1 if lines else 0
+            lines += [f"failed: {f.format} is not safe for these logits" for f in result.formats if not f.safe]
+        elif (sighting := result.sighting(name)).rows:
+            first = f"the first is row {sighting.first_row:,} of {sighting.first_file}"
+            lines.append(f"failed: {counted(sighting.rows, 'row')} {_SEEN[name]}; {first}")
+    return lines

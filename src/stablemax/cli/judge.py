@@ -5,26 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import (
-    JudgedSourceOptions,
-    JudgeOption,
-    LabelOptions,
-    LossOptions,
-    MaxUlpOption,
-    PrintOptions,
-    format_option,
-    number_format_named,
-    number_format_option,
-    operation_option,
-    row_count,
-    worded,
-)
-from stablemax.cli.progress import progress
-from stablemax.cli.source import Source, source_of, target_options
+from stablemax.cli import io, options
+from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli.source import JudgedSourceOptions, Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.text.errors import StablemaxError, shown
@@ -33,6 +16,7 @@ from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
+    from stablemax.numerics.formats import Format
     from stablemax.operations.operation import Operation
     from stablemax.results import JudgeReport
 
@@ -41,32 +25,28 @@ if TYPE_CHECKING:
 class ClaimOptions:
     """What OUTPUT is meant to be, and what it is held to."""
 
-    operation: Annotated[str | None, operation_option("What OUTPUT is meant to be.")] = None
-    number_format: Annotated[
-        str | None, number_format_option("Number format of OUTPUT, where the file holds a wider one. The file's.")
-    ] = None
-    round_logits: Annotated[
-        str | None, worded("The program rounded the logits to this format first.", metavar="FORMAT")
-    ] = None
-    reduction: Annotated[
-        Reduction, typer.Option(help="What a single loss is, or a gradient the gradient of; none: of each row.")
-    ] = Reduction.MEAN
-    max_ulp: MaxUlpOption = None
-    allow: Annotated[list[str] | None, worded("An outcome that does not count; repeatable.", metavar="OUTCOME")] = None
-    judge: JudgeOption = None
+    operation: str | None = option(**options.operation_words("What OUTPUT is meant to be."))
+    number_format: str | None = options.number_format_option(
+        "Number format of OUTPUT, where the file holds a wider one. The file's."
+    )
+    round_logits: str | None = option("The program rounded the logits to this format first.", metavar="FORMAT")
+    reduction: Reduction = option(
+        "What a single loss is, or a gradient the gradient of; none: of each row.", default=Reduction.MEAN
+    )
+    max_ulp: options.MaxUlpOption = None
+    allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
+    judge: options.JudgeOption = None
+    upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE")
+    second_logits: str | None = option("Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE")
 
 
 def judge(
     line: CommandLine,
     source: JudgedSourceOptions,
-    judged: LabelOptions,
-    losses: LossOptions,
+    losses: options.LossOptions,
     claim: ClaimOptions,
-    printing: PrintOptions,
-    upstream: Annotated[
-        str | None, worded("Upstream gradient of softmax_vjp, second logits of kl_divergence.", metavar="FILE")
-    ] = None,
-    output_format: Annotated[str | None, format_option(JUDGEMENT)] = None,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
@@ -76,81 +56,95 @@ def judge(
     if claim.operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
     logits, computed = _files(line, source)
-    if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and upstream == "-"):
+    # Of the second logits, too, --upstream was the name.
+    array = claim.second_logits or claim.upstream
+    if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and array == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    operation = get_operation(claim.operation)
+    operation, fmt = get_operation(claim.operation), options.number_format_named(claim.number_format)
     _refuse_foreign(line, operation, logits)
-    read = (*logits.logits, computed, *logits.labels, upstream, losses.weight)
-    output = io.output_of(JUDGEMENT, output_format, printing, *read)
-    with progress(printing, logits.reading):
-        fmt = number_format_named(claim.number_format)
-        given = logits.input_for(operation, fmt, target_options(losses, judged))
-        report = _report(given, claim, computed, upstream, logits.words())
-    session.say(report.notes, printing)
+    output = io.output_of(
+        JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
+    )
+    with io.progress(printing, logits.reading):
+        given = logits.input_for(operation, fmt, losses.targets())
+        report = _report(given, operation, claim, fmt, computed, array, logits.words())
+    notes = report.notes
     if fmt is None and computed.lower().endswith((".csv", ".tsv")):
         (name,) = report.contract.formats
-        told = f"{report.output} is text, judged in {name}: --format names what the program computed in"
-        session.say([told], printing)
-    output.write(report)
-    if not report.passed:
-        session.warn(f"failed: {report.finding}")
-    return 0 if report.passed else 1
+        notes += (f"{report.output} is text, judged in {name}: --format names what the program computed in",)
+    return output.finish(report, notes, [] if report.passed else [f"failed: {report.finding}"])
 
 
 def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> None:
     """Refuse what the operation does not take: it would be read, and change nothing."""
     from stablemax.operations.operation import Second
 
-    if not operation.needs_targets:
-        weighted = ("--weight",) if operation.takes_labels else ()
-        line.refuse(("losses",), f"is not for {operation}", allowed=weighted)
+    is_taken = {
+        "--weight": operation.takes_labels,
+        "--label-smoothing": operation.needs_targets,
+        "--upstream": operation.second in (Second.UPSTREAM, Second.LOGITS),
+        "--second-logits": operation.second is Second.LOGITS,
+    }
+    line.refuse([spelling for spelling, taken in is_taken.items() if not taken], f"is not for {operation}")
     if logits.labels and not (operation.takes_labels or operation.second is Second.LOGITS):
         raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
 
-def _files(line: CommandLine, options: JudgedSourceOptions) -> tuple[Source, str]:
+def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]:
     """Tell the files of logits and labels from that of the output."""
-    files = options.files or []
-    if options.hazard is not None or line.given("generated"):
+    files = source.files or []
+    if source.hazard is not None or line.given("generated"):
         if len(files) != 1:
             raise StablemaxError(
                 f"{counted(len(files), 'file')} named: OUTPUT is the only one where the logits are no file",
                 "name the file that the program wrote",
             )
-        return source_of(line, options, ([], [])), files[0]
+        return source_of(line, source, ([], [])), files[0]
     if len(files) not in (2, 3):
         raise StablemaxError(
             f"{counted(len(files), 'file')} named: judge reads LOGITS, OUTPUT and, for a loss, LABELS",
             "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
         )
-    return source_of(line, options, (files[:1], files[2:])), files[1]
+    return source_of(line, source, (files[:1], files[2:])), files[1]
 
 
 def _report(
-    given: OperationInput, claim: ClaimOptions, computed: str, upstream: str | None, words: tuple[str, ...]
+    given: OperationInput,
+    operation: Operation,
+    claim: ClaimOptions,
+    fmt: Format | None,
+    computed: str,
+    array: str | None,
+    words: tuple[str, ...],
 ) -> JudgeReport:
-    """Read the output, and hold it against the truth."""
+    """Read the output and the file of a second array, and hold the output against the truth."""
     from stablemax.check.judge_output import JudgeOptions, judge_output
-    from stablemax.inputs.open import read_computed
+    from stablemax.inputs.logits import as_problem
+    from stablemax.inputs.open import open_array, read_computed
     from stablemax.numerics.formats import format_of
 
-    operation = get_operation(claim.operation or "")
     problem, second = given.problem(operation)
     values, name = read_computed(computed, problem, operation)
-    options = JudgeOptions(
+    if array is not None:
+        read = open_array(array)
+        if read.shape != problem.shape:
+            raise StablemaxError(
+                f"{read.name}: has shape {read.shape}, and the logits have {problem.shape}",
+                f"the {operation.second.value}: one number for each logit",
+            )
+        second = as_problem(read, axis=problem.axis).logits
+    request = JudgeOptions(
         operation,
-        number_format_named(claim.number_format) or format_of(values.dtype.newbyteorder("=")),
+        fmt or format_of(values.dtype.newbyteorder("=")),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
         ignore_index=given.targets.ignore_index,
-        judge=row_count(claim.judge),
+        judge=options.row_count(claim.judge),
         targets=given.targets,
-        round_logits=number_format_named(claim.round_logits),
+        round_logits=options.number_format_named(claim.round_logits),
     )
-    if upstream is not None:
-        second, _ = read_computed(upstream, problem, get_operation("softmax"))
     names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
-        values, problem.logits, problem.labels, second, options, names=names, command=words, notes=problem.notes
+        values, problem.logits, problem.labels, second, request, names=names, command=words, notes=problem.notes
     )

@@ -1,4 +1,4 @@
-"""``stablemax list``."""
+"""``stablemax list`` and ``stablemax explain``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io
-from stablemax.cli.options import PrintOptions, format_option, operation_option
+from stablemax.cli.options import PrintOptions, format_option, operation_words
 from stablemax.operations import get_operation
+from stablemax.render.explanations import EXPLANATION
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
 from stablemax.text.errors import StablemaxError
 
@@ -30,7 +31,7 @@ def list_(
     printing: PrintOptions,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     operation: Annotated[
-        str | None, operation_option("For variants and hazards, one operation:", is_argument=True)
+        str | None, typer.Argument(show_default=False, **operation_words("For variants and hazards, one operation:"))
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:
@@ -46,4 +47,22 @@ def list_(
         Listed.HAZARDS: lambda: hazards(record),
     }
     output.write(listings[what]())
+    return 0
+
+
+def explain(
+    printing: PrintOptions,
+    variant: Annotated[
+        str, typer.Argument(metavar="VARIANT", help="Id of a variant, or of a peer: softmax/shifted, torch/softmax.")
+    ],
+    output_format: Annotated[
+        str | None, format_option(EXPLANATION, "table and plain: text. By the ending of -o; else table.")
+    ] = None,
+) -> int:
+    """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
+    from stablemax.comparing.explanation import explanation_of
+    from stablemax.libraries import find
+
+    output = io.output_of(EXPLANATION, output_format, printing)
+    output.write(explanation_of(find(variant)))
     return 0

@@ -1,99 +1,126 @@
-"""``stablemax loss``."""
+"""The commands that print a loss, one number: ``stablemax loss`` and ``stablemax bce``."""
 
 from __future__ import annotations
 
+import enum
 import math
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import (
-    ArithmeticOptions,
-    LabelledSourceOptions,
-    LabelOptions,
-    LossOptions,
-    PrintOptions,
-    StreamOptions,
-    format_option,
-    number_format_named,
-)
-from stablemax.cli.progress import progress
-from stablemax.cli.source import labelled_source, target_options
+from stablemax.cli import io, options
+from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.results import LossResult
 
 
-MaxLossOption = Annotated[
-    float | None, typer.Option(metavar="X", help="Exit 1 if the loss is above.", show_default=False)
-]
+class OneNumber(enum.StrEnum):
+    """The reductions to one number."""
+
+    MEAN = Reduction.MEAN.value
+    SUM = Reduction.SUM.value
 
 
-def loss(
-    line: CommandLine,
-    source: LabelledSourceOptions,
-    judged: LabelOptions,
-    losses: LossOptions,
-    arithmetic: ArithmeticOptions,
-    streaming: StreamOptions,
-    printing: PrintOptions,
-    reduction: Annotated[Reduction, typer.Option(help="What becomes of the rows' losses.")] = Reduction.MEAN,
-    max_loss: MaxLossOption = None,
-    output_format: Annotated[
-        str | None, format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain.")
-    ] = None,
-) -> int:
+@dataclass(frozen=True)
+class ReducedLossOptions(options.LossOptions):
+    """How rows become a loss, and what is printed of it."""
+
+    reduction: Reduction = option("What becomes of the rows' losses.", default=Reduction.MEAN)
+
+
+@dataclass(frozen=True)
+class ReducedCellLossOptions(options.CellLossOptions):
+    """How cells become a loss, and what is printed of it."""
+
+    reduction: OneNumber = option(
+        "What becomes of the losses of all cells; their mean divides by their number. "
+        "In Python all have reduction='none'.",
+        default=OneNumber.MEAN,
+    )
+
+
+def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions], text: str) -> Callable[..., int]:
+    """Return the command that prints the loss of an operation; `text` is its help."""
+
+    def run(
+        line: CommandLine,
+        source: LabelledSourceOptions,
+        losses: Any,
+        arithmetic: options.ArithmeticOptions,
+        streaming: options.StreamOptions,
+        printing: options.PrintOptions,
+        max_loss: Annotated[float | None, worded("Exit 1 if the loss is above.", metavar="X")] = None,
+        output_format: Annotated[
+            str | None,
+            options.format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain."),
+        ] = None,
+    ) -> int:
+        from stablemax.compute.loss import loss_of
+
+        output = io.output_of(LOSS, output_format, printing, *source.read, *losses.read, default="plain")
+        if max_loss is not None and math.isnan(max_loss):
+            raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
+        operation, reduction = get_operation(name), Reduction(losses.reduction)
+        method, logits = arithmetic.method(operation), source_of(line, source)
+        targets, resources = losses.targets(), streaming.resources()
+        with io.progress(printing, logits.reading, unit="B") as step:
+            given = logits.input_for(operation, method.format, targets, resources)
+            result = loss_of(
+                operation,
+                given.stream,
+                method,
+                reduction=reduction,
+                options=given.targets,
+                resources=resources,
+                progress=step,
+            )
+        notes = [*given.stream.notes, *result.notes]
+        return output.finish(LossOfInput(result, given.stream), notes, _failed(result, reduction, max_loss))
+
+    run.__annotations__["losses"] = losses
+    run.__doc__ = text
+    return run
+
+
+def _failed(result: LossResult, reduction: Reduction, max_loss: float | None) -> list[str]:
+    """Word what is wrong with a loss."""
+    if result.first_bad is not None:
+        return [f"not finite: {result.first_bad[1]}"]
+    if result.rows is None and not math.isfinite(result.value):
+        reason = "every row is ignored, and the mean of no rows is 0/0"
+        return [f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}"]
+    worst = result.value if result.rows is None else float(result.rows.max(initial=-math.inf))
+    if max_loss is not None and worst > max_loss:
+        return [f"failed: the loss {worst!r} is above --max-loss {max_loss!r}"]
+    return []
+
+
+loss = command(
+    "cross_entropy",
+    ReducedLossOptions,
     """Print the cross-entropy: one number, the shortest decimal of the float64 result.
 
     Defined as torch.nn.functional.cross_entropy, computed in float64 whatever the input's format, the
     sum over the rows exact and rounded once: the same digits for any threads, memory and files.
     --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
-    """
-    from stablemax.compute.block_job import Method
-    from stablemax.compute.loss import loss_of
+    """,
+)
+bce = command(
+    "binary_cross_entropy",
+    ReducedCellLossOptions,
+    """Print the binary cross-entropy of logits, each with a target from 0 to 1: one number.
 
-    read = (*(source.files or ()), *(source.labels or ()), losses.weight)
-    output = io.output_of(LOSS, output_format, printing, *read, default="plain")
-    if max_loss is not None and math.isnan(max_loss):
-        raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
-    operation = get_operation("cross_entropy")
-    variant, fmt = session.chosen_variant(operation, arithmetic), number_format_named(arithmetic.number_format)
-    logits, targets = labelled_source(line, source), target_options(losses, judged)
-    resources = session.resources(streaming)
-    with progress(printing, logits.reading, unit="B") as step:
-        given = logits.input_for(operation, fmt, targets, resources)
-        result = loss_of(
-            operation,
-            given.stream,
-            Method(variant, fmt, arithmetic.accumulate),
-            reduction=reduction,
-            options=given.targets,
-            resources=resources,
-            progress=step,
-        )
-    session.say([*given.stream.notes, *result.notes], printing)
-    output.write(LossOfInput(result, given.stream))
-    return exit_code(result, reduction, max_loss)
-
-
-def exit_code(result: LossResult, reduction: Reduction, max_loss: float | None) -> int:
-    """Say what is wrong with a loss; 1 if anything is."""
-    if result.first_bad is not None:
-        session.warn(f"not finite: {result.first_bad[1]}")
-        return 1
-    if result.rows is None and not math.isfinite(result.value):
-        reason = "every row is ignored, and the mean of no rows is 0/0"
-        session.warn(f"not finite: {reason if result.kept_rows == 0 else f'the {reduction} of finite losses'}")
-        return 1
-    worst = result.value if result.rows is None else float(result.rows.max(initial=-math.inf))
-    if max_loss is not None and worst > max_loss:
-        session.warn(f"failed: the loss {worst!r} is above --max-loss {max_loss!r}")
-        return 1
-    return 0
+    Defined as torch.nn.functional.binary_cross_entropy_with_logits, computed in float64 whatever the input's
+    format, the sum over the cells exact and rounded once.
+    A logit of -inf or inf has the loss 0 where its target agrees. A result that is not finite is printed, and the
+    exit code is 1.
+    """,
+)

@@ -17,7 +17,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stablemax.cli import ReaderGoneError, version_line
+from stablemax.cli import ReaderGoneError, printable, to_stderr, version_line
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import unwritten_output, write_out
 from stablemax.text.suggest import nearest
@@ -94,7 +94,7 @@ def _plugin_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, PluginWarning):
-                _to_stderr(f"warning: {_bounded(str(message))}\n")
+                to_stderr(f"warning: {_bounded(str(message))}\n")
             else:
                 usual(message, category, *place, **more)
 
@@ -105,10 +105,10 @@ def _plugin_warnings() -> Iterator[None]:
 def _other(error: Exception) -> int:
     """Typer's own errors carry a message and an exit code; anything else is a bug of ours."""
     message = getattr(error, "format_message", None)
-    if message is not None and type(error).__name__ == "NoArgsIsHelpError":
-        _to_stderr(f"{message()}\n")
-        return USER_ERROR
     if message is not None:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            to_stderr(f"{message()}\n")
+            return USER_ERROR
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "stablemax"
         return _report(_plain(message(), _given(error)), f"{command} --help", USER_ERROR)
@@ -160,22 +160,12 @@ def _plain(message: str, given: str) -> str:
 
 
 def _report(message: str, hint: str, code: int) -> int:
-    _to_stderr("\n".join([f"error: {_bounded(message)}"] + ([f"hint: {_bounded(hint)}"] if hint else [])) + "\n")
+    to_stderr(f"error: {_bounded(message)}\n" + (f"hint: {_bounded(hint)}\n" if hint else ""))
     return code
 
 
-def _to_stderr(text: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stdout.flush()  # as in `warn`
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(text)
-
-
 def _bounded(text: str) -> str:
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    text = printable(text)
     return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}..."
 
 
@@ -194,8 +184,8 @@ def _leave(code: int) -> NoReturn:
         lost, code = True, BROKEN_PIPE
     except (OSError, ValueError) as error:
         lost = True
-        told = unwritten_output(error)
-        code = code or _report(told.message, told.hint, USER_ERROR)
+        unwritten = unwritten_output(error)
+        code = code or _report(unwritten.message, unwritten.hint, USER_ERROR)
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
     if lost:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -19,6 +19,8 @@ from stablemax.text.errors import StablemaxError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# Where the field of a group keeps what declares its option.
+_DECLARED = "declared"
 # Groups and options that say where a result goes, how it looks there or who computes it, not what it is.
 NOT_REPRODUCED = frozenset({"printing", "output_format", "force", "streaming"})
 
@@ -87,28 +89,35 @@ class CommandLine:
         return ("stablemax", self.command, *arguments, *written)
 
 
+def worded(text: str, *spellings: str, **more: Any) -> Any:
+    """Declare an option whose help says in words what happens without it."""
+    return typer.Option(*spellings, help=text, show_default=False, **more)
+
+
+def option(help: str, *spellings: str, default: Any = None, **more: Any) -> Any:  # noqa: A002 - as Typer calls it
+    """Declare a field of a group as an option; without a default its help says what happens without it."""
+    declared = typer.Option(*spellings, help=help, show_default=default is not None, **more)
+    return dataclasses.field(default=default, metadata={_DECLARED: declared})
+
+
 def expanded(command: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Give Typer a flat signature for a command that takes groups of options.
 
-    Each parameter whose type is a dataclass, and each such field of a group, is replaced by its fields, whose
-    `Annotated` types declare the options; when the command is called, the dataclasses are built from them. A
-    parameter of type `CommandLine` is no option at all.
+    Each parameter whose type is a dataclass, and each such field of a group, is replaced by its fields, which `option`
+    or their `Annotated` types declare; when the command is called, the dataclasses are built from them. A parameter of
+    type `CommandLine` is no option at all.
     """
     hints = get_type_hints(command, include_extras=True)
+    hints.pop("return", None)
     lines = [parameter for parameter, kind in hints.items() if kind is CommandLine]
-    flat: list[tuple[str, inspect.Parameter]] = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name not in lines:
-            flat += _options(parameter.name, hints[parameter.name], parameter.default, parameter.name)
+    groups = {parameter: kind for parameter, kind in hints.items() if parameter not in lines}
+    defaults = inspect.signature(command).parameters
+    flat = [o for group, kind in groups.items() for o in _options(group, kind, defaults[group].default, group)]
 
     @functools.wraps(command)
     def call(context: typer.Context, **values: Any) -> Any:
         given = {line: _command_line(name, flat, values, context) for line in lines}
-        built = {
-            parameter: _built(kind, parameter, values)
-            for parameter, kind in hints.items()
-            if parameter not in (*lines, "return")
-        }
+        built = {parameter: _built(kind, parameter, values) for parameter, kind in groups.items()}
         try:
             return command(**built, **given)
         except BrokenPipeError:
@@ -134,8 +143,10 @@ def _options(name: str, kind: Any, default: Any, group: str) -> Iterator[tuple[s
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         own_default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-        own_group = field.name if _is_group(hints[field.name]) else name
-        yield from _options(field.name, hints[field.name], own_default, own_group)
+        own_kind = hints[field.name]
+        if _DECLARED in field.metadata:
+            own_kind = Annotated[own_kind, field.metadata[_DECLARED]]
+        yield from _options(field.name, own_kind, own_default, field.name if _is_group(own_kind) else name)
 
 
 def _built(kind: Any, name: str, values: dict[str, Any]) -> Any:

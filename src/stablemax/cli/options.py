@@ -2,195 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.inputs.file_format import NAMES
+from stablemax.cli.option_groups import option, worded
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
 from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, ColorMode, Distribution, EngineName, Upstream
+from stablemax.text.vocabulary import (
+    IGNORED,
+    Accumulation,
+    BackendName,
+    ColorMode,
+    EngineName,
+    Reduction,
+    Upstream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stablemax.check.target.messages import Target
+    from stablemax.compute.block_job import Method
+    from stablemax.compute.streaming import Resources
     from stablemax.numerics.formats import Format
+    from stablemax.operations.operation import Operation
+    from stablemax.operations.targets import TargetOptions
     from stablemax.render.forms import ResultKind
 
-
-def worded(text: str, *spellings: str, **more: Any) -> Any:
-    """Declare an option whose help says in words what happens without it."""
-    return typer.Option(*spellings, help=text, show_default=False, **more)
-
-
-_KINDS = (
-    f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
-)
-_PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
-LabelFilesOption = Annotated[
-    list[str] | None, worded("Labels or soft targets, apart from the logits; repeatable.", "--labels", metavar="FILE")
+# Options of several groups or commands.
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
+IgnoreIndexOption = Annotated[int, typer.Option(help="Rows with this label do not count.")]
+JudgeOption = Annotated[str | None, worded("Rows to judge. As many as 2**18 cells hold.", "--judge", metavar="all|N")]
+MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
+UpstreamOption = Annotated[
+    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
 ]
-
-
-@dataclass(frozen=True)
-class InputOptions:
-    """How files are read."""
-
-    axis: Annotated[int | None, worded("Axis of the classes. That which the labels' shape fits; else the last.")] = None
-    input_format: Annotated[
-        str | None, worded("What the file is, where its name does not say.", metavar="|".join(NAMES))
-    ] = None
-    delimiter: Annotated[str | None, worded("Between the cells of a table. Recognized by the first lines.")] = None
-    header: Annotated[
-        bool | None, worded("The first line of a table is a header. Recognized.", "--header/--no-header")
-    ] = None
-    index_column: Annotated[
-        bool | None, worded("The first column is a row number. Recognized.", "--index-column/--no-index-column")
-    ] = None
-    comment: Annotated[str, typer.Option(help="What begins a comment line in a table.")] = "#"
-    label_column: Annotated[
-        str | None, worded("Column of a table that holds the labels (N counts from 0).", metavar="NAME|N")
-    ] = None
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What a computation over a large input may use."""
-
-    threads: Annotated[int | None, worded("Worker threads. All cores.", min=1, metavar="N")] = None
-    memory: Annotated[
-        str | None, worded("Most memory to use beside the interpreter's own, such as 512MB or 2GiB.", metavar="SIZE")
-    ] = None
-    engine: Annotated[EngineName, typer.Option(help="Who computes: threads, or the processes of a dask cluster.")] = (
-        EngineName.THREADS
-    )
-    scheduler: Annotated[
-        str | None,
-        worded(
-            "Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
-            metavar="ADDRESS",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """Which rows count."""
-
-    ignore_index: Annotated[int, typer.Option(help="Rows with this label do not count.")] = IGNORED
-
-
-@dataclass(frozen=True)
-class GeneratedOptions:
-    """Which logits are generated."""
-
-    seed: Annotated[int, typer.Option(help="Seed of the generated logits and labels.")] = 0
-    scale: Annotated[float, typer.Option(help="Half-width, or standard deviation, of the generated logits.")] = 10.0
-    rows: Annotated[int, typer.Option(help="Generated rows.")] = 16
-    classes: Annotated[int, typer.Option(help="Generated classes.")] = 64
-    distribution: Annotated[Distribution, typer.Option(help="Distribution of the generated logits.")] = (
-        Distribution.UNIFORM
-    )
-    offset: Annotated[float, typer.Option(help="Added to every generated logit.")] = 0.0
-    preset: Annotated[str | None, worded("A notebook's input instead: stablemax list presets.", metavar="NAME")] = None
-
-
-HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
-
-
-def files_argument(metavar: str, text: str) -> Any:
-    """Declare the files of a command, in their order."""
-    return typer.Argument(metavar=metavar, help=f"{text}: {_KINDS}. {_PATTERNS}.", show_default=False)
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """Where logits come from: files, or one of what the options name."""
-
-    reading: InputOptions
-    generated: GeneratedOptions
-    files: Annotated[list[str] | None, files_argument("LOGITS", "Logits, several files as one input")] = None
-    hazard: HazardOption = None
-
-
-@dataclass(frozen=True)
-class LabelledSourceOptions(SourceOptions):
-    """Where logits and their labels come from."""
-
-    files: Annotated[
-        list[str] | None,
-        files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
-    ] = None
-    labels: LabelFilesOption = None
-
-
-@dataclass(frozen=True)
-class JudgedSourceOptions(SourceOptions):
-    """Where logits come from, and which file holds what a program computed of them."""
-
-    files: Annotated[
-        list[str] | None,
-        files_argument("[LOGITS] OUTPUT [LABELS]", "Logits, what the program computed of them, labels or soft targets"),
-    ] = None
-
-
-@dataclass(frozen=True)
-class TwoSourceOptions(SourceOptions):
-    """Where two arrays of logits come from."""
-
-    files: Annotated[list[str] | None, files_argument("LOGITS OTHER", "Logits, and what they are compared with")] = None
-
-
-@dataclass(frozen=True)
-class LibraryOptions:
-    """Whose built-ins are judged, and on whose arrays our variants run."""
-
-    peer: Annotated[
-        list[str] | None,
-        worded("Add the built-ins of a library; repeatable. all: those installed.", metavar="torch|jax|scipy|all"),
-    ] = None
-    backend: Annotated[BackendName, typer.Option(help="Library on whose arrays our variants run.")] = BackendName.NUMPY
-    device: Annotated[str | None, worded("Device of --backend and --peer, as the library names it: cpu, cuda.")] = None
-
-
-@dataclass(frozen=True)
-class ArithmeticOptions:
-    """What one result is computed with."""
-
-    variant: Annotated[str | None, worded("Formula: stablemax list variants. The accurate one.", metavar="NAME")] = None
-    number_format: Annotated[
-        str | None, number_format_option("Number format to compute in, as in: stablemax list formats.")
-    ] = None
-    accumulate: Annotated[
-        Accumulation | None, worded("How sums are added. What an ordinary kernel of the format does.")
-    ] = None
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """How rows become one loss; as torch.nn.functional.cross_entropy."""
-
-    weight: Annotated[str | None, worded("Weight of each class.", metavar="FILE")] = None
-    label_smoothing: Annotated[
-        float, typer.Option(help="Share of every target that is spread evenly over the classes.")
-    ] = 0.0
-
-
-@dataclass(frozen=True)
-class PrintOptions:
-    """Where and how results are printed."""
-
-    output: Annotated[str | None, worded("Write to a file; its ending says how.", "--output", "-o", metavar="FILE")] = (
-        None
-    )
-    color: Annotated[ColorMode, typer.Option(help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.")] = (
-        ColorMode.AUTO
-    )
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on standard error.")] = False
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="path/to/file.py:function, package.module:function, a variant (softmax/naive) or a peer (torch/softmax).",
+    ),
+]
 
 
 def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
@@ -201,24 +60,177 @@ def format_option(kind: ResultKind, text: str = "How the result is written. By t
     return worded(text, metavar=f"<{'|'.join(names)}>", autocompletion=lambda: names)
 
 
-def operation_option(text: str, *, is_argument: bool = False) -> Any:
-    """Declare an operation, by one of their names."""
+def operation_words(text: str) -> dict[str, Any]:
+    """Return what declares an operation, by one of their names."""
     # Names, not an enumeration: an operation of a plugin is one more name.
-    declare = typer.Argument if is_argument else typer.Option
-    named = f"{text} {', '.join(OPERATIONS)}."
-    return declare(metavar="OPERATION", help=named, show_default=False, autocompletion=lambda: list(OPERATIONS))
+    return {
+        "help": f"{text} {', '.join(OPERATIONS)}.",
+        "metavar": "OPERATION",
+        "autocompletion": lambda: list(OPERATIONS),
+    }
 
 
 def number_format_option(text: str) -> Any:
     """Declare --format, for one number format or several."""
-    return worded(text, "--format", metavar="FORMAT")
+    return option(text, "--format", metavar="FORMAT")
 
 
-JudgeOption = Annotated[str | None, worded("Rows to judge. As many as 2**18 cells hold.", "--judge", metavar="all|N")]
-MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
-UpstreamOption = Annotated[
-    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
-]
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a computation over a large input may use."""
+
+    threads: int | None = option("Worker threads. All cores.", min=1, metavar="N")
+    memory: str | None = option(
+        "Most memory to use beside the interpreter's own, such as 512MB or 2GiB.", metavar="SIZE"
+    )
+    engine: EngineName = option(
+        "Who computes: threads, or the processes of a dask cluster.", default=EngineName.THREADS
+    )
+    scheduler: str | None = option(
+        "Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
+        metavar="ADDRESS",
+    )
+
+    def resources(self) -> Resources:
+        """Read what a computation may use."""
+        from stablemax.compute.streaming import Resources
+
+        if self.scheduler is not None and self.engine is not EngineName.DASK:
+            raise StablemaxError("--scheduler is for --engine dask", "add --engine dask, or leave --scheduler out")
+        return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler)
+
+
+@dataclass(frozen=True)
+class LibraryOptions:
+    """Whose built-ins are judged, and on whose arrays our variants run."""
+
+    peer: list[str] | None = option(
+        "Add the built-ins of a library; repeatable. all: those installed.", metavar="torch|jax|scipy|all"
+    )
+    backend: BackendName = option("Library on whose arrays our variants run.", default=BackendName.NUMPY)
+    device: str | None = option("Device of --backend and --peer, as the library names it: cpu, cuda.")
+
+
+@dataclass(frozen=True)
+class ArithmeticOptions:
+    """What one result is computed with."""
+
+    variant: str | None = option("Formula: stablemax list variants. The accurate one.", metavar="NAME")
+    number_format: str | None = number_format_option("Number format to compute in, as in: stablemax list formats.")
+    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of the format does.")
+
+    def method(self, operation: Operation) -> Method:
+        """Look up what an operation is computed with; --variant has its operation in front, or has not."""
+        from stablemax.compute.block_job import Method
+        from stablemax.operations.variant import get
+
+        variant = None
+        if self.variant is not None:
+            variant = get(self.variant if "/" in self.variant else f"{operation}/{self.variant}")
+            if variant.operation is not operation:
+                raise StablemaxError(
+                    f"{variant.id} does not compute {operation}", f"stablemax list variants {operation}"
+                )
+        return Method(variant, number_format_named(self.number_format), self.accumulate)
+
+
+@dataclass(frozen=True)
+class NoTargetOptions:
+    """What says how targets count, where an operation takes none."""
+
+    read = ()
+    reduction = Reduction.MEAN
+
+    def targets(self) -> TargetOptions:
+        """Return the options by default."""
+        from stablemax.operations.targets import TargetOptions
+
+        return TargetOptions()
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """How rows become one loss; as torch.nn.functional.cross_entropy."""
+
+    ignore_index: IgnoreIndexOption = IGNORED
+    weight: str | None = option("Weight of each class.", metavar="FILE")
+    label_smoothing: float = option("Share of every target that is spread evenly over the classes.", default=0.0)
+
+    @property
+    def read(self) -> tuple[str | None, ...]:
+        """The files that are named."""
+        return (self.weight,)
+
+    def targets(self) -> TargetOptions:
+        """Read the weights, and bring the options together."""
+        from stablemax.inputs.open import read_weights
+        from stablemax.operations.targets import TargetOptions
+
+        weight = None if self.weight is None else read_weights(self.weight)
+        return TargetOptions(weight, self.label_smoothing, self.ignore_index, shown(self.weight or "the weights"))
+
+
+@dataclass(frozen=True)
+class CellLossOptions:
+    """How cells become one loss; as torch.nn.functional.binary_cross_entropy_with_logits."""
+
+    weight: str | None = option("Weight of each class's losses.", metavar="FILE")
+    pos_weight: str | None = option("Weight of each class's positive targets.", metavar="FILE")
+
+    @property
+    def read(self) -> tuple[str | None, ...]:
+        """The files that are named."""
+        return (self.weight, self.pos_weight)
+
+    def targets(self) -> TargetOptions:
+        """Read the weights."""
+        from stablemax.inputs.open import read_weights
+        from stablemax.operations.targets import TargetOptions
+
+        weight, pos_weight = (None if path is None else read_weights(path) for path in self.read)
+        return TargetOptions(weight, weight_name=self.weight or self.pos_weight or "", pos_weight=pos_weight)
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """Where and how results are printed."""
+
+    output: str | None = option("Write to a file; its ending says how.", "--output", "-o", metavar="FILE")
+    color: ColorMode = option("Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.", default=ColorMode.AUTO)
+    quiet: bool = option("No notes and no progress on standard error.", "--quiet", "-q", default=False)
+
+
+@dataclass(frozen=True)
+class ImplementationOptions:
+    """What an implementation computes, and on whose arrays."""
+
+    operation: str | None = option(**operation_words("What TARGET computes, where its name does not say."))
+    backend: BackendName | None = option("Library on whose arrays it works. Recognized by its code.")
+    device: str | None = option("Device for torch and jax, as the library names it: cpu, cuda.")
+    backward: bool = option("Judge the gradient that autograd takes of TARGET.", "--backward", default=False)
+
+    def target(self, name: str) -> Target:
+        """Return what to load."""
+        from stablemax.check.target.messages import Target
+
+        operation = None if self.operation is None else get_operation(self.operation)
+        return Target(name, operation, self.backend or "", self.device, self.backward)
+
+
+def bytes_of(text: str | None) -> int | None:
+    """Read an amount of memory: a number with or without a unit.
+
+    >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096"), bytes_of("8.2MB")
+    (512000000, 1610612736, 4096, 8200000)
+    """
+    if text is None:
+        return None
+    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?", text.strip(), re.ASCII)
+    if amount is None or (amount[3] and not amount[2]):
+        raise StablemaxError(f"--memory {shown(text)} is not an amount of memory", "such as 512MB, 2GiB or 1000000")
+    power = " kmgt".index(amount[2].lower() or " ")
+    # A fraction, as 8.2 * 10**6 is a little less than 8,200,000 in float64.
+    return int(Fraction(amount[1]) * (1024 if amount[3] else 1000) ** power)
 
 
 def row_count(text: str | None) -> int | None:
@@ -234,6 +246,15 @@ def row_count(text: str | None) -> int | None:
     return int(text)
 
 
+def failures_named(texts: Iterable[str], known: tuple[str, ...], lack: str) -> tuple[str, ...]:
+    """Read --fail-on: names, each alone or with commas between them; `lack` begins what refuses another one."""
+    names = tuple(dict.fromkeys(name.strip().lower() for text in texts for name in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise StablemaxError(f"--fail-on: there is {lack} {shown(name)!r}", f"one or more of: {', '.join(known)}")
+    return names
+
+
 def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
     """Look up the number formats that --format names, each once."""
     from stablemax.numerics.formats import get_format
@@ -244,31 +265,3 @@ def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
 def number_format_named(name: str | None) -> Format | None:
     """Look up the number format of --format, where one is given."""
     return None if name is None else formats_named([name])[0]
-
-
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="path/to/file.py:function, package.module:function, a variant (softmax/naive) or a peer (torch/softmax).",
-    ),
-]
-
-
-@dataclass(frozen=True)
-class ImplementationOptions:
-    """What an implementation computes, and on whose arrays."""
-
-    operation: Annotated[str | None, operation_option("What TARGET computes, where its name does not say.")] = None
-    backend: Annotated[BackendName | None, worded("Library on whose arrays it works. Recognized by its code.")] = None
-    device: Annotated[str | None, worded("Device for torch and jax, as the library names it: cpu, cuda.")] = None
-    backward: Annotated[bool, typer.Option("--backward", help="Judge the gradient that autograd takes of TARGET.")] = (
-        False
-    )
-
-    def target(self, name: str) -> Target:
-        """Return what to load."""
-        from stablemax.check.target.messages import Target
-
-        operation = None if self.operation is None else get_operation(self.operation)
-        return Target(name, operation, self.backend or "", self.device, self.backward)

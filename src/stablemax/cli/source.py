@@ -2,33 +2,149 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.inputs.file_format import NAMES
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.cli.option_groups import CommandLine
-    from stablemax.cli.options import (
-        GeneratedOptions,
-        InputOptions,
-        LabelledSourceOptions,
-        LabelOptions,
-        LossOptions,
-        SourceOptions,
-    )
     from stablemax.compute.streaming import Resources
     from stablemax.hazards.catalogue import Hazard
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.inputs.logits import Problem, Stream
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation
+    from stablemax.operations.operation import Operation, Second
     from stablemax.operations.targets import TargetOptions
 
+HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
 # Options about what a hazard brings along.
-HAZARDS_OWN = ("losses", "judged", "--upstream")
+HAZARDS_OWN = ("--ignore-index", "--weight", "--pos-weight", "--label-smoothing", "--upstream", "--second-logits")
+
+_KINDS = (
+    f"a file ({', '.join(f'.{name}' for name in NAMES)}; FILE:NAME for one of its arrays), an address, or - for stdin"
+)
+_PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How files are read."""
+
+    axis: int | None = option("Axis of the classes. That which the labels' shape fits; else the last.")
+    input_format: str | None = option("What the file is, where its name does not say.", metavar="|".join(NAMES))
+    delimiter: str | None = option("Between the cells of a table. Recognized by the first lines.")
+    header: bool | None = option("The first line of a table is a header. Recognized.", "--header/--no-header")
+    index_column: bool | None = option(
+        "The first column is a row number. Recognized.", "--index-column/--no-index-column"
+    )
+    comment: str = option("What begins a comment line in a table.", default="#")
+    label_column: str | None = option("Column of a table that holds the labels (N counts from 0).", metavar="NAME|N")
+
+
+@dataclass(frozen=True)
+class GeneratedOptions:
+    """Which logits are generated."""
+
+    seed: int = option("Seed of the generated logits and labels.", default=0)
+    scale: float = option("Half-width, or standard deviation, of the generated logits.", default=10.0)
+    rows: int = option("Generated rows.", default=16)
+    classes: int = option("Generated classes.", default=64)
+    distribution: Distribution = option("Distribution of the generated logits.", default=Distribution.UNIFORM)
+    offset: float = option("Added to every generated logit.", default=0.0)
+    preset: str | None = option("A notebook's input instead: stablemax list presets.", metavar="NAME")
+
+    def problem(self) -> Problem:
+        """Draw logits, or take a preset."""
+        from stablemax.hazards.generated import generate, preset
+
+        if self.preset is not None:
+            return preset(self.preset)
+        return generate(**{name: value for name, value in vars(self).items() if name != "preset"})
+
+
+def files_argument(metavar: str, text: str) -> Any:
+    """Declare the files of a command, in their order."""
+    return typer.Argument(metavar=metavar, help=f"{text}: {_KINDS}. {_PATTERNS}.", show_default=False)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where logits come from: files, or one of what the options name."""
+
+    reading: InputOptions
+    generated: GeneratedOptions
+    files: Annotated[list[str] | None, files_argument("LOGITS", "Logits, several files as one input")] = None
+    hazard: HazardOption = None
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The files that are named."""
+        return tuple(self.files or ())
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the files of logits from those of what is taken beside them."""
+        return self.files or [], []
+
+
+@dataclass(frozen=True)
+class LabelledSourceOptions(SourceOptions):
+    """Where logits and their labels come from."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
+    ] = None
+    labels: list[str] | None = option(
+        "Labels or soft targets, apart from the logits; repeatable.", "--labels", metavar="FILE"
+    )
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The files that are named."""
+        return (*super().read, *(self.labels or ()))
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the files of logits from those of labels."""
+        files = self.files or []
+        if self.labels and files:
+            return files, self.labels
+        if len(files) > 2:
+            raise StablemaxError(
+                f"{len(files)} files are named: which of them hold labels?",
+                "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
+            )
+        return files[:1], files[1:]
+
+
+@dataclass(frozen=True)
+class JudgedSourceOptions(SourceOptions):
+    """Where logits come from, and which file holds what a program computed of them."""
+
+    files: Annotated[
+        list[str] | None,
+        files_argument("[LOGITS] OUTPUT [LABELS]", "Logits, what the program computed of them, labels or soft targets"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TwoSourceOptions(SourceOptions):
+    """Where two arrays of logits come from."""
+
+    files: Annotated[list[str] | None, files_argument("LOGITS OTHER", "Logits, and what they are compared with")] = None
+
+    def logits_and_labels(self) -> tuple[list[str], list[str]]:
+        """Tell the logits from the others."""
+        files = self.files or []
+        if len(files) not in (0, 2):
+            raise StablemaxError("kl-divergence compares two arrays of logits", "name two files: LOGITS OTHER")
+        return files[:1], files[1:]
 
 
 @dataclass(frozen=True)
@@ -57,6 +173,11 @@ class Source:
         return not self.logits and self.options.hazard is None
 
     @property
+    def is_drawn(self) -> bool:
+        """True where the logits are random numbers."""
+        return self.is_generated and self.options.generated.preset is None
+
+    @property
     def reading(self) -> str:
         """Say what is read, as the progress does first."""
         from stablemax.inputs.foreign_text import file_name
@@ -65,16 +186,17 @@ class Source:
 
     def words(self) -> tuple[str, ...]:
         """Return the command line that gives the same result again, with all that the logits are drawn by."""
-        is_drawn = self.is_generated and self.options.generated.preset is None
-        return self.line.words(whole="generated" if is_drawn else "")
+        return self.line.words(whole="generated" if self.is_drawn else "")
 
     def stream(self, operation: Operation | None = None, used: Resources | None = None) -> Stream:
         """Open files, or draw logits, with the second argument of an operation where the files hold none."""
         from stablemax.hazards.operation_input import stream_of_problem
+        from stablemax.inputs.second_array import kind_of_second
 
-        if self.logits:
-            return open_stream(self.logits, self.labels, self.options.reading, used)
-        return stream_of_problem(generated_problem(self.options.generated), operation)
+        if not self.logits:
+            return stream_of_problem(self.options.generated.problem(), operation)
+        second = kind_of_second([operation] if operation else [])
+        return open_stream(self.logits, self.labels, self.options.reading, used, second)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -88,30 +210,27 @@ class Source:
 
     def problem(self, ignore_index: int | None = None, operations: Sequence[Operation] = ()) -> Problem:
         """Take files, or drawn logits, into memory, mapped where that is possible; refuse what operations lack."""
-        if self.logits:
-            from stablemax.inputs.second_array import check_second, kind_of_second
+        if not self.logits:
+            return self.options.generated.problem()
+        from stablemax.inputs.second_array import check_second, kind_of_second
 
-            problem = self.stream().load(ignore_index, kind_of_second(operations))
-            for operation in operations:
-                check_second(operation, problem.labels)
-            return problem
-        return generated_problem(self.options.generated)
+        second = kind_of_second(operations)
+        stream = open_stream(self.logits, self.labels, self.options.reading, second=second)
+        problem = stream.load(ignore_index, second)
+        for operation in operations:
+            check_second(operation, problem.labels)
+        return problem
 
     def input_for(
-        self,
-        operation: Operation,
-        fmt: Format | None = None,
-        targets: TargetOptions | None = None,
-        used: Resources | None = None,
+        self, operation: Operation, fmt: Format | None, targets: TargetOptions, used: Resources | None = None
     ) -> OperationInput:
         """Take all that an operation is computed from; a hazard in a format, float32 by default."""
         from stablemax.hazards.operation_input import OperationInput, input_of_hazard
         from stablemax.numerics.formats import FLOAT32
-        from stablemax.operations.targets import TargetOptions
 
         if self.hazard is not None:
             return input_of_hazard(self.hazard, operation, fmt or FLOAT32)
-        return OperationInput(self.stream(operation, used), targets or TargetOptions())
+        return OperationInput(self.stream(operation, used), targets)
 
 
 def source_of(
@@ -127,7 +246,7 @@ def source_of(
     `files` are those of logits and of labels, where not all files that were named are such; `own` names the
     options that a hazard leaves no room for.
     """
-    logits, labels = ((options.files or []), []) if files is None else files
+    logits, labels = options.logits_and_labels() if files is None else files
     if options.hazard is not None:
         if logits:
             raise StablemaxError("--hazard is the input, and a file is given", "leave out one of the two")
@@ -153,61 +272,25 @@ def refuse_generated(line: CommandLine, hazard: str | None, preset: str | None) 
         line.refuse(("generated",), f"does not go with --preset {shown(preset)}", allowed=("--preset",))
 
 
-def labelled_source(line: CommandLine, options: LabelledSourceOptions, *, optional: bool = False) -> Source:
-    """Return the source of logits with labels."""
-    return source_of(line, options, logits_and_labels(options.files or [], options.labels), optional=optional)
-
-
-def logits_and_labels(files: list[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
-    """Tell the files of logits from those of labels."""
-    if labels and files:
-        return files, labels
-    if len(files) > 2:
-        raise StablemaxError(
-            f"{len(files)} files are named: which of them hold labels?",
-            "name each with --labels FILE; or quote the patterns: 'logits-*.npy' 'labels-*.npy'",
-        )
-    return files[:1], files[1:]
-
-
-def open_stream(logits: list[str], labels: list[str], options: InputOptions, used: Resources | None = None) -> Stream:
-    """Open files; where the memory is capped, it is all for the computation."""
+def open_stream(
+    logits: list[str],
+    labels: list[str],
+    options: InputOptions,
+    used: Resources | None = None,
+    second: Second | None = None,
+) -> Stream:
+    """Open files, which hold labels where nothing else is said; capped memory is all for the computation."""
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
     from stablemax.inputs.open import open_files
+    from stablemax.operations.operation import Second
 
-    table = TableOptions(**{field.name: getattr(options, field.name) for field in fields(TableOptions)})
+    of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format")}
     return open_files(
         logits,
         labels,
         axis=options.axis,
         input_format=options.input_format,
-        table=table,
+        table=TableOptions(**of_tables),
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
+        second=second or Second.LABELS,
     )
-
-
-def generated_problem(options: GeneratedOptions) -> Problem:
-    """Draw logits, or take a preset."""
-    from stablemax.hazards.generated import generate, preset
-
-    if options.preset is not None:
-        return preset(options.preset)
-    return generate(
-        seed=options.seed,
-        scale=options.scale,
-        rows=options.rows,
-        classes=options.classes,
-        distribution=options.distribution,
-        offset=options.offset,
-    )
-
-
-def target_options(losses: LossOptions, judged: LabelOptions) -> TargetOptions:
-    """Read the class weights and bring the options together."""
-    from stablemax.inputs.open import read_weights
-    from stablemax.operations.targets import TargetOptions
-
-    if losses.weight is None:
-        return TargetOptions(None, losses.label_smoothing, judged.ignore_index)
-    weight = read_weights(losses.weight)
-    return TargetOptions(weight, losses.label_smoothing, judged.ignore_index, shown(losses.weight))

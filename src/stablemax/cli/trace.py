@@ -4,54 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from stablemax.cli import io, session
-from stablemax.cli.option_groups import CommandLine
-from stablemax.cli.options import (
-    ImplementationOptions,
-    LabelledSourceOptions,
-    LabelOptions,
-    MaxUlpOption,
-    PrintOptions,
-    TargetArgument,
-    UpstreamOption,
-    format_option,
-    number_format_named,
-    number_format_option,
-)
-from stablemax.cli.progress import progress
-from stablemax.cli.source import HAZARDS_OWN, Source, labelled_source
+from stablemax.cli import io, options
+from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_max_ulp, check_timeout
-from stablemax.text.vocabulary import Upstream
+from stablemax.text.vocabulary import IGNORED, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stablemax.check.target.messages import Call, LoadedTarget, Target
-    from stablemax.numerics.formats import Array, Format
+    from stablemax.numerics.formats import Array
     from stablemax.results import Trace
     from stablemax.trace.trace_input import TraceInput
 
 
+@dataclass(frozen=True)
+class TracedOptions:
+    """What a trace computes in, and how it is judged and shown."""
+
+    ignore_index: options.IgnoreIndexOption = IGNORED
+    number_format: str | None = options.number_format_option("Number format. The file's; else float32.")
+    upstream: options.UpstreamOption = Upstream.NORMAL
+    max_ulp: options.MaxUlpOption = None
+    timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="S")
+    details: bool = option("All the figures of every operation.", "--details", default=False)
+
+
 def trace(
     line: CommandLine,
-    target: TargetArgument,
+    target: options.TargetArgument,
     source: LabelledSourceOptions,
-    judged: LabelOptions,
-    how: ImplementationOptions,
-    printing: PrintOptions,
-    number_format: Annotated[str | None, number_format_option("Number format. The file's; else float32.")] = None,
-    upstream: UpstreamOption = Upstream.NORMAL,
-    max_ulp: MaxUlpOption = None,
-    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that the trace may take.")] = 60.0,
-    details: Annotated[bool, typer.Option("--details", help="All the figures of every operation.")] = False,
-    output_format: Annotated[str | None, format_option(TRACE)] = None,
+    implementation: options.ImplementationOptions,
+    traced: TracedOptions,
+    printing: options.PrintOptions,
+    output_format: Annotated[str | None, options.format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
@@ -61,32 +54,25 @@ def trace(
     """
     from stablemax.check.target.messages import TraceOptions
 
-    logits = labelled_source(line, source, optional=True)
+    logits = source_of(line, source, optional=True)
     output = io.output_of(
         TRACE, output_format, printing, target, io.module_file(target), *logits.logits, *logits.labels
     )
-    check_max_ulp(max_ulp)
-    check_timeout(timeout)
-    with progress(printing, f"tracing {target}"), _loaded(how.target(target), timeout) as loaded:
-        fmt = number_format_named(number_format)
-        given = _input(loaded, logits, fmt, max_ulp, upstream, judged.ignore_index)
+    check_max_ulp(traced.max_ulp)
+    check_timeout(traced.timeout)
+    with (
+        io.progress(printing, f"tracing {target}"),
+        _loaded(implementation.target(target), traced.timeout) as loaded,
+    ):
+        given = _input(loaded, logits, traced)
         # It may take a row at a time: the first call finds that out.
         loaded.call(_call(given))
-        options = TraceOptions(given.source, max_ulp, _words(logits, given), given.notes, given.row_numbers)
-        result = loaded.trace(_call(given), options)
-    session.say(result.notes, printing)
-    output.write(result, details=details)
-    return _verdict(result)
+        request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
+        result = loaded.trace(_call(given), request)
+    return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 
-def _input(
-    loaded: LoadedTarget,
-    source: Source,
-    fmt: Format | None,
-    max_ulp: float | None,
-    upstream: Upstream,
-    ignore_index: int,
-) -> TraceInput:
+def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> TraceInput:
     """Take the input that the options name; without any, the first hazard that the target fails on."""
     from stablemax.numerics.formats import FLOAT32
     from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
@@ -94,20 +80,19 @@ def _input(
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
-    operation = loaded.info.operation
+    operation, fmt = loaded.info.operation, options.number_format_named(traced.number_format)
     notes: tuple[str, ...] = ()
     if source.hazard is not None:
         return of_hazard(source.hazard, operation, fmt)
     if source.is_generated and not source.line.given("generated"):
-        failing, count = first_failing(operation, output_of, fmt, max_ulp=max_ulp)
+        failing, count = first_failing(operation, output_of, fmt, max_ulp=traced.max_ulp)
         if failing is not None:
             return failing
         name = (fmt or FLOAT32).name
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
-    is_drawn = source.is_generated and source.options.generated.preset is None
-    problem = source.problem(ignore_index, (operation,))
-    fmt = fmt or (FLOAT32 if is_drawn else None)
-    given = of_problem(problem, operation, fmt, ignore_index=ignore_index, upstream=upstream)
+    problem = source.problem(traced.ignore_index, (operation,))
+    fmt = fmt or (FLOAT32 if source.is_drawn else None)
+    given = of_problem(problem, operation, fmt, ignore_index=traced.ignore_index, upstream=traced.upstream)
     return dataclasses.replace(given, notes=(*given.notes, *notes))
 
 
@@ -143,14 +128,9 @@ def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
             raise StablemaxError(f"{target.name} {error}", hint) from None
 
 
-def _verdict(result: Trace) -> int:
+def _failed(result: Trace) -> list[str]:
     if result.blame is not None:
-        session.warn(f"failed: {result.blame.file}, {result.blame.sentence}")
-        return 1
+        return [f"failed: {result.blame.file}, {result.blame.sentence}"]
     if result.formula_is_wrong:
-        session.warn(f"failed: {result.target} is not {result.operation}: the formula is wrong")
-        return 1
-    if result.outcome.is_failure:
-        session.warn(f"failed: {result.target} is {Outcome(result.outcome).value}")
-        return 1
-    return 0
+        return [f"failed: {result.target} is not {result.operation}: the formula is wrong"]
+    return [f"failed: {result.target} is {Outcome(result.outcome).value}"] if result.outcome.is_failure else []

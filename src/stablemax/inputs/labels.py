@@ -10,6 +10,7 @@ import numpy as np
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.input_warnings import array_blocks
 from stablemax.numerics.formats import format_of
+from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
 
 
-def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None) -> tuple[int, tuple[str, ...]]:
+def find_axis(
+    logits: StoredArray, labels: StoredArray | None, axis: int | None, second: Second = Second.LABELS
+) -> tuple[int, tuple[str, ...]]:
     """Find the axis of the classes, and notes about it; refuse what cannot be logits and labels.
 
     `axis` is the one that the user named. None of the numbers is read.
@@ -44,7 +47,7 @@ def find_axis(logits: StoredArray, labels: StoredArray | None, axis: int | None)
     check_label_dtype(labels.dtype, labels.name)
     candidates = _fitting(shape, labels.shape, named)
     if not candidates:
-        raise shape_error(labels.shape, shape, labels.name)
+        raise shape_error(labels.shape, shape, labels.name, second)
     if len(candidates) > 1:
         raise StablemaxError(
             f"{labels.name}: labels of shape {shape_of(labels.shape)} fit logits of {shape_of(shape)} "
@@ -149,12 +152,20 @@ def check_label_dtype(dtype: np.dtype[Any], name: str) -> None:
         ) from None
 
 
-def shape_error(labels: tuple[int, ...], logits: tuple[int, ...], name: str) -> StablemaxError:
-    """Word the error for labels whose shape does not fit the logits.
+def shape_error(
+    labels: tuple[int, ...], logits: tuple[int, ...], name: str, second: Second = Second.LABELS
+) -> StablemaxError:
+    """Word the error for labels, or another second argument, whose shape does not fit the logits.
 
     >>> shape_error((4, 1), (4, 10), "labels.npy").hint
     'nothing is broadcast; flatten them: labels.reshape(-1)'
     """
+    if second is not Second.LABELS:
+        hint = "are they transposed? array.T" if labels == logits[::-1] else "one number for each logit"
+        return StablemaxError(
+            f"{name}: {second.value} of shape {shape_of(labels)} do not fit logits of shape {shape_of(logits)}",
+            f"give the shape {shape_of(logits)}: {hint}",
+        )
     rows, classes = (1, logits[0]) if len(logits) == 1 else (logits[0], logits[-1])
     flat = tuple(n for n in labels if n != 1)
     hint = f"give a class number per row, shape ({rows},), or a soft target per row, shape ({rows}, {classes})"

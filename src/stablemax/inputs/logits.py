@@ -113,7 +113,8 @@ class Stream:
         array = self.labels.read(block.start, block.stop, workspace).copy()
         if in_unit_range:
             with np.errstate(invalid="ignore"):
-                outside = np.argwhere((array < 0) | (array > 1))
+                # A NaN is outside, too.
+                outside = np.argwhere(~((array >= 0) & (array <= 1)))
             if len(outside):
                 row, column = map(int, outside[0])
                 name, place = self.labels.place(block.start + row)
@@ -153,12 +154,13 @@ def as_stream(
     labels: Sequence[StoredArray] | StoredArray = (),
     *,
     axis: int | None = None,
+    second: Second = Second.LABELS,
 ) -> Stream:
     """Take stored arrays as one input, one after the other; shapes are compared before any number is read.
 
     Several arrays of logits have one dtype, and one shape but for the first axis; labels may be cut at other rows, and
     are by default the label columns of the logits' tables. The axis of the classes is found from the shapes where it is
-    not given: the last, or 1 as PyTorch has it.
+    not given: the last, or 1 as PyTorch has it. `second` says what is meant where the shapes do not fit.
 
     >>> two = [StoredArray.of(np.zeros((2, 3)), "a.npy"), StoredArray.of(np.ones((1, 3)), "b.npy")]
     >>> stream = as_stream(two, StoredArray.of(np.arange(3), "y.npy"))
@@ -170,7 +172,7 @@ def as_stream(
     arrays = [_as_rows(stored) for stored in files] if len(files) > 1 else files
     whole = _joined(arrays)
     target = _joined(targets) if targets else None
-    class_axis, axis_notes = find_axis(whole, target, axis)
+    class_axis, axis_notes = find_axis(whole, target, axis, second)
     if len(files) > 1 and class_axis == 0:
         raise StablemaxError(
             f"{len(files)} files of logits, of {shape_of(whole.shape)} together, have their classes on axis 0",
@@ -203,7 +205,7 @@ def as_problem(
     ('the logits: classes found on axis 1 of (2, 5, 3), from the shape of the labels',)
     """
     targets = () if labels is None else _stored(labels, "the labels")
-    return as_stream(_stored(logits, "the logits"), targets, axis=axis).load(ignore_index, second)
+    return as_stream(_stored(logits, "the logits"), targets, axis=axis, second=second).load(ignore_index, second)
 
 
 def restore(values: Array, problem: Problem) -> Array:

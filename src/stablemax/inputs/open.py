@@ -16,6 +16,7 @@ from stablemax.inputs.logits import as_problem, as_stream
 from stablemax.inputs.regular_file import open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
+from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def open_files(
     input_format: str | None = None,
     table: TableOptions | None = None,
     in_memory: int = IN_MEMORY,
+    second: Second = Second.LABELS,
 ) -> Stream:
     """Open logits and labels of any size; only numbers in text are read.
 
@@ -177,6 +179,7 @@ def open_files(
         [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named],
         [open_array(one, table=label_table, in_memory=share) for one in targets],
         axis=axis,
+        second=second,
     )
     notes = []
     if len(named) > 1:

@@ -42,10 +42,10 @@ def operation_names() -> tuple[str, ...]:
 
 
 def get_operation(name: str) -> Operation:
-    """Look an operation up by its name.
+    """Look an operation up by its name, or that of the command that computes it.
 
-    >>> get_operation("softmax").per_row
-    False
+    >>> get_operation("softmax").per_row, get_operation("bce").name
+    (False, 'binary_cross_entropy')
     """
     if name in NAMES:
         operation: Operation = importlib.import_module(f"stablemax.operations.{name}").OPERATION
@@ -53,8 +53,12 @@ def get_operation(name: str) -> Operation:
     added = _of_plugins()
     if name in added:
         return added[name]
+    by_command = {o.command: o for o in all_operations() if o.command}
+    if name in by_command:
+        return by_command[name]
     names = (*NAMES, *added)
-    raise StablemaxError(f"there is no operation {shown(name)!r}", suggest(name, names, f"one of: {', '.join(names)}"))
+    known = (*names, *(command for command in by_command if command.replace("-", "_") not in names))
+    raise StablemaxError(f"there is no operation {shown(name)!r}", suggest(name, known, f"one of: {', '.join(names)}"))
 
 
 def all_operations() -> tuple[Operation, ...]:

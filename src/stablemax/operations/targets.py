@@ -189,8 +189,8 @@ def second_of(
         return None
     if operation.second is not Second.CELL_TARGETS:
         return xp.array(array)
-    with np.errstate(invalid="ignore"):
-        outside = (array < 0) | (array > 1)
+    # A NaN is outside, too.
+    outside = ~((array >= 0) & (array <= 1))
     if outside.any():
         raise StablemaxError(
             f"the target {float(array[outside][0]):g} is not in [0, 1]", "a target of a cell is a probability"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from stablemax.bench.bench_finding import means, times
-from stablemax.bench.bench_words import OURS
+from stablemax.bench.bench_words import OURS, means, times
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.data import versions

@@ -13,12 +13,15 @@ CUTOFF = 0.6
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = CUTOFF) -> str:
-    """Return the known name that is most like the given one; empty where none is.
+    """Return the known name that is most like the given one, or else the only one that it begins; empty for none.
 
-    >>> nearest("softmx", ["softmax", "logsumexp"]), nearest("yaml", ["csv"])
-    ('softmax', '')
+    >>> nearest("softmx", ["softmax", "logsumexp"]), nearest("yaml", ["csv"]), nearest("kl", ["kl_divergence"])
+    ('softmax', '', 'kl_divergence')
     """
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), "")
+    names = list(known)
+    begun = [one for one in names if len(name) > 1 and one.startswith(name)]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    return next(iter(close), begun[0] if len(begun) == 1 else "")
 
 
 def suggest(name: str, known: Iterable[str], hint: str = "", *, cutoff: float = CUTOFF) -> str:
