@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from stablemax.operations import NAMES
+from stablemax.text.errors import StablemaxError as StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.api import binary_cross_entropy as binary_cross_entropy
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from stablemax.api import softmax as softmax
     from stablemax.api import softmax_vjp as softmax_vjp
     from stablemax.api import softplus as softplus
-    from stablemax.text.errors import StablemaxError as StablemaxError
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_o
 from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.compute.arrays import array_of
 from stablemax.compute.loss import loss_of
-from stablemax.inputs.logits import as_problem, restore
+from stablemax.inputs.logits import Problem, as_problem, restore
 from stablemax.inputs.second_array import check_second, kind_of_second
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import ExactSum
@@ -20,14 +21,9 @@ from stablemax.operations import get_operation
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, TargetOptions, second_of
 from stablemax.operations.variant import default_variant, evaluate
+from stablemax.results import Comparison
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.inputs.logits import Problem
-    from stablemax.results import Comparison
 
 
 def softmax(x: Any, axis: int = -1, *, threads: int | None = None) -> Array:

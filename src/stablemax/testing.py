@@ -19,7 +19,8 @@ True
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,19 +32,14 @@ from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target
 from stablemax.inputs.logits import as_problem
 from stablemax.inputs.second_array import kind_of_second
-from stablemax.numerics.formats import format_of_array, get_format
+from stablemax.numerics.formats import Array, format_of_array, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions
 from stablemax.render import checks, judgements
+from stablemax.render.document import Document
 from stablemax.results import CheckReport, JudgeReport
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array
-    from stablemax.render.document import Document
 
 Report = TypeVar("Report", CheckReport, JudgeReport)
 

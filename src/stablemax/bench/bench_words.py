@@ -5,17 +5,14 @@ from __future__ import annotations
 import enum
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from stablemax.operations import all_operations
+from stablemax.operations.operation import Operation
+from stablemax.results import TimedCase, Timing
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.operations.operation import Operation
-    from stablemax.results import TimedCase, Timing
 
 OURS = "stablemax"
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.bench import machine, memory
 from stablemax.bench.bench_words import finding
+from stablemax.bench.memory import Peaks
 from stablemax.bench.plan import BenchOptions, Case, Input, Plan
 from stablemax.bench.timing import in_turns
 from stablemax.libraries import version
+from stablemax.libraries.timed import Implementation
+from stablemax.operations.operation import Operation
 from stablemax.results import Benchmark, Machine, Rates, TimedCase, Timing
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stablemax.bench.memory import Peaks
-    from stablemax.libraries.timed import Implementation
-    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)

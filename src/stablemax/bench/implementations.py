@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax import api
 from stablemax.bench.bench_words import OURS, timed_operations
+from stablemax.numerics.formats import Array
 from stablemax.operations import get_operation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
+from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)

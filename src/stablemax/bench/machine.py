@@ -8,17 +8,15 @@ import gc
 import os
 import platform
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.compute.engines.threads import available_threads
 from stablemax.results import Machine, Rates
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 HAS_AFFINITY = hasattr(os, "sched_setaffinity")
 """True where a process can be held to some cores: on Linux."""

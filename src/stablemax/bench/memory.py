@@ -12,16 +12,13 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from stablemax.bench import machine
 from stablemax.bench.bench_words import Shape, TimedDtype, TimedPeer
 from stablemax.bench.plan import BenchOptions, Case, Input
 from stablemax.compute.engines.threads import available_threads
 from stablemax.operations import get_operation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Peaks = dict[tuple[Case, str], int]
 """Bytes, by case and name of the implementation."""

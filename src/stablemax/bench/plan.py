@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from stablemax.bench import machine
 from stablemax.bench.bench_words import DEFAULT_SHAPES, Shape, TimedDtype, TimedPeer, timed_operations
 from stablemax.bench.implementations import ours, whole_array_numpy
-from stablemax.libraries.timed import timed
+from stablemax.libraries.timed import Implementation, timed
+from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_range
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from stablemax.libraries.timed import Implementation
-    from stablemax.numerics.formats import Array
 
 ARRAYS_HELD = 8
 """Arrays of the logits' size that are held at once: the logits, JAX's copy, and SciPy's logsumexp takes over five."""

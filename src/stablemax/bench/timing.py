@@ -6,10 +6,8 @@ import contextlib
 import gc
 import math
 import random
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 MIN_ROUNDS = 3
 MAX_ROUNDS = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stablemax.check import steps
@@ -10,13 +11,11 @@ from stablemax.check.check_report import report_of
 from stablemax.check.steps import CheckRun
 from stablemax.check.target.local import load_local
 from stablemax.check.target.subprocess_target import SubprocessTarget
+from stablemax.results import CheckReport
 from stablemax.text.ranges import check_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.check.target.messages import Target
-    from stablemax.results import CheckReport
 
 __all__ = ["STEPS", "CheckOptions", "check", "check_function"]
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.check.laws import LAW_NAMES
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Outcome
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_max_ulp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from stablemax.check.target.messages import TargetInfo
-    from stablemax.operations.operation import Operation
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 FAILURES = tuple(outcome.value for outcome in Outcome if outcome.is_failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,6 @@ from stablemax.results import CheckReport, Outcome, Standing
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from stablemax.check.steps import CheckRun
 
 

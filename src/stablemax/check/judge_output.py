@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.check.check_options import FAILURES, refuse_unknown
 from stablemax.numerics.formats import Array, Format, format_of
-from stablemax.operations.operation import Second
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
 from stablemax.operations.variant import get
-from stablemax.results import Contract, JudgeReport, Outcome
+from stablemax.results import Contract, InputSummary, JudgeReport, Outcome, Verdict
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.ranges import check_judge, check_max_ulp
@@ -22,10 +21,6 @@ from stablemax.truth.case import Case, Setting, Shared, setting_of
 from stablemax.truth.reductions import which_reduction
 from stablemax.truth.sampling import input_summary, judged_rows
 from stablemax.truth.verdicts import verdict_of
-
-if TYPE_CHECKING:
-    from stablemax.operations.operation import Operation
-    from stablemax.results import InputSummary, Verdict
 
 
 class WrongShapeError(StablemaxError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,15 @@ import numpy as np
 
 from stablemax.check.trials import with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
-from stablemax.numerics.formats import name_of
+from stablemax.numerics.formats import Array, Format, name_of
+from stablemax.operations.operation import Operation
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.results import LawVerdict
 from stablemax.text.vocabulary import Reduction
 from stablemax.truth.measure import default_max_ulp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from stablemax.check.trials import Trial, Trials
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
 
 _ROWS, _CLASSES = 4, 5
 _SHIFT = 4.0

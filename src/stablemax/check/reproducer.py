@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,20 +13,16 @@ import numpy as np
 
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.messages import OURS
-from stablemax.numerics.formats import get_format
+from stablemax.hazards.catalogue import HazardCase
+from stablemax.numerics.formats import Array, get_format
 from stablemax.operations.operation import Second
-from stablemax.results import Counterexample
+from stablemax.results import Contract, Counterexample, LawVerdict
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import TargetInfo
     from stablemax.check.trials import Trial, Trials
-    from stablemax.hazards.catalogue import HazardCase
-    from stablemax.numerics.formats import Array
-    from stablemax.results import Contract, LawVerdict
 
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""

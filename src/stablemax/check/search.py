@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,14 @@ import numpy as np
 
 from stablemax.check.trials import with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Second
+from stablemax.results import Outcome
 from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from stablemax.check.trials import Trial, Trials
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.results import Outcome
 
 MAX_PER_SIZE = 1500
 """Inputs tried for each number of classes."""

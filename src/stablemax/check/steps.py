@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
-from stablemax.numerics.formats import FLOAT32, FLOAT64, Format, get_format, name_of
+from stablemax.hazards.catalogue import Hazard
+from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
 from stablemax.results import Counterexample, HazardVerdict, LawVerdict, Standing, Trace
@@ -25,11 +27,7 @@ from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from stablemax.check.target.messages import Result
-    from stablemax.hazards.catalogue import Hazard
-    from stablemax.numerics.formats import Array
 
 _MAX_FAILURES_RUN_EXACTLY = 8
 _MAX_HANGS = 3

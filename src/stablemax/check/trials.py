@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.check.target.messages import Call
-from stablemax.results import Outcome
+from stablemax.hazards.catalogue import HazardCase
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
+from stablemax.results import Contract, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.case import Setting, Shared, case_of, setting_of
 from stablemax.truth.measure import CODES, default_max_ulp, judge
@@ -16,13 +20,7 @@ from stablemax.truth.reductions import which_reduction
 from stablemax.truth.verdicts import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stablemax.check.target.messages import LoadedTarget, Result
-    from stablemax.hazards.catalogue import HazardCase
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
-    from stablemax.results import Contract, Verdict
 
 _PRINTED_LIMIT = 4000
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 
 from stablemax.cli import version_line
 from stablemax.cli.option_groups import expanded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Name, module of its own, function there, and a line for the list of commands.
 COMMANDS: dict[str, tuple[str, str, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,6 @@ from stablemax.render.writers import chosen
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.compute.sinks import Sink
 
 

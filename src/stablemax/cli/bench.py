@@ -22,12 +22,12 @@ from stablemax.cli.option_groups import CommandLine, option, worded
 from stablemax.cli.options import PrintOptions, format_option, operation_words
 from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
+from stablemax.results import Benchmark
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.bench.plan import BenchOptions
-    from stablemax.results import Benchmark
 
 
 @dataclass(frozen=True)

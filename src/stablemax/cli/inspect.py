@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
+from stablemax.results import Inspection
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from stablemax.results import Inspection
 
 # What --fail-on takes: the names of sightings, and of a verdict.
 _SEEN = {

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,10 @@ from stablemax.cli import printable, to_stderr
 from stablemax.render.forms import Page, ResultKind
 from stablemax.render.writers import Writer, chosen
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
     from stablemax.cli.options import PrintOptions
-    from stablemax.text.outcomes import Outcome
 
 # Lines about what failed that are shown.
 _SHOWN = 10

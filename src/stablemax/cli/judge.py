@@ -9,7 +9,9 @@ from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.source import JudgedSourceOptions, Source, source_of
 from stablemax.operations import NAMES, get_operation
+from stablemax.operations.operation import Operation
 from stablemax.render.judgements import JUDGEMENT
+from stablemax.results import JudgeReport
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted
@@ -17,8 +19,6 @@ from stablemax.text.words import counted
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation
-    from stablemax.results import JudgeReport
 
 
 @dataclass(frozen=True)

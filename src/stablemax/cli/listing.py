@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -13,9 +14,6 @@ from stablemax.operations import get_operation
 from stablemax.render.explanations import EXPLANATION
 from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Listed(enum.StrEnum):

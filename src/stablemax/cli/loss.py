@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option, worded
 from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
+from stablemax.results import LossResult
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Reduction
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.results import LossResult
 
 
 class OneNumber(enum.StrEnum):

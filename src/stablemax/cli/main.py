@@ -15,16 +15,14 @@ import re
 import signal
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, NoReturn
 
 from stablemax.cli import ReaderGoneError, printable, to_stderr, version_line
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import unwritten_output, write_out
 from stablemax.text.suggest import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
 
 USER_ERROR = 2
 INTERNAL_ERROR = 3

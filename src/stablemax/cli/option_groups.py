@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from stablemax.cli import ReaderGoneError
 from stablemax.inputs.foreign_text import masked
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 # Where the field of a group keeps what declares its option.
 _DECLARED = "declared"

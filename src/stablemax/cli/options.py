@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,8 @@ import typer
 from stablemax.cli.option_groups import option, worded
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
+from stablemax.operations.operation import Operation
+from stablemax.render.forms import ResultKind
 from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import (
@@ -25,15 +28,11 @@ from stablemax.text.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from stablemax.check.target.messages import Target
     from stablemax.compute.block_job import Method
     from stablemax.compute.streaming import Resources
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation
     from stablemax.operations.targets import TargetOptions
-    from stablemax.render.forms import ResultKind
 
 # Options of several groups or commands.
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,18 +10,16 @@ import typer
 
 from stablemax.cli.option_groups import CommandLine, option, worded
 from stablemax.inputs.file_format import NAMES
+from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stablemax.compute.streaming import Resources
     from stablemax.hazards.catalogue import Hazard
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.inputs.logits import Problem, Stream
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation, Second
     from stablemax.operations.targets import TargetOptions
 
 HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]

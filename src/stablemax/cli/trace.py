@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,14 @@ from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.traces import TRACE
-from stablemax.results import Outcome
+from stablemax.results import Outcome, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_max_ulp, check_timeout
 from stablemax.text.vocabulary import IGNORED, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stablemax.check.target.messages import Call, LoadedTarget, Target
     from stablemax.numerics.formats import Array
-    from stablemax.results import Trace
     from stablemax.trace.trace_input import TraceInput
 
 

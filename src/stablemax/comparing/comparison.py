@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.comparing.summary import finding, refusals
+from stablemax.hazards.catalogue import Hazard
+from stablemax.inputs.logits import Problem
 from stablemax.inputs.second_array import second_array
 from stablemax.libraries import version
+from stablemax.libraries.array_api import Backend
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, Format
 from stablemax.operations import all_operations, default_operations
-from stablemax.operations.operation import Second
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import kept_rows
 from stablemax.operations.variant import Variant, matches, matching
-from stablemax.results import Comparison, OperationReport, Verdict
+from stablemax.results import Comparison, InputSummary, OperationReport, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_judge, check_max_ulp, check_range
 from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction, Upstream
 from stablemax.truth.case import Case, Shared, case_of, setting_of
 from stablemax.truth.sampling import hazard_summary, input_summary, judged_rows
 from stablemax.truth.verdicts import LIBRARY_SUMS, variant_verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from stablemax.hazards.catalogue import Hazard
-    from stablemax.inputs.logits import Problem
-    from stablemax.libraries.array_api import Backend
-    from stablemax.operations.operation import Operation
-    from stablemax.results import InputSummary
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
 from stablemax.truth.case import case_of
 from stablemax.truth.measure import CODES, exact_result, judge
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # So that the code to paste stands whole in a terminal of 80 columns.
 _PROMISES_WIDTH = 48

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from stablemax.comparing.comparison import CompareOptions, hazard_case, verdicts_on
 from stablemax.comparing.summary import few, league_finding, refusals
 from stablemax.hazards.catalogue import HAZARDS, Hazard
 from stablemax.operations import default_operations
+from stablemax.operations.operation import Operation
+from stablemax.operations.variant import Variant
 from stablemax.results import League, Outcome, Standout, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from stablemax.operations.operation import Operation
-    from stablemax.operations.variant import Variant
 
 OWN = ("naive", "shifted", "closed-form", "compensated", "centred", "wide")
 """Our variants that take part unless others are named: two for scale, and the accurate ones."""

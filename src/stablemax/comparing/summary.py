@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from stablemax.numerics.formats import get_format
 from stablemax.operations import is_built_in
-from stablemax.results import Outcome
+from stablemax.results import OperationReport, Outcome, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stablemax.results import OperationReport, Standout, Verdict
 
 
 def finding(reports: tuple[OperationReport, ...]) -> str:

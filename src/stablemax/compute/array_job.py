@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.compute.block_job import Job, Noticings
+from stablemax.compute.sinks import Sink
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import inexact_integers
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import array_kernels as kernels
 from stablemax.kernels import long_rows
+from stablemax.kernels.odds import Odds
 from stablemax.kernels.row_kernels import PIECE, logsumexp_from, logsumexps
+from stablemax.numerics.formats import Array
 from stablemax.operations.targets import kept_rows, row_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.compute.sinks import Sink
-    from stablemax.inputs.blocks import Block
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.kernels.odds import Odds
-    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +14,22 @@ import numpy as np
 
 from stablemax.compute.array_job import ArrayJob
 from stablemax.compute.block_job import Method, Noticings, check_second
-from stablemax.compute.sinks import MemorySink, file_sink, in_row_order, npy_sink
-from stablemax.compute.streaming import ROW_CELLS, STEP_CELLS, Resources
+from stablemax.compute.sinks import MemorySink, Sink, file_sink, in_row_order, npy_sink
+from stablemax.compute.streaming import ROW_CELLS, STEP_CELLS, Progress, Resources
 from stablemax.inputs.blocks import blocks_of
 from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.logits import Stream
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
 from stablemax.numerics.exact_sum import ExactSum
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import whole_file
 from stablemax.text.vocabulary import Reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.compute.sinks import Sink
-    from stablemax.compute.streaming import Progress
-    from stablemax.inputs.logits import Stream
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
-
     Run = Callable[[Sink], tuple[str, ...]]
 
 

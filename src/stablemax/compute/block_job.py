@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stablemax.compute.streaming import STEPS, Resources, for_engine, plan, total_of
+from stablemax.compute.streaming import STEPS, Part, Progress, Resources, for_engine, plan, total_of
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
+from stablemax.inputs.logits import Stream
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
+from stablemax.kernels.odds import Odds
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive
-from stablemax.numerics.formats import FLOAT64, Format, format_of
-from stablemax.operations.operation import Second
+from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import TargetOptions, check_options, second_of, targets_of
 from stablemax.operations.variant import Variant, default_id, evaluate, get
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from stablemax.compute.streaming import Part, Progress
-    from stablemax.inputs.blocks import Block
-    from stablemax.inputs.logits import Stream
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.kernels.odds import Odds
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
-    from stablemax.text.vocabulary import Accumulation
+from stablemax.text.vocabulary import Accumulation
 
 
 @dataclass(frozen=True)

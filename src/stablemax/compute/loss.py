@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.compute.block_job import Job, Method, Noticings, check_second
-from stablemax.compute.streaming import STEPS, Resources
+from stablemax.compute.streaming import STEPS, Progress, Resources
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers
+from stablemax.inputs.logits import Stream
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels as kernels
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive, ExactSum, rounded
 from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 from stablemax.results import LossResult
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
-
-if TYPE_CHECKING:
-    from stablemax.compute.streaming import Progress
-    from stablemax.inputs.blocks import Block
-    from stablemax.inputs.logits import Stream
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.operations.operation import Operation
-
 
 BYTES_PER_ROW = 128
 """Memory that the loss of a row takes until it is printed, its text included."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, layout_of, move, spread, turn
 from stablemax.inputs.spooled import take_room
+from stablemax.inputs.workspace import Workspace
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
 
 
 class Sink(Protocol):

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from stablemax.compute.engines.threads import Threads, available_threads
+from stablemax.compute.engines.threads import Engine, Threads, available_threads
 from stablemax.inputs.blocks import Block, blocks_of, tapering
 from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.logits import Stream
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.row_kernels import PIECE
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import EngineName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from stablemax.compute.engines.threads import Engine
-    from stablemax.inputs.logits import Stream
-    from stablemax.inputs.workspace import Workspace
-
     Progress = Callable[[int, int, str], None]
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.operations.operation import Second
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import cell_targets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +17,11 @@ from stablemax.hazards.hazard import (
 )
 from stablemax.hazards.of_cells import OF_CELLS
 from stablemax.hazards.of_distributions import OF_DISTRIBUTIONS
+from stablemax.operations.operation import Operation
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from stablemax.operations.operation import Operation
 
 __all__ = ["HAZARDS", "NEEDS", "PROMISED", "Hazard", "HazardCase", "hazard_named", "promised_for"]
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.inputs.logits import Problem, Source
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_range
 from stablemax.text.vocabulary import Distribution
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
 
 MAX_CELLS = 1 << 28
 """Generated inputs hold at most this many logits (2 GiB of float64)."""

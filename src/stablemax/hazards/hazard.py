@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stablemax.operations import all_operations
-from stablemax.operations.operation import Gives, Second
+from stablemax.operations.operation import Gives, Operation, Second
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.hazards.cases import HazardCase
     from stablemax.numerics.formats import Format
-    from stablemax.operations.operation import Operation
 
 NEEDS = ("ignore-index", "soft-targets", "weights")
 """What an implementation must take, beyond logits and labels, for some hazards to be run on it."""

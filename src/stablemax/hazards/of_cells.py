@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from stablemax.hazards.cases import HazardCase, rows
 from stablemax.hazards.hazard import Hazard, of_cells, with_cell_targets
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.numerics.formats import Format
+from stablemax.numerics.formats import Format
 
 _INF = math.inf
 

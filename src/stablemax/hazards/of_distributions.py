@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from stablemax.hazards.cases import HazardCase, rows
 from stablemax.hazards.hazard import Hazard, of_one_distribution, with_two_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.numerics.formats import Format
+from stablemax.numerics.formats import Format
 
 _INF = math.inf
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inputs.logits import as_stream
+from stablemax.hazards.cases import HazardCase
+from stablemax.hazards.hazard import Hazard
+from stablemax.inputs.logits import Problem, Stream, as_stream
 from stablemax.inputs.second_array import second_array
 from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from stablemax.hazards.cases import HazardCase
-    from stablemax.hazards.hazard import Hazard
-    from stablemax.inputs.logits import Problem, Stream
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stablemax.inputs.foreign_text import brief, listed
+from stablemax.inputs.regular_file import Readable
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Sequence
-
-    from stablemax.inputs.regular_file import Readable
     from stablemax.inputs.stored import StoredArray
 
 NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from stablemax.text.errors import shown
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 VALUE_BYTES = 240
 NAME_BYTES = 400

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.numerics.formats import Array
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.numerics.formats import Array
 
 BLOCK_CELLS = 2**20
 """Cells that are looked at together."""

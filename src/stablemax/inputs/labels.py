@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.inputs.foreign_text import shape_of
 from stablemax.inputs.input_warnings import array_blocks
+from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import format_of
 from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import counted
-
-if TYPE_CHECKING:
-    from stablemax.inputs.stored import StoredArray
 
 
 def find_axis(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,14 +15,10 @@ from stablemax.inputs.labels import as_labels, find_axis, without_axis
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows, joined
 from stablemax.inputs.workspace import Workspace
+from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

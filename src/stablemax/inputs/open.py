@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from stablemax.inputs.file_format import IN_MEMORY, OpenedFile, TableOptions
+from stablemax.inputs.file_format import IN_MEMORY, FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
 from stablemax.inputs.labels import without_axis
-from stablemax.inputs.logits import as_problem, as_stream
-from stablemax.inputs.regular_file import open_file, open_regular, read_exactly, reading
+from stablemax.inputs.logits import Problem, Stream, as_problem, as_stream
+from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
-from stablemax.operations.operation import Second
+from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.inputs.file_format import FileFormat
-    from stablemax.inputs.logits import Problem, Stream
-    from stablemax.inputs.regular_file import Readable
-    from stablemax.inputs.stored import StoredArray
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
 
 START = 16
 """Bytes that tell the formats apart."""

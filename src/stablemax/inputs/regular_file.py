@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
 
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHUNK = 2**20
 """Bytes that are read at a time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
@@ -13,8 +14,6 @@ from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from _typeshed import WriteableBuffer
 
 Answer = TypeVar("Answer")

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stablemax.inputs.regular_file import reading
 from stablemax.inputs.spooled import Spool, check_room
-from stablemax.inputs.stored import ends_early
+from stablemax.inputs.stored import StoredArray, ends_early
 from stablemax.inputs.workspace import bytes_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stablemax.inputs.stored import StoredArray
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 CLASSES = 512
 """Classes that are turned to rows at once."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stablemax.operations.operation import Second
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import cell_targets
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Upstream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
 
 
 def second_array(

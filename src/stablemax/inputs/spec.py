@@ -7,13 +7,10 @@ import itertools
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from stablemax.inputs.foreign_text import file_name
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATTERN = re.compile(r"[*?[]")

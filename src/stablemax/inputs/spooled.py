@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
 
 from stablemax.inputs.file_format import IN_MEMORY
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import CHUNK, pieces_of, reading, reason_of
+from stablemax.inputs.regular_file import CHUNK, Readable, pieces_of, reading, reason_of
 from stablemax.inputs.stored import StoredArray, ends_early
 from stablemax.inputs.workspace import bytes_of
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
-
-    import numpy as np
-
-    from stablemax.inputs.regular_file import Readable
-    from stablemax.numerics.formats import Array
 
 DOWNLOADED = 4 * 2**20
 """Bytes that one request asks a server for: enough that waiting for an answer is worth it."""

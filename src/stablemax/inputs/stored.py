@@ -7,16 +7,14 @@ import math
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.regular_file import open_file, pieces_of, reading
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
 
 MEMORY_LIMIT = 256 * 2**20
 """Most bytes of a remote array that are held in memory at once."""

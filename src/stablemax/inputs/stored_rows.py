@@ -6,22 +6,19 @@ import bisect
 import contextlib
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.inputs.regular_file import reading
 from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, gather, in_row_order, layout_of, move
 from stablemax.inputs.spooled import downloaded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.inputs.stored import StoredArray
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
+from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.workspace import Workspace
+from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
-
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 OPEN_FILES = 8
 """Files a worker keeps open: inputs of thousands of shards must not run out of descriptors."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from stablemax.compute.streaming import BYTES_PER_CELL, RESERVED, Plan, Resource
 from stablemax.inputs.blocks import Block, blocks_of, tapering
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.input_warnings import Noticed, inexact_integers
+from stablemax.inputs.logits import Stream
+from stablemax.inputs.workspace import Workspace
 from stablemax.inspect.inspection_report import inspection_of
 from stablemax.inspect.row_numbers import RowNumbers, computable, joined, row_numbers
 from stablemax.inspect.tails import Tails, second_looks, tails_of
@@ -19,17 +21,10 @@ from stablemax.inspect.tally import Tally, tally_of
 from stablemax.kernels.row_kernels import PIECE
 from stablemax.kernels.ufunc_buffer import quick_columns
 from stablemax.numerics.format_names import ORDINARY
-from stablemax.numerics.formats import get_format
+from stablemax.numerics.formats import Array, get_format
+from stablemax.results import Inspection
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from stablemax.inputs.logits import Stream
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
-    from stablemax.results import Inspection
 
 ROWS_AT_A_TIME = 1 << 15
 """Most rows that are looked at and judged at once, however few classes they have: some fifty numbers are kept of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from stablemax.inputs.input_warnings import inexact_notes
+from stablemax.inputs.logits import Stream
 from stablemax.inspect.prediction import CODES, FORMULAS, OPERATIONS
 from stablemax.inspect.tally import QUANTITIES, SIGHTED, Tally
 from stablemax.numerics.formats import get_format
@@ -13,12 +14,6 @@ from stablemax.operations import get_operation
 from stablemax.results import Forecast, FormatForecast, Inspection, Outcome, Quantiles, Sighting
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.inputs.logits import Stream
-
 
 PERCENT = (0, 1, 25, 50, 75, 99, 100)
 

@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from stablemax.inspect.tails import MARGIN, underflow_edge
+from stablemax.inspect.row_numbers import RowNumbers
+from stablemax.inspect.tails import MARGIN, Tails, underflow_edge
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.cross_entropy import OPERATION as CROSS_ENTROPY
 from stablemax.operations.cross_entropy_grad import OPERATION as CROSS_ENTROPY_GRAD
+from stablemax.operations.operation import Operation
 from stablemax.operations.softmax import OPERATION as SOFTMAX
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stablemax.inspect.row_numbers import RowNumbers
-    from stablemax.inspect.tails import Tails
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
 
 OPERATIONS = (SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRAD)
 """What is predicted."""

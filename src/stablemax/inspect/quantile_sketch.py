@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 LIMIT = 1 << 16
 """Distinct numbers that are kept."""

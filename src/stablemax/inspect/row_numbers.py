@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.odds import Odds, merged, rows_of, widened
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Self
-
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 
 class OfRows:

@@ -8,20 +8,14 @@ exponentials, which lie in the cache, tells: only for rows and formats where it 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inspect.row_numbers import OfRows
-from stablemax.numerics.formats import get_format
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.inspect.row_numbers import RowNumbers
-    from stablemax.numerics.formats import Array, Format
+from stablemax.inputs.workspace import Workspace
+from stablemax.inspect.row_numbers import OfRows, RowNumbers
+from stablemax.numerics.formats import Array, Format, get_format
 
 MARGIN = 1.0
 """How far from a threshold, in logits, a row is looked at again; wide enough for the rounding of logits that

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.inputs.input_warnings import Noticed
 from stablemax.inspect.prediction import CODES, FORMULAS, OPERATIONS, Rounded, outcomes
 from stablemax.inspect.quantile_sketch import Sketch
-from stablemax.numerics.formats import get_format
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stablemax.inspect.row_numbers import RowNumbers
-    from stablemax.inspect.tails import Tails
-    from stablemax.numerics.formats import Array
+from stablemax.inspect.row_numbers import RowNumbers
+from stablemax.inspect.tails import Tails
+from stablemax.numerics.formats import Array, get_format
 
 SIGHTED = ("nan", "inf", "masked", "masked-row", "single-class", "constant-row", "label-masked", "ignored")
 QUANTITIES = ("maximum", "spread", "gap")

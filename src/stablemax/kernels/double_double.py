@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 LEAST, MOST = 2.0**-450, 2.0**450
 """Factors between them have a product that `two_prod` neither overflows nor loses in underflow."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.double_double import over_weight, two_sum
 from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
 from stablemax.kernels.row_kernels import PIECE
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import format_of
+from stablemax.numerics.formats import Array, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
-
     Read = Callable[[int, int], Array]
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.double_double import two_prod, two_sum
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64, format_of
-
-if TYPE_CHECKING:
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 
 SUM_ERROR_U = 8.0
 """Error of a sum of exponentials, or of one over another, in units of u: the largest that was measured. The sum

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import unshifted as plain
 from stablemax.kernels.odds import SUM_ERROR_U, Odds, careful_odds, fast_odds, is_doubtful, is_narrow, rows_of
 from stablemax.kernels.ufunc_buffer import quick_columns
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 PIECE = 1 << 18
 """Classes of a longer row are taken in pieces of this many, whatever memory there is: the bits of a

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUFFER = 256
 """Numbers in NumPy's buffer. Where at least two rows fit into it (4,096 classes into the usual 8,192), NumPy

@@ -6,18 +6,13 @@ those are computed again: everywhere else a pass over the logits is saved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.double_double import two_sum
 from stablemax.kernels.odds import SUM_ERROR_U, is_doubtful, is_narrow, may_round, rows_of, widened
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64
-
-if TYPE_CHECKING:
-    from stablemax.inputs.workspace import Workspace
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import FLOAT64, Array
 
 LOWEST, HIGHEST = 2.0**-450, 2.0**450
 """Sums of exponentials in between are as accurate as their terms: none has overflowed, those that have

@@ -6,22 +6,18 @@ import importlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.libraries import check_device, require, version
-from stablemax.libraries.declaration import ALL_FORMATS, quiet
+from stablemax.libraries.declaration import ALL_FORMATS, Arrays, quiet
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.coarse_grid import coarse_grid, room_of
-from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Format
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Array, Format
+from stablemax.operations.targets import Targets
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.text.vocabulary import Accumulation
-
-if TYPE_CHECKING:
-    from stablemax.libraries.declaration import Arrays
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.targets import Targets
 
 CELLS_PER_CALL = 1 << 22
 """Rows are computed in blocks of about this many cells: a Jacobian of 2,048 classes is one row's."""

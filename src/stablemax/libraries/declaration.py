@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.operations.variant import Variant, variant
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
 
 ALL_FORMATS = ("float16", "bfloat16", "float32", "float64")
 

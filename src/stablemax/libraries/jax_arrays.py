@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 
 class JaxArrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,6 @@ from stablemax.libraries.declaration import ALL_FORMATS, Given, built_in
 from stablemax.libraries.jax import ARRAYS
 from stablemax.operations import get_operation
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _declared = functools.partial(built_in, "optax", ARRAYS, supports=ALL_FORMATS)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.special
 
 from stablemax.libraries.declaration import built_in
 from stablemax.libraries.timed import Timing
+from stablemax.numerics.formats import Array
 from stablemax.operations import get_operation
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError, shown
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
 
 
 class ScipyArrays:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stablemax.libraries import LIBRARIES, built_ins, is_installed, peers, require
-from stablemax.libraries.declaration import Given
+from stablemax.libraries.declaration import Arrays, Given
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation
+from stablemax.operations.variant import Variant
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable, Iterable, Mapping
-
-    from stablemax.libraries.declaration import Arrays
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
-    from stablemax.operations.variant import Variant
 
 
 class Implementation(Protocol):

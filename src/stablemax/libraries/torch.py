@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as PyTorch's own documentation calls it
@@ -14,9 +14,6 @@ from stablemax.libraries.timed import Timing
 from stablemax.libraries.torch_arrays import TorchArrays
 from stablemax.operations import get_operation
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ARRAYS = TorchArrays()
 _declared = functools.partial(built_in, "torch", ARRAYS, supports=ALL_FORMATS)

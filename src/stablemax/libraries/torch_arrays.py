@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
 from stablemax.numerics.formats import FORMATS, Array
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def to_torch(array: Array, device: str | None = None) -> torch.Tensor:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.numerics.formats import Array, Format
 
 _SELECTING = (np.maximum, np.minimum, np.fmax, np.fmin)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 _SPLIT = 27
 _LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer number of them.

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, HALF_AN_ULP, VALUE, widened
-from stablemax.operations.targets import times
+from stablemax.operations.targets import CellTargets, times
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.targets import CellTargets
 
 EPSILON = 1e-9
 CLIP = 1e-7

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import sigmoid as _sigmoid
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import weight_of_the_cell
 from stablemax.operations.shared import BOOKKEEPING, CELL_LOSS, GRADIENT, widened
+from stablemax.operations.targets import CellTargets
 from stablemax.operations.undefined import cells_without_target
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.targets import CellTargets
 
 EPSILON = 1e-12
 """Below this PyTorch's gradient of a binary cross-entropy of probabilities takes p (1 - p) no further down."""

@@ -7,15 +7,12 @@ number of classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import normalisers
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.masked import masked_gradient
 from stablemax.operations.operation import Gives, Operation, Second
 from stablemax.operations.scales import one_hot_row
 from stablemax.operations.shared import BOOKKEEPING, GRADIENT, LOSS, widened
+from stablemax.operations.targets import Targets
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.targets import Targets
-
 
 OPERATION = Operation(
     "cross_entropy_grad",

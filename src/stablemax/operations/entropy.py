@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two
 from stablemax.operations.operation import Gives, Operation
@@ -12,10 +12,6 @@ from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
 
 EPSILON = 1e-9
 

@@ -6,23 +6,20 @@ In distillation x are the teacher's logits and y the student's.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.error_free import difference_in_two, mean_under, signed_sum
-from stablemax.operations.operation import Gives, Operation, Second
+from stablemax.operations.operation import Gives, Operation, Prover, Second
 from stablemax.operations.scales import of_the_value
 from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import rows_without_two_distributions
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Prover
 
 EPSILON = 1e-9
 

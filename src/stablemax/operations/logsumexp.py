@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import bounds, normalisers
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import of_the_value
@@ -11,11 +11,6 @@ from stablemax.operations.shared import BOOKKEEPING, widened
 from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-
 
 OPERATION = Operation(
     "logsumexp",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import get_operation
+from stablemax.operations.operation import Prover
 from stablemax.operations.targets import LabelTargets, SoftTargets, Targets
 from stablemax.operations.variant import evaluate, get
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Prover
 
 
 def is_weighted(t: Targets) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 
 TILE = 32
 """Classes per tile of the tiled variants; flash-attention takes 64 or 128 of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -10,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from stablemax.operations import all_operations, get_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from stablemax.numerics.formats import Array
 
 

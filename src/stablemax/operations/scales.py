@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Given
 from stablemax.operations.targets import LabelTargets, SoftTargets
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Given
 
 
 def of_the_value(values: Array, given: Given) -> Array:  # noqa: ARG001 - one signature for all scales

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stablemax.numerics.formats import Array
 from stablemax.operations.targets import TARGETS
 from stablemax.operations.variant import Variant
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
 
 BOOKKEEPING = ("input-unchanged", "dtype-kept", "shape-kept")
 """The laws of every operation: of a function's manners, not of its numbers."""

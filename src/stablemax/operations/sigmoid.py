@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Gives, Operation
 from stablemax.operations.scales import larger_of_two
 from stablemax.operations.shared import BOOKKEEPING, HALF_AN_ULP, VALUE, widened
 from stablemax.operations.undefined import nan_logits
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-
 
 OPERATION = Operation(
     "sigmoid",

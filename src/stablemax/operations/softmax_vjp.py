@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
 from stablemax.operations import normalisers
 from stablemax.operations import softmax as _softmax
 from stablemax.operations.operation import Gives, Operation, Second
@@ -13,11 +14,6 @@ from stablemax.operations.shared import BOOKKEEPING, GRADIENT, widened
 from stablemax.operations.undefined import rows_without_product
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-
 
 OPERATION = Operation(
     "softmax_vjp",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from stablemax.operations.operation import Second
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_range
 from stablemax.text.vocabulary import IGNORED
-
-if TYPE_CHECKING:
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True)

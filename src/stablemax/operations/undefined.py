@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.targets import CellTargets
+from stablemax.numerics.formats import Array
+from stablemax.operations.targets import CellTargets
 
 
 def rows_without_distribution(x: Array, second: Any = None) -> Array:  # noqa: ARG001 - one signature for all

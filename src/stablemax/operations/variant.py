@@ -5,28 +5,23 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations import all_operations
+from stablemax.operations.bounds import Bound
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
+from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import plugin_records
 from stablemax.text.suggest import suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stablemax.numerics.arithmetic import Namespace
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.bounds import Bound
-    from stablemax.operations.operation import Operation
-    from stablemax.results import Outcome
 
 
 @dataclass(frozen=True)

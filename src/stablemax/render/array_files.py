@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array
 from stablemax.render.array_text import delimited, plain
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import whole_file, writing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array
 
 
 class _Writable(NamedTuple):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stablemax.inputs.logits import Problem, Stream
     from stablemax.inputs.stored import StoredArray
     from stablemax.numerics.formats import Array

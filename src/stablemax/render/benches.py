@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from stablemax.bench.bench_words import OURS, means, times
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.data import versions
 from stablemax.render.forms import ResultKind, in_columns
-from stablemax.results import Timing
+from stablemax.results import Benchmark, TimedCase, Timing
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import Benchmark, TimedCase
 
 CASE_COLUMNS = ("operation", "dtype", "threads", "rows", "classes")
 TIMING_COLUMNS = tuple(field.name for field in dataclasses.fields(Timing))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
-from stablemax.results import Standing
+from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict, Standing
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict
 
 STANDING_STYLES = {
     Standing.GOOD: "bold green",

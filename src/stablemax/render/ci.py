@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from stablemax.render.document import Document
+from stablemax.render.forms import Check, Checks
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.words import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stablemax.render.document import Document
-    from stablemax.render.forms import Check, Checks
 
 MAX_ANNOTATIONS = 10
 """GitHub shows ten errors of a step and drops the others without a word."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
+from stablemax.results import Comparison, OperationReport, Verdict
 from stablemax.text.outcomes import OUTCOMES, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import Comparison, OperationReport, Verdict
 
 _NARROW = 13  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%"
 _WIDE = 24  # "≈ inaccurate 1.6e15 ulp"

@@ -6,17 +6,15 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from stablemax.render.document import Span
 from stablemax.text.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import RenderableType
-
-    from stablemax.render.document import Span
 
 DEFAULT_WIDTH = 80
 _ASCII = str.maketrans({"µ": "u", "±": "+-"})

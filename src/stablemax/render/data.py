@@ -7,15 +7,11 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from stablemax.render.forms import Rows
 from stablemax.results import SCHEMA
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stablemax.render.forms import Rows
 
 
 def jsonable(value: Any) -> Any:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.forms import ResultKind
+from stablemax.render.forms import Page, ResultKind
+from stablemax.results import Example, Explanation
 from stablemax.text.outcomes import OUTCOMES, Outcome
-
-if TYPE_CHECKING:
-    from stablemax.render.forms import Page
-    from stablemax.results import Example, Explanation
 
 
 def document(result: Explanation) -> doc.Document:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from stablemax.render.document import Document
-    from stablemax.text.outcomes import Outcome
+from stablemax.render.document import Document
+from stablemax.text.outcomes import Outcome
 
 
 class Form(enum.StrEnum):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from stablemax.operations import get_operation
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import ResultKind, Rows
+from stablemax.results import Forecast, Inspection, Quantiles
 from stablemax.text.outcomes import Outcome
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import Forecast, Inspection, Quantiles
 
 _FORMULAS = ("naive", "shifted")
 _SIGHTED = {

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from stablemax.operations import is_built_in
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check
+from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
 
 VERDICT_COLUMNS = (
     *("operation", "variant", "format", "accumulation", "worst"),

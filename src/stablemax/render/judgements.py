@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Checks, ResultKind, Rows
+from stablemax.results import JudgeReport
 from stablemax.text.outcomes import OUTCOMES, Outcome
-
-if TYPE_CHECKING:
-    from stablemax.results import JudgeReport
 
 
 def document(report: JudgeReport) -> doc.Document:

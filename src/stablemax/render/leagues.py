@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
+from stablemax.results import League, Standout
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import League, Standout
 
 COLUMNS = (
     *("operation", "implementation", "format", "worst", "worst_hazard", "error_ulp", "error_hazard", "failed"),

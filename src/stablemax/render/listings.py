@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stablemax.operations import all_operations
+from stablemax.operations.operation import Operation
 from stablemax.render import figures
 from stablemax.render.document import Document, Table
 from stablemax.render.forms import ResultKind, Rows
@@ -13,7 +14,6 @@ from stablemax.render.forms import ResultKind, Rows
 if TYPE_CHECKING:
     from stablemax.hazards.catalogue import Hazard, HazardCase
     from stablemax.numerics.formats import Array, Threshold
-    from stablemax.operations.operation import Operation
 
 _SHOWN_CELLS = 64
 

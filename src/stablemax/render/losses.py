@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import ResultKind, Rows
+from stablemax.results import LossResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from stablemax.inputs.logits import Stream
-    from stablemax.results import LossResult
 
 
 class LossOfInput(NamedTuple):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from stablemax.render import document as model
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from stablemax.render.console import Surface
+from stablemax.render.console import Surface
 
 
 def written(document: model.Document, on: Surface) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from stablemax.render.console import Surface
+from stablemax.render.document import Bars, Column, Matrix, Span, Table
 from stablemax.text.outcomes import OUTCOMES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from rich.console import RenderableType
-
-    from stablemax.render.console import Surface
-    from stablemax.render.document import Bars, Column, Matrix, Span, Table
 
 _GAP = 2  # a space and the table's own
 _LONGEST_BAR = 40

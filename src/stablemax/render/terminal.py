@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
 from stablemax.render.tables import bars, listing, matrix, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from rich.console import RenderableType
 
 _GUTTER = 8  # "▶ 1234  "
 

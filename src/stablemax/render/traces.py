@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import ResultKind, in_columns
-from stablemax.results import Origin
+from stablemax.results import Origin, Trace, TracedLine, TracedOperation
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from stablemax.results import Trace, TracedLine, TracedOperation
 
 COLUMNS = (
     *("file", "line", "blamed", "index", "phase", "name", "times", "dtype", "shape", "smallest", "largest"),

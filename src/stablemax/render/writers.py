@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 # Importable without NumPy and Rich: the command line asks for the names. Each writer loads what it needs.
 

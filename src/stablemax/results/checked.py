@@ -6,9 +6,10 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stablemax.text.outcomes import Outcome
+
 if TYPE_CHECKING:
     from stablemax.results.judged import InputSummary, Place, Verdict
-    from stablemax.text.outcomes import Outcome
 
 
 class Standing(enum.StrEnum):

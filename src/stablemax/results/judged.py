@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import Outcome
 
 SCHEMA = "stablemax/1"
 """Identifies the layout of the JSON output; a change that breaks readers gets a new number."""

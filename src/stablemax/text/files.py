@@ -6,13 +6,11 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from stablemax.text.errors import StablemaxError, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Where Linux and others keep the open files of a process.
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/[^/]+(?:/task/[^/]+)?/fd")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from types import ModuleType
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
 
 GROUP = "stablemax.plugins"
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 CUTOFF = 0.6
 """Least likeness of two names, from 0 to 1, at which one is taken for a misspelling of the other."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
+from stablemax.operations.variant import Variant
+from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
@@ -16,13 +21,6 @@ from stablemax.trace.story import tell
 from stablemax.trace.traced_code import code_of, scalar_conversions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Unpack
-
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
-    from stablemax.operations.variant import Variant
-    from stablemax.results import Trace
     from stablemax.trace.story import About
 
 MAX_CELLS = 1 << 14

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.numerics.formats import Array
+from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import BACKWARD, Kind
@@ -14,10 +17,6 @@ from stablemax.trace.reading import Expected, Reading, first_of
 from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array
-    from stablemax.results import Outcome
     from stablemax.trace.observation import Event, Observation, Record
     from stablemax.trace.run import Run, Subject
 

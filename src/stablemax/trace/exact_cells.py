@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from flint import arb
 
-from stablemax.numerics.formats import FORMATS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import FORMATS, Array, Format
 
 
 @functools.cache

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from stablemax.numerics.formats import Array, Format
 from stablemax.results import Origin, TracedOperation
 from stablemax.trace import exact_cells as cells
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stablemax.numerics.formats import Array, Format
 
 FORWARD, BACKWARD = "forward", "backward"
 

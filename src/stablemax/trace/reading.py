@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
@@ -18,8 +20,6 @@ from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
 from stablemax.truth.reductions import reduced, which_reduction
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
     from stablemax.trace.run import Run
 
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]

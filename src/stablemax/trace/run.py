@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Self
 
+from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import shown
 from stablemax.trace.exact_cells import is_undecided
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import CodeType
-    from typing import Self
-
-    from stablemax.numerics.formats import Array, Format
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.torch.dispatch import Fix
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from stablemax.numerics.formats import FORMATS
+from stablemax.numerics.formats import FORMATS, Array
 from stablemax.results import Blame, Origin, Outcome, Trace, TracedLine, TracedOperation
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted
@@ -17,14 +17,12 @@ from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import BACKWARD, Kind, Record
 from stablemax.trace.reading import first_of
 from stablemax.trace.traced_code import display_name, listing
-from stablemax.truth.measure import CODES, largest
+from stablemax.truth.measure import CODES, Judgement, largest
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
     from stablemax.trace.observation import Cell, Event, Observation, Site
     from stablemax.trace.reading import Expected, Reading
     from stablemax.trace.run import Run, Subject
-    from stablemax.truth.measure import Judgement
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _EXPONENTIALS = ("exp", "shifted_exp")

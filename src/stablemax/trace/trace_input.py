@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.hazards.catalogue import HAZARDS, NEEDS
+from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
 from stablemax.hazards.operation_input import case_of_hazard, refuse_needs
+from stablemax.inputs.logits import Problem
 from stablemax.inputs.second_array import second_array
 from stablemax.numerics.formats import FLOAT32, Array, Format, format_of
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import kept_rows
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Upstream
 from stablemax.trace import MAX_CELLS, expected_of, fails
 from stablemax.truth.sampling import judged_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.hazards.catalogue import Hazard
-    from stablemax.inputs.logits import Problem
-    from stablemax.operations.operation import Operation
 
 
 @dataclass(frozen=True, eq=False)

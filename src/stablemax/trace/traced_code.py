@@ -11,14 +11,11 @@ import os
 import sys
 import sysconfig
 import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import FunctionType
+from types import CodeType, FunctionType
+from typing import Any
 
 PACKAGE = str(Path(__file__).parents[1])
 STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]

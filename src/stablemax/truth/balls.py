@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flint
 import numpy as np
 
 from stablemax.numerics.arithmetic import Namespace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import Array, Format
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000

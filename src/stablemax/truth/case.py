@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import exact_sum
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import (
     LabelTargets,
     SoftTargets,
     TargetOptions,
+    Targets,
     kept_rows,
     row_weights,
     rows_of,
@@ -22,17 +25,10 @@ from stablemax.operations.targets import (
     targets_of,
 )
 from stablemax.operations.variant import evaluate, get
-from stablemax.text.vocabulary import IGNORED
+from stablemax.text.vocabulary import IGNORED, Accumulation
 from stablemax.truth.balls import Balls, Truth
 from stablemax.truth.measure import ExactResult, exact_result
 from stablemax.truth.reductions import reduced
-
-if TYPE_CHECKING:
-    from stablemax.hazards.catalogue import HazardCase
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
-    from stablemax.operations.targets import Targets
-    from stablemax.text.vocabulary import Accumulation
 
 
 @dataclass(frozen=True)

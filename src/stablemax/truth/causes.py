@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import Array, Format
 from stablemax.results import Outcome
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array, Format
 
 _PHRASES = {
     "exp overflows": "exp overflows above {overflow:.5g}",

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from stablemax.operations.operation import Second
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
 from stablemax.results import Outcome
 from stablemax.truth.balls import Balls, Truth, exact_difference, truth
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
 
 _MANY_ROWS = 64
 """Rows from which on equal ones are looked for: with fewer, finding them costs as much as it saves."""

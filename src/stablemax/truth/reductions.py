@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.numerics.exact_sum import exact_sum, rounded
+from stablemax.numerics.formats import Array, Format
+from stablemax.text.vocabulary import Reduction
 from stablemax.truth.balls import Truth
 from stablemax.truth.measure import ExactResult
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.text.vocabulary import Reduction
 
 
 def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:

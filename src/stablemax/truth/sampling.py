@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
+from stablemax.numerics.formats import Array, Format
 from stablemax.results import InputSummary
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stablemax.numerics.formats import Array, Format
 
 MAX_JUDGED_CELLS = 1 << 18
 """Above this many cells, rows are sampled."""

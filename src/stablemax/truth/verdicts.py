@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from stablemax.libraries.array_api import Backend
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.bounds import Bound
 from stablemax.operations.targets import rows_of
-from stablemax.operations.variant import evaluate
+from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
-from stablemax.truth.case import spread
+from stablemax.truth.case import Case, Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
-
-if TYPE_CHECKING:
-    from stablemax.libraries.array_api import Backend
-    from stablemax.numerics.arithmetic import Arithmetic
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.bounds import Bound
-    from stablemax.operations.variant import Variant
-    from stablemax.truth.case import Case, Setting
 
 LIBRARY_SUMS = "library"
 """In place of an accumulation policy, where a library chooses the order of its additions."""

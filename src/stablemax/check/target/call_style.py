@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation
 
 _AXIS_NAMES = ("axis", "dim")
 # Parameters by which a loss shows what it takes beyond logits and labels (`hazards.hazard.NEEDS`).

@@ -7,16 +7,13 @@ import functools
 import inspect
 import re
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stablemax.operations import NAMES, all_operations
+from stablemax.operations.operation import Operation
 from stablemax.text.errors import StablemaxError, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.operations.operation import Operation
 
 BACKENDS = ("numpy", "torch", "jax")
 

@@ -7,15 +7,13 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.suggest import nearest, suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
 
 TARGET_HINT = "TARGET is path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +17,16 @@ from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
 from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64, format_of_array
+from stablemax.numerics.formats import FLOAT64, Array, Format, format_of_array
 from stablemax.operations.targets import SoftTargets, TargetOptions, in_arithmetic, second_of, targets_of
 from stablemax.operations.variant import evaluate
+from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.truth.balls import Balls, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import Call, Target, TraceOptions
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.results import Trace
 
 _PACKAGE = Path(__file__).parents[2]
 _COMMON = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")

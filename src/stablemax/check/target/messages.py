@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from stablemax.check.target.call_style import CallStyle
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.numerics.formats import Array
-    from stablemax.operations.operation import Operation
-    from stablemax.results import Trace
-    from stablemax.text.errors import StablemaxError
+from stablemax.numerics.formats import Array
+from stablemax.operations.operation import Operation
+from stablemax.results import Trace
+from stablemax.text.errors import StablemaxError
 
 OURS = "stablemax.testing"
 """The module that variants and built-ins are imported from; they take NumPy arrays."""

@@ -8,19 +8,18 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from stablemax.check.target.messages import NoAnswerError, Result
+from stablemax.numerics.formats import Array
+from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from stablemax.check.target.messages import Call, LoadedTarget, Reply, Target, TargetInfo, TraceOptions
-    from stablemax.numerics.formats import Array
-    from stablemax.results import Trace
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""

@@ -8,23 +8,20 @@ import sys
 import uuid
 import warnings
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from types import ModuleType
+from typing import Any, Generic
 
 import numpy as np
 
 from stablemax import __version__
 from stablemax.compute.engines.signals import no_interrupts_in_processes, signals_for_later
 from stablemax.compute.engines.threads import Result
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import ModuleType
-
-    from stablemax.inputs.blocks import Block
 
 CONNECT_S = 5.0
 """How long a scheduler may take to answer."""

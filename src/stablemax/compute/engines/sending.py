@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
+from stablemax.inputs.logits import Stream
 from stablemax.inputs.regular_file import CHUNK
 from stablemax.inputs.spooled import Spool, SpooledPath
+from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Rows
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from stablemax.inputs.logits import Stream
-    from stablemax.inputs.stored import StoredArray
 
 SENT = 8 << 20
 """Most bytes that are sent to the workers; dask warns from 10 MB on."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from stablemax.inputs.blocks import Block
 from stablemax.inputs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
-
-    from stablemax.inputs.blocks import Block
 
 Result = TypeVar("Result")
 

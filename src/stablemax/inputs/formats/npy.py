@@ -7,20 +7,16 @@ import math
 import re
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import length_of, read_exactly
+from stablemax.inputs.regular_file import Readable, length_of, read_exactly
 from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from stablemax.inputs.file_format import OpenedFile
-    from stablemax.inputs.regular_file import Readable
 
 MAGIC = b"\x93NUMPY"
 HEADER_LIMIT = 10_000

@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, cast
 
-from stablemax.inputs.file_format import FileFormat
+# Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO, cast
+
+from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
 from stablemax.inputs.regular_file import length_of, pieces_of
+from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
-
-# Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
-if TYPE_CHECKING:
-    import zipfile
-    from collections.abc import Iterator
-
-    from stablemax.inputs.file_format import OpenedFile
-    from stablemax.inputs.stored import StoredArray
 
 READ_LIMIT = 4 * 2**20
 """Most bytes that one read of the archive may ask for; bounds the central directory above all."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_layout import other_columns
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.spooled import Spool
+from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stablemax.inputs.file_format import OpenedFile
-    from stablemax.inputs.stored import StoredArray
-    from stablemax.numerics.formats import Array
 
 BATCH_CELLS = 2**18
 """Numbers that are converted at a time."""

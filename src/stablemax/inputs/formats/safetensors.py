@@ -6,19 +6,16 @@ import json
 import math
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import literal, shape_in_header
 from stablemax.inputs.regular_file import length_of, read_exactly
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
-
-if TYPE_CHECKING:
-    from stablemax.inputs.file_format import OpenedFile
 
 HEADER_LIMIT = 8 * 2**20
 """Longest table of contents, in bytes: some 70,000 tensors; bounds what parsing it costs."""

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.inputs.file_format import FileFormat
+from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines
 from stablemax.inputs.formats.table_layout import find_layout
-from stablemax.inputs.regular_file import read_exactly
+from stablemax.inputs.regular_file import Readable, read_exactly
 from stablemax.inputs.spooled import Spool
+from stablemax.inputs.stored import StoredArray
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stablemax.inputs.file_format import OpenedFile, TableOptions
     from stablemax.inputs.formats.table_layout import TableLayout
-    from stablemax.inputs.regular_file import Readable
-    from stablemax.inputs.stored import StoredArray
-    from stablemax.numerics.formats import Array
 
 BLOCK = 2**20
 """Bytes that are read at a time."""

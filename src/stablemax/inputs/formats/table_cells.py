@@ -6,19 +6,18 @@ import csv
 import math
 import re
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from stablemax.inputs.foreign_text import brief
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from stablemax.inputs.formats.table_layout import TableLayout
-    from stablemax.numerics.formats import Array
 
     Convert = Callable[[bytes, int], Array | None]
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.foreign_text import brief, listed
 from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stablemax.inputs.file_format import TableOptions
 
 # As --delimiter has them.
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"} | dict.fromkeys(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,6 @@ from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, leaves, narrows, plain, plain_array, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Owner, Tape
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 # These take a sequence of arrays, and ask each of them.

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from flint import arb
 
+from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import EXACT, as_array, as_cell, has_no_value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
 
 
 class NotFollowedError(StablemaxError):

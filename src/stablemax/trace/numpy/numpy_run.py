@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flint
 import numpy as np
 
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.numpy.array_makers import following
@@ -20,11 +21,6 @@ from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, sh
 from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
 from stablemax.trace.traced_code import Code, boundary, scalar_conversions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.numerics.formats import Array
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,13 @@ import numpy as np
 from flint import arb
 
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.trace.exact_cells import EXACT, as_array, as_cell, cells_of
 from stablemax.trace.numpy.exact_functions import COMPUTED
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, carrier, operate, plain, shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
 
 

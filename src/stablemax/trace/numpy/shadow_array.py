@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import operator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +28,6 @@ from stablemax.trace.numpy.shadowed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from stablemax.trace.numpy.tape import Tape
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stablemax.numerics.formats import Array
     from stablemax.trace.numpy.tape import Tape
 
 _UNFOLLOWABLE = (NotFollowedError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError)

@@ -7,22 +7,19 @@ import functools
 import itertools
 import linecache
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 
+from stablemax.numerics.formats import Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
 from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import CodeType, FrameType
-
-    from stablemax.numerics.formats import Array
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))

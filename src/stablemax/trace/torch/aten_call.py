@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,13 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
-from stablemax.trace.torch.storage import NOWHERE, wide
+from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stablemax.numerics.formats import Array
-    from stablemax.trace.torch.storage import Shadows
-
     See = Callable[[torch.Tensor], Array]
     Places = Callable[[int, tuple[int, ...]], Array]
 

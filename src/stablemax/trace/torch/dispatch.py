@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,20 +14,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy
-from stablemax.numerics.formats import FORMATS
+from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.exact_cells import cells_of, nearest
-from stablemax.trace.observation import observe, record_of
+from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
-from stablemax.trace.torch.storage import wide
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
-
-    from stablemax.numerics.formats import Array
-    from stablemax.trace.observation import Observation, Site
-    from stablemax.trace.torch.storage import Shadows
-    from stablemax.trace.torch.torch_lines import Locator
+from stablemax.trace.torch.storage import Shadows, wide
+from stablemax.trace.torch.torch_lines import Locator
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {

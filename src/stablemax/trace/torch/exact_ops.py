@@ -5,20 +5,17 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import EXACT as UFUNC
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stablemax.numerics.formats import Array
 
 # ruff: noqa: A002, A006, ARG001, ARG005, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import cells_of
-
-if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
 
 NOWHERE = -1
 """Place of a cell that comes from no one logit and from no one row."""

@@ -6,15 +6,13 @@ import bisect
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import Any
 
 import torch
 
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
 from stablemax.trace.traced_code import PACKAGE, STANDARD_LIBRARY, Code, boundary, is_library
-
-if TYPE_CHECKING:
-    from types import CodeType, FrameType
 
 TORCH = str(Path(torch.__file__).parent)
 # What stands between an operator and whoever called it.

@@ -5,33 +5,27 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import flint
 import numpy as np
 import torch
 
 from stablemax.libraries.torch_arrays import to_torch
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
+from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
-from stablemax.trace.story import name_of, tell
-from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
+from stablemax.trace.story import About, name_of, tell
+from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
 from stablemax.trace.traced_code import boundary, code_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import Unpack
-
-    from stablemax.numerics.formats import Array, Format
-    from stablemax.operations.operation import Operation
-    from stablemax.results import Trace
-    from stablemax.trace.story import About
-    from stablemax.trace.torch.dispatch import Fix
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch._C.ScriptMethod)
