@@ -11,8 +11,8 @@ import pytest
 import stablemax
 from stablemax.check.judge_output import JudgeOptions, judge_output
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
-from stablemax.operations import all_operations
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.operations import all_operations, get_operation
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, in_arithmetic
 from stablemax.operations.variant import evaluate, variants
@@ -220,6 +220,26 @@ def test_the_format_of_the_logits_is_told_apart_from_that_of_the_output() -> Non
     rounded = stablemax.softmax(x.astype(np.float16)).astype(np.float16)
     assert judged(rounded, logits=x, fmt=FLOAT16, round_logits=FLOAT16, max_ulp=0.501).passed
     assert not judged(rounded, logits=x, fmt=FLOAT16, max_ulp=0.501).passed
+
+
+@pytest.mark.parametrize("fmt", [BFLOAT16, FLOAT16, FLOAT32], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "compute", [stablemax.binary_cross_entropy, stablemax.binary_cross_entropy_grad, stablemax.cross_entropy]
+)
+def test_targets_count_as_they_are_stored_beside_narrower_logits(compute: Any, fmt: Format) -> None:
+    """A target of 0.7 is no bfloat16 number: rounded, correct gradients were called 106 ulp off."""
+    draw = np.random.default_rng(3)
+    x, t = fmt.cast(draw.normal(size=(6, 4))), draw.dirichlet(np.ones(4), size=6)
+    operation = get_operation(compute.__name__)
+    output = fmt.cast(compute(x, t, reduction="none"))
+    options = {"fmt": fmt, "logits": x, "labels": t, "reduction": Reduction.NONE}
+    report = judged(output, operation, **options, max_ulp=0.51)
+    assert report.passed, report.finding
+    rounded = fmt.round(t)
+    wrong = judged(fmt.cast(compute(x, rounded, reduction="none")), operation, **options, max_ulp=0.51)
+    assert any(f"add --round-logits {fmt.name}" in note for note in wrong.notes)
+    if not operation.needs_targets:  # rounded rows do not sum to 1
+        assert judged(output, operation, **{**options, "labels": rounded}, max_ulp=0.51).passed is False
 
 
 def test_bfloat16_stored_as_float32_is_judged_in_its_own_ulps() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stablemax.check.check_options import FAILURES, refuse_unknown
-from stablemax.numerics.formats import Array, Format, format_of
+from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
 from stablemax.operations.variant import get
@@ -47,7 +47,7 @@ class JudgeOptions:
     judge: int | None = None
     #: Class weights and label smoothing.
     targets: TargetOptions | None = None
-    #: The format that the program rounded the logits to first; as they are stored when not given.
+    #: The format that the program rounded logits and second argument to first; as they are stored when not given.
     round_logits: Format | None = None
 
     def __post_init__(self) -> None:
@@ -103,7 +103,8 @@ def judge_output(
     )
     values = output.astype(np.float64)
     values = values.reshape(()) if reduced else values.reshape(rows, -1)[chosen]
-    setting = setting_of(case, Shared(options.fmt, options.inputs(logits)))
+    # Targets, weights and gradients count as they are stored: those in float64 beside bfloat16 logits are not rounded.
+    setting = setting_of(case, Shared(options.fmt, options.inputs(logits), options.round_logits or FLOAT64))
     if kept.sum() > chosen.size:
         notes = (*notes, f"errors judged on {chosen.size:,} of {rows:,} rows")
     return _report(
@@ -132,6 +133,12 @@ def _report(
             *notes,
             f"the logits are {logits.name}, the output {options.fmt.name}: if the program rounded the "
             f"logits first, add --round-logits {options.fmt.name}",
+        )
+    if failing and options.round_logits is None and _is_rounded_by(logits, setting.case):
+        notes = (
+            *notes,
+            f"the {operation.second.value} are not {logits.name} numbers: if the program rounded them like its logits, "
+            f"add --round-logits {logits.name}",
         )
     if is_reduced and failing and _is_sum(float(values), setting):
         notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
@@ -172,6 +179,14 @@ def _second_array(operation: Operation, logits: Array, labels: Array | None, ups
             "one number for each logit",
         )
     return array
+
+
+def _is_rounded_by(fmt: Format, case: Case) -> bool:
+    """True where a format cannot hold the second argument of a case."""
+    array = case.labels if case.array is None else case.array
+    if array is None or array.dtype.kind in "iu":
+        return False
+    return bool((fmt.round(array) != array).any())
 
 
 def _is_sum(value: float, setting: Setting) -> bool:

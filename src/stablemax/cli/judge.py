@@ -29,7 +29,7 @@ class ClaimOptions:
     number_format: str | None = options.number_format_option(
         "Number format of OUTPUT, where the file holds a wider one. The file's."
     )
-    round_logits: str | None = option("The program rounded the logits to this format first.", metavar="FORMAT")
+    round_logits: str | None = option("The program rounded logits and targets to this format first.", metavar="FORMAT")
     reduction: Reduction = option(
         "What a single loss is, or a gradient the gradient of; none: of each row.", default=Reduction.MEAN
     )

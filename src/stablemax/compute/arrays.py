@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +29,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import whole_file
 from stablemax.text.vocabulary import Reduction
 
-if TYPE_CHECKING:
-    Run = Callable[[Sink], tuple[str, ...]]
+Run = Callable[[Sink], tuple[str, ...]]
 
 
 HELD_BYTES = 1 << 28

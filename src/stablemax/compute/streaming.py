@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from stablemax.compute.engines.threads import Engine, Threads, available_threads
 from stablemax.inputs.blocks import Block, blocks_of, tapering
@@ -18,8 +18,7 @@ from stablemax.kernels.row_kernels import PIECE
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import EngineName
 
-if TYPE_CHECKING:
-    Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 
 
 class Mergeable(Protocol):

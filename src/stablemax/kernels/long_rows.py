@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from stablemax.kernels.row_kernels import PIECE
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, format_of
 
-if TYPE_CHECKING:
-    Read = Callable[[int, int], Array]
+Read = Callable[[int, int], Array]
 
 
 def odds(read: Read, classes: int, workspace: Workspace) -> Odds:

@@ -133,12 +133,16 @@ class Setting:
 
 
 class Shared:
-    """What the operations have in common in one format: the rounded logits and their balls."""
+    """What the operations have in common in one format: the rounded logits and their balls.
 
-    def __init__(self, fmt: Format, inputs: Format | None = None) -> None:
+    `inputs` is the format of the logits where the output has another, `second` that of the second argument.
+    """
+
+    def __init__(self, fmt: Format, inputs: Format | None = None, second: Format | None = None) -> None:
         self.format = fmt
         # An output may be narrower than its input: a kernel rounds last.
         self.inputs = inputs or fmt
+        self.second = second or self.inputs
         self.balls = Balls()
         self._rounded: dict[int, tuple[Array, Array]] = {}
 
@@ -158,9 +162,8 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
     fmt = shared.format
     xp = Arithmetic(fmt, accumulation)
     rounded_x = shared.rounded(case.logits)
-    input_xp = xp if shared.inputs is fmt else Arithmetic(shared.inputs)
-    x = input_xp.array(rounded_x)
-    second = case.second(input_xp)
+    x = shared.inputs.cast(rounded_x)
+    second = case.second(xp if shared.second is fmt else Arithmetic(shared.second))
     beyond = shared.inputs.lacks(case.logits)
     overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)

@@ -19,7 +19,7 @@ from stablemax.text.words import counted
 if TYPE_CHECKING:
     from stablemax.inputs.formats.table_layout import TableLayout
 
-    Convert = Callable[[bytes, int], Array | None]
+Convert = Callable[[bytes, int], Array | None]
 
 CELL_LIMIT = 1_000
 """Longest number, in characters, that the exact pass reads."""

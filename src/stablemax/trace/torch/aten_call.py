@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
 from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
-if TYPE_CHECKING:
-    See = Callable[[torch.Tensor], Array]
-    Places = Callable[[int, tuple[int, ...]], Array]
+See = Callable[[torch.Tensor], Array]
+Places = Callable[[int, tuple[int, ...]], Array]
 
 MOVES = frozenset((
     "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
