@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,9 @@ def ours() -> ArrayFunctions:
 
 def whole_array_numpy() -> ArrayFunctions:
     """Return what a NumPy user writes: the shifted formulas on the whole array at once, in its own dtype."""
-    plain = {get_operation(name): formula for name, formula in _PLAIN.items()}
-    return ArrayFunctions("numpy", {o: text for o, (text, _) in plain.items()}, {o: f for o, (_, f) in plain.items()})
+    plain = {get_operation(one.operation): one for one in _PLAIN}
+    formulas = {operation: one.formula for operation, one in plain.items()}
+    return ArrayFunctions("numpy", formulas, {operation: one.function for operation, one in plain.items()})
 
 
 def _exponentials(x: Array) -> tuple[Array, Array, Array]:
@@ -94,11 +95,18 @@ def _cross_entropy_grad(x: Array, y: Array) -> Array:
     return np.asarray(p)
 
 
-# Formula and function of an operation.
-_PLAIN: dict[str, tuple[str, Callable[..., Any]]] = {
-    "softmax": ("e / sum(e),  e = exp(x - max(x))", _softmax),
-    "log_softmax": ("d - log(sum(exp(d))),  d = x - max(x)", _log_softmax),
-    "logsumexp": ("m + log(sum(exp(x - m))),  m = max(x)", _logsumexp),
-    "cross_entropy": ("mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)", _cross_entropy),
-    "cross_entropy_grad": ("(e / sum(e) - onehot(y)) / N,  e = exp(x - max(x))", _cross_entropy_grad),
-}
+class _Plain(NamedTuple):
+    """A formula and the function that computes it on whole arrays."""
+
+    operation: str
+    formula: str
+    function: Callable[..., Any]
+
+
+_PLAIN = (
+    _Plain("softmax", "e / sum(e),  e = exp(x - max(x))", _softmax),
+    _Plain("log_softmax", "d - log(sum(exp(d))),  d = x - max(x)", _log_softmax),
+    _Plain("logsumexp", "m + log(sum(exp(x - m))),  m = max(x)", _logsumexp),
+    _Plain("cross_entropy", "mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)", _cross_entropy),
+    _Plain("cross_entropy_grad", "(e / sum(e) - onehot(y)) / N,  e = exp(x - max(x))", _cross_entropy_grad),
+)

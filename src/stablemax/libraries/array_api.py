@@ -161,6 +161,18 @@ class BackendArithmetic(Namespace):
             condition = self.arrays.put(condition, self.device)
         return self._library.where(condition, x, y)
 
+    def maximum(self, x: Any, y: Any) -> Any:
+        """Larger of two; NaN wins."""
+        return self._library.maximum(x, y)
+
+    def minimum(self, x: Any, y: Any) -> Any:
+        """Smaller of two; NaN wins."""
+        return self._library.minimum(x, y)
+
+    def isfinite(self, x: Any) -> Any:
+        """Mark the finite cells."""
+        return self._library.isfinite(x)
+
     def take(self, values: Any, columns: Array) -> Any:
         """One value of each row, as a column."""
         return self._library.take_along_axis(values, self.arrays.put(columns[:, None], self.device), axis=-1)
