@@ -352,7 +352,7 @@ def test_under_a_cap_no_text_is_held_in_memory(tmp_path: Path) -> None:
 def test_a_formula_that_takes_a_row_whole_is_refused_where_the_row_does_not_fit(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    # Of the accurate formula a piece fits.
+    # The memory is enough for a piece of the row with the accurate formula.
     np.save(tmp_path / "x.npy", np.zeros((1, row_kernels.PIECE + 10_000), dtype=np.float32))
     np.save(tmp_path / "y.npy", np.zeros(1, dtype=np.int64))
     arguments = (command[0], "x.npy", *command[1:], "--memory", "25.5MB")

@@ -39,7 +39,7 @@ def test_a_seed_means_the_same_numbers_for_good() -> None:
 def test_uniform_logits_fill_the_interval_and_never_leave_it(seed: int, scale: float) -> None:
     x = generate(seed=seed, scale=scale, **SHAPE).logits
     assert (np.abs(x) <= scale).all()
-    # Of 40,000 numbers the extremes are within 1 % of the ends, but for one seed in 10**80.
+    # The extremes of 40,000 numbers lie within 1 % of the ends, except with one seed in 10**80.
     assert x.max() > 0.99 * scale
     assert x.min() < -0.99 * scale
 

@@ -389,7 +389,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path, peak: Peak) -> None
     path = tmp_path / "x.csv"
     code = "array = open_array(sys.argv[1]).array; print(array.shape, array[-1, -3:].tolist())"
     found = []
-    # Of more than one block, so that pyarrow is loaded for both where it is installed.
+    # The text has more than one block, so that pyarrow is loaded for both where it is installed.
     for rows in (11_000, 200_000):
         path.write_text(line * rows)
         memory, output = peak(code, str(path))

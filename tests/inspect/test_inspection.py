@@ -337,7 +337,7 @@ def test_labels_are_counted_where_they_are_masked_ignored_and_right() -> None:
     labels = np.array([2, 0, 1, 0, 0, 1, 2, -100])
     found = inspected(MIXED, labels=labels)
     assert (found.sighting("label-masked").rows, found.sighting("ignored").rows) == (2, 1)
-    # Of rows 0, 3, 4 and 6 all but row 4; in row 3 the label is the first of equal logits.
+    # Rows 0, 3 and 6 count, row 4 does not; in row 3 the label is the first of equal logits.
     assert (found.counted_rows, found.accuracy) == (4, 3 / 4)
     assert {(f.operation, f.rows) for f in found.forecasts} == {
         ("softmax", 5),

@@ -155,7 +155,7 @@ def test_an_exactly_representable_shift_changes_results_by_rounding_only(
     assert np.abs(before - after).max() <= 2 * budget_u(moved, x.shape[1]) * fmt.u * size
 
 
-# Of what a sum with a dozen roundings gives, both orders may be off by as many.
+# The sum has a dozen roundings, so each of the two orders may be off by a dozen.
 APART_ULP = {ENTROPY: 8, KL_DIVERGENCE: 16}
 
 

@@ -33,7 +33,7 @@ DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to run and how to judge it."""
+    """The variants, formats and rows of a comparison, and how its results are judged."""
 
     #: Columns of the tables.
     formats: tuple[Format, ...] = DEFAULT_FORMATS

@@ -29,7 +29,7 @@ BYTES_PER_ROW = 128
 
 @dataclass(frozen=True)
 class LossPart(Additive):
-    """What a block of rows adds to a loss; parts merge in any order to the same bits."""
+    """The partial sums of a loss over a block of rows; they merge in any order to the same bits."""
 
     losses: ExactSum = field(default_factory=ExactSum)  #: of the rows that count, multiplied by their weights
     weights: ExactSum = field(default_factory=ExactSum)  #: of these losses; without weights, how many they are

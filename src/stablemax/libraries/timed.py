@@ -56,7 +56,7 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class TimedBuiltIns:
-    """What a library declares as its built-ins, timed: of a loss its own mean."""
+    """The built-ins of a library, timed; a loss is timed as the library's own mean."""
 
     name: str
     libraries: tuple[str, ...]

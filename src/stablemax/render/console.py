@@ -22,7 +22,7 @@ _ASCII = str.maketrans({"µ": "u", "±": "+-"})
 
 @dataclass(frozen=True)
 class Surface:
-    """What a terminal, or a file, can show."""
+    """The abilities of a terminal or a file: its width, its colours, its characters."""
 
     #: Columns
     width: int = DEFAULT_WIDTH

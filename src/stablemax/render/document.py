@@ -42,7 +42,7 @@ class Finding(Block):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """What was examined and how, a line each."""
+    """Facts about what was examined and how, a line each."""
 
     lines: Sequence[str]
 
@@ -139,7 +139,7 @@ class Bars(Block):
 
 @dataclass(frozen=True)
 class Legend(Block):
-    """What signs and words mean, or another aside: entries joined by semicolons."""
+    """A legend of signs and words, or another aside: entries joined by semicolons."""
 
     entries: Sequence[Span]
     #: No line ends within an entry
@@ -166,7 +166,7 @@ class Excerpt(Block):
 
 @dataclass(frozen=True)
 class Happening:
-    """What one operation did: pieces that are never broken, in one style."""
+    """A line of a listing: pieces that are never broken, in one style."""
 
     name: str
     pieces: Sequence[Span]

@@ -27,7 +27,7 @@ _ORIGINS = (Origin.NONE, Origin.INHERITED, Origin.ABSORPTION, Origin.CANCELLATIO
 
 
 class Kind(enum.Enum):
-    """What happened to a cell."""
+    """The kind of an event in a cell: an overflow, an underflow to zero, a pole or an invalid operation."""
 
     OVERFLOW = "overflow"
     ZERO = "zero"

@@ -70,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Expected(InputRows):
-    """What the code should give: an operation on an input in a format."""
+    """The exact result that the code is held to: of an operation, on an input, in a format."""
 
     operation: Operation
     max_ulp: float | None = None

@@ -30,7 +30,7 @@ _GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
 
 
 class About(TypedDict, total=False):
-    """What a trace says of the code and of its input."""
+    """The subject of a trace, as sentences name it: the code, its input, the command, the notes."""
 
     #: Name of the code.
     target: str

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ShadowArray(Shadowed):
-    """What the traced code gets in place of an array."""
+    """A shadow array, which the traced code gets in place of an array: each number with its exact value."""
 
     # --- protocols ------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ _LONGEST_EXPRESSION = 60
 
 
 class Owner(enum.Enum):
-    """Whose code a file is."""
+    """The owner of a file of code."""
 
     TRACED = "the traced code"
     PACKAGE = "this package, without the tracer"

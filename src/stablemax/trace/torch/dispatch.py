@@ -31,7 +31,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Fix:
-    """What one run of an operator should have given: the exact values, correctly rounded."""
+    """The correction of an operator's output: its exact values, correctly rounded."""
 
     dispatch: int
     aten: str
@@ -41,7 +41,7 @@ class Fix:
 
 @dataclass(frozen=True)
 class _Before:
-    """What is known of an operator before it runs: a write in place destroys its inputs."""
+    """The operands and exact outputs of an operator, taken before it runs: a write in place destroys its operands."""
 
     call: Call
     #: Cells of each output, from the shadows and from the values; empty where it could not be followed.

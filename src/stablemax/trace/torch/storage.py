@@ -19,7 +19,7 @@ _CROWD = 256
 
 @dataclass
 class _Shadow:
-    """What stands beside one storage, number by number."""
+    """The shadow values of one storage, number by number."""
 
     #: While this reference lives, no other storage gets the storage's address.
     storage: StorageWeakRef
