@@ -156,6 +156,19 @@ SCHEMA = an_object(
             skipped=TEXT,
         ),
     },
+    shapes={
+        "type": "array",
+        "items": an_object(
+            shape=TEXT,
+            rows={"type": "integer"},
+            classes={"type": "integer"},
+            format=TEXT,
+            worst=OUTCOME,
+            error_ulp=NUMBER,
+            failed={"type": "boolean"},
+            trouble=TEXT,
+        ),
+    },
     laws={"type": "array", "items": an_object(law=TEXT, format=TEXT, failed={"type": "boolean"}, detail=TEXT)},
     counterexample={
         "oneOf": [

@@ -39,6 +39,8 @@ class CheckOptions:
     takes: tuple[str, ...] = ()
     #: True to look for the smallest input that breaks the implementation.
     search: bool = True
+    #: Try every shape, however long it takes.
+    thorough: bool = False
     #: Seed of that search.
     seed: int = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         formats=tuple(f.name for f in run.formats),
         hazards=tuple(run.hazard_verdicts),
         laws=tuple(run.law_verdicts),
+        shapes=tuple(run.shape_verdicts),
         counterexample=run.counterexample,
         blame=blame.sentence if blame else "",
         blame_file=blame.file if blame else "",
@@ -41,20 +41,22 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         command=command,
         notes=tuple(run.notes),
     )
-    return replace(report, finding=_finding(report, run.refusals))
+    return replace(report, finding=_finding(report, run))
 
 
-def _finding(report: CheckReport, refusals: Mapping[str, str]) -> str:
-    """Put a check's result into a sentence or two; `refusals` says, by format, what the target did on an easy input."""
+def _finding(report: CheckReport, run: CheckRun) -> str:
+    """Put a check's result into a sentence or two."""
     if report.standing is Standing.GOOD:
         return _good(report)
     if not report.formats:
-        return f"{report.target} is broken: it {next(iter(refusals.values()), 'gives no answer')}."
+        return f"{report.target} is broken: it {next(iter(run.refusals.values()), 'gives no answer')}."
     meaning = {
-        Standing.WRONG: f"wrong: its formula does not compute {report.operation} even in exact arithmetic;",
+        Standing.WRONG: f"wrong: its formula does not compute {report.operation} {run.wrong_in};",
         Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
         Standing.BROKEN: "broken:",
     }[report.standing]
+    if run.is_random:
+        return f"{report.target} is broken: its output changes from one call to the next on the same input."
     sentences = [f"{report.target} is {meaning} {' and '.join(_failures(report))}."]
     troubled = next((h for h in report.hazards if h.failed and h.trouble), None)
     if troubled is not None and not report.blame:
@@ -76,15 +78,28 @@ def _good(report: CheckReport) -> str:
     counted_too = (Outcome.OK, *report.contract.allow)
     errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
     largest = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
-    hazards = counted(_hazards_run(report), "hazard")
-    return f"{report.target} is good: it keeps its contract on {hazards} in {listed(report.formats)}{largest}."
+    hazards = f"{counted(_hazards_run(report), 'hazard')} in {listed(report.formats)}"
+    return f"{report.target} is good: it keeps its contract on {hazards}{_shapes(report)}{largest}."
+
+
+def _shapes(report: CheckReport) -> str:
+    """Say how many shapes were tried, and how large they were."""
+    shapes = report.shapes
+    if not shapes:
+        return ""
+    classes, rows = max(s.classes for s in shapes), max(s.rows for s in shapes)
+    return f", and on {len(shapes)} shapes of up to {classes:,} classes and {rows:,} rows in {shapes[0].format}"
 
 
 def _failures(report: CheckReport) -> list[str]:
     """Say which hazards and laws fail."""
     hazards = {h.hazard for h in report.hazards if h.failed}
     laws = list(dict.fromkeys(law.law for law in report.laws if law.failed))
-    clauses = [f"it fails {len(hazards)} of {counted(_hazards_run(report), 'hazard')}"] if hazards else []
+    failed = [f"{len(hazards)} of {counted(_hazards_run(report), 'hazard')}"] if hazards else []
+    shapes = [shape for shape in report.shapes if shape.failed]
+    if shapes:
+        failed.append(f"{len(shapes)} of {len(report.shapes)} shapes (the smallest: {shapes[0].shape})")
+    clauses = [f"it fails {' and '.join(failed)}"] if failed else []
     if laws:
         clauses.append(f"it breaks {'the law' if len(laws) == 1 else 'the laws'} of {listed(laws)}")
     return clauses or ["the search found an input that breaks it"]

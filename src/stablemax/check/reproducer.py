@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stablemax.check.laws import LAW_NAMES
+from stablemax.check.target.layouts import layout_code
 from stablemax.check.target.messages import OURS
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.formats import Array, get_format
@@ -234,7 +235,10 @@ def _input(call: _FailingCall) -> list[str]:
     if "weight" in call.options and call.case.weight is not None:
         arrays["w"] = (call.case.weight, call.format)
     literals = {name: _array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
-    return [f"{name} = {literal}" for name, literal in literals.items()] if all(literals.values()) else []
+    if not all(literals.values()):
+        return []
+    lines = [f"{name} = {literal}" for name, literal in literals.items()]
+    return [*lines, *layout_code(call.backend, call.case.layout)]
 
 
 class _Maker(NamedTuple):

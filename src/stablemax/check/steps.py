@@ -18,10 +18,11 @@ from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.hazards.catalogue import Hazard
+from stablemax.hazards.shapes import SHAPES
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
-from stablemax.results import Counterexample, HazardVerdict, LawVerdict, Standing, Trace
+from stablemax.results import Counterexample, HazardVerdict, LawVerdict, ShapeVerdict, Standing, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
@@ -38,8 +39,11 @@ _CURES = ("shifted", "compensated", "centred", "wide")
 """Names of the variants that may be the cure, the simplest first; then the best one of the operation."""
 _LARGEST_EXACT = 1e300
 """Logits beyond this size may have exact results larger than the float64 that they are compared as."""
-_MAX_EXACT_CELLS = 4096
+_MAX_EXACT_CELLS = 4608
 _STEPS_BESIDE_HAZARDS = 8
+_CALLS_ON_ONE_INPUT = 8
+_MAX_SHRUNK = 4096
+"""Larger inputs are not made smaller: each try costs what judging them costs."""
 
 
 @dataclass
@@ -57,12 +61,18 @@ class CheckRun:
     refusals: dict[str, str] = field(default_factory=dict)
     style: CallStyle = field(default_factory=CallStyle)
     hazard_verdicts: list[HazardVerdict] = field(default_factory=list)
+    shape_verdicts: list[ShapeVerdict] = field(default_factory=list)
     law_verdicts: list[LawVerdict] = field(default_factory=list)
-    #: Hazards that break the contract.
+    #: Hazards, and shapes, that break the contract.
     failures: list[Trial] = field(default_factory=list)
+    shape_failures: list[Trial] = field(default_factory=list)
+    #: The same input gives another output at another call.
+    is_random: bool = False
     smallest: Trial | None = None
     trace: Trace | None = None
     is_wrong: bool = False
+    #: What a wrong formula is wrong in.
+    wrong_in: str = "even in exact arithmetic"
     cure: Variant | None = None
     counterexample: Counterexample | None = None
     notes: list[str] = field(default_factory=list)
@@ -84,7 +94,7 @@ class CheckRun:
     def progress(self, text: str) -> None:
         """Show what runs now."""
         self._steps_done += 1
-        steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + 1
+        steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + len(SHAPES) + 1
         if self.report_progress is not None:
             self.report_progress(min(self._steps_done, steps), steps, text)
 
@@ -98,16 +108,23 @@ class CheckRun:
         return [need for need in hazard.needs if need not in self.takes] if needs_any else []
 
     @property
+    def all_failures(self) -> list[Trial]:
+        """The trials that break the contract: of hazards, then of shapes."""
+        return [*self.failures, *self.shape_failures]
+
+    @property
     def has_hung_too_often(self) -> bool:
-        """True where the remaining hazards are left out."""
-        return sum(trial.result.hung for trial in self.failures) >= _MAX_HANGS
+        """True where the remaining hazards and shapes are left out."""
+        return sum(trial.result.hung for trial in self.all_failures) >= _MAX_HANGS
 
     @property
     def standing(self) -> Standing:
         """What the implementation is, from good to broken."""
         if not self.formats:
             return Standing.BROKEN
-        failures = [*self.failures, *([] if self.smallest is None else [self.smallest])]
+        failures = [*self.all_failures, *([] if self.smallest is None else [self.smallest])]
+        if self.is_random:
+            return Standing.BROKEN
         if not failures and not any(law.failed for law in self.law_verdicts):
             return Standing.GOOD
         if self.is_wrong:
@@ -154,12 +171,12 @@ def _tells_of_no_kernel(trouble: str, fmt: Format) -> bool:
 
 
 def repeat_a_call(run: CheckRun) -> None:
-    """Note where the same input gives another output the second time: no verdict on such code can be repeated."""
+    """Find out whether the same input gives another output at another call: no verdict on such code can be repeated."""
     if not run.formats:
         return
-    first, second = (result.output for result in run.easy_results(2, run.formats[-1]))
-    if first is not None and second is not None and not np.array_equal(first, second, equal_nan=True):
-        run.notes.append("its output changes from one call to the next on the same input")
+    results = run.easy_results(_CALLS_ON_ONE_INPUT, run.formats[-1])
+    outputs = [result.output for result in results if result.output is not None]
+    run.is_random = any(not np.array_equal(outputs[0], output, equal_nan=True) for output in outputs[1:])
 
 
 def note_call_style(run: CheckRun) -> None:
@@ -232,25 +249,28 @@ def search_smallest_failure(run: CheckRun) -> None:
     """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
     if not run.formats:
         return
-    hung = next((trial for trial in run.failures if trial.result.hung), None)
-    judged = [trial for trial in run.failures if trial.verdict is not None]
+    hung = next((trial for trial in run.all_failures if trial.result.hung), None)
+    judged = [trial for trial in run.all_failures if trial.verdict is not None]
     if hung is not None and (not judged or hung.case.logits.size <= _SMALL):
         # Each further try would take the time limit.
         run.smallest = min(judged or [hung], key=_size)
         return
-    failing = {trial.format.name for trial in run.failures}
+    failing = {trial.format.name for trial in run.all_failures}
     formats = sorted(run.formats, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
-        outcomes = [trial.worst for trial in run.failures if trial.format is fmt and trial.worst is not None]
+        outcomes = [trial.worst for trial in run.all_failures if trial.format is fmt and trial.worst is not None]
         wanted = max(outcomes, key=lambda o: o.severity, default=None)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
         if case is not None:
             run.smallest = run.trials.trial(case, fmt)
             return
-    failures = [trial for trial in run.failures if trial.format is formats[0]]
+    failures = [trial for trial in run.all_failures if trial.format is formats[0]]
     if failures:
-        # Nothing small fails: take the smallest hazard, made smaller while it fails.
+        # Nothing small fails: take the smallest hazard or shape, made smaller while it fails.
         simplest = min(failures, key=_size)
+        if simplest.case.logits.size > _MAX_SHRUNK:
+            run.smallest = simplest
+            return
         run.smallest = run.trials.trial(shrunk(run.trials, simplest.case, simplest.format), simplest.format)
 
 
@@ -287,14 +307,14 @@ def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[
     easy = trials.trial(easy_case(), FLOAT64)
     if easy.verdict is None and easy.result.output is not None:
         return True  # the output has another shape
-    if easy.verdict is not None and _exact_output(trials, easy) is None:
+    if easy.verdict is not None and exact_output(trials, easy) is None:
         breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
         if easy.failed or breaks_a_law:
             return True
-    return any(_fails_exactly(trials, trial) for trial in (easy, *failures) if trial.verdict is not None)
+    return any(fails_exactly(trials, trial) for trial in (easy, *failures) if trial.verdict is not None)
 
 
-def _exact_output(trials: Trials, trial: Trial) -> Array | None:
+def exact_output(trials: Trials, trial: Trial) -> Array | None:
     """Run the target on exact numbers; None where that is not possible."""
     logits = trial.case.logits
     if trials.target.info.backend != "numpy" or logits.size > _MAX_EXACT_CELLS:
@@ -306,8 +326,9 @@ def _exact_output(trials: Trials, trial: Trial) -> Array | None:
     return None
 
 
-def _fails_exactly(trials: Trials, trial: Trial) -> bool:
-    exact, right = _exact_output(trials, trial), trial.setting.exact.truth.rounded
+def fails_exactly(trials: Trials, trial: Trial) -> bool:
+    """Tell whether the target breaks its contract on exact numbers; False where it cannot be followed there."""
+    exact, right = exact_output(trials, trial), trial.setting.exact.truth.rounded
     if exact is None:
         return False
     if exact.size != right.size:

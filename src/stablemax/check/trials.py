@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.check.target.messages import Call
 from stablemax.hazards.catalogue import HazardCase
-from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import FLOAT32, Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import LoadedTarget, Result
 
 _PRINTED_LIMIT = 4000
+MAX_CELLS_IN_BALLS = 4096
+"""Larger inputs of finite logits are judged against float64, whose error no narrower format shows."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Trials:
         logits = fmt.cast(case.logits)
         if not self.operation.needs_targets:
             second_argument = case.second(self.operation)
-            return Call(logits, None if second_argument is None else fmt.cast(second_argument))
+            second_argument = None if second_argument is None else fmt.cast(second_argument)
+            return Call(logits, second_argument, layout=case.layout)
         labels = case.labels if case.labels.ndim == 1 else fmt.cast(case.labels)
         options: dict[str, Any] = {}
         if case.weight is not None:
@@ -90,7 +93,7 @@ class Trials:
             options["label_smoothing"] = case.label_smoothing
         if case.labels.ndim == 1 and (case.labels == IGNORED).any():
             options["ignore_index"] = IGNORED
-        return Call(logits, labels, options)
+        return Call(logits, labels, options, case.layout)
 
     def severities(self, output: Array, setting: Setting) -> Array:
         """Rank each cell: its position in `CODES` where it breaks the contract, else 0.
@@ -157,6 +160,8 @@ class Trials:
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
     settled = replace(case_of(case, operation), reduced=reduced)
+    if case.logits.size > MAX_CELLS_IN_BALLS and shared.format.precision <= FLOAT32.precision:
+        settled = replace(settled, in_float64=settled.kept is None and bool(np.isfinite(settled.logits).all()))
     if reduction is Reduction.SUM:
         settled = replace(settled, divisor=1.0, summed=True)
     return setting_of(settled, shared)
@@ -202,6 +207,11 @@ def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
         labels = np.array([new_labels.get(label, label) for label in case.labels.tolist()])
     weight = None if case.weight is None else case.weight[classes]
     return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, **arrays)
+
+
+def arrays_of_cells(case: HazardCase) -> dict[str, Any]:
+    """Return the logits of a case and the other arrays (N, K), by field."""
+    return {"logits": case.logits, **_second_arrays(case)}
 
 
 def _second_arrays(case: HazardCase) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class ContractOptions:
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
     seed: int = option("Seed of that search.", default=0)
+    thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
     timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
     details: bool = option("List the hazards that hold, too.", "--details", default=False)
 
@@ -53,6 +54,7 @@ def check(
         tuple(dict.fromkeys(contract.only or ())),
         tuple(dict.fromkeys(contract.takes or ())),
         search=contract.search,
+        thorough=contract.thorough,
         seed=contract.seed,
     )
     with io.progress(printing, f"loading {target}") as step:

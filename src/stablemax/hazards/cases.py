@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,17 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import cell_targets
+
+
+class Layout(enum.StrEnum):
+    """How an array lies in memory."""
+
+    C = "C order"
+    FORTRAN = "Fortran order"
+    STRIDED = "every second class of a wider array"
+    REVERSED = "a reversed view"
+    READ_ONLY = "a read-only array"
+    OFFSET = "a view that begins inside of a buffer"
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,7 @@ class HazardCase:
     reduced: bool = False  #: True where the mean of the losses is what goes wrong: losses are judged by their mean
     cell_targets: Array | None = None  #: in [0, 1], float64 (N, K); without them those of the labels
     other_logits: Array | None = None  #: a second array of logits (N, K); without it the logits in reverse order
+    layout: Layout = Layout.C  #: of the logits
 
     def second(self, operation: Operation) -> Array | None:
         """Return the array that an operation takes beside the logits; None for none."""

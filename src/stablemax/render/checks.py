@@ -9,7 +9,7 @@ from typing import Any
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
-from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict, Standing
+from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict, ShapeVerdict, Standing
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.words import counted, listed
@@ -22,6 +22,7 @@ STANDING_STYLES = {
 }
 HAZARD_COLUMNS = ("hazard", "format", "worst", "failed", "error_ulp", "trouble", "skipped")
 _PRINTED_LINES = 5
+_FEW_SHAPES = 5
 _TINY = "tiny"
 _WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
@@ -34,11 +35,12 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     laws: dict[str, list[LawVerdict]] = {}
     for law in report.laws:
         laws.setdefault(law.law, []).append(law)
+    tried = [counted(len(laws), "law"), *([counted(len(report.shapes), "shape")] if report.shapes else [])]
     fact = (
-        f"checked as {report.operation} on {report.backend} arrays, with {counted(len(laws), 'law')}. "
+        f"checked as {report.operation} on {report.backend} arrays, with {listed(tried)}. "
         f"{judged_words.contract_words(report.contract)}"
     )
-    sections = _hazards(report, details=details)
+    sections = [*_hazards(report, details=details), *_shapes(report, details=details)]
     broken = [[law for law in of_name if law.detail] for of_name in laws.values()]
     if any(broken):
         sections.append([doc.Lines([_law(of_name) for of_name in broken if of_name])])
@@ -91,6 +93,28 @@ def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
     """Whether a failure does not count because the exact result is subnormal."""
     worst = verdict.worst
     return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
+
+
+def _shapes(report: CheckReport, *, details: bool) -> list[doc.Section]:
+    """List the failing shapes, the smallest first, or all of them."""
+    chosen = [shape for shape in report.shapes if details or shape.failed]
+    few = chosen if details else chosen[:_FEW_SHAPES]
+    if not chosen:
+        return []
+    more = [doc.aside(f"and {counted(len(chosen) - len(few), 'more shape')}: --details")] if few != chosen else []
+    return [[doc.Lines([_shape(shape) for shape in few]), *more]]
+
+
+def _shape(shape: ShapeVerdict) -> doc.Line:
+    outcome = Outcome.NAN if shape.trouble else shape.worst or Outcome.OK
+    return [doc.Span(f" {_shape_words(shape)}", sign=outcome)]
+
+
+def _shape_words(shape: ShapeVerdict) -> str:
+    outcome = shape.worst or Outcome.OK
+    figure = figures.short_error(shape.error_ulp) if outcome in (Outcome.OK, Outcome.INACCURATE) else ""
+    words = shape.trouble or f"{OUTCOMES[outcome].word} {figure}".rstrip()
+    return f"{shape.shape}, in {shape.format}: {words}"
 
 
 def _matrix(report: CheckReport, hazards: list[str]) -> doc.Matrix:
@@ -155,6 +179,7 @@ def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
     every = (
         whole,
         *(_hazard_check(h, group) for h in report.hazards),
+        *(_shape_check(shape, group) for shape in report.shapes if shape.failed),
         *(_law_check(law, group) for law in report.laws),
     )
     return Checks(f"stablemax check {report.target}", report.finding, every)
@@ -165,6 +190,11 @@ def _law_check(law: LawVerdict, group: str) -> Check:
     if not law.failed:
         return check
     return replace(check, failure=f"{law.law} does not hold in {law.format}: {law.detail}", kind="law")
+
+
+def _shape_check(shape: ShapeVerdict, group: str) -> Check:
+    outcome = shape.trouble or OUTCOMES[shape.worst or Outcome.OK].word
+    return Check(group, f"shape {shape.shape}", shape.format, outcome, failure=_shape_words(shape), kind="shape")
 
 
 def _hazard_check(verdict: HazardVerdict, group: str) -> Check:

@@ -13,6 +13,7 @@ from stablemax.results.checked import Counterexample as Counterexample
 from stablemax.results.checked import HazardVerdict as HazardVerdict
 from stablemax.results.checked import JudgeReport as JudgeReport
 from stablemax.results.checked import LawVerdict as LawVerdict
+from stablemax.results.checked import ShapeVerdict as ShapeVerdict
 from stablemax.results.checked import Standing as Standing
 from stablemax.results.inspected import Forecast as Forecast
 from stablemax.results.inspected import FormatForecast as FormatForecast

@@ -57,6 +57,26 @@ class HazardVerdict:
 
 
 @dataclass(frozen=True)
+class ShapeVerdict:
+    """One shape of input: a size, an order of values and a memory layout."""
+
+    #: In words, and its size
+    shape: str
+    rows: int
+    classes: int
+    #: Number format that it was tried in
+    format: str
+    #: The worst of all cells; None where there is no output to judge
+    worst: Outcome | None
+    #: Largest error of a finite cell with a finite truth
+    error_ulp: float | None = None
+    #: True where the contract is broken
+    failed: bool = False
+    #: What happened instead of an output; empty when all went well
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class LawVerdict:
     """One law in one format."""
 
@@ -125,6 +145,8 @@ class CheckReport:
     printed: str = ""
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: Sizes, orders and memory layouts, the smallest first
+    shapes: tuple[ShapeVerdict, ...] = ()
 
     @property
     def passed(self) -> bool:

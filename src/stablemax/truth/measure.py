@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
@@ -97,6 +98,17 @@ def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls
     undefined = operation.undefined(x, second)
     prove = _by_cell if operation.cellwise else _by_row
     return ExactResult(prove(operation, x, second, undefined, Prover(fmt, balls or Balls())), undefined)
+
+
+def result_in_float64(operation: Operation, x: Array, second: Any, fmt: Format) -> ExactResult:
+    """Compute an operation by its best variant in float64: right to 8 ulp of float64, which no format of 24 bits shows.
+
+    For inputs too large for balls; the logits are finite.
+    """
+    x, xp = np.asarray(x, dtype=np.float64), Arithmetic(FLOAT64)
+    values = evaluate(get(operation.best_id), x, xp, in_arithmetic(second, xp))
+    nearest = np.asarray(values, dtype=np.float64).reshape(len(x), -1)
+    return ExactResult(Truth(nearest, np.zeros_like(nearest), fmt.round(nearest)), operation.undefined(x, second))
 
 
 def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:

@@ -14,6 +14,7 @@ import numpy as np
 
 from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
+from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
 from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
 from stablemax.numerics.arithmetic import Arithmetic
@@ -137,7 +138,7 @@ class CodeTarget(LoadedTarget):
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings(), library.running():
                 warnings.simplefilter("ignore")
-                x = library.put(call.logits, device)
+                x = laid_out(library.put(call.logits, device), self.info.backend, call.layout)
                 second = None if second_argument is None else library.put(second_argument, device)
                 options = {k: library.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
                 if self._target.backward and not call.forward:

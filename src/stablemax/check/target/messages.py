@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stablemax.check.target.call_style import CallStyle
+from stablemax.hazards.cases import Layout
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation
 from stablemax.results import Trace
@@ -64,6 +65,8 @@ class Call:
     second_argument: Array | None = None
     #: ``ignore_index``, ``weight``, ``label_smoothing``, where they are to be passed.
     options: dict[str, Any] = field(default_factory=dict)
+    #: How the logits lie in memory when the function gets them.
+    layout: Layout = Layout.C
     #: Call the function itself, even where the gradient that autograd takes of it is judged.
     forward: bool = False
 

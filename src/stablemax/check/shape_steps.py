@@ -1,0 +1,81 @@
+"""The steps of a check about shapes: sizes, orders of values and memory layouts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
+from stablemax.check.trials import Trial, arrays_of_cells
+from stablemax.hazards.cases import Layout
+from stablemax.hazards.shapes import SHAPES
+from stablemax.numerics.formats import FLOAT32, FLOAT64
+from stablemax.results import ShapeVerdict
+
+_MAX_SHAPES_RUN_EXACTLY = 3
+_TIME_LIMIT_S = 10.0
+"""Larger shapes are left out after so long."""
+
+
+def try_shapes(run: CheckRun) -> None:
+    """Try sizes, orders and memory layouts in float32, or else in the widest narrower format, the smallest first."""
+    narrow = [fmt for fmt in run.formats if fmt.precision <= FLOAT32.precision]
+    if run.options.only or not narrow:
+        return
+    fmt = max(narrow, key=lambda f: f.precision)
+    start = time.monotonic()
+    for shape in SHAPES:
+        if run.has_hung_too_often:
+            return
+        if not run.options.thorough and time.monotonic() - start > _TIME_LIMIT_S:
+            run.notes.append(f"shapes of {shape.rows * shape.classes:,} logits and more are not tried: --thorough")
+            return
+        run.progress(f"{shape.name} in {fmt.name}")
+        trial = run.trials.trial(shape.case(fmt), fmt)
+        if trial.failed:
+            run.shape_failures.append(trial)
+        error = None if trial.verdict is None else trial.verdict.error_ulp
+        run.shape_verdicts.append(
+            ShapeVerdict(
+                shape.name, shape.rows, shape.classes, fmt.name, trial.worst, error, trial.failed, trial.trouble
+            )
+        )
+
+
+def run_shapes_exactly(run: CheckRun) -> None:
+    """Tell whether a shape fails in exact arithmetic, or where the code is not followed there, in float64 as well."""
+    if run.is_wrong:
+        return
+    for trial in run.shape_failures[:_MAX_SHAPES_RUN_EXACTLY]:
+        if trial.verdict is None:
+            continue
+        is_followed = trial.case.layout is Layout.C and exact_output(run.trials, trial) is not None
+        if fails_exactly(run.trials, trial) if is_followed else _fails_in_float64(run, trial):
+            run.is_wrong, run.smallest = True, trial
+            # A line that loses digits is not the line to blame for a wrong formula.
+            blame_a_line(run)
+            if run.trace is not None and not run.trace.formula_is_wrong:
+                run.trace = None
+            if not is_followed:
+                run.wrong_in = f"in {FLOAT64.name} either"
+            return
+
+
+def _fails_in_float64(run: CheckRun, trial: Trial) -> bool:
+    """Tell whether an output computed in float64 breaks the contract of the narrower format, too.
+
+    The logits of a shape are far within the range of float64, so that only an error of the formula, or of a
+    constant or an accumulator of its own, stays when the format grows.
+    """
+    if FLOAT64 not in run.formats:
+        return False
+    rounded: dict[str, Any] = {name: trial.format.round(array) for name, array in arrays_of_cells(trial.case).items()}
+    (result,) = run.trials.results([run.trials.call_on(replace(trial.case, **rounded), FLOAT64)])
+    right = trial.setting.exact.truth.rounded
+    if result.output is None or result.output.size != right.size:
+        return result.output is not None
+    output = trial.format.round(result.output.astype(np.float64).reshape(right.shape))
+    return bool((run.trials.severities(output, trial.setting) > 0).any())
