@@ -152,7 +152,8 @@ class CodeTarget(LoadedTarget):
         except (StablemaxError, KeyboardInterrupt):
             raise
         except BaseException as error:  # anybody's code may raise anything, SystemExit too
-            return Result(None, _trouble(error, _file_of(self._function)), style=style)
+            trouble = _trouble(error, _file_of(self._function))
+            return Result(None, trouble, lacks_memory=_tells_of_memory(error), style=style)
         return Result(output, changed_input=changed, style=style)
 
     def _gradient(self, library: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
@@ -246,6 +247,15 @@ def _traceable_format(call: Call) -> Format:
     return fmt
 
 
+def _tells_of_memory(error: BaseException) -> bool:
+    """True where NumPy, PyTorch or JAX did not get the memory that the code asked for."""
+    if isinstance(error, MemoryError):
+        return True
+    # PyTorch has an error of its own for devices alone, and JAX has one for everything.
+    words = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(text in _message(error) for text in words)
+
+
 def _reason(refusal: Result) -> str:
     return refusal.trouble if refusal.output is None else f"returned shape {refusal.output.shape}"
 
@@ -272,10 +282,7 @@ def _same(after: Array, before: Array) -> bool:
 
 def _trouble(error: BaseException, file: str) -> str:
     """Put an exception into words, with the last line of the target's file that it passed."""
-    try:
-        message = str(error)
-    except Exception:
-        message = ""  # the exception has no words
+    message = _message(error)
     if isinstance(error, TypeError) and message.startswith("returned "):
         return message
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
@@ -283,6 +290,13 @@ def _trouble(error: BaseException, file: str) -> str:
     position = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = shown(message.strip().partition("\n")[0], 160)
     return f"raised {type(error).__name__}{f': {text}' if text else ''}{position}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""  # the exception has no words
 
 
 class NumpyArrays:
