@@ -26,6 +26,7 @@ class ContractOptions:
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
     seed: int = option("Seed of that search.", default=0)
     timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
+    memory: options.TargetMemoryOption = "2GB"
     details: bool = option("List the hazards that hold, too.", "--details", default=False)
 
 
@@ -57,7 +58,12 @@ def check(
     )
     with io.progress(printing, f"loading {target}") as step:
         report = run(
-            implementation.target(target), request, timeout_s=contract.timeout, command=line.words(), progress=step
+            implementation.target(target),
+            request,
+            timeout_s=contract.timeout,
+            memory_bytes=options.bytes_of(contract.memory),
+            command=line.words(),
+            progress=step,
         )
     failed = [] if report.passed else [f"failed: {report.target} is {report.standing}"]
     return output.finish(report, report.notes, failed, details=contract.details)

@@ -45,6 +45,7 @@ class SubprocessTarget:
         self._target = target
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
+        self._exact_hangs = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: threading.Thread | None = None
         self._replies: queue.SimpleQueue[Reply | NoAnswerError | None] = queue.SimpleQueue()
@@ -70,8 +71,14 @@ class SubprocessTarget:
         return results
 
     def run_exactly(self, call: Call) -> Array | None:
-        """Run the function on exact numbers."""
-        return self._ask(partial(_run_exactly, call=call))
+        """Run the function on exact numbers, unless that hung too often."""
+        if self._exact_hangs >= _MAX_HANGS:
+            return None
+        try:
+            return self._ask(partial(_run_exactly, call=call))
+        except NoAnswerError as error:
+            self._exact_hangs += error.hung
+            raise
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
