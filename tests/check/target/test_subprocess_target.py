@@ -162,8 +162,11 @@ def test_its_process_is_gone_when_the_conversation_is_over() -> None:
 
 
 def test_a_bug_of_ours_is_no_trouble_of_the_codes() -> None:
-    with in_a_process("prints") as asked, pytest.raises(RuntimeError, match="AttributeError"):
+    with in_a_process("prints") as asked, pytest.raises(RuntimeError, match="AttributeError") as caught:
         asked.call_all(["no call"])  # type: ignore[list-item]
+    (stack,) = caught.value.__notes__
+    assert stack.startswith("in the target's process:\nTraceback (most recent call last):\n")
+    assert "in call_all" in stack
 
 
 def test_the_worker_runs_with_the_same_python() -> None:
