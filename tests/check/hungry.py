@@ -40,6 +40,23 @@ def softmax_in_torchs_words(x: Any) -> Any:
     return _softmax(x)
 
 
+_KEPT: list[Any] = []
+
+
+def softmax_that_keeps_200_mb(x: Any) -> Any:
+    _KEPT.append(np.ones(25_000_000))
+    return _softmax(x)
+
+
+def softmax_that_aborts_for_memory(x: Any) -> Any:
+    import os
+
+    if x.shape[-1] > 1000:
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        os.abort()
+    return _softmax(x)
+
+
 def softmax_that_is_killed(x: Any) -> Any:
     import os
 

@@ -29,7 +29,7 @@ def checked(name: str, *only: str, **more: Any) -> CheckReport:
     return check(Target(f"{FILE}:{name}", SOFTMAX), CheckOptions((FLOAT32,), only=only, **more))
 
 
-@pytest.mark.parametrize("name", ["matrix_softmax", "softmax_in_torchs_words"])
+@pytest.mark.parametrize("name", ["matrix_softmax", "softmax_in_torchs_words", "softmax_that_aborts_for_memory"])
 def test_a_hazard_that_needs_too_much_memory_is_not_run_and_named_in_a_note(name: str) -> None:
     report = checked(name, "gentle", MANY_CLASSES)
     verdicts = {verdict.hazard: verdict for verdict in report.hazards}
@@ -77,3 +77,9 @@ def test_the_limit_is_what_the_code_takes_beyond_its_imports(memory_bytes: int |
         (result,) = asked.call_all([SMALL])
     assert result.lacks_memory is not fits
     assert result.trouble == ("" if fits else "needs more than 300 MB")
+
+
+def test_what_earlier_calls_left_behind_is_not_held_against_an_input() -> None:
+    with SubprocessTarget(Target(f"{FILE}:softmax_that_keeps_200_mb", SOFTMAX), 60.0, 5 * 10**8) as asked:
+        troubles = [asked.call_all([SMALL])[0].trouble for _ in range(8)]
+    assert troubles == [""] * 8

@@ -16,6 +16,7 @@ from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
 from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
+from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of_array
 from stablemax.operations.targets import SoftTargets, TargetOptions, in_arithmetic, second_of, targets_of
@@ -249,11 +250,7 @@ def _traceable_format(call: Call) -> Format:
 
 def _tells_of_memory(error: BaseException) -> bool:
     """True where NumPy, PyTorch or JAX did not get the memory that the code asked for."""
-    if isinstance(error, MemoryError):
-        return True
-    # PyTorch has an error of its own for devices alone, and JAX has one for everything.
-    words = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(text in _message(error) for text in words)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and tells_of_memory(_message(error)))
 
 
 def _reason(refusal: Result) -> str:

@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, NoMessageError, framed, receive, send
 from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, Result
+from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.formats import Array
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
@@ -33,6 +35,8 @@ _POLL_S = 0.1
 # A process that ends closes its pipes first, and one that ended may have answered before.
 _GRACE_S = 1.0
 _MAX_HANGS = 3
+_MAX_RESTARTS = 5
+_LAST_WORDS = 10_000
 
 Value = TypeVar("Value")
 
@@ -49,6 +53,9 @@ class SubprocessTarget:
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: threading.Thread | None = None
         self._replies: queue.SimpleQueue[Reply | NoAnswerError | None] = queue.SimpleQueue()
+        #: True once the process has called the code: it may hold what that left behind.
+        self._has_called = False
+        self._restarts = 0
         self.info = self._start()
 
     def call(self, call: Call) -> Result:
@@ -57,12 +64,20 @@ class SubprocessTarget:
 
     def call_all(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each, all in one message as long as each is answered."""
+        had_called = self._has_called
         try:
-            return self._called(calls)
+            results = self._called(calls)
         except NoAnswerError as error:
-            if len(calls) == 1:
+            if len(calls) == 1 and (error.hung or not had_called):
                 return [_no_output(error)]
-        results: list[Result] = []
+        else:
+            lacks_memory = any(result.lacks_memory for result in results)
+            if not lacks_memory or not had_called or self._restarts >= _MAX_RESTARTS:
+                return results
+            self._restarts += 1
+        # What earlier calls left behind may have been too much: a new process tells.
+        self.close()
+        results = []
         for call in calls:
             if sum(result.hung for result in results) < _MAX_HANGS:
                 results += self.call_all([call])
@@ -86,7 +101,7 @@ class SubprocessTarget:
 
     def close(self) -> None:
         """End the process, and what it started."""
-        process, self._process = self._process, None
+        process, self._process, self._has_called = self._process, None, False
         if process is None:
             return
         if hasattr(os, "killpg"):
@@ -94,6 +109,7 @@ class SubprocessTarget:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
+        self._printed.close()
         # The reader closes what it reads. A writer that a stranger keeps waiting keeps its end, too.
         if self._writer is not None:
             self._writer.join(_GRACE_S)
@@ -108,13 +124,13 @@ class SubprocessTarget:
         self.close()
 
     def _start(self) -> TargetInfo:
+        self._printed = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stablemax.check.target.worker"],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Where standard error is closed, a pipe would take its number.
-            stderr=subprocess.DEVNULL if sys.stderr is None else None,
+            stderr=self._printed,
             # A group of its own, so that what the code starts ends with it.
             start_new_session=True,
         )
@@ -137,6 +153,7 @@ class SubprocessTarget:
     def _called(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function; what it printed meanwhile goes with the first result."""
         reply = self._exchange(partial(_call_all, calls=calls), self._timeout_s)
+        self._has_called = True
         results = [
             replace(result, trouble=self._memory_words) if result.lacks_memory else result
             for result in cast("list[Result]", reply.answer)
@@ -199,11 +216,18 @@ class SubprocessTarget:
             code = LOST_PIPE
         if code == LOST_PIPE:
             return NoAnswerError("closed the pipe that carries its answers")
-        if code == NO_MEMORY:
+        if code == NO_MEMORY or (code != 0 and tells_of_memory(self._last_words())):
             return NoAnswerError(self._memory_words, lacks_memory=True)
         if -code == getattr(signal, "SIGKILL", 0):
             return NoAnswerError("ended its process (signal 9: it was killed, for lack of memory most likely)")
         return NoAnswerError(f"ended its process ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
+
+    def _last_words(self) -> str:
+        """Read what the process printed before it ended."""
+        with contextlib.suppress(OSError):
+            self._printed.seek(0)
+            return self._printed.read(_LAST_WORDS).decode("utf-8", "replace")
+        return ""
 
 
 def memory_words(memory_bytes: int | None) -> str:

@@ -1,7 +1,7 @@
 """The process that somebody's code runs in: it may hang, print, exit or crash without taking us along.
 
 Requests and replies are messages on the descriptors that were standard input and output; what the code
-itself prints goes to a file, whose end travels with the reply.
+itself prints goes to a file, the standard error, whose beginning travels with the reply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import io
 import os
 import queue
 import sys
-import tempfile
 import threading
 import traceback
 from dataclasses import dataclass
@@ -114,10 +113,9 @@ def _take_streams() -> Streams:
         os.register_at_fork(after_in_child=lambda: _close(requests, replies))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        printed = os.fdopen(private(file.fileno()), "r+b", buffering=0)
+    # Standard error is a file, which the parent can read even when this process has crashed.
+    os.dup2(2, 1)
+    printed = os.fdopen(private(2), "r+b", buffering=0)
     # Otherwise text on standard error would come before text that was printed earlier.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
