@@ -10,6 +10,7 @@ from stablemax.check.check_options import CheckOptions
 from stablemax.check.check_report import report_of
 from stablemax.check.steps import CheckRun
 from stablemax.check.target.local import load_local
+from stablemax.check.target.process_exit import exits_refused
 from stablemax.check.target.subprocess_target import MEMORY_BYTES, SubprocessTarget
 from stablemax.results import CheckReport
 from stablemax.text.ranges import check_timeout
@@ -60,8 +61,9 @@ def check_function(
     function: Callable[..., Any] | None, target: Target, options: CheckOptions | None = None
 ) -> CheckReport:
     """Judge a function that is at hand, or what a target names where it is None, in this process."""
-    run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
-    return _report(run, ())
+    with exits_refused():
+        run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
+        return _report(run, ())
 
 
 def _report(run: CheckRun, command: tuple[str, ...]) -> CheckReport:

@@ -32,6 +32,7 @@ _TROUBLES = {
     "wrote": "junk",
     "needs": "memory",
     "ended": "crashed",
+    "ends": "crashed",
     "closed": "crashed",
     "lowered": "crashed",
     "gave no answer": "hung",

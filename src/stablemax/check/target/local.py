@@ -15,7 +15,7 @@ import numpy as np
 from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
-from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
+from stablemax.check.target.messages import OURS, LoadedTarget, NoAnswerError, Result, TargetInfo
 from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of_array
@@ -152,6 +152,8 @@ class CodeTarget(LoadedTarget):
                 )
         except (StablemaxError, KeyboardInterrupt):
             raise
+        except NoAnswerError as error:
+            return Result(None, str(error), style=style)
         except BaseException as error:  # anybody's code may raise anything, SystemExit too
             trouble = _trouble(error, _file_of(self._function))
             return Result(None, trouble, lacks_memory=_tells_of_memory(error), style=style)
