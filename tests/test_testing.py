@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,40 @@ def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
     assert "smallest input that breaks it:" in message
     assert "\x1b" not in message
     assert max(map(len, message.splitlines())) <= 110
+
+
+def ends_the_process(_: Any) -> Any:
+    os._exit(0)
+
+
+def forks_and_ends_the_child(x: Any) -> Any:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return shifted(x)
+
+
+def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run() -> None:
+    message = failure(ends_the_process, operation="softmax")
+    assert message.startswith("ends_the_process is broken: it ends its process (exit code 0).")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_function_may_end_the_processes_that_it_forks() -> None:
+    assert assert_stable(forks_and_ends_the_child, operation="softmax", formats=["float32"], only=["gentle"]).passed
+
+
+def test_the_way_to_end_a_process_is_as_before_after_a_check() -> None:
+    before = os._exit
+
+    def checks_within(x: Any) -> Any:
+        assert_stable(shifted, operation="softmax", **QUICK)
+        return shifted(x)
+
+    assert_stable(checks_within, operation="softmax", **{**QUICK, "only": ["gentle"]})
+    failure(ends_the_process, operation="softmax")
+    assert os._exit is before
 
 
 def test_the_code_in_the_message_imports_the_function_where_that_can_be_done() -> None:

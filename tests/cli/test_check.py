@@ -291,6 +291,28 @@ def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
     assert "On large-logits in float32 it gave no answer within 0.5 s." in " ".join(done.out.split())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the code speaks to a Unix")
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("writes_to_small_descriptors", 0),
+        ("writes_to_every_descriptor", 1),
+        ("closes_every_descriptor", 1),
+        ("removes_one_builtin", 0),
+        ("removes_all_builtins", 0),
+        ("removes_what_pickling_needs", 0),
+        ("empties_the_loaded_modules", 0),
+        ("lowers_its_limits", 0),
+    ],
+)
+def test_code_that_harms_its_process_is_judged_all_the_same(name: str, code: int) -> None:
+    target = f"{ROOT / 'tests' / 'check' / 'hostile.py'}:{name}"
+    done = check(target, "--operation", "softmax", "--format", "float32", "--only", "gentle", "--timeout", "60")
+    assert done.code == code, done
+    assert "Traceback" not in done.out + done.err
+    assert "bug" not in done.err
+
+
 @pytest.mark.slow
 def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process_behind() -> None:
     import signal
@@ -342,7 +364,17 @@ def test_a_mistake_is_told_in_two_lines_with_exit_code_2(arguments: tuple[str, .
 def test_the_help_names_every_option_of_the_contract() -> None:
     done = check("--help")
     assert done.code == 0
-    for option in ("--operation", "--backend", "--max-ulp", "--allow", "--only", "--format", "--with", "--timeout"):
+    for option in (
+        "--operation",
+        "--backend",
+        "--max-ulp",
+        "--allow",
+        "--only",
+        "--format",
+        "--with",
+        "--timeout",
+        "--memory",
+    ):
         assert option in done.out
 
 

@@ -128,6 +128,16 @@ def test_a_closed_standard_error_changes_no_exit_code(labels: str, code: int, sa
 
 
 @POSIX
+@pytest.mark.parametrize("closed", ["2>&-", "0<&-", "0<&- 2>&-"])
+@pytest.mark.parametrize(("name", "code", "standing"), [("good", 0, "good"), ("unstable", 1, "unstable")])
+def test_code_is_checked_with_closed_streams(name: str, code: int, standing: str, closed: str, samples: Path) -> None:
+    target = Path(__file__).parents[2] / "samples" / f"numpy_softmax.py:{name}"
+    done = shell(f"$S check {target} --format float32 --only large-logits --no-search {closed}", samples)
+    assert done.code == code
+    assert f"is {standing}:" in " ".join(done.out.split())
+
+
+@POSIX
 @pytest.mark.parametrize("command", ["softmax long.npy", "softmax long.npy --output-format ndjson"])
 def test_a_reader_that_leaves_ends_the_program_quietly_with_141(command: str, samples: Path) -> None:
     done = shell(f"set -o pipefail; $S {command} | head -1", samples)

@@ -74,6 +74,10 @@ CODE = """
     def leaving_softmax(x):
         import os
         os._exit(3)
+
+
+    def large_softmax(x):
+        return np.zeros(1 << 57)
 """
 
 ULP = re.compile(r"(?<![\w.])<?[\d.]+(e[+-]?\d+)? ulp(  (made here|inherited))?")
@@ -349,6 +353,8 @@ def test_a_process_writes_the_same_as_a_run_here() -> None:
         (("softmax/no-such-thing",), ("no-such-thing",)),
         (("code.py:hanging_softmax", "small.npy", "--timeout", "0.5"), ("no answer within 0.5 s", "--timeout 300")),
         (("code.py:leaving_softmax", "small.npy"), ("ended its process (exit code 3)",)),
+        (("code.py:large_softmax", "small.npy", "--memory", "100MB"), ("raises MemoryError", "--memory 8GB")),
+        (("code.py:loss", "small.npy", "--memory", "lots"), ("--memory lots", "such as 512MB")),
         (("code.py:loss", "--timeout", "0"), ("--timeout 0", "more than 0")),
     ],
     ids=str,

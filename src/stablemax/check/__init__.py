@@ -10,7 +10,8 @@ from stablemax.check.check_options import CheckOptions
 from stablemax.check.check_report import report_of
 from stablemax.check.steps import CheckRun
 from stablemax.check.target.local import load_local
-from stablemax.check.target.subprocess_target import SubprocessTarget
+from stablemax.check.target.process_exit import exits_refused
+from stablemax.check.target.subprocess_target import MEMORY_BYTES, SubprocessTarget
 from stablemax.results import CheckReport
 from stablemax.text.ranges import check_timeout
 
@@ -43,16 +44,17 @@ def check(
     options: CheckOptions | None = None,
     *,
     timeout_s: float = 10.0,
+    memory_bytes: int | None = MEMORY_BYTES,
     command: tuple[str, ...] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CheckReport:
     """Judge an implementation in a process of its own: it may raise, hang, print or crash.
 
-    `timeout_s` limits one call; `command` reproduces the check; `progress` is called with the steps done,
-    the steps in all and what runs now.
+    `timeout_s` limits one call, and `memory_bytes` what it takes beyond its imports; `command` reproduces the
+    check; `progress` is called with the steps done, the steps in all and what runs now.
     """
     check_timeout(timeout_s)
-    with SubprocessTarget(target, timeout_s) as loaded:
+    with SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
         run = CheckRun(loaded, options or CheckOptions(), backward=target.backward, report_progress=progress)
         return _report(run, command)
 
@@ -61,8 +63,9 @@ def check_function(
     function: Callable[..., Any] | None, target: Target, options: CheckOptions | None = None
 ) -> CheckReport:
     """Judge a function that is at hand, or what a target names where it is None, in this process."""
-    run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
-    return _report(run, ())
+    with exits_refused():
+        run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
+        return _report(run, ())
 
 
 def _report(run: CheckRun, command: tuple[str, ...]) -> CheckReport:

@@ -187,7 +187,8 @@ def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Ar
     # Refusing an input that has no value is no failure; refusing another is the worst of all.
     overflow = setting.input_overflow.reshape(count, -1)
     has_no_value = (setting.exact.undefined_cells | overflow).all(axis=-1)
-    return np.asarray(np.where(is_lacking, np.where(has_no_value, 0, len(CODES)), severities))
+    lacks_memory = np.array([result.lacks_memory for result in results])
+    return np.asarray(np.where(is_lacking, np.where(has_no_value | lacks_memory, 0, len(CODES)), severities))
 
 
 def _severity(trial: Trial) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
 from stablemax.check.trials import Trial, arrays_of_cells
 from stablemax.hazards.cases import Layout
-from stablemax.hazards.shapes import SHAPES
+from stablemax.hazards.shapes import SHAPES, Shape
 from stablemax.numerics.formats import FLOAT32, FLOAT64
 from stablemax.results import ShapeVerdict
 
@@ -31,10 +31,13 @@ def try_shapes(run: CheckRun) -> None:
         if run.has_hung_too_often:
             return
         if not run.options.thorough and time.monotonic() - start > _TIME_LIMIT_S:
-            run.notes.append(f"shapes of {shape.rows * shape.classes:,} logits and more are not tried: --thorough")
+            run.notes.append(f"{_larger(shape)}: --thorough")
             return
         run.progress(f"{shape.name} in {fmt.name}")
         trial = run.trials.trial(shape.case(fmt), fmt)
+        if trial.result.lacks_memory:
+            run.notes.append(f"{_larger(shape)}: it {trial.trouble} (--memory)")
+            return
         if trial.failed:
             run.shape_failures.append(trial)
         error = None if trial.verdict is None else trial.verdict.error_ulp
@@ -43,6 +46,10 @@ def try_shapes(run: CheckRun) -> None:
                 shape.name, shape.rows, shape.classes, fmt.name, trial.worst, error, trial.failed, trial.trouble
             )
         )
+
+
+def _larger(shape: Shape) -> str:
+    return f"shapes of {shape.rows * shape.classes:,} logits and more are not tried"
 
 
 def run_shapes_exactly(run: CheckRun) -> None:

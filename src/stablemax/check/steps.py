@@ -17,6 +17,7 @@ from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
+from stablemax.check.unanswered import MAX_HANGS, no_trace_note, note_what_is_not_run
 from stablemax.hazards.catalogue import Hazard
 from stablemax.hazards.shapes import SHAPES
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import Result
 
 _MAX_FAILURES_RUN_EXACTLY = 8
-_MAX_HANGS = 3
-"""The remaining hazards are not run once so many have hung: each hang takes the whole time limit."""
 _SMALL = 64
 """A hazard of at most this many cells is small enough to be the counterexample."""
 _CURES = ("shifted", "compensated", "centred", "wide")
@@ -63,6 +62,8 @@ class CheckRun:
     hazard_verdicts: list[HazardVerdict] = field(default_factory=list)
     shape_verdicts: list[ShapeVerdict] = field(default_factory=list)
     law_verdicts: list[LawVerdict] = field(default_factory=list)
+    #: Hazards that need more memory than the target may have.
+    beyond_memory: list[HazardVerdict] = field(default_factory=list)
     #: Hazards, and shapes, that break the contract.
     failures: list[Trial] = field(default_factory=list)
     shape_failures: list[Trial] = field(default_factory=list)
@@ -115,7 +116,7 @@ class CheckRun:
     @property
     def has_hung_too_often(self) -> bool:
         """True where the remaining hazards and shapes are left out."""
-        return sum(trial.result.hung for trial in self.all_failures) >= _MAX_HANGS
+        return sum(trial.result.hung for trial in self.all_failures) >= MAX_HANGS
 
     @property
     def standing(self) -> Standing:
@@ -219,8 +220,7 @@ def try_hazards(run: CheckRun) -> None:
     if needs:
         untried = counted(sum(map(bool, lacking)), "hazard")
         run.notes.append(f"{untried} need {listed(needs)}: --with {' --with '.join(needs)}")
-    if run.has_hung_too_often:
-        run.notes.append(f"it hung {_MAX_HANGS} times: the other hazards are not run (--timeout)")
+    note_what_is_not_run(run)
 
 
 def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict:
@@ -228,8 +228,11 @@ def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict
     if lacking:
         return HazardVerdict(hazard.name, fmt.name, None, skipped=f"needs {listed(lacking)}")
     if run.has_hung_too_often:
-        return HazardVerdict(hazard.name, fmt.name, None, skipped=f"it hung {_MAX_HANGS} times before")
+        return HazardVerdict(hazard.name, fmt.name, None, skipped=f"it hung {MAX_HANGS} times before")
     trial = run.trials.trial(hazard.case(fmt), fmt)
+    if trial.result.lacks_memory:
+        run.beyond_memory.append(HazardVerdict(hazard.name, fmt.name, None, skipped=f"it {trial.trouble}"))
+        return run.beyond_memory[-1]
     if trial.failed:
         run.failures.append(trial)
     verdict = HazardVerdict(hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble)
@@ -279,12 +282,14 @@ def _size(trial: Trial) -> int:
 
 
 def blame_a_line(run: CheckRun) -> None:
-    """Trace the smallest failure; nothing is blamed where there is no output, or the code cannot be traced."""
+    """Trace the smallest failure; nothing is blamed where there is no output, or the trace fails."""
     smallest = run.smallest
     if smallest is None or smallest.verdict is None or run.target.info.is_ours:
         return
-    with contextlib.suppress(NoAnswerError, StablemaxError):
+    try:
         run.trace = run.target.trace(run.trials.call_on(smallest.case, smallest.format), TraceOptions())
+    except (NoAnswerError, StablemaxError) as error:
+        run.notes.append(no_trace_note(error))
 
 
 def run_formula_test(run: CheckRun) -> None:

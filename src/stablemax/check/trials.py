@@ -126,7 +126,9 @@ class Trials:
         if output is None:
             # Where no value exists, refusing the input is as good an answer as NaN.
             has_no_value = bool(setting.exact.undefined.all() or setting.input_overflow.all())
-            return Trial(case, fmt, result, setting, None, result.trouble, failed=not has_no_value)
+            # What needs more memory than it may have was not tried.
+            failed = not (has_no_value or result.lacks_memory)
+            return Trial(case, fmt, result, setting, None, result.trouble, failed=failed)
         trouble = self._shape_trouble(output, setting)
         if trouble or output.size == 0:  # no rows go in, none come out
             worst = None if trouble else Outcome.OK

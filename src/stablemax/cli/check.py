@@ -27,6 +27,7 @@ class ContractOptions:
     seed: int = option("Seed of that search.", default=0)
     thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
     timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
+    memory: options.TargetMemoryOption = "2GB"
     details: bool = option("List the hazards that hold, too.", "--details", default=False)
 
 
@@ -59,7 +60,12 @@ def check(
     )
     with io.progress(printing, f"loading {target}") as step:
         report = run(
-            implementation.target(target), request, timeout_s=contract.timeout, command=line.words(), progress=step
+            implementation.target(target),
+            request,
+            timeout_s=contract.timeout,
+            memory_bytes=options.bytes_of(contract.memory),
+            command=line.words(),
+            progress=step,
         )
     failed = [] if report.passed else [f"failed: {report.target} is {report.standing}"]
     return output.finish(report, report.notes, failed, details=contract.details)

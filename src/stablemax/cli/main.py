@@ -32,6 +32,7 @@ BY_SIGNAL = 128
 BROKEN_PIPE = 141
 
 MESSAGE_LIMIT = 1800
+_STANDARD_ERROR = 2
 
 
 def main() -> NoReturn:
@@ -171,6 +172,11 @@ def _check_streams() -> None:
     """Refuse a closed standard output: printing nothing and exiting 0 is a false pass in CI."""
     if sys.stdout is None or sys.stdout.closed:
         raise SystemExit(_report("standard output is closed", "redirect it to a file or to /dev/null", USER_ERROR))
+    # A file or a pipe that is opened takes the smallest number that is free: where standard input or error is
+    # closed, it would get what others write there.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
 
 
 def _leave(code: int) -> NoReturn:

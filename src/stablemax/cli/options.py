@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
 IgnoreIndexOption = Annotated[int, typer.Option(help="Rows with this label do not count.")]
 JudgeOption = Annotated[str | None, worded("Rows to judge. As many as 2**18 cells hold.", "--judge", metavar="all|N")]
+TargetMemoryOption = Annotated[
+    str,
+    worded("Most memory that TARGET may take beyond its imports. 2GB; no limit but on Linux.", metavar="SIZE"),
+]
 MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
 UpstreamOption = Annotated[
     Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")

@@ -32,6 +32,7 @@ class TracedOptions:
     upstream: options.UpstreamOption = Upstream.NORMAL
     max_ulp: options.MaxUlpOption = None
     timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="S")
+    memory: options.TargetMemoryOption = "2GB"
     details: bool = option("All the figures of every operation.", "--details", default=False)
 
 
@@ -60,7 +61,7 @@ def trace(
     check_timeout(traced.timeout)
     with (
         io.progress(printing, f"tracing {target}"),
-        _loaded(implementation.target(target), traced.timeout) as loaded,
+        _loaded(implementation.target(target), traced.timeout, options.bytes_of(traced.memory)) as loaded,
     ):
         given = _input(loaded, logits, traced)
         # It may take a row at a time: the first call finds that out.
@@ -108,7 +109,7 @@ def _call(given: TraceInput) -> Call:
 
 
 @contextlib.contextmanager
-def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
+def _loaded(target: Target, timeout_s: float, memory_bytes: int | None) -> Iterator[LoadedTarget]:
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
     from stablemax.check.target.load import is_code
     from stablemax.check.target.local import load_local
@@ -118,12 +119,11 @@ def _loaded(target: Target, timeout_s: float) -> Iterator[LoadedTarget]:
     if not is_code(target.name):
         yield load_local(target)
         return
-    with SubprocessTarget(target, timeout_s) as loaded:
+    with SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
         try:
             yield loaded
         except NoAnswerError as error:
-            hint = "give it more time: --timeout 300" if error.hung else "stablemax check tells on which input"
-            raise StablemaxError(f"{target.name} {error}", hint) from None
+            raise StablemaxError(f"{target.name} {error}", error.hint) from None
 
 
 def _failed(result: Trace) -> list[str]:

@@ -27,7 +27,19 @@ _TINY = "tiny"
 _WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
 # What happened instead of an output, by how the message about it begins.
-_TROUBLES = {"raised": "raised", "returned": "junk", "ended": "crashed", "gave no answer": "hung", "": "none"}
+_TROUBLES = {
+    "raised": "raised",
+    "returned": "junk",
+    "wrote": "junk",
+    "needs": "memory",
+    "ended": "crashed",
+    "ends": "crashed",
+    "closed": "crashed",
+    "lowered": "crashed",
+    "gave no answer": "hung",
+    "is not called": "hung",
+    "": "none",
+}
 
 
 def document(report: CheckReport, *, details: bool = False) -> doc.Document:

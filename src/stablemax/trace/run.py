@@ -112,7 +112,7 @@ def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str
             where = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
         frames = frames.tb_next
     text = shown(" ".join(str(error).split()), 300)
-    return (
-        f"the traced function raises {type(error).__name__}{where}: {text}",
-        "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any",
-    )
+    hint = "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any"
+    if isinstance(error, MemoryError):
+        hint = "give it more: --memory 8GB"
+    return f"the traced function raises {type(error).__name__}{where}: {text}", hint

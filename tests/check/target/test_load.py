@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -115,6 +116,16 @@ def test_a_mistake_in_the_target_is_told_with_what_to_do(folder: Path, target: s
     said, advised = refusal(target)
     assert said.startswith(message)
     assert hint in advised
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("target", ["pipe.py", "pipe.py:softmax", "./pipe:softmax", "/dev/zero:softmax", "folder.py:f"])
+def test_what_is_no_regular_file_is_refused_before_anything_is_read_from_it(folder: Path, target: str) -> None:
+    for name in ("pipe", "pipe.py"):
+        os.mkfifo(folder / name)
+    (folder / "folder.py").mkdir()
+    with pytest.raises(StablemaxError, match=r"is not a regular file, so it holds no Python code"):
+        load(target)
 
 
 def test_code_is_told_from_the_ids_of_variants_and_built_ins() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from stablemax.check.target.interpreter_state import OF_CALLS, InterpreterState
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation
 
@@ -62,18 +62,17 @@ class CallStyle:
 
 
 def _called(function: Callable[..., Any], logits: Any, second_argument: Any, options: dict[str, Any]) -> Any:
-    own_process, import_path = os.getpid(), list(sys.path)
+    own_process, state = os.getpid(), InterpreterState(OF_CALLS)
     try:
         if second_argument is None:
             return function(logits, **options)
         return function(logits, second_argument, **options)
     finally:
+        state.put_back()
         # Code that forks must not come back twice: the child would go on calling it, and so would its
         # children, until the machine stands still.
         if os.getpid() != own_process:
             os._exit(0)
-        # Later imports must succeed, whatever the code did to the path.
-        sys.path[:] = import_path
 
 
 def call_styles(function: Callable[..., Any], operation: Operation) -> list[CallStyle]:

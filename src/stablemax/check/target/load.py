@@ -43,6 +43,8 @@ def load(target: str) -> Code:
     module, colon, name = target.rpartition(":")
     if not colon or (not name and module):
         file = target.rstrip(":")
+        if file.endswith(".py"):
+            _check_file(file)
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
     value: Any = _from_file(module) if module.endswith(".py") or "/" in module or "\\" in module else _from_name(module)
     expression = ""
@@ -74,12 +76,21 @@ def module_and_name(function: Any) -> tuple[str, str]:
     return "", last_name if last_name.isidentifier() else "function"
 
 
-def _from_file(file: str) -> ModuleType:
+def _check_file(file: str) -> None:
+    """Refuse a file that is not there, and what never ends or waits for a writer: a pipe, a device."""
     path = Path(file)
-    if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
-        hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
-        raise StablemaxError(f"{shown(file)}: there is no such file", hint)
+    if path.is_file():
+        return
+    if path.exists():
+        raise StablemaxError(f"{shown(file)}: is not a regular file, so it holds no Python code", TARGET_HINT)
+    near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
+    hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
+    raise StablemaxError(f"{shown(file)}: there is no such file", hint)
+
+
+def _from_file(file: str) -> ModuleType:
+    _check_file(file)
+    path = Path(file)
     # The modules beside the file are importable, as they are when it is run.
     folder = str(path.resolve().parent)
     if folder not in sys.path:

@@ -16,7 +16,8 @@ from stablemax.check.target.call_style import as_array, call_styles
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
-from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
+from stablemax.check.target.messages import OURS, LoadedTarget, NoAnswerError, Result, TargetInfo
+from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of_array
 from stablemax.operations.targets import SoftTargets, TargetOptions, in_arithmetic, second_of, targets_of
@@ -152,8 +153,11 @@ class CodeTarget(LoadedTarget):
                 )
         except (StablemaxError, KeyboardInterrupt):
             raise
+        except NoAnswerError as error:
+            return Result(None, str(error), style=style)
         except BaseException as error:  # anybody's code may raise anything, SystemExit too
-            return Result(None, _trouble(error, _file_of(self._function)), style=style)
+            trouble = _trouble(error, _file_of(self._function))
+            return Result(None, trouble, lacks_memory=_tells_of_memory(error), style=style)
         return Result(output, changed_input=changed, style=style)
 
     def _gradient(self, library: Any, style: CallStyle, x: Any, second: Any, options: dict[str, Any]) -> Any:
@@ -247,6 +251,11 @@ def _traceable_format(call: Call) -> Format:
     return fmt
 
 
+def _tells_of_memory(error: BaseException) -> bool:
+    """True where NumPy, PyTorch or JAX did not get the memory that the code asked for."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and tells_of_memory(_message(error)))
+
+
 def _reason(refusal: Result) -> str:
     return refusal.trouble if refusal.output is None else f"returned shape {refusal.output.shape}"
 
@@ -273,10 +282,7 @@ def _same(after: Array, before: Array) -> bool:
 
 def _trouble(error: BaseException, file: str) -> str:
     """Put an exception into words, with the last line of the target's file that it passed."""
-    try:
-        message = str(error)
-    except Exception:
-        message = ""  # the exception has no words
+    message = _message(error)
     if isinstance(error, TypeError) and message.startswith("returned "):
         return message
     frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE not in Path(f.filename).parents]
@@ -284,6 +290,13 @@ def _trouble(error: BaseException, file: str) -> str:
     position = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     text = shown(message.strip().partition("\n")[0], 160)
     return f"raised {type(error).__name__}{f': {text}' if text else ''}{position}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""  # the exception has no words
 
 
 class NumpyArrays:

@@ -34,6 +34,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class LoadRequest:
+    """The first message to a target's process: what to load, and what it may take."""
+
+    target: Target
+    #: Most memory in bytes beyond what the imports take; None for no limit.
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class TargetInfo:
     """What was loaded."""
 
@@ -85,6 +94,8 @@ class Result:
     printed: str = ""
     #: True where no answer came in time.
     hung: bool = False
+    #: True where it asked for more memory than it may have: the call says nothing about the code.
+    lacks_memory: bool = False
     #: How the function was called.
     style: CallStyle = field(default_factory=CallStyle)
 
@@ -121,11 +132,19 @@ class LoadedTarget(Protocol):
 
 
 class NoAnswerError(Exception):
-    """The code hung or ended its process; the text says which."""
+    """The code hung, ended its process or lacked memory; the text says which, and begins with a verb."""
 
-    def __init__(self, text: str, *, hung: bool = False) -> None:
+    def __init__(self, text: str, *, hung: bool = False, lacks_memory: bool = False) -> None:
         super().__init__(text)
         self.hung = hung
+        self.lacks_memory = lacks_memory
+
+    @property
+    def hint(self) -> str:
+        """What a user may do about it."""
+        if self.hung:
+            return "give it more time: --timeout 300"
+        return "give it more: --memory 8GB" if self.lacks_memory else "stablemax check tells on which input"
 
 
 @dataclass(frozen=True)
@@ -136,4 +155,4 @@ class Reply:
     #: What the code printed since the last reply, bounded.
     printed: str = ""
     #: A RuntimeError tells of a fault of this program.
-    error: StablemaxError | RuntimeError | None = None
+    error: StablemaxError | NoAnswerError | RuntimeError | None = None

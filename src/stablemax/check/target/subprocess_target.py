@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
+import os
 import queue
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from stablemax.check.target.messages import NoAnswerError, Result
+from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, NoMessageError, framed, receive, send
+from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, Result
+from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.formats import Array
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from stablemax.check.target.messages import Call, LoadedTarget, Reply, Target, TargetInfo, TraceOptions
+    from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
+
+MEMORY_BYTES = 2 * 10**9
+"""What a target may take beyond its imports, when nothing else is said."""
+_POLL_S = 0.1
+# A process that ends closes its pipes first, and one that ended may have answered before.
+_GRACE_S = 1.0
+_MAX_HANGS = 3
+_MAX_RESTARTS = 5
+_LAST_WORDS = 10_000
 
 Value = TypeVar("Value")
 
@@ -30,12 +44,18 @@ Value = TypeVar("Value")
 class SubprocessTarget:
     """A `LoadedTarget` in a process of its own; the process is started again when it had to be killed."""
 
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        """Load the target; `timeout_s` is how long one answer may take."""
+    def __init__(self, target: Target, timeout_s: float, memory_bytes: int | None = MEMORY_BYTES) -> None:
+        """Load the target; `timeout_s` is how long one answer may take, `memory_bytes` what it may take for that."""
         self._target = target
         self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._exact_hangs = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self._writer: threading.Thread | None = None
+        self._replies: queue.SimpleQueue[Reply | NoAnswerError | None] = queue.SimpleQueue()
+        #: True once the process has called the code: it may hold what that left behind.
+        self._has_called = False
+        self._restarts = 0
         self.info = self._start()
 
     def call(self, call: Call) -> Result:
@@ -44,31 +64,58 @@ class SubprocessTarget:
 
     def call_all(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each, all in one message as long as each is answered."""
+        had_called = self._has_called
         try:
-            return self._called(calls)
+            results = self._called(calls)
         except NoAnswerError as error:
-            if len(calls) == 1:
-                return [Result(None, str(error), hung=error.hung)]
-        return [result for call in calls for result in self.call_all([call])]
+            if len(calls) == 1 and (error.hung or not had_called):
+                return [_no_output(error)]
+        else:
+            lacks_memory = any(result.lacks_memory for result in results)
+            if not lacks_memory or not had_called or self._restarts >= _MAX_RESTARTS:
+                return results
+            self._restarts += 1
+        # What earlier calls left behind may have been too much: a new process tells.
+        self.close()
+        results = []
+        for call in calls:
+            if sum(result.hung for result in results) < _MAX_HANGS:
+                results += self.call_all([call])
+            else:
+                results.append(Result(None, f"is not called: it hung {_MAX_HANGS} times before", hung=True))
+        return results
 
     def run_exactly(self, call: Call) -> Array | None:
-        """Run the function on exact numbers."""
-        return self._ask(partial(_run_exactly, call=call))
+        """Run the function on exact numbers, unless that hung too often."""
+        if self._exact_hangs >= _MAX_HANGS:
+            return None
+        try:
+            return self._ask(partial(_run_exactly, call=call))
+        except NoAnswerError as error:
+            self._exact_hangs += error.hung
+            raise
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
         return self._ask(partial(_trace, call=call, options=options))
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    with contextlib.suppress(OSError):
-                        stream.close()
-            self._process = None
+        """End the process, and what it started."""
+        process, self._process, self._has_called = self._process, None, False
+        if process is None:
+            return
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        self._printed.close()
+        # The reader closes what it reads. A writer that a stranger keeps waiting keeps its end, too.
+        if self._writer is not None:
+            self._writer.join(_GRACE_S)
+        if process.stdin is not None and (self._writer is None or not self._writer.is_alive()):
+            with contextlib.suppress(OSError):
+                process.stdin.close()
 
     def __enter__(self) -> SubprocessTarget:
         return self
@@ -77,20 +124,26 @@ class SubprocessTarget:
         self.close()
 
     def _start(self) -> TargetInfo:
+        self._printed = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stablemax.check.target.worker"],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._printed,
+            # A group of its own, so that what the code starts ends with it.
+            start_new_session=True,
         )
-        self._replies = queue.Queue()
+        self._replies = queue.SimpleQueue()
         threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
         try:
-            return cast("TargetInfo", self._exchange(self._target, LOAD_TIMEOUT_S).answer)
+            request = LoadRequest(self._target, self._memory_bytes)
+            return cast("TargetInfo", self._exchange(request, LOAD_TIMEOUT_S).answer)
         except NoAnswerError as error:
             raise StablemaxError(
                 f"{shown(self._target.name)}: importing it {error}", "try to import it in Python first"
             ) from None
-        except StablemaxError:
+        except BaseException:
             self.close()
             raise
 
@@ -100,33 +153,97 @@ class SubprocessTarget:
     def _called(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function; what it printed meanwhile goes with the first result."""
         reply = self._exchange(partial(_call_all, calls=calls), self._timeout_s)
-        results = cast("list[Result]", reply.answer)
+        self._has_called = True
+        results = [
+            replace(result, trouble=self._memory_words) if result.lacks_memory else result
+            for result in cast("list[Result]", reply.answer)
+        ]
         return [replace(result, printed=reply.printed if i == 0 else "") for i, result in enumerate(results)]
 
+    @property
+    def _memory_words(self) -> str:
+        """What becomes of code that asks for more memory than it may have."""
+        return memory_words(self._memory_bytes)
+
     def _exchange(self, request: object, timeout_s: float) -> Reply:
-        """Send the target, or a request about it, and wait for the reply."""
+        """Send what to load, or a request about it, and wait for the reply."""
         if self._process is None:
             self._start()
         assert self._process is not None
-        assert self._process.stdin is not None
-        reply: Reply | None
+        # In a thread: a pipe that nobody reads would keep this one waiting without an end.
+        self._writer = threading.Thread(target=_write, args=(self._process.stdin, framed(request)), daemon=True)
+        self._writer.start()
         try:
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-            reply = self._replies.get(timeout=timeout_s)
+            reply = self._reply(self._process, time.monotonic() + timeout_s)
         except queue.Empty:
             self.close()
             raise NoAnswerError(f"gave no answer within {timeout_s:g} s", hung=True) from None
-        except BrokenPipeError:
-            reply = None
-        if reply is None:
-            code = self._process.wait()
+        except NoAnswerError:
             self.close()
-            end = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise NoAnswerError(f"ended its process ({end})")
+            raise
+        if isinstance(reply.error, NoAnswerError) and reply.error.lacks_memory:
+            raise NoAnswerError(self._memory_words, lacks_memory=True)
         if reply.error is not None:
             raise reply.error
         return reply
+
+    def _reply(self, process: subprocess.Popen[bytes], deadline: float) -> Reply:
+        """Wait for the reply; raise `queue.Empty` at the deadline, and `NoAnswerError` where none will come."""
+        reply: Reply | NoAnswerError | None = None
+        while True:
+            left_s = deadline - time.monotonic()
+            # What the code started may hold the pipe open after its process has ended.
+            has_ended = process.poll() is not None
+            try:
+                reply = self._replies.get(timeout=_GRACE_S if has_ended else max(0.0, min(left_s, _POLL_S)))
+                break
+            except queue.Empty:
+                if has_ended:
+                    break
+                if left_s <= 0:
+                    raise
+        if reply is None:
+            raise self._end_of(process)
+        if isinstance(reply, NoAnswerError):
+            raise reply
+        return reply
+
+    def _end_of(self, process: subprocess.Popen[bytes]) -> NoAnswerError:
+        """Word how the process ended, or that it lives on without a pipe to answer over."""
+        try:
+            code = process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            code = LOST_PIPE
+        if code == LOST_PIPE:
+            return NoAnswerError("closed the pipe that carries its answers")
+        if code == NO_MEMORY or (code != 0 and tells_of_memory(self._last_words())):
+            return NoAnswerError(self._memory_words, lacks_memory=True)
+        if -code == getattr(signal, "SIGKILL", 0):
+            return NoAnswerError("ended its process (signal 9: it was killed, for lack of memory most likely)")
+        return NoAnswerError(f"ended its process ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
+
+    def _last_words(self) -> str:
+        """Read what the process printed before it ended."""
+        with contextlib.suppress(OSError):
+            self._printed.seek(0)
+            return self._printed.read(_LAST_WORDS).decode("utf-8", "replace")
+        return ""
+
+
+def memory_words(memory_bytes: int | None) -> str:
+    """Say what becomes of code that asks for more memory than it may have.
+
+    >>> memory_words(2 * 10**9), memory_words(512 * 10**6), memory_words(None)
+    ('needs more than 2 GB', 'needs more than 512 MB', 'needs more memory than there is')
+    """
+    if memory_bytes is None:
+        return "needs more memory than there is"
+    amount = f"{memory_bytes / 1e9:.3g} GB" if memory_bytes >= 10**9 else f"{memory_bytes / 1e6:.3g} MB"
+    return f"needs more than {amount}"
+
+
+def _no_output(error: NoAnswerError) -> Result:
+    return Result(None, str(error), hung=error.hung, lacks_memory=error.lacks_memory)
 
 
 # A request to the worker is one of these functions, pickled with its arguments.
@@ -142,9 +259,24 @@ def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:
     return target.trace(call, options)
 
 
-def _read(stream: IO[bytes], replies: queue.Queue[Any]) -> None:
-    """Put one reply after the other into the queue, and None when there will be no more."""
-    with contextlib.suppress(ValueError, EOFError, pickle.UnpicklingError, OSError):
-        while True:
-            replies.put(pickle.load(stream))  # noqa: S301 - from our own child process
-    replies.put(None)
+def _write(stream: IO[bytes], frame: bytes) -> None:
+    """Send a request; where its reader has gone, the reply tells."""
+    with contextlib.suppress(OSError, ValueError):
+        send(stream.fileno(), frame)
+
+
+def _read(stream: IO[bytes], replies: queue.SimpleQueue[Any]) -> None:
+    """Put one reply after the other into the queue, and None or an error when there will be no more."""
+    with stream:
+        try:
+            while True:
+                reply = receive(stream.fileno())
+                if not isinstance(reply, Reply):
+                    raise NoMessageError
+                replies.put(reply)
+        except (EOFError, OSError):
+            replies.put(None)
+        except NoMessageError:
+            replies.put(NoAnswerError("wrote into the pipe that carries its answers"))
+        except MemoryError:
+            replies.put(NoAnswerError("gave an answer that is too large", lacks_memory=True))

@@ -1,0 +1,84 @@
+"""What a target's process may take, and that it does not outlive the one that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+if sys.platform != "win32":
+    import resource
+
+_PR_SET_PDEATHSIG = 1
+_THREAD_STACK_BYTES = 1 << 23
+
+
+# PyTorch has an error of its own for the memory of devices alone, JAX one for everything; C++ prints, and aborts.
+_WORDS_FOR_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "memory allocation",
+    "out of memory",
+    "resource_exhausted",
+    "bad_alloc",
+    "pthread_create",
+)
+
+
+def tells_of_memory(text: str) -> bool:
+    """Tell from what a library printed or raised whether it lacked memory.
+
+    >>> tells_of_memory("terminate called after throwing an instance of 'std::bad_alloc'")
+    True
+    """
+    return any(words in text.lower() for words in _WORDS_FOR_NO_MEMORY)
+
+
+def end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends, even while it runs C code that holds Python's lock."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_memory(size_bytes: int) -> None:
+    """Let this process take so much memory beyond what it has; nothing is limited where the system is not Linux."""
+    if sys.platform != "linux":
+        return
+    # Data, not addresses: frameworks reserve far more of those than they use. Their pools of threads are
+    # started at the first call, and the stack of each is counted whole.
+    stacks = (os.cpu_count() or 1) * _THREAD_STACK_BYTES
+    limit = _data_bytes() + size_bytes + stacks
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _data_bytes() -> int:
+    """Read how much this process has now."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def lowered_limits(before: dict[str, int]) -> list[str]:
+    """Name the limits of this process that are lower than they were."""
+    return [name for name, limit in limits().items() if _is_lower(limit, before.get(name, limit))]
+
+
+def limits() -> dict[str, int]:
+    """Return the limits that a process may set for itself, by name; none on Windows."""
+    if sys.platform == "win32":
+        return {}
+    names = ("RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_STACK", "RLIMIT_AS", "RLIMIT_NPROC")
+    return {name: resource.getrlimit(getattr(resource, name))[0] for name in names if hasattr(resource, name)}
+
+
+def _is_lower(limit: int, before: int) -> bool:
+    return limit not in (before, resource.RLIM_INFINITY) and (before == resource.RLIM_INFINITY or limit < before)
