@@ -124,7 +124,7 @@ def _report(
     from stablemax.numerics.formats import format_of
 
     problem, second = given.problem(operation)
-    values, name = read_computed(computed, problem, operation)
+    values, name, printed = read_computed(computed, problem, operation)
     if array is not None:
         read = open_array(array)
         if read.shape != problem.shape:
@@ -146,5 +146,9 @@ def _report(
     )
     names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
-        values, problem.logits, problem.labels, second, request, names=names, command=words, notes=problem.notes
+        *(values, problem.logits, problem.labels, second, request),
+        names=names,
+        command=words,
+        notes=problem.notes,
+        printed=printed,
     )

@@ -91,6 +91,8 @@ class FileFormat:
         What a file may hold several of, each with a name (``FILE:NAME``); empty where it holds one array.
     is_table : bool
         Whether it always has two dimensions, so that a single column stands for one number a row.
+    cells : callable, optional
+        Calls a visitor with the cells of each row of the array as they are printed, in a format of text.
     """
 
     name: str
@@ -101,3 +103,4 @@ class FileFormat:
     open_pipe: Callable[[OpenedFile], StoredArray] | None = None
     members: str = ""
     is_table: bool = False
+    cells: Callable[[OpenedFile, Callable[[list[str]], None]], None] | None = None

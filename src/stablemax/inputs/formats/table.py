@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines
+from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
 from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.regular_file import Readable, read_exactly
 from stablemax.inputs.spooled import Spool
@@ -156,6 +156,43 @@ class _Table:
         return self._values.stored((self.count, width), dtype, format=kind, labels=labels, notes=tuple(notes))
 
 
+_AnyTable = TypeVar("_AnyTable", bound=_Table)
+
+
+class _PrintedTable(_Table):
+    """The same rows as they are printed: a visitor gets their cells, and nothing is parsed."""
+
+    def __init__(self, visit: Callable[[list[str]], None], layout: TableLayout, values: Spool, labels: Spool) -> None:
+        super().__init__(layout, values, labels)
+        self._visit = visit
+
+    def add_plain(self, block: bytes) -> bool:  # noqa: ARG002
+        """Decline: a block tells no cells."""
+        return False
+
+    def add_lines(self, lines: list[str], numbers: Sequence[int]) -> None:
+        """Split lines, and leave out the index and the labels."""
+        layout = self.layout
+        dropped = {place + layout.skips_first for place in layout.dropped} | ({0} if layout.skips_first else set())
+        for line, number in zip(lines, numbers, strict=True):
+            cells = split(line, layout.delimiter, f"{self._values.name}: line {number:,}")
+            self._visit([cell for place, cell in enumerate(cells) if place not in dropped])
+        self.count += len(lines)
+
+
+def visit_cells(file: OpenedFile, visit: Callable[[list[str]], None], *, delimiter: str = ",") -> None:
+    r"""Call a visitor with the cells of each row of a table that `open_table` reads, as they are printed.
+
+    >>> import io
+    >>> from stablemax.inputs.file_format import OpenedFile
+    >>> visit_cells(OpenedFile(io.BytesIO(b"a,b\n1,2.50\n"), "logits.csv"), print)
+    ['1', '2.50']
+    """
+    with Spool(file.name, file.in_memory) as spool:
+        blocks, make = text_blocks(file.stream, file.name, []), partial(_PrintedTable, visit)
+        _read(blocks, file.table, delimiter, make, (spool, spool), [])
+
+
 def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> StoredArray:
     r"""Read a text table to float64, in memory that does not grow with it.
 
@@ -177,7 +214,7 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     name, comment, notes = file.name, file.table.comment, list[str]()
     with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:
         blocks = text_blocks(file.stream, name, notes)
-        table, comments = _read(blocks, file.table, delimiter, (values, labels), notes)
+        table, comments = _read(blocks, file.table, delimiter, _Table, (values, labels), notes)
         if comments:
             lines = counted(comments, "comment line")
             notes.append(f"{name}: {lines} left out (beginning with '{brief(comment, 60)}')")
@@ -192,12 +229,13 @@ def _read(
     blocks: Iterator[tuple[int, bytes]],
     options: TableOptions,
     plain: str,
+    make: Callable[[TableLayout, Spool, Spool], _AnyTable],
     spools: tuple[Spool, Spool],
     notes: list[str],
-) -> tuple[_Table, int]:
+) -> tuple[_AnyTable, int]:
     """Read all rows; return the table, and how many comment lines there were."""
     name, comment = spools[0].name, options.comment
-    table: _Table | None = None
+    table: _AnyTable | None = None
     comments = blank_bytes = 0
     blank: int | None = None
     for first, block in blocks:
@@ -217,7 +255,7 @@ def _read(
             continue
         numbers, lines = [number for number, _ in rows], [line for _, line in rows]
         if table is None:
-            table = _Table(find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes), *spools)
+            table = make(find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes), *spools)
             if table.layout.header:
                 del lines[0], numbers[0]
         if lines:
@@ -250,10 +288,13 @@ def _rows(numbered: list[tuple[int, str]], blank: int | None, name: str) -> tupl
     return rows, blank
 
 
-FORMATS = tuple(
-    FileFormat(name, words, endings, opener, open_pipe=opener, is_table=True)
-    for name, words, endings, opener in (
-        ("csv", "a table, its cells between commas", (".csv",), partial(open_table, delimiter=",", kind="csv")),
-        ("tsv", "a table, its cells between tabs", (".tsv", ".tab"), partial(open_table, delimiter="\t", kind="tsv")),
-    )
+def _format(name: str, words: str, endings: tuple[str, ...], delimiter: str) -> FileFormat:
+    opener = partial(open_table, delimiter=delimiter, kind=name)
+    cells = partial(visit_cells, delimiter=delimiter)
+    return FileFormat(name, words, endings, opener, open_pipe=opener, is_table=True, cells=cells)
+
+
+FORMATS = (
+    _format("csv", "a table, its cells between commas", (".csv",), ","),
+    _format("tsv", "a table, its cells between tabs", (".tsv", ".tab"), "\t"),
 )
