@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 DRAW = np.random.default_rng(5)
 NUMBERS = np.concatenate([DRAW.random((50, 4)), DRAW.random((50, 4)) * 1e-3, DRAW.normal(size=(50, 4)) * 300])
 STYLES: dict[str, Callable[[float], str]] = {
-    **{
-        style: (lambda v, style=style: style % v) for style in ("%.1f", "%.4f", "%.8f", "%.2g", "%.6g", "%.3e", "%+.5E")
-    },
-    **{f"round {n}": (lambda v, n=n: repr(round(v, n))) for n in (2, 6)},
+    **{style: style.__mod__ for style in ("%.1f", "%.4f", "%.8f", "%.2g", "%.6g", "%.3e", "%+.5E")},
+    "round 2": lambda v: repr(round(v, 2)),
+    "round 6": lambda v: repr(round(v, 6)),
     "without zeros": lambda v: f"{v:.5f}".rstrip("0").rstrip(".") + ("" if round(v, 5) else ".0"),
 }
 
