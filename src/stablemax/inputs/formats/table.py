@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.formats.list_cells import holds_lists, list_rows, stored_lists
 from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
 from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.regular_file import Readable, read_exactly
@@ -189,7 +191,12 @@ def visit_cells(file: OpenedFile, visit: Callable[[list[str]], None], *, delimit
     ['1', '2.50']
     """
     with Spool(file.name, file.in_memory) as spool:
-        blocks, make = text_blocks(file.stream, file.name, []), partial(_PrintedTable, visit)
+        blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment)
+        if has_lists:
+            for row in list_rows(blocks, file.table, delimiter, file.name, []):
+                visit(row.cells)
+            return
+        make = partial(_PrintedTable, visit)
         _read(blocks, file.table, delimiter, make, (spool, spool), [])
 
 
@@ -213,7 +220,9 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     """
     name, comment, notes = file.name, file.table.comment, list[str]()
     with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:
-        blocks = text_blocks(file.stream, name, notes)
+        blocks, has_lists = _peeked(text_blocks(file.stream, name, notes), comment)
+        if has_lists:
+            return stored_lists(list_rows(blocks, file.table, delimiter, name, notes), values, labels, notes, kind)
         table, comments = _read(blocks, file.table, delimiter, _Table, (values, labels), notes)
         if comments:
             lines = counted(comments, "comment line")
@@ -223,6 +232,13 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
             title = f"'{header[0]}'" if header[0] else "without a name"
             notes.append(f"{name}: column 1 ({title}, 0 to {table.count - 1:,}) taken as an index and left out")
         return table.stored(notes, kind)
+
+
+def _peeked(blocks: Iterator[tuple[int, bytes]], comment: str) -> tuple[Iterator[tuple[int, bytes]], bool]:
+    """Return the blocks, and whether the first has cells that are lists."""
+    first = list(itertools.islice(blocks, 1))
+    has_lists = b"[" in b"".join(data for _, data in first) and holds_lists(first[0][1].decode(), comment)
+    return itertools.chain(first, blocks), has_lists
 
 
 def _read(

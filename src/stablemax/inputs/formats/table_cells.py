@@ -37,11 +37,16 @@ MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "
 # Characters of numbers, of nan and infinity too, and of what separates them. NumPy and Arrow disagree about other text:
 # Arrow takes nan(1) for a number.
 _PLAIN = b"0123456789+-.eEnNaAiIfFtTyY \t\n\0"
+_WINDOWS = (
+    "C on Windows prints infinity and NaN so; write inf and nan: "
+    "sed -E 's/1\\.#(INF|J)[0-9]*(e.000?)?/inf/g; s/[-+]?1\\.#(QNAN|SNAN|IND|QN|R)[0-9]*(e.000?)?/nan/g' FILE"
+)
 _MEANT = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE), hint)
     for pattern, hint in (
         (r"[+-]?[\d.]+(_[\d.]+)+(e[+-]?\d+)?", "write numbers without underscores"),
         (r"[+-]?0x.*", "write hexadecimal numbers in decimal"),
+        (r"[+-]?1\.?#(inf|j|qnan|snan|ind|qn|r)\d*(e[+-]\d+)?", _WINDOWS),
         (r"true|false", "write 1 and 0"),
         (r"\(?[+-]?[\d.]+([+-][\d.]*)?[ij]\)?", "complex numbers have no softmax; write the real part"),
         (r"\S+\s.*", "are the cells separated by blanks? --delimiter space"),
@@ -142,7 +147,7 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     text = f"'{brief(cell)}'"
     if value is not None:
         raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
-    hint = _hint(cell, layout.delimiter)
+    hint = number_hint(cell, layout.delimiter)
     if not hint and number == 1:
         hint = "if line 1 names the columns: --header"
     elif not hint and column == 0 and layout.width > 1:
@@ -150,7 +155,7 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     raise StablemaxError(f"{place}: {text} is not a number", hint or "write a decimal number, nan, inf or -inf")
 
 
-def _hint(cell: str, delimiter: str) -> str:
+def number_hint(cell: str, delimiter: str) -> str:
     """Say how to write what a cell probably means; empty where it is not clear."""
     if len(cell) > CELL_LIMIT:
         return "is the delimiter right? --delimiter ';'"

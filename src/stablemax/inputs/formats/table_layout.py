@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stablemax.inputs.file_format import TableOptions
@@ -81,7 +81,7 @@ def find_layout(
     ['x.csv: cells are separated by semicolons', 'x.csv: line 1 taken as a header (a, b)']
     """
     if options.delimiter is None:
-        delimiter = _delimiter(lines, plain)
+        delimiter = find_delimiter(lines, plain)
         if delimiter != plain:
             notes.append(f"{name}: cells are separated by {_CALLED[delimiter]}")
     else:
@@ -100,11 +100,7 @@ def find_layout(
     likely_index = 0 if width > 1 and names and names[0].lower() in _INDEX_NAMES else None
     index, label = other_columns(options, names, width, likely_index, name)
     if label is None and width - (index is not None) > 1:
-        notes.extend(
-            f"{name}: column {number} ({title}) is read as logits; --label-column {title} takes it as labels"
-            for number, title in enumerate(names, start=1)
-            if title.lower() in _LABEL_NAMES
-        )
+        notes.extend(label_notes(names, name, "read as logits"))
     is_guessed = index is not None and not options.index_column
     return TableLayout(delimiter, width, names, is_guessed, bool(options.index_column), label)
 
@@ -132,7 +128,27 @@ def other_columns(
     return index, label
 
 
-def _delimiter(lines: Sequence[str], plain: str) -> str:
+def label_notes(names: Sequence[str], name: str, what: str, logits: int | None = None) -> Iterator[str]:
+    """Say of columns that are named like labels how they are taken as such; `logits` is no such column."""
+    for place, title in enumerate(names):
+        if title.lower() in _LABEL_NAMES and place != logits:
+            yield f"{name}: column {place + 1} ({title}) is {what}; --label-column {title} takes it as labels"
+
+
+def called(column: int, names: Sequence[str], *, short: bool = False) -> str:
+    """Name a column by its number and its title, or by the title alone.
+
+    >>> called(1, ("id", "logit")), called(1, ("id", "logit"), short=True), called(1, ())
+    ('2 (logit)', 'logit', '2')
+    """
+    title = brief(names[column], 120) if column < len(names) else ""
+    if short and title:
+        return title
+    return f"{column + 1}{f' ({title})' if title else ''}"
+
+
+def find_delimiter(lines: Sequence[str], plain: str) -> str:
+    """Find what separates the cells of some lines; what needs no announcement where nothing else does."""
     sample = [_without_quoted(line) for line in lines]
     counts = {sign: (sum(sign in line for line in sample), sign in sample[0]) for sign in _CANDIDATES}
     best = max(_CANDIDATES, key=lambda sign: counts[sign])
