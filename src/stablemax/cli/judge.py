@@ -65,11 +65,13 @@ def judge(
     output = io.output_of(
         JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
     )
+    from stablemax.inputs.formats import endings_of_text
+
     with io.progress(printing, logits.reading):
         given = logits.input_for(operation, fmt, losses.targets())
         report = _report(given, operation, claim, fmt, computed, array, logits.words())
     notes = report.notes
-    if fmt is None and computed.lower().endswith((".csv", ".tsv")):
+    if fmt is None and computed.lower().endswith(endings_of_text()):
         (name,) = report.contract.formats
         notes += (f"{report.output} is text, judged in {name}: --format names what the program computed in",)
     return output.finish(report, notes, [] if report.passed else [f"failed: {report.finding}"])

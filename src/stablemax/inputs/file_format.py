@@ -14,7 +14,7 @@ from stablemax.text.errors import StablemaxError
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
 
-NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")
+NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet", "jsonl")
 """The formats of `inputs/formats`, as --input-format has them; each is the first ending of its files, too."""
 IN_MEMORY = 64 * 2**20
 """Most bytes of an array that stay in memory where the array has to be read."""

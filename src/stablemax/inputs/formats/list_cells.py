@@ -83,17 +83,17 @@ def list_rows(
     return rows
 
 
-def stored_lists(rows: list[ListRow], values: Spool, labels: Spool, notes: Sequence[str], kind: str) -> StoredArray:
-    """Describe rows of lists as an array."""
-    dtype, targets = np.dtype(np.float64), None
-    values.write(np.array([[float(cell) for cell in row.cells] for row in rows], dtype))
-    if any(row.label for row in rows):
-        for row in rows:
+def stored_lists(rows: Iterable[ListRow], values: Spool, labels: Spool, notes: Sequence[str], kind: str) -> StoredArray:
+    """Describe rows of one length as an array; `notes` may grow while they are read."""
+    dtype, count, width, has_labels = np.dtype(np.float64), 0, 0, False
+    for row in rows:
+        values.write(np.array([float(cell) for cell in row.cells], dtype))
+        if row.label:
             check_number(row.label, f"{labels.name}: line {row.line:,}, label")
-        labels.write(np.array([float(row.label) for row in rows], dtype))
-        targets = labels.stored((len(rows),), dtype, format=kind)
-    shape = len(rows), len(rows[0].cells)
-    return values.stored(shape, dtype, format=kind, labels=targets, notes=tuple(notes))
+            labels.write(np.array([float(row.label)], dtype))
+        count, width, has_labels = count + 1, len(row.cells), bool(row.label)
+    targets = labels.stored((count,), dtype, format=kind) if has_labels else None
+    return values.stored((count, width), dtype, format=kind, labels=targets, notes=tuple(notes))
 
 
 def _whole(blocks: Iterable[tuple[int, bytes]], comment: str, name: str) -> str:

@@ -64,6 +64,9 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple
     """
     piece, codec, encoding = read_exactly(stream, BLOCK), "utf-8", "UTF-8"
     mark = next((one for one in _BYTE_ORDER_MARKS if piece.startswith(one[0])), None)
+    if mark is None and (order := _utf_16_order(piece)):
+        codec, encoding = f"utf-16-{order}", "UTF-16"
+        notes.append(f"{name}: read as UTF-16, which begins without a byte order mark")
     if mark is not None:
         piece, codec, encoding = piece.removeprefix(mark[0]), mark[1], mark[2]
         notes.append(f"{name}: {encoding} byte order mark taken off")
@@ -82,6 +85,19 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple
             yield first, lines.removesuffix(b"\n")
             first += lines.count(b"\n")
         piece = read_exactly(stream, BLOCK)
+
+
+def _utf_16_order(piece: bytes) -> str:
+    """Return the byte order of UTF-16 that begins with plain characters; empty for other text.
+
+    >>> _utf_16_order("1,2".encode("utf-16-le")), _utf_16_order(b"1,2")
+    ('le', '')
+    """
+    start = piece[: min(len(piece) // 2 * 2, 64)]
+    even, odd = start[::2], start[1::2]
+    if even and not any(odd) and all(even):
+        return "le"
+    return "be" if odd and not any(even) and all(odd) else ""
 
 
 def _encoded(text: str, name: str, first: int, encoding: str) -> bytes:
@@ -191,7 +207,7 @@ def visit_cells(file: OpenedFile, visit: Callable[[list[str]], None], *, delimit
     ['1', '2.50']
     """
     with Spool(file.name, file.in_memory) as spool:
-        blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment)
+        blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment, file.name)
         if has_lists:
             for row in list_rows(blocks, file.table, delimiter, file.name, []):
                 visit(row.cells)
@@ -220,7 +236,7 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     """
     name, comment, notes = file.name, file.table.comment, list[str]()
     with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:
-        blocks, has_lists = _peeked(text_blocks(file.stream, name, notes), comment)
+        blocks, has_lists = _peeked(text_blocks(file.stream, name, notes), comment, name)
         if has_lists:
             return stored_lists(list_rows(blocks, file.table, delimiter, name, notes), values, labels, notes, kind)
         table, comments = _read(blocks, file.table, delimiter, _Table, (values, labels), notes)
@@ -234,9 +250,11 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
         return table.stored(notes, kind)
 
 
-def _peeked(blocks: Iterator[tuple[int, bytes]], comment: str) -> tuple[Iterator[tuple[int, bytes]], bool]:
+def _peeked(blocks: Iterator[tuple[int, bytes]], comment: str, name: str) -> tuple[Iterator[tuple[int, bytes]], bool]:
     """Return the blocks, and whether the first has cells that are lists."""
     first = list(itertools.islice(blocks, 1))
+    if first and first[0][1].lstrip().startswith(b"{"):
+        raise StablemaxError(f"{name}: begins as JSON", "give its name the ending .jsonl, or say --input-format jsonl")
     has_lists = b"[" in b"".join(data for _, data in first) and holds_lists(first[0][1].decode(), comment)
     return itertools.chain(first, blocks), has_lists
 

@@ -19,7 +19,7 @@ _CALLED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "b
 # A comma comes last: where another one stands in every line, the commas are decimal commas or
 # parts of names.
 _CANDIDATES = ("\t", ";", "|", ",")
-_INDEX_NAMES = frozenset({"", "unnamed: 0", "index", "id"})
+INDEX_NAMES = frozenset({"", "unnamed: 0", "index", "id"})
 _LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
 
 
@@ -97,7 +97,7 @@ def find_layout(
                 "--header takes it as names"
             )
     names, width = tuple(first) if header else (), len(first)
-    likely_index = 0 if width > 1 and names and names[0].lower() in _INDEX_NAMES else None
+    likely_index = 0 if width > 1 and names and names[0].lower() in INDEX_NAMES else None
     index, label = other_columns(options, names, width, likely_index, name)
     if label is None and width - (index is not None) > 1:
         notes.extend(label_notes(names, name, "read as logits"))
@@ -128,11 +128,14 @@ def other_columns(
     return index, label
 
 
-def label_notes(names: Sequence[str], name: str, what: str, logits: int | None = None) -> Iterator[str]:
+def label_notes(
+    names: Sequence[str], name: str, what: str, logits: int | None = None, *, in_columns: bool = True
+) -> Iterator[str]:
     """Say of columns that are named like labels how they are taken as such; `logits` is no such column."""
     for place, title in enumerate(names):
         if title.lower() in _LABEL_NAMES and place != logits:
-            yield f"{name}: column {place + 1} ({title}) is {what}; --label-column {title} takes it as labels"
+            called_so = f"column {place + 1} ({title})" if in_columns else title
+            yield f"{name}: {called_so} is {what}; --label-column {title} takes it as labels"
 
 
 def called(column: int, names: Sequence[str], *, short: bool = False) -> str:
