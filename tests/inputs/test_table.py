@@ -263,7 +263,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> 
         in refusal(read, codecs.BOM_UTF16_LE + "1\r2\r\n".encode("utf-16-le") + b"1").message
     )
     assert "line 2: the byte 0xe2 is not UTF-8" in refusal(read, b"1,2\r\xe2\x82").message
-    assert "NUL" in refusal(read, "1,2\n3,4\n".encode("utf-16-le")).message
+    assert "NUL" in refusal(read, b"1,2\n" + "3,4\n".encode("utf-16-le")).message
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ class TableOptions:
     comment: str = "#"
     #: The column to take out as labels: its name, or its number counted from 0 over all the columns of the file.
     label_column: str | None = None
+    #: In a table of labels, the names that the logits' header gives the classes, if any; None in a table of logits.
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

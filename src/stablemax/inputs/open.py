@@ -179,10 +179,12 @@ def open_files(
     named, targets = expand(logits), expand(labels)
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    label_table = TableOptions(delimiter=table.delimiter, comment=table.comment)
     share = in_memory // (len(named) + len(targets))
+    stored = [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named]
+    names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
+    label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
     stream = as_stream(
-        [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named],
+        stored,
         [open_array(one, table=label_table, in_memory=share) for one in targets],
         axis=axis,
         second=second,

@@ -171,7 +171,8 @@ class _Table:
         if layout.label_column is not None:
             labels = self._labels.stored((self.count,), dtype, format=kind)
         width = layout.width - layout.skips_first - len(layout.dropped)
-        return self._values.stored((self.count, width), dtype, format=kind, labels=labels, notes=tuple(notes))
+        known = {"format": kind, "labels": labels, "notes": tuple(notes), "class_names": layout.class_names}
+        return self._values.stored((self.count, width), dtype, **known)
 
 
 _AnyTable = TypeVar("_AnyTable", bound=_Table)

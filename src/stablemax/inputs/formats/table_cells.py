@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.foreign_text import brief, listed
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.suggest import nearest
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def parse_lines(lines: Sequence[str], numbers: Sequence[int], layout: TableLayou
         if len(cells) != width:
             _refuse_ragged(place, line, cells, layout)
         for column, cell in enumerate(cells[skipped:], start=skipped):
-            value = float(cell) if len(cell) <= CELL_LIMIT and is_number(cell) else None
+            is_plain = len(cell) <= CELL_LIMIT and is_number(cell)
+            value = float(cell) if is_plain else layout.class_number(cell, column)
             if value is None or (math.isinf(value) and "n" not in cell.lower()):  # 1e400, not inf
                 _refuse_cell(place, cell, value, number, column, layout)
             result[row, column - skipped] = value
@@ -147,12 +149,24 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     text = f"'{brief(cell)}'"
     if value is not None:
         raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
+    if layout.holds_labels(column):
+        raise StablemaxError(f"{place}: the label {text} is no class number", _label_hint(cell, layout))
     hint = number_hint(cell, layout.delimiter)
     if not hint and number == 1:
         hint = "if line 1 names the columns: --header"
     elif not hint and column == 0 and layout.width > 1:
         hint = "if the column names the rows: --index-column"
     raise StablemaxError(f"{place}: {text} is not a number", hint or "write a decimal number, nan, inf or -inf")
+
+
+def _label_hint(cell: str, layout: TableLayout) -> str:
+    """Say how labels are written: as numbers, or as the names that the logits' header gives the classes."""
+    if layout.class_names:
+        near = nearest(cell[:60], [title[:60] for title in layout.class_names[:200]])
+        return f"{f'did you mean {brief(near, 120)}? ' if near else ''}classes are: {listed(layout.class_names)}"
+    return number_hint(cell, layout.delimiter) or (
+        "write class numbers, from 0 on; names are read where a header of the logits' table names the classes"
+    )
 
 
 def number_hint(cell: str, delimiter: str) -> str:

@@ -39,12 +39,26 @@ class TableLayout:
     skips_first: bool = False
     #: Where the labels are, counted from 0.
     label_column: int | None = None
+    #: Names of the classes, which may stand for their numbers in a column of labels.
+    class_names: tuple[str, ...] = ()
+    #: Whether the whole table holds labels.
+    is_of_labels: bool = False
 
     @property
     def dropped(self) -> list[int]:
         """The parsed columns that are no logits."""
         label = [] if self.label_column is None else [self.label_column - self.skips_first]
         return [*([0] if self.index_guessed else []), *label]
+
+    def class_number(self, cell: str, column: int) -> float | None:
+        """Return the number of a class whose name stands in a column of labels; None for anything else."""
+        is_class = self.holds_labels(column) and self.class_names.count(cell) == 1
+        return float(self.class_names.index(cell)) if is_class else None
+
+    def holds_labels(self, column: int) -> bool:
+        """Whether a column holds one label a row; a table of labels with more columns holds soft targets."""
+        is_only_column = self.width - self.skips_first - len(self.dropped) == 1
+        return column == self.label_column or (self.is_of_labels and is_only_column)
 
 
 def delimiter_named(word: str) -> str:
@@ -87,7 +101,8 @@ def find_layout(
     else:
         delimiter = delimiter_named(options.delimiter)
     first = split(lines[0], delimiter, f"{name}: line {numbers[0]:,}")
-    header = _is_header(first) if options.header is None else options.header
+    is_a_class = len(first) == 1 and first[0] in (options.class_names or ())
+    header = _is_header(first) and not is_a_class if options.header is None else options.header
     if options.header is None:
         if header:
             notes.append(f"{name}: line {numbers[0]:,} taken as a header ({listed(first, 200)})")
@@ -102,7 +117,26 @@ def find_layout(
     if label is None and width - (index is not None) > 1:
         notes.extend(label_notes(names, name, "read as logits"))
     is_guessed = index is not None and not options.index_column
-    return TableLayout(delimiter, width, names, is_guessed, bool(options.index_column), label)
+    classes = options.class_names
+    if classes is None:
+        classes = tuple(title for place, title in enumerate(names) if place not in (index, label))
+    layout = TableLayout(
+        *(delimiter, width, names, is_guessed, bool(options.index_column), label, classes),
+        is_of_labels=options.class_names is not None,
+    )
+    notes.extend(_name_notes(lines[1 if header else 0 :], layout, name))
+    return layout
+
+
+def _name_notes(lines: Sequence[str], layout: TableLayout, name: str) -> Iterator[str]:
+    """Say that labels are names of classes, where one of some lines has one."""
+    if not layout.class_names or (layout.label_column is None and not layout.is_of_labels):
+        return
+    rows = (split(line, layout.delimiter, name) for line in lines)
+    cells = (pair for row in rows for pair in enumerate(row))
+    if any(layout.class_number(cell, column) is not None and not is_number(cell) for column, cell in cells):
+        named = listed((f"{title} = {number}" for number, title in enumerate(layout.class_names)), 200)
+        yield f"{name}: labels are names of classes, numbered as in the header of the logits ({named})"
 
 
 def other_columns(
