@@ -14,6 +14,7 @@ import numpy as np
 from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.list_cells import holds_lists, list_rows, stored_lists
+from stablemax.inputs.formats.long_table import widened, widened_cells
 from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
 from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.regular_file import Readable, read_exactly
@@ -175,15 +176,18 @@ class _Table:
         return self._values.stored((self.count, width), dtype, **known)
 
 
+_Visitor = Callable[[list[str]], None]
 _AnyTable = TypeVar("_AnyTable", bound=_Table)
 
 
 class _PrintedTable(_Table):
     """The same rows as they are printed: a visitor gets their cells, and nothing is parsed."""
 
-    def __init__(self, visit: Callable[[list[str]], None], layout: TableLayout, values: Spool, labels: Spool) -> None:
+    def __init__(
+        self, visit: _Visitor, visit_long: _Visitor, layout: TableLayout, values: Spool, labels: Spool
+    ) -> None:
         super().__init__(layout, values, labels)
-        self._visit = visit
+        self._visit = visit_long if layout.is_long else visit
 
     def add_plain(self, block: bytes) -> bool:  # noqa: ARG002
         """Decline: a block tells no cells."""
@@ -199,7 +203,7 @@ class _PrintedTable(_Table):
         self.count += len(lines)
 
 
-def visit_cells(file: OpenedFile, visit: Callable[[list[str]], None], *, delimiter: str = ",") -> None:
+def visit_cells(file: OpenedFile, visit: _Visitor, *, delimiter: str = ",") -> None:
     r"""Call a visitor with the cells of each row of a table that `open_table` reads, as they are printed.
 
     >>> import io
@@ -210,11 +214,14 @@ def visit_cells(file: OpenedFile, visit: Callable[[list[str]], None], *, delimit
     with Spool(file.name, file.in_memory) as spool:
         blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment, file.name)
         if has_lists:
-            for row in list_rows(blocks, file.table, delimiter, file.name, []):
-                visit(row.cells)
+            for list_row in list_rows(blocks, file.table, delimiter, file.name, []):
+                visit(list_row.cells)
             return
-        make = partial(_PrintedTable, visit)
+        rows = list[list[str]]()
+        make = partial(_PrintedTable, visit, rows.append)
         _read(blocks, file.table, delimiter, make, (spool, spool), [])
+        for row in widened_cells(rows, file.name) if rows else ():
+            visit(row)
 
 
 def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> StoredArray:
@@ -248,7 +255,8 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
             header = table.layout.header
             title = f"'{header[0]}'" if header[0] else "without a name"
             notes.append(f"{name}: column 1 ({title}, 0 to {table.count - 1:,}) taken as an index and left out")
-        return table.stored(notes, kind)
+        stored = table.stored(notes, kind)
+    return widened(stored) if table.layout.is_long else stored
 
 
 def _peeked(blocks: Iterator[tuple[int, bytes]], comment: str, name: str) -> tuple[Iterator[tuple[int, bytes]], bool]:

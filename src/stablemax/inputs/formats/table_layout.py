@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.foreign_text import brief, listed
+from stablemax.inputs.formats.long_table import is_long
 from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
@@ -43,6 +44,8 @@ class TableLayout:
     class_names: tuple[str, ...] = ()
     #: Whether the whole table holds labels.
     is_of_labels: bool = False
+    #: Whether each line is a row, a class and a value.
+    is_long: bool = False
 
     @property
     def dropped(self) -> list[int]:
@@ -112,6 +115,9 @@ def find_layout(
                 "--header takes it as names"
             )
     names, width = tuple(first) if header else (), len(first)
+    long = options.header is None and options.class_names is None and is_long(names) and not _names_columns(options)
+    if long:
+        return TableLayout(delimiter, width, names, is_long=True)
     likely_index = 0 if width > 1 and names and names[0].lower() in INDEX_NAMES else None
     index, label = other_columns(options, names, width, likely_index, name)
     if label is None and width - (index is not None) > 1:
@@ -126,6 +132,11 @@ def find_layout(
     )
     notes.extend(_name_notes(lines[1 if header else 0 :], layout, name))
     return layout
+
+
+def _names_columns(options: TableOptions) -> bool:
+    """Whether the user says what a column is."""
+    return options.label_column is not None or options.index_column is not None
 
 
 def _name_notes(lines: Sequence[str], layout: TableLayout, name: str) -> Iterator[str]:
