@@ -157,6 +157,23 @@ def test_printed_decimals_pass_where_they_are_those_of_the_exact_value(
     assert "largest error" not in done.out
 
 
+@pytest.mark.parametrize("style", ["%.4f", "%.6f", "%.6g"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_program_that_rounded_to_float32_before_it_printed_passes(
+    style: str, sign: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(7).normal(size=(200, 4)) * 2
+    np.save("x.npy", x)
+    print_softmax(x, style, lambda p: p * (1 + sign * 2.0**-23))
+    done = judge("softmax", "x.npy", "printed.csv")
+    assert done.code == 0, done
+    # Of eight hundred numbers some lie at the border of two digits; who says float64 means it.
+    if style != "%.4f":
+        assert "to every printed digit, but for the rounding of " in " ".join(done.out.split())
+        assert judge("softmax", "x.npy", "printed.csv", "--format", "float64").code == 1
+
+
 @pytest.mark.parametrize("style", ["%.3f", "%.6f", "%.6g", "%.4e"])
 @pytest.mark.parametrize(
     "change",

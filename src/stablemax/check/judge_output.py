@@ -17,9 +17,9 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.ranges import check_judge, check_max_ulp
 from stablemax.text.vocabulary import IGNORED, Reduction
-from stablemax.text.words import listed
+from stablemax.text.words import counted, listed
 from stablemax.truth.case import Case, Setting, Shared, setting_of
-from stablemax.truth.intervals import agrees
+from stablemax.truth.intervals import beyond_digits
 from stablemax.truth.reductions import which_reduction
 from stablemax.truth.sampling import input_summary, judged_rows
 from stablemax.truth.verdicts import verdict_of
@@ -113,7 +113,7 @@ def judge_output(
 
     printed = _intervals(printed, options)
     if printed is not None:
-        printed = printed.shaped(judged(printed.half_units))
+        printed = printed.shaped(judged)
     # Targets, weights and gradients count as they are stored: those in float64 beside bfloat16 logits are not rounded.
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits), options.round_logits or FLOAT64))
     if kept.sum() > chosen.size:
@@ -164,8 +164,10 @@ def _report(
     if is_reduced and failing and _is_sum(float(values), setting):
         notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
     finding = _finding(verdict, name, operation, options.fmt, failing)
-    if printed is not None and verdict.worst in _AS_PRINTED and agrees(values, printed, setting.exact.truth):
-        finding = f"{name} agrees with {operation} to every printed digit: {printed.words}."
+    beyond = None if printed is None else beyond_digits(values, printed, setting.exact.truth)
+    if printed is not None and verdict.worst in _AS_PRINTED and beyond is not None:
+        exceptions = f", but for the rounding of {counted(beyond, 'number')} before it was printed" if beyond else ""
+        finding = f"{name} agrees with {operation} to every printed digit{exceptions}: {printed.words}."
         # What the digits do not show has no size.
         verdict = replace(verdict, error_ulp=None, error_u=None, error_over_bound=None, mean_error_ulp=None)
     return JudgeReport(

@@ -223,8 +223,11 @@ def read_computed(path: str, problem: Problem, operation: Operation) -> tuple[Ar
     printed = _read_printed(path)
     if printed is None:
         return _as_output(stored, problem, operation), name, None
-    half_units = StoredArray.of(printed.half_units, name, format=stored.format)
-    return _as_output(stored, problem, operation), name, printed.shaped(_as_output(half_units, problem, operation))
+
+    def as_output(array: Array) -> Array:
+        return _as_output(StoredArray.of(array, name, format=stored.format), problem, operation)
+
+    return as_output(values), name, printed.shaped(as_output)
 
 
 def _read_printed(path: str) -> PrintedNumbers | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from stablemax.text.words import counted
 
 _PARTS = re.compile(r"[+-]?(\d*)(\.?)(\d*)(?:e([+-]?\d+))?", re.ASCII | re.IGNORECASE)
 # A digit outside float64 stands for nothing that float64 can show.
+_ROUNDINGS = 4
 _FINEST, _COARSEST = -400, 400
 
 
@@ -28,6 +29,8 @@ class PrintedNumbers:
     most_digits: int
     #: How many decimals every number has; None where they differ.
     decimals: int | None = None
+    #: How much further a number may lie from what it stands for, because its program rounded before it printed.
+    slack: Array | float = 0.0
 
     @property
     def words(self) -> str:
@@ -40,9 +43,25 @@ class PrintedNumbers:
             return counted(self.decimals, "decimal")
         return f"at most {counted(self.most_digits, 'significant digit')}"
 
-    def shaped(self, half_units: Array) -> PrintedNumbers:
+    @property
+    def reach(self) -> Array:
+        """How far each number may lie from what it stands for."""
+        return self.half_units + self.slack
+
+    def shaped(self, change: Callable[[Array], Array]) -> PrintedNumbers:
         """Return the same digits in another shape, or those of some numbers."""
-        return replace(self, half_units=half_units)
+        slack = change(np.broadcast_to(self.slack, self.half_units.shape))
+        return replace(self, half_units=change(self.half_units), slack=slack)
+
+    def allowing_for(self, values: Array, fmt: Format) -> PrintedNumbers:
+        """Allow for a program that computed the values in a format whose digits are not all printed.
+
+        0.1234565001 is printed as 0.123457, and as 0.123456 by a program that is off by 1e-10. A few roundings are
+        allowed for, and no more than is hidden by the digits: a quarter of the half unit.
+        """
+        if not self.is_short_of(fmt):
+            return self
+        return replace(self, slack=np.minimum(_ROUNDINGS * fmt.u * np.abs(values), self.half_units / 4))
 
     def is_short_of(self, fmt: Format) -> bool:
         """Whether the numbers have fewer digits than it takes to tell all numbers of a format apart.

@@ -22,19 +22,24 @@ def nearest_printed(output: Array, printed: PrintedNumbers, truth: Truth) -> Arr
     [[0.3333333333333333, 0.345]]
     """
     exact = truth.nearest
-    values, half = output.reshape(exact.shape), printed.half_units.reshape(exact.shape)
+    values, reach = output.reshape(exact.shape), printed.reach.reshape(exact.shape)
     with np.errstate(invalid="ignore"):
-        is_interval = np.isfinite(values) & np.isfinite(exact) & (half > 0)
-        nearest = np.where(is_interval, np.clip(exact, values - half, values + half), values)
+        is_interval = np.isfinite(values) & np.isfinite(exact) & (reach > 0)
+        nearest = np.where(is_interval, np.clip(exact, values - reach, values + reach), values)
     return nearest.reshape(output.shape)
 
 
-def agrees(output: Array, printed: PrintedNumbers, truth: Truth) -> bool:
-    """Whether each exact value is printed as the output has it; exact numbers are judged elsewhere."""
+def beyond_digits(output: Array, printed: PrintedNumbers, truth: Truth) -> int | None:
+    """Count the numbers that are not printed as the exact value would be; None where one lies out of reach.
+
+    Exact numbers are judged elsewhere.
+    """
     exact = truth.nearest
-    values, half = output.reshape(exact.shape), printed.half_units.reshape(exact.shape)
+    values, half, reach = (array.reshape(exact.shape) for array in (output, printed.half_units, printed.reach))
     compared = np.isfinite(values) & np.isfinite(exact) & (half > 0)
-    return bool((np.abs(values - exact)[compared] <= half[compared] * _TIE).all())
+    distance = np.abs(values - exact)[compared]
+    is_in_reach = bool((distance <= reach[compared] * _TIE).all())
+    return int(np.count_nonzero(distance > half[compared] * _TIE)) if is_in_reach else None
 
 
 def wrong_digit(output: float, exact: float, half_unit: float) -> str:
