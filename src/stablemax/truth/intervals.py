@@ -37,7 +37,7 @@ def beyond_digits(output: Array, printed: PrintedNumbers, truth: Truth) -> int |
     exact = truth.nearest
     values, half, reach = (array.reshape(exact.shape) for array in (output, printed.half_units, printed.reach))
     compared = np.isfinite(values) & np.isfinite(exact) & (half > 0)
-    distance = np.abs(values - exact)[compared]
+    distance = np.abs(values[compared] - exact[compared])
     is_in_reach = bool((distance <= reach[compared] * _TIE).all())
     return int(np.count_nonzero(distance > half[compared] * _TIE)) if is_in_reach else None
 
