@@ -134,3 +134,11 @@ def test_what_is_no_row_of_numbers_is_refused_with_its_place(text: str, says: st
 def test_a_label_that_is_not_there_is_refused(refusal: Refusal) -> None:
     assert refusal(read, LAYOUTS["lines"], label_column="y").hint == "its keys are: id, logits, label"
     assert "its rows are lists" in refusal(read, "[1, 2]\n[3, 4]", label_column="y").message
+
+
+def test_a_label_may_be_the_key_of_its_class(refusal: Refusal) -> None:
+    text = '{"cat": 1, "dog": 2, "y": "dog"}\n{"cat": 1, "dog": 2, "y": "%s"}\n'
+    stored = read(text % "cat", label_column="y")
+    assert stored.labels is not None
+    assert stored.labels.array.tolist() == [1, 0]
+    assert refusal(read, text % "cow", label_column="y").hint.endswith("classes are: cat, dog")

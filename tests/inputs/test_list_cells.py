@@ -108,7 +108,12 @@ def test_the_digits_of_lists_are_those_that_are_printed() -> None:
         ('a,"[1 -1.#IND]"\n', "line 1, in the list: '-1.#IND' is not a number", "nan"),
         ('a,b\n"[1 2]","[3 4]"\n', "2 columns hold lists: 1 (a), 2 (b)", "keep the column of the logits"),
         ('name,x\na,"[1\n 2]"\nb,oops\n', "line 4: 'b,oops' has no list in column 2", "quotes"),
-        ('name,x,y\na,"[1 2]",cat\n', "line 2, label: 'cat' is not a number", "decimal"),
+        ('name,x,y\na,"[1 2]",cat\n', "line 2: the label 'cat' is no class number", "from 0 on"),
+        ("1,2\n[3,4]\n", "line 1 has no list, and a line near it has one: '1,2'", "--header"),
+        ("[1, 2, 3", "line 1: a list is not closed", "cut off"),
+        ('a,"[1 2]"\nb,"[1 2"\n', "line 2: a list is not closed", "cut off"),
+        ("(1, 2)\n(3, 4)\n", "'(1' is not a number", "sed"),
+        ("logits: [1, 2, 3]\n", "'logits: [1' is not a number", "without names"),
         ("[1e400, 2]", "line 1, in the list: '1e400' is outside float64", "inf"),
     ],
 )

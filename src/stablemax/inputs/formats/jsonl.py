@@ -181,8 +181,19 @@ def _row(record: Any, fields: _Fields | None, place: str, number: int) -> ListRo
         if not isinstance(record, dict) or key not in record:
             raise StablemaxError(f"{place} has no key {brief(key, 120)!r}, which the first row has", _SHAPES)
     cells = record[fields.logits] if isinstance(fields.logits, str) else [record[key] for key in fields.logits]
-    label = "" if fields.label is None else _number(record[fields.label], f"{place}, {brief(fields.label, 120)}")
+    label = "" if fields.label is None else _label(record[fields.label], fields, f"{place}, {brief(fields.label, 120)}")
     return ListRow(number, _numbers(cells, place), label)
+
+
+def _label(value: Any, fields: _Fields, place: str) -> str:
+    """Return the number of a label: a class may go by its key."""
+    if isinstance(value, str) and not isinstance(value, _Number):
+        if isinstance(fields.logits, str) or value not in fields.logits:
+            known = "" if isinstance(fields.logits, str) else f"; classes are: {listed(fields.logits)}"
+            message = f"{place}: the label '{brief(value)}' is no class number"
+            raise StablemaxError(message, f"write class numbers, from 0 on{known}")
+        return str(fields.logits.index(value))
+    return _number(value, place)
 
 
 def _numbers(cells: Any, place: str) -> list[str]:

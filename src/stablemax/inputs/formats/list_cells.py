@@ -89,7 +89,11 @@ def stored_lists(rows: Iterable[ListRow], values: Spool, labels: Spool, notes: S
     for row in rows:
         values.write(np.array([float(cell) for cell in row.cells], dtype))
         if row.label:
-            check_number(row.label, f"{labels.name}: line {row.line:,}, label")
+            if not is_number(row.label):
+                raise StablemaxError(
+                    f"{labels.name}: line {row.line:,}: the label '{brief(row.label)}' is no class number",
+                    "write class numbers, from 0 on",
+                )
             labels.write(np.array([float(row.label)], dtype))
         count, width, has_labels = count + 1, len(row.cells), bool(row.label)
     targets = labels.stored((count,), dtype, format=kind) if has_labels else None
@@ -125,11 +129,18 @@ def _rows_of_table(text: str, options: TableOptions, plain: str, name: str, note
     outline = [re.sub(rf'"[^"]*"|{_LIST}', "x", part) for part in text.split("\n", 50)[:50]]
     delimiter = delimiter_named(options.delimiter) if options.delimiter else find_delimiter(outline, plain)
     records = list(_records(text, delimiter))
-    names = () if any(map(_is_list, records[0][1])) or options.header is False else tuple(records.pop(0)[1])
+    # A line of numbers is no header: it would be lost.
+    is_data = options.header is False or any(_is_list(cell) or is_number(cell) for cell in records[0][1])
+    names = () if is_data and not options.header else tuple(records.pop(0)[1])
     if not records:
         raise StablemaxError(f"{name}: holds no rows but a header", _TO_NPY)
     first = records[0][1]
     columns = [place for place, cell in enumerate(first) if _is_list(cell)]
+    if not columns:
+        raise StablemaxError(
+            f"{name}: line {records[0][0]:,} has no list, and a line near it has one: '{brief(','.join(first), 160)}'",
+            "give every row one list; or if the line names the columns: --header",
+        )
     if len(columns) != 1:
         titles = [called(place, names) for place in columns]
         raise StablemaxError(
@@ -150,7 +161,9 @@ def _rows_of_table(text: str, options: TableOptions, plain: str, name: str, note
                 "give every row one list, in quotes",
             )
         lists = _INNERMOST.findall(cells[column])
-        if len(lists) != 1:
+        if not lists:
+            raise StablemaxError(f"{name}: line {line:,}: a list is not closed", "is the file cut off? copy it again")
+        if len(lists) > 1:
             raise StablemaxError(f"{name}: line {line:,}: a cell holds {len(lists)} lists", "give every row one list")
         yield ListRow(line, _numbers(lists[0]), "" if label is None else cells[label])
 

@@ -48,6 +48,8 @@ _MEANT = tuple(
         (r"[+-]?[\d.]+(_[\d.]+)+(e[+-]?\d+)?", "write numbers without underscores"),
         (r"[+-]?0x.*", "write hexadecimal numbers in decimal"),
         (r"[+-]?1\.?#(inf|j|qnan|snan|ind|qn|r)\d*(e[+-]\d+)?", _WINDOWS),
+        (r"[-+.e\d\s]*[\[\]()][-+.e\d\s\[\]()]*", "write the numbers without brackets: sed 's/[][()]//g' FILE"),
+        (r"\w[\w\s.]*[:=]?\s*[\[(].*", "write the numbers alone, without names and brackets"),
         (r"true|false", "write 1 and 0"),
         (r"\(?[+-]?[\d.]+([+-][\d.]*)?[ij]\)?", "complex numbers have no softmax; write the real part"),
         (r"\S+\s.*", "are the cells separated by blanks? --delimiter space"),
