@@ -211,7 +211,19 @@ def test_a_finding_names_the_printed_digit_from_which_on_a_number_is_wrong(
 
 
 def test_against_a_limit_in_ulps_a_printed_number_counts_as_it_stands() -> None:
-    assert judge("softmax", "x.csv", "six-digits.csv", "--max-ulp", "1000").code == 1
+    done = judge("softmax", "x.csv", "six-digits.csv", "--max-ulp", "1000")
+    assert done.code == 1
+    words = "six-digits.csv has at most 6 significant digits: against --max-ulp its numbers count as they stand"
+    assert f"note: {words}\n" in done.err
+
+
+def test_what_was_found_out_about_the_output_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("1,2,3\n", encoding="utf-8")
+    Path("p.csv").write_text('file,p,y\na.jpg,"[0.09 0.245\n 0.665]",2\n', encoding="utf-8")
+    done = judge("softmax", "x.csv", "p.csv")
+    assert done.code == 0, done
+    assert "note: p.csv: column 2 (p) holds a list a row, taken as the logits; file, y left out\n" in done.err
 
 
 def test_logits_wider_than_the_output_are_pointed_at() -> None:

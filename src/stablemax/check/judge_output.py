@@ -111,6 +111,8 @@ def judge_output(
     def judged(array: Array) -> Array:
         return array.astype(np.float64).reshape(()) if reduced else array.astype(np.float64).reshape(rows, -1)[chosen]
 
+    if printed is not None and options.max_ulp is not None and printed.is_short_of(options.fmt):
+        notes = (*notes, f"{names[1]} has {printed.words}: against --max-ulp its numbers count as they stand")
     printed = _intervals(printed, options)
     if printed is not None:
         printed = printed.shaped(judged)

@@ -126,10 +126,11 @@ def _report(
     from stablemax.numerics.formats import FLOAT32, format_of
 
     problem, second = given.problem(operation)
-    values, name, printed = read_computed(computed, problem, operation)
+    output = read_computed(computed, problem, operation)
+    printed = output.printed
     if printed is not None and fmt is None:
         # Nobody said what the program computed in: with so few digits float32 looks as float64 does.
-        printed = printed.allowing_for(values, FLOAT32)
+        printed = printed.allowing_for(output.values, FLOAT32)
     if array is not None:
         read = open_array(array)
         if read.shape != problem.shape:
@@ -140,7 +141,7 @@ def _report(
         second = as_problem(read, axis=problem.axis).logits
     request = JudgeOptions(
         operation,
-        fmt or format_of(values.dtype.newbyteorder("=")),
+        fmt or format_of(output.values.dtype.newbyteorder("=")),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
@@ -149,11 +150,11 @@ def _report(
         targets=given.targets,
         round_logits=options.number_format_named(claim.round_logits),
     )
-    names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
+    names = (problem.sources[0].name, output.name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
-        *(values, problem.logits, problem.labels, second, request),
+        *(output.values, problem.logits, problem.labels, second, request),
         names=names,
         command=words,
-        notes=problem.notes,
+        notes=(*problem.notes, *output.notes),
         printed=printed,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -211,23 +211,32 @@ def read_weights(path: str) -> Array:
     return np.asarray(stored.array, dtype=np.float64).ravel()
 
 
-def read_computed(path: str, problem: Problem, operation: Operation) -> tuple[Array, str, PrintedNumbers | None]:
-    """Read what a program computed, with its classes where the logits have theirs.
+@dataclass(frozen=True, eq=False)
+class ComputedOutput:
+    """What a program computed, as a file holds it."""
 
-    Return the name of the file, too, and of text the digits of its numbers.
-    """
+    #: With its classes where the logits have theirs.
+    values: Array
+    name: str
+    #: The digits of numbers in text, in the shape of the values; None where they are exact.
+    printed: PrintedNumbers | None
+    #: What was found out when the file was read.
+    notes: tuple[str, ...]
+
+
+def read_computed(path: str, problem: Problem, operation: Operation) -> ComputedOutput:
+    """Read what a program computed of the logits of a problem."""
     stored = open_array(path)
     values, name = stored.array, stored.name
     if values.dtype.kind not in "iuf":
         raise StablemaxError(f"{name}: holds {values.dtype}, not real numbers", "save it as float32")
-    printed = _read_printed(path)
-    if printed is None:
-        return _as_output(stored, problem, operation), name, None
 
     def as_output(array: Array) -> Array:
         return _as_output(StoredArray.of(array, name, format=stored.format), problem, operation)
 
-    return as_output(values), name, printed.shaped(as_output)
+    printed = _read_printed(path)
+    printed = None if printed is None else printed.shaped(as_output)
+    return ComputedOutput(as_output(values), name, printed, stored.notes)
 
 
 def _read_printed(path: str) -> PrintedNumbers | None:
