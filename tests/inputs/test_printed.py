@@ -63,7 +63,9 @@ def test_each_number_has_the_unit_of_what_its_program_left_out(row: str, half_un
     assert digits.half_units[0].tolist() == pytest.approx(half_units, rel=1e-12, abs=0.0)
 
 
-@pytest.mark.parametrize("row", ["0,1", "3", "0.5,0.25", "0.0,0.0", "0.000,0.000", "nan,inf", "1e3,20"])
+@pytest.mark.parametrize(
+    "row", ["0,1", "3", "0.5,0.25", "0.0,0.0", "0.000,0.000", "nan,inf", "1e3,20", "1.2e5,3", "25e-2,1"]
+)
 def test_numbers_that_may_be_exact_are_exact(row: str) -> None:
     assert printed(row) is None
 

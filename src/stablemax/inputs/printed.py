@@ -129,5 +129,7 @@ def _parts(cell: str) -> tuple[int, int, int, int, int]:
     digits = min(len((before + after).lstrip("0")), _COARSEST)
     # Two decimals: Python prints 0.0 and 1.0 of any number without a fraction.
     ends_in_zero = len(after) > 1 and after.endswith("0")
-    is_float = digits < 60 and Decimal(cell) == Decimal(float(cell))
+    # The decimals of a float end in a 5: most numbers need no exact test, which is slow.
+    may_be_float = last >= 0 or after.rstrip("0")[-1:] in ("", "5")
+    is_float = may_be_float and digits < 60 and Decimal(cell) == Decimal(float(cell))
     return last, digits, not point and exponent is None, ends_in_zero, is_float
