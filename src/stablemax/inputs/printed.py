@@ -14,8 +14,9 @@ from stablemax.numerics.formats import Array, Format
 from stablemax.text.words import counted
 
 _PARTS = re.compile(r"[+-]?(\d*)(\.?)(\d*)(?:e([+-]?\d+))?", re.ASCII | re.IGNORECASE)
-# A digit outside float64 stands for nothing that float64 can show.
 _ROUNDINGS = 4
+"""Roundings, each of u, that a program may have made before it printed."""
+# A digit outside float64 stands for nothing that float64 can show.
 _FINEST, _COARSEST = -400, 400
 
 
