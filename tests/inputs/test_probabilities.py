@@ -59,11 +59,22 @@ def test_the_classes_may_lie_on_any_axis() -> None:
         np.concatenate([softmax_of(1000, 4), [[0.5, 0.5, 0.5, 0.5]]]),
         [[0.5, 0.5, np.nan]],
         [[1.5, -0.5]],
+        [[0.5, 0.5], [1.5, -0.5]],
         np.ones((5, 1)),
         np.arange(12).reshape(3, 4),
         np.full((2, 4), np.inf),
     ],
-    ids=["logarithms", "a-factor", "last-row", "nan", "negative", "one-class", "integers", "infinite"],
+    ids=[
+        "logarithms",
+        "a-factor",
+        "last-row",
+        "nan",
+        "negative",
+        "negative-below",
+        "one-class",
+        "integers",
+        "infinite",
+    ],
 )
 def test_a_single_row_that_is_none_keeps_the_input_from_being_noted(rows: Any) -> None:
     assert not is_noted(stream_of(np.asarray(rows)))
