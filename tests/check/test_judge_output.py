@@ -10,6 +10,7 @@ import pytest
 
 import stablemax
 from stablemax.check.judge_output import JudgeOptions, judge_output
+from stablemax.inputs.printed import parts_of, printed_numbers
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.operations import all_operations, get_operation
@@ -287,3 +288,37 @@ def test_what_does_not_fit_is_a_mistake(output: Any, operation: Operation, given
 def test_options_out_of_range_are_a_mistake(chosen: dict[str, Any]) -> None:
     with pytest.raises(StablemaxError):
         JudgeOptions(SOFTMAX, FLOAT32, **chosen)
+
+
+MASKED = DRAW.normal(size=(8, 5)) * 6
+MASKED[2, 3], MASKED[5] = -np.inf, [0, -40, -50, -60, -80]
+CLASSES = np.array([0, 1, 2, 0, 4, 0, 2, 3])
+
+
+@pytest.mark.parametrize("style", ["%.2f", "%.4f", "%.6f", "%.4g", "%.6g", "%.5e", "%r"])
+@pytest.mark.parametrize(
+    ("operation", "right"),
+    [
+        (SOFTMAX, stablemax.softmax(MASKED)),
+        (LOG_SOFTMAX, stablemax.log_softmax(MASKED)),
+        (LOGSUMEXP, stablemax.logsumexp(MASKED)),
+        (CROSS_ENTROPY, stablemax.cross_entropy(MASKED, CLASSES, reduction="none")),
+        (CROSS_ENTROPY, stablemax.cross_entropy(MASKED, CLASSES)),
+        (CROSS_ENTROPY_GRAD, stablemax.cross_entropy_grad(MASKED, CLASSES)),
+        (ENTROPY, stablemax.entropy(MASKED)),
+        (SIGMOID, stablemax.sigmoid(MASKED)),
+    ],
+    ids=["softmax", "log_softmax", "logsumexp", "losses", "loss", "gradient", "entropy", "sigmoid"],
+)
+def test_a_printed_output_passes_and_one_that_is_a_percent_off_fails(
+    style: str, operation: Operation, right: Any
+) -> None:
+    labels = CLASSES if operation.needs_targets else None
+    for factor, passes in ((1.0, True), (1.01, False)):
+        text = [style % (v * factor) for v in np.ravel(right).tolist()]
+        printed = printed_numbers([parts_of(text)])
+        values = np.array(text, dtype=np.float64).reshape(np.shape(right))
+        if printed is not None:
+            printed = printed.shaped(lambda array: array.reshape(np.shape(right)))
+        report = judge_output(values, MASKED, labels, None, JudgeOptions(operation, FLOAT64), printed=printed)
+        assert report.passed is passes, report.finding

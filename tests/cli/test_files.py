@@ -309,3 +309,24 @@ def test_generate_leaves_no_logits_where_the_labels_cannot_be_written(desk: Path
 
 def test_a_csv_file_is_not_written_where_json_was_asked_for(desk: Path) -> None:
     assert_refused(run("softmax", "x.npy", "-o", "p.csv", "--output-format", "json"), "--output-format")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("loss", "p.npy", "y.npy"),
+        ("inspect", "p.npy"),
+        ("compare", "p.npy"),
+        ("grad", "p.npy", "y.npy"),
+        ("softmax", "p.npy"),
+        ("compare", "p.npy", "--operation", "logsumexp"),
+    ],
+    ids=" ".join,
+)
+def test_probabilities_in_place_of_logits_are_noted(command: tuple[str, ...], desk: Path) -> None:
+    assert run("softmax", "x.npy", "-o", "p.npy").code == 0
+    note = "note: p.npy: every row sums to 1: are these probabilities? log(p) gives logits of the same softmax\n"
+    assert note in run(*command).err
+    assert note not in run(*command[:1], "x.npy", *command[2:]).err
+    # Of cells, each by itself, rows that sum to 1 say nothing.
+    assert note not in run("sigmoid", "p.npy").err

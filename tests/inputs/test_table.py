@@ -247,6 +247,14 @@ def test_a_byte_order_mark_is_taken_off_and_announced(mark: bytes, encoding: str
     assert "byte order mark taken off" in notes(text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_byte_order_mark_is_read_and_announced(encoding: str, refusal: Refusal) -> None:
+    text = "cat,dog\n" + "1.5,-2\n" * 3000
+    assert rows(text.encode(encoding)) == [[1.5, -2]] * 3000
+    assert "read as UTF-16, which begins without a byte order mark" in notes(text.encode(encoding))
+    assert "NUL" in refusal(rows, b"1\x002,3\n").message
+
+
 def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> None:
     assert "line 2: the byte 0xe9 is not UTF-8" in refusal(read, b"1,2\ncaf\xe9,4\n").message
     assert "line 1: the byte 0x31 is not UTF-16" in refusal(read, codecs.BOM_UTF16_LE + b"1").message
@@ -255,7 +263,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(refusal: Refusal) -> 
         in refusal(read, codecs.BOM_UTF16_LE + "1\r2\r\n".encode("utf-16-le") + b"1").message
     )
     assert "line 2: the byte 0xe2 is not UTF-8" in refusal(read, b"1,2\r\xe2\x82").message
-    assert "NUL" in refusal(read, "1,2\n3,4\n".encode("utf-16-le")).message
+    assert "NUL" in refusal(read, b"1,2\n" + "3,4\n".encode("utf-16-le")).message
 
 
 @pytest.mark.parametrize(

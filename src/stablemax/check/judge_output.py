@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stablemax.check.check_options import FAILURES, refuse_unknown
+from stablemax.inputs.printed import PrintedNumbers
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
@@ -16,11 +17,15 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.ranges import check_judge, check_max_ulp
 from stablemax.text.vocabulary import IGNORED, Reduction
-from stablemax.text.words import listed
+from stablemax.text.words import counted, listed
 from stablemax.truth.case import Case, Setting, Shared, setting_of
+from stablemax.truth.intervals import beyond_digits
 from stablemax.truth.reductions import which_reduction
 from stablemax.truth.sampling import input_summary, judged_rows
 from stablemax.truth.verdicts import verdict_of
+
+_AS_PRINTED = (Outcome.OK, Outcome.UNDEFINED)
+"""The worst outcome of an output that may agree to every digit."""
 
 
 class WrongShapeError(StablemaxError):
@@ -70,11 +75,12 @@ def judge_output(
     names: tuple[str, str, str] = ("the logits", "the output", ""),
     command: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
+    printed: PrintedNumbers | None = None,
 ) -> JudgeReport:
     """Judge an output (N, K), (N,) or (N, 1), or the one number that is the mean of all losses.
 
     Targets of cells come as labels, a second array of logits as the upstream gradient. `names` are those of logits,
-    output and labels.
+    output and labels. `printed` tells the digits of an output that was read from text.
     """
     operation, (rows, classes) = options.operation, logits.shape
     array = _second_array(operation, logits, labels, upstream)
@@ -101,19 +107,34 @@ def judge_output(
         reduced=reduced,
         summed=options.reduction is Reduction.SUM,
     )
-    values = output.astype(np.float64)
-    values = values.reshape(()) if reduced else values.reshape(rows, -1)[chosen]
+
+    def judged(array: Array) -> Array:
+        return array.astype(np.float64).reshape(()) if reduced else array.astype(np.float64).reshape(rows, -1)[chosen]
+
+    if printed is not None and options.max_ulp is not None and printed.is_short_of(options.fmt):
+        notes = (*notes, f"{names[1]} has {printed.words}: against --max-ulp its numbers count as they stand")
+    printed = _intervals(printed, options)
+    if printed is not None:
+        printed = printed.shaped(judged)
     # Targets, weights and gradients count as they are stored: those in float64 beside bfloat16 logits are not rounded.
     setting = setting_of(case, Shared(options.fmt, options.inputs(logits), options.round_logits or FLOAT64))
     if kept.sum() > chosen.size:
         notes = (*notes, f"errors judged on {chosen.size:,} of {rows:,} rows")
-    return _report(
-        values, setting, options, names[1], input_summary(logits, chosen, names[0], names[2]), command, notes
-    )
+    summary = input_summary(logits, chosen, names[0], names[2])
+    return _report(judged(output), printed, setting, options, names[1], summary, command, notes)
+
+
+def _intervals(printed: PrintedNumbers | None, options: JudgeOptions) -> PrintedNumbers | None:
+    """Return the digits of printed numbers where they leave something open, and nobody named a limit in ulps.
+
+    Six digits cannot show that an error is below 2 ulp: against such a limit a number counts as it stands.
+    """
+    return printed if printed and options.max_ulp is None and printed.is_short_of(options.fmt) else None
 
 
 def _report(
     values: Array,
+    printed: PrintedNumbers | None,
     setting: Setting,
     options: JudgeOptions,
     name: str,
@@ -125,7 +146,9 @@ def _report(
     operation, is_reduced = options.operation, setting.case.reduced
     reference = get(f"{operation}/{operation.reference or operation.best}")
     bound = None if is_reduced else reference.bound
-    verdict = verdict_of(values, setting, name=name, max_ulp=options.max_ulp, may_flush=True, bound=bound)
+    verdict = verdict_of(
+        values, setting, name=name, max_ulp=options.max_ulp, may_flush=True, bound=bound, printed=printed
+    )
     failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
     logits = options.inputs(setting.case.logits)
     if logits.precision > options.fmt.precision:
@@ -142,6 +165,13 @@ def _report(
         )
     if is_reduced and failing and _is_sum(float(values), setting):
         notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
+    finding = _finding(verdict, name, operation, options.fmt, failing)
+    beyond = None if printed is None else beyond_digits(values, printed, setting.exact.truth)
+    if printed is not None and verdict.worst in _AS_PRINTED and beyond is not None:
+        exceptions = f", but for the rounding of {counted(beyond, 'number')} before it was printed" if beyond else ""
+        finding = f"{name} agrees with {operation} to every printed digit{exceptions}: {printed.words}."
+        # What the digits do not show has no size.
+        verdict = replace(verdict, error_ulp=None, error_u=None, error_over_bound=None, mean_error_ulp=None)
     return JudgeReport(
         operation=operation.name,
         output=name,
@@ -149,7 +179,7 @@ def _report(
         verdict=verdict,
         bound_of="" if verdict.error_over_bound is None else reference.id,
         passed=not failing,
-        finding=_finding(verdict, name, operation, options.fmt, failing),
+        finding=finding,
         contract=Contract(options.max_ulp, options.allow, (), (options.fmt.name,)),
         command=command,
         notes=notes,

@@ -65,11 +65,13 @@ def judge(
     output = io.output_of(
         JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
     )
+    from stablemax.inputs.formats import endings_of_text
+
     with io.progress(printing, logits.reading):
         given = logits.input_for(operation, fmt, losses.targets())
         report = _report(given, operation, claim, fmt, computed, array, logits.words())
     notes = report.notes
-    if fmt is None and computed.lower().endswith((".csv", ".tsv")):
+    if fmt is None and computed.lower().endswith(endings_of_text()):
         (name,) = report.contract.formats
         notes += (f"{report.output} is text, judged in {name}: --format names what the program computed in",)
     return output.finish(report, notes, [] if report.passed else [f"failed: {report.finding}"])
@@ -121,10 +123,14 @@ def _report(
     from stablemax.check.judge_output import JudgeOptions, judge_output
     from stablemax.inputs.logits import as_problem
     from stablemax.inputs.open import open_array, read_computed
-    from stablemax.numerics.formats import format_of
+    from stablemax.numerics.formats import FLOAT32, format_of
 
     problem, second = given.problem(operation)
-    values, name = read_computed(computed, problem, operation)
+    output = read_computed(computed, problem, operation)
+    printed = output.printed
+    if printed is not None and fmt is None:
+        # Nobody said what the program computed in: with so few digits float32 looks as float64 does.
+        printed = printed.allowing_for(output.values, FLOAT32)
     if array is not None:
         read = open_array(array)
         if read.shape != problem.shape:
@@ -135,7 +141,7 @@ def _report(
         second = as_problem(read, axis=problem.axis).logits
     request = JudgeOptions(
         operation,
-        fmt or format_of(values.dtype.newbyteorder("=")),
+        fmt or format_of(output.values.dtype.newbyteorder("=")),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
@@ -144,7 +150,11 @@ def _report(
         targets=given.targets,
         round_logits=options.number_format_named(claim.round_logits),
     )
-    names = (problem.sources[0].name, name, problem.sources[1].name if len(problem.sources) > 1 else "")
+    names = (problem.sources[0].name, output.name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(
-        values, problem.logits, problem.labels, second, request, names=names, command=words, notes=problem.notes
+        *(output.values, problem.logits, problem.labels, second, request),
+        names=names,
+        command=words,
+        notes=(*problem.notes, *output.notes),
+        printed=printed,
     )

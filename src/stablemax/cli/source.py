@@ -195,7 +195,8 @@ class Source:
         if not self.logits:
             return stream_of_problem(self.options.generated.problem(), operation)
         second = kind_of_second([operation] if operation else [])
-        return open_stream(self.logits, self.labels, self.options.reading, used, second)
+        is_of_rows = operation is None or not operation.cellwise
+        return open_stream(self.logits, self.labels, self.options.reading, used, second, is_of_rows=is_of_rows)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -214,7 +215,8 @@ class Source:
         from stablemax.inputs.second_array import check_second, kind_of_second
 
         second = kind_of_second(operations)
-        stream = open_stream(self.logits, self.labels, self.options.reading, second=second)
+        is_of_rows = not operations or not all(operation.cellwise for operation in operations)
+        stream = open_stream(self.logits, self.labels, self.options.reading, second=second, is_of_rows=is_of_rows)
         problem = stream.load(ignore_index, second)
         for operation in operations:
             check_second(operation, problem.labels)
@@ -277,14 +279,20 @@ def open_stream(
     options: InputOptions,
     used: Resources | None = None,
     second: Second | None = None,
+    *,
+    is_of_rows: bool = True,
 ) -> Stream:
-    """Open files, which hold labels where nothing else is said; capped memory is all for the computation."""
+    """Open files, which hold labels where nothing else is said; capped memory is all for the computation.
+
+    With `is_of_rows` the softmax of each row is meant, and probabilities in place of its logits are noted.
+    """
     from stablemax.inputs.file_format import IN_MEMORY, TableOptions
     from stablemax.inputs.open import open_files
+    from stablemax.inputs.probabilities import with_probabilities_noted
     from stablemax.operations.operation import Second
 
     of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format")}
-    return open_files(
+    stream = open_files(
         logits,
         labels,
         axis=options.axis,
@@ -293,3 +301,4 @@ def open_stream(
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
         second=second or Second.LABELS,
     )
+    return with_probabilities_noted(stream) if is_of_rows else stream

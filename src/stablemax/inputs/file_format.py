@@ -14,7 +14,7 @@ from stablemax.text.errors import StablemaxError
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
 
-NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet")
+NAMES = ("npy", "npz", "csv", "tsv", "safetensors", "parquet", "jsonl")
 """The formats of `inputs/formats`, as --input-format has them; each is the first ending of its files, too."""
 IN_MEMORY = 64 * 2**20
 """Most bytes of an array that stay in memory where the array has to be read."""
@@ -34,6 +34,8 @@ class TableOptions:
     comment: str = "#"
     #: The column to take out as labels: its name, or its number counted from 0 over all the columns of the file.
     label_column: str | None = None
+    #: In a table of labels, the names that the logits' header gives the classes, if any; None in a table of logits.
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class FileFormat:
         What a file may hold several of, each with a name (``FILE:NAME``); empty where it holds one array.
     is_table : bool
         Whether it always has two dimensions, so that a single column stands for one number a row.
+    cells : callable, optional
+        Calls a visitor with the cells of each row of the array as they are printed, in a format of text.
     """
 
     name: str
@@ -101,3 +105,4 @@ class FileFormat:
     open_pipe: Callable[[OpenedFile], StoredArray] | None = None
     members: str = ""
     is_table: bool = False
+    cells: Callable[[OpenedFile, Callable[[list[str]], None]], None] | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
 from stablemax.inputs.labels import without_axis
 from stablemax.inputs.logits import Problem, Stream, as_problem, as_stream
+from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
 from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
@@ -78,17 +80,28 @@ def open_array(
     stablemax.text.errors.StablemaxError: standard input: the format is not known
     """
     asked = None if input_format is None else format_named(input_format)
-    path, member = split_spec(spec)
-    name, options = file_name(path), table or TableOptions()
-    if path == "-":
+    options = table or TableOptions()
+    if split_spec(spec)[0] == "-":
+        name = file_name("-")
         with reading(name):
+            member = split_spec(spec)[1]
             return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member), asked)
-    path = local_path(path) or path
+    with _open_named(spec, asked, options, in_memory) as (file, chosen):
+        return _opened(file, chosen)
+
+
+@contextlib.contextmanager
+def _open_named(
+    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int = IN_MEMORY
+) -> Iterator[tuple[OpenedFile, FileFormat]]:
+    """Open a file, and find out its format."""
+    path, member = split_spec(spec)
+    name, path = file_name(path), local_path(path) or path
     with open_file(path) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
         file = OpenedFile(stream, name, path, options, in_memory, member)
-        return _opened(file, _chosen(start, asked, extension_of(path), name))
+        yield file, _chosen(start, asked, extension_of(path), name)
 
 
 def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
@@ -166,10 +179,12 @@ def open_files(
     named, targets = expand(logits), expand(labels)
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    label_table = TableOptions(delimiter=table.delimiter, comment=table.comment)
     share = in_memory // (len(named) + len(targets))
+    stored = [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named]
+    names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
+    label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
     stream = as_stream(
-        [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named],
+        stored,
         [open_array(one, table=label_table, in_memory=share) for one in targets],
         axis=axis,
         second=second,
@@ -196,14 +211,49 @@ def read_weights(path: str) -> Array:
     return np.asarray(stored.array, dtype=np.float64).ravel()
 
 
-def read_computed(path: str, problem: Problem, operation: Operation) -> tuple[Array, str]:
-    """Read what a program computed, with its classes where the logits have theirs, and the name of the file."""
+@dataclass(frozen=True, eq=False)
+class ComputedOutput:
+    """What a program computed, as a file holds it."""
+
+    #: With its classes where the logits have theirs.
+    values: Array
+    name: str
+    #: The digits of numbers in text, in the shape of the values; None where they are exact.
+    printed: PrintedNumbers | None
+    #: What was found out when the file was read.
+    notes: tuple[str, ...]
+
+
+def read_computed(path: str, problem: Problem, operation: Operation) -> ComputedOutput:
+    """Read what a program computed of the logits of a problem."""
     stored = open_array(path)
     values, name = stored.array, stored.name
     if values.dtype.kind not in "iuf":
         raise StablemaxError(f"{name}: holds {values.dtype}, not real numbers", "save it as float32")
+
+    def as_output(array: Array) -> Array:
+        return _as_output(StoredArray.of(array, name, format=stored.format), problem, operation)
+
+    printed = _read_printed(path)
+    printed = None if printed is None else printed.shaped(as_output)
+    return ComputedOutput(as_output(values), name, printed, stored.notes)
+
+
+def _read_printed(path: str) -> PrintedNumbers | None:
+    """Read the digits of a text once more, as they are printed; None for a file of another format."""
+    rows: list[Array] = []
+    with _open_named(path, None, TableOptions()) as (file, chosen):
+        if chosen.cells is None:
+            return None
+        chosen.cells(file, lambda cells: rows.append(parts_of(cells)))
+    return printed_numbers(rows)
+
+
+def _as_output(stored: StoredArray, problem: Problem, operation: Operation) -> Array:
+    """Give the numbers of an output the shape that an operation has on the logits, or refuse theirs."""
+    values, name = stored.array, stored.name
     if operation.is_reduced(values.shape, problem.logits.shape) and not operation.per_row:
-        return values.reshape(()), name
+        return values.reshape(())
     # A table cannot say whether a single column is one number a row.
     rows, expected, hint = problem.logits.shape[0], problem.shape, "the output has the shape of the logits"
     fits = values.shape == expected
@@ -214,5 +264,5 @@ def read_computed(path: str, problem: Problem, operation: Operation) -> tuple[Ar
     if not fits:
         raise StablemaxError(f"{name}: has shape {values.shape}, and {operation} of these logits has {expected}", hint)
     if operation.per_row:
-        return np.asarray(values).reshape(-1 if values.ndim else ()), name
-    return as_problem(stored, axis=problem.axis).logits, name
+        return np.asarray(values).reshape(-1 if values.ndim else ())
+    return as_problem(stored, axis=problem.axis).logits

@@ -44,6 +44,8 @@ class StoredArray:
     fortran_order: bool = False
     #: The label column of a table, float64 (N,).
     labels: StoredArray | None = None
+    #: Names of the classes, in the header of a table.
+    class_names: tuple[str, ...] = ()
     #: What was found out, a sentence each.
     notes: tuple[str, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stablemax.inputs.printed import PrintedNumbers
 from stablemax.libraries.array_api import Backend
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, Format
@@ -14,6 +15,7 @@ from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import Case, Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
+from stablemax.truth.intervals import nearest_printed, wrong_digit
 from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
 
 LIBRARY_SUMS = "library"
@@ -100,21 +102,24 @@ def verdict_of(
     mean: float | None = None,
     accumulation: str = "",
     may_flush: bool = False,
+    printed: PrintedNumbers | None = None,
 ) -> Verdict:
     """Judge an output, whoever computed it.
 
     The variant `watched`, if one computed it, runs once more to find the cause of the first bad cell; without it the
     verdict tells what came out and what is right. `mean` is the mean of the losses as whoever computed them takes it;
-    the arithmetic's when not given.
+    the arithmetic's when not given. A printed number stands for every number that is printed so, and is judged as
+    that which is nearest to the exact value.
     """
     fmt, case = setting.xp.format, setting.case
+    nearest = output if printed is None else nearest_printed(output, printed, setting.exact.truth)
     judged = judge(
-        output, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow, may_flush=may_flush
+        nearest, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow, may_flush=may_flush
     )
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
     worst = CODES[int(np.flatnonzero(counts)[-1])]
     mean, mean_error = _mean(output, setting, mean)
-    place, cause = _first_bad(watched, setting, judged, output)
+    place, cause = _first_bad(watched, setting, judged, output, printed)
     return Verdict(
         name,
         fmt.name,
@@ -123,7 +128,7 @@ def verdict_of(
         shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
         error_ulp=largest(judged.error_ulp),
         error_u=largest(judged.error_u),
-        error_over_bound=_over_bound(bound, setting, judged, output),
+        error_over_bound=_over_bound(bound, setting, judged, nearest),
         sum_error=largest_sum_error(output) if "rows-sum-to-1" in case.operation.laws else None,
         mean=mean,
         mean_error_ulp=mean_error,
@@ -159,7 +164,9 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
     return mean, setting.mean.error_ulp(np.asarray(mean), setting.xp.format).item()
 
 
-def _first_bad(watched: Variant | None, setting: Setting, judged: Judgement, output: Array) -> tuple[Place | None, str]:
+def _first_bad(
+    watched: Variant | None, setting: Setting, judged: Judgement, output: Array, printed: PrintedNumbers | None
+) -> tuple[Place | None, str]:
     """Find the first cell of the worst outcome, and why it came out so."""
     worst = int(judged.codes.max())
     if worst == 0:
@@ -171,13 +178,19 @@ def _first_bad(watched: Variant | None, setting: Setting, judged: Judgement, out
     if case.reduced and not CODES[worst].is_failure:
         return None, "the losses of this input have no mean"
     comparison = " where ".join(distinguishing_digits(value, right))
+    digits = (
+        "" if printed is None else wrong_digit(value, right, printed.half_units.reshape(judged.codes.shape)[row, cell])
+    )
     if case.reduced:
-        return None, f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {comparison} is right"
+        return (
+            None,
+            f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {comparison} is right{digits}",
+        )
     bad = _bad_cell(watched, setting, CODES[worst], row, cell)
     words, column = describe(bad)
     if watched is None and CODES[worst].is_failure:
         # Nobody could watch it: what is known is the cell itself.
-        words, column = f"gives {comparison} is right", bad.columns[0] if bad.columns else column
+        words, column = f"gives {comparison} is right{digits}", bad.columns[0] if bad.columns else column
     logit = float(case.logits[row, column])
     place = Place(row=int(case.rows[row]), column=column, logit=logit, output=value, truth=right)
     return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"

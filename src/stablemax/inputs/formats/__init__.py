@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from stablemax.inputs.file_format import FileFormat
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats import npy, npz, parquet, safetensors, table
+from stablemax.inputs.formats import jsonl, npy, npz, parquet, safetensors, table
 from stablemax.text.errors import StablemaxError
 from stablemax.text.registry import Registry
 
 FORMATS: Registry[FileFormat] = Registry(
-    FileFormat, (npy.FORMAT, npz.FORMAT, *table.FORMATS, safetensors.FORMAT, parquet.FORMAT)
+    FileFormat, (npy.FORMAT, npz.FORMAT, *table.FORMATS, safetensors.FORMAT, parquet.FORMAT, jsonl.FORMAT)
 )
 """Every format by its name."""
 
@@ -39,6 +39,11 @@ def format_of_ending(ending: str) -> FileFormat | None:
 def format_of_content(start: bytes) -> FileFormat | None:
     """Return the format of a file that begins so; None where the beginning does not tell."""
     return next((kind for kind in FORMATS.values() if kind.begins and kind.begins.match(start)), None)
+
+
+def endings_of_text() -> tuple[str, ...]:
+    """Return the endings of files whose numbers are printed."""
+    return tuple(ending for kind in FORMATS.values() if kind.cells for ending in kind.endings)
 
 
 def endings_with_members() -> list[str]:

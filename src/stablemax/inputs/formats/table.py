@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines
+from stablemax.inputs.formats.list_cells import holds_lists, list_rows, stored_lists
+from stablemax.inputs.formats.long_table import widened, widened_cells
+from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
 from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.regular_file import Readable, read_exactly
 from stablemax.inputs.spooled import Spool
@@ -62,6 +65,9 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple
     """
     piece, codec, encoding = read_exactly(stream, BLOCK), "utf-8", "UTF-8"
     mark = next((one for one in _BYTE_ORDER_MARKS if piece.startswith(one[0])), None)
+    if mark is None and (order := _utf_16_order(piece)):
+        codec, encoding = f"utf-16-{order}", "UTF-16"
+        notes.append(f"{name}: read as UTF-16, which begins without a byte order mark")
     if mark is not None:
         piece, codec, encoding = piece.removeprefix(mark[0]), mark[1], mark[2]
         notes.append(f"{name}: {encoding} byte order mark taken off")
@@ -80,6 +86,19 @@ def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple
             yield first, lines.removesuffix(b"\n")
             first += lines.count(b"\n")
         piece = read_exactly(stream, BLOCK)
+
+
+def _utf_16_order(piece: bytes) -> str:
+    """Return the byte order of UTF-16 that begins with plain characters; empty for other text.
+
+    >>> _utf_16_order("1,2".encode("utf-16-le")), _utf_16_order(b"1,2")
+    ('le', '')
+    """
+    start = piece[: min(len(piece) // 2 * 2, 64)]
+    even, odd = start[::2], start[1::2]
+    if even and not any(odd) and all(even):
+        return "le"
+    return "be" if odd and not any(even) and all(odd) else ""
 
 
 def _encoded(text: str, name: str, first: int, encoding: str) -> bytes:
@@ -153,7 +172,56 @@ class _Table:
         if layout.label_column is not None:
             labels = self._labels.stored((self.count,), dtype, format=kind)
         width = layout.width - layout.skips_first - len(layout.dropped)
-        return self._values.stored((self.count, width), dtype, format=kind, labels=labels, notes=tuple(notes))
+        known = {"format": kind, "labels": labels, "notes": tuple(notes), "class_names": layout.class_names}
+        return self._values.stored((self.count, width), dtype, **known)
+
+
+_Visitor = Callable[[list[str]], None]
+_AnyTable = TypeVar("_AnyTable", bound=_Table)
+
+
+class _PrintedTable(_Table):
+    """The same rows as they are printed: a visitor gets their cells, and nothing is parsed."""
+
+    def __init__(
+        self, visit: _Visitor, visit_long: _Visitor, layout: TableLayout, values: Spool, labels: Spool
+    ) -> None:
+        super().__init__(layout, values, labels)
+        self._visit = visit_long if layout.is_long else visit
+
+    def add_plain(self, block: bytes) -> bool:  # noqa: ARG002
+        """Decline: a block tells no cells."""
+        return False
+
+    def add_lines(self, lines: list[str], numbers: Sequence[int]) -> None:
+        """Split lines, and leave out the index and the labels."""
+        layout = self.layout
+        dropped = {place + layout.skips_first for place in layout.dropped} | ({0} if layout.skips_first else set())
+        for line, number in zip(lines, numbers, strict=True):
+            cells = split(line, layout.delimiter, f"{self._values.name}: line {number:,}")
+            self._visit([cell for place, cell in enumerate(cells) if place not in dropped])
+        self.count += len(lines)
+
+
+def visit_cells(file: OpenedFile, visit: _Visitor, *, delimiter: str = ",") -> None:
+    r"""Call a visitor with the cells of each row of a table that `open_table` reads, as they are printed.
+
+    >>> import io
+    >>> from stablemax.inputs.file_format import OpenedFile
+    >>> visit_cells(OpenedFile(io.BytesIO(b"a,b\n1,2.50\n"), "logits.csv"), print)
+    ['1', '2.50']
+    """
+    with Spool(file.name, file.in_memory) as spool:
+        blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment, file.name)
+        if has_lists:
+            for list_row in list_rows(blocks, file.table, delimiter, file.name, []):
+                visit(list_row.cells)
+            return
+        rows = list[list[str]]()
+        make = partial(_PrintedTable, visit, rows.append)
+        _read(blocks, file.table, delimiter, make, (spool, spool), [])
+        for row in widened_cells(rows, file.name) if rows else ():
+            visit(row)
 
 
 def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> StoredArray:
@@ -176,8 +244,10 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     """
     name, comment, notes = file.name, file.table.comment, list[str]()
     with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:
-        blocks = text_blocks(file.stream, name, notes)
-        table, comments = _read(blocks, file.table, delimiter, (values, labels), notes)
+        blocks, has_lists = _peeked(text_blocks(file.stream, name, notes), comment, name)
+        if has_lists:
+            return stored_lists(list_rows(blocks, file.table, delimiter, name, notes), values, labels, notes, kind)
+        table, comments = _read(blocks, file.table, delimiter, _Table, (values, labels), notes)
         if comments:
             lines = counted(comments, "comment line")
             notes.append(f"{name}: {lines} left out (beginning with '{brief(comment, 60)}')")
@@ -185,19 +255,30 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
             header = table.layout.header
             title = f"'{header[0]}'" if header[0] else "without a name"
             notes.append(f"{name}: column 1 ({title}, 0 to {table.count - 1:,}) taken as an index and left out")
-        return table.stored(notes, kind)
+        stored = table.stored(notes, kind)
+    return widened(stored) if table.layout.is_long else stored
+
+
+def _peeked(blocks: Iterator[tuple[int, bytes]], comment: str, name: str) -> tuple[Iterator[tuple[int, bytes]], bool]:
+    """Return the blocks, and whether the first has cells that are lists."""
+    first = list(itertools.islice(blocks, 1))
+    if first and first[0][1].lstrip().startswith(b"{"):
+        raise StablemaxError(f"{name}: begins as JSON", "give its name the ending .jsonl, or say --input-format jsonl")
+    has_lists = b"[" in b"".join(data for _, data in first) and holds_lists(first[0][1].decode(), comment)
+    return itertools.chain(first, blocks), has_lists
 
 
 def _read(
     blocks: Iterator[tuple[int, bytes]],
     options: TableOptions,
     plain: str,
+    make: Callable[[TableLayout, Spool, Spool], _AnyTable],
     spools: tuple[Spool, Spool],
     notes: list[str],
-) -> tuple[_Table, int]:
+) -> tuple[_AnyTable, int]:
     """Read all rows; return the table, and how many comment lines there were."""
     name, comment = spools[0].name, options.comment
-    table: _Table | None = None
+    table: _AnyTable | None = None
     comments = blank_bytes = 0
     blank: int | None = None
     for first, block in blocks:
@@ -217,7 +298,7 @@ def _read(
             continue
         numbers, lines = [number for number, _ in rows], [line for _, line in rows]
         if table is None:
-            table = _Table(find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes), *spools)
+            table = make(find_layout(lines[:SAMPLE], numbers, options, plain=plain, name=name, notes=notes), *spools)
             if table.layout.header:
                 del lines[0], numbers[0]
         if lines:
@@ -250,10 +331,13 @@ def _rows(numbered: list[tuple[int, str]], blank: int | None, name: str) -> tupl
     return rows, blank
 
 
-FORMATS = tuple(
-    FileFormat(name, words, endings, opener, open_pipe=opener, is_table=True)
-    for name, words, endings, opener in (
-        ("csv", "a table, its cells between commas", (".csv",), partial(open_table, delimiter=",", kind="csv")),
-        ("tsv", "a table, its cells between tabs", (".tsv", ".tab"), partial(open_table, delimiter="\t", kind="tsv")),
-    )
+def _format(name: str, words: str, endings: tuple[str, ...], delimiter: str) -> FileFormat:
+    opener = partial(open_table, delimiter=delimiter, kind=name)
+    cells = partial(visit_cells, delimiter=delimiter)
+    return FileFormat(name, words, endings, opener, open_pipe=opener, is_table=True, cells=cells)
+
+
+FORMATS = (
+    _format("csv", "a table, its cells between commas", (".csv",), ","),
+    _format("tsv", "a table, its cells between tabs", (".tsv", ".tab"), "\t"),
 )

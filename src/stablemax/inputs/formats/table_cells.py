@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.foreign_text import brief, listed
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.suggest import nearest
 from stablemax.text.words import counted
 
 if TYPE_CHECKING:
@@ -37,11 +38,18 @@ MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nil", "
 # Characters of numbers, of nan and infinity too, and of what separates them. NumPy and Arrow disagree about other text:
 # Arrow takes nan(1) for a number.
 _PLAIN = b"0123456789+-.eEnNaAiIfFtTyY \t\n\0"
+_WINDOWS = (
+    "C on Windows prints infinity and NaN so; write inf and nan: "
+    "sed -E 's/1\\.#(INF|J)[0-9]*(e.000?)?/inf/g; s/[-+]?1\\.#(QNAN|SNAN|IND|QN|R)[0-9]*(e.000?)?/nan/g' FILE"
+)
 _MEANT = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE), hint)
     for pattern, hint in (
         (r"[+-]?[\d.]+(_[\d.]+)+(e[+-]?\d+)?", "write numbers without underscores"),
         (r"[+-]?0x.*", "write hexadecimal numbers in decimal"),
+        (r"[+-]?1\.?#(inf|j|qnan|snan|ind|qn|r)\d*(e[+-]\d+)?", _WINDOWS),
+        (r"[-+.e\d\s]*[\[\]()][-+.e\d\s\[\]()]*", "write the numbers without brackets: sed 's/[][()]//g' FILE"),
+        (r"\w[\w\s.]*[:=]?\s*[\[(].*", "write the numbers alone, without names and brackets"),
         (r"true|false", "write 1 and 0"),
         (r"\(?[+-]?[\d.]+([+-][\d.]*)?[ij]\)?", "complex numbers have no softmax; write the real part"),
         (r"\S+\s.*", "are the cells separated by blanks? --delimiter space"),
@@ -107,7 +115,8 @@ def parse_lines(lines: Sequence[str], numbers: Sequence[int], layout: TableLayou
         if len(cells) != width:
             _refuse_ragged(place, line, cells, layout)
         for column, cell in enumerate(cells[skipped:], start=skipped):
-            value = float(cell) if len(cell) <= CELL_LIMIT and is_number(cell) else None
+            is_plain = len(cell) <= CELL_LIMIT and is_number(cell)
+            value = float(cell) if is_plain else layout.class_number(cell, column)
             if value is None or (math.isinf(value) and "n" not in cell.lower()):  # 1e400, not inf
                 _refuse_cell(place, cell, value, number, column, layout)
             result[row, column - skipped] = value
@@ -142,7 +151,9 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     text = f"'{brief(cell)}'"
     if value is not None:
         raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
-    hint = _hint(cell, layout.delimiter)
+    if layout.holds_labels(column):
+        raise StablemaxError(f"{place}: the label {text} is no class number", _label_hint(cell, layout))
+    hint = number_hint(cell, layout.delimiter)
     if not hint and number == 1:
         hint = "if line 1 names the columns: --header"
     elif not hint and column == 0 and layout.width > 1:
@@ -150,7 +161,17 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     raise StablemaxError(f"{place}: {text} is not a number", hint or "write a decimal number, nan, inf or -inf")
 
 
-def _hint(cell: str, delimiter: str) -> str:
+def _label_hint(cell: str, layout: TableLayout) -> str:
+    """Say how labels are written: as numbers, or as the names that the logits' header gives the classes."""
+    if layout.class_names:
+        near = nearest(cell[:60], [title[:60] for title in layout.class_names[:200]])
+        return f"{f'did you mean {brief(near, 120)}? ' if near else ''}classes are: {listed(layout.class_names)}"
+    return number_hint(cell, layout.delimiter) or (
+        "write class numbers, from 0 on; names are read where a header of the logits' table names the classes"
+    )
+
+
+def number_hint(cell: str, delimiter: str) -> str:
     """Say how to write what a cell probably means; empty where it is not clear."""
     if len(cell) > CELL_LIMIT:
         return "is the delimiter right? --delimiter ';'"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.foreign_text import brief, listed
+from stablemax.inputs.formats.long_table import is_long
 from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
@@ -19,7 +20,7 @@ _CALLED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "b
 # A comma comes last: where another one stands in every line, the commas are decimal commas or
 # parts of names.
 _CANDIDATES = ("\t", ";", "|", ",")
-_INDEX_NAMES = frozenset({"", "unnamed: 0", "index", "id"})
+INDEX_NAMES = frozenset({"", "unnamed: 0", "index", "id"})
 _LABEL_NAMES = frozenset({"label", "labels", "target", "targets", "y", "class"})
 
 
@@ -39,12 +40,28 @@ class TableLayout:
     skips_first: bool = False
     #: Where the labels are, counted from 0.
     label_column: int | None = None
+    #: Names of the classes, which may stand for their numbers in a column of labels.
+    class_names: tuple[str, ...] = ()
+    #: Whether the whole table holds labels.
+    is_of_labels: bool = False
+    #: Whether each line is a row, a class and a value.
+    is_long: bool = False
 
     @property
     def dropped(self) -> list[int]:
         """The parsed columns that are no logits."""
         label = [] if self.label_column is None else [self.label_column - self.skips_first]
         return [*([0] if self.index_guessed else []), *label]
+
+    def class_number(self, cell: str, column: int) -> float | None:
+        """Return the number of a class whose name stands in a column of labels; None for anything else."""
+        is_class = self.holds_labels(column) and self.class_names.count(cell) == 1
+        return float(self.class_names.index(cell)) if is_class else None
+
+    def holds_labels(self, column: int) -> bool:
+        """Whether a column holds one label a row; a table of labels with more columns holds soft targets."""
+        is_only_column = self.width - self.skips_first - len(self.dropped) == 1
+        return column == self.label_column or (self.is_of_labels and is_only_column)
 
 
 def delimiter_named(word: str) -> str:
@@ -81,13 +98,14 @@ def find_layout(
     ['x.csv: cells are separated by semicolons', 'x.csv: line 1 taken as a header (a, b)']
     """
     if options.delimiter is None:
-        delimiter = _delimiter(lines, plain)
+        delimiter = find_delimiter(lines, plain)
         if delimiter != plain:
             notes.append(f"{name}: cells are separated by {_CALLED[delimiter]}")
     else:
         delimiter = delimiter_named(options.delimiter)
     first = split(lines[0], delimiter, f"{name}: line {numbers[0]:,}")
-    header = _is_header(first) if options.header is None else options.header
+    is_a_class = len(first) == 1 and first[0] in (options.class_names or ())
+    header = _is_header(first) and not is_a_class if options.header is None else options.header
     if options.header is None:
         if header:
             notes.append(f"{name}: line {numbers[0]:,} taken as a header ({listed(first, 200)})")
@@ -97,16 +115,39 @@ def find_layout(
                 "--header takes it as names"
             )
     names, width = tuple(first) if header else (), len(first)
-    likely_index = 0 if width > 1 and names and names[0].lower() in _INDEX_NAMES else None
+    long = options.header is None and options.class_names is None and is_long(names) and not _names_columns(options)
+    if long:
+        return TableLayout(delimiter, width, names, is_long=True)
+    likely_index = 0 if width > 1 and names and names[0].lower() in INDEX_NAMES else None
     index, label = other_columns(options, names, width, likely_index, name)
     if label is None and width - (index is not None) > 1:
-        notes.extend(
-            f"{name}: column {number} ({title}) is read as logits; --label-column {title} takes it as labels"
-            for number, title in enumerate(names, start=1)
-            if title.lower() in _LABEL_NAMES
-        )
+        notes.extend(label_notes(names, name, "read as logits"))
     is_guessed = index is not None and not options.index_column
-    return TableLayout(delimiter, width, names, is_guessed, bool(options.index_column), label)
+    classes = options.class_names
+    if classes is None:
+        classes = tuple(title for place, title in enumerate(names) if place not in (index, label))
+    layout = TableLayout(
+        *(delimiter, width, names, is_guessed, bool(options.index_column), label, classes),
+        is_of_labels=options.class_names is not None,
+    )
+    notes.extend(_name_notes(lines[1 if header else 0 :], layout, name))
+    return layout
+
+
+def _names_columns(options: TableOptions) -> bool:
+    """Whether the user says what a column is."""
+    return options.label_column is not None or options.index_column is not None
+
+
+def _name_notes(lines: Sequence[str], layout: TableLayout, name: str) -> Iterator[str]:
+    """Say that labels are names of classes, where one of some lines has one."""
+    if not layout.class_names or (layout.label_column is None and not layout.is_of_labels):
+        return
+    rows = (split(line, layout.delimiter, name) for line in lines)
+    cells = (pair for row in rows for pair in enumerate(row))
+    if any(layout.class_number(cell, column) is not None and not is_number(cell) for column, cell in cells):
+        named = listed((f"{title} = {number}" for number, title in enumerate(layout.class_names)), 200)
+        yield f"{name}: labels are names of classes, numbered as in the header of the logits ({named})"
 
 
 def other_columns(
@@ -132,7 +173,30 @@ def other_columns(
     return index, label
 
 
-def _delimiter(lines: Sequence[str], plain: str) -> str:
+def label_notes(
+    names: Sequence[str], name: str, what: str, logits: int | None = None, *, in_columns: bool = True
+) -> Iterator[str]:
+    """Say of columns that are named like labels how they are taken as such; `logits` is no such column."""
+    for place, title in enumerate(names):
+        if title.lower() in _LABEL_NAMES and place != logits:
+            called_so = f"column {place + 1} ({title})" if in_columns else title
+            yield f"{name}: {called_so} is {what}; --label-column {title} takes it as labels"
+
+
+def called(column: int, names: Sequence[str], *, short: bool = False) -> str:
+    """Name a column by its number and its title, or by the title alone.
+
+    >>> called(1, ("id", "logit")), called(1, ("id", "logit"), short=True), called(1, ())
+    ('2 (logit)', 'logit', '2')
+    """
+    title = brief(names[column], 120) if column < len(names) else ""
+    if short and title:
+        return title
+    return f"{column + 1}{f' ({title})' if title else ''}"
+
+
+def find_delimiter(lines: Sequence[str], plain: str) -> str:
+    """Find what separates the cells of some lines; what needs no announcement where nothing else does."""
     sample = [_without_quoted(line) for line in lines]
     counts = {sign: (sum(sign in line for line in sample), sign in sample[0]) for sign in _CANDIDATES}
     best = max(_CANDIDATES, key=lambda sign: counts[sign])

@@ -1,0 +1,78 @@
+"""Long tables: row, class and value a line, in any order, give the logits that a wide table gives."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from stablemax.inputs.file_format import OpenedFile, TableOptions
+from stablemax.inputs.formats.table import open_table, visit_cells
+
+if TYPE_CHECKING:
+    from stablemax.inputs.stored import StoredArray
+
+    from .conftest import Refusal
+
+X = np.random.default_rng(6).normal(size=(7, 5))
+LINES = [f"{n},{k},{X.tolist()[n][k]!r}" for n in range(7) for k in range(5)]
+
+
+def file_of(text: str, **options: Any) -> OpenedFile:
+    return OpenedFile(io.BytesIO(text.encode()), "x.csv", table=TableOptions(**options))
+
+
+def read(text: str, **options: Any) -> StoredArray:
+    return open_table(file_of(text, **options))
+
+
+@pytest.mark.parametrize("header", ["row,class,value", "sample,class,logit", "example,col,score", "Row;Class;Logit"])
+@pytest.mark.parametrize(
+    "order",
+    [np.arange(35), np.arange(35)[::-1], np.random.default_rng(1).permutation(35)],
+    ids=["in-order", "backwards", "mixed"],
+)
+def test_lines_in_any_order_give_the_logits(header: str, order: np.ndarray) -> None:
+    lines = [LINES[place] for place in order]
+    text = "\n".join([header, *(line.replace(",", ";") if ";" in header else line for line in lines)])
+    stored = read(text)
+    assert stored.array.tolist() == X.tolist()
+    assert stored.notes[-1] == "x.csv: lines of row, class and value taken as 7 rows x 5 classes"
+    printed: list[list[str]] = []
+    visit_cells(file_of(text), printed.append)
+    assert [[float(cell) for cell in row] for row in printed] == X.tolist()
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (LINES[:-1], "has row 6, class 4 nowhere"),
+        ([*LINES[:3], *LINES[4:]], "has row 0, class 3 nowhere"),
+        ([*LINES, LINES[7]], "has row 1, class 2 twice"),
+        ([*LINES[:-1], LINES[3]], "has row 0, class 3 twice"),
+        ([*LINES, "0.5,1,2"], "has row 0.5, class 1"),
+        ([*LINES, "-1,1,2"], "has row -1, class 1"),
+        ([*LINES, "nan,1,2"], "has row nan, class 1"),
+        (["0,1e300,2"], "has row 0, class 1e+300"),
+        (["1,1,2.5"], "has row 1, class 1"),
+    ],
+)
+def test_a_table_that_lacks_a_logit_or_has_it_twice_is_refused(lines: list[str], says: str, refusal: Refusal) -> None:
+    text = "\n".join(["row,class,value", *lines])
+    error = refusal(read, text)
+    assert says in error.message
+    # The hint works when it is followed.
+    assert "--header" in error.hint
+    assert read(text, header=True).shape == (len(lines), 3)
+
+
+@pytest.mark.parametrize("options", [{"header": True}, {"label_column": "class"}, {"index_column": True}], ids=str)
+def test_options_about_the_columns_read_the_table_as_they_say(options: dict[str, Any]) -> None:
+    assert read("\n".join(["row,class,value", *LINES]), **options).shape == (35, 3 if "header" in options else 2)
+
+
+def test_a_table_of_labels_and_scores_is_no_long_table() -> None:
+    assert read("id,label,score\n0,1,0.5\n1,0,0.25\n", label_column="label").array.tolist() == [[0.5], [0.25]]
+    assert read("id,label,score\n0,1,0.5\n1,0,0.25\n").shape == (2, 2)
