@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import settings
+
+from stablemax.hazards import shapes
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, print_blob=True)
 # For a deliberate hunt: --hypothesis-profile=search
@@ -13,8 +16,18 @@ settings.register_profile("search", deadline=None, max_examples=3000)
 settings.load_profile("ci")
 
 
-# The example of a plugin is imported where it is installed, and one module of it cannot be.
-collect_ignore = ["plugin"]
+# The example of a plugin is imported where it is installed, and one module of it cannot be; the kernels are checked.
+collect_ignore = ["plugin", "seeded"]
+
+# Files that are about all shapes, or show what is printed of them: to try them all takes a second a check.
+OF_ALL_SHAPES = {"test_readme.py", "test_samples.py", "test_seeded_kernels.py", "test_shapes.py"}
+
+
+@pytest.fixture(autouse=True)
+def few_shapes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a check that runs in the test's own process try the smallest shapes alone."""
+    if request.path.name not in OF_ALL_SHAPES:
+        monkeypatch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
 
 
 def pytest_configure() -> None:

@@ -410,8 +410,8 @@ def test_the_peak_of_a_call_counts_what_it_gave_back_and_not_what_was_there() ->
         return part[: len(part) // 2] + there[: len(part) // 2]  # 16 MiB
 
     assert machine.tells_peak()
-    assert abs(machine.peak_bytes(call) - 48 * MIB) < 2 * MIB
-    assert machine.peak_bytes(lambda: None) < 2 * MIB
+    assert abs(machine.peak_bytes(call) - 48 * MIB) < 4 * MIB
+    assert machine.peak_bytes(lambda: None) < 4 * MIB
 
 
 @LINUX

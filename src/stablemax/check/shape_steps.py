@@ -10,8 +10,9 @@ import numpy as np
 
 from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
 from stablemax.check.trials import Trial, arrays_of_cells
+from stablemax.hazards import shapes
 from stablemax.hazards.cases import Layout
-from stablemax.hazards.shapes import SHAPES, Shape
+from stablemax.hazards.shapes import Shape
 from stablemax.numerics.formats import FLOAT32, FLOAT64
 from stablemax.results import ShapeVerdict
 
@@ -27,7 +28,7 @@ def try_shapes(run: CheckRun) -> None:
         return
     fmt = max(narrow, key=lambda f: f.precision)
     start = time.monotonic()
-    for shape in SHAPES:
+    for shape in shapes.SHAPES:
         if run.has_hung_too_often:
             return
         if not run.options.thorough and time.monotonic() - start > _TIME_LIMIT_S:

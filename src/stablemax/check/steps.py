@@ -18,8 +18,8 @@ from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
 from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.check.unanswered import MAX_HANGS, no_trace_note, note_what_is_not_run
+from stablemax.hazards import shapes
 from stablemax.hazards.catalogue import Hazard
-from stablemax.hazards.shapes import SHAPES
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
@@ -95,7 +95,7 @@ class CheckRun:
     def progress(self, text: str) -> None:
         """Show what runs now."""
         self._steps_done += 1
-        steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + len(SHAPES) + 1
+        steps = len(self.asked_formats) * (len(self.hazards) + _STEPS_BESIDE_HAZARDS) + len(shapes.SHAPES) + 1
         if self.report_progress is not None:
             self.report_progress(min(self._steps_done, steps), steps, text)
 
