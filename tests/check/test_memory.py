@@ -22,7 +22,7 @@ FILE = Path(__file__).parent / "hungry.py"
 SMALL = Call(np.array([[0.0, 0.0]], np.float32))
 MANY_CLASSES = "one-finite-of-100000"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems limit nothing")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="other systems limit nothing")]
 
 
 def checked(name: str, *only: str, **more: Any) -> CheckReport:

@@ -14,6 +14,8 @@ from stablemax.results import Standing
 
 from ..records import SOFTMAX
 
+pytestmark = pytest.mark.slow
+
 NAIVE_UNLESS_TRACED = """
 import os
 import time

@@ -25,7 +25,7 @@ SMALL = Call(np.array([[0.0, 0.0]], np.float32))
 WIDE = Call(np.zeros((1, 100_000), np.float32))
 HALVES = [[0.5, 0.5]]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the code speaks to a Unix")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="the code speaks to a Unix")]
 
 
 def in_a_process(name: str, timeout_s: float = 20.0) -> SubprocessTarget:
