@@ -58,9 +58,8 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     if run.is_random:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
     sentences = [f"{report.target} is {meaning} {' and '.join(_failures(report))}."]
-    troubled = next((h for h in report.hazards if h.failed and h.trouble), None)
-    if troubled is not None and not report.blame:
-        sentences.append(f"On {troubled.hazard} in {troubled.format} it {troubled.trouble}.")
+    if not report.blame:
+        sentences += _troubles(report)
     if report.blame:
         file_name = Path(report.blame_file).name
         # The line of a library or of a helper is named with its file.
@@ -71,6 +70,13 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     if report.cure:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
     return " ".join(sentences)
+
+
+def _troubles(report: CheckReport) -> list[str]:
+    """Say what the target did on the first hazard, or else the first shape, that it gave no output for."""
+    hazards = [(h.hazard, h.format, h.trouble) for h in report.hazards if h.failed and h.trouble]
+    shapes = [(s.shape, s.format, s.trouble) for s in report.shapes if s.failed and s.trouble]
+    return [f"On {name} in {fmt} it {trouble}." for name, fmt, trouble in [*hazards, *shapes][:1]]
 
 
 def _good(report: CheckReport) -> str:
