@@ -198,6 +198,7 @@ def naive(x):
 """
 
 
+@pytest.mark.slow
 @NEEDS_BASH
 def test_an_unstable_softmax_fails_the_step_with_annotations_and_a_summary(tmp_path: Path) -> None:
     executable(tmp_path / "bin" / "stablemax", f"exec '{sys.executable}' -m stablemax \"$@\"")
@@ -213,6 +214,7 @@ def test_an_unstable_softmax_fails_the_step_with_annotations_and_a_summary(tmp_p
     assert "| large-logits | ✗ NaN |" in summary
 
 
+@pytest.mark.slow
 @NEEDS_BASH
 def test_a_softmax_that_holds_passes_the_step(tmp_path: Path) -> None:
     executable(tmp_path / "bin" / "stablemax", f"exec '{sys.executable}' -m stablemax \"$@\"")

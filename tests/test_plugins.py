@@ -75,6 +75,7 @@ def test_compare_runs_a_variant_and_a_library_of_a_plugin(run) -> None:  # type:
     assert "stablemax_example/softmax" in said
 
 
+@pytest.mark.slow
 def test_check_finds_the_operation_by_a_functions_name_and_judges_it_on_the_plugins_hazard(run) -> None:  # type: ignore[no-untyped-def]
     few = ("--format", "float32", "--only", "far-left-cells", "--only", "gentle", "--no-search")
     assert "is good: it keeps its contract on 2 hazards" in run("check", "mine.py:silu", *few)
@@ -83,6 +84,7 @@ def test_check_finds_the_operation_by_a_functions_name_and_judges_it_on_the_plug
     assert "silu/by-sign" in said
 
 
+@pytest.mark.slow
 def test_judge_trace_list_and_explain_know_the_plugins_records(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "out.vec").write_text("-7.374611361591464e-38\n-0.2689414213699951\n1.7615941559557649\n")
     assert "is silu as it should be" in run("judge", "x.vec", "out.vec", "--operation", "silu")
@@ -93,6 +95,7 @@ def test_judge_trace_list_and_explain_know_the_plugins_records(run, tmp_path: Pa
     assert "subtracted instead of the maximum" in run("explain", "softmax/mean-shifted")
 
 
+@pytest.mark.slow
 def test_a_plugins_writer_writes_and_its_ending_chooses_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run("list", "formats", "-o", "formats.org")
     assert (tmp_path / "formats.org").read_text(encoding="utf-8").startswith("|")

@@ -131,6 +131,7 @@ def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Pat
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "pieces"), [pytest.param(c, p, id=c, marks=marks(c)) for c, p in NOTEBOOKS])
 def test_a_notebook_command_gives_the_notebooks_numbers(command: str, pieces: list[str], tmp_path: Path) -> None:
     done = run(command, tmp_path)
@@ -140,6 +141,7 @@ def test_a_notebook_command_gives_the_notebooks_numbers(command: str, pieces: li
         assert piece in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [pytest.param(c, marks=marks(c)) for c in inline_commands() if c.startswith("stablemax ")]
 )
@@ -189,6 +191,7 @@ def test_a_script_that_the_text_names_is_there(command: str) -> None:
     assert (ROOT / command.split()[1]).is_file()
 
 
+@pytest.mark.slow
 def test_the_python_session_gives_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace(tmp_path))
     sessions = fenced("pycon")

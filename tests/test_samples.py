@@ -75,6 +75,7 @@ def test_the_npy_files_hold_the_rows_they_were_made_from() -> None:
     assert labels.tolist() == LABELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("logits", "labels"),
     [("logits.npy", "labels.npy"), ("logits.csv", "labels.csv"), ("logits.npy", "labels.csv")],
@@ -119,6 +120,7 @@ def test_the_python_script_runs_from_any_directory_and_prints_the_loss(tmp_path:
     assert lines[-1] == "refused: the labels: row 0: label 7 is out of range for 4 classes"
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_passes_on_the_samples_from_any_directory(tmp_path: Path) -> None:
     done = gate(tmp_path)
@@ -148,6 +150,7 @@ def test_the_gate_fails_where_the_loss_is_not_finite(tmp_path: Path) -> None:
     assert "not finite: row 0" in done.stderr
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_prints_its_report_and_fails_where_a_format_cannot_hold_the_logits(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[3.0, 1.0], [1e39, 1e39]]))

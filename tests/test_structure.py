@@ -191,6 +191,7 @@ def test_declaring_every_command_loads_neither_numpy_nor_rich() -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+@pytest.mark.slow
 def test_importing_every_module_prints_nothing() -> None:
     names = [
         ".".join(("stablemax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")

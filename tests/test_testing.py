@@ -43,6 +43,7 @@ def test_a_stable_function_passes_and_gives_its_report() -> None:
     assert report.target == "shifted"
 
 
+@pytest.mark.slow
 def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
     message = failure(naive_softmax)
     line = naive_softmax.__code__.co_firstlineno + 1
@@ -71,11 +72,13 @@ def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run()
     assert message.startswith("ends_the_process is broken: it ends its process (exit code 0).")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_a_function_may_end_the_processes_that_it_forks() -> None:
     assert assert_stable(forks_and_ends_the_child, operation="softmax", formats=["float32"], only=["gentle"]).passed
 
 
+@pytest.mark.slow
 def test_the_way_to_end_a_process_is_as_before_after_a_check() -> None:
     before = os._exit
 
@@ -97,6 +100,7 @@ def test_the_code_in_the_message_imports_the_function_where_that_can_be_done() -
     assert "implementation(" not in local
 
 
+@pytest.mark.slow
 def test_the_contract_is_that_of_the_command() -> None:
     assert failure(shifted, operation="softmax", max_ulp=0.0).startswith("shifted is")
     assert_stable(naive_softmax, allow=["nan"], **QUICK)

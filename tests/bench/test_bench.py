@@ -82,6 +82,7 @@ def test_a_call_that_takes_long_is_rehearsed_once() -> None:
     assert log == ["long", "short", "short"]
 
 
+@pytest.mark.slow
 def test_a_short_call_fills_its_turn_and_the_first_of_a_turn_does_not_count() -> None:
     clock, log = Clock(), []  # type: tuple[Clock, list[str]]
     short = TURN_S / 4
@@ -92,6 +93,7 @@ def test_a_short_call_fills_its_turn_and_the_first_of_a_turn_does_not_count() ->
     assert len(endless["none"]) == MAX_CALLS
 
 
+@pytest.mark.slow
 def test_rounds_go_on_until_the_calls_have_run_long_enough() -> None:
     clock = Clock()
     calls = {name: spending(clock, [], name, 0.0625) for name in "ab"}
@@ -185,6 +187,7 @@ def test_peak_memory_is_kept_with_its_call_and_none_where_it_is_not_told() -> No
         assert peaks["jax"] is None
 
 
+@pytest.mark.slow
 def test_the_threads_that_are_asked_for_are_the_threads_that_run() -> None:
     clock = Clock()
     implementations = clockworks(clock)[:2]
@@ -195,6 +198,7 @@ def test_the_threads_that_are_asked_for_are_the_threads_that_run() -> None:
     assert [i.ran_with for i in implementations] == [[1, 2], [1, 2]]
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.skipif(available_threads() < 2, reason="there is one core only")
 def test_there_are_as_many_cores_as_threads() -> None:
@@ -250,6 +254,7 @@ def test_the_finding_counts_the_cases_and_names_the_worst() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_draw_is_no_defeat_and_a_ratio_below_one_never_reads_as_one() -> None:
     clock = Clock()
     level = (Clockwork("stablemax", 2.0**-20, clock), Clockwork("numpy", 2.0**-20, clock))
@@ -269,6 +274,7 @@ def test_what_is_slower_than_asked_is_found_the_slowest_first() -> None:
     assert [t.ratio for _, t in found] == sorted(t.ratio for _, t in found)
 
 
+@pytest.mark.slow
 def test_means_are_geometric() -> None:
     clock = Clock()
     # 4 and 1/4 times ours, by the number of threads: arithmetic means would depend on the order.
@@ -307,6 +313,7 @@ def test_an_input_that_does_not_fit_is_left_out_with_a_note() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_whose_threads_cannot_be_bounded_is_left_out_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "HAS_AFFINITY", False)
     clock = Clock()
@@ -401,6 +408,7 @@ def test_rates_are_what_was_done_over_the_time_it_took() -> None:
     assert found.exp_per_s == 2 * machine._BLOCKS * machine._CACHED_CELLS
 
 
+@pytest.mark.slow
 @LINUX
 def test_the_peak_of_a_call_counts_what_it_gave_back_and_not_what_was_there() -> None:
     there = np.ones(8 * MIB)  # 64 MiB
@@ -414,6 +422,7 @@ def test_the_peak_of_a_call_counts_what_it_gave_back_and_not_what_was_there() ->
     assert machine.peak_bytes(lambda: None) < 4 * MIB
 
 
+@pytest.mark.slow
 @LINUX
 def test_peak_memory_is_measured_in_a_process_of_its_own() -> None:
     options = BenchOptions((SOFTMAX,), threads=(1,), peers=(TimedPeer.NUMPY,))

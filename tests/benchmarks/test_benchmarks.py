@@ -28,6 +28,7 @@ def output_of(script: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_operation() -> None:
     lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
     for operation in default_operations():
@@ -40,6 +41,7 @@ def test_the_accuracy_benchmark_prints_three_errors_and_two_ratios_for_every_ope
         assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, operation
 
 
+@pytest.mark.slow
 def test_the_wide_variants_are_within_their_limit_in_the_accuracy_benchmark() -> None:
     lines = output_of("accuracy.py", "--rows", "3", "--classes", "8", "--timed-rows", "4", "--runs", "1")
     verdicts = {line.split()[1]: line.split()[-1] for line in lines if line.startswith("float32") and "/wide" in line}
@@ -68,6 +70,7 @@ def test_the_startup_benchmark_prints_a_ratio_and_a_verdict_for_every_command() 
         assert ratio == limit or (row[5] == "ok") == (ratio < limit), row[0]
 
 
+@pytest.mark.slow
 def test_the_table_benchmark_prints_a_ratio_and_the_same_bits_for_every_kind_of_number() -> None:
     lines = output_of("tables.py", "--runs", "1", "--megabytes", "0.3")
     pattern = r".+? +\d+\.\d\d s +\d+\.\d\d x numpy\.loadtxt  limit 1: (ok|over)  same bits"

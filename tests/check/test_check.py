@@ -109,6 +109,7 @@ def test_a_variant_whose_formula_is_declared_wrong_is_found_wrong(variant: Any) 
     assert report.standing is Standing.WRONG, report.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if v.exact], ids=lambda v: v.id)
 def test_a_variant_whose_formula_is_declared_right_is_never_called_wrong(variant: Any) -> None:
     report = check_function_of(variant.id, only=TELLING)
@@ -128,6 +129,7 @@ def test_the_accurate_variants_are_good(operation: Operation, name: str) -> None
     assert report.standing is Standing.GOOD, report.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [v for v in ALL_VARIANTS if v.name == "naive"], ids=lambda v: v.id)
 def test_the_naive_variants_are_unstable(variant: Any) -> None:
     naive = check_function_of(variant.id, "float32")
@@ -182,12 +184,14 @@ def test_a_formula_that_is_wrong_on_paper_is_wrong_not_unstable(function: Any) -
     assert "even in exact arithmetic" in report.finding
 
 
+@pytest.mark.slow
 def test_a_result_that_is_cut_to_a_narrower_format_has_the_right_formula() -> None:
     report = checked(lambda x: wide(x).astype(np.float16), formats=(FLOAT64,))
     assert report.standing is Standing.UNSTABLE
     assert "dtype-kept" in {law.law for law in report.laws if law.failed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "law"),
     [
@@ -259,6 +263,7 @@ def test_code_that_hangs_is_not_waited_for_more_than_three_times() -> None:
     assert report.counterexample is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="processes end by signals")
 def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_found() -> None:
     order = Target(f"{TARGETS / 'misbehaving.py'}:crashes_when_large", SOFTMAX)
@@ -269,6 +274,7 @@ def test_code_that_crashes_is_broken_and_the_smallest_input_that_kills_it_is_fou
     assert "# ended its process (signal 11); [[1]] is right" in report.counterexample.code
 
 
+@pytest.mark.slow
 def test_code_whose_output_changes_from_call_to_call_is_noted() -> None:
     draw = np.random.default_rng(0)
     report = checked(lambda x: wide(x) * np.float32(1 + 1e-6 * draw.random()), only=("gentle",))
@@ -311,6 +317,7 @@ def test_a_function_of_one_row_is_good_and_said_to_be_called_so() -> None:
     assert note.startswith("called one row at a time, as f(x[i]): on several rows it raised ValueError")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [ways.loss_of_each_row, ways.mean_loss, ways.loss_of_one_row])
 def test_a_loss_is_good_as_a_mean_as_one_number_a_row_and_as_a_function_of_one_row(function: Any) -> None:
     report = checked(function, CROSS_ENTROPY)
@@ -333,6 +340,7 @@ def run_hazards(report: CheckReport) -> set[str]:
     return {h.hazard for h in report.hazards if not h.skipped}
 
 
+@pytest.mark.slow
 def test_hazards_of_options_run_where_the_signature_has_them_or_they_are_named() -> None:
     plain = checked(ways.mean_loss, CROSS_ENTROPY)
     needed = {h.hazard for h in plain.hazards if h.skipped}
@@ -421,6 +429,7 @@ def shifted(x: Any) -> Any:
     return e / e.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_a_smaller_limit_fails_and_is_in_the_generated_test() -> None:
     assert checked(shifted).standing is Standing.GOOD
     report = checked(shifted, max_ulp=2.0)
@@ -499,6 +508,7 @@ def test_a_time_limit_must_be_positive(timeout_s: float) -> None:
 # --- what is reported -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_cure_keeps_the_contract_that_the_target_broke() -> None:
     report = check_function_of("softmax/naive", "float16", "float32")
     assert report.cure
@@ -536,6 +546,7 @@ def test_the_report_says_what_was_printed() -> None:
     assert len(report.printed) <= 2000
 
 
+@pytest.mark.slow
 def test_checking_a_numpy_function_loads_no_other_library() -> None:
     code = (
         "import sys; from stablemax.check import *; from stablemax.check.target.messages import Target; "
@@ -608,6 +619,7 @@ def test_a_hazard_that_hangs_does_not_hide_what_fails_in_numbers(tmp_path: Path)
     assert "exp overflows" in report.finding
 
 
+@pytest.mark.slow
 def test_a_broken_law_alone_gives_code_to_paste_and_a_test_of_the_laws() -> None:
     def softmax(x: Any) -> Any:
         wide = x.astype(np.float64)

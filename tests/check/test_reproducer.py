@@ -192,6 +192,7 @@ def test_the_generated_code_is_formatted_as_people_write_it(reports: list[CheckR
         assert re.search(r"^def test_[a-z0-9_]+\(\) -> None:$", report.counterexample.test, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_contract_goes_into_the_test_where_it_is_not_the_usual_one(reports: list[CheckReport]) -> None:
     by_target = dict(zip(INSTALLED, reports, strict=True))
     strict = next(r for t, r in by_target.items() if t.allow)
@@ -211,6 +212,7 @@ def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
     assert re.search(r"x = np\.(full|array)\(", report.counterexample.code)
 
 
+@pytest.mark.slow
 def test_an_input_too_large_to_spell_out_is_left_out_and_said_by_its_hazard() -> None:
     report = check(
         Target(f"{ROOT / WAYS}:softmax", SOFTMAX),

@@ -146,6 +146,7 @@ def test_a_code_that_answers_for_many_rows_is_asked_seldom() -> None:
     assert calls < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ramp-across-exp-range", "normals-at-offset", "rising-ramp", "masked-tiles"])
 def test_shrinking_keeps_the_failure_and_makes_the_input_smaller(name: str) -> None:
     asked = trials_of("softmax/naive", max_ulp=0.0)

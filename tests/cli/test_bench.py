@@ -75,6 +75,7 @@ def test_a_benchmark_looks_like_this(columns: int, options: tuple[str, ...], sna
     assert masked(done.out) == snapshot
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("injected")
 def test_a_benchmark_in_markdown_looks_like_this(snapshot: SnapshotAssertion) -> None:
     assert masked(run("bench", "--output-format", "markdown").out) == snapshot
@@ -189,6 +190,7 @@ def test_the_line_that_reproduces_a_run_has_all_that_was_asked_for() -> None:
     assert first["cases"] == second["cases"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_goes_to_a_file(tmp_path: Path) -> None:
     target = tmp_path / "times.json"
     done = run(*ONE, "--output-format", "json", "-o", str(target))

@@ -194,6 +194,7 @@ def test_check_and_trace_know_a_function_of_cells(kind: str, cells: Path) -> Non
     assert "exp overflows" in trace.json["finding"]
 
 
+@pytest.mark.slow
 def test_a_correct_sigmoid_is_good_with_its_cells_at_infinity_judged(cells: Path) -> None:
     (cells / "mine.py").write_text(
         "import numpy as np\n\ndef sigmoid(x):\n    e = np.exp(-np.abs(x))\n"

@@ -40,6 +40,7 @@ def test_the_exit_code_and_the_first_line_say_what_it_is(target: str, code: int,
     assert done.err == ("" if code == 0 else f"failed: {target} is {standing}\n")
 
 
+@pytest.mark.slow
 def test_a_table_holds_the_hazards_that_fail_and_the_code_to_paste() -> None:
     done = check(f"{SOFTMAX}:unstable", "--format", "float32")
     assert re.search(r"^large-logits +✗ NaN$", done.out, flags=re.MULTILINE)
@@ -77,6 +78,7 @@ def test_no_number_is_cut_and_no_line_is_too_long(columns: int, encoding: str) -
         assert not re.fullmatch(r"\S+ ul?", number), f"{number!r} is cut"
 
 
+@pytest.mark.slow
 def test_wide_formats_do_not_widen_the_table_beyond_the_terminal() -> None:
     done = check(
         f"{SOFTMAX}:unstable", "--no-search", *(f"--format={f}" for f in ("float8_e4m3fn", "float8_e5m2", "float64"))
@@ -85,6 +87,7 @@ def test_wide_formats_do_not_widen_the_table_beyond_the_terminal() -> None:
     assert "float8_e4m3fn" in done.out
 
 
+@pytest.mark.slow
 def test_nothing_is_coloured_unless_asked_for_and_then_no_word_is_lost() -> None:
     plain = check(f"{SOFTMAX}:unstable", *QUICK)
     coloured = check(f"{SOFTMAX}:unstable", *QUICK, "--color", "always")
@@ -94,6 +97,7 @@ def test_nothing_is_coloured_unless_asked_for_and_then_no_word_is_lost() -> None
     assert [line.rstrip() for line in without.splitlines()] == plain.out.splitlines()
 
 
+@pytest.mark.slow
 def test_the_command_that_reproduces_it_does_so(tmp_path: Path) -> None:
     options = (
         "--format",
@@ -198,6 +202,7 @@ SCHEMA = an_object(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -219,6 +224,7 @@ def test_json_is_one_strict_document_of_the_schema_whatever_the_target_prints(ar
     assert (done.json["standing"] == "good") is (done.code == 0)
 
 
+@pytest.mark.slow
 def test_the_other_output_formats_hold_a_line_for_each_hazard() -> None:
     targets = (f"{SOFTMAX}:unstable", *QUICK)
     lines = [check(*targets, "--output-format", how).out.splitlines() for how in ("ndjson", "csv", "plain")]
@@ -231,6 +237,7 @@ def test_the_other_output_formats_hold_a_line_for_each_hazard() -> None:
     assert "```python\n" in markdown
 
 
+@pytest.mark.slow
 def test_the_formats_for_ci_tell_of_the_failure(tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     github = check(f"{SOFTMAX}:unstable", *QUICK, "--output-format", "github", GITHUB_STEP_SUMMARY=str(summary))
@@ -253,6 +260,7 @@ def test_a_report_goes_whole_into_a_file(tmp_path: Path) -> None:
 # --- what the code does instead ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_shown_bounded_and_disarmed() -> None:
     done = misbehaving("prints")
     assert done.code == 0
@@ -264,6 +272,7 @@ def test_what_is_printed_is_shown_bounded_and_disarmed() -> None:
     assert re.search(r"^  and \d+ more lines$", flood, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -284,6 +293,7 @@ def test_whatever_the_code_does_is_told_in_a_sentence_with_exit_code_1(name: str
     assert "Traceback" not in done.out + done.err
 
 
+@pytest.mark.slow
 def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
     done = misbehaving("hangs_when_large", "--timeout", "0.5")
     assert done.code == 1
@@ -291,6 +301,7 @@ def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
     assert "On large-logits in float32 it gave no answer within 0.5 s." in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the code speaks to a Unix")
 @pytest.mark.parametrize(
     ("name", "code"),
@@ -331,6 +342,7 @@ def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process_behind() -> N
 # --- mistakes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -378,6 +390,7 @@ def test_the_help_names_every_option_of_the_contract() -> None:
         assert option in done.out
 
 
+@pytest.mark.slow
 def test_it_runs_from_any_folder_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
         "import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum()\n"

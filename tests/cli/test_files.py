@@ -179,6 +179,7 @@ def test_a_dash_and_an_address_are_no_files_to_write(command: tuple[str, ...], d
     assert files(desk) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "how"),
     [
@@ -208,6 +209,7 @@ def test_the_ending_of_o_says_how_a_report_is_written(
     assert Path(f"report.{ending}").read_bytes() == Path("expected.txt").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_ending_of_o_says_so_for_checks_and_explanations_too(desk: Path) -> None:
     assert run("check", "softmax/wide", "--format", "float32", "--no-search", "-o", "check.json").code == 0
     assert strict_json(Path("check.json").read_text("utf-8"))
@@ -254,6 +256,7 @@ def test_one_field_of_a_structured_array_is_named_as_the_file_has_it(desk: Path)
 HOSTILE = ["[red]x[/red]", "esc\x1b[31mape", "new\nline", "smörgås✓", "-dash", "a b'c\"d", "$(touch pwned)"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
 @pytest.mark.parametrize("name", [n for n in HOSTILE if "/" not in n] + ["[red]x"], ids=ascii)
 @pytest.mark.parametrize("how", ["table", "markdown", "json", "csv", "plain", "ndjson"])
@@ -285,6 +288,7 @@ def test_generate_writes_logits_and_labels_that_the_other_commands_read(desk: Pa
     assert_refused(run("generate", "-o", "g.npy"), "exists", "--force")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["npy", "csv"])
 def test_generated_files_compare_as_the_generated_input_does(suffix: str, desk: Path) -> None:
     assert run("generate", "--seed", "3", "--scale", "1e3", "-o", f"g.{suffix}", "--labels", "l.npy", "-q").code == 0

@@ -94,6 +94,7 @@ def test_rough_quantiles_say_to_how_many_digits_they_are_right(desk: Path) -> No
     assert "between min and max to 3 digits: maximum, spread and gap" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", range(40, 180, 7))
 def test_no_width_cuts_a_number_or_a_word(columns: int, dump: Path) -> None:
     def words(width: int) -> set[str]:

@@ -180,6 +180,7 @@ def test_an_emulated_format_is_the_one_with_a_dtype_cell_by_cell(
     assert cells(*options, "--format", emulated) == cells(*options, "--format", own)
 
 
+@pytest.mark.slow
 @PAIRS
 def test_the_outcomes_on_all_hazards_are_those_of_the_format_with_a_dtype(emulated: str, own: str) -> None:
     found = []
@@ -191,6 +192,7 @@ def test_the_outcomes_on_all_hazards_are_those_of_the_format_with_a_dtype(emulat
     assert found[0]
 
 
+@pytest.mark.slow
 def test_a_record_is_all_that_a_new_format_takes(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Format("mine", precision=6, emax=31, emin=-30, has_subnormals=False)
     plug_in(monkeypatch, own)

@@ -107,6 +107,7 @@ def test_the_first_bad_row_of_several_files_is_named_by_its_file_too(desk: Path)
 NDJSON = {"compare": "verdict", "loss": "loss_row"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] != "explain"], ids=" ".join)
 def test_ndjson_is_one_strict_document_a_line(command: tuple[str, ...], here: Path) -> None:
     done = run(*command, "--output-format", "ndjson", "-q")

@@ -96,6 +96,7 @@ def test_a_hazard_is_an_input_in_each_format() -> None:
     assert reproduced(done.out) == " ".join(["stablemax", *command])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(HAZARDS))
 def test_every_hazard_of_the_catalogue_is_an_input(name: str) -> None:
     done = run("compare", "--hazard", name, "--variant", "wide", "--format", "float32", "--output-format", "json")
@@ -210,6 +211,7 @@ def test_the_league_is_never_cut(width: str, encoding: str) -> None:
             assert s["worst_hazard"] in done.out.replace("\n", " ").replace("  ", " ")
 
 
+@pytest.mark.slow
 def test_details_name_every_failed_hazard() -> None:
     out = run(*LEAGUE, "-q", "--details", COLUMNS="2000").out
     for s in told().json["standouts"]:
@@ -219,6 +221,7 @@ def test_details_name_every_failed_hazard() -> None:
                 assert ", ".join(names) in out
 
 
+@pytest.mark.slow
 def test_the_line_below_the_league_reproduces_it() -> None:
     command = (*LEAGUE, "--variant", "shifted", "--max-ulp", "2.5", "--reduction", "sum")
     first = run(*command, "-q", "--output-format", "json")
@@ -238,6 +241,7 @@ def test_fail_on_looks_at_every_hazard(fail_on: str, code: int) -> None:
         assert done.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["junit", "github"])
 def test_the_league_is_written_for_ci(how: str) -> None:
     done = run(*LEAGUE, "-q", "--output-format", how, "--fail-on", "overflow")
@@ -276,6 +280,7 @@ def test_a_built_in_is_explained_like_a_variant() -> None:
     assert_refused(run("explain", "torch/cros_entropy"), "did you mean torch/cross_entropy")
 
 
+@pytest.mark.slow
 def test_a_plain_comparison_imports_no_other_library(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.argv = ['stablemax', 'compare', '--scale', '1e5', '-o', 'out.txt', '-q']\n"

@@ -162,6 +162,7 @@ def test_colour_changes_nothing_but_the_colour() -> None:
     assert re.search(r"\x1b\[1;31m✗ NaN", colored), "NaN is not in bold red"
 
 
+@pytest.mark.slow
 def test_github_actions_puts_no_colour_into_piped_help_or_errors() -> None:
     for command in (("--help",), ("compare", "--help"), ("compare", "--nope"), BROKEN):
         done = process(*command, env={"GITHUB_ACTIONS": "true"})

@@ -52,6 +52,7 @@ def words(terminal: Terminal) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
 
 
+@pytest.mark.slow
 def test_bytes_are_shown_with_their_share_their_rate_and_the_time_left(
     terminal: Terminal, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,23 +63,27 @@ def test_bytes_are_shown_with_their_share_their_rate_and_the_time_left(
     assert capsys.readouterr().out == "the result\n"
 
 
+@pytest.mark.slow
 def test_steps_are_shown_with_their_share_and_the_time_that_they_took(terminal: Terminal) -> None:
     Job(unit="").run(terminal)
     assert re.search(r" 50% softmax/compensated \[red\] 0:00:0\d", words(terminal))
     assert "GB" not in words(terminal)
 
 
+@pytest.mark.slow
 def test_a_long_text_is_cut_and_no_number_beside_it(terminal: Terminal) -> None:
     Job(text="x" * 500).run(terminal)
     assert re.search(r" 50% x{10,60} 1\.0/2\.0 GB ", words(terminal))
     assert "…" not in words(terminal)
 
 
+@pytest.mark.slow
 def test_the_line_is_wiped_in_the_end(terminal: Terminal) -> None:
     Job().run(terminal)
     assert terminal.getvalue().endswith("\x1b[2K")
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_of_a_short_job_a_quiet_one_or_without_a_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_look_at_logits_takes_every_source(command: str, source: str) -> None:
     assert "input: " in done.out or "logits" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("operation", all_operations(), ids=str)
 def test_a_trace_of_every_operation_takes_every_source(operation: Operation, source: str) -> None:

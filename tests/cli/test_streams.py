@@ -90,6 +90,7 @@ def test_q_does_not_silence_why_a_check_failed(here: Path) -> None:
     assert (refused.code, refused.err.startswith("error: ")) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_pipe_carries_logits(samples: Path) -> None:
     given = (samples / "x.npy").read_bytes()
     child = start("softmax", "-", "--input-format", "npy", stdin=subprocess.PIPE, cwd=samples)
@@ -119,6 +120,7 @@ def test_a_closed_standard_output_is_not_a_success(command: str, samples: Path) 
     assert done.err == "error: standard output is closed\nhint: redirect it to a file or to /dev/null\n"
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize(("labels", "code"), [("y", 0), ("ignored", 1), ("missing", 2)])
 def test_a_closed_standard_error_changes_no_exit_code(labels: str, code: int, samples: Path) -> None:
@@ -127,6 +129,7 @@ def test_a_closed_standard_error_changes_no_exit_code(labels: str, code: int, sa
     assert "bug" not in done.out
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("closed", ["2>&-", "0<&-", "0<&- 2>&-"])
 @pytest.mark.parametrize(("name", "code", "standing"), [("good", 0, "good"), ("unstable", 1, "unstable")])
@@ -137,6 +140,7 @@ def test_code_is_checked_with_closed_streams(name: str, code: int, standing: str
     assert f"is {standing}:" in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("command", ["softmax long.npy", "softmax long.npy --output-format ndjson"])
 def test_a_reader_that_leaves_ends_the_program_quietly_with_141(command: str, samples: Path) -> None:
@@ -154,6 +158,7 @@ def test_a_reader_that_never_reads_ends_a_short_output_with_141_too(samples: Pat
     assert (done.code, done.err) == (141, "")
 
 
+@pytest.mark.slow
 @FULL
 @pytest.mark.parametrize("command", ["loss x.npy y.npy", "softmax long.npy", "--help", "--version"])
 def test_a_full_disk_is_an_error(command: str, samples: Path) -> None:
@@ -165,6 +170,7 @@ def test_a_full_disk_is_an_error(command: str, samples: Path) -> None:
         assert done.err == f"error: {UNWRITTEN} (No space left on device)\nhint: make room, or write elsewhere\n"
 
 
+@pytest.mark.slow
 @FULL
 @pytest.mark.parametrize("command", ["loss x.npy y.npy", "softmax x.npy", "--version"])
 def test_a_full_disk_is_told_where_nothing_is_buffered(command: str, samples: Path) -> None:
@@ -178,6 +184,7 @@ def test_a_full_disk_is_told_also_where_a_check_failed(samples: Path) -> None:
     assert (done.code, UNWRITTEN in done.err) == (2, True)
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize(
     ("command", "told"),
@@ -209,6 +216,7 @@ def test_standard_output_is_not_replaced_by_a_file_of_its_name(samples: Path, tm
     assert log.read_text() == "before\n2\n"
 
 
+@pytest.mark.slow
 @POSIX
 def test_what_standard_input_is_read_from_is_not_replaced(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes((samples / "x.npy").read_bytes())
@@ -223,6 +231,7 @@ def test_what_standard_input_is_read_from_is_not_replaced(samples: Path, tmp_pat
 LONG = ("compare", "--rows", "4000", "--classes", "1000", "--judge", "all")
 
 
+@pytest.mark.slow
 @POSIX
 def test_an_interrupt_ends_a_long_comparison_with_130_and_nothing_on_standard_output() -> None:
     # During the start, the imports, and the work; all at once, so that the test takes no longer than one.
@@ -245,6 +254,7 @@ def test_an_interrupt_ends_a_long_comparison_with_130_and_nothing_on_standard_ou
     assert ours, "not even after two seconds"
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("module", ["typer", "numpy", "stablemax.cli.app", "flint", "rich.console"])
 def test_an_interrupt_during_an_import_shows_no_traceback(module: str, tmp_path: Path) -> None:
@@ -263,6 +273,7 @@ def test_an_interrupt_during_an_import_shows_no_traceback(module: str, tmp_path:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.slow
 @POSIX
 def test_an_interrupt_while_a_file_is_written_leaves_none(tmp_path: Path) -> None:
     np.save(tmp_path / "big.npy", np.zeros((20000, 50)))

@@ -103,6 +103,7 @@ def masked(text: str) -> str:
 # --- how it looks -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize(
     "command",
@@ -120,6 +121,7 @@ def test_a_trace_looks_like_this(command: tuple[str, ...], columns: int, snapsho
     assert masked(done.out) == snapshot
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_the_blamed_line_has_a_sign_a_word_and_a_colour() -> None:
     plain = run("trace", "code.py:naive_softmax", "x.npy").out
@@ -131,6 +133,7 @@ def test_the_blamed_line_has_a_sign_a_word_and_a_colour() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored).replace(" ", "") == plain.replace(" ", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_an_encoding_without_signs_gets_ascii(encoding: str) -> None:
@@ -141,6 +144,7 @@ def test_an_encoding_without_signs_gets_ascii(encoding: str) -> None:
     assert "| blame: exp overflows" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_no_number_is_cut_at_any_width(columns: int) -> None:
@@ -166,6 +170,7 @@ def test_details_add_the_dtype_the_shape_and_the_error_made_here() -> None:
 # --- exit codes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize(
     ("command", "code_expected", "told"),
@@ -187,6 +192,7 @@ def test_the_exit_code_says_whether_a_line_is_to_blame(command: tuple[str, ...],
     assert ("failed:" in done.err) == (code_expected == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_without_an_input_the_first_hazard_that_breaks_it_is_shown() -> None:
     done = run("trace", "code.py:naive_softmax")
@@ -205,6 +211,7 @@ def test_what_holds_on_every_hazard_is_shown_on_generated_logits() -> None:
     assert "input: uniform on [-10, 10], seed 0" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_rows_keep_their_numbers_where_some_are_left_out() -> None:
     x = np.zeros((6, 3))
@@ -283,6 +290,7 @@ TRACE: dict[str, Any] = {
 SCHEMA = {"type": "object", "properties": TRACE, "required": list(TRACE), "additionalProperties": False}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("function", ["naive_softmax", "stable_softmax", "wrong_softmax", "lossy_logsumexp"])
 def test_json_is_one_strict_document_of_a_fixed_shape(function: str) -> None:
@@ -300,6 +308,7 @@ def test_json_names_the_blamed_line_and_its_operation() -> None:
     assert (found["outcome"], found["formula_is_wrong"]) == ("nan", False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_every_other_format_has_a_record_for_each_operation() -> None:
     found = run("trace", "code.py:naive_softmax", "x.npy", "--output-format", "json").json
@@ -313,6 +322,7 @@ def test_every_other_format_has_a_record_for_each_operation() -> None:
     assert "| exp |" in run("trace", "code.py:naive_softmax", "x.npy", "--output-format", "markdown").out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_what_the_code_prints_is_no_part_of_the_document() -> None:
     done = process("trace", "code.py:noisy_softmax", "small.npy", "--output-format", "json")
@@ -325,6 +335,7 @@ def test_the_time_it_may_take_is_a_part_of_the_command() -> None:
     assert done.json["command"][-2:] == ["--timeout", "90"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_a_process_writes_the_same_as_a_run_here() -> None:
     here = run("trace", "code.py:loss", "far.npy", "y.npy")
@@ -336,6 +347,7 @@ def test_a_process_writes_the_same_as_a_run_here() -> None:
 # --- mistakes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize(
     ("command", "words"),

@@ -241,6 +241,7 @@ def test_the_command_prints_the_same_digits_for_any_threads_memory_and_files(des
     assert not any(done.stderr for done in found)
 
 
+@pytest.mark.slow
 def test_numbered_files_that_a_shell_put_out_of_order_are_told_and_a_pattern_puts_them_in_order(tmp_path: Path) -> None:
     for n in range(11):
         np.save(tmp_path / f"x-{n}.npy", np.eye(1, 11, n))
@@ -348,6 +349,7 @@ def test_under_a_cap_no_text_is_held_in_memory(tmp_path: Path) -> None:
     assert free.logits.parts[0].stored.memory is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("loss", "y.npy"), ("logsumexp",)], ids=lambda command: command[0])
 def test_a_formula_that_takes_a_row_whole_is_refused_where_the_row_does_not_fit(
     command: tuple[str, ...], tmp_path: Path
@@ -377,6 +379,7 @@ def test_a_full_folder_of_temporary_files_is_named_with_a_way_out(monkeypatch: p
     assert "TMPDIR" in told.value.hint
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_run_that_is_stopped_leaves_no_half_file(sent: str, code: int, desk: Path) -> None:
@@ -392,6 +395,7 @@ def test_a_run_that_is_stopped_leaves_no_half_file(sent: str, code: int, desk: P
     assert {path.name for path in desk.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system of limited size")
 def test_a_disk_without_room_is_told_before_the_work(desk: Path) -> None:
     free = os.statvfs("/dev/shm").f_bavail * os.statvfs("/dev/shm").f_frsize
@@ -411,6 +415,7 @@ def test_a_disk_without_room_is_told_before_the_work(desk: Path) -> None:
     assert not list(Path("/dev/shm").glob(f"*stablemax-{os.getpid()}*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -147,6 +147,7 @@ def test_the_hint_about_infinities_of_windows_works_when_it_is_followed(
             np.testing.assert_equal(value, right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["[" * 10**6, "[," * 10**6, "[1," * 10**5 + "]x", '"[,' * 10**5, "[]x," * 10**5, "[1]\n" * 10**5 + "["]
 )

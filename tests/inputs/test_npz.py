@@ -139,6 +139,7 @@ def test_a_zip_bomb_that_no_disk_can_hold_is_refused_before_it_grows(path: Path,
     assert memory < 150
 
 
+@pytest.mark.slow
 def test_a_bomb_that_lies_about_its_size_is_cut_off(path: Path, peak: Peak) -> None:
     archive(path, zipfile.ZIP_DEFLATED, a=npy(np.zeros(10)) + bytes(2**28))
     raw = path.read_bytes()
@@ -213,6 +214,7 @@ def test_a_pickled_member_is_refused(path: Path, refusal: Refusal) -> None:
     assert "pickled Python code" in refusal(read_npz, str(path), "a").hint
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(st.data(), st.booleans())
 def test_changed_bytes_are_read_as_before_or_refused_in_words(

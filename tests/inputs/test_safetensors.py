@@ -214,6 +214,7 @@ def test_a_table_of_contents_that_claims_gigabytes_costs_nothing(tmp_path: Path,
     assert memory < 150
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(st.data())
 def test_changed_bytes_are_read_within_the_file_or_refused_in_words(data: st.DataObject) -> None:

@@ -56,6 +56,7 @@ def test_the_file_is_private(temporary: Path) -> None:
     assert os.name != "posix" or Path(stored.path).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_the_file_lives_as_long_as_an_array_or_a_copy_of_it(temporary: Path) -> None:
     stored = spooled(np.ones((50, 3)), 0)
     again = replace(stored, name="again")

@@ -324,6 +324,7 @@ def test_no_hint_names_a_sign_that_the_line_does_not_hold_or_spoils_the_file(tex
     assert not any(word in hint for word in ("sed", "--delimiter", "header")), hint
 
 
+@pytest.mark.slow
 def test_the_place_is_right_far_into_a_file(refusal: Refusal) -> None:
     text = "# c\nu,v\n" + "1.25,2.5\n" * 300_000
     assert len(text) > 2 * 2**20
@@ -407,6 +408,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path, peak: Peak) -> None
     assert found[1] < found[0] + 64 + 32
 
 
+@pytest.mark.slow
 def test_a_line_of_millions_of_delimiters_is_refused_without_much_memory(tmp_path: Path, peak: Peak) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"1,2\n" * 2**18 + b"," * (2**24 - 1) + b"\n")
@@ -428,6 +430,7 @@ print(stream.total)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("piece", "says", "most"),
     [
@@ -450,6 +453,7 @@ def test_too_many_columns_are_refused(refusal: Refusal) -> None:
     assert "more than 1,048,576 columns" in refusal(read, "1 " * 2**20 + "1\n", delimiter="space").message
 
 
+@pytest.mark.slow
 def test_a_wide_table_is_read() -> None:
     assert read(",".join(["1.5"] * 2**19) + "\n" + ",".join(["2.5"] * 2**19)).array.shape == (2, 2**19)
 

@@ -49,6 +49,7 @@ def bits(values: object) -> list[int]:
     return np.asarray(values, float).view(np.int64).ravel().tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(st.lists(WRITTEN, min_size=1, max_size=40))
 def test_every_number_is_the_one_that_float_reads_or_the_block_is_declined(cells: list[str]) -> None:

@@ -240,6 +240,7 @@ def test_logits_that_round_to_where_their_exponentials_underflow_are_lost_with_a
     assert {k: v.tolist() for k, v in right.items()} == {k: v.tolist() for k, v in told.items()}
 
 
+@pytest.mark.slow
 def test_a_sum_beyond_the_format_makes_every_probability_0_however_small_each_would_be() -> None:
     x = np.zeros((1, 70_000))
     right, told = (f(x, np.array([0]), FLOAT16) for f in (really, predicted))
@@ -432,6 +433,7 @@ def test_tallies_merge_in_any_order_to_the_same_result(order: list[int]) -> None
     assert result(order) == result(list(range(6)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4096, 16384), (300_000, 10)], ids=str)
 def test_progress_is_told_often(shape: tuple[int, int]) -> None:
     seen: list[float] = []

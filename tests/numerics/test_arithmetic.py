@@ -106,6 +106,7 @@ def test_the_default_is_what_an_ordinary_kernel_does() -> None:
     assert Arithmetic(FLOAT16, Accumulation.SEQUENTIAL).policy is Accumulation.SEQUENTIAL
 
 
+@pytest.mark.slow
 @ALL
 @POLICIES
 @given(data=st.data())
@@ -227,6 +228,7 @@ def test_the_mean_of_an_infinite_loss_is_infinite_and_of_none_is_nan(fmt: Format
 # --- compensated sums ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @FULL
 @settings(max_examples=80)
 @given(data=st.data())
@@ -262,6 +264,7 @@ def test_a_compensated_sum_of_a_row_does_not_depend_on_the_rows_beside_it(fmt: F
     np.testing.assert_array_equal(whole, alone)
 
 
+@pytest.mark.slow
 @FULL
 def test_a_compensated_sum_of_many_terms_is_right_where_an_ordinary_one_is_not(fmt: Format) -> None:
     small = fmt.u * 0.75
@@ -341,6 +344,7 @@ def test_the_shift_is_exact_wherever_an_exponential_is_left(fmt: Format, data: s
     check_shift(in_format(data.draw(rows_of(fmt, limit=limited(fmt))), fmt), fmt)
 
 
+@pytest.mark.slow
 @ALL
 @settings(max_examples=60)
 @given(data=st.data())

@@ -45,6 +45,7 @@ def emulated(fmt: Format) -> Format:
     return dataclasses.replace(fmt, name=f"{fmt.name}-emulated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", SHAPES, ids=lambda f: f.name)
 @pytest.mark.parametrize("name", OPERATORS)
 @settings(max_examples=100)

@@ -127,6 +127,7 @@ def test_exp_of_the_last_good_logit_is_not_zero_and_of_the_first_bad_one_is(fmt:
         assert flint.arb(fmt.exp_underflow.first_bad).exp() < edge
 
 
+@pytest.mark.slow
 @ALL
 @settings(max_examples=100)
 @given(data=st.data())

@@ -74,6 +74,7 @@ def test_a_target_that_is_not_finite_leaves_its_cell_without_a_value() -> None:
     assert found.truth.nearest[0, 1] == math.log(2)
 
 
+@pytest.mark.slow
 @ALL_FORMATS
 @given(data=st.data())
 def test_the_accurate_variants_are_right_to_a_few_ulps_over_the_whole_range(fmt: Format, data: st.DataObject) -> None:

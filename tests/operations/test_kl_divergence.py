@@ -100,6 +100,7 @@ def pairs(name: str, x: Any, fmt: Format) -> Any:
     return in_format(seconds[name], fmt).astype(np.float64)
 
 
+@pytest.mark.slow
 @FULL
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 10.0, 200.0])

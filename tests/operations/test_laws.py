@@ -159,6 +159,7 @@ def test_an_exactly_representable_shift_changes_results_by_rounding_only(
 APART_ULP = {ENTROPY: 8, KL_DIVERGENCE: 16}
 
 
+@pytest.mark.slow
 @of([v for v in EXACT if v.name == v.operation.best])
 @FULL
 @given(data=st.data())

@@ -401,6 +401,7 @@ def test_compare_writes_both_formats_and_fails_by_fail_on_alone() -> None:
     assert ("error", {"title": "stablemax: softmax/naive"}) in [c[:2] for c in commands(done.out)]
 
 
+@pytest.mark.slow
 def test_check_and_judge_write_both_formats(tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     check = ("check", "softmax/naive", "--format", "float32", "--only", "large-logits", "--no-search")

@@ -131,6 +131,7 @@ def test_a_format_that_a_result_has_no_form_for_is_refused_by_name(kind: ResultK
         assert caught.value.hint == f"--output-format {', '.join(formats_of(kind))}"
 
 
+@pytest.mark.slow
 @EACH
 def test_a_new_format_is_written_by_every_command(
     command: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +145,7 @@ def test_a_new_format_is_written_by_every_command(
         assert (desk / "result.tex").read_text() == done.out
 
 
+@pytest.mark.slow
 @EACH
 def test_a_new_format_of_documents_is_written_or_refused_by_name(
     command: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch

@@ -277,6 +277,7 @@ def exactly(tree: Tree, row: list[Any]) -> Any:
     return _UNARY[name][1](*values) if len(values) == 1 else _BINARY[name][1](*values)
 
 
+@pytest.mark.slow
 @given(
     tree=TREES,
     fmt=st.sampled_from(FORMATS),

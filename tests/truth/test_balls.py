@@ -51,6 +51,7 @@ def rationals(fmt: Format) -> st.SearchStrategy[Fraction]:
     return st.one_of(plain, tie, scaled)
 
 
+@pytest.mark.slow
 @ALL
 @settings(max_examples=100)
 @given(data=st.data())
@@ -60,6 +61,7 @@ def test_the_truth_is_the_correctly_rounded_value(fmt: Format, data: st.DataObje
     assert got == expected or (math.isnan(got) and math.isnan(expected))
 
 
+@pytest.mark.slow
 @GRADUAL
 @settings(max_examples=60)
 @given(data=st.data())
@@ -71,6 +73,7 @@ def test_the_correctly_rounded_value_is_off_by_half_an_ulp_at_most(fmt: Format, 
         assert float(one.error_ulp(one.rounded, fmt)[0]) <= 0.5 * (1 + 2**-50)
 
 
+@pytest.mark.slow
 @ALL
 @settings(max_examples=60)
 @given(data=st.data())

@@ -36,6 +36,7 @@ def outputs(asked: SubprocessTarget, *questions: Call) -> list[list[list[float]]
 HALVES = [[0.5, 0.5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -63,11 +64,13 @@ def test_whatever_happens_instead_of_an_answer_is_a_sentence(name: str, words: s
     assert "\n" not in trouble
 
 
+@pytest.mark.slow
 def test_a_crash_concerns_only_the_input_that_made_it() -> None:
     with in_a_process("crashes_when_large") as asked:
         assert outputs(asked, SMALL, LARGE, SMALL) == [HALVES, "ended its process (signal 11)", HALVES]
 
 
+@pytest.mark.slow
 def test_a_hang_is_ended_at_the_time_limit_and_the_other_inputs_are_answered() -> None:
     started = time.monotonic()
     with in_a_process("hangs_when_large", timeout_s=1.0) as asked:
@@ -76,6 +79,7 @@ def test_a_hang_is_ended_at_the_time_limit_and_the_other_inputs_are_answered() -
     assert time.monotonic() - started < 300, "it waited for the hour that the code sleeps"
 
 
+@pytest.mark.slow
 def test_a_request_that_hangs_is_an_error_of_its_own() -> None:
     with in_a_process("hangs_when_large", timeout_s=0.5) as asked, pytest.raises(NoAnswerError) as caught:
         asked.run_exactly(LARGE)
@@ -83,6 +87,7 @@ def test_a_request_that_hangs_is_an_error_of_its_own() -> None:
     assert caught.value.hung
 
 
+@pytest.mark.slow
 def test_a_hang_is_told_from_a_crash() -> None:
     with in_a_process("hangs_when_large", timeout_s=0.5) as asked:
         assert [result.hung for result in asked.call_all([SMALL, LARGE])] == [False, True]
