@@ -15,7 +15,7 @@ from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
-from stablemax.results import Outcome
+from stablemax.results import Grade, Outcome
 from stablemax.truth.balls import Balls, Truth, exact_difference, truth
 
 _MANY_ROWS = 64
@@ -23,6 +23,10 @@ _MANY_ROWS = 64
 
 CODES: tuple[Outcome, ...] = tuple(Outcome)
 """Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
+GRADES_OF_CELLS = (Grade.ACCURATE, Grade.STABLE, Grade.UNSTABLE)
+"""Grades that a cell may have; arrays of grades hold positions in this tuple."""
+_END_OF_RANGE = 0.25
+"""Share of a format's largest number beyond which a logit tells only the range in which code holds."""
 
 
 def default_max_ulp(fmt: Format) -> float:
@@ -40,6 +44,7 @@ class Judgement:
     """Every cell of an output, judged: arrays (N, C), where C is 1 for an operation with one number per row."""
 
     codes: Array  #: positions in `CODES`
+    grades: Array  #: positions in `GRADES_OF_CELLS`
     error_ulp: Array  #: distance from the exact value in ulps of the format; NaN where there is none to compare
     error_u: Array  #: relative to the exact value, in units of u; NaN below the smallest normal number
 
@@ -204,12 +209,16 @@ def judge(
     max_ulp: float | None = None,
     input_overflow: Array | None = None,
     may_flush: bool = False,
+    scale: Array | None = None,
+    end_of_range: Array | None = None,
 ) -> Judgement:
     """Judge an output cell by cell, (N,) or (N, K): in the format's dtype, or float64 holding numbers of it.
 
     Errors above `max_ulp` are inaccurate: half of the format's bits when not given. `input_overflow` marks
     rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
-    normal number may be flushed to 0, or to anything that small, as processors and compilers do.
+    normal number may be flushed to 0, or to anything that small, as processors and compilers do. `scale` is what
+    errors must be small against where code is stable, (N, C) or (N, 1): the value itself when not given.
+    `end_of_range` marks rows, or cells, that no code has to hold in to be stable: see `at_the_end_of_range`.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
@@ -251,8 +260,30 @@ def judge(
     if fmt.saturates:
         # A result that saturates has no error, just as one that overflows to inf has none.
         finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
+    is_stable = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
+    if end_of_range is not None:
+        is_stable |= end_of_range.reshape(len(end_of_range), -1)
+    failures = np.array([outcome.is_failure for outcome in CODES])[codes]
+    grades = np.where(failures, np.where(is_stable, 1, 2), 0).astype(np.int8)
     error = np.where(finite, error, np.nan)
-    return Judgement(codes, error, _in_units_of_u(error, exact.truth, fmt))
+    return Judgement(codes, grades, error, _in_units_of_u(error, exact.truth, fmt))
+
+
+def at_the_end_of_range(x: Array, fmt: Format, *, by_cell: bool) -> Array:
+    """Mark rows (N,), or cells (N, K), with a finite logit beyond a quarter of the format's largest number.
+
+    There opposite extremes differ by more than the format holds, and losses overflow whatever the formula.
+    """
+    size = np.abs(x.astype(np.float64))
+    is_beyond = np.isfinite(size) & (size > _END_OF_RANGE * fmt.max)
+    return is_beyond if by_cell else np.asarray(is_beyond.any(axis=-1))
+
+
+def _is_small_beside(scale: Array, output: Array, truth: Truth, limit: float, fmt: Format) -> Array:
+    """Mark the cells whose error is at most `limit` ulps of the scale of the result."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Not the error in ulps, of which there are more than float64 holds where the truth is 0.
+        return np.asarray(np.isfinite(scale) & (np.abs(output - truth.nearest) <= limit * fmt.ulp(scale)))
 
 
 def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:
