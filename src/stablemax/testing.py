@@ -98,15 +98,8 @@ def assert_stable(
     name = getattr(function, "__qualname__", type(function).__name__)
     target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
     number_formats = tuple(map(get_format, formats))
-    options = CheckOptions(
-        number_formats,
-        max_ulp,
-        tuple(allow),
-        tuple(only),
-        tuple(takes),
-        search=search,
-        require=required_grade(require),
-    )
+    held_to = (number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes))
+    options = CheckOptions(*held_to, search=search, require=required_grade(require))
     return _passed(check_function(function, target, options), checks.document)
 
 
@@ -143,10 +136,8 @@ def assert_accurate(
         As for `assert_stable`.
     reduction : str
         ``mean`` or ``sum``: what a gradient is the gradient of.
-    weight : array_like (K,), optional
-        Weight of each class.
-    label_smoothing, ignore_index : float, int
-        From 0 to 1; rows with this label do not count.
+    weight, label_smoothing, ignore_index
+        Weight of each class, (K,); from 0 to 1; rows with this label do not count.
     require : str
         The least grade that passes: ``accurate`` or ``stable``.
 
@@ -157,10 +148,9 @@ def assert_accurate(
 
     Raises
     ------
-    AssertionError
-        With the report as its message; or where the output has another shape than the operation's.
-    StablemaxError
-        If logits, labels and upstream gradient do not fit, or a name is not known.
+    AssertionError, StablemaxError
+        With the report as its message, or where the output has another shape than the operation's; if logits,
+        labels and upstream gradient do not fit, or a name is not known.
     """
     __tracebackhide__ = True
     x, out = as_array(logits), as_array(output)
@@ -169,16 +159,8 @@ def assert_accurate(
     targets = TargetOptions(None if weights is None else weights.astype(np.float64), label_smoothing, ignore_index)
     # A plain number has no format of its own: losses are logged as Python floats.
     fmt = format_of_array(x if out.ndim == 0 else out)
-    options = JudgeOptions(
-        get_operation(operation),
-        fmt,
-        max_ulp,
-        tuple(allow),
-        reduction_of(reduction),
-        ignore_index,
-        targets=targets,
-        require=required_grade(require),
-    )
+    held_to = (fmt, max_ulp, tuple(allow), reduction_of(reduction), ignore_index)
+    options = JudgeOptions(get_operation(operation), *held_to, targets=targets, require=required_grade(require))
     return _passed(_judged(out, x, y, array, options), judgements.document)
 
 

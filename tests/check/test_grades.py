@@ -150,7 +150,7 @@ def test_stable_code_passes_unless_accurate_code_is_asked_for() -> None:
 
 
 def test_an_output_is_held_to_accuracy_unless_stability_is_enough() -> None:
-    output, logits = np.float32([[0.0, -40.0]]), np.float32([[40.0, 0.0]])
+    output, logits = np.array([[0.0, -40.0]], np.float32), np.array([[40.0, 0.0]], np.float32)
     with pytest.raises(AssertionError, match="0 and should not be"):
         assert_accurate(output, operation="log_softmax", logits=logits)
     assert assert_accurate(output, operation="log_softmax", logits=logits, require="stable").grade is Grade.STABLE

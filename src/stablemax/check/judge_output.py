@@ -264,10 +264,10 @@ def _finding(
 
 
 def _share(verdict: Verdict, outcome: Outcome) -> str:
-    """Say how many cells have an outcome, and how many rows have such a cell where that is more."""
+    """Say how many cells have an outcome, and how many rows have such a cell where that is far more."""
     percent = 100 * verdict.shares[outcome]
     of_rows = 100 * verdict.row_shares.get(outcome, verdict.shares[outcome])
-    rows = f", in {of_rows:.3g}% of the rows," if of_rows != percent else ""
+    rows = f", in {of_rows:.3g}% of the rows," if of_rows >= 2 * percent else ""
     return f"{percent:.3g}% of the cells{rows} are" if percent < 100 else "every cell is"
 
 

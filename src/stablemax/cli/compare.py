@@ -173,7 +173,7 @@ def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome | 
 
 def _of_standout(standout: Standout) -> dict[Outcome | Grade, str]:
     where: dict[Outcome | Grade, str] = {o: f"under {listed(names)}" for o, names in standout.outcomes.items()}
-    return where if standout.grade is None else {standout.grade: f"under {listed(standout.failed)}", **where}
+    return {Grade.UNSTABLE: f"under {listed(standout.failed)}", **where} if standout.failed else where
 
 
 def _of_verdict(verdict: Verdict) -> dict[Outcome | Grade, str]:
@@ -182,6 +182,6 @@ def _of_verdict(verdict: Verdict) -> dict[Outcome | Grade, str]:
         o: f"in {100 * share:.3g}% of the cells{cause if o is verdict.worst else ''}"
         for o, share in verdict.shares.items()
     }
-    if verdict.grade is None or verdict.worst is None:
+    if verdict.grade is not Grade.UNSTABLE or verdict.worst is None:
         return where
-    return {verdict.grade: f"({verdict.worst} {where[verdict.worst]})", **where}
+    return {Grade.UNSTABLE: f"({verdict.worst} {where[verdict.worst]})", **where}

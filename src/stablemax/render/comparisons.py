@@ -80,8 +80,7 @@ def _cell(verdict: Verdict) -> doc.Cell:
         return judged_words.stable_cell(worst)
     if worst is Outcome.OK or judged_words.has_error(verdict):
         return judged_words.outcome_cell(worst, figures.short_error(verdict.error_ulp), _NARROW)
-    shares = (judged_words.share_words(verdict, worst), judged_words.short_share(verdict, worst))
-    return judged_words.outcome_cell(worst, shares[0], _NARROW, shares[1])
+    return judged_words.outcome_cell(worst, judged_words.share_words(verdict, worst), _NARROW)
 
 
 def _details(verdict: Verdict) -> doc.Section:

@@ -77,9 +77,9 @@ def row_label(variant: str) -> str:
     return variant if is_built_in(variant) else variant.partition("/")[2]
 
 
-def outcome_cell(outcome: Outcome, figure: str, room: int, short_figure: str = "") -> doc.Cell:
+def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
     """Return an outcome's word with a figure; narrow, broken between words: "– input" and "overflow 100%"."""
-    word, short_figure = OUTCOMES[outcome].word, short_figure or figure
+    word, short_figure = OUTCOMES[outcome].word, figure.replace(", ", "\n")
     wide = doc.Span(f" {word} {figure}".rstrip(), sign=outcome)
     if len(wide.text) < room:
         return doc.Cell(wide)
@@ -106,16 +106,14 @@ def graded(outcome: Outcome, grade: Grade | None) -> str:
 
 
 def share_words(verdict: Verdict, outcome: Outcome) -> str:
-    """Say how many cells there are of an outcome, and how many rows have one where that is more."""
-    cells, rows = figures.share(verdict.shares[outcome]), short_share(verdict, outcome)
-    return cells if rows == cells else f"{cells}, {rows}"
-
-
-def short_share(verdict: Verdict, outcome: Outcome) -> str:
-    """Say how many rows have a cell of an outcome, or how many cells where these are the same."""
+    """Say how many cells there are of an outcome, and how many rows have one where that is far more."""
     cells = verdict.shares[outcome]
     rows = verdict.row_shares.get(outcome, cells)
-    return figures.share(cells) if rows == cells else f"{figures.share(rows)} of rows"
+    return (
+        figures.share(cells)
+        if not outcome.is_failure or rows < 2 * cells
+        else f"{figures.share(cells)}, {figures.share(rows)} of rows"
+    )
 
 
 def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:

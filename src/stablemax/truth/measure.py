@@ -216,9 +216,8 @@ def judge(
 
     Errors above `max_ulp` are inaccurate: half of the format's bits when not given. `input_overflow` marks
     rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
-    normal number may be flushed to 0, or to anything that small, as processors and compilers do. `scale` is what
-    errors must be small against where code is stable, (N, C) or (N, 1): the value itself when not given.
-    `end_of_range` marks rows, or cells, that no code has to hold in to be stable: see `at_the_end_of_range`.
+    normal number may be flushed to 0, or to anything that small, as processors and compilers do. `scale`, (N, C) or
+    (N, 1), is what the errors of stable code are small against; see `at_the_end_of_range` for `end_of_range`.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
@@ -228,8 +227,7 @@ def judge(
     >>> [CODES[c].value for c in judged.codes[0]]
     ['ok', 'nan', 'ok']
     """
-    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
-    right = exact.truth.rounded
+    limit, right = default_max_ulp(fmt) if max_ulp is None else max_ulp, exact.truth.rounded
     out = output.astype(np.float64).reshape(right.shape)
     error = exact.truth.error_ulp(out, fmt)
     as_rounded = (out == right) | (np.isnan(out) & np.isnan(right))
@@ -260,13 +258,17 @@ def judge(
     if fmt.saturates:
         # A result that saturates has no error, just as one that overflows to inf has none.
         finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
-    is_stable = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
-    if end_of_range is not None:
-        is_stable |= end_of_range.reshape(len(end_of_range), -1)
-    failures = np.array([outcome.is_failure for outcome in CODES])[codes]
-    grades = np.where(failures, np.where(is_stable, 1, 2), 0).astype(np.int8)
     error = np.where(finite, error, np.nan)
-    return Judgement(codes, grades, error, _in_units_of_u(error, exact.truth, fmt))
+    is_small = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
+    return Judgement(codes, _grades(codes, is_small, end_of_range), error, _in_units_of_u(error, exact.truth, fmt))
+
+
+def _grades(codes: Array, is_small: Array, end_of_range: Array | None) -> Array:
+    """Grade each cell by its outcome, and by whether its error is small on the scale of the result."""
+    is_failure = np.array([outcome.is_failure for outcome in CODES])[codes]
+    if end_of_range is not None:
+        is_small = is_small | (end_of_range if end_of_range.ndim == 2 else end_of_range[:, None])
+    return np.where(is_failure, np.where(is_small, 1, 2), 0).astype(np.int8)
 
 
 def at_the_end_of_range(x: Array, fmt: Format, *, by_cell: bool) -> Array:
