@@ -136,7 +136,8 @@ class Setting:
     def scale(self) -> Array:
         """What an error must be small against where a result is stable, (N, C) or (N, 1): of the operation's record."""
         given = Given(self.x.astype(np.float64), self.second)
-        with np.errstate(invalid="ignore", over="ignore"):
+        # The mean of no rows divides by 0, and has no scale either.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self.case.operation.scale(self.exact.truth.nearest, given)
 
     @functools.cached_property
