@@ -44,10 +44,12 @@ class FailingTarget:
     search: bool = True
     backward: bool = False
     needs: str = "numpy"
+    require: Grade = Grade.ACCURATE
 
 
 TARGETS = (
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable"),
+    FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable", require=Grade.STABLE),
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:wrong"),
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable", format="bfloat16"),
     FailingTarget(f"{SAMPLES}/numpy_loss.py:unstable_loss"),
@@ -81,6 +83,7 @@ def report_on(target: FailingTarget) -> CheckReport:
         only=target.only,
         takes=target.takes,
         search=target.search,
+        require=target.require,
     )
     return check_function(None, Target(target.name, target.operation, backward=target.backward), options)
 
@@ -201,6 +204,9 @@ def test_the_contract_goes_into_the_test_where_it_is_not_the_usual_one(reports: 
     plain = by_target[TARGETS[0]]
     assert plain.counterexample is not None
     assert 'assert_accurate(output, operation="softmax", logits=x)' in plain.counterexample.test
+    usual = by_target[TARGETS[1]]
+    assert usual.counterexample is not None
+    assert 'assert_accurate(output, operation="softmax", logits=x, require="stable")' in usual.counterexample.test
 
 
 def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
