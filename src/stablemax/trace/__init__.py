@@ -13,10 +13,13 @@ from stablemax.operations.operation import Operation
 from stablemax.operations.variant import Variant
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
-from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
+from stablemax.trace.comparisons import of_all
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided, run_once
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
+from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
-from stablemax.trace.run import Run
+from stablemax.trace.run import Run, with_exact_branches
 from stablemax.trace.story import tell
 from stablemax.trace.traced_code import code_of, scalar_conversions
 
@@ -30,15 +33,19 @@ MAX_CELLS = 1 << 14
 def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any) -> Run:
     """Run NumPy code on floats and, beside them, on exact numbers.
 
-    Arrays of a number format are shadowed, labels are handed on. Where some value could not be followed, no exact
-    result is given.
+    Arrays of a number format are shadowed, labels are handed on. Exact numbers answer the comparisons. Where some value
+    could not be followed, no exact result is given.
 
     >>> import numpy as np
     >>> run = run_in_shadow(lambda x: np.log(np.exp(x).sum(axis=1)), np.float32([[1000.0, 0.0]]))
     >>> float(run.value[0]), float(run.exact[0])
     (inf, 1000.0)
     """
-    run = run_decided(function, (x, *others), code_of(function), watch=False)
+    arguments, code = (x, *others), code_of(function)
+    run = with_exact_branches(
+        run_decided(function, arguments, code, watch=False),
+        lambda: run_decided(function, arguments, code, watch=False, leads=of_all),
+    )
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
     return replace(run, exact=None, not_followed=lost) if lost else run
 
@@ -111,6 +118,16 @@ def fails(
     reading = expected_of(operation, logits, second, fmt, max_ulp).reading(Run(value))
     tiny = np.abs(reading.exact.truth.nearest) < fmt.smallest_normal
     return bool((reading.failing(value) & ~tiny).any())
+
+
+def values_by_line(
+    logits: Array, second: Array | None, fmt: Format, function: Callable[..., Any], code: Callable[..., Any]
+) -> list[LineValues]:
+    """Run NumPy code and keep the exact values of each operation; `code` is the function that `function` wraps."""
+    arguments = (fmt.cast(logits),) if second is None else (fmt.cast(logits), second)
+    tape = Tape(code_of(code), watch=False, keeps_values=True, leads=of_all)
+    run_once(function, arguments, tape)
+    return tape.values
 
 
 def trace_variant(

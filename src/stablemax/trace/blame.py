@@ -102,10 +102,10 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
         return not reading.failing(subject.rounded(base, count).value).ravel()[bad.cell]
 
     def is_bad_if_forgotten(count: int) -> bool:
-        return _is_lost(subject.forgotten(base, count), reading, bad.cell)
+        return is_lost(subject.forgotten(base, count), reading, bad.cell)
 
     # A shadow that is lost or wrong at the end proves nothing about the steps before.
-    is_whole = base.exact is not None and not _is_lost(base, reading, bad.cell)
+    is_whole = base.exact is not None and not is_lost(base, reading, bad.cell)
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
         return None
@@ -113,7 +113,7 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     return base.steps[index], base.steps[culprit.root] if culprit.root < index else None
 
 
-def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
+def is_lost(run: Run, reading: Reading, cell: int) -> bool:
     """Tell whether even exact arithmetic, from where the shadow starts, misses the right result of a cell."""
     wrong = reading.wrong_exactly(run)
     if wrong is None or run.exact is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array
+from stablemax.trace.comparisons import COMPARED
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
@@ -123,6 +125,11 @@ def operate(
     here = _replaced((args, read), _value_cells) if tape.watch else None
     result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
+    if name in COMPARED and value.dtype == bool and out is None:
+        # Anything may be compared, `x == None` too: that has no exact answer.
+        with contextlib.suppress(*_UNFOLLOWABLE):
+            answers = tape.compared(name, value, [(plain(a), c) for a, c in zip(args, shadows[0], strict=True)])
+            return answers[()] if isinstance(result, np.generic) else answers
     if format_or_none(value.dtype) is None:
         if exactly is None and value.dtype.kind in "fc":
             tape.lose_call(name)

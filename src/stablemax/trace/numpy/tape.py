@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import itertools
-import linecache
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +16,14 @@ import numpy as np
 from stablemax.numerics.formats import Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.comparisons import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.line_values import LineValues
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
-from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
+from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
-_LONGEST_EXPRESSION = 60
 
 
 class Owner(enum.Enum):
@@ -53,11 +52,18 @@ class Tape:
     code: Code = field(default_factory=Code)
     #: Measure every operation; without, only the shadow is kept.
     watch: bool = True
+    #: Keep the exact values of every operation.
+    keeps_values: bool = False
+    values: list[LineValues] = field(default_factory=list)
     #: So many operations, from the first, give the exact value, rounded once, in place of their own.
     rounded_to: int = 0
     #: After so many operations the shadow starts again from the values.
     forgotten_to: int = 0
+    #: Of which comparisons the code gets the exact answer.
+    leads: Leads = of_none
     count: int = 0
+    comparisons: int = 0
+    divergences: list[Divergence] = field(default_factory=list)
     steps: list[Observation] = field(default_factory=list)
     records: dict[tuple[Any, ...], Record] = field(default_factory=dict)
     codes: dict[CodeType, None] = field(default_factory=dict)
@@ -86,9 +92,24 @@ class Tape:
             local = exact.copy() if local is None else local
             measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), local, copies)
             self._unmeasured.append(measure)
+        if self.keeps_values:
+            self.values.append(LineValues(display_name(site.file), site.line, cells.nearest(exact).ravel()))
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact
+
+    def compared(self, name: str, values: Array, operands: Sequence[tuple[Any, Any]]) -> Array:
+        """Return the answers of a comparison: the floats' `values`, or the exact ones where these lead.
+
+        The operands are pairs of values and exact cells.
+        """
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        exact = exact_answers(name, [c for _, c in operands], values)
+        if not np.array_equal(values, exact):
+            frame = self._frame()
+            text = (expression_at(frame) if frame is not None else "") or name
+            self.divergences.append(divergence_of(number, self.count, self.site(), text, values, exact, operands))
+        return exact if self.leads(number) else values
 
     def lose_call(self, otherwise: str) -> None:
         """Record that the shadow ends at the running call, named by its source, ``math.exp(x[0])``, or `otherwise`."""
@@ -127,7 +148,7 @@ class Tape:
         if frame is None:
             return otherwise
         file = frame.f_code.co_filename
-        return f"{_expression(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
+        return f"{expression_at(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
 
     def site(self) -> Site:
         """Find the line of the traced code that runs now."""
@@ -173,15 +194,3 @@ class Tape:
             frame = frame.f_back
         for code in reversed(chain):
             self.codes.setdefault(code)
-
-
-def _expression(frame: FrameType) -> str:
-    """Source of the expression that a frame is at, where it fits on a line."""
-    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
-    if positions is None:
-        return ""
-    line, end_line, start, end = positions
-    if line is None or line != end_line or start is None or end is None:
-        return ""
-    text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
-    return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."

@@ -15,11 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS, Array
+from stablemax.trace.comparisons import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.line_values import LineValues
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
+from stablemax.trace.traced_code import display_name
+
+COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "isnan": "isnan", "isinf": "isinf", "logical_not": "logical_not",
+}  # fmt: skip
+"""PyTorch's comparisons, by their aten name, as NumPy calls them."""
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {
@@ -59,12 +68,16 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     then.
     """
 
-    def __init__(self, shadows: Shadows, locator: Locator, *, forgotten_to: int = 0) -> None:
+    def __init__(self, shadows: Shadows, locator: Locator, *, forgotten_to: int = 0, leads: Leads = of_none) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shadows = shadows
         self.locator = locator
         self.forgotten_to = forgotten_to
+        self.leads = leads
         self.dispatches = 0
+        self.comparisons = 0
+        self.divergences: list[Divergence] = []
+        self.values: list[LineValues] | None = None
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
         self.records: dict[tuple[Any, ...], PlacedRecord] = {}
@@ -82,6 +95,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         if dispatch < self.forgotten_to:
+            self.comparisons += call.name in COMPARISONS and bool(call.floats)
             for t in call.written:
                 self.shadows.forget(t)
             return func(*call.arguments, **call.options)
@@ -105,11 +119,26 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Follow an operator that has run."""
         tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
         if not any(t.is_floating_point() for t in tensors):
-            self._lose_numbers(call, tensors, site)
+            if call.name in COMPARISONS and len(tensors) == 1:
+                self._compare(call, tensors[0], site)
+            else:
+                self._lose_numbers(call, tensors, site)
             return
         are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
         if before is not None or not are_views:
             self._follow(before or self._before(call), outputs, dispatch, site)
+
+    def _compare(self, call: Call, answers: torch.Tensor, site: Site) -> None:
+        """Answer a comparison exactly, too, and put that answer in its place where exact numbers lead."""
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        operands = [self._operand(a) for a in call.arguments[:2]]
+        name, values = COMPARISONS[call.name], answers.cpu().numpy().copy()
+        exact = exact_answers(name, [cells for _, cells in operands], values)
+        if not np.array_equal(values, exact):
+            text = self.locator.source() or call.name
+            self.divergences.append(divergence_of(number, len(self.steps), site, text, values, exact, operands))
+        if self.leads(number):
+            answers.copy_(torch.from_numpy(exact))
 
     def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
@@ -168,6 +197,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.steps.append(seen)
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
             record_of(seen, self.records, PlacedRecord).put(seen, places)
+        if self.values is not None:
+            self.values.append(LineValues(display_name(site.file), site.line, nearest(exact).ravel()))
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
         self.shadows.write(tensor, exact, places, exact=is_exact)
 
