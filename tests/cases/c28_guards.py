@@ -1,5 +1,5 @@
 # A guard that many answers recommend: "if the sum is 0, ...". The exact sum of exponentials is never 0.
-# On c28_x.csv it gives 0.5, 0.5 where 0.731059, 0.268941 is right: exp underflows, so the comparison goes the other way.
+# On c28_x.csv it gives 0.5, 0.5 where 0.731059, 0.268941 is right: exp underflows: the comparison goes the other way.
 import numpy as np
 
 

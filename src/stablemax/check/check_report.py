@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.results import CheckReport, Outcome, Standing
+from stablemax.results import Blame, CheckReport, Outcome, Standing
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
@@ -16,10 +16,28 @@ if TYPE_CHECKING:
 _PRINTED_LIMIT = 2000
 
 
+def blamed_line(run: CheckRun) -> Blame | None:
+    """Return the line to blame: for a wrong formula that of its mistake, and no other."""
+    if run.standing is not Standing.WRONG:
+        return None if run.trace is None else run.trace.blame
+    if run.mistake is None or not run.mistake.line:
+        return None
+    return Blame(run.mistake.file, run.mistake.line, -1, f"line {run.mistake.line}: {run.mistake.words}")
+
+
+def instead_words(run: CheckRun) -> str:
+    """Say why the code to write instead holds, and on what it was run; empty where there is none."""
+    if run.instead is None:
+        return ""
+    others, holding = run.instead.inputs - 1, run.instead.holding - 1
+    on_others = f", and on {holding} of {counted(others, 'other input')} on which yours fails" if others else ""
+    return f"{run.instead.why}. Run on {run.instead.input}, it holds{on_others}"
+
+
 def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
     """Put the findings of a run together."""
     info = run.target.info
-    blame = None if run.trace is None else run.trace.blame
+    blame = blamed_line(run)
     report = CheckReport(
         target=info.name,
         operation=info.operation.name,
@@ -34,6 +52,10 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         blame=blame.sentence if blame else "",
         blame_file=blame.file if blame else "",
         blame_line=blame.line if blame else 0,
+        mistake=run.mistake.kind if run.mistake else "",
+        mistake_words=run.mistake.words if run.mistake else "",
+        instead=run.instead.code if run.instead else "",
+        instead_why=instead_words(run),
         cure=run.cure.id if run.cure else "",
         cure_formula=run.cure.formula if run.cure else "",
         contract=run.trials.contract,
@@ -48,7 +70,7 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     """Put a check's result into a sentence or two."""
     if report.standing is Standing.GOOD:
         return _good(report)
-    if not report.formats:
+    if not report.formats and report.standing is Standing.BROKEN:
         return f"{report.target} is broken: it {next(iter(run.refusals.values()), 'gives no answer')}."
     meaning = {
         Standing.WRONG: f"wrong: its formula does not compute {report.operation} {run.wrong_in};",
@@ -57,7 +79,8 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     }[report.standing]
     if run.is_random:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
-    sentences = [f"{report.target} is {meaning} {' and '.join(_failures(report))}."]
+    failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
+    sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
     if not report.blame:
         sentences += _troubles(report)
     if report.blame:
@@ -67,7 +90,9 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
         sentences.append(
             f"{report.blame[0].upper()}{report.blame[1:]}." if is_own_file else f"{file_name}, {report.blame}."
         )
-    if report.cure:
+    if report.mistake_words and not report.blame:
+        sentences.append(f"The mistake: {report.mistake_words}.")
+    if report.cure and not report.instead:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
     return " ".join(sentences)
 

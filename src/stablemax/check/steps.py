@@ -29,6 +29,8 @@ from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
+    from stablemax.check.mistakes.recognise import Recognised
+    from stablemax.check.remedies.finding import Instead
     from stablemax.check.target.messages import Result
 
 _MAX_FAILURES_RUN_EXACTLY = 8
@@ -74,7 +76,10 @@ class CheckRun:
     is_wrong: bool = False
     #: What a wrong formula is wrong in.
     wrong_in: str = "even in exact arithmetic"
+    #: The known mistake that explains a wrong formula.
+    mistake: Recognised | None = None
     cure: Variant | None = None
+    instead: Instead | None = None
     counterexample: Counterexample | None = None
     notes: list[str] = field(default_factory=list)
     _steps_done: int = 0
@@ -122,7 +127,7 @@ class CheckRun:
     def standing(self) -> Standing:
         """What the implementation is, from good to broken."""
         if not self.formats:
-            return Standing.BROKEN
+            return Standing.WRONG if self.is_wrong else Standing.BROKEN
         failures = [*self.all_failures, *([] if self.smallest is None else [self.smallest])]
         if self.is_random:
             return Standing.BROKEN

@@ -13,7 +13,7 @@ from stablemax.operations.operation import Operation
 from stablemax.operations.variant import Variant
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
-from stablemax.trace.comparisons import of_all
+from stablemax.trace.divergences import of_all
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided, run_once
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic

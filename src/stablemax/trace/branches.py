@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.text.words import counted
 from stablemax.trace.blame import BadCell, Traced, first_true, is_lost
-from stablemax.trace.comparisons import Divergence, of_none
+from stablemax.trace.divergences import Divergence, of_none
 from stablemax.trace.operation_words import line_words, root_words
 
 if TYPE_CHECKING:

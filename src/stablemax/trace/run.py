@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.trace.comparisons import of_all
+from stablemax.trace.divergences import of_all
 from stablemax.trace.exact_cells import is_undecided
 
 if TYPE_CHECKING:
-    from stablemax.trace.comparisons import Divergence, Leads
+    from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.torch.dispatch import Fix
 

@@ -95,6 +95,26 @@ def call_styles(function: Callable[..., Any], operation: Operation) -> list[Call
     return [CallStyle(axis, options=options), CallStyle(by_row=True, options=options)]
 
 
+def signature_of(function: Callable[..., Any]) -> str:
+    """Write a function's parameters as they are declared, without types; empty where Python cannot show them.
+
+    >>> signature_of(lambda x, axis=-1: x)
+    'x, axis=-1'
+    """
+    try:
+        declared = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return ""
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in declared]
+    # A default that is an object cannot be written down.
+    known = [p if _is_literal(p.default) else p.replace(default=None) for p in plain]
+    return str(inspect.Signature(known)).strip("()")
+
+
+def _is_literal(value: Any) -> bool:
+    return value is inspect.Parameter.empty or value is None or type(value) in (bool, int, float, str)
+
+
 def as_array(value: Any) -> Array:
     """Take an output to NumPy: a tensor, a JAX array, a number, a list; raise TypeError where it is not real."""
     if hasattr(value, "detach"):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.check.target.call_style import as_array, call_styles
+from stablemax.check.target.call_style import as_array, call_styles, signature_of
+from stablemax.check.target.globals_read import bound, global_arrays_read
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
@@ -29,6 +30,7 @@ from stablemax.truth.balls import Balls, truth
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
     from stablemax.check.target.messages import Call, Target, TraceOptions
+    from stablemax.trace.line_values import LineValues
 
 _PACKAGE = Path(__file__).parents[2]
 _COMMON = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
@@ -61,7 +63,17 @@ class CodeTarget(LoadedTarget):
         self._possible_styles = call_styles(function, operation)
         self._proven_style: CallStyle | None = None
         takes = self._possible_styles[0].takes
-        self.info = TargetInfo(target.name, operation, backend, takes, (), module, expression)
+        self.info = TargetInfo(
+            target.name,
+            operation,
+            backend,
+            takes,
+            (),
+            module,
+            expression,
+            signature_of(function),
+            global_arrays_read(function),
+        )
 
     def call(self, call: Call) -> Result:
         """Call the function; an exception becomes the result's trouble."""
@@ -100,6 +112,30 @@ class CodeTarget(LoadedTarget):
             return None
         return None if exact is None else nearest(exact)
 
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Run NumPy or PyTorch code exactly, and keep what each operation gives."""
+        function = self._plain_function(call.bound)
+        arguments = (call.logits, call.second_argument, _traceable_format(call), function, self._function)
+        with contextlib.suppress(StablemaxError):
+            if self.info.backend == "numpy":
+                from stablemax.trace import values_by_line
+
+                return values_by_line(*arguments)
+            if self.info.backend == "torch":
+                from stablemax.trace.torch.torch_trace import values_by_line_torch
+
+                upstream = self.info.operation.needs_upstream
+                return values_by_line_torch(*arguments, self._target.device, self._target.backward, upstream)
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code as the target's own is called."""
+        names: dict[str, Any] = {"__name__": "instead"}
+        exec(compile(code, "instead.py", "exec"), names)  # noqa: S102 - the code is ours
+        return CodeTarget(
+            replace(self._target, operation=self.info.operation, backend=self.info.backend), names[name], "", name
+        ).call_all(calls)
+
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace NumPy or PyTorch code."""
         traced = (
@@ -120,10 +156,15 @@ class CodeTarget(LoadedTarget):
             return trace_torch(*traced, backward=self._target.backward, device=self._target.device or "cpu", **words)
         raise StablemaxError(f"{self.info.backend} code is not traced", "it runs compiled; stablemax check judges it")
 
-    def _plain_function(self) -> Callable[..., Any]:
+    def _plain_function(self, global_name: str = "") -> Callable[..., Any]:
         """Return the function as ``f(x)`` or ``f(x, second_argument)`` on its own library's arrays."""
         function, style = self._function, self._style
-        return lambda x, second_argument=None: style(function, x, second_argument)
+
+        def call(x: Any, second_argument: Any = None) -> Any:
+            with bound(function, global_name, x):
+                return style(function, x, second_argument)
+
+        return call
 
     def _is_matrix_of_losses(self, output: Array) -> bool:
         """True where a loss was written for one row: x[labels] of several rows is a matrix."""
@@ -142,10 +183,11 @@ class CodeTarget(LoadedTarget):
                 x = laid_out(library.put(call.logits, device), self.info.backend, call.layout)
                 second = None if second_argument is None else library.put(second_argument, device)
                 options = {k: library.put(v, device) if isinstance(v, np.ndarray) else v for k, v in passed.items()}
-                if self._target.backward and not call.forward:
-                    value = self._gradient(library, style, x, second, options)
-                else:
-                    value = style(self._function, x, second, **options)
+                with bound(self._function, call.bound, x):
+                    if self._target.backward and not call.forward:
+                        value = self._gradient(library, style, x, second, options)
+                    else:
+                        value = style(self._function, x, second, **options)
                 # A copy: code that gives out its own buffer overwrites it at the next call.
                 output = np.array(as_array(value), subok=True)
                 changed = not _same(library.back(x), call.logits) or (
@@ -218,6 +260,14 @@ class VariantTarget(LoadedTarget):
             return truth(compute, FLOAT64).nearest
         except ArithmeticError:
             return None
+
+    def values_of(self, call: Call) -> list[LineValues]:  # noqa: ARG002 - as for code
+        """Return nothing: the mistake of a variant stands in its declaration."""
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:  # noqa: ARG002 - as for code
+        """Call no other code: another variant is what to use."""
+        return [Result(None, "is a variant") for _ in calls]
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace a variant, operation by operation."""

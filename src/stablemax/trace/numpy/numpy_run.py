@@ -15,7 +15,7 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
-from stablemax.trace.comparisons import Leads, of_all, of_none
+from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree

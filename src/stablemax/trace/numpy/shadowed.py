@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array
-from stablemax.trace.comparisons import COMPARED
+from stablemax.trace.divergences import COMPARED
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 

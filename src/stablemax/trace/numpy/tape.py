@@ -16,7 +16,7 @@ import numpy as np
 from stablemax.numerics.formats import Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
-from stablemax.trace.comparisons import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
 from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library

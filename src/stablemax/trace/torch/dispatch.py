@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS, Array
-from stablemax.trace.comparisons import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.observation import Observation, Site, observe, record_of

@@ -19,7 +19,7 @@ from stablemax.operations.operation import Operation
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
-from stablemax.trace.comparisons import Leads, of_all, of_none
+from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised, with_exact_branches
