@@ -268,7 +268,7 @@ LINE = {
         },
     },
 }  # fmt: skip
-BLAME = {"file": TEXT, "line": COUNT, "operation": COUNT, "sentence": TEXT}
+BLAME = {"file": TEXT, "line": COUNT, "operation": {"type": "integer", "minimum": -1}, "sentence": TEXT}
 TRACE: dict[str, Any] = {
     "schema": {"const": "stablemax/1"}, "kind": {"const": "trace"}, "versions": {"type": "object"}, "target": TEXT,
     "operation": TEXT, "backend": TEXT, "format": TEXT, "source": TEXT, "rows": COUNT, "classes": COUNT,
@@ -286,6 +286,7 @@ TRACE: dict[str, Any] = {
     },
     "finding": {"type": "string", "minLength": 1}, "not_followed": {"type": "array", "items": TEXT},
     "command": {"type": "array", "items": TEXT}, "notes": {"type": "array", "items": TEXT},
+    "mistake": TEXT, "instead": TEXT, "instead_why": TEXT,
 }  # fmt: skip
 SCHEMA = {"type": "object", "properties": TRACE, "required": list(TRACE), "additionalProperties": False}
 

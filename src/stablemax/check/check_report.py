@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.results import Blame, CheckReport, Outcome, Standing
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
     failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
     sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
-    if not report.blame:
-        sentences += _troubles(report)
+    sentences += _worst(report, run) or _troubles(report)
     if report.blame:
         file_name = Path(report.blame_file).name
         # The line of a library or of a helper is named with its file.
@@ -95,6 +95,19 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     if report.cure and not report.instead:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
     return " ".join(sentences)
+
+
+def _worst(report: CheckReport, run: CheckRun) -> list[str]:
+    """Say what the worst failure is, on which hazard or else which shape, and in which format."""
+    hazards = [(h.worst, h.hazard, h.format) for h in report.hazards if h.failed and h.worst is not None]
+    shapes = [(s.worst, s.shape, s.format) for s in report.shapes if s.failed and s.worst is not None]
+    failures = hazards or shapes
+    if not failures:
+        return []
+    # Of equally bad ones, the first like the input that the line is blamed on.
+    fmt = "" if run.traced is None else run.traced.format.name
+    worst, name, where = max(failures, key=lambda failure: (failure[0].severity, failure[2] == fmt))
+    return [f"The worst is {OUTCOMES[worst].word}, on {name} in {where}."]
 
 
 def _troubles(report: CheckReport) -> list[str]:

@@ -271,6 +271,9 @@ def _array_literal(values: Array, backend: str, fmt: str) -> str:
     dtype = f", dtype={_dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
     if values.size >= _MIN_FULL and (values == values.flat[0]).all():
         return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
+    if values.size > _MAX_LITERAL_CELLS and values.ndim == 2 and len(values) > 1 and (values == values[0]).all():
+        row = _array_literal(values[0], backend, fmt)
+        return row and f"{maker.module}.tile({row}, ({len(values)}, 1))"
     if values.size > _MAX_LITERAL_CELLS:
         return _runs(values, maker, dtype)
     return f"{maker.module}.{maker.array}({_nested(values.tolist(), _number)}{dtype})"

@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.check.check_options import DEFAULT_FORMATS, CheckOptions, usual_formats
 from stablemax.check.laws import EasyRun, check_laws, easy_case
 from stablemax.check.reproducer import counterexample_of
-from stablemax.check.search import shrunk, smallest_failure
+from stablemax.check.search import fewest_rows, shrunk, smallest_failure
 from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
@@ -72,6 +72,8 @@ class CheckRun:
     #: The same input gives another output at another call, by more than the contract allows.
     is_random: bool = False
     smallest: Trial | None = None
+    #: The failing input that the line to blame is looked for on, and its trace.
+    traced: Trial | None = None
     trace: Trace | None = None
     is_wrong: bool = False
     #: What a wrong formula is wrong in.
@@ -270,14 +272,17 @@ def search_smallest_failure(run: CheckRun) -> None:
         # Each further try would take the time limit.
         run.smallest = min(judged or [hung], key=_size)
         return
-    failing = {trial.format.name for trial in run.all_failures}
-    formats = sorted(run.formats, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
+    formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f is not FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
         outcomes = [trial.worst for trial in run.all_failures if trial.format is fmt and trial.worst is not None]
         wanted = max(outcomes, key=lambda o: o.severity, default=None)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
-        if case is not None:
-            run.smallest = run.trials.trial(case, fmt)
+        found = None if case is None else run.trials.trial(case, fmt)
+        if found is None or (wanted is not None and _severity(found) < wanted.severity):
+            # No few rows show a mean that goes wrong.
+            found = _many_rows(run, fmt) or found
+        if found is not None:
+            run.smallest = found
             return
     failures = [trial for trial in run.all_failures if trial.format is formats[0]]
     if failures:
@@ -289,19 +294,44 @@ def search_smallest_failure(run: CheckRun) -> None:
         run.smallest = run.trials.trial(shrunk(run.trials, simplest.case, simplest.format), simplest.format)
 
 
+def _many_rows(run: CheckRun, fmt: Format) -> Trial | None:
+    """Find how many equal rows break the mean, where a hazard about it fails in a format."""
+    is_about_means = any(trial.case.reduced for trial in run.failures if trial.format is fmt)
+    return fewest_rows(run.trials, fmt) if is_about_means else None
+
+
 def _size(trial: Trial) -> int:
     return trial.case.logits.size
 
 
+def _severity(trial: Trial) -> int:
+    return 0 if trial.worst is None else trial.worst.severity
+
+
+def _severity_in(run: CheckRun, fmt: Format) -> int:
+    """Rank the worst that happens in a format; -1 where nothing does."""
+    return max((_severity(trial) for trial in run.all_failures if trial.format is fmt), default=-1)
+
+
 def blame_a_line(run: CheckRun) -> None:
-    """Trace the smallest failure; nothing is blamed where there is no output, or the trace fails."""
-    smallest = run.smallest
-    if smallest is None or smallest.verdict is None or run.target.info.is_ours:
+    """Trace the smallest of the worst failures; nothing is blamed where there is no output, or the trace fails."""
+    failing = run.traced = _worst_small_failure(run)
+    if failing is None or failing.verdict is None or run.target.info.is_ours:
         return
     try:
-        run.trace = run.target.trace(run.trials.call_on(smallest.case, smallest.format), TraceOptions())
+        run.trace = run.target.trace(run.trials.call_on(failing.case, failing.format), TraceOptions())
     except (NoAnswerError, StablemaxError) as error:
         run.notes.append(no_trace_note(error))
+
+
+def _worst_small_failure(run: CheckRun) -> Trial | None:
+    """Return the smallest failing input, or a small one of the hazards that fails in a worse way."""
+    smallest = run.smallest
+    if smallest is None:
+        return None
+    small = [trial for trial in run.failures if trial.verdict is not None and _size(trial) <= _MAX_SHRUNK]
+    worst = max(small, key=lambda trial: (_severity(trial), trial.format is smallest.format), default=smallest)
+    return worst if _severity(worst) > _severity(smallest) else smallest
 
 
 def run_formula_test(run: CheckRun) -> None:

@@ -52,6 +52,7 @@ def trace(
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
     from stablemax.check.target.messages import TraceOptions
+    from stablemax.check.trace_advice import advised
 
     logits = source_of(line, source, optional=True)
     output = io.output_of(
@@ -68,6 +69,8 @@ def trace(
         loaded.call(_call(given))
         request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
+        backward = implementation.target(target).backward
+        result = advised(result, loaded, given.logits, given.second, traced.max_ulp, backward=backward)
     return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 

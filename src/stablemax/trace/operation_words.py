@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.numerics.formats import FORMATS
+from stablemax.numerics.formats import FORMATS, Format
 from stablemax.results import Origin
 from stablemax.text.words import counted
 from stablemax.trace.observation import BACKWARD, Kind
 
 if TYPE_CHECKING:
     from stablemax.trace.blame import Traced
-    from stablemax.trace.observation import Cell, Event, Observation, Record, Site
+    from stablemax.trace.observation import Cell, Event, Observation, PartialSum, Record, Site
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _EXPONENTIALS = ("exp", "shifted_exp")
@@ -60,6 +60,8 @@ def _event(seen: Observation, event: Event, place: str) -> str:
     name, fmt = seen.name, FORMATS[seen.dtype]
     share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
     first, calculation = f"(first: {place})", _calculation(name, event.operands)
+    if event.overflow is not None:
+        return f"{name} overflows {share}: {_partial_sum(event.overflow, fmt)}"
     if event.kind is Kind.OVERFLOW:
         limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} overflows {share} {first}{limit}"
@@ -70,6 +72,12 @@ def _event(seen: Observation, event: Event, place: str) -> str:
         operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
         return f"{f'{name} {operands}'.rstrip()} is infinite {share} {first}"
     return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''} {first}"
+
+
+def _partial_sum(partial: PartialSum, fmt: Format) -> str:
+    """Say where a sum leaves the format, and what its largest number is."""
+    terms = "all its terms" if partial.terms == partial.of else f"its first {partial.terms:,} of {partial.of:,} terms"
+    return f"{terms} add up to {partial.value:.6g}, above {fmt.max:.6g}, the largest number of {fmt.name}"
 
 
 def _cell(seen: Observation) -> str:

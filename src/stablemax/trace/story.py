@@ -103,10 +103,9 @@ def _wrong_formula(traced: Traced, run: Run, reading: Reading, wrong: Array) -> 
     gives = float(nearest(run.exact).reshape(wrong.shape)[cell])
     right = float(reading.exact.truth.nearest[cell])
     where = reading.meaning if reading.is_reduced else _result_name(traced, *cell)
-    last = run.steps[-1].line if run.steps else 0
     return (
         f"{traced.name} is not {traced.expected.operation}: in exact arithmetic it gives {gives:.6g} where {right:.6g} "
-        f"is right ({where}). The formula itself is wrong.{f' Its last operation is on line {last}.' if last else ''}"
+        f"is right ({where}). The formula itself is wrong."
     )
 
 

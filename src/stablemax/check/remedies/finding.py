@@ -86,7 +86,7 @@ def _candidates(trials: Trials, failing: Trial, operation: Operation, *, backwar
     for remedy in _REMEDIES[info.backend]():
         if remedy.operation == operation.name and set(remedy.needs) <= set(heading.names):
             for wide in wider_formats(fmt, info.backend) if remedy.is_wide else ("",):
-                yield written(remedy, heading, form, wide), reason(remedy, wide)
+                yield written(remedy, heading, form, wide), reason(remedy, form, wide)
 
 
 def _holding(trials: Trials, tried: Sequence[Trial]) -> int:

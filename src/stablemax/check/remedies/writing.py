@@ -129,6 +129,8 @@ def written(remedy: Remedy, heading: Heading, form: Form, wide: str = "") -> str
     return "\n".join([*imports, "", "", f"def {heading.name}({heading.signature}):", *lines, ""])
 
 
-def reason(remedy: Remedy, wide: str = "") -> str:
+def reason(remedy: Remedy, form: Form, wide: str = "") -> str:
     """Say why a remedy holds."""
-    return remedy.why.replace("{wide}", wide.rpartition(".")[2])
+    why = remedy.why.replace("{wide}", wide.rpartition(".")[2])
+    is_narrow_mean = form.reduces_by == str(Reduction.MEAN) and form.format.precision <= FLOAT16.precision and not wide
+    return f"{why}; the mean is added in float32" if is_narrow_mean else why

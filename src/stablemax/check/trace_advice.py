@@ -1,0 +1,81 @@
+"""What a trace says beyond the line: the mistake in a wrong formula, and code that holds on the traced input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.check.laws import easy_case
+from stablemax.check.mistakes.recognise import recognise
+from stablemax.check.remedies.finding import find_instead
+from stablemax.check.target.messages import NoAnswerError
+from stablemax.check.trials import Trials, reduction_of
+from stablemax.hazards.cases import HazardCase
+from stablemax.numerics.formats import FLOAT64, format_of_array
+from stablemax.operations.operation import Second
+from stablemax.results import Blame, Contract
+from stablemax.text.errors import StablemaxError
+
+if TYPE_CHECKING:
+    from stablemax.check.target.messages import LoadedTarget
+    from stablemax.numerics.formats import Array
+    from stablemax.operations.operation import Operation
+    from stablemax.results import Trace
+
+_MOST_CELLS = 1 << 16
+
+
+def advised(
+    trace: Trace, target: LoadedTarget, logits: Array, second: Array | None, max_ulp: float | None = None, *,
+    backward: bool = False,
+) -> Trace:  # fmt: skip
+    """Add the mistake and the code to write instead to a trace of code that failed on an input."""
+    fails = trace.formula_is_wrong or trace.outcome.is_failure
+    if not fails or target.info.is_ours or logits.ndim != 2 or logits.size > _MOST_CELLS:
+        return trace
+    fmt, contract = format_of_array(logits), Contract(max_ulp, (), (), ())
+    trials = Trials(target, contract)
+    try:
+        trials.reduction = reduction_of(trials, easy_case(), fmt)
+        if trace.formula_is_wrong:
+            trace = _with_mistake(trace, trials)
+        failing = trials.trial(_case(logits, second, target.info.operation), fmt)
+        instead = find_instead(trials, failing, backward=backward) if failing.failed else None
+    except (NoAnswerError, StablemaxError) as error:
+        return replace(trace, notes=(*trace.notes, f"what to write instead is not known: trying it {error}"))
+    if instead is None:
+        unknown = f"no code is known here that holds on this input in {fmt.name}"
+        return replace(trace, notes=(*trace.notes, unknown)) if failing.failed else trace
+    return replace(trace, instead=instead.code, instead_why=f"{instead.why}. Run on this input in {fmt.name}, it holds")
+
+
+def _with_mistake(trace: Trace, trials: Trials) -> Trace:
+    """Name the known mistake that gives the code's numbers, and its line where that is certain."""
+    mistake = recognise(trials, FLOAT64, trials.target.info.takes)
+    if mistake is None:
+        return trace
+    finding = f"{trace.finding} The mistake: {mistake.words}."
+    if not mistake.line:
+        return replace(trace, mistake=mistake.kind, finding=finding)
+    words = f"line {mistake.line}: {mistake.words}"
+    lines = tuple(replace(line, blamed=(line.file, line.line) == (mistake.file, mistake.line)) for line in trace.lines)
+    return replace(
+        trace,
+        mistake=mistake.kind,
+        finding=f"{trace.finding} {words[0].upper()}{words[1:]}.",
+        blame=Blame(mistake.file, mistake.line, -1, words),
+        lines=lines,
+    )
+
+
+def _case(logits: Array, second: Array | None, operation: Operation) -> HazardCase:
+    """Take the input of a trace as the input of a check."""
+    case = HazardCase(logits.astype(np.float64), np.zeros(len(logits), dtype=np.int64), np.ones(logits.shape))
+    if second is None:
+        return case
+    values = second if second.dtype.kind in "iu" else second.astype(np.float64)
+    fields = {Second.UPSTREAM: "upstream", Second.CELL_TARGETS: "cell_targets", Second.LOGITS: "other_logits"}
+    given: dict[str, Any] = {fields.get(operation.second, "labels"): values}
+    return replace(case, **given)
