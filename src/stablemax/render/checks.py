@@ -60,7 +60,7 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
         sections.append([_excerpt(report.printed)])
     if report.instead:
         sections.append([doc.words(f"why: {report.instead_why}"), doc.Code("write this instead:", report.instead)])
-        sections.append([])
+        sections += [] if report.counterexample is not None and report.counterexample.code else [[]]
     example = report.counterexample
     if example is not None and example.code:
         sections.append([doc.Code("smallest input that breaks it:", example.code)])

@@ -30,9 +30,8 @@ def decisive_branch(bad: BadCell) -> Branch | None:
     In exact arithmetic the code is right on the branches that exact numbers choose, and wrong on those that the floats
     chose.
     """
-    subject = bad.traced.subject
-    run = subject.observed()
-    if run.on_float_branches is None or run.exact is None:
+    subject, run = bad.traced.subject, bad.run
+    if run.on_float_branches is None or run.exact is None or run.is_sampled:
         return None
     reading = bad.traced.expected.reading(run)
     if is_lost(run, reading, bad.cell):

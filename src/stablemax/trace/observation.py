@@ -142,11 +142,16 @@ class Record:
     def __post_init__(self) -> None:
         self.first = dict.fromkeys(self.seen.kinds, 0)
 
-    def add(self, seen: Observation) -> None:
-        """Count one more run."""
+    def add(self, seen: Observation, run: int | None = None) -> None:
+        """Count one more run: the next one, or that of a number."""
         for kind in seen.kinds:
-            self.first.setdefault(kind, self.seen.times)
+            self.first.setdefault(kind, self.seen.times if run is None else run)
         self.seen = self.seen.merged(seen)
+
+    def skip(self, count: int) -> None:
+        """Count runs that were not measured."""
+        per_run = self.seen.cells // self.seen.times
+        self.seen = replace(self.seen, times=self.seen.times + count, cells=self.seen.cells + count * per_run)
 
     def place(self, event: Event, rows: int, classes: int) -> tuple[int | None, int | None]:
         """Return row and class of the logit that an event comes from, each as far as the shape tells.
@@ -169,10 +174,12 @@ class Record:
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def record_of(seen: Observation, records: dict[tuple[Any, ...], AnyRecord], kind: type[AnyRecord]) -> AnyRecord:
-    """Count a run in the record of its operation and line, which the first run makes."""
+def record_of(
+    seen: Observation, records: dict[tuple[Any, ...], AnyRecord], kind: type[AnyRecord], run: int | None = None
+) -> AnyRecord:
+    """Count a run, the next or that of a number, in the record of its operation and line, which the first run makes."""
     if seen.key in records:
-        records[seen.key].add(seen)
+        records[seen.key].add(seen, run)
     else:
         records[seen.key] = kind(seen)
     return records[seen.key]

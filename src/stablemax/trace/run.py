@@ -50,6 +50,8 @@ class Run:
     bits: int = FIRST_BITS
     #: What each step should have given, for an observer that puts it there in another run.
     fixes: Sequence[Fix] = ()
+    #: Some of its operations were not measured: `steps` are not all.
+    is_sampled: bool = False
     #: Comparisons that exact numbers answer differently.
     divergences: Sequence[Divergence] = ()
     #: Where there are such: what exact arithmetic gives on the branches that the floats took.

@@ -144,7 +144,7 @@ def _unstable(
         f"{traced.name} is {OUTCOMES[worst].predicate}{share} in {traced.subject.format.name}: "
         f"it gives {gives:.6g} where {right:.6g} is right{where}."
     )
-    bad = bad_cell(traced, reading, judged.codes, worst)
+    bad = bad_cell(traced, run, reading, judged.codes, worst)
     branch = decisive_branch(bad)
     if branch is not None:
         words = branch_words(branch, traced)

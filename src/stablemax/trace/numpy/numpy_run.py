@@ -82,7 +82,7 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
             tape.not_followed["the result" + (f", after line {last}" if last else "")] = None
     return Run(
         value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits,
-        divergences=tape.divergences,
+        divergences=tape.divergences, notes=tape.sample.notes, is_sampled=bool(tape.sample.skipped),
     )  # fmt: skip
 
 

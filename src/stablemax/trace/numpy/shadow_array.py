@@ -87,7 +87,7 @@ class ShadowArray(Shadowed):
             written = np.asarray(values[index])
             exact = np.broadcast_to(cells, written.shape)
             inputs = [(np.broadcast_to(new_values, written.shape), exact)]
-            values[index], cells = self.tape.finish("assign", written, exact, exact, inputs)
+            values[index], cells = self.tape.finish("assign", written, exact, None, inputs)
         exact_of(self)[index] = cells if cells.ndim else cells[()]
 
     def __iter__(self) -> Iterator[Any]:
@@ -235,7 +235,7 @@ def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None
     local = cells_of(before)
     exact.at(local, places, *(cells_of(plain(o)) for o in operands))
     exact.at(cells, places, *shadow_tree(operands, tape))
-    values[...], cells[...] = tape.finish(name, values, cells, local, [(before, cells_of(before))])
+    values[...], cells[...] = tape.finish(name, values, cells, lambda: local, [(before, cells_of(before))])
 
 
 def _sorted(array: Any, axis: int | None = -1, *_options: Any, **_kwargs: Any) -> Any:
@@ -269,7 +269,7 @@ _BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
 }  # fmt: skip
 _SIGNS = {"neg": "negative", "pos": "positive", "abs": "absolute"}
-_NUMBERS = (np.ndarray, np.generic, int, float, list, tuple)
+_NUMBERS = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
 def _operators(name: str, ufunc: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ def operate(
         if exactly is None:
             raise NotFollowedError(name)
         exact = _in_shape(exactly(*shadows[0], **shadows[1]), value.shape)
-        local = _in_shape(exactly(*here[0], **here[1]), value.shape) if here is not None else None
+        local = None if here is None else functools.partial(_local, exactly, here, value.shape)
     except _UNFOLLOWABLE:
         tape.lose_call(name)
         if isinstance(out, Shadowed):
@@ -157,6 +158,13 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _local(exactly: Callable[..., Any], arguments: Any, shape: tuple[int, ...]) -> Array | None:
+    """Take an operation exactly on its actual inputs; None where that does not work, as it did on the shadow."""
+    with contextlib.suppress(*_UNFOLLOWABLE):
+        return _in_shape(exactly(*arguments[0], **arguments[1]), shape)
+    return None
 
 
 def _in_shape(cells: Any, shape: tuple[int, ...]) -> Array:

@@ -18,6 +18,7 @@ from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.line_values import LineValues
+from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
 from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library
 
@@ -71,13 +72,23 @@ class Tape:
     #: Floats that were handed out, by identity, and which of them came back.
     handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
-    _unmeasured: list[Callable[[], Observation]] = field(default_factory=list)
+    sample: LoopSample = field(default_factory=LoopSample)
+    #: What is to be measured, each with the number of its run on its line.
+    _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
     _owners: dict[str, Owner] = field(default_factory=dict)
 
     def finish(
-        self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
+        self,
+        name: str,
+        value: Array,
+        exact: Array,
+        local: Callable[[], Array | None] | None,
+        inputs: Sequence[tuple[Array, Array]],
     ) -> tuple[Array, Array]:
-        """Record one operation; return its value and shadow, changed as the tape says."""
+        """Record one operation; return its value and shadow, changed as the tape says.
+
+        `local` takes the operation exactly on its actual inputs; without it the shadow is that, too.
+        """
         fmt = cells.format_or_none(value.dtype)
         assert fmt is not None, "only results in a number format are recorded"
         index = self.count
@@ -85,13 +96,15 @@ class Tape:
         if index < self.rounded_to:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
         site = self.site()
-        if self.watch:
+        key = (site, name, 0, fmt.name)
+        if self.watch and self.sample.takes(key, value, index):
             # Operations are measured after the run: until then NumPy's functions are replaced. The code may change
             # arrays in place before that, hence the copies.
             copies = [(v.copy(), c.copy()) for v, c in inputs]
-            local = exact.copy() if local is None else local
-            measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), local, copies)
-            self._unmeasured.append(measure)
+            here = local() if local is not None else None
+            here = exact.copy() if here is None else here
+            measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), here, copies)
+            self._unmeasured.append((self.sample.runs[key] - 1, measure))
         if self.keeps_values:
             self.values.append(LineValues(display_name(site.file), site.line, cells.nearest(exact).ravel()))
         if index < self.forgotten_to:
@@ -134,9 +147,12 @@ class Tape:
 
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
-        self.steps = [measure() for measure in self._unmeasured]
-        for seen in self.steps:
-            record_of(seen, self.records, Record)
+        for run, measure in self._unmeasured:
+            seen = measure()
+            self.steps.append(seen)
+            record_of(seen, self.records, Record, run)
+        for key, count in self.sample.skipped.items():
+            self.records[key].skip(count)
         followed = {handed.call for key, handed in self.handed.items() if key in self.recovered}
         for handed in self.handed.values():
             if handed.call not in followed:

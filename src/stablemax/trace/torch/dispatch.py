@@ -18,6 +18,7 @@ from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
+from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import Shadows, wide
@@ -78,6 +79,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.comparisons = 0
         self.divergences: list[Divergence] = []
         self.values: list[LineValues] | None = None
+        self.sample = LoopSample()
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
         self.records: dict[tuple[Any, ...], PlacedRecord] = {}
@@ -86,9 +88,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say which operators have no exact form."""
+        """Say which operators have no exact form, and whether all were measured."""
         names = ", ".join(self.in_float64)
-        return (f"compared with float64, not with exact arithmetic: {names}",) if names else ()
+        in_float64 = (f"compared with float64, not with exact arithmetic: {names}",) if names else ()
+        return (*in_float64, *self.sample.notes)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, and follow it."""
@@ -189,14 +192,19 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
         operands = before.operands[::-1] if aten == "rsub" else before.operands
+        value = to_numpy(tensor)
+        if not self.sample.takes((site, label, output, fmt.name), value, len(self.steps)):
+            self.shadows.write(tensor, exact, places, exact=False)
+            return
         seen = observe(
-            _WORDS.get(aten, aten), site, len(self.steps), fmt, to_numpy(tensor), exact, local, operands,
+            _WORDS.get(aten, aten), site, len(self.steps), fmt, value, exact, local, operands,
             label=label, output=output,
         )  # fmt: skip
         if aten not in _COPIES or seen.local_error_ulp or seen.events:
             self.steps.append(seen)
+            run = self.sample.runs[site, label, output, fmt.name] - 1
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
-            record_of(seen, self.records, PlacedRecord).put(seen, places)
+            record_of(seen, self.records, PlacedRecord, run).put(seen, places)
         if self.values is not None:
             self.values.append(LineValues(display_name(site.file), site.line, nearest(exact).ravel()))
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)

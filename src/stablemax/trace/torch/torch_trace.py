@@ -169,10 +169,14 @@ class TorchCode(Subject):
             losses = None if forward is None else _values(forward)
             if losses is not None and shadows.has(forward):
                 losses = nearest(shadows.cells(forward)).reshape(losses.shape)
+        for key, count in watch.sample.skipped.items():
+            if key in watch.records:
+                watch.records[key].skip(count)
         is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = Run(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
             forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
+            is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
         return run, watch
