@@ -245,7 +245,8 @@ def test_an_absorbed_logarithm_is_told_where_it_went() -> None:
     assert trace.blame is not None
     assert trace.blame.sentence == (
         f"line {here + 3}: subtract cancels: 1e+08 - 1e+08 gives 0, exactly 1.09861; "
-        f"the digits were absorbed on line {here + 2}: 1e+08 + 1.09861 gives 1e+08, off by 1.1"
+        f"the digits were absorbed on line {here + 2}: 1e+08 + 1.09861 gives 1e+08, off by 1.1, "
+        "where the numbers of float32 are 8 apart"
     )
 
 

@@ -82,19 +82,24 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
     failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
     sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
-    sentences += _worst(report, run) or _troubles(report)
-    if report.blame:
-        file_name = Path(report.blame_file).name
-        # The line of a library or of a helper is named with its file.
-        is_own_file = file_name in report.target
-        sentences.append(
-            f"{report.blame[0].upper()}{report.blame[1:]}." if is_own_file else f"{file_name}, {report.blame}."
-        )
-    if report.mistake_words and not report.blame:
-        sentences.append(f"The mistake: {report.mistake_words}.")
+    # What is wrong comes first in a wrong formula, what breaks first in an unstable one.
+    said = [_worst(report, run) or _troubles(report), _line_or_mistake(report)]
+    for sentence in reversed(said) if report.standing is Standing.WRONG else said:
+        sentences += sentence
     if report.cure and not report.instead:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
     return " ".join(sentences)
+
+
+def _line_or_mistake(report: CheckReport) -> list[str]:
+    """Say which line is to blame, or what the mistake is where it has no certain line."""
+    if not report.blame:
+        return [f"The mistake: {report.mistake_words}."] if report.mistake_words else []
+    file_name = Path(report.blame_file).name
+    # The line of a library or of a helper is named with its file.
+    if file_name in report.target:
+        return [f"{report.blame[0].upper()}{report.blame[1:]}."]
+    return [f"{file_name}, {report.blame}."]
 
 
 def _worst(report: CheckReport, run: CheckRun) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stablemax.numerics.formats import FORMATS, Format
 from stablemax.results import Origin
@@ -89,7 +92,7 @@ def _cell(seen: Observation) -> str:
         Origin.ABSORPTION: "absorbs",
         Origin.INHERITED: "magnifies what was rounded before",
     }.get(seen.origin, "is inaccurate")
-    return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}"
+    return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}{_spacing(seen)}"
 
 
 def _outcome(name: str, cell: Cell) -> str:
@@ -115,7 +118,18 @@ def root_words(root: Observation, file: str) -> str:
     if root.worst is None:
         return f"the digits are lost{where}, in {root.name}"
     verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
-    return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}"
+    return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}{_spacing(root)}"
+
+
+def _spacing(seen: Observation) -> str:
+    """Say how far apart the numbers of the format are where a term was absorbed, and from which exponent on that is."""
+    if seen.worst is None or seen.origin is not Origin.ABSORPTION or not math.isfinite(seen.worst.value):
+        return ""
+    fmt, value = FORMATS[seen.dtype], abs(seen.worst.value)
+    words = f", where the numbers of {fmt.name} are {float(fmt.ulp(np.asarray(value))):.3g} apart"
+    if 0.5 <= value <= 2.0:
+        return f"{words}: exp of less than {math.log(fmt.u):.3g} is lost beside 1"
+    return words
 
 
 def _calculation(name: str, operands: tuple[float, ...]) -> str:

@@ -7,7 +7,11 @@ from functools import partial
 
 from stablemax.check.remedies.remedy import Remedy
 
-_jax = partial(Remedy, backend="jax", why="JAX's own function subtracts the maximum first")
+_jax = partial(
+    Remedy,
+    backend="jax",
+    why="JAX's own function subtracts the maximum of the row first, and takes no logarithm of a probability",
+)
 
 
 def jax_remedies() -> Iterator[Remedy]:

@@ -9,7 +9,8 @@ from stablemax.check.remedies.remedy import Remedy
 
 _numpy = partial(Remedy, backend="numpy")
 
-_SHIFT = "subtract the maximum first: no exponential is above 1"
+_SHIFT = "the maximum of the row is subtracted first: no exponential is above 1, and their sum is at least 1"
+_LOGS = "the logarithm is that of the sum: none is taken of a probability, which may be 0, and nothing large cancels"
 _LOG1P = "the largest term leaves the sum, and log1p keeps what the others add to it"
 _WIDE = "sums and differences are taken in {wide}, and rounded once"
 _ROWS = "ignored rows are taken out first: 0 times NaN is NaN"
@@ -57,7 +58,7 @@ def numpy_remedies() -> Iterator[Remedy]:
     yield _numpy("softmax", why=_SHIFT, body=_SOFTMAX)
     yield _numpy("softmax", why="the sum is added in {wide}", body=_SOFTMAX_SUM, is_wide=True)
     yield _numpy("softmax", why=_WIDE, body=_SOFTMAX_WIDE, is_wide=True)
-    yield _numpy("log_softmax", why=_SHIFT, body=f"{_LOGP}\nreturn logp")
+    yield _numpy("log_softmax", why=_LOGS, body=f"{_LOGP}\nreturn logp")
     yield _numpy("log_softmax", why=_LOG1P, body=f"{_LOGP_1P}\nreturn logp")
     yield _numpy(
         "log_softmax", why=_WIDE, body=f"{_AS_WIDE}{_LOGP_WIDE}\nreturn logp.astype({{x}}.dtype)", is_wide=True
@@ -85,11 +86,11 @@ _MEAN, _WIDE_MEAN = "return losses{reduce}", "return losses{reduce_wide}.astype(
 def _cross_entropy() -> Iterator[Remedy]:
     loss = partial(_numpy, "cross_entropy")
     for rows, picked, words in (("", _PICKED, ""), ("", _SOFT, f"; {_ZERO}"), (_KEPT, _PICKED, f"; {_ROWS}")):
-        for logp, why in ((_LOGP, _SHIFT), (_LOGP_1P, _LOG1P)):
+        for logp, why in ((_LOGP, _LOGS), (_LOGP_1P, _LOG1P)):
             yield loss(why=why + words, body=f"{rows}{logp.replace('{axis}', '-1')}\n{picked}{_MEAN}")
         mean = "the mean is taken in {wide}"
         body = f"{rows}{_LOGP.replace('{axis}', '-1')}\n{picked}{_WIDE_MEAN}".replace("{dtype_of}", "{x}.dtype")
-        yield loss(why=f"{_SHIFT}; {mean}{words}", body=body, is_wide=True)
+        yield loss(why=f"{_LOGS}; {mean}{words}", body=body, is_wide=True)
         wide = f"{rows}{_AS_WIDE}{_LOGP_WIDE.replace('{axis}', '-1')}\n{picked}{_WIDE_MEAN}"
         yield loss(why=_WIDE + words, body=wide.replace("{dtype_of}", "{x}.dtype"), is_wide=True)
 

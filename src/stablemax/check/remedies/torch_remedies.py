@@ -9,7 +9,7 @@ from stablemax.check.remedies.remedy import Remedy
 
 _torch = partial(Remedy, backend="torch")
 
-_BUILT_IN = "PyTorch's own function subtracts the maximum, and rounds its sum once"
+_BUILT_IN = "PyTorch's own function subtracts the maximum of the row first, and takes no logarithm of a probability"
 _LOG1P = "the largest term leaves the sum, and log1p keeps what the others add to it"
 _WIDE = "it is computed in {wide}, and rounded once"
 _OTHERS = "at the label p - 1 is minus the sum of the other probabilities: nothing cancels"
