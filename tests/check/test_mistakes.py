@@ -29,7 +29,7 @@ from stablemax.check.target.messages import Target
 from stablemax.check.trials import Trials, reduction_of
 from stablemax.numerics.formats import FLOAT32, FLOAT64
 from stablemax.operations import get_operation
-from stablemax.results import CheckReport, Contract, Standing
+from stablemax.results import CheckReport, Contract, Grade
 from stablemax.text.vocabulary import Reduction
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -183,7 +183,7 @@ def report_on(file: Path, name: str, *takes: str) -> CheckReport:
 
 def test_a_check_says_the_mistake_and_blames_its_line_alone() -> None:
     report = report_on(NUMPY, "axis_0_softmax")
-    assert (report.standing, report.mistake) == (Standing.WRONG, "axis")
+    assert (report.grade, report.mistake) == (Grade.WRONG, "axis")
     line = marked_line(NUMPY, "axis_0_softmax")
     assert report.blame_line == line
     assert f"Line {line}: its sum runs over axis 0, the rows, instead of the classes." in report.finding
@@ -191,23 +191,23 @@ def test_a_check_says_the_mistake_and_blames_its_line_alone() -> None:
 
 def test_a_missing_rescale_is_blamed_where_the_sum_goes_on() -> None:
     report = report_on(CASES / "c25_attention.py", "online_bug_logsumexp")
-    assert (report.standing, report.mistake, report.blame_line) == (Standing.WRONG, "missing rescale", 13)
+    assert (report.grade, report.mistake, report.blame_line) == (Grade.WRONG, "missing rescale", 13)
 
 
 def test_ignored_rows_in_the_divisor_make_a_formula_wrong() -> None:
     report = report_on(CASES / "c41_ignored_rows.py", "mean_over_all_cross_entropy", "ignore-index")
-    assert (report.standing, report.mistake, report.blame_line) == (Standing.WRONG, "ignored rows", 12)
+    assert (report.grade, report.mistake, report.blame_line) == (Grade.WRONG, "ignored rows", 12)
     assert "ignored rows are counted in the divisor of the mean" in report.finding
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bad_softmax", "global, axis"), ("shifted_softmax", "global")])
 def test_code_that_reads_a_global_in_place_of_its_argument_is_wrong(name: str, kind: str) -> None:
     report = report_on(GLOBAL, name)
-    assert (report.standing, report.mistake) == (Standing.WRONG, kind), report.finding
+    assert (report.grade, report.mistake) == (Grade.WRONG, kind), report.finding
     assert report.blame_line == marked_line(GLOBAL, name)
     assert "it reads the global `logits`, not its argument alone" in report.finding
 
 
 def test_a_global_array_that_is_no_argument_is_no_mistake() -> None:
     report = report_on(GLOBAL, "softmax_with_table")
-    assert (report.standing, report.mistake) == (Standing.WRONG, "axis")
+    assert (report.grade, report.mistake) == (Grade.WRONG, "axis")

@@ -25,7 +25,7 @@ from stablemax.check.trials import Trials
 from stablemax.hazards.cases import HazardCase
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.operations import get_operation
-from stablemax.results import CheckReport, Contract
+from stablemax.results import CheckReport, Contract, Grade
 from stablemax.text.vocabulary import IGNORED, Reduction
 
 NEEDS = {
@@ -73,14 +73,15 @@ def test_every_remedy_is_right_on_easy_logits_under_the_name_and_parameters_of_t
 
 
 def instead_of(file: Path, name: str, case: HazardCase, fmt: Format) -> Instead | None:
-    trials = Trials(load_local(Target(f"{file}:{name}")), Contract(None, (), (), ()))
+    contract = Contract(None, (), (), (), require=Grade.ACCURATE)
+    trials = Trials(load_local(Target(f"{file}:{name}")), contract)
     failing = trials.trial(case, fmt)
     assert failing.failed, "the code holds"
     instead = find_instead(trials, failing)
     if instead is not None:
         names: dict[str, Any] = {}
         exec(compile(instead.code, "instead.py", "exec"), names)
-        held = Trials(load_local(Target(f"{file}:{name}"), names[name]), Contract(None, (), (), ()))
+        held = Trials(load_local(Target(f"{file}:{name}"), names[name]), contract)
         assert not held.trial(case, fmt).failed
         source = file.read_text(encoding="utf-8")
         assert instead.code.partition("def ")[2].partition("\n")[2] not in source, "the formula that failed"

@@ -18,7 +18,7 @@ import pytest
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.check.target.messages import Target
 from stablemax.numerics.formats import get_format
-from stablemax.results import CheckReport, Standing
+from stablemax.results import CheckReport, Grade
 
 from ..records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX
 
@@ -165,7 +165,7 @@ def test_a_generated_test_passes_once_the_code_is_mended(tmp_path: Path) -> None
     model = tmp_path / "model.py"
     model.write_text("import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)\n")
     report = check(Target(f"{model}:softmax"), CheckOptions((get_format("float32"),), only=("large-logits",)))
-    assert report.standing is Standing.UNSTABLE
+    assert report.grade is Grade.UNSTABLE
     assert report.counterexample is not None
     test = tmp_path / "test_model.py"
     test.write_text(report.counterexample.test)
@@ -218,7 +218,7 @@ def test_an_input_too_large_to_spell_out_is_left_out_and_said_by_its_hazard() ->
         Target(f"{ROOT / WAYS}:softmax", SOFTMAX),
         CheckOptions((get_format("float32"),), max_ulp=0.0, only=("normals-at-offset",), search=False),
     )
-    assert report.standing is not Standing.GOOD
+    assert not report.passed
     assert report.counterexample is not None
     if not report.counterexample.code:
         assert report.counterexample.test == ""

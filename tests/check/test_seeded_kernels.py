@@ -12,7 +12,7 @@ import pytest
 from stablemax.check import CheckOptions, check
 from stablemax.check.target.messages import Target
 from stablemax.numerics.formats import FLOAT32, FLOAT64
-from stablemax.results import CheckReport, Standing
+from stablemax.results import CheckReport, Grade
 
 KERNELS = Path(__file__).parents[1] / "seeded"
 NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
@@ -71,17 +71,17 @@ def test_a_seeded_bug_is_caught_for_the_right_reason(target: str) -> None:
     name = target.rpartition(":")[2]
     report = report_on(target)
     if name in NOT_CAUGHT:
-        assert report.standing is not Standing.WRONG, "it is caught now: take it off the list"
+        assert report.grade is not Grade.WRONG, "it is caught now: take it off the list"
         return
-    expected = Standing.UNSTABLE if name in UNSTABLE else Standing.BROKEN if name in BROKEN else Standing.WRONG
-    assert report.standing is expected, report.finding
+    expected = Grade.UNSTABLE if name in UNSTABLE else Grade.BROKEN if name in BROKEN else Grade.WRONG
+    assert report.grade is expected, report.finding
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", params("sound"))
 def test_a_sound_kernel_fails_at_no_shape_and_is_never_called_wrong(target: str) -> None:
     report = report_on(target)
-    assert report.standing in (Standing.GOOD, Standing.UNSTABLE), report.finding
+    assert report.grade in (Grade.ACCURATE, Grade.STABLE, Grade.UNSTABLE), report.finding
     assert [shape.shape for shape in report.shapes if shape.failed] == []
     assert max(shape.classes for shape in report.shapes) == 131_073
     assert max(shape.rows for shape in report.shapes) == 257

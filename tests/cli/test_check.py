@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from stablemax.text.outcomes import Grade
+
 from .running import Done, assert_refused, process, run
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +30,16 @@ def misbehaving(name: str, *arguments: str) -> Done:
 
 
 @pytest.mark.parametrize(
-    ("target", "code", "standing"),
-    [(f"{SOFTMAX}:good", 0, "good"), (f"{SOFTMAX}:unstable", 1, "unstable"), (f"{SOFTMAX}:wrong", 1, "wrong")],
+    ("target", "code", "grade"),
+    [(f"{SOFTMAX}:good", 0, "accurate"), (f"{SOFTMAX}:unstable", 1, "unstable"), (f"{SOFTMAX}:wrong", 1, "wrong")],
     ids=["good", "unstable", "wrong"],
 )
-def test_the_exit_code_and_the_first_line_say_what_it_is(target: str, code: int, standing: str) -> None:
+def test_the_exit_code_and_the_first_line_say_what_it_is(target: str, code: int, grade: str) -> None:
     done = check(target, "--format", "float32")
     assert done.code == code
-    assert done.out.startswith(target) or standing in done.out.split(".")[1]
-    assert f"is {standing}:" in " ".join(done.out.split())
-    assert done.err == ("" if code == 0 else f"failed: {target} is {standing}\n")
+    assert done.out.startswith(target) or grade in done.out.split(".")[1]
+    assert f"is {grade}" in " ".join(done.out.split())
+    assert done.err == ("" if code == 0 else f"failed: {target} is {grade}\n")
 
 
 @pytest.mark.slow
@@ -124,6 +126,7 @@ TEXT, NUMBER = {"type": "string"}, {"type": ["number", "null", "string"]}
 TEXTS = {"type": "array", "items": TEXT}
 ROWS = {"type": "array", "items": {"type": "array", "items": {"type": ["number", "string"]}}}
 OUTCOME = {"enum": ["ok", "undefined", "input-overflow", "inaccurate", "lost", "overflow", "nan", None]}
+GRADE = {"enum": [None, *(grade.value for grade in Grade)]}
 
 
 def an_object(**properties: Any) -> dict[str, Any]:
@@ -131,13 +134,14 @@ def an_object(**properties: Any) -> dict[str, Any]:
 
 
 SCHEMA = an_object(
-    schema={"const": "stablemax/1"},
+    schema={"const": "stablemax/2"},
     kind={"const": "check"},
     versions={"type": "object", "additionalProperties": TEXT},
     target=TEXT,
     operation=TEXT,
     backend={"enum": ["numpy", "torch", "jax", "scipy", "optax"]},
-    standing={"enum": ["good", "unstable", "wrong", "broken"]},
+    grade=GRADE,
+    grades={"type": "object", "additionalProperties": GRADE},
     finding=TEXT,
     formats=TEXTS,
     hazards={
@@ -146,6 +150,7 @@ SCHEMA = an_object(
             hazard=TEXT,
             format=TEXT,
             worst=OUTCOME,
+            grade=GRADE,
             error_ulp=NUMBER,
             first_bad={
                 "oneOf": [
@@ -168,6 +173,7 @@ SCHEMA = an_object(
             classes={"type": "integer"},
             format=TEXT,
             worst=OUTCOME,
+            grade=GRADE,
             error_ulp=NUMBER,
             failed={"type": "boolean"},
             trouble=TEXT,
@@ -199,7 +205,7 @@ SCHEMA = an_object(
     cure_formula=TEXT,
     instead=TEXT,
     instead_why=TEXT,
-    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS),
+    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS, require=GRADE),
     printed=TEXT,
     command=TEXTS,
     notes=TEXTS,
@@ -225,7 +231,7 @@ def test_json_is_one_strict_document_of_the_schema_whatever_the_target_prints(ar
     done = check(*arguments, *QUICK, "--output-format", "json")
     jsonschema.validate(done.json, SCHEMA)
     assert done.json["command"][:2] == ["stablemax", "check"]
-    assert (done.json["standing"] == "good") is (done.code == 0)
+    assert (done.json["grade"] in ("accurate", "stable")) is (done.code == 0)
 
 
 @pytest.mark.slow

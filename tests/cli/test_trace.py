@@ -271,7 +271,7 @@ LINE = {
 }  # fmt: skip
 BLAME = {"file": TEXT, "line": COUNT, "operation": {"type": "integer", "minimum": -1}, "sentence": TEXT}
 TRACE: dict[str, Any] = {
-    "schema": {"const": "stablemax/1"}, "kind": {"const": "trace"}, "versions": {"type": "object"}, "target": TEXT,
+    "schema": {"const": "stablemax/2"}, "kind": {"const": "trace"}, "versions": {"type": "object"}, "target": TEXT,
     "operation": TEXT, "backend": TEXT, "format": TEXT, "source": TEXT, "rows": COUNT, "classes": COUNT,
     "lines": {
         "type": "array",

@@ -9,7 +9,7 @@ from stablemax.check.laws import easy_case
 from stablemax.check.mistakes.recognise import FEWEST_INPUTS, Recognised, is_right, known_mistakes, recognise
 from stablemax.check.remedies.finding import find_instead
 from stablemax.numerics.formats import FLOAT64
-from stablemax.results import Standing
+from stablemax.results import Grade
 
 if TYPE_CHECKING:
     from stablemax.check.steps import CheckRun
@@ -23,7 +23,7 @@ def recognise_mistake(run: CheckRun) -> None:
 
     The exact test may have missed it, where the code cannot be run exactly: on ignored rows, for one.
     """
-    if run.target.info.is_ours or run.standing is Standing.GOOD:
+    if run.target.info.is_ours or run.grade in (Grade.ACCURATE, Grade.STABLE):
         return
     if run.is_wrong:
         run.mistake = recognise(run.trials, _widest(run), run.takes)
@@ -55,7 +55,7 @@ def _of_global(run: CheckRun, read: GlobalRead) -> Recognised | None:
 
 def write_instead(run: CheckRun) -> None:
     """Find code that holds on the input that failed, and note where none is known."""
-    if run.standing not in (Standing.UNSTABLE, Standing.WRONG) or run.target.info.is_ours:
+    if run.grade not in (Grade.UNSTABLE, Grade.WRONG) or run.target.info.is_ours:
         return
     run.progress("trying what to write instead")
     failing = run.smallest or _easy_failure(run)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablemax.results import Blame, CheckReport, Outcome, Standing
+from stablemax.numerics.formats import get_format
+from stablemax.results import Blame, CheckReport, Grade, HazardVerdict, Outcome
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
+from stablemax.truth.measure import default_max_ulp
 
 if TYPE_CHECKING:
     from stablemax.check.steps import CheckRun
@@ -19,7 +21,7 @@ _PRINTED_LIMIT = 2000
 
 def blamed_line(run: CheckRun) -> Blame | None:
     """Return the line to blame: for a wrong formula that of its mistake, and no other."""
-    if run.standing is not Standing.WRONG:
+    if run.grade is not Grade.WRONG:
         return None if run.trace is None else run.trace.blame
     if run.mistake is None or not run.mistake.line:
         return None
@@ -43,7 +45,8 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         target=info.name,
         operation=info.operation.name,
         backend=info.backend,
-        standing=run.standing,
+        grade=run.grade,
+        grades={f.name: run.grade_in(f.name) for f in run.formats},
         finding="",
         formats=tuple(f.name for f in run.formats),
         hazards=tuple(run.hazard_verdicts),
@@ -68,23 +71,23 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
 
 
 def _finding(report: CheckReport, run: CheckRun) -> str:
-    """Put a check's result into a sentence or two."""
-    if report.standing is Standing.GOOD:
-        return _good(report)
-    if not report.formats and report.standing is Standing.BROKEN:
+    """Put a check's result into a few sentences."""
+    if not report.formats and report.grade is Grade.BROKEN:
         return f"{report.target} is broken: it {next(iter(run.refusals.values()), 'gives no answer')}."
-    meaning = {
-        Standing.WRONG: f"wrong: its formula does not compute {report.operation} {run.wrong_in};",
-        Standing.UNSTABLE: "unstable: its formula is right, its arithmetic is not;",
-        Standing.BROKEN: "broken:",
-    }[report.standing]
     if run.is_random:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
+    if report.passed:
+        return " ".join([f"{report.target} is {_by_format(report)}.", *_keeps(report), _evidence(report)])
+    meaning = {
+        Grade.WRONG: f"wrong: its formula does not compute {report.operation} {run.wrong_in};",
+        Grade.BROKEN: "broken:",
+        Grade.STABLE: f"{_by_format(report)}, and {report.contract.require} is asked for:",
+    }.get(report.grade, f"{_by_format(report)}: its formula is right, its arithmetic is not;")
     failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
     sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
     # What is wrong comes first in a wrong formula, what breaks first in an unstable one.
     said = [_worst(report, run) or _troubles(report), _line_or_mistake(report)]
-    for sentence in reversed(said) if report.standing is Standing.WRONG else said:
+    for sentence in reversed(said) if report.grade is Grade.WRONG else said:
         sentences += sentence
     if report.cure and not report.instead:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
@@ -115,6 +118,23 @@ def _worst(report: CheckReport, run: CheckRun) -> list[str]:
     return [f"The worst is {OUTCOMES[worst].word}, on {name} in {where}."]
 
 
+def _by_format(report: CheckReport) -> str:
+    """Say which grade it has in which formats, the worst first.
+
+    A grade of a format that is allowed stands behind those that count.
+    """
+    names: dict[Grade, list[str]] = {}
+    for name, grade in report.grades.items():
+        names.setdefault(grade, []).append(name)
+    if not names:  # it answers in no format
+        return str(report.grade)
+    order = sorted(names, key=lambda grade: (grade is not report.grade, -grade.severity))
+    clauses = [f"{grade} in {listed(names[grade])}" for grade in order]
+    if not report.contract.is_met_by(max(names, key=lambda grade: grade.severity)) and report.passed:
+        clauses[-1] += " (allowed)" if order[-1] is Grade.UNSTABLE else ""
+    return listed(clauses)
+
+
 def _troubles(report: CheckReport) -> list[str]:
     """Say what the target did on the first hazard, or else the first shape, that it gave no output for."""
     hazards = [(h.hazard, h.format, h.trouble) for h in report.hazards if h.failed and h.trouble]
@@ -122,13 +142,43 @@ def _troubles(report: CheckReport) -> list[str]:
     return [f"On {name} in {fmt} it {trouble}." for name, fmt, trouble in [*hazards, *shapes][:1]]
 
 
-def _good(report: CheckReport) -> str:
+def _keeps(report: CheckReport) -> list[str]:
+    """Say what code of its grade keeps, and where small values lose their digits, or the range ends."""
+    limit = "more than half of the digits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
+    kept = "keeps" if report.contract.max_ulp is None else "is within"
+    if report.grade is Grade.ACCURATE:
+        return [f"It {kept} {limit} of every value."]
+    losses = [h for h in report.hazards if h.grade is Grade.STABLE]
+    at_the_end = [h for h in losses if h.worst in (Outcome.OVERFLOW, Outcome.NAN)]
+    small = [h for h in losses if h not in at_the_end]
+    sentences = [f"It {kept} {limit} on the scale of the result."]
+    if small:
+        count = counted(len({h.hazard for h in small}), "hazard")
+        sentences.append(f"Values far below that scale lose their digits on {count}, first {_first(small)}.")
+    if at_the_end:
+        logits = "logits beyond a quarter of the format's largest number"
+        sentences.append(f"It does not hold at the end of the range, for {logits}: {_first(at_the_end)}.")
+    return sentences
+
+
+def _first(losses: list[HazardVerdict]) -> str:
+    """Name the first of some hazards, in the format that most people use."""
+    hazard = losses[0].hazard
+    shown = max((h for h in losses if h.hazard == hazard), key=lambda h: (h.format == "float32", h.format))
+    bad = shown.first_bad
+    what = "" if bad is None else f" ({bad.output:.3g} where {bad.truth:.3g} is right)"
+    return f"{hazard} in {shown.format}{what}"
+
+
+def _evidence(report: CheckReport) -> str:
+    """Say what the verdict rests on."""
     # The error of a result that was flushed to 0 below the smallest normal number says nothing about the code.
-    counted_too = (Outcome.OK, *report.contract.allow)
-    errors = [h.error_ulp for h in report.hazards if h.error_ulp is not None and h.worst in counted_too]
-    largest = f"; the largest error is {max(errors):.3g} ulp" if errors else ""
+    accurate = (Outcome.OK, *report.contract.allow)
+    errors = [(h.error_ulp, h.format) for h in report.hazards if h.error_ulp is not None and h.worst in accurate]
+    worst = max(errors, key=lambda error: error[0] / default_max_ulp(get_format(error[1])), default=None)
+    largest = "" if worst is None else f"; where it is accurate, its error is at most {worst[0]:.3g} ulp ({worst[1]})"
     hazards = f"{counted(_hazards_run(report), 'hazard')} in {listed(report.formats)}"
-    return f"{report.target} is good: it keeps its contract on {hazards}{_shapes(report)}{largest}."
+    return f"Tried on {hazards}{_shapes(report)}{largest}."
 
 
 def _shapes(report: CheckReport) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
-from stablemax.check.trials import Trial, arrays_of_cells
+from stablemax.check.trials import UNSTABLE, Trial, arrays_of_cells
 from stablemax.hazards import shapes
 from stablemax.hazards.cases import Layout
 from stablemax.hazards.shapes import Shape
@@ -44,7 +44,8 @@ def try_shapes(run: CheckRun) -> None:
         error = None if trial.verdict is None else trial.verdict.error_ulp
         run.shape_verdicts.append(
             ShapeVerdict(
-                shape.name, shape.rows, shape.classes, fmt.name, trial.worst, error, trial.failed, trial.trouble
+                *(shape.name, shape.rows, shape.classes, fmt.name, trial.worst),
+                *(error, trial.failed, trial.trouble, trial.grade),
             )
         )
 
@@ -88,4 +89,4 @@ def _fails_in_float64(run: CheckRun, trial: Trial) -> bool:
     output = trial.format.round(result.output.astype(np.float64).reshape(right.shape))
     # Code that computes in float32 whatever it gets overflows all the same: NaN and inf tell nothing of the formula.
     tells = np.isfinite(output)
-    return bool((run.trials.severities(output, trial.setting)[tells] > 0).any())
+    return bool((run.trials.severities(output, trial.setting)[tells] >= UNSTABLE).any())

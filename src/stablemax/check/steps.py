@@ -23,7 +23,7 @@ from stablemax.hazards.catalogue import Hazard
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
-from stablemax.results import Counterexample, HazardVerdict, LawVerdict, ShapeVerdict, Standing, Trace
+from stablemax.results import Counterexample, Grade, HazardVerdict, LawVerdict, ShapeVerdict, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
@@ -74,6 +74,8 @@ class CheckRun:
     smallest: Trial | None = None
     #: The failing input that the line to blame is looked for on, and its trace.
     traced: Trial | None = None
+    #: Inputs on which it is stable and not accurate: of hazards, then of the search.
+    small_losses: list[Trial] = field(default_factory=list)
     trace: Trace | None = None
     is_wrong: bool = False
     #: What a wrong formula is wrong in.
@@ -121,23 +123,42 @@ class CheckRun:
         return [*self.failures, *self.shape_failures]
 
     @property
+    def has_failed(self) -> bool:
+        """True where an input or a law breaks the contract."""
+        return bool(self.all_failures or self.smallest) or any(law.failed for law in self.law_verdicts)
+
+    @property
     def has_hung_too_often(self) -> bool:
         """True where the remaining hazards and shapes are left out."""
         return sum(trial.result.hung for trial in self.all_failures) >= MAX_HANGS
 
+    def grade_in(self, fmt: str) -> Grade:
+        """Return the grade in one format: what hazards, laws, shapes and the search showed there."""
+        if self.is_wrong and self.has_failed:
+            return Grade.WRONG
+        grades = {v.grade for v in self.hazard_verdicts if v.format == fmt and v.grade is not None}
+        grades |= {v.grade for v in self.shape_verdicts if v.format == fmt}
+        searched = [*self.small_losses, *([] if self.smallest is None else [self.smallest])]
+        grades |= {trial.grade for trial in searched if trial.format.name == fmt}
+        if any(law.failed and law.format == fmt for law in self.law_verdicts):
+            grades.add(Grade.BROKEN)
+        return _overall(grades)
+
     @property
-    def standing(self) -> Standing:
-        """What the implementation is, from good to broken."""
+    def grade(self) -> Grade:
+        """The worst grade of the formats that count."""
         if not self.formats:
-            return Standing.WRONG if self.is_wrong else Standing.BROKEN
-        failures = [*self.all_failures, *([] if self.smallest is None else [self.smallest])]
+            return Grade.WRONG if self.is_wrong else Grade.BROKEN
         if self.is_random:
-            return Standing.BROKEN
-        if not failures and not any(law.failed for law in self.law_verdicts):
-            return Standing.GOOD
-        if self.is_wrong:
-            return Standing.WRONG
-        return Standing.UNSTABLE if any(trial.verdict is not None for trial in failures) else Standing.BROKEN
+            return Grade.BROKEN
+        grades = {f.name: self.grade_in(f.name) for f in self.formats}
+        allowed = {f for f in grades if grades[f] is Grade.UNSTABLE and self.trials.contract.allows_unstable_in(f)}
+        return _overall({grade for name, grade in grades.items() if name not in allowed})
+
+
+def _overall(grades: set[Grade]) -> Grade:
+    """Return the worst of some grades; unstable code is called so also where it gives no answer on other inputs."""
+    return Grade.UNSTABLE if Grade.UNSTABLE in grades and Grade.WRONG not in grades else Grade.worst_of(grades)
 
 
 def accept_formats(run: CheckRun) -> None:
@@ -249,7 +270,11 @@ def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict
         return run.beyond_memory[-1]
     if trial.failed:
         run.failures.append(trial)
-    verdict = HazardVerdict(hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble)
+    elif trial.grade is Grade.STABLE:
+        run.small_losses.append(trial)
+    verdict = HazardVerdict(
+        hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble, grade=trial.grade
+    )
     if trial.verdict is None:
         return verdict
     return replace(verdict, error_ulp=trial.verdict.error_ulp, first_bad=trial.verdict.first_bad)
@@ -274,16 +299,16 @@ def search_smallest_failure(run: CheckRun) -> None:
         return
     formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f is not FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
-        outcomes = [trial.worst for trial in run.all_failures if trial.format is fmt and trial.worst is not None]
-        wanted = max(outcomes, key=lambda o: o.severity, default=None)
+        wanted = max((t.severity for t in run.all_failures if t.format is fmt and t.worst is not None), default=0)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
-        found = None if case is None else run.trials.trial(case, fmt)
-        if found is None or (wanted is not None and _severity(found) < wanted.severity):
+        trial = None if case is None else run.trials.trial(case, fmt)
+        if trial is None or trial.severity < wanted:
             # No few rows show a mean that goes wrong.
-            found = _many_rows(run, fmt) or found
-        if found is not None:
-            run.smallest = found
+            trial = _many_rows(run, fmt) or trial
+        if trial is not None and trial.failed:
+            run.smallest = trial
             return
+        run.small_losses += [trial] if trial is not None and trial.severity else []
     failures = [trial for trial in run.all_failures if trial.format is formats[0]]
     if failures:
         # Nothing small fails: take the smallest hazard or shape, made smaller while it fails.
@@ -305,7 +330,7 @@ def _size(trial: Trial) -> int:
 
 
 def _severity(trial: Trial) -> int:
-    return 0 if trial.worst is None else trial.worst.severity
+    return 0 if trial.worst is None else trial.severity
 
 
 def _severity_in(run: CheckRun, fmt: Format) -> int:
@@ -340,9 +365,20 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        run.is_wrong = _is_wrong_exactly(
-            run.trials, [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]], run.law_verdicts
-        )
+        failures = [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]]
+        run.is_wrong = _is_wrong_exactly(run.trials, failures, run.law_verdicts)
+    if not (run.is_wrong and run.has_failed):
+        _test_small_losses(run)
+
+
+def _test_small_losses(run: CheckRun) -> None:
+    """Find small values that are lost in exact arithmetic, too: by an epsilon, say, and not by rounding."""
+    for trial in run.small_losses[:_MAX_FAILURES_RUN_EXACTLY]:
+        if fails_exactly(run.trials, trial):
+            run.is_wrong, run.smallest = True, trial
+            run.hazard_verdicts = [replace(v, failed=v.failed or v.grade is Grade.STABLE) for v in run.hazard_verdicts]
+            blame_a_line(run)
+            return
 
 
 def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:
@@ -356,7 +392,7 @@ def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[
         return True  # the output has another shape
     if easy.verdict is not None and exact_output(trials, easy) is None:
         breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
-        if easy.failed or breaks_a_law:
+        if easy.severity or breaks_a_law:
             return True
     return any(fails_exactly(trials, trial) for trial in (easy, *failures) if trial.verdict is not None)
 
@@ -374,7 +410,7 @@ def exact_output(trials: Trials, trial: Trial) -> Array | None:
 
 
 def fails_exactly(trials: Trials, trial: Trial) -> bool:
-    """Tell whether the target breaks its contract on exact numbers; False where it cannot be followed there."""
+    """Tell whether the target is off by half of the digits on exact numbers; False where it cannot be followed."""
     exact, right = exact_output(trials, trial), trial.setting.exact.truth.rounded
     if exact is None:
         return False
@@ -387,7 +423,7 @@ def fails_exactly(trials: Trials, trial: Trial) -> bool:
 
 def find_cure(run: CheckRun) -> None:
     """Find the simplest of our variants that keeps the same contract on the same hazards."""
-    if run.standing not in (Standing.UNSTABLE, Standing.WRONG):
+    if run.grade is Grade.BROKEN or not run.has_failed:
         return
     hazards = [hazard for hazard in run.hazards if not hazard.needs]
     formats = run.formats or DEFAULT_FORMATS

@@ -15,7 +15,7 @@ from stablemax.check.trials import Trials, reduction_of
 from stablemax.hazards.cases import HazardCase
 from stablemax.numerics.formats import FLOAT64, format_of_array
 from stablemax.operations.operation import Second
-from stablemax.results import Blame, Contract
+from stablemax.results import Blame, Contract, Grade
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def advised(
     fails = trace.formula_is_wrong or trace.outcome.is_failure
     if not fails or target.info.is_ours or logits.ndim != 2 or logits.size > _MOST_CELLS:
         return trace
-    fmt, contract = format_of_array(logits), Contract(max_ulp, (), (), ())
+    # A trace calls everything bad that is not accurate, and so must what is written instead be.
+    fmt, contract = format_of_array(logits), Contract(max_ulp, (), (), (), require=Grade.ACCURATE)
     trials = Trials(target, contract)
     try:
         trials.reduction = reduction_of(trials, easy_case(), fmt)
