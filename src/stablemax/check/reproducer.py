@@ -192,7 +192,8 @@ def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
 
 def _library_imports(call: _FailingCall) -> list[str]:
     numpy = "import numpy as np"
-    by_row = [numpy] if call.style.by_row else []
+    further = any("np." in text for _, text in call.style.further)
+    by_row = [numpy] if call.style.by_row or further else []
     if call.backend == "torch":
         return [*by_row, "import torch"]
     if call.backend == "jax":
@@ -204,14 +205,16 @@ def _library_imports(call: _FailingCall) -> list[str]:
 def _call(call: _FailingCall) -> list[str]:
     """Write the call that assigns `output`."""
     name, style = call.info.expression, call.style
-    options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
+    options = list(call.option_texts.values())
     if call.backward:
-        return _backward(call, name, "".join(f", {o}" for o in options))
-    variables = ["x", call.second_variable] if call.second_variable else ["x"]
+        keywords = [*([f"{style.axis}=-1"] if style.axis else []), *options]
+        return _backward(call, name, "".join(f", {o}" for o in keywords))
     if style.by_row:
-        arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
-        return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
-    return [f"output = {name}({', '.join([*variables, *options])})"]
+        second = f"{call.second_variable}[i]" if call.second_variable else ""
+        (one,) = style.written(name, "x[i]", second, options)
+        return [f"output = np.stack([{one} for i in range(len(x))])"]
+    *before, last = style.written(name, "x", call.second_variable, options)
+    return [*before, f"output = {last}"]
 
 
 def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
@@ -230,6 +233,8 @@ def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
     arrays = {"x": (call.case.logits, call.format)}
     second_argument = call.case.second(call.info.operation)
+    if second_argument is not None and call.style.rows_of_targets and second_argument.ndim == 1:
+        second_argument = (np.arange(call.case.logits.shape[-1]) == second_argument[:, None]).astype(np.float64)
     if second_argument is not None:
         arrays[call.second_variable] = (second_argument, call.format if second_argument.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:

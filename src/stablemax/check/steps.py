@@ -80,7 +80,7 @@ class CheckRun:
     _steps_done: int = 0
 
     def __post_init__(self) -> None:
-        info, takes = self.target.info, self.options.takes
+        info, takes = self.target.prepare(), self.options.takes
         self.hazards = self.options.hazards_of(info.operation)
         if "weights" in takes and "weights" not in info.takes:
             raise StablemaxError(
@@ -90,6 +90,7 @@ class CheckRun:
         self.takes = info.takes | set(takes)
         self.asked_formats = self.options.formats or usual_formats(info)
         self.trials = Trials(self.target, self.options.contract(self.asked_formats))
+        self.trials.tries_masks = "soft-targets" in self.takes or not info.takes_rows_of_targets
         self.progress(f"calling {info.name}")
 
     def progress(self, text: str) -> None:
@@ -105,8 +106,12 @@ class CheckRun:
 
     def lacks(self, hazard: Hazard) -> list[str]:
         """Name what a hazard needs and the target does not take."""
-        needs_any = self.trials.operation.needs_targets
-        return [need for need in hazard.needs if need not in self.takes] if needs_any else []
+        if not self.trials.operation.needs_targets:
+            return []
+        # The one-hot row of a class number has a target of 0 at each masked class: 0 * inf.
+        is_masked = not self.trials.tries_masks and bool(np.isneginf(hazard.case(FLOAT32).logits).any())
+        needs = dict.fromkeys((*hazard.needs, *(["soft-targets"] if is_masked else [])))
+        return [need for need in needs if need not in self.takes]
 
     @property
     def all_failures(self) -> list[Trial]:
@@ -188,7 +193,8 @@ def repeat_a_call(run: CheckRun) -> None:
 
 
 def note_call_style(run: CheckRun) -> None:
-    """Note that the target is called one row at a time, and why."""
+    """Note how the target is called, where that was found out or guessed."""
+    run.notes += run.target.info.notes
     if run.style.by_row:
         run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
 

@@ -161,8 +161,11 @@ def find_culprit(
     if rounded is None or forgotten is None:
         # What makes inf or NaN of finite numbers; else what stands last before the result is good again.
         broken = _first_broken(steps)
-        last = broken if broken is not None else None if rounded is None else rounded - 1
-        return None if last is None else Culprit(last, last)
+        # What no right value repairs, for it is cut down to an integer, is blamed for what it destroys.
+        last = broken if broken is not None else (rounded or forgotten or 0) - 1
+        if last < 0:
+            return None
+        return Culprit(last, last)
     index, root = rounded - 1, forgotten - 1
     destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:

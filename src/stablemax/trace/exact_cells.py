@@ -19,6 +19,11 @@ def format_or_none(dtype: np.dtype[Any]) -> Format | None:
     return FORMATS.get(dtype.name)
 
 
+def is_followed(dtype: np.dtype[Any]) -> bool:
+    """Tell whether numbers of a dtype have a shadow: those of a format, and integers, into which others are cut off."""
+    return dtype.kind in "iu" or format_or_none(dtype) is not None
+
+
 class Special:
     """An infinity, no value at all (inf - inf), or a value that more bits would decide.
 

@@ -38,7 +38,7 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return run_decided(self.function, self._arguments, self.code)
+        return self.as_rows(run_decided(self.function, self._arguments, self.code))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
@@ -54,20 +54,20 @@ class NumpyCode(Subject):
 
     def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0) -> Run:
         tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to)
-        return run_once(self.function, self._arguments, tape, bits)
+        return self.as_rows(run_once(self.function, self._arguments, tape, bits))
 
     @property
     def _arguments(self) -> tuple[Array, ...]:
-        return (self.logits,) if self.second is None else (self.logits, self.second)
+        return tuple(self.given(rows) for rows in (self.logits, self.second) if rows is not None)
 
 
 def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = FIRST_BITS) -> Run:
     """Run a function of arrays once, on copies, so that it may work in place.
 
-    Arrays of a number format are shadowed, labels are handed on as they are.
+    The first, the logits, and arrays of a number format are shadowed, labels are handed on as they are.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
-        shadowed = tuple(_shadowed(a, tape) for a in arguments)
+        shadowed = tuple(_shadowed(a, tape, is_logits=i == 0) for i, a in enumerate(arguments))
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
@@ -98,8 +98,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _shadowed(argument: Any, tape: Tape) -> Any:
-    if isinstance(argument, np.ndarray) and cells.format_or_none(argument.dtype) is not None:
+def _shadowed(argument: Any, tape: Tape, *, is_logits: bool) -> Any:
+    if isinstance(argument, np.ndarray) and (is_logits or cells.format_or_none(argument.dtype) is not None):
         values = argument.copy()
         return shadow(values, cells.cells_of(values), tape, ShadowArray)
     return argument.copy() if isinstance(argument, np.ndarray) else argument

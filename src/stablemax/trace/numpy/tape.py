@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
@@ -72,8 +72,8 @@ class Tape:
         self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
     ) -> tuple[Array, Array]:
         """Record one operation; return its value and shadow, changed as the tape says."""
-        fmt = cells.format_or_none(value.dtype)
-        assert fmt is not None, "only results in a number format are recorded"
+        # Integers that numbers were cut down to are measured as any number is.
+        fmt = cells.format_or_none(value.dtype) or FLOAT64
         index = self.count
         self.count += 1
         if index < self.rounded_to:

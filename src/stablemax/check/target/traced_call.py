@@ -1,0 +1,104 @@
+"""A call as a trace takes it: what the code gets, and what its result is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.check.target.calling import second_rows
+from stablemax.check.target.variant_target import traceable_format
+from stablemax.numerics.formats import FLOAT16, FLOAT32, Array, Format, format_of
+from stablemax.operations.operation import Operation
+from stablemax.operations.targets import TargetOptions, kept_rows
+from stablemax.text.errors import StablemaxError
+from stablemax.text.vocabulary import IGNORED
+from stablemax.text.words import counted
+from stablemax.trace.arrangement import AsStored, shifted_labels
+from stablemax.trace.run import Given
+
+if TYPE_CHECKING:
+    from stablemax.check.target.call_style import CallStyle
+    from stablemax.check.target.messages import Call, TargetInfo
+
+
+@dataclass(frozen=True)
+class TracedCall:
+    """What the traced code gets, and what its result is judged by."""
+
+    call: Call
+    given: Given
+    #: Logits, the second argument, the operation, the number format.
+    expected: tuple[Array, Array | None, Operation, Format]
+    targets: TargetOptions
+    notes: tuple[str, ...] = ()
+    #: Numbers of the rows, where some are left out.
+    numbers: Array | None = None
+
+    @classmethod
+    def of(cls, call: Call, info: TargetInfo, style: CallStyle, *, shift: bool) -> TracedCall:
+        """Take a call apart into what the code gets and what is right for it."""
+        call = _as_sequence(call) if shift else call
+        notes: tuple[str, ...] = ()
+        numbers = None
+        if style.rows_of_targets and call.arrangement is None:
+            call, numbers, notes = _without_ignored(call)
+        weight = call.options.get("weight")
+        targets = TargetOptions(
+            None if weight is None else np.asarray(weight, dtype=np.float64), call.options.get("label_smoothing", 0.0)
+        )
+        judged = _judged_labels(call, info.operation, shift=shift)
+        fmt = _format_of(call, info.backend)
+        given = Given(call.logits, second_rows(style, call), call.arrangement)
+        return cls(call, given, (call.logits, judged, info.operation, fmt), targets, notes, numbers)
+
+
+def _format_of(call: Call, backend: str) -> Format:
+    """Return the format in which code computes: that of the logits, or what its library makes of integers."""
+    if call.logits.dtype.kind not in "iu":
+        return traceable_format(call)
+    return FLOAT32 if backend == "torch" else format_of(np.result_type(call.logits.dtype, FLOAT16.dtype))
+
+
+def _judged_labels(call: Call, operation: Operation, *, shift: bool) -> Array | None:
+    """Return the second argument that the result is judged by: -100 marks the rows that do not count."""
+    labels = call.second_argument
+    if labels is None or labels.ndim != 1 or not operation.needs_targets:
+        return labels
+    labels = np.where(kept_rows(labels, _ignored(call)), labels, IGNORED).astype(np.int64)
+    if not shift:
+        return labels
+    assert isinstance(call.arrangement, AsStored)
+    return shifted_labels(labels, call.arrangement.others, IGNORED)
+
+
+def _ignored(call: Call) -> int:
+    return int(call.options.get("ignore_index", IGNORED))
+
+
+def _as_sequence(call: Call) -> Call:
+    """Return a call on sequences; rows without a shape become one, with a position that predicts nothing."""
+    if call.second_argument is None or call.second_argument.ndim != 1:
+        raise StablemaxError("--shift needs labels, one for each position", "give class numbers, in the shape (B, T)")
+    if isinstance(call.arrangement, AsStored):
+        if call.arrangement.class_axis != -1 or not call.arrangement.others:
+            shape = call.arrangement.words
+            raise StablemaxError(f"--shift: logits of shape {shape} are no sequence", "give the shape (B, T, V)")
+        return call
+    rows, classes = call.logits.shape
+    logits = np.concatenate([call.logits, np.zeros((1, classes), call.logits.dtype)])
+    labels: Any = np.concatenate([np.zeros(1, call.second_argument.dtype), call.second_argument])
+    return replace(call, logits=logits, second_argument=labels, arrangement=AsStored((1, rows + 1, classes), 2))
+
+
+def _without_ignored(call: Call) -> tuple[Call, Array | None, tuple[str, ...]]:
+    """Leave out ignored rows, which cannot be told to code that takes a target for every class."""
+    labels = call.second_argument
+    if labels is None or labels.ndim != 1:
+        return call, None, ()
+    kept = kept_rows(labels, _ignored(call))
+    if kept.all():
+        return call, None, ()
+    note = f"{counted(int((~kept).sum()), 'ignored row')} left out: code that takes one-hot rows cannot be told of them"
+    return replace(call, logits=call.logits[kept], second_argument=labels[kept]), np.flatnonzero(kept), (note,)
