@@ -76,7 +76,7 @@ class CodeTarget(LoadedTarget):
         """Call the function; an exception becomes the result's trouble."""
         self.prepare()
         if self._proven_style is not None or call.forward:
-            return self._caller.call(self._style, call)
+            return self._caller.call(self._style_for(call), call)
         refusal: Result | None = None
         for style in self._possible_styles:
             result = self._caller.call(style, call)
@@ -94,7 +94,7 @@ class CodeTarget(LoadedTarget):
         self.prepare()
         if self.info.backend != "numpy":
             return None
-        second = second_rows(self._style, call)
+        second = second_rows(self._style_for(call), call)
         others = () if second is None else (second,)
         try:
             arrangement = self._caller.arrangement(call)
@@ -106,7 +106,7 @@ class CodeTarget(LoadedTarget):
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace NumPy or PyTorch code."""
         self.prepare()
-        traced = TracedCall.of(call, self.info, self._style, shift=self._target.shift)
+        traced = TracedCall.of(call, self.info, self._style_for(call), shift=self._target.shift)
         function = self._plain_function(traced.call)
         words: dict[str, Any] = {"target": self.info.name, "code": self._code.function, **vars(options)}
         words["notes"] = (*options.notes, *traced.notes)
@@ -140,13 +140,17 @@ class CodeTarget(LoadedTarget):
         operation = self.info.operation
         return (operation.forward or operation) if self._target.backward else operation
 
+    def _style_for(self, call: Call) -> CallStyle:
+        """How a call is made: an array that lies in a shape of its own is not taken apart into rows."""
+        return self._style if call.arrangement is None else replace(self._style, by_row=False)
+
     def _styles(self) -> list[CallStyle]:
         further = tuple((argument.name, _text(argument, self._caller.backend)) for argument in self._target.further)
         return call_styles(self._code.function, self._called_operation, further, self._target.pick)
 
     def _plain_function(self, call: Call) -> Callable[..., Any]:
         """Return the function as ``f(x)`` or ``f(x, second_argument)`` on its own library's arrays."""
-        function, style = self._code.function, self._style
+        function, style = self._code.function, self._style_for(call)
         options = self._caller.library_options(style, call)
         return lambda x, second_argument=None: style(function, x, second_argument, **options)
 

@@ -27,7 +27,7 @@ def operation_in(name: str) -> Operation | None:
     >>> str(operation_in("softmax_lse")), str(operation_in("softmax_nograd")), str(operation_in("pulse"))
     ('softmax', 'softmax', 'None')
     """
-    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(".", "_")
     without_no_grad = re.sub(r"no_?grad", "", snake_case)
     by_rank = sorted(all_operations(), key=lambda operation: operation.looks_rank)
     return next((operation for operation in by_rank if re.search(operation.looks_like, without_no_grad)), None)
@@ -75,7 +75,9 @@ def backends_of(function: Callable[..., Any]) -> tuple[str, ...]:
     while isinstance(inner, functools.partial):
         inner = inspect.unwrap(inner.func)
     modules = [getattr(inner, "__module__", None)]
-    modules += [c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)]
+    # A method works on what its object does: a torch module's on tensors.
+    objects = (function, inner, getattr(inner, "__self__", None))
+    modules += [c.__module__ for one in objects if not inspect.isclass(one) for c in type(one).__mro__]
     for module in modules:
         root = (module or "").partition(".")[0].removesuffix("lib")
         if root in BACKENDS:

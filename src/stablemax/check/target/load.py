@@ -74,6 +74,8 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
         return Code(value.apply, f"{expression}.apply")
     if inspect.isclass(value):
         value, expression = making.instance(value, expression)
+    if not callable(value) and callable(getattr(value, "forward", None)):
+        value, expression = value.forward, f"{expression}.forward"
     if not callable(value):
         kind = shown(type(value).__name__)
         raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", TARGET_HINT)

@@ -168,5 +168,6 @@ def refuse_missing(name: str, parameters: list[Parameter], roles: Roles, given: 
     missing = [p.name for p in parameters if p.is_required and p.name not in has]
     if missing:
         raise StablemaxError(
-            f"{shown(name)} takes {listed(missing)}, too", f"give it: {' '.join(f'--arg {n}=VALUE' for n in missing)}"
+            f"{shown(name)} takes {listed(missing)}, too",
+            f"{' '.join(f'--arg {n}=VALUE' for n in missing)}; or --operation, where it computes another",
         )

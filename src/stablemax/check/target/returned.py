@@ -95,4 +95,5 @@ def _shape(item: Any) -> tuple[int, ...] | None:
 
 
 def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[:1] in "AEIOUaeiou" else f"a {name}"
