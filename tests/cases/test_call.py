@@ -179,7 +179,7 @@ def test_weights_for_code_without_them_are_refused(tmp_path: Path) -> None:
 def test_ignored_rows_that_code_cannot_be_told_of_are_left_out_and_said() -> None:
     done, trace = traced("c11_soft_targets_only.py:soft_cross_entropy", "c10_x.csv", "c10_y.csv")
     assert done.code == 0, done.err
-    assert any("1 ignored row left out" in note for note in trace["notes"])
+    assert any("ignored rows are left out" in note for note in trace["notes"])
     assert trace["rows"] == 2
 
 
@@ -403,3 +403,19 @@ def test_the_cases_are_judged_with_a_right_formula_or_a_wrong_one(arguments: tup
     if holds:
         # Tiny losses lose their digits: nothing is NaN, infinite or refused.
         assert bad <= {"lost", "inaccurate"}, report["finding"]
+
+
+# --- files in another order -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["cross_entropy", "cross_entropy_grad"])
+def test_judge_says_that_the_output_comes_before_the_labels(tmp_path: Path, operation: str) -> None:
+    command = {"cross_entropy": "loss", "cross_entropy_grad": "grad"}[operation]
+    output = tmp_path / "out.csv"
+    done = run(command, "c10_x.csv", "c10_y.csv", *(["--reduction", "none"] if command == "loss" else []))
+    output.write_text(done.out)
+    words = ("judge", "--operation", operation)
+    right = run(*words, "c10_x.csv", str(output), "c10_y.csv")
+    other = run(*words, "c10_x.csv", "c10_y.csv", str(output))
+    assert right.code == 0, right.err
+    assert_refused(other, "judge reads LOGITS OUTPUT LABELS", "name them in this order: c10_x.csv")

@@ -19,7 +19,6 @@ from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, check_options, kept_rows
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Upstream
-from stablemax.text.words import counted
 from stablemax.trace import MAX_CELLS, expected_of, fails
 from stablemax.trace.arrangement import AsStored
 from stablemax.truth.sampling import judged_rows
@@ -177,11 +176,3 @@ def first_failing(
             return tried, count
         count += 1
     return None, count
-
-
-def note_of_ignored(given: TraceInput) -> tuple[str, ...]:
-    """Say that the code gets ignored rows, too."""
-    if "ignore_index" not in given.options or given.second is None:
-        return ()
-    count = int((given.second == given.options["ignore_index"]).sum())
-    return (f"the code gets {counted(count, 'row')} labelled {given.options['ignore_index']}, which do not count",)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check.target.calling import second_rows
-from stablemax.check.target.variant_target import traceable_format
-from stablemax.numerics.formats import FLOAT16, FLOAT32, Array, Format, format_of
+from stablemax.numerics.formats import FLOAT16, FLOAT32, Array, Format, format_of, format_of_array
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, kept_rows
 from stablemax.text.errors import StablemaxError
@@ -43,7 +42,12 @@ class TracedCall:
         notes: tuple[str, ...] = ()
         numbers = None
         if style.rows_of_targets and call.arrangement is None:
-            call, numbers, notes = _without_ignored(call)
+            call, numbers = without_ignored(call)
+            if numbers is not None:
+                notes = ("ignored rows are left out: code that takes one-hot rows cannot be told of them",)
+        elif count := int((~_kept(call)).sum()):
+            which = f"labelled {_ignored(call)}, which {'does' if count == 1 else 'do'} not count"
+            notes = (f"the code gets {counted(count, 'row')} {which}",)
         weight = call.options.get("weight")
         targets = TargetOptions(
             None if weight is None else np.asarray(weight, dtype=np.float64), call.options.get("label_smoothing", 0.0)
@@ -59,6 +63,17 @@ def _format_of(call: Call, backend: str) -> Format:
     if call.logits.dtype.kind not in "iu":
         return traceable_format(call)
     return FLOAT32 if backend == "torch" else format_of(np.result_type(call.logits.dtype, FLOAT16.dtype))
+
+
+def traceable_format(call: Call) -> Format:
+    """Return the format of a call's arrays; refuse one that is emulated."""
+    fmt = format_of_array(call.logits)
+    if fmt.is_emulated:
+        raise StablemaxError(
+            f"code is not traced in {fmt.name}: NumPy and PyTorch lack that format, which stablemax emulates",
+            "--format float16, bfloat16, float32 or float64",
+        )
+    return fmt
 
 
 def _judged_labels(call: Call, operation: Operation, *, shift: bool) -> Array | None:
@@ -92,13 +107,19 @@ def _as_sequence(call: Call) -> Call:
     return replace(call, logits=logits, second_argument=labels, arrangement=AsStored((1, rows + 1, classes), 2))
 
 
-def _without_ignored(call: Call) -> tuple[Call, Array | None, tuple[str, ...]]:
-    """Leave out ignored rows, which cannot be told to code that takes a target for every class."""
+def without_ignored(call: Call) -> tuple[Call, Array | None]:
+    """Leave out ignored rows, and return the numbers of the others; None where all rows count."""
+    kept = _kept(call)
+    if kept.all():
+        return call, None
+    assert call.second_argument is not None
+    kept_call = replace(call, logits=call.logits[kept], second_argument=call.second_argument[kept])
+    return kept_call, np.flatnonzero(kept)
+
+
+def _kept(call: Call) -> Array:
+    """Mark the rows that count."""
     labels = call.second_argument
     if labels is None or labels.ndim != 1:
-        return call, None, ()
-    kept = kept_rows(labels, _ignored(call))
-    if kept.all():
-        return call, None, ()
-    note = f"{counted(int((~kept).sum()), 'ignored row')} left out: code that takes one-hot rows cannot be told of them"
-    return replace(call, logits=call.logits[kept], second_argument=labels[kept]), np.flatnonzero(kept), (note,)
+        return np.ones(len(call.logits), dtype=bool)
+    return kept_rows(labels, _ignored(call))

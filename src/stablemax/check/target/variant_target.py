@@ -10,9 +10,10 @@ import numpy as np
 
 from stablemax.check.target.load import TARGET_HINT
 from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetInfo
+from stablemax.check.target.traced_call import traceable_format, without_ignored
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64, Array, Format, format_of_array
-from stablemax.operations.targets import TargetOptions, in_arithmetic, kept_rows, second_of, targets_of
+from stablemax.numerics.formats import FLOAT64, Array, format_of_array
+from stablemax.operations.targets import TargetOptions, in_arithmetic, second_of, targets_of
 from stablemax.operations.variant import evaluate
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
@@ -51,6 +52,8 @@ class VariantTarget(LoadedTarget):
         """Run the variant; an input that it refuses becomes the result's trouble."""
         if call.logits.dtype.kind in "iu":
             call = replace(call, logits=FLOAT64.cast(call.logits))
+        # A formula takes the rows that count.
+        call, _ = without_ignored(call)
         xp = Arithmetic(format_of_array(call.logits))
         if self._variant.library and xp.format.is_emulated:
             return Result(None, f"takes no {xp.format.name}")
@@ -85,19 +88,18 @@ class VariantTarget(LoadedTarget):
             )
         from stablemax.trace import trace_variant
 
-        logits, second, fmt = call.logits, call.second_argument, traceable_format(call)
-        words = vars(options)
-        if second is not None and second.ndim == 1:
-            kept = kept_rows(second, call.options.get("ignore_index"))
-            if not kept.all():
-                # A formula takes the rows that count.
-                numbers = np.flatnonzero(kept) if options.numbers is None else options.numbers[kept]
-                logits, second, words = logits[kept], second[kept], {**words, "numbers": numbers}
+        rows, words = len(call.logits), dict(vars(options))
+        call, kept = without_ignored(call)
+        if kept is not None:
+            numbers = kept if options.numbers is None else options.numbers[kept]
+            words |= {"numbers": numbers, "notes": (*options.notes, f"traced on {kept.size:,} of {rows:,} rows")}
         weight = call.options.get("weight")
         targets = TargetOptions(
             None if weight is None else weight.astype(np.float64), call.options.get("label_smoothing", 0.0)
         )
-        return trace_variant(self._variant, logits, second, fmt, targets=targets, **words)
+        return trace_variant(
+            *(self._variant, call.logits, call.second_argument, traceable_format(call)), targets=targets, **words
+        )
 
     def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
         """Return the variant's second argument, as its operation takes it."""
@@ -108,14 +110,3 @@ class VariantTarget(LoadedTarget):
         assert call.second_argument is not None
         options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
         return targets_of(call.second_argument, classes, options, xp, divisor)
-
-
-def traceable_format(call: Call) -> Format:
-    """Return the format of a call's arrays; refuse one that is emulated."""
-    fmt = format_of_array(call.logits)
-    if fmt.is_emulated:
-        raise StablemaxError(
-            f"code is not traced in {fmt.name}: NumPy and PyTorch lack that format, which stablemax emulates",
-            "--format float16, bfloat16, float32 or float64",
-        )
-    return fmt
