@@ -154,6 +154,9 @@ def test_the_class_axis_of_the_file_is_that_of_the_code(tmp_path: Path, axis: in
     overflowing = run("trace", f"{tmp_path / 'code.py'}:wide_softmax", *arguments)
     assert overflowing.code == 1
     assert "line 6" in overflowing.err
+    others = np.delete([3, 4, 2], axis)
+    row, column = np.ravel_multi_index(tuple(np.delete([1, 2, 1], axis)), tuple(others)), [1, 2, 1][axis]
+    assert f"(first: row {row}, class {column}, logit 1000.0)" in overflowing.err
 
 
 def test_weights_and_smoothing_reach_the_code(tmp_path: Path) -> None:
@@ -219,6 +222,10 @@ def test_another_ignored_label_is_what_the_code_gets(tmp_path: Path) -> None:
         ("more_styles.py:NumpyCrossEntropy.log_softmax", "", ""),
         ("more_styles.py:loss_object", "cross_entropy", ""),
         ("more_styles.py:jittered_softmax", "", "it draws random numbers: each call begins with seed 0"),
+        ("c32_shapes.py:sequence_cross_entropy", "", "called with a batch (1, N, K): with (N, K) it raised"),
+        ("c32_shapes.py:flattened_cross_entropy", "", "called with a batch (1, N, K)"),
+        ("c32_shapes.py:segmentation_cross_entropy", "", "called with a batch (1, K, N, 1)"),
+        ("c32_shapes.py:attention_softmax", "", "called with a batch (1, 1, N, K)"),
         ("more_styles_torch.py:numpy_softmax", "", ""),
         ("more_styles_torch.py:helped_softmax", "", ""),
         ("more_styles_torch.py:unhelped_softmax", "", ""),
@@ -293,15 +300,26 @@ def test_a_class_is_made_with_the_arguments_that_it_takes() -> None:
     assert (info.expression, fit) == ("Softmax(temperature=1.0).backward", Fit.RIGHT)
 
 
-@pytest.mark.parametrize("name", ["c17_vjp.py:softmax_backward_grad_first", "c05_cs231n.py:softmax_loss"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "c17_vjp.py:softmax_backward_grad_first",
+        "c05_cs231n.py:softmax_loss",
+        "c11_soft_targets_only.py:keras_style_cross_entropy",
+        "c32_shapes.py:segmentation_cross_entropy",
+        "more_styles.py:SoftmaxWithLoss.backward",
+        "more_styles.py:keyword_cross_entropy",
+    ],
+)
 def test_the_reproducer_calls_the_code_as_the_check_did(name: str) -> None:
+    needs_torch(name)
     done = run(
         "check", name, "--format", "float32", "--only", "collapse", "--only", "gentle", "--output-format", "json"
     )
-    code = json.loads(done.out)["counterexample"]["code"]
+    found = json.loads(done.out)["counterexample"]
     namespace: dict[str, Any] = {}
-    exec(code, namespace)
-    assert np.isfinite(namespace["output"]).all()
+    exec(found["code"], namespace)
+    assert np.asarray(namespace["output"].tolist()).ravel().tolist() == np.ravel(found["output"]).tolist()
 
 
 # --- sequences that are shifted, random code, notebooks ---------------------------------------------

@@ -19,6 +19,7 @@ from stablemax.numerics.formats import Array, get_format
 from stablemax.operations.operation import Second
 from stablemax.results import Contract, Counterexample, LawVerdict
 from stablemax.text.vocabulary import Reduction
+from stablemax.trace.arrangement import InBatch
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
@@ -214,7 +215,19 @@ def _call(call: _FailingCall) -> list[str]:
         (one,) = style.written(name, "x[i]", second, options)
         return [f"output = np.stack([{one} for i in range(len(x))])"]
     *before, last = style.written(name, "x", call.second_variable, options)
-    return [*before, f"output = {last}"]
+    return [*before, f"output = {last}", *_taken_out_of_batch(call)]
+
+
+def _taken_out_of_batch(call: _FailingCall) -> list[str]:
+    """Write the line that takes the output out of its batch; one number for all rows stays."""
+    if not call.style.axes:
+        return []
+    batch = InBatch(call.style.axes)
+    others = "n" if call.info.operation.per_row else "nk"
+    places = [("0" if axis == "1" else ":") for axis in batch.axes if axis == "1" or axis in others]
+    transposed = ".T" if not call.info.operation.per_row and batch.axes.index("k") < batch.axes.index("n") else ""
+    taken = f"output[{', '.join(places)}]{transposed}"
+    return [f"output = {taken} if output.ndim else output" if call.info.operation.reduces else f"output = {taken}"]
 
 
 def _backward(call: _FailingCall, name: str, options: str) -> list[str]:

@@ -47,7 +47,8 @@ class Traced:
 
     def place_name(self, record: Record, event: Event, otherwise: int) -> str:
         """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
-        row, column = record.place(event, *self.expected.logits.shape)
+        rows, classes = self.expected.logits.shape
+        row, column = record.place(event, rows, classes, self.subject.arrangement)
         row = otherwise if row is None else row
         return self.row_name(row) if column is None else self.logit_name(row, column)
 

@@ -14,8 +14,11 @@ from stablemax.check.target.parameters import Parameter, Roles, parameters_of, r
 from stablemax.check.target.returned import Pick, item_of, item_text
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation, Second
+from stablemax.trace.arrangement import InBatch
 
 _AXIS_NAMES = ("axis", "dim")
+# Sequences, heads of attention, and what PyTorch's losses take: the classes on axis 1 of sequences and pictures.
+_BATCHES = ("1nk", "11nk", "1kn", "1kn1")
 # Parameters by which a loss shows what it takes beyond logits and labels (`hazards.hazard.NEEDS`).
 _OPTIONS = {"ignore_index": "ignore-index", "weight": "weights", "label_smoothing": "soft-targets"}
 
@@ -43,6 +46,8 @@ class CallStyle:
     pick: Pick = None
     #: True for the backward pass of a layer, which keeps its input of the forward pass that comes first.
     after_forward: bool = False
+    #: The axes in which it takes the rows, as of `InBatch`; empty for (N, K).
+    axes: str = ""
     #: Further arguments, by their names, as they are written.
     further: tuple[tuple[str, str], ...] = ()
 
@@ -78,6 +83,11 @@ class CallStyle:
             value = guarded(function, *arguments, **named, **options)
         return item_of(value, self.pick)
 
+    @property
+    def kind(self) -> str:
+        """How the rows are passed: all at once, one at a time, or as an item of a batch."""
+        return "row" if self.by_row else "batch" if self.axes else "rows"
+
     def _arguments(self, logits: Any, second_argument: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what is passed by position, and what by name."""
         given = [(self.logits_name, logits)]
@@ -88,6 +98,11 @@ class CallStyle:
     def written(self, expression: str, logits: str, second_argument: str, options: list[str]) -> list[str]:
         """Write the call as a person would: the lines before it, and the expression that gives its value."""
         further = [f"{name}={text}" for name, text in self.further]
+        if self.axes:
+            batch = InBatch(self.axes)
+            logits = batch.code(logits, has_classes=True)
+            has_classes = second_argument != "y" or self.rows_of_targets
+            second_argument = second_argument and batch.code(second_argument, has_classes=has_classes)
         keywords = [*([f"{self.axis}=-1"] if self.axis else []), *options, *further]
         item = item_text(self.pick)
         if self.after_forward:
@@ -133,14 +148,15 @@ def _after_forward(backward: Any, logits: Any, second_argument: Any, options: di
 def call_styles(
     function: Callable[..., Any], operation: Operation, further: tuple[tuple[str, str], ...] = (), pick: Pick = None
 ) -> list[CallStyle]:
-    """List how a function might be called, the likeliest first; one row at a time comes last.
+    """List how a function might be called, the likeliest first; one row at a time comes after them, and batches last.
 
     A parameter `axis` or `dim` is given -1: the default may be the whole array (scipy.special.softmax). Where Python
     cannot show the signature (torch.softmax is C), each style is listed, to be tried.
 
     >>> from stablemax.operations import get_operation
     >>> [style.in_words for style in call_styles(lambda x, axis=0: x, get_operation("softmax"))]
-    ['f(x, axis=-1)', 'f(x[i])']
+    ['f(x, axis=-1)', 'f(x[i])', 'f(x[None, :, :], axis=-1)', 'f(x[None, None, :, :], axis=-1)',
+     'f(x.T[None, :, :], axis=-1)', 'f(x.T[None, :, :, None], axis=-1)']
     """
     if is_backward_of_layer(function, operation):
         return [CallStyle(after_forward=True, pick=pick, further=further)]
@@ -151,7 +167,8 @@ def call_styles(
         styles += [replace(style, rows_of_targets=True) for style in styles]
     if parameters_of(function) is None:
         return styles
-    return [*styles, *(replace(style, axis="", by_row=True) for style in styles)]
+    by_row = [replace(style, axis="", by_row=True) for style in styles]
+    return [*styles, *by_row, *(replace(style, axes=axes) for axes in _BATCHES for style in styles)]
 
 
 def refuse_missing_arguments(

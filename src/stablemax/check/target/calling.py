@@ -23,7 +23,7 @@ from stablemax.operations.targets import SoftTargets, TargetOptions, kept_rows, 
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import listed
-from stablemax.trace.arrangement import Arrangement, Shifted
+from stablemax.trace.arrangement import Arrangement, InBatch, Shifted
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, Target
@@ -43,7 +43,7 @@ class Caller:
     def call(self, style: CallStyle, call: Call, *, watch: bool = False) -> Result:
         """Call the function; an exception becomes the result's trouble. With `watch`, find out whether it is random."""
         library, device = arrays_of(self.backend), self.target.device
-        arrangement = self.arrangement(call)
+        arrangement = self.arrangement(style, call)
         logits, second = call.logits, second_rows(style, call)
         if arrangement is not None:
             logits, second = arrangement.given(logits), None if second is None else arrangement.given(second)
@@ -80,14 +80,16 @@ class Caller:
             return Result(None, trouble, lacks_memory=needs_memory(error), style=style)
         return Result(output if arrangement is None else arrangement.rows(output), changed_input=changed, style=style)
 
-    def arrangement(self, call: Call) -> Arrangement | None:
+    def arrangement(self, style: CallStyle, call: Call) -> Arrangement | None:
         """Return how the rows of a call lie in the array that the function gets; None for (N, K)."""
-        return Shifted() if call.arrangement is None and self.target.shift else call.arrangement
+        if call.arrangement is not None:
+            return call.arrangement
+        return Shifted() if self.target.shift else InBatch(style.axes) if style.axes else None
 
     def options(self, style: CallStyle, call: Call) -> dict[str, Any]:
         """Return what is passed beside the arrays, as NumPy has it."""
         passed = {name: value for name, value in call.options.items() if name in style.options}
-        arrangement = self.arrangement(call)
+        arrangement = self.arrangement(style, call)
         axis = {} if arrangement is None else {"class_axis": arrangement.class_axis}
         return {**passed, **{argument.name: argument.value for argument in self.target.further}, **axis}
 

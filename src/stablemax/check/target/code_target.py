@@ -15,10 +15,11 @@ from stablemax.check.target.messages import LoadedTarget, Result, TargetInfo
 from stablemax.check.target.parameters import parameters_of, refuse_unknown
 from stablemax.check.target.probe import Fit, is_like_the_logits, probe_of
 from stablemax.check.target.traced_call import TracedCall
-from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Array
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Array, Format
 from stablemax.operations.operation import Second
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
+from stablemax.trace.arrangement import InBatch
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
@@ -97,7 +98,7 @@ class CodeTarget(LoadedTarget):
         second = second_rows(self._style_for(call), call)
         others = () if second is None else (second,)
         try:
-            arrangement = self._caller.arrangement(call)
+            arrangement = self._caller.arrangement(self._style_for(call), call)
             exact = run_in_shadow(self._plain_function(call), call.logits, *others, arrangement=arrangement).exact
         except StablemaxError:
             return None
@@ -106,7 +107,10 @@ class CodeTarget(LoadedTarget):
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace NumPy or PyTorch code."""
         self.prepare()
-        traced = TracedCall.of(call, self.info, self._style_for(call), shift=self._target.shift)
+        style = self._style_for(call)
+        if style.axes:
+            call = replace(call, arrangement=InBatch(style.axes))
+        traced = TracedCall.of(call, self.info, style, shift=self._target.shift)
         function = self._plain_function(traced.call)
         words: dict[str, Any] = {"target": self.info.name, "code": self._code.function, **vars(options)}
         words["notes"] = (*options.notes, *traced.notes)
@@ -142,7 +146,7 @@ class CodeTarget(LoadedTarget):
 
     def _style_for(self, call: Call) -> CallStyle:
         """How a call is made: an array that lies in a shape of its own is not taken apart into rows."""
-        return self._style if call.arrangement is None else replace(self._style, by_row=False)
+        return self._style if call.arrangement is None else replace(self._style, by_row=False, axes="")
 
     def _styles(self) -> list[CallStyle]:
         further = tuple((argument.name, _text(argument, self._caller.backend)) for argument in self._target.further)
@@ -159,8 +163,8 @@ class CodeTarget(LoadedTarget):
     def _best_attempt(self) -> _Attempt | None:
         """Call the function on the easy input in each possible style; return the call that fits best."""
         for fmt in _PROBE_FORMATS:
-            for by_row in (False, True):
-                attempts = self._attempts(fmt, by_row=by_row)
+            for kind in ("rows", "row", "batch"):
+                attempts = self._attempts(fmt, kind)
                 best: _Attempt | None = None
                 for attempt in attempts:
                     best = attempt if best is None or attempt.fit > best.fit else best
@@ -170,17 +174,17 @@ class CodeTarget(LoadedTarget):
                     return best
         return None
 
-    def _attempts(self, fmt: Any, *, by_row: bool) -> Iterator[_Attempt]:
+    def _attempts(self, fmt: Format, kind: str) -> Iterator[_Attempt]:
         probe = probe_of(self.info.operation)
         call = probe.call(fmt)
         for caller in self._callers:
             refusal: Result | None = None
             for style in self._possible_styles:
-                if style.by_row is not by_row:
-                    refusal = refusal or caller.call(style, call) if by_row else refusal
-                    continue
-                reason = "" if refusal is None else _reason(refusal)
-                yield from self._attempt(caller, replace(style, reason=reason), probe, call)
+                if style.kind == "rows" != kind:
+                    refusal = refusal or caller.call(style, call)
+                elif style.kind == kind:
+                    reason = "" if refusal is None else _reason(refusal)
+                    yield from self._attempt(caller, replace(style, reason=reason), probe, call)
 
     def _attempt(self, caller: Caller, style: CallStyle, probe: Probe, call: Call) -> Iterator[_Attempt]:
         """Call the function in one style, and where it returns several items, once for each that may be meant."""
@@ -231,6 +235,8 @@ class CodeTarget(LoadedTarget):
             yield f"it returns several items: item {style.pick} is judged, by its shape (--pick names another)"
         if style.after_forward:
             yield "its forward pass is called before its backward pass, on the same input"
+        if style.axes:
+            yield f"called with a batch {InBatch(style.axes).words}: with (N, K) it {style.reason}"
         if self._caller.is_random:
             yield f"it draws random numbers: each call begins with seed {self._target.seed}"
         if self._caller.backend != self._likeliest_backend:
