@@ -108,3 +108,8 @@ def jittered_softmax(x: Array) -> Array:
 def noisy_softmax(x: Array) -> Array:
     """Differs from call to call, whatever the seed."""
     return np.exp(log_softmax(x)) * (1 + 0.01 * np.random.default_rng().random())
+
+
+def softmax_backward(grad_output: Array, softmax_out: Array) -> Array:
+    """Takes the softmax itself, as frameworks do."""
+    return softmax_out * (grad_output - (grad_output * softmax_out).sum(axis=-1, keepdims=True))

@@ -207,6 +207,8 @@ def test_another_ignored_label_is_what_the_code_gets(tmp_path: Path) -> None:
         ("c11_soft_targets_only.py:sklearn_style_cross_entropy", "", "called as f(y_true=targets, logits=logits)"),
         ("c17_vjp.py:softmax_backward_grad_first", "softmax_vjp", "called as f(g=upstream gradient, x=logits)"),
         ("c17_vjp.py:softmax_backward_jacobian", "softmax_vjp", ""),
+        ("c17_vjp.py:softmax_backward_from_output", "softmax_vjp", "it takes the output of the softmax"),
+        ("more_styles.py:softmax_backward", "", "it takes the output of the softmax"),
         ("c05_cs231n.py:softmax_loss", "", "item 0 is judged, by its shape"),
         ("c37_torch_soft_targets.py:a_cross_entropy", "", "class numbers are passed as one-hot rows"),
         ("c37_torch_soft_targets.py:c_cross_entropy", "", ""),
@@ -309,6 +311,7 @@ def test_a_class_is_made_with_the_arguments_that_it_takes() -> None:
         "c32_shapes.py:segmentation_cross_entropy",
         "more_styles.py:SoftmaxWithLoss.backward",
         "more_styles.py:keyword_cross_entropy",
+        "more_styles.py:softmax_backward",
     ],
 )
 def test_the_reproducer_calls_the_code_as_the_check_did(name: str) -> None:

@@ -15,6 +15,7 @@ from stablemax.operations.variant import Variant
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
+from stablemax.trace.exact_cells import cells_of, softmax_cells
 from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
 from stablemax.trace.reading import Expected, case_for
@@ -30,11 +31,18 @@ MAX_CELLS = 1 << 14
 """A trace of more cells takes minutes; of a larger input some rows are traced."""
 
 
-def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any, arrangement: Arrangement | None = None) -> Run:
+def run_in_shadow(
+    function: Callable[..., Any],
+    x: Array,
+    *others: Any,
+    arrangement: Arrangement | None = None,
+    softmax_of: Array | None = None,
+) -> Run:
     """Run NumPy code on floats and, beside them, on exact numbers.
 
     Arrays of a number format are shadowed, labels are handed on. Where some value could not be followed, no exact
-    result is given. With an `arrangement` the function gets the rows as they lie in an array of another shape.
+    result is given. With an `arrangement` the function gets the rows as they lie in an array of another shape;
+    `softmax_of` are the logits whose softmax x is, rounded.
 
     >>> import numpy as np
     >>> run = run_in_shadow(lambda x: np.log(np.exp(x).sum(axis=1)), np.float32([[1000.0, 0.0]]))
@@ -42,7 +50,12 @@ def run_in_shadow(function: Callable[..., Any], x: Array, *others: Any, arrangem
     (inf, 1000.0)
     """
     arrays = (x, *others) if arrangement is None else tuple(arrangement.given(a) for a in (x, *others))
-    run = run_decided(function, arrays, code_of(function), watch=False)
+
+    def exactly() -> Array:
+        exact = cells_of(x) if softmax_of is None else softmax_cells(softmax_of)
+        return exact if arrangement is None else arrangement.given(exact)
+
+    run = run_decided(function, arrays, code_of(function), watch=False, exactly=exactly)
     if arrangement is not None and run.exact is not None:
         run = replace(run, value=arrangement.rows(run.value), exact=arrangement.rows(run.exact))
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
@@ -85,7 +98,9 @@ def trace_numpy(
             )
     given = given or Given(expected.logits, expected.second)
     subject = NumpyCode(
-        *(given.logits, given.second, fmt, function), code_of(code or function), arrangement=given.arrangement
+        *(given.logits, given.second, fmt, function, code_of(code or function)),
+        arrangement=given.arrangement,
+        softmax_of=given.softmax_of,
     )
     return tell(subject, expected, about)
 

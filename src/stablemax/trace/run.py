@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import shown
-from stablemax.trace.exact_cells import is_undecided
+from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
     from stablemax.trace.arrangement import Arrangement
@@ -60,6 +60,8 @@ class Given:
     second: Array | None
     #: None for an array (N, K).
     arrangement: Arrangement | None = None
+    #: Logits (N, K), where the code gets their softmax, rounded, in their place.
+    softmax_of: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,22 @@ class Subject(InputRows, ABC):
     function: Callable[..., Any]
     #: How the rows lie in the array that the function gets; None for (N, K).
     arrangement: Arrangement | None = field(default=None, kw_only=True)
+    #: Logits, where `logits` is their softmax, rounded.
+    softmax_of: Array | None = field(default=None, kw_only=True)
 
     backend = ""
 
     def row(self, index: int) -> Self:
         """Return the same on one row."""
         alone = None if self.arrangement is None else self.arrangement.of_one_row()
-        return replace(super().row(index), arrangement=alone)
+        softmax_of = None if self.softmax_of is None else self.softmax_of[index : index + 1]
+        return replace(super().row(index), arrangement=alone, softmax_of=softmax_of)
+
+    def cells_of_logits(self) -> Array:
+        """Return the exact cells of what the function gets for logits."""
+        if self.softmax_of is not None:
+            return self.given(softmax_cells(self.softmax_of))
+        return cells_of(self.given(self.logits))
 
     def given(self, rows: Array) -> Array:
         """Put rows (N, K), or one number a row, into the array that the function gets."""

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from stablemax.check.target.interpreter_state import OF_CALLS, InterpreterState
-from stablemax.check.target.parameters import Parameter, Roles, parameters_of, refuse_missing, roles_of
+from stablemax.check.target.parameters import (
+    Parameter,
+    Roles,
+    is_called_logits,
+    is_called_output,
+    parameters_of,
+    refuse_missing,
+    roles_of,
+)  # fmt: skip
 from stablemax.check.target.returned import Pick, item_of, item_text
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation, Second
@@ -44,6 +52,8 @@ class CallStyle:
     rows_of_targets: bool = False
     #: Which item of what it returns is judged; None where it returns a single array.
     pick: Pick = None
+    #: True for a backward pass that takes the softmax itself where the operation has the logits.
+    of_output: bool = False
     #: True for the backward pass of a layer, which keeps its input of the forward pass that comes first.
     after_forward: bool = False
     #: The axes in which it takes the rows, as of `InBatch`; empty for (N, K).
@@ -203,7 +213,11 @@ def _styles_of_parameters(
     if roles is None:
         return [CallStyle(axis, options=options)]
     both = [roles, roles.swapped] if roles.is_guess and operation.second is not Second.LOGITS else [roles]
-    return [_style(r, axis, options) for r in both]
+    styles = [_style(r, axis, options) for r in both]
+    if operation.second is not Second.UPSTREAM or is_called_logits(roles.logits):
+        return styles
+    of_output = [replace(style, of_output=True) for style in styles]
+    return [*of_output, *styles] if is_called_output(roles.logits) else [*styles, *of_output]
 
 
 def _style(roles: Roles, axis: str, options: tuple[str, ...]) -> CallStyle:

@@ -17,9 +17,11 @@ from stablemax.check.target.random_state import seeded
 from stablemax.check.target.returned import NoSuchItemError, SeveralItemsError
 from stablemax.check.target.trouble import file_of, needs_memory, trouble_of
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import Array, format_of_array
+from stablemax.numerics.formats import FLOAT64, Array, format_of_array
+from stablemax.operations import get_operation
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import SoftTargets, TargetOptions, kept_rows, targets_of
+from stablemax.operations.variant import evaluate, get
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import IGNORED
 from stablemax.text.words import listed
@@ -44,7 +46,7 @@ class Caller:
         """Call the function; an exception becomes the result's trouble. With `watch`, find out whether it is random."""
         library, device = arrays_of(self.backend), self.target.device
         arrangement = self.arrangement(style, call)
-        logits, second = call.logits, second_rows(style, call)
+        logits, second = first_rows(style, call), second_rows(style, call)
         if arrangement is not None:
             logits, second = arrangement.given(logits), None if second is None else arrangement.given(second)
         try:
@@ -106,6 +108,16 @@ class Caller:
             return style(self.function, x, second, **options)
         targets, upstream = (None, second) if self.operation.needs_upstream else (second, None)
         return library.gradient(lambda a: style(self.function, a, targets, **options), x, upstream)
+
+
+def first_rows(style: CallStyle, call: Call) -> Array:
+    """Return the logits, or their softmax, rounded once, where a style passes that."""
+    if not style.of_output:
+        return call.logits
+    fmt = format_of_array(call.logits)
+    with np.errstate(all="ignore"):
+        p = evaluate(get(get_operation("softmax").best_id), call.logits.astype(np.float64), Arithmetic(FLOAT64))
+    return fmt.cast(p)
 
 
 def second_rows(style: CallStyle, call: Call) -> Array | None:

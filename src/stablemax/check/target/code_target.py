@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stablemax.check.target.call_style import call_styles, refuse_missing_arguments
-from stablemax.check.target.calling import Caller, second_rows
+from stablemax.check.target.calling import Caller, first_rows, second_rows
 from stablemax.check.target.infer import backends_of, gradient_of, operation_of
 from stablemax.check.target.messages import LoadedTarget, Result, TargetInfo
 from stablemax.check.target.parameters import parameters_of, refuse_unknown
@@ -95,11 +95,14 @@ class CodeTarget(LoadedTarget):
         self.prepare()
         if self.info.backend != "numpy":
             return None
-        second = second_rows(self._style_for(call), call)
+        style = self._style_for(call)
+        second = second_rows(style, call)
         others = () if second is None else (second,)
         try:
-            arrangement = self._caller.arrangement(self._style_for(call), call)
-            exact = run_in_shadow(self._plain_function(call), call.logits, *others, arrangement=arrangement).exact
+            arrangement = self._caller.arrangement(style, call)
+            first, softmax_of = first_rows(style, call), call.logits if style.of_output else None
+            function = self._plain_function(call)
+            exact = run_in_shadow(function, first, *others, arrangement=arrangement, softmax_of=softmax_of).exact
         except StablemaxError:
             return None
         return None if exact is None else nearest(exact)
@@ -229,6 +232,8 @@ class CodeTarget(LoadedTarget):
         operation = self.info.operation
         if style.second_first or style.logits_name or self._is_guess(style):
             yield _order_note(style, [p.name for p in parameters], operation, is_guess=self._is_guess(style))
+        if style.of_output:
+            yield "it takes the output of the softmax: called with that of the logits, rounded once"
         if style.rows_of_targets:
             yield "it takes a target for every class: class numbers are passed as one-hot rows"
         if style.pick is not None and self._target.pick is None:
@@ -278,7 +283,7 @@ _SECOND_NAMES = {
 def _order_note(style: CallStyle, names: list[str], operation: Operation, *, is_guess: bool) -> str:
     """Say which parameter gets what, and whether its name says so."""
     logits, second = (1, 0) if style.second_first else (0, 1)
-    pair = [(style.logits_name or names[logits], "logits")]
+    pair = [(style.logits_name or names[logits], "softmax" if style.of_output else "logits")]
     if len(names) > 1 and operation.second in _SECOND_NAMES:
         pair.append((style.second_name or names[second], _SECOND_NAMES[operation.second]))
     text = ", ".join(f"{name}={what}" for name, what in sorted(pair, key=lambda p: names.index(p[0])))

@@ -25,10 +25,11 @@ _TARGET_SCORES = {
     r"^(t|ts)$": 2,
     r"^(y|ys)$": 1,
 }
+_LOGITS, _OUTPUT = -3, -2
 _UPSTREAM_SCORES = {
     r"grad|up_?stream|cotangent|delta|d_?(out|l|loss|y|z|s|p|a)$|^(g|gs|gy|g_out|ct|v|err\w*)$": 3,
-    r"logit|score|^(x|xs|z|inp|inputs?)$": -3,
-    r"^(y|s|p|a|out|outputs?|probs?|softmax\w*|cache)$": -2,
+    r"logit|score|^(x|xs|z|inp|inputs?)$": _LOGITS,
+    r"^(y|ys|s|sm|p|a|q|cache)$|out|prob|softmax": _OUTPUT,
 }
 _SCORES: Mapping[Second, Mapping[str, int]] = MappingProxyType(
     {
@@ -122,6 +123,20 @@ def score(name: str, second: Second) -> int:
     """
     snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     return next((value for pattern, value in _SCORES[second].items() if re.search(pattern, snake_case)), 0)
+
+
+def is_called_logits(parameter: Parameter) -> bool:
+    """True where a backward pass calls its first argument logits, or x."""
+    return score(parameter.name, Second.UPSTREAM) == _LOGITS
+
+
+def is_called_output(parameter: Parameter) -> bool:
+    """True where a backward pass calls its first argument by what the forward pass gave: s, p, y, output.
+
+    >>> is_called_output(Parameter("probs", 0, True)), is_called_output(Parameter("x", 0, True))
+    (True, False)
+    """
+    return score(parameter.name, Second.UPSTREAM) == _OUTPUT
 
 
 def roles_of(parameters: list[Parameter], operation: Operation, given: Iterable[str] = ()) -> Roles | None:

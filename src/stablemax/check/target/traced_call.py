@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.check.target.calling import second_rows
+from stablemax.check.target.calling import first_rows, second_rows
 from stablemax.numerics.formats import FLOAT16, FLOAT32, Array, Format, format_of, format_of_array
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, kept_rows
@@ -54,7 +54,8 @@ class TracedCall:
         )
         judged = _judged_labels(call, info.operation, shift=shift)
         fmt = _format_of(call, info.backend)
-        given = Given(call.logits, second_rows(style, call), call.arrangement)
+        softmax_of = call.logits if style.of_output else None
+        given = Given(first_rows(style, call), second_rows(style, call), call.arrangement, softmax_of)
         return cls(call, given, (call.logits, judged, info.operation, fmt), targets, notes, numbers)
 
 

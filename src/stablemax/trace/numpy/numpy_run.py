@@ -38,7 +38,7 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return self.as_rows(run_decided(self.function, self._arguments, self.code))
+        return self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
@@ -54,20 +54,30 @@ class NumpyCode(Subject):
 
     def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0) -> Run:
         tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to)
-        return self.as_rows(run_once(self.function, self._arguments, tape, bits))
+        return self.as_rows(run_once(self.function, self._arguments, tape, bits, exactly=self.cells_of_logits))
 
     @property
     def _arguments(self) -> tuple[Array, ...]:
         return tuple(self.given(rows) for rows in (self.logits, self.second) if rows is not None)
 
 
-def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = FIRST_BITS) -> Run:
+def run_once(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    tape: Tape,
+    bits: int = FIRST_BITS,
+    *,
+    exactly: Callable[[], Array] | None = None,
+) -> Run:
     """Run a function of arrays once, on copies, so that it may work in place.
 
     The first, the logits, and arrays of a number format are shadowed, labels are handed on as they are.
+    `exactly` gives the cells of the first, where they are not its numbers.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
-        shadowed = tuple(_shadowed(a, tape, is_logits=i == 0) for i, a in enumerate(arguments))
+        logits, *others = arguments
+        first = shadow(logits.copy(), cells.cells_of(logits) if exactly is None else exactly(), tape, ShadowArray)
+        shadowed = (first, *(_shadowed(a, tape) for a in others))
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
@@ -81,10 +91,17 @@ def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tap
     return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
 
 
-def run_decided(function: Callable[..., Any], arguments: tuple[Any, ...], code: Code, *, watch: bool = True) -> Run:
+def run_decided(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    code: Code,
+    *,
+    watch: bool = True,
+    exactly: Callable[[], Array] | None = None,
+) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
     return decided(
-        lambda bits: run_once(function, arguments, Tape(code, watch), bits),
+        lambda bits: run_once(function, arguments, Tape(code, watch), bits, exactly=exactly),
         lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
     )
 
@@ -98,8 +115,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _shadowed(argument: Any, tape: Tape, *, is_logits: bool) -> Any:
-    if isinstance(argument, np.ndarray) and (is_logits or cells.format_or_none(argument.dtype) is not None):
+def _shadowed(argument: Any, tape: Tape) -> Any:
+    if isinstance(argument, np.ndarray) and cells.format_or_none(argument.dtype) is not None:
         values = argument.copy()
         return shadow(values, cells.cells_of(values), tape, ShadowArray)
     return argument.copy() if isinstance(argument, np.ndarray) else argument

@@ -81,6 +81,7 @@ def trace_torch(
     subject = TorchCode(
         *(given.logits, given.second, fmt, function, code or function, device, backward, upstream),
         arrangement=given.arrangement,
+        softmax_of=given.softmax_of,
     )
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
@@ -132,9 +133,11 @@ class TorchCode(Subject):
         watch = Watch(shadows, Locator(code_of(self.code, alone=(TORCH,))), forgotten_to=forgotten_to)
         with flint.ctx.workprec(bits), self._settings():
             x, second = self._tensors()
-            for t in (x, second):
-                if t is not None and t.is_floating_point():
-                    shadows.write(t, cells_of(wide(t)), self.given(shadows.of_logits), exact=True)
+            if x.is_floating_point():
+                is_exact = self.softmax_of is None
+                shadows.write(x, self.cells_of_logits(), self.given(shadows.of_logits), exact=is_exact)
+            if second is not None and second.is_floating_point():
+                shadows.write(second, cells_of(wide(second)), self.given(shadows.of_logits), exact=True)
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(x, second))
             value = _values(result)
