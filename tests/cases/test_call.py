@@ -173,6 +173,47 @@ def test_weights_and_smoothing_reach_the_code(tmp_path: Path) -> None:
     assert "where" in trace["finding"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "is_right"),
+    [
+        ("ignoring", (), True),
+        ("weighted", ("--weight", "w.npy"), True),
+        ("badly_weighted", ("--weight", "w.npy"), False),
+        ("smoothing", ("--label-smoothing", "0.125"), True),
+        ("badly_smoothing", (), True),
+        ("badly_smoothing", ("--label-smoothing", "0.125"), False),
+    ],
+)
+def test_the_test_against_exact_arithmetic_includes_ignored_rows_weights_and_smoothing(
+    tmp_path: Path, name: str, options: tuple[str, ...], *, is_right: bool
+) -> None:
+    np.save(tmp_path / "w.npy", np.array([0.5, 1.0, 2.0]))
+    np.save(tmp_path / "y.npy", np.array([2, 1 if "weight" in name else -100, 0]))
+    words = [word.replace("w.npy", str(tmp_path / "w.npy")) for word in options]
+    done, trace = traced(f"more_options.py:{name}_cross_entropy", "c10_x.csv", str(tmp_path / "y.npy"), *words)
+    assert trace["formula_is_wrong"] is not is_right
+    assert done.code == (0 if is_right else 1), done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "is_right"),
+    [
+        ("more_options.py:weighted_cross_entropy", (), True),
+        ("more_options.py:badly_weighted_cross_entropy", (), False),
+        ("more_options.py:ignoring_cross_entropy", (), True),
+        ("c41_ignored_rows.py:mean_over_all_cross_entropy", ("--with", "ignore-index"), False),
+    ],
+)
+def test_a_check_tells_a_loss_that_is_wrong_with_an_option_alone(
+    name: str, options: tuple[str, ...], *, is_right: bool
+) -> None:
+    hazards = ("--only", "weights-far-apart", "--only", "unevenly-ignored-rows", "--only", "collapse")
+    report = run(
+        "check", name, *options, *hazards, "--format", "float32", "--no-search", "--output-format", "json"
+    ).json
+    assert ("does not compute" in report["finding"]) is not is_right
+
+
 def test_weights_for_code_without_them_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", np.array([0.5, 1.0, 2.0]))
     target = "c41_ignored_rows.py:times_mask_cross_entropy"

@@ -311,9 +311,19 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        run.is_wrong = _is_wrong_exactly(
-            run.trials, [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]], run.law_verdicts
-        )
+        run.is_wrong = _is_wrong_exactly(run.trials, [*smallest, *_run_exactly_first(run.failures)], run.law_verdicts)
+
+
+def _run_exactly_first(failures: Sequence[Trial]) -> list[Trial]:
+    """Return the first failures, and the mildest ones with ignored rows, weights, smoothing and soft targets.
+
+    A loss may be right but for one of these.
+    """
+    of_options: dict[tuple[bool, ...], Trial] = {}
+    for trial in sorted(failures, key=lambda t: 0 if t.worst is None else t.worst.severity):
+        of_options.setdefault(trial.case.option_kinds, trial)
+    first = failures[:_MAX_FAILURES_RUN_EXACTLY]
+    return [*first, *(trial for kinds, trial in of_options.items() if any(kinds))]
 
 
 def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:

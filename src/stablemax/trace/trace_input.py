@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from stablemax.hazards.cases import HazardCase
-from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
-from stablemax.hazards.operation_input import case_of_hazard, refuse_needs
+from stablemax.hazards.catalogue import HAZARDS, Hazard
+from stablemax.hazards.operation_input import case_of_hazard
 from stablemax.inputs.logits import Problem
 from stablemax.inputs.second_array import second_array
 from stablemax.numerics.formats import FLOAT32, Array, Format, format_of
@@ -129,9 +129,10 @@ def of_hazard(
     hazard: Hazard, operation: Operation, fmt: Format | None = None, takes: Collection[str] = ()
 ) -> TraceInput:
     """Take a hazard of the catalogue, by default in float32; refuse one that needs what the code does not take."""
-    refuse_needs(
-        hazard, (*takes, "soft-targets", "ignore-index") if operation.needs_targets else NEEDS, "a trace of it"
-    )
+    if operation.needs_targets and "weights" in hazard.needs and "weights" not in takes:
+        raise StablemaxError(
+            f"--hazard {hazard.name} needs weights, and the code has no parameter 'weight'", "give it one"
+        )
     fmt = fmt or FLOAT32
     case = case_of_hazard(hazard, operation, fmt)
     rounded = expected_of(operation, case.logits, case.second(operation), fmt)
