@@ -481,3 +481,30 @@ def test_judge_says_that_the_output_comes_before_the_labels(tmp_path: Path, oper
     other = run(*words, "c10_x.csv", "c10_y.csv", str(output))
     assert right.code == 0, right.err
     assert_refused(other, "judge reads LOGITS OUTPUT LABELS", "name them in this order: c10_x.csv")
+
+
+def test_what_could_not_be_passed_as_it_lies_is_said(tmp_path: Path) -> None:
+    needs_torch("torch")
+    np.save(tmp_path / "x.npy", np.array([[1, 2, 3], [3, 1, 0]], dtype=np.float32))
+    np.save(tmp_path / "y.npy", np.array([2, 0], dtype=np.int32))
+    np.save(tmp_path / "t.npy", np.array([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]))
+    x, y, t = (str(tmp_path / name) for name in ("x.npy", "y.npy", "t.npy"))
+    done, trace = traced("c37_torch_soft_targets.py:c_cross_entropy", x, y)
+    assert done.code == 0, done.err
+    assert "labels of int32 are passed as int64" in trace["notes"]
+    done, trace = traced("c37_torch_soft_targets.py:c_cross_entropy", x, t)
+    assert done.code == 0, done.err
+    assert "the second array, of float64, is passed as float32, as the logits are" in trace["notes"]
+    assert not [
+        note for note in traced("c41_ignored_rows.py:times_mask_cross_entropy", x, y)[1]["notes"] if "passed" in note
+    ]
+
+
+def test_more_rows_than_a_trace_holds_keep_their_shape_and_say_so(tmp_path: Path) -> None:
+    needs_torch("torch")
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(40, 64, 16)).astype(np.float32))
+    np.save(tmp_path / "y.npy", rng.integers(0, 16, (40, 64)))
+    done, trace = traced("c32_shapes.py:flattened_cross_entropy", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"))
+    assert done.code == 0, done.err
+    assert "traced on 1,024 of 2,560 rows, in an array of shape (16, 64, 16)" in trace["notes"]

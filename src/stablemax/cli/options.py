@@ -50,7 +50,8 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="path/to/file.py:function, package.module:function, a variant (softmax/naive) or a peer (torch/softmax).",
+        help="path/to/file.py:function (.ipynb too), package.module:function, a variant (softmax/naive) or a peer "
+        "(torch/softmax).",
     ),
 ]
 

@@ -78,7 +78,7 @@ def trace(
 def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, traced: TracedOptions) -> TraceInput:
     """Take the input that the options name; without any, the first hazard that the target fails on."""
     from stablemax.numerics.formats import FLOAT32
-    from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
+    from stablemax.trace.trace_input import first_failing, of_hazard, of_problem, with_labels_of_int64
 
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
@@ -97,7 +97,8 @@ def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, tr
     problem = source.problem(losses.ignore_index, (operation,))
     fmt = fmt or (FLOAT32 if source.is_drawn else None)
     given = of_problem(problem, operation, fmt, targets=losses.targets(), upstream=traced.upstream)
-    return dataclasses.replace(given, notes=(*given.notes, *notes))
+    given = dataclasses.replace(given, notes=(*given.notes, *notes))
+    return given if loaded.info.backend == "numpy" else with_labels_of_int64(given)
 
 
 def _words(source: Source, given: TraceInput) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,13 +65,18 @@ def of_problem(
         second = _labels(second, problem, traced, targets.ignore_index, operation)
     elif second is not None:
         second = (fmt or own).cast(second[traced])
+    notes: tuple[str, ...] = ()
     if second is not None and second.ndim == 2:
+        stored = problem.sources[-1].dtype if len(problem.sources) > 1 else own.name
+        if fmt is None and stored.startswith("float") and stored != own.name:
+            notes = (f"the second array, of {stored}, is passed as {own.name}, as the logits are",)
         second = (fmt or own).cast(second)
     logits = np.ascontiguousarray(problem.logits[traced])
     logits = logits.astype(logits.dtype.newbyteorder("=")) if fmt is None else fmt.cast(logits)
     is_part = traced.size < rows
     in_shape = f", in an array of shape {shape.shape}" if shape is not None else ""
-    notes = (f"traced on {traced.size:,} of {rows:,} rows{in_shape}",) if is_part else ()
+    if is_part:
+        notes += (f"traced on {traced.size:,} of {rows:,} rows{in_shape}",)
     return TraceInput(
         logits,
         second,
@@ -123,6 +128,15 @@ def _options(targets: TargetOptions, second: Array | None, fmt: Format) -> dict[
     if second is not None and second.ndim == 1 and not kept_rows(second, targets.ignore_index).all():
         options["ignore_index"] = targets.ignore_index
     return options
+
+
+def with_labels_of_int64(given: TraceInput) -> TraceInput:
+    """Give class numbers the integers in which the libraries but NumPy have them, and say so."""
+    labels = given.second
+    if labels is None or labels.dtype.kind not in "iu" or labels.dtype == np.int64:
+        return given
+    note = f"labels of {labels.dtype} are passed as int64"
+    return replace(given, second=labels.astype(np.int64), notes=(*given.notes, note))
 
 
 def of_hazard(

@@ -149,7 +149,8 @@ class CodeTarget(LoadedTarget):
 
     def _style_for(self, call: Call) -> CallStyle:
         """How a call is made: an array that lies in a shape of its own is not taken apart into rows."""
-        return self._style if call.arrangement is None else replace(self._style, by_row=False, axes="")
+        has_own_shape = call.arrangement is not None or call.logits.ndim != 2
+        return replace(self._style, by_row=False, axes="") if has_own_shape else self._style
 
     def _styles(self) -> list[CallStyle]:
         further = tuple((argument.name, _text(argument, self._caller.backend)) for argument in self._target.further)
