@@ -358,7 +358,7 @@ def test_a_process_writes_the_same_as_a_run_here() -> None:
         (("code.py:soft", "x.npy"), ("has no function", "soft")),
         (("code.py:loss", "far.npy"), ("needs labels",)),
         (("code.py:nothing_softmax", "small.npy"), ("not an array of real numbers",)),
-        (("code.py:loss", "small.npy", "y.npy", "--operation", "softmax"), ("raises",)),
+        (("code.py:loss", "small.npy", "y.npy", "--operation", "softmax"), ("takes y, too", "--operation")),
         (("softmax/naive", "x.npy", "--hazard", "gentle"), ("--hazard",)),
         (("softmax/naive", "--hazard", "gentl"), ("gentl",)),
         (("softmax/naive", "x.npy", "--rows", "3"), ("--rows",)),

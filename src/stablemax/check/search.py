@@ -104,6 +104,8 @@ def smallest_failure(
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
         candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
+        if not trials.tries_masks:
+            candidates = with_rows(candidates, np.flatnonzero(np.isfinite(candidates.logits).all(axis=-1)))
         for start in range(0, len(candidates.logits), _BATCH):
             batch = with_rows(candidates, slice(start, start + _BATCH))
             severities = _severities(trials, batch, fmt)

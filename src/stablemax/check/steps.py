@@ -89,7 +89,7 @@ class CheckRun:
     _steps_done: int = 0
 
     def __post_init__(self) -> None:
-        info, takes = self.target.info, self.options.takes
+        info, takes = self.target.prepare(), self.options.takes
         self.hazards = self.options.hazards_of(info.operation)
         if "weights" in takes and "weights" not in info.takes:
             raise StablemaxError(
@@ -99,6 +99,7 @@ class CheckRun:
         self.takes = info.takes | set(takes)
         self.asked_formats = self.options.formats or usual_formats(info)
         self.trials = Trials(self.target, self.options.contract(self.asked_formats))
+        self.trials.tries_masks = "soft-targets" in self.takes or not info.takes_rows_of_targets
         self.progress(f"calling {info.name}")
 
     def progress(self, text: str) -> None:
@@ -114,8 +115,12 @@ class CheckRun:
 
     def lacks(self, hazard: Hazard) -> list[str]:
         """Name what a hazard needs and the target does not take."""
-        needs_any = self.trials.operation.needs_targets
-        return [need for need in hazard.needs if need not in self.takes] if needs_any else []
+        if not self.trials.operation.needs_targets:
+            return []
+        # The one-hot row of a class number has a target of 0 at each masked class: 0 * inf.
+        is_masked = not self.trials.tries_masks and bool(np.isneginf(hazard.case(FLOAT32).logits).any())
+        needs = dict.fromkeys((*hazard.needs, *(["soft-targets"] if is_masked else [])))
+        return [need for need in needs if need not in self.takes]
 
     @property
     def all_failures(self) -> list[Trial]:
@@ -216,7 +221,8 @@ def repeat_a_call(run: CheckRun) -> None:
 
 
 def note_call_style(run: CheckRun) -> None:
-    """Note that the target is called one row at a time, and why."""
+    """Note how the target is called, where that was found out or guessed."""
+    run.notes += run.target.info.notes
     if run.style.by_row:
         run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
 
@@ -365,7 +371,7 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        failures = [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]]
+        failures = [*smallest, *_run_exactly_first(run.failures)]
         run.is_wrong = _is_wrong_exactly(run.trials, failures, run.law_verdicts)
     if not (run.is_wrong and run.has_failed):
         _test_small_losses(run)
@@ -379,6 +385,18 @@ def _test_small_losses(run: CheckRun) -> None:
             run.hazard_verdicts = [replace(v, failed=v.failed or v.grade is Grade.STABLE) for v in run.hazard_verdicts]
             blame_a_line(run)
             return
+
+
+def _run_exactly_first(failures: Sequence[Trial]) -> list[Trial]:
+    """Return the first failures, and the mildest ones with ignored rows, weights, smoothing and soft targets.
+
+    A loss may be right but for one of these.
+    """
+    of_options: dict[tuple[bool, ...], Trial] = {}
+    for trial in sorted(failures, key=lambda t: 0 if t.worst is None else t.worst.severity):
+        of_options.setdefault(trial.case.option_kinds, trial)
+    first = failures[:_MAX_FAILURES_RUN_EXACTLY]
+    return [*first, *(trial for kinds, trial in of_options.items() if any(kinds))]
 
 
 def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:

@@ -47,7 +47,8 @@ class Traced:
 
     def place_name(self, record: Record, event: Event, otherwise: int) -> str:
         """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
-        row, column = record.place(event, *self.expected.logits.shape)
+        rows, classes = self.expected.logits.shape
+        row, column = record.place(event, rows, classes, self.subject.arrangement)
         row = otherwise if row is None else row
         return self.row_name(row) if column is None else self.logit_name(row, column)
 
@@ -178,8 +179,11 @@ def find_culprit(
     if rounded is None or forgotten is None:
         # What makes inf or NaN of finite numbers; else what stands last before the result is good again.
         broken = _first_broken(steps)
-        last = broken if broken is not None else None if rounded is None else rounded - 1
-        return None if last is None else Culprit(last, last)
+        # What no right value repairs, for it is cut down to an integer, is blamed for what it destroys.
+        last = broken if broken is not None else (rounded or forgotten or 0) - 1
+        if last < 0:
+            return None
+        return Culprit(last, last)
     index, root = rounded - 1, forgotten - 1
     destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:

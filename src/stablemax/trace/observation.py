@@ -13,6 +13,7 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.results import Origin, TracedOperation
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.arrangement import Arrangement, place_of
 
 FORWARD, BACKWARD = "forward", "backward"
 
@@ -153,12 +154,16 @@ class Record:
         per_run = self.seen.cells // self.seen.times
         self.seen = replace(self.seen, times=self.seen.times + count, cells=self.seen.cells + count * per_run)
 
-    def place(self, event: Event, rows: int, classes: int) -> tuple[int | None, int | None]:
+    def place(
+        self, event: Event, rows: int, classes: int, arrangement: Arrangement | None = None
+    ) -> tuple[int | None, int | None]:
         """Return row and class of the logit that an event comes from, each as far as the shape tells.
 
         In a loop over the rows an operation has run as often as there are rows, and the number of its run is the row.
         """
         shape, index, times = self.seen.shape, event.place, self.seen.times
+        if arrangement is not None:
+            return place_of(arrangement, shape, index, (rows, classes)) if times == 1 else (None, None)
         run = self.first.get(event.kind, 0)
         if shape[:2] == (rows, classes) and times == 1:
             return index[0], index[1]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.divergences import of_all
-from stablemax.trace.exact_cells import is_undecided
+from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
+    from stablemax.trace.arrangement import Arrangement
     from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.torch.dispatch import Fix
@@ -59,10 +60,23 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What the code gets: rows as they are stored, and how they lie in its array."""
+
+    #: (N, K), of the format or of integers.
+    logits: Array
+    second: Array | None
+    #: None for an array (N, K).
+    arrangement: Arrangement | None = None
+    #: Logits (N, K), where the code gets their softmax, rounded, in their place.
+    softmax_of: Array | None = None
+
+
+@dataclass(frozen=True)
 class InputRows:
     """Rows of logits in a number format, and what the operation takes beside them."""
 
-    #: In the format's own dtype, (N, K).
+    #: In the format's own dtype, or of integers where the code gets such, (N, K).
     logits: Array
     #: Labels, soft targets or an array beside the logits, where there are any.
     second: Array | None
@@ -79,8 +93,35 @@ class Subject(InputRows, ABC):
     """Code and its input: run by an observer of NumPy or of PyTorch."""
 
     function: Callable[..., Any]
+    #: How the rows lie in the array that the function gets; None for (N, K).
+    arrangement: Arrangement | None = field(default=None, kw_only=True)
+    #: Logits, where `logits` is their softmax, rounded.
+    softmax_of: Array | None = field(default=None, kw_only=True)
 
     backend = ""
+
+    def row(self, index: int) -> Self:
+        """Return the same on one row."""
+        alone = None if self.arrangement is None else self.arrangement.of_one_row()
+        softmax_of = None if self.softmax_of is None else self.softmax_of[index : index + 1]
+        return replace(super().row(index), arrangement=alone, softmax_of=softmax_of)
+
+    def cells_of_logits(self) -> Array:
+        """Return the exact cells of what the function gets for logits."""
+        if self.softmax_of is not None:
+            return self.given(softmax_cells(self.softmax_of))
+        return cells_of(self.given(self.logits))
+
+    def given(self, rows: Array) -> Array:
+        """Put rows (N, K), or one number a row, into the array that the function gets."""
+        return rows if self.arrangement is None else self.arrangement.given(rows)
+
+    def as_rows(self, run: Run) -> Run:
+        """Take the results of a run out of the shape that the function gave them."""
+        if self.arrangement is None:
+            return run
+        exact = None if run.exact is None else self.arrangement.rows(run.exact)
+        return replace(run, value=self.arrangement.rows(run.value), exact=exact)
 
     @abstractmethod
     def plain(self) -> Run:
@@ -141,7 +182,7 @@ def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str
             where = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
         frames = frames.tb_next
     text = shown(" ".join(str(error).split()), 300)
-    hint = "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any"
+    hint = "it gets the arrays as they lie in the files; --arg gives it others, --operation says what it computes"
     if isinstance(error, MemoryError):
         hint = "give it more: --memory 8GB"
     return f"the traced function raises {type(error).__name__}{where}: {text}", hint

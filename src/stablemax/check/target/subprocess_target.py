@@ -57,7 +57,17 @@ class SubprocessTarget:
         #: True once the process has called the code: it may hold what that left behind.
         self._has_called = False
         self._restarts = 0
+        #: What the code printed when it was imported, and when it was found out how to call it.
+        self._printed_first = ""
         self.info = self._start()
+
+    def prepare(self) -> TargetInfo:
+        """Find out how the function wants to be called; where it does not answer, the calls will tell."""
+        with contextlib.suppress(NoAnswerError):
+            reply = self._exchange(_prepare, self._timeout_s)
+            self.info, self._printed_first = cast("TargetInfo", reply.answer), reply.printed
+            self._has_called = True
+        return self.info
 
     def call(self, call: Call) -> Result:
         """Call the function once."""
@@ -169,7 +179,8 @@ class SubprocessTarget:
             replace(result, trouble=self._memory_words) if result.lacks_memory else result
             for result in cast("list[Result]", reply.answer)
         ]
-        return [replace(result, printed=reply.printed if i == 0 else "") for i, result in enumerate(results)]
+        printed, self._printed_first = self._printed_first + reply.printed, ""
+        return [replace(result, printed=printed if i == 0 else "") for i, result in enumerate(results)]
 
     @property
     def _memory_words(self) -> str:
@@ -258,6 +269,10 @@ def _no_output(error: NoAnswerError) -> Result:
 
 
 # A request to the worker is one of these functions, pickled with its arguments.
+def _prepare(target: LoadedTarget) -> TargetInfo:
+    return target.prepare()
+
+
 def _call_all(target: LoadedTarget, calls: Sequence[Call]) -> list[Result]:
     return target.call_all(calls)
 

@@ -39,7 +39,7 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        run = run_decided(self.function, self._arguments, self.code)
+        run = self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
         return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
@@ -56,20 +56,30 @@ class NumpyCode(Subject):
 
     def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0, leads: Leads = of_none) -> Run:
         tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to, leads=leads)
-        return run_once(self.function, self._arguments, tape, bits)
+        return self.as_rows(run_once(self.function, self._arguments, tape, bits, exactly=self.cells_of_logits))
 
     @property
     def _arguments(self) -> tuple[Array, ...]:
-        return (self.logits,) if self.second is None else (self.logits, self.second)
+        return tuple(self.given(rows) for rows in (self.logits, self.second) if rows is not None)
 
 
-def run_once(function: Callable[..., Any], arguments: tuple[Any, ...], tape: Tape, bits: int = FIRST_BITS) -> Run:
+def run_once(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    tape: Tape,
+    bits: int = FIRST_BITS,
+    *,
+    exactly: Callable[[], Array] | None = None,
+) -> Run:
     """Run a function of arrays once, on copies, so that it may work in place.
 
-    Arrays of a number format are shadowed, labels are handed on as they are.
+    The first, the logits, and arrays of a number format are shadowed, labels are handed on as they are.
+    `exactly` gives the cells of the first, where they are not its numbers.
     """
     with flint.ctx.workprec(bits), np.errstate(all="ignore"):
-        shadowed = tuple(_shadowed(a, tape) for a in arguments)
+        logits, *others = arguments
+        first = shadow(logits.copy(), cells.cells_of(logits) if exactly is None else exactly(), tape, ShadowArray)
+        shadowed = (first, *(_shadowed(a, tape) for a in others))
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
@@ -93,10 +103,11 @@ def run_decided(
     *,
     watch: bool = True,
     leads: Leads = of_none,
+    exactly: Callable[[], Array] | None = None,
 ) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
     return decided(
-        lambda bits: run_once(function, arguments, Tape(code, watch, leads=leads), bits),
+        lambda bits: run_once(function, arguments, Tape(code, watch, leads=leads), bits, exactly=exactly),
         lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
     )
 

@@ -19,6 +19,7 @@ from stablemax.trace.numpy.shadowed import (
     carrier,
     exact_of,
     is_fancy,
+    made,
     move,
     narrows,
     operate,
@@ -65,7 +66,7 @@ class ShadowArray(Shadowed):
             args = (truth_of(args[0]), *args[1:])
         result = func(*plain(args), **plain(kwargs))
         if name in LIKE:
-            return shadow(result, cells_of(result), tape, ShadowArray)
+            return made(result, cells_of(result), tape, ShadowArray)
         if name not in VALUES:
             tape.lose_call(f"np.{name}()")
         return result
@@ -87,7 +88,9 @@ class ShadowArray(Shadowed):
             written = np.asarray(values[index])
             exact = np.broadcast_to(cells, written.shape)
             inputs = [(np.broadcast_to(new_values, written.shape), exact)]
-            values[index], cells = self.tape.finish("assign", written, exact, None, inputs)
+            origin = f" made on line {self.made_on}" if self.made_on else ""
+            name = "assign" if format_or_none(self.dtype) else f"assign to an array of integers{origin}"
+            values[index], cells = self.tape.finish(name, written, exact, None, inputs)
         exact_of(self)[index] = cells if cells.ndim else cells[()]
 
     def __iter__(self) -> Iterator[Any]:
@@ -112,6 +115,11 @@ class ShadowArray(Shadowed):
             return self.tape.hand_out(float(plain(self)), exact_of(self)[()], "tolist()")
         return [row.tolist() for row in self]
 
+    def __int__(self) -> int:
+        if self.dtype.kind not in "iu":
+            self.tape.lose_call("int()")
+        return int(plain(self))
+
     def __reduce__(self) -> Any:
         self.tape.lose_call("pickle")
         return np.asarray(plain(self)).__reduce__()
@@ -126,6 +134,10 @@ class ShadowArray(Shadowed):
         wanted = np.dtype(dtype)
         if wanted.kind == "b":
             return truth_of(self)
+        if format_or_none(wanted) is None and self.dtype.kind in "iu" and wanted.kind in "iu":
+            return shadow(
+                plain_array(self).astype(dtype, *args, **kwargs), exact_of(self).copy(), self.tape, ShadowArray
+            )
         if format_or_none(wanted) is None:
             self.tape.lose_call("astype()")
             return plain(self).astype(dtype, *args, **kwargs)
@@ -350,7 +362,7 @@ for _name in ("argmax", "argmin", "argsort", "argpartition", "searchsorted"):
 for _name in ("all", "any", "nonzero"):
     _truth_method(_name, _method(_name))
 _truth_method("__bool__", bool)
-for _name in ("int", "complex", "round"):
+for _name in ("complex", "round"):
     _value_method(f"__{_name}__", getattr(builtins, _name), loses=True)
 for _name in ("hash", "repr", "str", "format"):
     _value_method(f"__{_name}__", getattr(builtins, _name), loses=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
@@ -89,8 +89,8 @@ class Tape:
 
         `local` takes the operation exactly on its actual inputs; without it the shadow is that, too.
         """
-        fmt = cells.format_or_none(value.dtype)
-        assert fmt is not None, "only results in a number format are recorded"
+        # Integers that numbers were cut down to are measured as any number is.
+        fmt = cells.format_or_none(value.dtype) or FLOAT64
         index = self.count
         self.count += 1
         if index < self.rounded_to:

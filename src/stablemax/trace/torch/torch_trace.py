@@ -16,13 +16,14 @@ import torch
 from stablemax.libraries.torch_arrays import to_torch
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
+from stablemax.operations.targets import TargetOptions
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
 from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
@@ -44,6 +45,8 @@ def trace_torch(
     device: str = "cpu",
     backward: bool = False,
     max_ulp: float | None = None,
+    given: Given | None = None,
+    targets: TargetOptions | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace PyTorch code, operator by operator, and judge its result.
@@ -51,7 +54,8 @@ def trace_torch(
     Every dispatched operator runs on the tensors as it does without us, and once more exactly, in balls; one for which
     there are no balls is run in float64. Views and writes in place are followed by the storage that they share. With
     `backward`, `function` is the forward pass and `operation` its gradient; a loss given as a gradient is recognised
-    by its shape. A label of -100 marks a row that does not count.
+    by its shape. A label of -100 marks a row that does not count. `given` is what the function gets, where that is not
+    the rows rounded to the format.
 
     Operations are called ``aten.exp``; those of the backward pass stand on the line whose forward operator made their
     autograd node, or on their own line in an autograd Function.
@@ -73,9 +77,14 @@ def trace_torch(
             f"{name_of(about)} is TorchScript, which is not traced: it has no lines of Python",
             "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
         )
-    expected = expected_of(operation, logits, second, fmt, max_ulp)
+    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
     upstream = backward and operation.needs_upstream
-    subject = TorchCode(expected.logits, expected.second, fmt, function, code or function, device, backward, upstream)
+    given = given or Given(expected.logits, expected.second)
+    subject = TorchCode(
+        *(given.logits, given.second, fmt, function, code or function, device, backward, upstream),
+        arrangement=given.arrangement,
+        softmax_of=given.softmax_of,
+    )
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
     return tell(subject, expected, about)
@@ -154,9 +163,11 @@ class TorchCode(Subject):
         watch.values = values
         with flint.ctx.workprec(bits), self._settings():
             x, second = self._tensors()
-            for t in (x, second):
-                if t is not None and t.is_floating_point():
-                    shadows.write(t, cells_of(wide(t)), shadows.of_logits, exact=True)
+            if x.is_floating_point():
+                is_exact = self.softmax_of is None
+                shadows.write(x, self.cells_of_logits(), self.given(shadows.of_logits), exact=is_exact)
+            if second is not None and second.is_floating_point():
+                shadows.write(second, cells_of(wide(second)), self.given(shadows.of_logits), exact=True)
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(x, second))
             value = _values(result)
@@ -179,18 +190,18 @@ class TorchCode(Subject):
             is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
-        return run, watch
+        return self.as_rows(run), watch
 
     def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
         x, second = self._tensors()
         with self._settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
             result, forward = boundary(lambda: self._call(x, second))
-        return Run(_values(result), forward=None if forward is None else _values(forward))
+        return self.as_rows(Run(_values(result), forward=None if forward is None else _values(forward)))
 
     def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Make fresh tensors of the arguments: a function may work in place."""
-        x = to_torch(self.logits, self.device)
-        second = None if self.second is None else to_torch(self.second, self.device)
+        x = to_torch(self.given(self.logits), self.device)
+        second = None if self.second is None else to_torch(self.given(self.second), self.device)
         return x.requires_grad_(self.backward), second
 
     def _call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
