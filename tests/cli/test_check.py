@@ -48,7 +48,7 @@ def test_a_table_holds_the_hazards_that_fail_and_the_code_to_paste() -> None:
     assert re.search(r"^large-logits +✗ NaN$", done.out, flags=re.MULTILINE)
     assert "\n    x = np.array([[100.0]], dtype=np.float32)\n" in done.out
     assert "    def test_unstable_is_accurate_at_100_in_float32() -> None:\n" in done.out
-    assert "Use softmax/shifted: exp(x - m) / sum(exp(x - m)), m = max(x)." in " ".join(done.out.split())
+    assert "write this instead:\n\n    import numpy as np\n\n\n    def unstable(logits):\n" in done.out
     assert "gentle" not in done.out
     assert re.search(r"^gentle +✓ ok [0-9.]+ ulp$", check(f"{SOFTMAX}:unstable", *QUICK, "--details").out, re.MULTILINE)
 
@@ -199,8 +199,12 @@ SCHEMA = an_object(
     blame=TEXT,
     blame_file=TEXT,
     blame_line={"type": "integer"},
+    mistake=TEXT,
+    mistake_words=TEXT,
     cure=TEXT,
     cure_formula=TEXT,
+    instead=TEXT,
+    instead_why=TEXT,
     contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS, require=GRADE),
     printed=TEXT,
     command=TEXTS,

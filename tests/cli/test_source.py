@@ -165,7 +165,6 @@ def test_a_hazard_brings_its_upstream_gradient_and_its_second_logits() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("trace cross_entropy/wide --hazard weighted-mean", "needs weights, which a trace does not pass on"),
         ("inspect --hazard weighted-mean", "needs weights, which inspect does not pass on"),
         ("generate --hazard weighted-mean -o x2.npy --labels l.npy", "which a file of labels does not pass on"),
         ("sigmoid --hazard weighted-mean", "is not about sigmoid"),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.numerics.formats import get_format
-from stablemax.results import CheckReport, Grade, HazardVerdict, Outcome
+from stablemax.results import Blame, CheckReport, Grade, HazardVerdict, Outcome
+from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 from stablemax.truth.measure import default_max_ulp
 
@@ -18,10 +19,28 @@ if TYPE_CHECKING:
 _PRINTED_LIMIT = 2000
 
 
+def blamed_line(run: CheckRun) -> Blame | None:
+    """Return the line to blame: for a wrong formula that of its mistake, and no other."""
+    if run.grade is not Grade.WRONG:
+        return None if run.trace is None else run.trace.blame
+    if run.mistake is None or not run.mistake.line:
+        return None
+    return Blame(run.mistake.file, run.mistake.line, -1, f"line {run.mistake.line}: {run.mistake.words}")
+
+
+def instead_words(run: CheckRun) -> str:
+    """Say why the code to write instead holds, and on what it was run; empty where there is none."""
+    if run.instead is None:
+        return ""
+    others, holding = run.instead.inputs - 1, run.instead.holding - 1
+    on_others = f", and on {holding} of {counted(others, 'other input')} on which yours fails" if others else ""
+    return f"{run.instead.why}. Run on {run.instead.input}, it holds{on_others}"
+
+
 def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
     """Put the findings of a run together."""
     info = run.target.info
-    blame = None if run.trace is None else run.trace.blame
+    blame = blamed_line(run)
     report = CheckReport(
         target=info.name,
         operation=info.operation.name,
@@ -37,6 +56,10 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         blame=blame.sentence if blame else "",
         blame_file=blame.file if blame else "",
         blame_line=blame.line if blame else 0,
+        mistake=run.mistake.kind if run.mistake else "",
+        mistake_words=run.mistake.words if run.mistake else "",
+        instead=run.instead.code if run.instead else "",
+        instead_why=instead_words(run),
         cure=run.cure.id if run.cure else "",
         cure_formula=run.cure.formula if run.cure else "",
         contract=run.trials.contract,
@@ -49,7 +72,7 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
 
 def _finding(report: CheckReport, run: CheckRun) -> str:
     """Put a check's result into a few sentences."""
-    if not report.formats:
+    if not report.formats and report.grade is Grade.BROKEN:
         return f"{report.target} is broken: it {next(iter(run.refusals.values()), 'gives no answer')}."
     if run.is_random:
         return f"{report.target} is broken: its output changes from one call to the next on the same input."
@@ -60,19 +83,39 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
         Grade.BROKEN: "broken:",
         Grade.STABLE: f"{_by_format(report)}, and {report.contract.require} is asked for:",
     }.get(report.grade, f"{_by_format(report)}: its formula is right, its arithmetic is not;")
-    sentences = [f"{report.target} is {meaning} {' and '.join(_failures(report))}."]
-    if not report.blame:
-        sentences += _troubles(report)
-    if report.blame:
-        file_name = Path(report.blame_file).name
-        # The line of a library or of a helper is named with its file.
-        is_own_file = file_name in report.target
-        sentences.append(
-            f"{report.blame[0].upper()}{report.blame[1:]}." if is_own_file else f"{file_name}, {report.blame}."
-        )
-    if report.cure:
+    failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
+    sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
+    # What is wrong comes first in a wrong formula, what breaks first in an unstable one.
+    said = [_worst(report, run) or _troubles(report), _line_or_mistake(report)]
+    for sentence in reversed(said) if report.grade is Grade.WRONG else said:
+        sentences += sentence
+    if report.cure and not report.instead:
         sentences.append(f"Use {report.cure}: {report.cure_formula}.")
     return " ".join(sentences)
+
+
+def _line_or_mistake(report: CheckReport) -> list[str]:
+    """Say which line is to blame, or what the mistake is where it has no certain line."""
+    if not report.blame:
+        return [f"The mistake: {report.mistake_words}."] if report.mistake_words else []
+    file_name = Path(report.blame_file).name
+    # The line of a library or of a helper is named with its file.
+    if file_name in report.target:
+        return [f"{report.blame[0].upper()}{report.blame[1:]}."]
+    return [f"{file_name}, {report.blame}."]
+
+
+def _worst(report: CheckReport, run: CheckRun) -> list[str]:
+    """Say what the worst failure is, on which hazard or else which shape, and in which format."""
+    hazards = [(h.worst, h.hazard, h.format) for h in report.hazards if h.failed and h.worst is not None]
+    shapes = [(s.worst, s.shape, s.format) for s in report.shapes if s.failed and s.worst is not None]
+    failures = hazards or shapes
+    if not failures:
+        return []
+    # Of equally bad ones, the first like the input that the line is blamed on.
+    fmt = "" if run.traced is None else run.traced.format.name
+    worst, name, where = max(failures, key=lambda failure: (failure[0].severity, failure[2] == fmt))
+    return [f"The worst is {OUTCOMES[worst].word}, on {name} in {where}."]
 
 
 def _by_format(report: CheckReport) -> str:
@@ -83,6 +126,8 @@ def _by_format(report: CheckReport) -> str:
     names: dict[Grade, list[str]] = {}
     for name, grade in report.grades.items():
         names.setdefault(grade, []).append(name)
+    if not names:  # it answers in no format
+        return str(report.grade)
     order = sorted(names, key=lambda grade: (grade is not report.grade, -grade.severity))
     clauses = [f"{grade} in {listed(names[grade])}" for grade in order]
     if not report.contract.is_met_by(max(names, key=lambda grade: grade.severity)) and report.passed:

@@ -20,6 +20,7 @@ from stablemax.operations.operation import Second
 from stablemax.results import Contract, Counterexample, Grade, LawVerdict
 from stablemax.results.checked import UNSTABLE_IN
 from stablemax.text.vocabulary import Reduction
+from stablemax.trace.arrangement import InBatch
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
@@ -201,26 +202,51 @@ def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
 
 def _library_imports(call: _FailingCall) -> list[str]:
     numpy = "import numpy as np"
-    by_row = [numpy] if call.style.by_row else []
+    further = any("np." in text for _, text in call.style.further)
+    by_row = [numpy] if call.style.by_row or further else []
     if call.backend == "torch":
         return [*by_row, "import torch"]
     if call.backend == "jax":
         return ["import jax", "import jax.numpy as jnp", *by_row]
     module = _dtype_module(call.backend, call.format)
-    return [*([f"import {module}"] if module else []), numpy]
+    ours = [f"import {OURS}"] if call.style.of_output else []
+    return [*([f"import {module}"] if module else []), numpy, *ours]
 
 
 def _call(call: _FailingCall) -> list[str]:
     """Write the call that assigns `output`."""
     name, style = call.info.expression, call.style
-    options = [*([f"{style.axis}=-1"] if style.axis else []), *call.option_texts.values()]
+    options = list(call.option_texts.values())
     if call.backward:
-        return _backward(call, name, "".join(f", {o}" for o in options))
-    variables = ["x", call.second_variable] if call.second_variable else ["x"]
+        keywords = [*([f"{style.axis}=-1"] if style.axis else []), *options]
+        return _backward(call, name, "".join(f", {o}" for o in keywords))
     if style.by_row:
-        arguments = ", ".join([*(f"{variable}[i]" for variable in variables), *options])
-        return [f"output = np.stack([{name}({arguments}) for i in range(len(x))])"]
-    return [f"output = {name}({', '.join([*variables, *options])})"]
+        second = f"{call.second_variable}[i]" if call.second_variable else ""
+        (one,) = style.written(name, "x[i]", second, options)
+        return [f"output = np.stack([{one} for i in range(len(x))])"]
+    logits = _SOFTMAX[call.backend] if style.of_output else "x"
+    *before, last = style.written(name, logits, call.second_variable, options)
+    return [*before, f"output = {last}", *_taken_out_of_batch(call)]
+
+
+_SOFTMAX = {
+    # As the check has it: in float64, and rounded once.
+    "numpy": f'{OURS}.implementation("softmax/compensated")(x.astype(float)).astype(x.dtype)',
+    "torch": "torch.softmax(x.double(), dim=-1).to(x.dtype)",
+    "jax": "jax.nn.softmax(x)",
+}
+
+
+def _taken_out_of_batch(call: _FailingCall) -> list[str]:
+    """Write the line that takes the output out of its batch; one number for all rows stays."""
+    if not call.style.axes:
+        return []
+    batch = InBatch(call.style.axes)
+    others = "n" if call.info.operation.per_row else "nk"
+    places = [("0" if axis == "1" else ":") for axis in batch.axes if axis == "1" or axis in others]
+    transposed = ".T" if not call.info.operation.per_row and batch.axes.index("k") < batch.axes.index("n") else ""
+    taken = f"output[{', '.join(places)}]{transposed}"
+    return [f"output = {taken} if output.ndim else output" if call.info.operation.reduces else f"output = {taken}"]
 
 
 def _backward(call: _FailingCall, name: str, options: str) -> list[str]:
@@ -239,6 +265,8 @@ def _input(call: _FailingCall) -> list[str]:
     """Write the lines that make the arrays; none where one is too large to spell out."""
     arrays = {"x": (call.case.logits, call.format)}
     second_argument = call.case.second(call.info.operation)
+    if second_argument is not None and call.style.rows_of_targets and second_argument.ndim == 1:
+        second_argument = (np.arange(call.case.logits.shape[-1]) == second_argument[:, None]).astype(np.float64)
     if second_argument is not None:
         arrays[call.second_variable] = (second_argument, call.format if second_argument.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:
@@ -280,6 +308,9 @@ def _array_literal(values: Array, backend: str, fmt: str) -> str:
     dtype = f", dtype={_dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
     if values.size >= _MIN_FULL and (values == values.flat[0]).all():
         return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
+    if values.size > _MAX_LITERAL_CELLS and values.ndim == 2 and len(values) > 1 and (values == values[0]).all():
+        row = _array_literal(values[0], backend, fmt)
+        return row and f"{maker.module}.tile({row}, ({len(values)}, 1))"
     if values.size > _MAX_LITERAL_CELLS:
         return _runs(values, maker, dtype)
     return f"{maker.module}.{maker.array}({_nested(values.tolist(), _number)}{dtype})"

@@ -17,7 +17,7 @@ from stablemax.operations.operation import Second
 from stablemax.text.vocabulary import IGNORED, Reduction
 
 if TYPE_CHECKING:
-    from stablemax.check.trials import Trials
+    from stablemax.check.trials import Trial, Trials
 
 MAX_PER_SIZE = 1500
 """Inputs tried for each number of classes."""
@@ -25,6 +25,8 @@ MAX_SHRINKING_STEPS = 400
 _MAX_CELLS_ROUNDED = 64
 """Numbers of larger inputs are not made rounder."""
 _BATCH = 250
+_ROWS_OF_A_MEAN, _LOSS_OF_A_ROW = (64, 512, 4096), 20.0
+"""Losses that add up to more than the largest number of float16, 65504, although none is near it."""
 
 
 def levels(fmt: Format) -> list[float]:
@@ -102,6 +104,8 @@ def smallest_failure(
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
         candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
+        if not trials.tries_masks:
+            candidates = with_rows(candidates, np.flatnonzero(np.isfinite(candidates.logits).all(axis=-1)))
         for start in range(0, len(candidates.logits), _BATCH):
             batch = with_rows(candidates, slice(start, start + _BATCH))
             severities = _severities(trials, batch, fmt)
@@ -128,6 +132,17 @@ def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None
             # Where a row fails by itself, nothing is mixed.
             if not any(row.failed for row in alone):
                 return trial.case
+    return None
+
+
+def fewest_rows(trials: Trials, fmt: Format) -> Trial | None:
+    """Find how many equal rows of two classes break the mean of their losses; None where a few thousand do not."""
+    for rows in _ROWS_OF_A_MEAN:
+        logits = np.broadcast_to(np.array([0.0, _LOSS_OF_A_ROW]), (rows, 2))
+        case = HazardCase(logits, np.zeros(rows, dtype=np.int64), np.ones((rows, 2)), reduced=True)
+        trial = trials.trial(case, fmt)
+        if trial.failed:
+            return trial
     return None
 
 

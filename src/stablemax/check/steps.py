@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.check.check_options import DEFAULT_FORMATS, CheckOptions, usual_formats
 from stablemax.check.laws import EasyRun, check_laws, easy_case
 from stablemax.check.reproducer import counterexample_of
-from stablemax.check.search import shrunk, smallest_failure
+from stablemax.check.search import fewest_rows, shrunk, smallest_failure
 from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
@@ -29,6 +29,8 @@ from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
+    from stablemax.check.mistakes.recognise import Recognised
+    from stablemax.check.remedies.finding import Instead
     from stablemax.check.target.messages import Result
 
 _MAX_FAILURES_RUN_EXACTLY = 8
@@ -70,19 +72,24 @@ class CheckRun:
     #: The same input gives another output at another call, by more than the contract allows.
     is_random: bool = False
     smallest: Trial | None = None
+    #: The failing input that the line to blame is looked for on, and its trace.
+    traced: Trial | None = None
     #: Inputs on which it is stable and not accurate: of hazards, then of the search.
     small_losses: list[Trial] = field(default_factory=list)
     trace: Trace | None = None
     is_wrong: bool = False
     #: What a wrong formula is wrong in.
     wrong_in: str = "even in exact arithmetic"
+    #: The known mistake that explains a wrong formula.
+    mistake: Recognised | None = None
     cure: Variant | None = None
+    instead: Instead | None = None
     counterexample: Counterexample | None = None
     notes: list[str] = field(default_factory=list)
     _steps_done: int = 0
 
     def __post_init__(self) -> None:
-        info, takes = self.target.info, self.options.takes
+        info, takes = self.target.prepare(), self.options.takes
         self.hazards = self.options.hazards_of(info.operation)
         if "weights" in takes and "weights" not in info.takes:
             raise StablemaxError(
@@ -92,6 +99,7 @@ class CheckRun:
         self.takes = info.takes | set(takes)
         self.asked_formats = self.options.formats or usual_formats(info)
         self.trials = Trials(self.target, self.options.contract(self.asked_formats))
+        self.trials.tries_masks = "soft-targets" in self.takes or not info.takes_rows_of_targets
         self.progress(f"calling {info.name}")
 
     def progress(self, text: str) -> None:
@@ -107,8 +115,12 @@ class CheckRun:
 
     def lacks(self, hazard: Hazard) -> list[str]:
         """Name what a hazard needs and the target does not take."""
-        needs_any = self.trials.operation.needs_targets
-        return [need for need in hazard.needs if need not in self.takes] if needs_any else []
+        if not self.trials.operation.needs_targets:
+            return []
+        # The one-hot row of a class number has a target of 0 at each masked class: 0 * inf.
+        is_masked = not self.trials.tries_masks and bool(np.isneginf(hazard.case(FLOAT32).logits).any())
+        needs = dict.fromkeys((*hazard.needs, *(["soft-targets"] if is_masked else [])))
+        return [need for need in needs if need not in self.takes]
 
     @property
     def all_failures(self) -> list[Trial]:
@@ -140,7 +152,9 @@ class CheckRun:
     @property
     def grade(self) -> Grade:
         """The worst grade of the formats that count."""
-        if not self.formats or self.is_random:
+        if not self.formats:
+            return Grade.WRONG if self.is_wrong else Grade.BROKEN
+        if self.is_random:
             return Grade.BROKEN
         grades = {f.name: self.grade_in(f.name) for f in self.formats}
         allowed = {f for f in grades if grades[f] is Grade.UNSTABLE and self.trials.contract.allows_unstable_in(f)}
@@ -207,7 +221,8 @@ def repeat_a_call(run: CheckRun) -> None:
 
 
 def note_call_style(run: CheckRun) -> None:
-    """Note that the target is called one row at a time, and why."""
+    """Note how the target is called, where that was found out or guessed."""
+    run.notes += run.target.info.notes
     if run.style.by_row:
         run.notes.append(f"called one row at a time, as {run.style.in_words}: on several rows it {run.style.reason}")
 
@@ -288,12 +303,14 @@ def search_smallest_failure(run: CheckRun) -> None:
         # Each further try would take the time limit.
         run.smallest = min(judged or [hung], key=_size)
         return
-    failing = {trial.format.name for trial in run.all_failures}
-    formats = sorted(run.formats, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
+    formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f is not FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
         wanted = max((t.severity for t in run.all_failures if t.format is fmt and t.worst is not None), default=0)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
         trial = None if case is None else run.trials.trial(case, fmt)
+        if trial is None or trial.severity < wanted:
+            # No few rows show a mean that goes wrong.
+            trial = _many_rows(run, fmt) or trial
         if trial is not None and trial.failed:
             run.smallest = trial
             return
@@ -308,19 +325,44 @@ def search_smallest_failure(run: CheckRun) -> None:
         run.smallest = run.trials.trial(shrunk(run.trials, simplest.case, simplest.format), simplest.format)
 
 
+def _many_rows(run: CheckRun, fmt: Format) -> Trial | None:
+    """Find how many equal rows break the mean, where a hazard about it fails in a format."""
+    is_about_means = any(trial.case.reduced for trial in run.failures if trial.format is fmt)
+    return fewest_rows(run.trials, fmt) if is_about_means else None
+
+
 def _size(trial: Trial) -> int:
     return trial.case.logits.size
 
 
+def _severity(trial: Trial) -> int:
+    return 0 if trial.worst is None else trial.severity
+
+
+def _severity_in(run: CheckRun, fmt: Format) -> int:
+    """Rank the worst that happens in a format; -1 where nothing does."""
+    return max((_severity(trial) for trial in run.all_failures if trial.format is fmt), default=-1)
+
+
 def blame_a_line(run: CheckRun) -> None:
-    """Trace the smallest failure; nothing is blamed where there is no output, or the trace fails."""
-    smallest = run.smallest
-    if smallest is None or smallest.verdict is None or run.target.info.is_ours:
+    """Trace the smallest of the worst failures; nothing is blamed where there is no output, or the trace fails."""
+    failing = run.traced = _worst_small_failure(run)
+    if failing is None or failing.verdict is None or run.target.info.is_ours:
         return
     try:
-        run.trace = run.target.trace(run.trials.call_on(smallest.case, smallest.format), TraceOptions())
+        run.trace = run.target.trace(run.trials.call_on(failing.case, failing.format), TraceOptions())
     except (NoAnswerError, StablemaxError) as error:
         run.notes.append(no_trace_note(error))
+
+
+def _worst_small_failure(run: CheckRun) -> Trial | None:
+    """Return the smallest failing input, or a small one of the hazards that fails in a worse way."""
+    smallest = run.smallest
+    if smallest is None:
+        return None
+    small = [trial for trial in run.failures if trial.verdict is not None and _size(trial) <= _MAX_SHRUNK]
+    worst = max(small, key=lambda trial: (_severity(trial), trial.format is smallest.format), default=smallest)
+    return worst if _severity(worst) > _severity(smallest) else smallest
 
 
 def run_formula_test(run: CheckRun) -> None:
@@ -329,7 +371,7 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        failures = [*smallest, *run.failures[:_MAX_FAILURES_RUN_EXACTLY]]
+        failures = [*smallest, *_run_exactly_first(run.failures)]
         run.is_wrong = _is_wrong_exactly(run.trials, failures, run.law_verdicts)
     if not (run.is_wrong and run.has_failed):
         _test_small_losses(run)
@@ -343,6 +385,18 @@ def _test_small_losses(run: CheckRun) -> None:
             run.hazard_verdicts = [replace(v, failed=v.failed or v.grade is Grade.STABLE) for v in run.hazard_verdicts]
             blame_a_line(run)
             return
+
+
+def _run_exactly_first(failures: Sequence[Trial]) -> list[Trial]:
+    """Return the first failures, and the mildest ones with ignored rows, weights, smoothing and soft targets.
+
+    A loss may be right but for one of these.
+    """
+    of_options: dict[tuple[bool, ...], Trial] = {}
+    for trial in sorted(failures, key=lambda t: 0 if t.worst is None else t.worst.severity):
+        of_options.setdefault(trial.case.option_kinds, trial)
+    first = failures[:_MAX_FAILURES_RUN_EXACTLY]
+    return [*first, *(trial for kinds, trial in of_options.items() if any(kinds))]
 
 
 def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[LawVerdict]) -> bool:

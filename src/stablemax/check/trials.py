@@ -78,6 +78,8 @@ class Trials:
     contract: Contract
     #: The mean or the sum of the losses: what a single number is, or what a gradient is taken of; see `reduction_of`.
     reduction: Reduction = Reduction.MEAN
+    #: Logits of -inf are tried, as a mask gives them.
+    tries_masks: bool = True
     printed: list[str] = field(default_factory=list)
 
     @property

@@ -28,7 +28,7 @@ class ContractOptions:
         "What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
-    seed: int = option("Seed of that search.", default=0)
+    seed: int = option("Seed of that search, and of the random numbers that TARGET draws.", default=0)
     thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
     timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
     memory: options.TargetMemoryOption = "2GB"
@@ -45,8 +45,9 @@ def check(
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable, stable or accurate, on which input, in which line.
 
-    TARGET is path/to/file.py:function, package.module:function, or a variant's or a peer's id. It is
-    called as f(x), f(x, axis=-1) or f(logits, labels). Exit code 1 if it breaks its contract.
+    TARGET is path/to/file.py:function (.ipynb too), package.module:function, or a variant's or a peer's id. It is
+    called as f(x), f(x, axis=-1), f(logits, labels) or f(y_true, y_pred), as its parameters are named, with class
+    numbers or one-hot rows. Exit code 1 if it breaks its contract.
     """
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
@@ -65,7 +66,7 @@ def check(
     )
     with io.progress(printing, f"loading {target}") as step:
         report = run(
-            implementation.target(target),
+            implementation.target(target, contract.seed),
             request,
             timeout_s=contract.timeout,
             memory_bytes=options.bytes_of(contract.memory),

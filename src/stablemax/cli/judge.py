@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, options
@@ -70,8 +70,12 @@ def judge(
     from stablemax.inputs.formats import endings_of_text
 
     with io.progress(printing, logits.reading):
-        given = logits.input_for(operation, fmt, losses.targets())
-        report = _report(given, operation, claim, fmt, computed, array, logits.words())
+        try:
+            given = logits.input_for(operation, fmt, losses.targets())
+            report = _report(given, operation, claim, fmt, computed, array, logits.words())
+        except StablemaxError as error:
+            _refuse_other_order(logits, computed, operation, losses)
+            raise error from None
     notes = report.notes
     if fmt is None and computed.lower().endswith(endings_of_text()):
         (name,) = report.contract.formats
@@ -110,6 +114,24 @@ def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]
             "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
         )
     return source_of(line, source, (files[:1], files[2:])), files[1]
+
+
+def _refuse_other_order(logits: Source, computed: str, operation: Operation, losses: options.LossOptions) -> None:
+    """Say so where the labels are named before the output, as the other commands have them."""
+    from stablemax.inputs.open import read_computed
+
+    if len(logits.logits) != 1 or len(logits.labels) != 1:
+        return
+    labels = logits.labels[0]
+    try:
+        swapped = replace(logits, labels=[computed]).input_for(operation, None, losses.targets())
+        read_computed(labels, swapped.problem(operation)[0], operation)
+    except StablemaxError:
+        return
+    raise StablemaxError(
+        f"{shown(computed)} holds labels, and {shown(labels)} an output: judge reads LOGITS OUTPUT LABELS",
+        f"name them in this order: {shown(logits.logits[0])} {shown(labels)} {shown(computed)}",
+    )
 
 
 def _report(

@@ -51,7 +51,8 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="path/to/file.py:function, package.module:function, a variant (softmax/naive) or a peer (torch/softmax).",
+        help="path/to/file.py:function (.ipynb too), package.module:function, a variant (softmax/naive) or a peer "
+        "(torch/softmax).",
     ),
 ]
 
@@ -212,13 +213,39 @@ class ImplementationOptions:
     backend: BackendName | None = option("Library on whose arrays it works. Recognized by its code.")
     device: str | None = option("Device for torch and jax, as the library names it: cpu, cuda.")
     backward: bool = option("Judge the gradient that autograd takes of TARGET.", "--backward", default=False)
+    pick: str | None = option(
+        "Which item of a tuple, a dictionary or a record it returns: 0, loss. That which has the shape of a result.",
+        metavar="ITEM",
+    )
+    arg: list[str] | None = option(
+        "A further argument of TARGET, or of its class: temperature=0.5, mask=FILE.npy; repeatable.",
+        "--arg",
+        metavar="NAME=VALUE",
+    )
+    shift: bool = option(
+        "TARGET is a loss of sequences (B, T, V) whose position t predicts the label at t + 1.",
+        "--shift",
+        default=False,
+    )
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, seed: int = 0) -> Target:
         """Return what to load."""
         from stablemax.check.target.messages import Target
+        from stablemax.check.target.returned import pick_of
+        from stablemax.cli.further_arguments import further_arguments
 
         operation = None if self.operation is None else get_operation(self.operation)
-        return Target(name, operation, self.backend or "", self.device, self.backward)
+        return Target(
+            name,
+            operation,
+            self.backend or "",
+            self.device,
+            self.backward,
+            pick=pick_of(self.pick),
+            further=further_arguments(self.arg or ()),
+            shift=self.shift,
+            seed=seed,
+        )
 
 
 def bytes_of(text: str | None) -> int | None:

@@ -15,7 +15,7 @@ from stablemax.render.traces import TRACE
 from stablemax.results import Outcome, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_max_ulp, check_timeout
-from stablemax.text.vocabulary import IGNORED, Upstream
+from stablemax.text.vocabulary import Upstream
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget, Target
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 class TracedOptions:
     """What a trace computes in, and how it is judged and shown."""
 
-    ignore_index: options.IgnoreIndexOption = IGNORED
     number_format: str | None = options.number_format_option("Number format. The file's; else float32.")
     upstream: options.UpstreamOption = Upstream.NORMAL
     max_ulp: options.MaxUlpOption = None
@@ -41,58 +40,68 @@ def trace(
     target: options.TargetArgument,
     source: LabelledSourceOptions,
     implementation: options.ImplementationOptions,
+    losses: options.LossOptions,
     traced: TracedOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(TRACE)] = None,
 ) -> int:
     """Show code line by line with what its numbers do, and the line that loses the result.
 
-    TARGET is path/to/file.py:function, package.module:function, or a variant's id, and runs unchanged.
+    TARGET is path/to/file.py:function (.ipynb too), package.module:function, or a variant's id, and runs unchanged: it
+    gets the arrays as they lie in the files, in their dtype and shape, ignored rows among them.
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
     from stablemax.check.target.messages import TraceOptions
+    from stablemax.check.trace_advice import advised
 
     logits = source_of(line, source, optional=True)
     output = io.output_of(
-        TRACE, output_format, printing, target, io.module_file(target), *logits.logits, *logits.labels
+        *(TRACE, output_format, printing, target, io.module_file(target)),
+        *(*logits.logits, *logits.labels, losses.weight),
     )
     check_max_ulp(traced.max_ulp)
     check_timeout(traced.timeout)
-    with (
-        io.progress(printing, f"tracing {target}"),
-        _loaded(implementation.target(target), traced.timeout, options.bytes_of(traced.memory)) as loaded,
-    ):
-        given = _input(loaded, logits, traced)
+    named, memory = implementation.target(target, source.generated.seed), options.bytes_of(traced.memory)
+    with io.progress(printing, f"tracing {target}"), _loaded(named, traced.timeout, memory) as loaded:
+        info = loaded.prepare()
+        if losses.weight is not None and "weights" not in info.takes:
+            raise StablemaxError(f"--weight: {info.name} has no parameter 'weight'", "give it one, or leave it out")
+        given = _input(loaded, logits, losses, traced)
         # It may take a row at a time: the first call finds that out.
         loaded.call(_call(given))
-        request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), given.notes, given.row_numbers)
+        notes = (*given.notes, *info.notes)
+        request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
+        backward = implementation.target(target).backward
+        result = advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
     return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 
-def _input(loaded: LoadedTarget, source: Source, traced: TracedOptions) -> TraceInput:
+def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, traced: TracedOptions) -> TraceInput:
     """Take the input that the options name; without any, the first hazard that the target fails on."""
     from stablemax.numerics.formats import FLOAT32
-    from stablemax.trace.trace_input import first_failing, of_hazard, of_problem
+    from stablemax.trace.trace_input import first_failing, of_hazard, of_problem, with_labels_of_int64
 
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
     operation, fmt = loaded.info.operation, options.number_format_named(traced.number_format)
     notes: tuple[str, ...] = ()
+    takes = loaded.info.takes
     if source.hazard is not None:
-        return of_hazard(source.hazard, operation, fmt)
+        return of_hazard(source.hazard, operation, fmt, takes)
     if source.is_generated and not source.line.given("generated"):
-        failing, count = first_failing(operation, output_of, fmt, max_ulp=traced.max_ulp)
+        failing, count = first_failing(operation, output_of, fmt, max_ulp=traced.max_ulp, takes=takes)
         if failing is not None:
             return failing
         name = (fmt or FLOAT32).name
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
-    problem = source.problem(traced.ignore_index, (operation,))
+    problem = source.problem(losses.ignore_index, (operation,))
     fmt = fmt or (FLOAT32 if source.is_drawn else None)
-    given = of_problem(problem, operation, fmt, ignore_index=traced.ignore_index, upstream=traced.upstream)
-    return dataclasses.replace(given, notes=(*given.notes, *notes))
+    given = of_problem(problem, operation, fmt, targets=losses.targets(), upstream=traced.upstream)
+    given = dataclasses.replace(given, notes=(*given.notes, *notes))
+    return given if loaded.info.backend == "numpy" else with_labels_of_int64(given)
 
 
 def _words(source: Source, given: TraceInput) -> tuple[str, ...]:
@@ -105,7 +114,7 @@ def _words(source: Source, given: TraceInput) -> tuple[str, ...]:
 def _call(given: TraceInput) -> Call:
     from stablemax.check.target.messages import Call
 
-    return Call(given.logits, given.second)
+    return Call(given.logits, given.second, given.options, arrangement=given.arrangement)
 
 
 @contextlib.contextmanager

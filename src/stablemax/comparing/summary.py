@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 from stablemax.numerics.formats import get_format
 from stablemax.operations import is_built_in
+from stablemax.operations.variant import get
 from stablemax.results import Grade, OperationReport, Outcome, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 
+_ON_LARGE_LOGITS = ("large-logits", "far-below-zero")
 
-def finding(reports: tuple[OperationReport, ...]) -> str:
-    """Say in a sentence or two how much breaks, what breaks first, and what holds."""
+
+def finding(reports: tuple[OperationReport, ...], *, hazard: str = "") -> str:
+    """Say in a sentence or two how much breaks, what breaks first, and what holds.
+
+    On a hazard, what breaks is shown by a variant that does not fail on every large logit anyhow, if there is one.
+    """
     every = [v for r in reports for v in r.verdicts]
     verdicts = [v for v in every if v.worst is not None]
     if not verdicts:
@@ -23,7 +29,8 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     compared = [v for v in verdicts if v.error_ulp is not None]
     sentences = []
     if broken:
-        sentences += [_breaking(broken, ran), *_holding(broken, stable, verdicts, list(ran))]
+        told = _telling(broken) if hazard and hazard not in _ON_LARGE_LOGITS else broken
+        sentences += [_breaking(told, broken, ran), *_holding(broken, stable, verdicts, list(ran))]
     elif stable:
         sentences += [f"No {_kind(ran)[:-1]} breaks.", _losing(stable), *_accurate(verdicts, list(ran))]
     elif compared:
@@ -44,10 +51,23 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     return " ".join(sentences)
 
 
-def _breaking(broken: list[Verdict], ran: dict[str, None]) -> str:
+def _telling(broken: list[Verdict]) -> list[Verdict]:
+    """Put those first that lose a result and do not fail on all large logits: they show what a hazard is about."""
+
+    def says_little(verdict: Verdict) -> bool:
+        assert verdict.worst is not None
+        if verdict.worst.severity < Outcome.LOST.severity or is_built_in(verdict.variant):
+            return True
+        promises = get(verdict.variant).promises
+        return any(promises[name].is_failure for name in _ON_LARGE_LOGITS if name in promises)
+
+    return sorted(broken, key=says_little)
+
+
+def _breaking(ordered: list[Verdict], broken: list[Verdict], ran: dict[str, None]) -> str:
     """Say how many break, and how the first of them does in its widest format."""
     names = dict.fromkeys(v.variant for v in broken)
-    of_first = [v for v in broken if v.variant == broken[0].variant]
+    of_first = [v for v in broken if v.variant == ordered[0].variant]
     first = max(of_first, key=lambda v: get_format(v.format).precision)
     assert first.worst is not None
     formats = [v.format for v in of_first if v.worst is first.worst]

@@ -12,6 +12,7 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import cell_targets
+from stablemax.text.vocabulary import IGNORED
 
 
 class Layout(enum.StrEnum):
@@ -38,6 +39,12 @@ class HazardCase:
     cell_targets: Array | None = None  #: in [0, 1], float64 (N, K); without them those of the labels
     other_logits: Array | None = None  #: a second array of logits (N, K); without it the logits in reverse order
     layout: Layout = Layout.C  #: of the logits
+
+    @property
+    def option_kinds(self) -> tuple[bool, ...]:
+        """Whether rows are ignored, classes weighted, labels smoothed, targets soft."""
+        is_ignored = self.labels.ndim == 1 and bool((self.labels == IGNORED).any())
+        return is_ignored, self.weight is not None, self.label_smoothing > 0, self.labels.ndim == 2
 
     def second(self, operation: Operation) -> Array | None:
         """Return the array that an operation takes beside the logits; None for none."""

@@ -24,7 +24,7 @@ OPERATION = Operation(
     open_sum=lambda x, t, xp: None if is_weighted(t) else (xp.max(x), t.pick(x, xp), xp.log1p(xp.odds(x))),
     reduces=True,
     laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
-    looks_like=rf"{LOSS}|^ce$",
+    looks_like=rf"{LOSS}|(^|_)ce(_?v?\d+)?($|_)",
     looks_rank=40,
     libraries={
         "torch": "torch.nn.functional.cross_entropy",

@@ -52,6 +52,9 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
         sections.append([doc.Lines([_law(of_name) for of_name in broken if of_name])])
     if report.printed:
         sections.append([_excerpt(report.printed)])
+    if report.instead:
+        sections.append([doc.words(f"why: {report.instead_why}"), doc.Code("write this instead:", report.instead)])
+        sections += [] if report.counterexample is not None and report.counterexample.code else [[]]
     example = report.counterexample
     if example is not None and example.code:
         sections.append([doc.Code("smallest input that breaks it:", example.code)])

@@ -156,6 +156,12 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     #: Sizes, orders and memory layouts, the smallest first
     shapes: tuple[ShapeVerdict, ...] = ()
+    #: The known mistake that explains a wrong formula: its kind in a word or two, and in words; empty where none does
+    mistake: str = ""
+    mistake_words: str = ""
+    #: Python to write instead, with the same name and parameters, that holds on the smallest failing input; and why
+    instead: str = ""
+    instead_why: str = ""
     #: By number format
     grades: Mapping[str, Grade] = field(default_factory=dict)
 

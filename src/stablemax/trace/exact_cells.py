@@ -19,6 +19,11 @@ def format_or_none(dtype: np.dtype[Any]) -> Format | None:
     return FORMATS.get(dtype.name)
 
 
+def is_followed(dtype: np.dtype[Any]) -> bool:
+    """Tell whether numbers of a dtype have a shadow: those of a format, and integers, into which others are cut off."""
+    return dtype.kind in "iu" or format_or_none(dtype) is not None
+
+
 class Special:
     """An infinity, no value at all (inf - inf), or a value that more bits would decide.
 
@@ -369,3 +374,14 @@ EXACT: dict[str, np.ufunc] = {
     "clip": np.frompyfunc(lambda x, low, high: _smaller(_larger(x, low), high), 3, 1),
 }
 """NumPy's ufuncs on arrays of cells, by name, with all of their methods; what is not here is not followed."""
+
+
+def softmax_cells(logits: Array) -> Array:
+    """Return the softmax of rows of logits, exactly.
+
+    >>> softmax_cells(np.array([[1.0, 1.0], [0.0, -np.inf]])).tolist()
+    [[0.500000000000000, 0.500000000000000], [1.00000000000000, 0]]
+    """
+    x = cells_of(logits)
+    e = EXACT["exp"](x - EXACT["maximum"].reduce(x, axis=-1, keepdims=True))
+    return settled(EXACT["divide"](e, np.add.reduce(e, axis=-1, keepdims=True)))

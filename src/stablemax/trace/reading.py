@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
+from stablemax.operations.targets import TargetOptions
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
@@ -74,6 +75,8 @@ class Expected(InputRows):
 
     operation: Operation
     max_ulp: float | None = None
+    #: Weights of the classes, and smoothing.
+    targets: TargetOptions = field(default_factory=TargetOptions)
 
     def reading(self, run: Run) -> Reading:
         """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""
@@ -95,7 +98,7 @@ class Expected(InputRows):
 
     @functools.cached_property
     def _case(self) -> Case:
-        return case_for(self.operation, self.logits, self.second)
+        return replace(case_for(self.operation, self.logits, self.second), targets=self.targets)
 
     @functools.cached_property
     def _truths(self) -> dict[float, ExactResult]:

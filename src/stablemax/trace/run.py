@@ -10,10 +10,13 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Self
 
 from stablemax.numerics.formats import Array, Format
-from stablemax.text.errors import shown
-from stablemax.trace.exact_cells import is_undecided
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.trace.divergences import of_all
+from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
+    from stablemax.trace.arrangement import Arrangement
+    from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.torch.dispatch import Fix
 
@@ -48,13 +51,32 @@ class Run:
     bits: int = FIRST_BITS
     #: What each step should have given, for an observer that puts it there in another run.
     fixes: Sequence[Fix] = ()
+    #: Some of its operations were not measured: `steps` are not all.
+    is_sampled: bool = False
+    #: Comparisons that exact numbers answer differently.
+    divergences: Sequence[Divergence] = ()
+    #: Where there are such: what exact arithmetic gives on the branches that the floats took.
+    on_float_branches: Array | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the code gets: rows as they are stored, and how they lie in its array."""
+
+    #: (N, K), of the format or of integers.
+    logits: Array
+    second: Array | None
+    #: None for an array (N, K).
+    arrangement: Arrangement | None = None
+    #: Logits (N, K), where the code gets their softmax, rounded, in their place.
+    softmax_of: Array | None = None
 
 
 @dataclass(frozen=True)
 class InputRows:
     """Rows of logits in a number format, and what the operation takes beside them."""
 
-    #: In the format's own dtype, (N, K).
+    #: In the format's own dtype, or of integers where the code gets such, (N, K).
     logits: Array
     #: Labels, soft targets or an array beside the logits, where there are any.
     second: Array | None
@@ -71,8 +93,35 @@ class Subject(InputRows, ABC):
     """Code and its input: run by an observer of NumPy or of PyTorch."""
 
     function: Callable[..., Any]
+    #: How the rows lie in the array that the function gets; None for (N, K).
+    arrangement: Arrangement | None = field(default=None, kw_only=True)
+    #: Logits, where `logits` is their softmax, rounded.
+    softmax_of: Array | None = field(default=None, kw_only=True)
 
     backend = ""
+
+    def row(self, index: int) -> Self:
+        """Return the same on one row."""
+        alone = None if self.arrangement is None else self.arrangement.of_one_row()
+        softmax_of = None if self.softmax_of is None else self.softmax_of[index : index + 1]
+        return replace(super().row(index), arrangement=alone, softmax_of=softmax_of)
+
+    def cells_of_logits(self) -> Array:
+        """Return the exact cells of what the function gets for logits."""
+        if self.softmax_of is not None:
+            return self.given(softmax_cells(self.softmax_of))
+        return cells_of(self.given(self.logits))
+
+    def given(self, rows: Array) -> Array:
+        """Put rows (N, K), or one number a row, into the array that the function gets."""
+        return rows if self.arrangement is None else self.arrangement.given(rows)
+
+    def as_rows(self, run: Run) -> Run:
+        """Take the results of a run out of the shape that the function gave them."""
+        if self.arrangement is None:
+            return run
+        exact = None if run.exact is None else self.arrangement.rows(run.exact)
+        return replace(run, value=self.arrangement.rows(run.value), exact=exact)
 
     @abstractmethod
     def plain(self) -> Run:
@@ -86,9 +135,16 @@ class Subject(InputRows, ABC):
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat an observed run; its first operations give the exact value, rounded once, in place of their own."""
 
-    @abstractmethod
     def forgotten(self, run: Run, count: int) -> Run:
         """Repeat an observed run; the shadow starts again from the values that its first operations gave."""
+        return self.led(run, of_all, count)
+
+    @abstractmethod
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat an observed run; exact numbers answer the comparisons that `leads` names.
+
+        The shadow starts again from the values that the first operations gave, as many as `forgotten_to`.
+        """
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
@@ -103,6 +159,20 @@ def decided(run_with: Callable[[int], Run], precision: Callable[[Run], int]) -> 
     return run_with(MORE_BITS)
 
 
+def with_exact_branches(run: Run, led: Callable[[], Run]) -> Run:
+    """Take the exact result from a run in which exact numbers choose the branches, where floats choose others."""
+    if not run.divergences:
+        return run
+    try:
+        exact_run = led()
+    except StablemaxError:
+        raises = "the branches that exact numbers take: there the code raises"
+        return replace(run, exact=None, not_followed=(*run.not_followed, raises), on_float_branches=run.exact)
+    lost = tuple(dict.fromkeys((*run.not_followed, *exact_run.not_followed)))
+    exact = exact_run.exact if exact_run.value.shape == run.value.shape else None
+    return replace(run, exact=exact, not_followed=lost, on_float_branches=run.exact)
+
+
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:
     """Say what the traced code raised, and on which of its own lines."""
     where, frames = "", error.__traceback__
@@ -112,7 +182,7 @@ def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str
             where = f" at {shown(Path(file).name)}:{frames.tb_lineno}"
         frames = frames.tb_next
     text = shown(" ".join(str(error).split()), 300)
-    hint = "it gets logits (N, K), and labels (N,) or an upstream gradient (N, K) where --operation has any"
+    hint = "it gets the arrays as they lie in the files; --arg gives it others, --operation says what it computes"
     if isinstance(error, MemoryError):
         hint = "give it more: --memory 8GB"
     return f"the traced function raises {type(error).__name__}{where}: {text}", hint

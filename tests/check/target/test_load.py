@@ -47,7 +47,7 @@ def refusal(target: str) -> tuple[str, str]:
     ],
 )
 def test_a_function_a_class_a_method_and_an_object_are_found_and_can_be_called(name: str, expression: str) -> None:
-    function, written = load(f"{WAYS}:{name}")
+    function, written, *_ = load(f"{WAYS}:{name}")
     assert written == expression
     p = (
         function(np.array([[0.0, 0.0]], np.float32), -1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stablemax.check.target.parameters import is_autograd_apply
 from stablemax.operations import NAMES, all_operations
 from stablemax.operations.operation import Operation
 from stablemax.text.errors import StablemaxError, shown
@@ -26,16 +27,18 @@ def operation_in(name: str) -> Operation | None:
     >>> str(operation_in("softmax_lse")), str(operation_in("softmax_nograd")), str(operation_in("pulse"))
     ('softmax', 'softmax', 'None')
     """
-    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(".", "_")
     without_no_grad = re.sub(r"no_?grad", "", snake_case)
     by_rank = sorted(all_operations(), key=lambda operation: operation.looks_rank)
     return next((operation for operation in by_rank if re.search(operation.looks_like, without_no_grad)), None)
 
 
 def operation_of(target: str, function: Callable[..., Any]) -> Operation:
-    """Read the operation off a target's name, its file's or the function's own, in that order."""
+    """Read the operation off a target's name (its last part, then the whole), its file's or the function's own."""
     module, _, name = target.rpartition(":")
-    names = (name, Path(module).stem, getattr(function, "__name__", ""))
+    # A method's own name says more than that of its class: `NumpyCrossEntropy.log_softmax` is a log-softmax. Where it
+    # says nothing, as `backward` and `forward` do, both together do.
+    names = (name.rpartition(".")[2], name, Path(module).stem, getattr(function, "__name__", ""))
     operation = next((operation for operation in map(operation_in, names) if operation is not None), None)
     if operation is None:
         raise StablemaxError(
@@ -52,30 +55,42 @@ def gradient_of(operation: Operation) -> Operation:
 
 
 def backend_of(function: Callable[..., Any]) -> str:
-    """Find out on whose arrays a function works: numpy, torch or jax.
-
-    Its own module and annotations say so, or else the libraries that its code names; numpy where
-    nothing does.
+    """Name the library on whose arrays a function most likely works: numpy, torch or jax.
 
     >>> import numpy
     >>> backend_of(lambda x: numpy.exp(x))
     'numpy'
+    """
+    return backends_of(function)[0]
+
+
+def backends_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Name the libraries on whose arrays a function may work, the likeliest first.
+
+    Its own module and annotations say so, or else the libraries that its code names, and that of the functions that
+    it calls. Where nothing does, those that its file imports have to be tried.
     """
     # Decorators and partial applications hide the code; jax.jit gives an object of JAX's own.
     inner = inspect.unwrap(function)
     while isinstance(inner, functools.partial):
         inner = inspect.unwrap(inner.func)
     modules = [getattr(inner, "__module__", None)]
-    modules += [c.__module__ for c in (*type(function).__mro__, *type(inner).__mro__)]
+    # A method works on what its object does: a torch module's on tensors.
+    objects = (function, inner, getattr(inner, "__self__", None))
+    modules += [c.__module__ for one in objects if not inspect.isclass(one) for c in type(one).__mro__]
     for module in modules:
         root = (module or "").partition(".")[0].removesuffix("lib")
         if root in BACKENDS:
-            return root
+            return (root,)
+    if is_autograd_apply(inner):
+        return ("torch",)
     code_owner = _code_owner(inner)
-    libraries = _libraries_annotated(code_owner) or _libraries_used(code_owner)
-    if not libraries and code_owner is not None:
-        libraries = _libraries_among(getattr(code_owner, "__globals__", {}).values())
-    return next((name for name in ("torch", "jax") if name in libraries), "numpy")
+    libraries = _libraries_annotated(code_owner) or _libraries_used(code_owner, _methods_beside(inner), set())
+    if libraries or code_owner is None:
+        return (next((name for name in ("torch", "jax") if name in libraries), "numpy"),)
+    imported = _libraries_among(getattr(code_owner, "__globals__", {}).values())
+    others = tuple(name for name in ("torch", "jax") if name in imported)
+    return ("numpy", *others) if "numpy" in imported or not others else (*others, "numpy")
 
 
 def _code_owner(function: Any) -> Any:
@@ -83,6 +98,14 @@ def _code_owner(function: Any) -> Any:
     target = getattr(function, "forward", None) or function
     owner = target if hasattr(target, "__code__") else getattr(target, "__func__", None)
     return vars(type(function)).get("__call__") if owner is None else owner
+
+
+def _methods_beside(function: Any) -> dict[str, Any]:
+    """Return the methods of the object that a function belongs to, by name."""
+    owner = type(getattr(function, "__self__", function))
+    if owner.__module__ in ("builtins", "functools"):
+        return {}
+    return {name: value for name, value in vars(owner).items() if isinstance(value, types.FunctionType)}
 
 
 def _libraries_annotated(function: Any) -> set[str]:
@@ -95,17 +118,22 @@ def _libraries_annotated(function: Any) -> set[str]:
     return roots
 
 
-def _libraries_used(function: Any) -> set[str]:
-    """Name the libraries whose modules or functions a function's code uses."""
+def _libraries_used(function: Any, methods: dict[str, Any], seen: set[Any]) -> set[str]:
+    """Name the libraries whose modules or functions a function's code uses, or that of the functions that it calls."""
     code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    if code is None:
+    if code is None or code in seen:
         return set()
+    seen.add(code)
     mentioned = {name for block in _blocks(code) for name in block.co_names}
     values = [names[name] for name in mentioned if name in names]
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # the variable has no value yet
             values.append(cell.cell_contents)
-    return _libraries_among(values)
+    found = _libraries_among(values)
+    called = [v for v in values if isinstance(v, types.FunctionType) and v.__globals__ is names]
+    for helper in (*called, *(methods[name] for name in mentioned if name in methods)):
+        found |= _libraries_used(helper, methods, seen)
+    return found
 
 
 def _libraries_among(values: Any) -> set[str]:

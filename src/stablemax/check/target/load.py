@@ -1,4 +1,4 @@
-"""Imports what a TARGET names: ``package.module:function`` or ``path/to/file.py:function``."""
+"""Imports what a TARGET names: ``package.module:function``, ``path/to/file.py:function``, or one of a notebook."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stablemax.check.target.notebook import cells_of, load_notebook
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.suggest import nearest, suggest
 
-TARGET_HINT = "TARGET is path/to/file.py:function, package.module:function, or a variant: stablemax list variants"
+if TYPE_CHECKING:
+    from stablemax.check.target.messages import FurtherArgument
+
+TARGET_HINT = (
+    "TARGET is path/to/file.py:function (or .ipynb), package.module:function, or a variant: stablemax list variants"
+)
+_ENDINGS = (".py", ".ipynb")
 
 
 class Code(NamedTuple):
@@ -23,6 +30,10 @@ class Code(NamedTuple):
 
     function: Callable[..., Any]
     expression: str
+    #: The backward pass of an autograd Function: autograd calls it.
+    is_autograd_backward: bool = False
+    #: Names of further arguments that its class was made with.
+    made_with: tuple[str, ...] = ()
 
 
 def is_code(target: str) -> bool:
@@ -31,36 +42,80 @@ def is_code(target: str) -> bool:
     >>> is_code("model.py:softmax"), is_code("torch.nn.functional:softmax"), is_code("softmax/naive")
     (True, True, False)
     """
-    return ":" in target or target.endswith(".py")
+    return ":" in target or target.endswith(_ENDINGS)
 
 
-def load(target: str) -> Code:
+def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
     """Import the function that a target names.
 
-    The function may be an attribute of a class (``Loss.forward``), or a class that is made without
-    arguments and called. Code that does not run is an error with the line at which it stopped.
+    The function may be an attribute of a class (``Loss.forward``), or a class that is made, with those of the further
+    arguments that it takes, and called. The class of an autograd Function stands for its ``apply``. Code that does not
+    run is an error with the line at which it stopped.
     """
     module, colon, name = target.rpartition(":")
     if not colon or (not name and module):
         file = target.rstrip(":")
-        if file.endswith(".py"):
+        if file.endswith(_ENDINGS):
             _check_file(file)
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
-    value: Any = _from_file(module) if module.endswith(".py") or "/" in module or "\\" in module else _from_name(module)
+    value: Any = _from_file(module) if _is_file(module) else _from_name(module)
+    making = _Making(target, further)
     expression = ""
     for attribute in name.split("."):
         if not hasattr(value, attribute):
             raise _no_such(module, name, attribute, value)
+        if _is_autograd_function(value):
+            return Code(value.apply, f"{expression}.apply", is_autograd_backward=attribute == "backward")
         if inspect.isclass(value) and inspect.isfunction(inspect.getattr_static(value, attribute)):
-            value, expression = _instance(value, target), f"{expression}()"
+            value, expression = making.instance(value, expression)
         value = getattr(value, attribute)
         expression = f"{expression}.{attribute}" if expression else attribute
+    if _is_autograd_function(value):
+        return Code(value.apply, f"{expression}.apply")
     if inspect.isclass(value):
-        value, expression = _instance(value, target), f"{expression}()"
+        value, expression = making.instance(value, expression)
+    if not callable(value) and callable(getattr(value, "forward", None)):
+        value, expression = value.forward, f"{expression}.forward"
     if not callable(value):
         kind = shown(type(value).__name__)
         raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", TARGET_HINT)
-    return Code(value, expression)
+    return Code(value, expression, made_with=tuple(making.made_with))
+
+
+class _Making:
+    """Makes the objects on the way to a function, with those of the further arguments that their classes take."""
+
+    def __init__(self, target: str, further: tuple[FurtherArgument, ...]) -> None:
+        self._target = target
+        self._further = further
+        self.made_with: list[str] = []
+
+    def instance(self, cls: type, expression: str) -> tuple[Any, str]:
+        """Make an object, and write how that is done."""
+        try:
+            known = [p.name for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        except (ValueError, TypeError):
+            known = []
+        passed = [argument for argument in self._further if argument.name in known]
+        self.made_with += [argument.name for argument in passed]
+        text = ", ".join(f"{argument.name}={argument.text}" for argument in passed)
+        try:
+            return cls(**{argument.name: argument.value for argument in passed}), f"{expression}({text})"
+        except TypeError as error:
+            raise StablemaxError(
+                f"{shown(self._target)} cannot be made without arguments: {shown(error)}",
+                "give them: --arg NAME=VALUE; or name a function that makes it and calls it",
+            ) from None
+
+
+def _is_file(module: str) -> bool:
+    return module.endswith(_ENDINGS) or "/" in module or "\\" in module
+
+
+def _is_autograd_function(value: Any) -> bool:
+    """True for the class of an autograd Function, which nobody calls: autograd runs its `forward` and `backward`."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and inspect.isclass(value) and issubclass(value, torch.autograd.Function)
 
 
 def module_and_name(function: Any) -> tuple[str, str]:
@@ -83,7 +138,7 @@ def _check_file(file: str) -> None:
         return
     if path.exists():
         raise StablemaxError(f"{shown(file)}: is not a regular file, so it holds no Python code", TARGET_HINT)
-    near = nearest(path.name, [p.name for p in path.parent.glob("*.py")])
+    near = nearest(path.name, [p.name for ending in _ENDINGS for p in path.parent.glob(f"*{ending}")])
     hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
     raise StablemaxError(f"{shown(file)}: there is no such file", hint)
 
@@ -91,6 +146,8 @@ def _check_file(file: str) -> None:
 def _from_file(file: str) -> ModuleType:
     _check_file(file)
     path = Path(file)
+    if path.suffix == ".ipynb":
+        return load_notebook(path)
     # The modules beside the file are importable, as they are when it is run.
     folder = str(path.resolve().parent)
     if folder not in sys.path:
@@ -156,18 +213,10 @@ def _known_functions(file: str) -> str:
     import ast
 
     try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+        path = Path(file)
+        text = "\n".join(cells_of(path)) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
     except (OSError, SyntaxError, UnicodeDecodeError):
         return TARGET_HINT
     names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
     return f"name one: {', '.join(f'{shown(file)}:{n}' for n in names[:10])}" if names else "it defines no function"
-
-
-def _instance(cls: type, target: str) -> Any:
-    try:
-        return cls()
-    except TypeError as error:
-        raise StablemaxError(
-            f"{shown(target)} cannot be made without arguments: {shown(error)}",
-            "name a function that makes it and calls it",
-        ) from None

@@ -7,14 +7,29 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stablemax.check.target.call_style import CallStyle
+from stablemax.check.target.globals_read import GlobalRead
+from stablemax.check.target.returned import Pick
 from stablemax.hazards.cases import Layout
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
+from stablemax.trace.arrangement import Arrangement
+from stablemax.trace.line_values import LineValues
 
 OURS = "stablemax.testing"
 """The module that variants and built-ins are imported from; they take NumPy arrays."""
+
+
+@dataclass(frozen=True)
+class FurtherArgument:
+    """An argument beside logits, labels and the like, by its name."""
+
+    name: str
+    #: A number, a string, None; or a NumPy array, which becomes one of the target's library.
+    value: Any
+    #: How Python code has the value.
+    text: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,14 @@ class Target:
     device: str | None = None
     #: Judge the gradient that autograd takes of it, instead of itself.
     backward: bool = False
+    #: Which item of what it returns is judged; None to find it by its shape.
+    pick: Pick = None
+    #: Passed at every call.
+    further: tuple[FurtherArgument, ...] = ()
+    #: A loss of a sequence (B, T, V), whose position t predicts the label at t + 1.
+    shift: bool = False
+    #: Of the random numbers that it draws, set before each call.
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,14 @@ class TargetInfo:
     module: str = ""
     #: How it is written there: ``softmax``, ``CrossEntropyLoss()``.
     expression: str = ""
+    #: Its parameters as they are declared, ``logits, labels, axis=-1``; empty where Python cannot show them.
+    signature: str = ""
+    #: Global arrays that it reads.
+    reads: tuple[GlobalRead, ...] = ()
+    #: A loss that takes a target for every class, never class numbers.
+    takes_rows_of_targets: bool = False
+    #: How it is called, where that was found out or guessed.
+    notes: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -68,7 +99,7 @@ class TargetInfo:
 class Call:
     """One call: arrays in the number format, as the function gets them."""
 
-    #: (N, K)
+    #: (N, K), of a number format or of integers.
     logits: Array
     #: The operation's second argument: labels (N,) of int64, soft targets or an upstream gradient (N, K).
     second_argument: Array | None = None
@@ -76,8 +107,12 @@ class Call:
     options: dict[str, Any] = field(default_factory=dict)
     #: How the logits lie in memory when the function gets them.
     layout: Layout = Layout.C
+    #: How the rows lie in the array that the function gets; None for (N, K).
+    arrangement: Arrangement | None = None
     #: Call the function itself, even where the gradient that autograd takes of it is judged.
     forward: bool = False
+    #: A global of the function's module that holds the logits meanwhile; empty for none.
+    bound: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +131,8 @@ class Result:
     hung: bool = False
     #: True where it asked for more memory than it may have: the call says nothing about the code.
     lacks_memory: bool = False
+    #: The shapes of what was returned instead of an array, by place or name.
+    items: dict[int | str, tuple[int, ...]] = field(default_factory=dict)
     #: How the function was called.
     style: CallStyle = field(default_factory=CallStyle)
 
@@ -117,6 +154,10 @@ class LoadedTarget(Protocol):
 
     info: TargetInfo
 
+    def prepare(self) -> TargetInfo:
+        """Find out how the function wants to be called; return what is known of it then."""
+        return self.info
+
     def call(self, call: Call) -> Result:
         """Call the function; raise `NoAnswerError` where it hangs or ends its process."""
 
@@ -126,6 +167,12 @@ class LoadedTarget(Protocol):
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers: its result in float64, None where that is not possible."""
+
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Return the exact values of each operation, in order; none where the code cannot be followed."""
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code, for the same library and operation, once for each."""
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input; raise `StablemaxError` where it raises or cannot be traced."""

@@ -25,6 +25,7 @@ from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions
+    from stablemax.trace.line_values import LineValues
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
@@ -56,7 +57,17 @@ class SubprocessTarget:
         #: True once the process has called the code: it may hold what that left behind.
         self._has_called = False
         self._restarts = 0
+        #: What the code printed when it was imported, and when it was found out how to call it.
+        self._printed_first = ""
         self.info = self._start()
+
+    def prepare(self) -> TargetInfo:
+        """Find out how the function wants to be called; where it does not answer, the calls will tell."""
+        with contextlib.suppress(NoAnswerError):
+            reply = self._exchange(_prepare, self._timeout_s)
+            self.info, self._printed_first = cast("TargetInfo", reply.answer), reply.printed
+            self._has_called = True
+        return self.info
 
     def call(self, call: Call) -> Result:
         """Call the function once."""
@@ -94,6 +105,16 @@ class SubprocessTarget:
         except NoAnswerError as error:
             self._exact_hangs += error.hung
             raise
+
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Return the exact values of each operation; none where that took too long."""
+        with contextlib.suppress(NoAnswerError):
+            return self._ask(partial(_values_of, call=call))
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code in the target's process."""
+        return self._ask(partial(_call_instead, code=code, name=name, calls=calls))
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
@@ -158,7 +179,8 @@ class SubprocessTarget:
             replace(result, trouble=self._memory_words) if result.lacks_memory else result
             for result in cast("list[Result]", reply.answer)
         ]
-        return [replace(result, printed=reply.printed if i == 0 else "") for i, result in enumerate(results)]
+        printed, self._printed_first = self._printed_first + reply.printed, ""
+        return [replace(result, printed=printed if i == 0 else "") for i, result in enumerate(results)]
 
     @property
     def _memory_words(self) -> str:
@@ -247,12 +269,24 @@ def _no_output(error: NoAnswerError) -> Result:
 
 
 # A request to the worker is one of these functions, pickled with its arguments.
+def _prepare(target: LoadedTarget) -> TargetInfo:
+    return target.prepare()
+
+
 def _call_all(target: LoadedTarget, calls: Sequence[Call]) -> list[Result]:
     return target.call_all(calls)
 
 
 def _run_exactly(target: LoadedTarget, call: Call) -> Array | None:
     return target.run_exactly(call)
+
+
+def _values_of(target: LoadedTarget, call: Call) -> list[LineValues]:
+    return target.values_of(call)
+
+
+def _call_instead(target: LoadedTarget, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+    return target.call_instead(code, name, calls)
 
 
 def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:

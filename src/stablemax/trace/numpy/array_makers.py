@@ -13,10 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, settled
+from stablemax.numerics.formats import Array
+from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, is_followed, settled
 from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
 from stablemax.trace.numpy.shadow_array import ShadowArray
-from stablemax.trace.numpy.shadowed import Shadowed, exact_of, leaves, narrows, plain, plain_array, shadow, shadow_tree
+from stablemax.trace.numpy.shadowed import (
+    Shadowed,
+    exact_of,
+    leaves,
+    made,
+    narrows,
+    plain,
+    plain_array,
+    shadow,
+    shadow_tree,
+)
 from stablemax.trace.numpy.tape import Owner, Tape
 
 CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
@@ -104,17 +115,23 @@ def _converter(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
 
 def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
     value = original(*plain(args), **plain(kwargs))
-    if not isinstance(value, np.ndarray) or format_or_none(value.dtype) is None:
+    if not isinstance(value, np.ndarray) or not is_followed(value.dtype) or _are_places(original, value):
         return value
     fill = args[1] if original.__name__ == "full" and len(args) > 1 else kwargs.get("fill_value")
     exact = np.broadcast_to(exact_of(fill), value.shape).copy() if isinstance(fill, Shadowed) else None
-    return shadow(value, exact, tape, ShadowArray)
+    return made(value, exact, tape, ShadowArray)
+
+
+def _are_places(original: Callable[..., Any], value: Array) -> bool:
+    """True for the whole numbers of `arange`, by which cells are picked."""
+    return original.__name__ == "arange" and value.dtype.kind in "iu"
 
 
 def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
     argument = args[0] if args else kwargs.get("object", kwargs.get("a"))
     value = original(*plain(args), **plain(kwargs))
-    if format_or_none(value.dtype) is None:
+    is_whole = isinstance(argument, Shadowed) and value.dtype.kind in "iu" and argument.dtype.kind in "iu"
+    if format_or_none(value.dtype) is None and not is_whole:
         if isinstance(argument, Shadowed):
             tape.lose_call(f"np.{original.__name__}()")
         return value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array
-from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, settled
+from stablemax.trace.divergences import COMPARED
+from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, is_followed, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
 if TYPE_CHECKING:
@@ -31,11 +34,14 @@ class Shadowed(np.ndarray):
     tape: Tape
     #: The array stands for a NumPy scalar: it has no dimensions, and is never changed in place.
     is_scalar: bool
+    #: The line that made it, where it is an array of integers; else 0.
+    made_on: int
 
     def __array_finalize__(self, source: Any) -> None:
         self.exact = None
         self.tape = getattr(source, "tape", None)  # type: ignore[assignment]
         self.is_scalar = False
+        self.made_on = 0
         if isinstance(source, Shadowed):
             # Everything that is followed is made of plain arrays: NumPy made this one by itself.
             self.tape.lose_call("an array that NumPy made of a traced one")
@@ -89,14 +95,22 @@ def exact_of(array: Shadowed) -> Array:
 
 
 def shadow(value: Any, exact: Array | None, tape: Tape, kind: type[Shadowed]) -> Any:
-    """Put values and cells together; values that are not of a number format stay plain."""
+    """Put values and cells together; values that are neither of a number format nor integers stay plain."""
     values = np.asarray(value)
-    if format_or_none(values.dtype) is None:
+    if not is_followed(values.dtype):
         return value
     array = np.ndarray.view(values, kind)
     array.exact, array.tape, array.is_scalar = exact, tape, isinstance(value, np.generic)
     if array.is_scalar and exact is not None:
         array.exact = exact.copy()
+    return array
+
+
+def made(value: Any, exact: Array | None, tape: Tape, kind: type[Shadowed]) -> Any:
+    """Shadow an array that the traced code makes; one of integers remembers its line, for what is cut off in it."""
+    array = shadow(value, exact, tape, kind)
+    if isinstance(array, Shadowed) and array.dtype.kind in "iu":
+        array.made_on = tape.site().line
     return array
 
 
@@ -118,12 +132,15 @@ def operate(
     read = {k: v for k, v in kwargs.items() if k != "out"}
     shadows = shadow_tree((args, read), tape)
     inputs = _arrays(args, read, whole_numbers=name in EXACT)
-    if out is not None:  # the inputs may be overwritten
-        inputs = [(values.copy(), exact) for values, exact in inputs]
+    # The inputs may be overwritten.
+    inputs = inputs if out is None else [(values.copy(), exact) for values, exact in inputs]
     here = _replaced((args, read), _value_cells) if tape.watch else None
     result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
-    if format_or_none(value.dtype) is None:
+    answers = _answers(tape, name, value, args, shadows[0]) if out is None else None
+    if answers is not None:
+        return answers[()] if isinstance(result, np.generic) else answers
+    if not is_followed(value.dtype):
         if exactly is None and value.dtype.kind in "fc":
             tape.lose_call(name)
         return result
@@ -131,14 +148,17 @@ def operate(
         if exactly is None:
             raise NotFollowedError(name)
         exact = _in_shape(exactly(*shadows[0], **shadows[1]), value.shape)
-        local = _in_shape(exactly(*here[0], **here[1]), value.shape) if here is not None else None
+        local = None if here is None else functools.partial(_local, exactly, here, value.shape)
     except _UNFOLLOWABLE:
         tape.lose_call(name)
         if isinstance(out, Shadowed):
             exact_of(out)[...] = cells_of(value)
             return out
         return result
-    changed, exact = tape.finish(name, value, exact, local, inputs)
+    if format_or_none(value.dtype) is None:  # integers are computed without rounding
+        changed = value
+    else:
+        changed, exact = tape.finish(name, value, exact, local, inputs)
     if out is None:
         if changed is not value:
             result = changed[()] if isinstance(result, np.generic) else changed
@@ -150,6 +170,21 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _answers(tape: Tape, name: str, value: Array, args: tuple[Any, ...], cells: Any) -> Array | None:
+    """Answer a comparison on the values and exactly; None for what is none, or has no exact answer: `x == None`."""
+    if name in COMPARED and value.dtype == bool:
+        with contextlib.suppress(*_UNFOLLOWABLE):
+            return tape.compared(name, value, [(plain(a), c) for a, c in zip(args, cells, strict=True)])
+    return None
+
+
+def _local(exactly: Callable[..., Any], arguments: Any, shape: tuple[int, ...]) -> Array | None:
+    """Take an operation exactly on its actual inputs; None where that does not work, as it did on the shadow."""
+    with contextlib.suppress(*_UNFOLLOWABLE):
+        return _in_shape(exactly(*arguments[0], **arguments[1]), shape)
+    return None
 
 
 def _in_shape(cells: Any, shape: tuple[int, ...]) -> Array:
@@ -203,6 +238,7 @@ def _value_cells(leaf: Any) -> Any:
     if isinstance(leaf, float):
         return as_cell(leaf)
     is_real = isinstance(leaf, (np.ndarray, np.generic)) and format_or_none(leaf.dtype) is not None
+    is_real = is_real or isinstance(leaf, Shadowed)
     return _unwrapped(cells_of(plain(leaf))) if is_real else leaf
 
 
@@ -241,6 +277,8 @@ def is_fancy(index: Any) -> bool:
 def narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     """Tell whether a conversion may round."""
     a, b = format_or_none(source), format_or_none(target)
+    if target.kind in "iu":
+        return a is not None
     if a is None or b is None:
         return b is not None and b is not FLOAT64 and source.kind in "iu"
     return a.precision > b.precision or a.emax > b.emax or a.emin < b.emin

@@ -12,6 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.numerics.formats import Array
+from stablemax.trace.arrangement import Arrangement
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
@@ -175,7 +176,13 @@ class PlacedRecord(Record):
         for event in seen.events:
             self.places.setdefault(event.kind, int(places[event.place]))
 
-    def place(self, event: Event, rows: int, classes: int) -> tuple[int | None, int | None]:  # noqa: ARG002 - as Record
+    def place(
+        self,
+        event: Event,
+        rows: int,  # noqa: ARG002 - as Record
+        classes: int,
+        arrangement: Arrangement | None = None,  # noqa: ARG002 - as Record
+    ) -> tuple[int | None, int | None]:
         """Return row and class of the logit that an event comes from, each where it is known."""
         place = self.places.get(event.kind, NOWHERE)
         if place == NOWHERE:

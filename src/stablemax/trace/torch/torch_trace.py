@@ -16,11 +16,14 @@ import torch
 from stablemax.libraries.torch_arrays import to_torch
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
+from stablemax.operations.targets import TargetOptions
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
+from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
-from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
 from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
@@ -42,6 +45,8 @@ def trace_torch(
     device: str = "cpu",
     backward: bool = False,
     max_ulp: float | None = None,
+    given: Given | None = None,
+    targets: TargetOptions | None = None,
     **about: Unpack[About],
 ) -> Trace:
     """Trace PyTorch code, operator by operator, and judge its result.
@@ -49,7 +54,8 @@ def trace_torch(
     Every dispatched operator runs on the tensors as it does without us, and once more exactly, in balls; one for which
     there are no balls is run in float64. Views and writes in place are followed by the storage that they share. With
     `backward`, `function` is the forward pass and `operation` its gradient; a loss given as a gradient is recognised
-    by its shape. A label of -100 marks a row that does not count.
+    by its shape. A label of -100 marks a row that does not count. `given` is what the function gets, where that is not
+    the rows rounded to the format.
 
     Operations are called ``aten.exp``; those of the backward pass stand on the line whose forward operator made their
     autograd node, or on their own line in an autograd Function.
@@ -71,12 +77,34 @@ def trace_torch(
             f"{name_of(about)} is TorchScript, which is not traced: it has no lines of Python",
             "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
         )
-    expected = expected_of(operation, logits, second, fmt, max_ulp)
+    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
     upstream = backward and operation.needs_upstream
-    subject = TorchCode(expected.logits, expected.second, fmt, function, code or function, device, backward, upstream)
+    given = given or Given(expected.logits, expected.second)
+    subject = TorchCode(
+        *(given.logits, given.second, fmt, function, code or function, device, backward, upstream),
+        arrangement=given.arrangement,
+        softmax_of=given.softmax_of,
+    )
     if operation.of_losses and not backward:
         subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
     return tell(subject, expected, about)
+
+
+def values_by_line_torch(
+    logits: Array,
+    second: Array | None,
+    fmt: Format,
+    function: Callable[..., Any],
+    code: Callable[..., Any],
+    device: str | None = None,
+    backward: bool = False,  # noqa: FBT001, FBT002 - in a row of arguments
+    upstream: bool = False,  # noqa: FBT001, FBT002
+) -> list[LineValues]:
+    """Run PyTorch code and keep the exact values of each operator; the rest is as for a trace."""
+    subject = TorchCode(fmt.cast(logits), second, fmt, function, code, device or "cpu", backward, upstream and backward)
+    values: list[LineValues] = []
+    subject.followed(leads=of_all, values=values)
+    return values
 
 
 def _check_device(device: str) -> None:
@@ -108,52 +136,72 @@ class TorchCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operator, with as many bits as the digits of its result take."""
-        return decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+        run = decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+        return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""
         return self._repeated(run.fixes[:count])
 
-    def forgotten(self, run: Run, count: int) -> Run:
-        """Repeat a run; the shadow starts again from the values that its first operators gave."""
-        return self.followed(forgotten_to=run.fixes[count - 1].dispatch + 1, bits=run.bits)[0]
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat a run with exact answers to some comparisons; its first operators are forgotten."""
+        dispatches = run.fixes[forgotten_to - 1].dispatch + 1 if forgotten_to else 0
+        return self.followed(forgotten_to=dispatches, bits=run.bits, leads=leads)[0]
 
-    def followed(self, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[Run, Watch]:
+    def followed(
+        self,
+        *,
+        forgotten_to: int = 0,
+        bits: int = FIRST_BITS,
+        leads: Leads = of_none,
+        values: list[LineValues] | None = None,
+    ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.logits.shape)
-        watch = Watch(shadows, Locator(code_of(self.code, alone=(TORCH,))), forgotten_to=forgotten_to)
+        locator = Locator(code_of(self.code, alone=(TORCH,)))
+        watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
+        watch.values = values
         with flint.ctx.workprec(bits), self._settings():
             x, second = self._tensors()
-            for t in (x, second):
-                if t is not None and t.is_floating_point():
-                    shadows.write(t, cells_of(wide(t)), shadows.of_logits, exact=True)
+            if x.is_floating_point():
+                is_exact = self.softmax_of is None
+                shadows.write(x, self.cells_of_logits(), self.given(shadows.of_logits), exact=is_exact)
+            if second is not None and second.is_floating_point():
+                shadows.write(second, cells_of(wide(second)), self.given(shadows.of_logits), exact=True)
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(x, second))
             value = _values(result)
-            exact = shadows.cells(result).copy() if isinstance(result, torch.Tensor) and shadows.has(result) else None
+            # What a branch returns may be a constant, which needs no shadow.
+            is_constant = bool(watch.divergences) and not watch.not_followed
+            has_cells = isinstance(result, torch.Tensor) and (shadows.has(result) or is_constant)
+            exact = shadows.cells(result).copy() if has_cells else None
             if exact is None and forgotten_to:
                 exact = cells_of(value)  # all that made it was forgotten: the shadow starts from the result
             losses = None if forward is None else _values(forward)
             if losses is not None and shadows.has(forward):
                 losses = nearest(shadows.cells(forward)).reshape(losses.shape)
+        for key, count in watch.sample.skipped.items():
+            if key in watch.records:
+                watch.records[key].skip(count)
         is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = Run(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
-            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes,
+            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
+            is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
-        return run, watch
+        return self.as_rows(run), watch
 
     def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
         x, second = self._tensors()
         with self._settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
             result, forward = boundary(lambda: self._call(x, second))
-        return Run(_values(result), forward=None if forward is None else _values(forward))
+        return self.as_rows(Run(_values(result), forward=None if forward is None else _values(forward)))
 
     def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Make fresh tensors of the arguments: a function may work in place."""
-        x = to_torch(self.logits, self.device)
-        second = None if self.second is None else to_torch(self.second, self.device)
+        x = to_torch(self.given(self.logits), self.device)
+        second = None if self.second is None else to_torch(self.given(self.second), self.device)
         return x.requires_grad_(self.backward), second
 
     def _call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
