@@ -74,6 +74,8 @@ class ShapeVerdict:
     failed: bool = False
     #: What happened instead of an output; empty when all went well
     trouble: str = ""
+    #: How many axes the logits have
+    dimensions: int = 2
 
 
 @dataclass(frozen=True)

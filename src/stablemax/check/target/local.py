@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check.target.call_style import as_array, call_styles
+from stablemax.check.target.declared import declared
 from stablemax.check.target.infer import backend_of, gradient_of, operation_of
 from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.load import TARGET_HINT, is_code, load, module_and_name
@@ -25,6 +26,7 @@ from stablemax.operations.variant import evaluate
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.truth.balls import Balls, truth
+from stablemax.truth.case import Case
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
@@ -60,7 +62,7 @@ class CodeTarget(LoadedTarget):
         self._function = function
         self._possible_styles = call_styles(function, operation)
         self._proven_style: CallStyle | None = None
-        takes = self._possible_styles[0].takes
+        takes = self._possible_styles[0].takes | declared(function, operation)
         self.info = TargetInfo(target.name, operation, backend, takes, (), module, expression)
 
     def call(self, call: Call) -> Result:
@@ -232,12 +234,13 @@ class VariantTarget(LoadedTarget):
     def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
         """Return the variant's second argument, as its operation takes it."""
         operation, (rows, classes) = self._variant.operation, call.logits.shape
-        divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
         if not operation.needs_targets:
+            divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
             return second_of(operation, call.second_argument, xp, divisor)
         assert call.second_argument is not None
         options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
-        return targets_of(call.second_argument, classes, options, xp, divisor)
+        case = Case(operation, np.arange(rows), call.logits, labels=call.second_argument, targets=options)
+        return (replace(case, divisor=case.mean_divisor) if operation.of_losses else case).second(xp)
 
 
 def _traceable_format(call: Call) -> Format:
