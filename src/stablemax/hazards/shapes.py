@@ -1,4 +1,33 @@
-"""Shapes: inputs of sizes, orders, memory layouts and dimensions at which tiled and blocked kernels failed."""
+"""Shapes: inputs of sizes, orders, memory layouts and dimensions at which tiled and blocked kernels failed.
+
+What each kind finds of 58 seeded bugs, and in how long, truth and judging included (tests/benchmarks/shapes.py, on
+two busy cores); `new` are bugs that no row above finds. So the smallest come first, and large ones are few.
+
+=======================================  ======  ===========  ====  ===  =============
+size                                     shapes  s a kernel   bugs  new  bugs a second
+=======================================  ======  ===========  ====  ===  =============
+blocks of more than 3 rows                   26        0.455    26   26             57
+1,100 to 9,000 classes                       21        0.895    29   21             32
+up to 1,100 classes                          58        1.578    32    4             20
+9,000 to 131,073 classes                     18        1.437    30    1             21
+=======================================  ======  ===========  ====  ===  =============
+
+=======================================  ======  ===========  ====  ===  =============
+kind, of all sizes                       shapes  s a kernel   bugs  new  bugs a second
+=======================================  ======  ===========  ====  ===  =============
+rows ignored or with weights                 12        0.002     1    1            624
+three and four dimensions                     2        0.030     8    4            267
+memory layouts                                6        0.107     9    4             84
+rows far apart                               15        0.474    23   16             49
+rising                                       13        0.707    20   19             28
+falling                                      13        0.492     7    2             14
+the maximum in the middle                     9        0.334    13    1             39
+all far below 0                              13        0.516    19    0             37
+all equal                                    13        0.460    14    0             30
+the maximum in the first class                9        0.334     9    0             27
+the maximum in the last two classes          18        0.910    24    0             26
+=======================================  ======  ===========  ====  ===  =============
+"""
 
 from __future__ import annotations
 
