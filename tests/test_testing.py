@@ -6,6 +6,8 @@ import math
 import os
 import subprocess
 import sys
+import types
+from os import _exit
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,9 +68,37 @@ def forks_and_ends_the_child(x: Any) -> Any:
     return shifted(x)
 
 
-def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run() -> None:
-    message = failure(ends_the_process, operation="softmax")
-    assert message.startswith("ends_the_process is broken: it ends its process (exit code 0).")
+def ends_it_by_a_name_of_its_own(_: Any) -> Any:
+    _exit(0)
+
+
+def replaces_the_process(_: Any) -> Any:
+    os.execlp("true", "true")
+
+
+def ends_it_by_a_module_that_it_imports(_: Any) -> Any:
+    module = types.ModuleType("late")
+    sys.modules["late"] = module
+    exec("from os import _exit", vars(module))
+    module._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (ends_the_process, "ends its process (os._exit)"),
+        (ends_it_by_a_name_of_its_own, "ends its process (os._exit)"),
+        (ends_it_by_a_module_that_it_imports, "ends its process (os._exit)"),
+        (replaces_the_process, "replaces its process (exec)"),
+    ],
+)
+def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run(function: Any, words: str) -> None:
+    before = os._exit, os.execv, os.execve
+    message = failure(function, operation="softmax")
+    assert message.startswith(f"{function.__name__} is broken: it {words}.")
+    assert (os._exit, os.execv, os.execve) == before
+    assert _exit is os._exit
+    assert getattr(sys.modules.pop("late", None), "_exit", os._exit) is os._exit
 
 
 @pytest.mark.slow

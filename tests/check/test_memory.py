@@ -83,3 +83,12 @@ def test_what_earlier_calls_left_behind_is_not_held_against_an_input() -> None:
     with SubprocessTarget(Target(f"{FILE}:softmax_that_keeps_200_mb", SOFTMAX), 60.0, 5 * 10**8) as asked:
         troubles = [asked.call_all([SMALL])[0].trouble for _ in range(8)]
     assert troubles == [""] * 8
+
+
+def test_an_import_that_fills_the_memory_is_a_mistake_and_not_a_full_machine(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        "table = bytearray(15 * 10**9)\nfor i in range(0, len(table), 4096): table[i] = 1\n"
+    )
+    with pytest.raises(StablemaxError, match=r"model\.py: line 1: MemoryError") as caught:
+        check(Target(f"{tmp_path}/model.py:softmax"), CheckOptions((FLOAT32,)))
+    assert caught.value.hint == "give it more: --memory 64GB"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.check.laws import LAW_NAMES
+from stablemax.check.laws import INTEGER_LAW, LAW_NAMES
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
+from stablemax.hazards.shapes import TAKEN
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
 from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Grade, Outcome
@@ -36,7 +37,7 @@ class CheckOptions:
     allow: tuple[str, ...] = ()
     #: Globs of hazard names; empty for all.
     only: tuple[str, ...] = ()
-    #: From `hazards.hazard.NEEDS`: what the implementation takes beyond what its signature shows.
+    #: From `hazards.hazard.NEEDS` and `hazards.shapes.TAKEN`: what the implementation takes beyond what its text shows.
     takes: tuple[str, ...] = ()
     #: True to look for the smallest input that breaks the implementation.
     search: bool = True
@@ -50,7 +51,7 @@ class CheckOptions:
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
         object.__setattr__(self, "allow", tuple(map(_allowed, self.allow)))
-        refuse_unknown(self.takes, NEEDS, "--with: nothing is called", "one of")
+        refuse_unknown(self.takes, (*NEEDS, *TAKEN), "--with: nothing is called", "one of")
         for pattern in self.only:
             if not fnmatch.filter(HAZARDS, pattern):
                 raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
@@ -76,7 +77,7 @@ def _allowed(name: str) -> str:
     """Return what is allowed by the names of the tables; raise `StablemaxError` for an unknown name."""
     if name.startswith(UNSTABLE_IN):
         return f"{UNSTABLE_IN}{get_format(name.removeprefix(UNSTABLE_IN)).name}"
-    known = (*FAILURES, *LAW_NAMES, f"{UNSTABLE_IN}FORMAT")
+    known = (*FAILURES, *LAW_NAMES, INTEGER_LAW, f"{UNSTABLE_IN}FORMAT")
     refuse_unknown([name], known, "--allow: there is no outcome or law", "one or more of")
     return name
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablemax.numerics.formats import get_format
-from stablemax.results import Blame, CheckReport, Grade, HazardVerdict, Outcome
+from stablemax.results import Blame, CheckReport, Grade, HazardVerdict, Outcome, ShapeVerdict
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 from stablemax.truth.measure import default_max_ulp
@@ -187,7 +188,19 @@ def _shapes(report: CheckReport) -> str:
     if not shapes:
         return ""
     classes, rows = max(s.classes for s in shapes), max(s.rows for s in shapes)
-    return f", and on {len(shapes)} shapes of up to {classes:,} classes and {rows:,} rows in {shapes[0].format}"
+    size = f"up to {classes:,} classes and {rows:,} rows"
+    return f", and on {len(shapes)} shapes of {size} in {shapes[0].format}, in {_dimensions(shapes)} dimensions"
+
+
+def _dimensions(shapes: Sequence[ShapeVerdict]) -> str:
+    """Say how many axes the logits of some shapes have.
+
+    >>> _dimensions([])
+    'two'
+    """
+    words = {1: "one", 2: "two", 3: "three", 4: "four"}
+    numbers = sorted({2, *(shape.dimensions for shape in shapes)})
+    return "one to four" if numbers == list(words) else listed([words[number] for number in numbers])
 
 
 def _failures(report: CheckReport) -> list[str]:

@@ -155,10 +155,18 @@ def _test(call: _FailingCall, assertion: str, what: str, body: list[str]) -> str
 
 def _accuracy_arguments(call: _FailingCall) -> list[str]:
     """Arguments of `assert_accurate`: what was computed from what, and the contract where it is not the usual one."""
-    operation, contract = call.info.operation, call.contract
-    arguments = ["output", f'operation="{operation}"', "logits=x"]
+    operation, contract, case = call.info.operation, call.contract, call.case
+    # The classes are on the last axis.
+    as_rows = "" if case.axes is None else f".reshape(-1, {case.logits.shape[-1]})"
+    as_numbers = as_rows and ".reshape(-1)"
+    output = "output" + (as_numbers if operation.per_row else as_rows)
+    if as_rows and operation.reduces:
+        output = f"{output} if output.ndim else output"
+    arguments = [output, f'operation="{operation}"', f"logits=x{as_rows}"]
     if call.second_variable:
-        arguments.append(f"{'labels' if operation.takes_labels else 'upstream'}={call.second_variable}")
+        noun = "labels" if operation.takes_labels else "upstream"
+        is_of_rows = operation.needs_targets and case.labels.ndim == 1
+        arguments.append(f"{noun}={call.second_variable}{as_numbers if is_of_rows else as_rows}")
     # The default already ignores label -100.
     arguments += [text for name, text in call.option_texts.items() if name != "ignore_index"]
     if contract.max_ulp is not None:
@@ -271,6 +279,9 @@ def _input(call: _FailingCall) -> list[str]:
         arrays[call.second_variable] = (second_argument, call.format if second_argument.ndim == 2 else "")
     if "weight" in call.options and call.case.weight is not None:
         arrays["w"] = (call.case.weight, call.format)
+    if call.case.axes is not None:
+        lay_out = call.case.axes.laid_out
+        arrays = {name: (values if name == "w" else lay_out(values), fmt) for name, (values, fmt) in arrays.items()}
     literals = {name: _array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
     if not all(literals.values()):
         return []

@@ -20,7 +20,7 @@ from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.check.unanswered import MAX_HANGS, no_trace_note, note_what_is_not_run
 from stablemax.hazards import shapes
 from stablemax.hazards.catalogue import Hazard
-from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
 from stablemax.results import Counterexample, Grade, HazardVerdict, LawVerdict, ShapeVerdict, Trace
@@ -297,6 +297,9 @@ def search_smallest_failure(run: CheckRun) -> None:
     """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
     if not run.formats:
         return
+    if run.all_failures and all(trial.case.axes is not None for trial in run.all_failures):
+        run.smallest = run.all_failures[0]  # rows of classes hold
+        return
     hung = next((trial for trial in run.all_failures if trial.result.hung), None)
     judged = [trial for trial in run.all_failures if trial.verdict is not None]
     if hung is not None and (not judged or hung.case.logits.size <= _SMALL):
@@ -347,7 +350,7 @@ def _severity_in(run: CheckRun, fmt: Format) -> int:
 def blame_a_line(run: CheckRun) -> None:
     """Trace the smallest of the worst failures; nothing is blamed where there is no output, or the trace fails."""
     failing = run.traced = _worst_small_failure(run)
-    if failing is None or failing.verdict is None or run.target.info.is_ours:
+    if failing is None or failing.verdict is None or failing.case.axes is not None or run.target.info.is_ours:
         return
     try:
         run.trace = run.target.trace(run.trials.call_on(failing.case, failing.format), TraceOptions())
@@ -456,7 +459,7 @@ def find_cure(run: CheckRun) -> None:
 
 def write_reproducer(run: CheckRun) -> None:
     """Write the smallest failure as Python and as a test; a broken law where no single output is wrong."""
-    broken = next((law for law in reversed(run.law_verdicts) if law.failed), None)
+    broken = next((law for law in reversed(run.law_verdicts) if law.failed and law.format in FORMATS), None)
     if run.smallest is not None:
         run.counterexample = counterexample_of(run.trials, run.smallest, run.style, backward=run.backward)
     elif broken is not None:

@@ -97,6 +97,10 @@ class Trials:
         shared = Shared(fmt)
         return [self._judged(case, fmt, result, shared) for case, result in zip(cases, results, strict=True)]
 
+    def judged(self, case: HazardCase, fmt: Format, result: Result) -> Trial:
+        """Judge what came of a call on a case, however the case was passed."""
+        return self._judged(case, fmt, result, Shared(fmt))
+
     def results(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each, and remember what it printed."""
         results = self.target.call_all(calls)
@@ -104,7 +108,18 @@ class Trials:
         return results
 
     def call_on(self, case: HazardCase, fmt: Format) -> Call:
-        """Round a case to a format, as the function gets it."""
+        """Round a case to a format, and lay it out as the function gets it."""
+        call = self._call_on_rows(case, fmt)
+        if case.axes is None:
+            return call
+        second_argument = call.second_argument
+        return replace(
+            call,
+            logits=case.axes.laid_out(call.logits),
+            second_argument=None if second_argument is None else case.axes.laid_out(second_argument),
+        )
+
+    def _call_on_rows(self, case: HazardCase, fmt: Format) -> Call:
         logits = fmt.cast(case.logits)
         if not self.operation.needs_targets:
             second_argument = case.second(self.operation)
@@ -142,6 +157,7 @@ class Trials:
         return _setting(case, self.operation, self.reduction, shared or Shared(fmt), reduced=reduced)
 
     def _judged(self, case: HazardCase, fmt: Format, result: Result, shared: Shared) -> Trial:
+        result = _in_rows(result, case, self.operation)
         output = result.output
         reduced = output is not None and self.operation.is_reduced(output.shape, case.logits.shape)
         setting = self.setting(case, fmt, shared, reduced=reduced)
@@ -172,6 +188,17 @@ class Trials:
         if setting.case.reduced or (self.operation.per_row and rows == 1):
             allowed.append(())
         return "" if output.shape in allowed else f"returned shape {output.shape} where {allowed[0]} is right"
+
+
+def _in_rows(result: Result, case: HazardCase, operation: Operation) -> Result:
+    """Take the output on an array of other than two dimensions back to rows; one of another shape is none."""
+    if result.output is None or case.axes is None:
+        return result
+    classes = case.logits.shape[-1]
+    rows = case.axes.rows_of(result.output, classes)
+    right = case.axes.others if operation.per_row else case.axes.shape(classes)
+    trouble = f"returned shape {result.output.shape} where {right} is right" if rows is None else ""
+    return replace(result, output=rows, trouble=result.trouble or trouble)
 
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
@@ -210,7 +237,7 @@ def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | N
 def with_rows(case: HazardCase, rows: Array | list[int] | slice) -> HazardCase:
     """Keep some rows of a case."""
     arrays = {name: array[rows] for name, array in _second_arrays(case).items()}
-    return replace(case, logits=case.logits[rows], labels=case.labels[rows], **arrays)
+    return replace(case, logits=case.logits[rows], labels=case.labels[rows], axes=None, **arrays)
 
 
 def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
@@ -222,7 +249,7 @@ def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
         new_labels = {int(c): i for i, c in enumerate(classes)}
         labels = np.array([new_labels.get(label, label) for label in case.labels.tolist()])
     weight = None if case.weight is None else case.weight[classes]
-    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, **arrays)
+    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, axes=None, **arrays)
 
 
 def arrays_of_cells(case: HazardCase) -> dict[str, Any]:

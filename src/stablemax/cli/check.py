@@ -25,7 +25,9 @@ class ContractOptions:
     require: options.RequireOption = Grade.STABLE.value
     only: list[str] | None = option("Hazards by name; repeatable. All.", metavar="GLOB")
     takes: list[str] | None = option(
-        "What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"
+        "What it takes too: soft-targets, ignore-index, weights, integers, dimensions, last-axis; repeatable.",
+        "--with",
+        metavar="NAME",
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
     seed: int = option("Seed of that search, and of the random numbers that TARGET draws.", default=0)

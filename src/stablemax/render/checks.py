@@ -49,7 +49,7 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     sections = [*_hazards(report, details=details), *_shapes(report, details=details)]
     broken = [[law for law in of_name if law.detail] for of_name in laws.values()]
     if any(broken):
-        sections.append([doc.Lines([_law(of_name) for of_name in broken if of_name])])
+        sections.append([doc.Lines([_law(of_name, report.contract) for of_name in broken if of_name])])
     if report.printed:
         sections.append([_excerpt(report.printed)])
     if report.instead:
@@ -70,13 +70,15 @@ def _excerpt(text: str) -> doc.Excerpt:
     return doc.Excerpt("it printed:", [escaped(line) for line in lines[:_PRINTED_LINES]], more)
 
 
-def _law(broken: list[LawVerdict]) -> doc.Line:
+def _law(broken: list[LawVerdict], contract: Contract) -> doc.Line:
     """Report one law in all its formats, with the example of the widest format that breaks it."""
-    failed = any(law.failed for law in broken)
-    word = "law broken" if failed else "law broken, which is allowed"
-    formats = listed([law.format for law in broken])
-    text = f" {word}: {broken[0].law} in {formats}: {broken[-1].detail}"
-    return [doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK)]
+    law, formats = broken[0].law, listed([law.format for law in broken])
+    text = f"{law} in {formats}: {broken[-1].detail}"
+    if any(law.failed for law in broken):
+        return [doc.Span(f" law broken: {text}", "red", Outcome.NAN)]
+    if law in contract.allow:
+        return [doc.Span(f" law broken, which is allowed: {text}", "dim", Outcome.OK)]
+    return [doc.Span(f" law broken, to which it is not held: {text}", "yellow", Outcome.INACCURATE)]
 
 
 def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:

@@ -83,6 +83,8 @@ class ShapeVerdict:
     trouble: str = ""
     #: Accurate, stable or unstable; broken without an output
     grade: Grade = Grade.ACCURATE
+    #: How many axes the logits have
+    dimensions: int = 2
 
 
 @dataclass(frozen=True)

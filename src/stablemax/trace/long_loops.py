@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,11 @@ class LoopSample:
     """The choice of the runs that are measured: the first, then every 64th, and some that give inf, NaN or 0."""
 
     #: How often each operation of each line ran, how often it gave what is odd, and how often it was not measured.
-    runs: dict[Hashable, int] = field(default_factory=dict)
-    odd: dict[Hashable, int] = field(default_factory=dict)
-    skipped: dict[Hashable, int] = field(default_factory=dict)
+    runs: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    odd: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    skipped: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
-    def takes(self, key: Hashable, value: Array, total: int) -> bool:
+    def takes(self, key: tuple[Any, ...], value: Array, total: int) -> bool:
         """Count a run of an operation, the `total`-th of all, and tell whether it is measured."""
         run = self.runs.get(key, 0)
         self.runs[key] = run + 1

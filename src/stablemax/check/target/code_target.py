@@ -11,6 +11,7 @@ import numpy as np
 
 from stablemax.check.target.call_style import call_styles, refuse_missing_arguments
 from stablemax.check.target.calling import Caller, first_rows, second_rows
+from stablemax.check.target.declared import declared
 from stablemax.check.target.globals_read import bound, global_arrays_read
 from stablemax.check.target.infer import backends_of, gradient_of, operation_of
 from stablemax.check.target.load import Code
@@ -68,7 +69,8 @@ class CodeTarget(LoadedTarget):
         self._possible_styles = self._styles()
         self._proven_style: CallStyle | None = None
         self._is_prepared = False
-        self.info = replace(self.info, takes=self._possible_styles[0].takes)
+        self._declared = declared(function, operation)
+        self.info = replace(self.info, takes=self._possible_styles[0].takes | self._declared)
 
     def prepare(self) -> TargetInfo:
         """Find out on an easy input how the function wants to be called; return what is known of it then."""
@@ -262,7 +264,7 @@ class CodeTarget(LoadedTarget):
         self.info = replace(
             self.info,
             backend=caller.backend,
-            takes=style.takes,
+            takes=style.takes | self._declared,
             takes_rows_of_targets=style.rows_of_targets,
             notes=tuple(self._notes(style)),
         )
