@@ -55,6 +55,7 @@ def test_the_league_says_what_the_promises_say(variant: Variant) -> None:
     so_bad = {name: o for name, o in failures.items() if name in (found.failed or found.stable)}
     worst = max(so_bad.values(), key=lambda o: o.severity, default=Outcome.OK)
     # A promise is the worst of all cells, a standout that of the cells of the worst grade.
+    assert found.worst is not None
     assert found.worst is worst or (found.grade is Grade.UNSTABLE and found.worst.severity < worst.severity)
     if failures:
         assert (
