@@ -214,6 +214,8 @@ def test_a_dim_that_is_given_is_the_last_one() -> None:
         ("'''Logits (N, C, H, W).'''", SOFTMAX, {"dimensions"}),
         ("'''Logits (batch, seq, vocab).'''", SOFTMAX, {"dimensions", "last-axis"}),
         ("'''f(a, b, c) of p (g - sum(p g)).'''", SOFTMAX, set()),
+        ("# A Jacobian for each row, (N, K, K).", SOFTMAX, set()),
+        ("# Takes 3D logits.", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 3: pass", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 1: pass", SOFTMAX, set()),
         ("e = np.exp(x).sum(axis=-1)", CROSS_ENTROPY, set()),
@@ -237,6 +239,22 @@ def test_what_the_text_says_is_what_it_takes(text: str, operation: Operation, ta
 def test_code_without_a_text_says_nothing() -> None:
     assert declared(np.exp, SOFTMAX) == frozenset()
     assert declared(len, CROSS_ENTROPY) == frozenset()
+
+
+# --- batches ---------------------------------------------------------------------------------------
+
+
+def nudged_where_there_are_few_rows(x: Any) -> Any:
+    return last_axis(x) * x.dtype.type(1 + 2e-6 * (len(x) < 3))
+
+
+def test_a_row_whose_digits_depend_on_the_rows_beside_it_is_told_of() -> None:
+    note = "a row gives another result alone than among 129 rows: up to "
+    report = checked(nudged_where_there_are_few_rows)
+    assert report.standing is Standing.GOOD
+    (said,) = [one for one in report.notes if one.startswith(note)]
+    assert 10 < float(said.removeprefix(note).split()[0]) < 50
+    assert not [one for one in checked(last_axis).notes if one.startswith(note)]
 
 
 # --- integers ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _CONDITION_ON_DIMENSIONS = re.compile(
 )
 # In comments and docstrings alone: (B, T, V), (batch, heads, seq, seq), (..., K), 3-D.
 _AXIS = r"(?:[A-Z]\w?|\d+|batch\w*|seq\w*|time|tokens?|heads?|vocab\w*|(?:n(?:um)?_?)?classes|height|width|length)"
-_NAMES_AXES = re.compile(rf"\((?:{_AXIS},\s*){{2,3}}{_AXIS}\)|\(\.\.\.,\s*\w+\)|\b[3-4n]-?d\b")
+_NAMES_AXES = re.compile(rf"\((?:{_AXIS},\s*){{2,3}}{_AXIS}\)|\(\.\.\.,\s*\w+\)|\b(?:[34]-?[dD]|N-?D)\b")
 _CLASSES_LAST = re.compile(r"\(.*\b(?:V|K|vocab\w*|(?:n(?:um)?_?)?classes)\)$|^\(\.\.\.")
 _NAMES_IGNORED_ROWS = re.compile(r"[!=]=\s*-\s*100\b|\bignore_?(?:index|label)\b", re.IGNORECASE)
 
@@ -41,7 +41,8 @@ def declared(function: Callable[..., Any], operation: Operation) -> frozenset[st
     """
     text = _text_of(function)
     remarks = _remarks(text)
-    named = _NAMES_AXES.findall(remarks)
+    # A matrix for each row, (N, K, K), is no input.
+    named = [axes for axes in _NAMES_AXES.findall(remarks) if not re.search(r"\b(\w+),\s*(?:\w+,\s*)*\1\)", axes)]
     takes = set()
     if named or _CONDITION_ON_DIMENSIONS.search(text):
         takes.add(DIMENSIONS)
