@@ -49,6 +49,12 @@ def axis_1_of_three(x: Any) -> Any:
     return e / e.sum(axis=1, keepdims=True)
 
 
+def another_axis_for_three_dimensions(x: Any) -> Any:
+    axis = 1 if x.ndim == 3 else x.ndim - 1
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 def axis_1_of_images(x: Any) -> Any:
     """Probabilities of logits (N, C, H, W)."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
@@ -105,7 +111,7 @@ def test_code_of_axis_1_is_good_and_the_check_says_so(function: Any) -> None:
     assert checked(function, takes=("last-axis",)).standing is Standing.WRONG
 
 
-@pytest.mark.parametrize("function", [axis_1_of_three, two_axes])
+@pytest.mark.parametrize("function", [axis_1_of_three, two_axes, another_axis_for_three_dimensions])
 def test_code_that_names_the_last_axis_and_takes_another_is_wrong(function: Any) -> None:
     report = checked(function)
     assert report.standing is Standing.WRONG
@@ -215,6 +221,11 @@ def test_a_dim_that_is_given_is_the_last_one() -> None:
         ("'''Logits (batch, seq, vocab).'''", SOFTMAX, {"dimensions", "last-axis"}),
         ("'''f(a, b, c) of p (g - sum(p g)).'''", SOFTMAX, set()),
         ("# A Jacobian for each row, (N, K, K).", SOFTMAX, set()),
+        ("# Scores (B, H, T, T) of attention.", SOFTMAX, {"dimensions"}),
+        ("# Channels last: (B, T, C).", SOFTMAX, {"dimensions", "last-axis"}),
+        ("e = np.max(x, -1)", SOFTMAX, {"last-axis"}),
+        ("e = x.amax(-1)", SOFTMAX, {"last-axis"}),
+        ("e = x.reshape(len(x), -1).reshape(-1, 4)", SOFTMAX, set()),
         ("# Takes 3D logits.", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 3: pass", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 1: pass", SOFTMAX, set()),
