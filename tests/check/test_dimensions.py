@@ -117,6 +117,7 @@ def test_code_that_names_the_last_axis_and_takes_another_is_wrong(function: Any)
     assert report.standing is Standing.WRONG
     assert of_dimensions(report)[3] is True
     assert "2 x 3 x 5, classes on the last axis" in report.finding
+    assert ("it takes axis 1 for the classes." in report.finding) is (function is not two_axes)
 
 
 def test_the_input_to_paste_has_its_dimensions_and_the_test_fails() -> None:
