@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -371,3 +372,28 @@ def test_the_module_says_what_it_offers() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'stable'"):
         _ = stablemax.stable
     assert format_of(np.dtype("float32")).name == "float32"
+
+
+# --- probabilities in place of logits ---------------------------------------------------------------
+
+PROBABILITIES = [[0.25, 0.5, 0.25], [0.1, 0.1, 0.8]]
+
+
+@pytest.mark.parametrize("function", [stablemax.cross_entropy, stablemax.cross_entropy_grad])
+def test_a_loss_of_probabilities_is_computed_and_warned_of_where_it_is_called(function: Any) -> None:
+    with pytest.warns(UserWarning, match="every row sums to 1: are these probabilities") as caught:
+        function(PROBABILITIES, [1, 2])
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("logits", [[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.6]], [[2.0, -1.0]], [[1.0]]], ids=str)
+def test_rows_of_ones_and_zeros_and_other_logits_are_not_warned_of(logits: list[list[float]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stablemax.cross_entropy(logits, [0] * len(logits))
+
+
+def test_a_comparison_notes_probabilities_but_not_for_operations_of_cells() -> None:
+    note = "the logits: every row sums to 1"
+    assert any(one.startswith(note) for one in stablemax.compare(PROBABILITIES, operations=["softmax"]).notes)
+    assert not any(one.startswith(note) for one in stablemax.compare(PROBABILITIES, operations=["sigmoid"]).notes)

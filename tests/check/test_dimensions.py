@@ -49,6 +49,12 @@ def axis_1_of_three(x: Any) -> Any:
     return e / e.sum(axis=1, keepdims=True)
 
 
+def another_axis_for_three_dimensions(x: Any) -> Any:
+    axis = 1 if x.ndim == 3 else x.ndim - 1
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 def axis_1_of_images(x: Any) -> Any:
     """Probabilities of logits (N, C, H, W)."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
@@ -105,12 +111,13 @@ def test_code_of_axis_1_is_good_and_the_check_says_so(function: Any) -> None:
     assert checked(function, takes=("last-axis",)).grade is Grade.WRONG
 
 
-@pytest.mark.parametrize("function", [axis_1_of_three, two_axes])
+@pytest.mark.parametrize("function", [axis_1_of_three, two_axes, another_axis_for_three_dimensions])
 def test_code_that_names_the_last_axis_and_takes_another_is_wrong(function: Any) -> None:
     report = checked(function)
     assert report.grade is Grade.WRONG
     assert of_dimensions(report)[3] is True
     assert "2 x 3 x 5, classes on the last axis" in report.finding
+    assert ("it takes axis 1 for the classes." in report.finding) is (function is not two_axes)
 
 
 def test_the_input_to_paste_has_its_dimensions_and_the_test_fails() -> None:
@@ -214,6 +221,13 @@ def test_a_dim_that_is_given_is_the_last_one() -> None:
         ("'''Logits (N, C, H, W).'''", SOFTMAX, {"dimensions"}),
         ("'''Logits (batch, seq, vocab).'''", SOFTMAX, {"dimensions", "last-axis"}),
         ("'''f(a, b, c) of p (g - sum(p g)).'''", SOFTMAX, set()),
+        ("# A Jacobian for each row, (N, K, K).", SOFTMAX, set()),
+        ("# Scores (B, H, T, T) of attention.", SOFTMAX, {"dimensions"}),
+        ("# Channels last: (B, T, C).", SOFTMAX, {"dimensions", "last-axis"}),
+        ("e = np.max(x, -1)", SOFTMAX, {"last-axis"}),
+        ("e = x.amax(-1)", SOFTMAX, {"last-axis"}),
+        ("e = x.reshape(len(x), -1).reshape(-1, 4)", SOFTMAX, set()),
+        ("# Takes 3D logits.", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 3: pass", SOFTMAX, {"dimensions"}),
         ("if x.ndim == 1: pass", SOFTMAX, set()),
         ("e = np.exp(x).sum(axis=-1)", CROSS_ENTROPY, set()),
@@ -237,6 +251,22 @@ def test_what_the_text_says_is_what_it_takes(text: str, operation: Operation, ta
 def test_code_without_a_text_says_nothing() -> None:
     assert declared(np.exp, SOFTMAX) == frozenset()
     assert declared(len, CROSS_ENTROPY) == frozenset()
+
+
+# --- batches ---------------------------------------------------------------------------------------
+
+
+def nudged_where_there_are_few_rows(x: Any) -> Any:
+    return last_axis(x) * x.dtype.type(1 + 2e-6 * (len(x) < 3))
+
+
+def test_a_row_whose_digits_depend_on_the_rows_beside_it_is_told_of() -> None:
+    note = "a row gives another result alone than among 129 rows: up to "
+    report = checked(nudged_where_there_are_few_rows)
+    assert report.standing is Standing.GOOD
+    (said,) = [one for one in report.notes if one.startswith(note)]
+    assert 10 < float(said.removeprefix(note).split()[0]) < 50
+    assert not [one for one in checked(last_axis).notes if one.startswith(note)]
 
 
 # --- integers ---------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ STEPS: tuple[Callable[[CheckRun], None], ...] = (
     steps.note_refused_formats,
     steps.try_hazards,  # each in each format
     shape_steps.try_shapes,  # tiles, tails, row blocks, strides: in float32
+    shape_steps.compare_batches,  # a row alone and among others
     dimension_steps.try_dimensions,  # one, three and four, with the classes on the last axis or on axis 1
     steps.try_laws,  # in each format
     steps.search_smallest_failure,  # fewest classes, then roundest numbers

@@ -67,16 +67,18 @@ def _try_arrangement(run: CheckRun, arrangement: Arrangement, fmt: Format) -> _R
     if not trial.failed:
         record(run, shape, trial)
         return None
-    if second is not None and not run.style.axis and LAST_AXIS not in run.takes:
-        on_axis_1 = run.trials.trial(second.case(fmt), fmt)
-        if not on_axis_1.failed:
-            record(run, second, on_axis_1)
-            like = "as torch.nn.functional.cross_entropy does"
-            return _Remark(
-                _Kind.ON_AXIS_1,
-                "on",
-                f" it takes axis 1 for the classes, {like}: --with {LAST_AXIS} holds it to the last axis",
-            )
+    on_axis_1 = None if second is None or run.style.axis else run.trials.trial(second.case(fmt), fmt)
+    if second is not None and on_axis_1 is not None and not on_axis_1.failed:
+        if LAST_AXIS in run.takes:
+            record(run, shape, replace(trial, trouble="takes axis 1 for the classes"))
+            return None
+        record(run, second, on_axis_1)
+        like = "as torch.nn.functional.cross_entropy does"
+        return _Remark(
+            _Kind.ON_AXIS_1,
+            "on",
+            f" it takes axis 1 for the classes, {like}: --with {LAST_AXIS} holds it to the last axis",
+        )
     if trial.verdict is None:
         return _Remark(_Kind.REFUSED, "not tried on", f": it {trial.trouble}")
     if shape.dimensions > 2 and run.takes & {DIMENSIONS, LAST_AXIS}:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
-from stablemax.check.trials import UNSTABLE, Trial, arrays_of_cells
+from stablemax.check.trials import UNSTABLE, Trial, arrays_of_cells, with_rows
 from stablemax.hazards import shapes
 from stablemax.hazards.cases import Layout
 from stablemax.hazards.shapes import Shape
@@ -17,6 +17,10 @@ from stablemax.numerics.formats import FLOAT32, FLOAT64, Format
 from stablemax.results import ShapeVerdict
 
 _MAX_SHAPES_RUN_EXACTLY = 3
+_BATCH = 129
+_ROWS_ALONE = (0, 31, 32, 64, 128)
+_LAST_DIGITS_ULP = 4.0
+"""Sums in another order, and an exp of vectors of another length, differ by no more."""
 _TIME_LIMIT_S = 10.0
 """Larger shapes are left out after so long."""
 
@@ -73,6 +77,25 @@ def record(run: CheckRun, shape: Shape, trial: Trial) -> None:
 
 def _larger(shape: Shape) -> str:
     return f"shapes of {shape.rows * shape.classes:,} logits and more are not tried"
+
+
+def compare_batches(run: CheckRun) -> None:
+    """Note that a row gives another result alone than among many, by no more than its contract allows."""
+    fmt, operation = format_of_shapes(run), run.trials.operation
+    # The gradient of a mean is divided by the number of rows, which rounds it once more.
+    if fmt is None or run.shape_failures or operation.of_losses or run.style.by_row:
+        return
+    case = shapes.of_rows(_BATCH).case(fmt)
+    cases = [case, *(with_rows(case, [row]) for row in _ROWS_ALONE)]
+    outputs = [result.output for result in run.trials.results([run.trials.call_on(c, fmt) for c in cases])]
+    if any(output is None or output.ndim == 0 for output in outputs):
+        return
+    batch, *alone = (np.asarray(output, dtype=np.float64) for output in outputs)
+    together, each = batch.reshape(_BATCH, -1)[list(_ROWS_ALONE)], np.stack([row.reshape(-1) for row in alone])
+    ulps = np.abs(together - each) / fmt.ulp(np.maximum(np.abs(together), np.abs(each)))
+    if (ulps > _LAST_DIGITS_ULP).any():
+        largest = f"up to {np.nanmax(ulps):.3g} ulp of {fmt.name}"
+        run.notes.append(f"a row gives another result alone than among {_BATCH} rows: {largest}")
 
 
 def run_shapes_exactly(run: CheckRun) -> None:

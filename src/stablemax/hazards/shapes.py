@@ -192,10 +192,15 @@ def _of_tiles() -> Iterator[Shape]:
 def _of_row_blocks() -> Iterator[Shape]:
     """Yield as many rows as a block has, and one less and more."""
     for count in ROW_COUNTS:
-        yield Shape(count, _CLASSES_OF_ROW_BLOCKS, _APART, _rows_apart)
+        yield of_rows(count)
     for count in BLOCKED_ROW_COUNTS:
         for needs in (("ignore-index",), ("weights",), ("ignore-index", "weights")):
-            yield Shape(count, _CLASSES_OF_ROW_BLOCKS, _APART, _rows_apart, needs=needs)
+            yield of_rows(count, needs=needs)
+
+
+def of_rows(count: int, *, needs: tuple[str, ...] = ()) -> Shape:
+    """Return a shape of so many rows that differ; the first are the same whatever the number."""
+    return Shape(count, _CLASSES_OF_ROW_BLOCKS, _APART, _rows_apart, needs=needs)
 
 
 def _of_layouts() -> Iterator[Shape]:

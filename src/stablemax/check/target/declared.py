@@ -16,7 +16,7 @@ from stablemax.operations.operation import Operation
 # A reduction over the last axis of however many, an index behind all others, or words.
 _NAMES_LAST_AXIS = re.compile(
     r"\b(?:axis|dim)s?\s*=\s*\(?-1\b|\[\s*\.\.\.|shape\[:-1\]|(?:ndim|dim\(\))\s*-\s*1\b"
-    r"|\.(?:a?max|sum|mean|logsumexp|softmax|log_softmax)\(-1\b|\blast (?:axis|dim)",
+    r"|\.\w*(?:max|sum|mean|sumexp)\(-1\b|(?:max|sum|mean|sumexp)\w*\([^()]*,\s*-1\b|\blast (?:axis|dim)",
     re.IGNORECASE,
 )
 _CONDITION_ON_DIMENSIONS = re.compile(
@@ -24,8 +24,9 @@ _CONDITION_ON_DIMENSIONS = re.compile(
 )
 # In comments and docstrings alone: (B, T, V), (batch, heads, seq, seq), (..., K), 3-D.
 _AXIS = r"(?:[A-Z]\w?|\d+|batch\w*|seq\w*|time|tokens?|heads?|vocab\w*|(?:n(?:um)?_?)?classes|height|width|length)"
-_NAMES_AXES = re.compile(rf"\((?:{_AXIS},\s*){{2,3}}{_AXIS}\)|\(\.\.\.,\s*\w+\)|\b[3-4n]-?d\b")
-_CLASSES_LAST = re.compile(r"\(.*\b(?:V|K|vocab\w*|(?:n(?:um)?_?)?classes)\)$|^\(\.\.\.")
+_NAMES_AXES = re.compile(rf"\((?:{_AXIS},\s*){{2,3}}{_AXIS}\)|\(\.\.\.,\s*\w+\)|\b(?:[34]-?[dD]|N-?D)\b")
+_MATRICES = re.compile(r"\(\w+,\s*(\w+),\s*\1\)")
+_CLASSES_LAST = re.compile(r"\(.*\b(?:V|K|C|vocab\w*|(?:n(?:um)?_?)?classes)\)$|^\(\.\.\.")
 _NAMES_IGNORED_ROWS = re.compile(r"[!=]=\s*-\s*100\b|\bignore_?(?:index|label)\b", re.IGNORECASE)
 
 
@@ -41,7 +42,8 @@ def declared(function: Callable[..., Any], operation: Operation) -> frozenset[st
     """
     text = _text_of(function)
     remarks = _remarks(text)
-    named = _NAMES_AXES.findall(remarks)
+    # A matrix for each row, (N, K, K), is no input.
+    named = [axes for axes in _NAMES_AXES.findall(remarks) if not _MATRICES.fullmatch(axes)]
     takes = set()
     if named or _CONDITION_ON_DIMENSIONS.search(text):
         takes.add(DIMENSIONS)
