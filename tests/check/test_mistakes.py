@@ -62,6 +62,7 @@ KINDS = {
     "over_classes_cross_entropy_grad": "factor N/K",
     "negative_cross_entropy_grad": "sign",
     "without_one_hot_cross_entropy_grad": "missing one-hot",
+    "added_cross_entropy_grad": "sign",
     "diagonal_softmax_backward": "diagonal",
     "output_softmax_backward": "probabilities for logits",
     "minus_sigmoid": "sign",

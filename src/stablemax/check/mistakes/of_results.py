@@ -46,6 +46,12 @@ def _logsumexp() -> _Rows:
     )
     yield "maximum", "it gives the maximum alone", wrong.largest, nothing
     yield (
+        "whole array",
+        "it adds the maximum of the whole array, not that of the row",
+        wrong.with_maximum_of_all,
+        nothing,
+    )
+    yield (
         "missing exp",
         "it takes the logarithm of the sum of the logits: exp is missing",
         wrong.log_of_plain_sum,
@@ -131,6 +137,7 @@ def _cross_entropy_of_rows() -> _Rows:
 
 
 def _cross_entropy_grad() -> _Rows:
+    yield "sign", "the one-hot label is added to the probabilities, not subtracted", wrong.one_hot_added, nothing
     yield (
         "missing one-hot",
         "it gives the probabilities: the one-hot label is not subtracted",
@@ -147,6 +154,8 @@ def _cross_entropy_grad() -> _Rows:
 
 
 def _softmax_vjp() -> _Rows:
+    yield "sign", "the sum of p g is added, not subtracted", wrong.sum_added, nothing
+    yield "missing g", "it gives p (1 - p): the upstream gradient is missing", wrong.without_upstream, nothing
     yield (
         "diagonal",
         "it takes the diagonal of the Jacobian alone: -p_i p_j is missing",

@@ -232,3 +232,21 @@ def reversed_kl(e: Example) -> Array:
 def cross_of_two(e: Example) -> Array:
     p, q = (normalised_by(x, log_sum(x)) for x in (e.x, e.others))
     return e.reduce(-(p.p * q.log_p).sum(axis=-1))
+
+
+def with_maximum_of_all(e: Example) -> Array:
+    return np.asarray(normaliser(e) - largest(e) + e.x.max())
+
+
+def one_hot_added(e: Example) -> Array:
+    return e.spread(right_probabilities(e).p + e.targets)
+
+
+def sum_added(e: Example) -> Array:
+    p = right_probabilities(e).p
+    return p * (e.upstream + (p * e.upstream).sum(axis=-1, keepdims=True))
+
+
+def without_upstream(e: Example) -> Array:
+    p = right_probabilities(e).p
+    return p * (1.0 - p)
