@@ -298,6 +298,11 @@ def test_no_way_to_call_wrong_code_makes_it_right(name: str, operation: str) -> 
     assert fit in (Fit.ANY_OUTPUT, Fit.SHAPE)
 
 
+def test_a_batch_to_which_the_input_is_broadcast_by_chance_is_no_way_to_call_code() -> None:
+    info, fit = prepared("more_styles.py:broadcasting_softmax")
+    assert (info.notes, fit) == ((), Fit.NONE)
+
+
 def test_numpy_code_in_a_file_that_imports_torch_works_on_numpy_arrays() -> None:
     for name in ("numpy_softmax", "helped_softmax", "unhelped_softmax"):
         assert prepared(f"more_styles_torch.py:{name}")[0].backend == "numpy"
