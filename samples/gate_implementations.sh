@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gates a CI job on implementations: those that are shipped must be good, what they print must be right,
-# and the check itself must still tell an unstable formula and a wrong one from a good one.
+# Gates a CI job on implementations: those that are shipped must be accurate, what they print must be right,
+# and the check itself must still tell an unstable formula and a wrong one from an accurate one.
 #
 #   samples/gate_implementations.sh [TARGET...]
 #
@@ -13,19 +13,19 @@ contract=(-q --format float32 --max-ulp 32)
 failed=0
 
 # Says what a target is; exit code 2, a mistake, ends the job with its message.
-standing() {
+grade() {
   local code=0 report
   report=$(stablemax check "${contract[@]}" --output-format json "$1" 2>/dev/null) || code=$?
   if [ "$code" -gt 1 ]; then
     stablemax check "${contract[@]}" "$1" >/dev/null || exit "$?"
   fi
-  jq -r '.standing' <<<"$report"
+  jq -r '.grade' <<<"$report"
 }
 
 # The target must be what is expected; where it is not, the report says why.
 expect() {
   local found
-  found=$(standing "$1")
+  found=$(grade "$1")
   echo "${1#"$here/"}: $found"
   if [ "$found" != "$2" ]; then
     echo "failed: ${1#"$here/"} is $found, not $2" >&2
@@ -36,13 +36,13 @@ expect() {
 
 if [ "$#" -gt 0 ]; then
   for target in "$@"; do
-    expect "$target" good
+    expect "$target" accurate
   done
   exit "$failed"
 fi
 
-expect "$here/numpy_softmax.py:good" good
-expect "$here/numpy_loss.py:good_loss" good
+expect "$here/numpy_softmax.py:good" accurate
+expect "$here/numpy_loss.py:good_loss" accurate
 expect "$here/numpy_softmax.py:unstable" unstable
 expect "$here/numpy_softmax.py:wrong" wrong
 

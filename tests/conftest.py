@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -23,11 +24,13 @@ collect_ignore = ["plugin", "seeded"]
 OF_ALL_SHAPES = {"test_readme.py", "test_samples.py", "test_seeded_kernels.py", "test_shapes.py"}
 
 
-@pytest.fixture(autouse=True)
-def few_shapes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a check that runs in the test's own process try the smallest shapes alone."""
-    if request.path.name not in OF_ALL_SHAPES:
-        monkeypatch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
+@pytest.fixture(autouse=True, scope="module")
+def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a check that runs in the test's own process, or in a fixture of a module, try the smallest shapes alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name not in OF_ALL_SHAPES:
+            patch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
+        yield
 
 
 def pytest_configure() -> None:

@@ -214,8 +214,8 @@ def test_the_implementations_are_what_their_names_say(file: str, function: str, 
     only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
     options = CheckOptions((FLOAT32,), only=only, search=False)
     report = check_function(None, Target(f"{SAMPLES / file}:{function}"), options)
-    standing = {"good": "good", "wrong": "wrong"}.get(function.partition("_")[0], "unstable")
-    assert report.standing.value == standing, report.finding
+    grade = {"good": "accurate", "wrong": "wrong"}.get(function.partition("_")[0], "unstable")
+    assert report.grade.value == grade, report.finding
     assert report.passed is (code == 0)
 
 
@@ -234,7 +234,8 @@ def test_the_torch_implementations_are_what_their_names_say(file: str, function:
     only = ("gentle", "two-rows", "large-logits", "nearly-certain", "wide-spread")
     options = CheckOptions((FLOAT32,), only=only, search=False)
     report = check_function(None, Target(f"{SAMPLES / file}:{function}"), options)
-    assert report.standing.value == function.partition("_")[0], report.finding
+    grade = function.partition("_")[0]
+    assert report.grade.value == {"good": "accurate"}.get(grade, grade), report.finding
     assert report.passed is (code == 0)
 
 
@@ -249,8 +250,8 @@ def test_the_gate_of_implementations_passes_on_the_samples_from_any_directory(tm
     done = gate_implementations(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "numpy_softmax.py:good: good",
-        "numpy_loss.py:good_loss: good",
+        "numpy_softmax.py:good: accurate",
+        "numpy_loss.py:good_loss: accurate",
         "numpy_softmax.py:unstable: unstable",
         "numpy_softmax.py:wrong: wrong",
         "dumped softmax: ok, true",
@@ -266,7 +267,7 @@ def test_the_gate_of_implementations_fails_with_the_report_where_one_is_not_good
     )
     done = gate_implementations(tmp_path, "model.py:softmax")
     assert (done.returncode, done.stdout) == (1, "model.py:softmax: wrong\n")
-    assert done.stderr.startswith("failed: model.py:softmax is wrong, not good\n")
+    assert done.stderr.startswith("failed: model.py:softmax is wrong, not accurate\n")
     assert "smallest input that breaks it:" in done.stderr
 
 

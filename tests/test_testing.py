@@ -6,12 +6,13 @@ import math
 import os
 import subprocess
 import sys
+import types
+from os import _exit
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from stablemax.results import Standing
 from stablemax.testing import assert_accurate, assert_stable, implementation
 from stablemax.text.errors import StablemaxError
 
@@ -39,7 +40,7 @@ def failure(*arguments: Any, **options: Any) -> str:
 
 def test_a_stable_function_passes_and_gives_its_report() -> None:
     report = assert_stable(shifted, operation="softmax", **QUICK)
-    assert report.standing is Standing.GOOD
+    assert report.passed
     assert report.target == "shifted"
 
 
@@ -47,7 +48,7 @@ def test_a_stable_function_passes_and_gives_its_report() -> None:
 def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
     message = failure(naive_softmax)
     line = naive_softmax.__code__.co_firstlineno + 1
-    assert message.startswith("naive_softmax is unstable: its formula is right, its arithmetic is not;")
+    assert message.startswith("naive_softmax is unstable in float32: its formula is right, its arithmetic is not;")
     assert f"test_testing.py, line {line}: exp overflows" in message.replace("\n", " ")
     assert "large-logits  ✗ NaN" in message
     assert "smallest input that breaks it:" in message
@@ -67,9 +68,37 @@ def forks_and_ends_the_child(x: Any) -> Any:
     return shifted(x)
 
 
-def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run() -> None:
-    message = failure(ends_the_process, operation="softmax")
-    assert message.startswith("ends_the_process is broken: it ends its process (exit code 0).")
+def ends_it_by_a_name_of_its_own(_: Any) -> Any:
+    _exit(0)
+
+
+def replaces_the_process(_: Any) -> Any:
+    os.execlp("true", "true")
+
+
+def ends_it_by_a_module_that_it_imports(_: Any) -> Any:
+    module = types.ModuleType("late")
+    sys.modules["late"] = module
+    exec("from os import _exit", vars(module))
+    module._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (ends_the_process, "ends its process (os._exit)"),
+        (ends_it_by_a_name_of_its_own, "ends its process (os._exit)"),
+        (ends_it_by_a_module_that_it_imports, "ends its process (os._exit)"),
+        (replaces_the_process, "replaces its process (exec)"),
+    ],
+)
+def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run(function: Any, words: str) -> None:
+    before = os._exit, os.execv, os.execve
+    message = failure(function, operation="softmax")
+    assert message.startswith(f"{function.__name__} is broken: it {words}.")
+    assert (os._exit, os.execv, os.execve) == before
+    assert _exit is os._exit
+    assert getattr(sys.modules.pop("late", None), "_exit", os._exit) is os._exit
 
 
 @pytest.mark.slow

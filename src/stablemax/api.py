@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from stablemax import operations as known_operations
-from stablemax.arguments import axis_of, logits_of, named, numbers_of, options_of, reduction_of, resources_of, stream_of
+from stablemax.arguments import (
+    axis_of,
+    labelled_rows_of,
+    logits_of,
+    named,
+    numbers_of,
+    options_of,
+    probability_notes,
+    reduction_of,
+    resources_of,
+    stream_of,
+)
 from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.compute.arrays import array_of
 from stablemax.compute.loss import loss_of
@@ -133,7 +145,7 @@ def cross_entropy(
     Parameters
     ----------
     logits : array_like
-        One or more dimensions.
+        One or more dimensions. Rows that are probabilities already are warned of.
     labels : array_like
         Classes, in the shape of the logits without the class axis, or soft targets in the shape of
         the logits.
@@ -167,7 +179,7 @@ def cross_entropy(
     >>> print(f"{cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0]):.12g}")
     1.09861228867
     """
-    stream = stream_of(logits, axis, labels)
+    stream = labelled_rows_of(logits, axis, labels)
     options = options_of(weight, label_smoothing, ignore_index)
     result = loss_of(
         get_operation("cross_entropy"),
@@ -218,7 +230,7 @@ def cross_entropy_grad(
     options = options_of(weight, label_smoothing, ignore_index)
     return array_of(
         get_operation("cross_entropy_grad"),
-        stream_of(logits, axis, labels),
+        labelled_rows_of(logits, axis, labels),
         reduction=reduction_of(reduction),
         options=options,
         resources=resources_of(threads),
@@ -609,7 +621,8 @@ def _problem(logits: Any, labels: Any, axis: int | None, options: CompareOptions
     )
     for operation in options.operations:
         check_second(operation, problem.labels)
-    return problem
+    of_cells = bool(options.operations) and all(operation.cellwise for operation in options.operations)
+    return problem if of_cells else replace(problem, notes=(*problem.notes, *probability_notes(problem.logits)))
 
 
 def __getattr__(name: str) -> Any:

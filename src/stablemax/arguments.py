@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.compute.streaming import Resources
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.logits import Stream, as_stream
+from stablemax.inputs.probabilities import with_probabilities_noted
 from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.targets import TargetOptions
@@ -53,6 +54,23 @@ def stream_of(x: Any, axis: int | None, labels: Any = None) -> Stream:
     """Take logits, and labels if there are any, as rows."""
     targets = () if labels is None else StoredArray.of(numbers_of(labels), "the labels")
     return as_stream(StoredArray.of(logits_of(x, above=4), "the logits"), targets, axis=axis)
+
+
+def probability_notes(rows: Array) -> tuple[str, ...]:
+    """Note that rows of logits are probabilities, where they are."""
+    return with_probabilities_noted(as_stream(StoredArray.of(rows, "the logits"))).notes
+
+
+def labelled_rows_of(x: Any, axis: int | None, labels: Any) -> Stream:
+    """Take logits with their labels; rows that are probabilities are warned of, two calls up."""
+    targets = StoredArray.of(numbers_of(labels), "the labels")
+    stored = StoredArray.of(logits_of(x, above=4), "the logits")
+    stream = as_stream(stored, targets, axis=axis)
+    noted = with_probabilities_noted(stream).notes[len(stream.notes) :]
+    # Rows of ones and zeros are as likely logits.
+    if noted and ((stored.array > 0) & (stored.array < 1)).any():
+        warnings.warn(noted[0], stacklevel=3)
+    return stream
 
 
 def _whole(name: str, value: Any, hint: str) -> int:

@@ -12,7 +12,7 @@ True
 >>> naive = lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)
 >>> assert_stable(naive, operation="softmax", only=["large-logits"])  # doctest: +ELLIPSIS
 Traceback (most recent call last):
-AssertionError: <lambda> is unstable: ...
+AssertionError: <lambda> is unstable in float16, float32 and float64: ...
 >>> assert_accurate([[0.5, 0.5]], operation="softmax", logits=[[1000.0, 1000.0]]).passed
 True
 """
@@ -39,6 +39,7 @@ from stablemax.render import checks, judgements
 from stablemax.render.document import Document
 from stablemax.results import CheckReport, JudgeReport
 from stablemax.text.errors import StablemaxError
+from stablemax.text.outcomes import required_grade
 from stablemax.text.vocabulary import IGNORED
 
 Report = TypeVar("Report", CheckReport, JudgeReport)
@@ -56,8 +57,9 @@ def assert_stable(
     takes: Sequence[str] = (),
     backward: bool = False,
     search: bool = True,
+    require: str = "stable",
 ) -> CheckReport:
-    """Fail with the report of `stablemax check` unless a function keeps its contract.
+    """Fail with the report of `stablemax check` unless a function is stable, or accurate where that is required.
 
     Parameters
     ----------
@@ -71,11 +73,14 @@ def assert_stable(
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
     allow, only : sequence of str
-        Outcomes and laws that do not count as failures; globs of hazard names, by default all.
+        Outcomes and laws that do not count as failures, and ``unstable-in=FORMAT``; globs of hazard names, by
+        default all.
     takes : sequence of str
         ``soft-targets``, ``ignore-index``, ``weights``: what a loss takes beyond what its signature shows.
     backward, search : bool
         Judge the gradient that autograd takes of the function; look for the smallest input that breaks it, too.
+    require : str
+        The least grade that passes: ``stable`` or ``accurate``.
 
     Returns
     -------
@@ -93,7 +98,8 @@ def assert_stable(
     name = getattr(function, "__qualname__", type(function).__name__)
     target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
     number_formats = tuple(map(get_format, formats))
-    options = CheckOptions(number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes), search=search)
+    held_to = (number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes))
+    options = CheckOptions(*held_to, search=search, require=required_grade(require))
     return _passed(check_function(function, target, options), checks.document)
 
 
@@ -111,8 +117,9 @@ def assert_accurate(
     weight: Any = None,
     label_smoothing: float = 0.0,
     ignore_index: int = IGNORED,
+    require: str = "accurate",
 ) -> JudgeReport:
-    """Fail unless an output is right; what `stablemax judge` does for files.
+    """Fail unless an output is accurate; what `stablemax judge --require accurate` does for files.
 
     Parameters
     ----------
@@ -129,10 +136,10 @@ def assert_accurate(
         As for `assert_stable`.
     reduction : str
         ``mean`` or ``sum``: what a gradient is the gradient of.
-    weight : array_like (K,), optional
-        Weight of each class.
-    label_smoothing, ignore_index : float, int
-        From 0 to 1; rows with this label do not count.
+    weight, label_smoothing, ignore_index
+        Weight of each class, (K,); from 0 to 1; rows with this label do not count.
+    require : str
+        The least grade that passes: ``accurate`` or ``stable``.
 
     Returns
     -------
@@ -141,10 +148,9 @@ def assert_accurate(
 
     Raises
     ------
-    AssertionError
-        With the report as its message; or where the output has another shape than the operation's.
-    StablemaxError
-        If logits, labels and upstream gradient do not fit, or a name is not known.
+    AssertionError, StablemaxError
+        With the report as its message, or where the output has another shape than the operation's; if logits,
+        labels and upstream gradient do not fit, or a name is not known.
     """
     __tracebackhide__ = True
     x, out = as_array(logits), as_array(output)
@@ -153,9 +159,8 @@ def assert_accurate(
     targets = TargetOptions(None if weights is None else weights.astype(np.float64), label_smoothing, ignore_index)
     # A plain number has no format of its own: losses are logged as Python floats.
     fmt = format_of_array(x if out.ndim == 0 else out)
-    options = JudgeOptions(
-        get_operation(operation), fmt, max_ulp, tuple(allow), reduction_of(reduction), ignore_index, targets=targets
-    )
+    held_to = (fmt, max_ulp, tuple(allow), reduction_of(reduction), ignore_index)
+    options = JudgeOptions(get_operation(operation), *held_to, targets=targets, require=required_grade(require))
     return _passed(_judged(out, x, y, array, options), judgements.document)
 
 

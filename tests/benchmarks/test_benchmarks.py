@@ -76,3 +76,20 @@ def test_the_table_benchmark_prints_a_ratio_and_the_same_bits_for_every_kind_of_
     pattern = r".+? +\d+\.\d\d s +\d+\.\d\d x numpy\.loadtxt  limit 1: (ok|over)  same bits"
     assert len(lines) == 6
     assert all(re.fullmatch(pattern, line) for line in lines[1:]), lines
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_shapes_prints_what_each_kind_finds_in_a_second() -> None:
+    lines = output_of("shapes.py", "--kernels", "3", "--classes", "300")
+    assert re.fullmatch(r"3 seeded bugs, \d+ shapes, float32", lines[0])
+    rows = [
+        re.fullmatch(r"(.+?) +(\d+) +(\d+\.\d{3}) +(\d+) +(\d+) +(\d+)", line)
+        for line in lines[3:]
+        if line[:4] != "kind"
+    ]
+    found = [row for row in rows if row]
+    kinds = {row[1]: int(row[4]) for row in found}
+    # The padded tail, the dropped tile and the short sum: all three show at some small tile.
+    assert kinds["up to 1,100 classes"] == 3
+    # A bug is new once in each of the two tables.
+    assert sum(int(row[5]) for row in found) == 6

@@ -1,4 +1,10 @@
-# Softmaxes whose result takes the dtype of the input: on integers each probability is cut off to 0.
+# mypy: ignore-errors
+"""After a public question: probabilities put into an array made like the input, which holds integers.
+
+On integers every result is cut off to 0. `softmax_rows` is right on floats, but for overflow; `softmax_columns` sums
+over axis 0.
+"""
+
 import numpy as np
 
 

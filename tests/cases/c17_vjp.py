@@ -1,4 +1,6 @@
-# Vector-Jacobian products of the softmax: with the gradient first, with a Jacobian for each row, and wrong ones.
+# mypy: ignore-errors
+"""After public reports: backward functions of a softmax, one of them without the terms off the diagonal."""
+
 import numpy as np
 
 

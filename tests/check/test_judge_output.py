@@ -17,7 +17,7 @@ from stablemax.operations import all_operations, get_operation
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import TargetOptions, in_arithmetic
 from stablemax.operations.variant import evaluate, variants
-from stablemax.results import JudgeReport, Outcome
+from stablemax.results import Grade, JudgeReport, Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 
@@ -49,7 +49,7 @@ SOFT = np.full((6, 4), 0.25, dtype=np.float32)
 def judged(output: Any, operation: Operation = SOFTMAX, **chosen: Any) -> JudgeReport:
     x = chosen.pop("logits", X)
     labels, upstream = chosen.pop("labels", None), chosen.pop("upstream", None)
-    options = JudgeOptions(operation, **{"fmt": FLOAT32, **chosen})
+    options = JudgeOptions(operation, **{"fmt": FLOAT32, "require": Grade.ACCURATE, **chosen})
     return judge_output(np.asarray(output), x, labels, upstream, options)
 
 

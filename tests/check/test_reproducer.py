@@ -18,7 +18,7 @@ import pytest
 from stablemax.check import CheckOptions, check, check_function
 from stablemax.check.target.messages import Target
 from stablemax.numerics.formats import get_format
-from stablemax.results import CheckReport, Standing
+from stablemax.results import CheckReport, Grade
 
 from ..records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX
 
@@ -44,10 +44,12 @@ class FailingTarget:
     search: bool = True
     backward: bool = False
     needs: str = "numpy"
+    require: Grade = Grade.ACCURATE
 
 
 TARGETS = (
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable"),
+    FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable", require=Grade.STABLE),
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:wrong"),
     FailingTarget(f"{SAMPLES}/numpy_softmax.py:unstable", format="bfloat16"),
     FailingTarget(f"{SAMPLES}/numpy_loss.py:unstable_loss"),
@@ -81,6 +83,7 @@ def report_on(target: FailingTarget) -> CheckReport:
         only=target.only,
         takes=target.takes,
         search=target.search,
+        require=target.require,
     )
     return check_function(None, Target(target.name, target.operation, backward=target.backward), options)
 
@@ -165,7 +168,7 @@ def test_a_generated_test_passes_once_the_code_is_mended(tmp_path: Path) -> None
     model = tmp_path / "model.py"
     model.write_text("import numpy as np\n\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)\n")
     report = check(Target(f"{model}:softmax"), CheckOptions((get_format("float32"),), only=("large-logits",)))
-    assert report.standing is Standing.UNSTABLE
+    assert report.grade is Grade.UNSTABLE
     assert report.counterexample is not None
     test = tmp_path / "test_model.py"
     test.write_text(report.counterexample.test)
@@ -201,6 +204,9 @@ def test_the_contract_goes_into_the_test_where_it_is_not_the_usual_one(reports: 
     plain = by_target[TARGETS[0]]
     assert plain.counterexample is not None
     assert 'assert_accurate(output, operation="softmax", logits=x)' in plain.counterexample.test
+    usual = by_target[TARGETS[1]]
+    assert usual.counterexample is not None
+    assert 'assert_accurate(output, operation="softmax", logits=x, require="stable")' in usual.counterexample.test
 
 
 def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
@@ -218,7 +224,7 @@ def test_an_input_too_large_to_spell_out_is_left_out_and_said_by_its_hazard() ->
         Target(f"{ROOT / WAYS}:softmax", SOFTMAX),
         CheckOptions((get_format("float32"),), max_ulp=0.0, only=("normals-at-offset",), search=False),
     )
-    assert report.standing is not Standing.GOOD
+    assert not report.passed
     assert report.counterexample is not None
     if not report.counterexample.code:
         assert report.counterexample.test == ""

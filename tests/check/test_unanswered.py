@@ -10,7 +10,7 @@ import pytest
 from stablemax.check import CheckOptions, check
 from stablemax.check.target.messages import Target
 from stablemax.numerics.formats import FLOAT32
-from stablemax.results import Standing
+from stablemax.results import Grade
 
 from ..records import SOFTMAX
 
@@ -45,6 +45,6 @@ def test_a_trace_that_fails_is_told_in_a_note(instead: str, note: str, tmp_path:
     (tmp_path / "model.py").write_text(NAIVE_UNLESS_TRACED.format(instead))
     target = Target(f"{tmp_path / 'model.py'}:softmax", SOFTMAX)
     report = check(target, CheckOptions((FLOAT32,), only=("large-logits",)), timeout_s=2.0)
-    assert report.standing is Standing.UNSTABLE
+    assert report.grade is Grade.UNSTABLE
     assert not report.blame
     assert [line for line in report.notes if line.startswith(note)]

@@ -188,7 +188,7 @@ def test_check_and_trace_know_a_function_of_cells(kind: str, cells: Path) -> Non
     (cells / "mine.py").write_text(code)
     report = run("check", "mine.py:log_sigmoid", "--format", "float32", "--output-format", "json").json
     assert report["operation"] == "log_sigmoid"
-    assert report["standing"] == "unstable"
+    assert report["grade"] == "unstable"
     trace = run("trace", "mine.py:log_sigmoid", "--hazard", "logits-beyond-exp-overflow", "--output-format", "json")
     assert trace.code == 1
     assert "exp overflows" in trace.json["finding"]
@@ -202,7 +202,7 @@ def test_a_correct_sigmoid_is_good_with_its_cells_at_infinity_judged(cells: Path
         "def sigmoid_of_finite(x):\n    return np.where(np.isinf(x), 0.5, sigmoid(x)).astype(x.dtype)\n"
     )
     good = run("check", "mine.py:sigmoid", "--format", "float32", "--output-format", "json").json
-    assert good["standing"] == "good"
+    assert good["grade"] == "accurate"
     bad = run("check", "mine.py:sigmoid_of_finite", "--format", "float32", "--output-format", "json").json
-    assert bad["standing"] != "good"
+    assert bad["grade"] in ("unstable", "wrong")
     assert "infinite-logits" in {h["hazard"] for h in bad["hazards"] if h["failed"]}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from stablemax.text.outcomes import Grade
+
 from .running import Done, assert_refused, process, run
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +30,16 @@ def misbehaving(name: str, *arguments: str) -> Done:
 
 
 @pytest.mark.parametrize(
-    ("target", "code", "standing"),
-    [(f"{SOFTMAX}:good", 0, "good"), (f"{SOFTMAX}:unstable", 1, "unstable"), (f"{SOFTMAX}:wrong", 1, "wrong")],
+    ("target", "code", "grade"),
+    [(f"{SOFTMAX}:good", 0, "accurate"), (f"{SOFTMAX}:unstable", 1, "unstable"), (f"{SOFTMAX}:wrong", 1, "wrong")],
     ids=["good", "unstable", "wrong"],
 )
-def test_the_exit_code_and_the_first_line_say_what_it_is(target: str, code: int, standing: str) -> None:
+def test_the_exit_code_and_the_first_line_say_what_it_is(target: str, code: int, grade: str) -> None:
     done = check(target, "--format", "float32")
     assert done.code == code
-    assert done.out.startswith(target) or standing in done.out.split(".")[1]
-    assert f"is {standing}:" in " ".join(done.out.split())
-    assert done.err == ("" if code == 0 else f"failed: {target} is {standing}\n")
+    assert done.out.startswith(target) or grade in done.out.split(".")[1]
+    assert f"is {grade}" in " ".join(done.out.split())
+    assert done.err == ("" if code == 0 else f"failed: {target} is {grade}\n")
 
 
 @pytest.mark.slow
@@ -46,7 +48,7 @@ def test_a_table_holds_the_hazards_that_fail_and_the_code_to_paste() -> None:
     assert re.search(r"^large-logits +✗ NaN$", done.out, flags=re.MULTILINE)
     assert "\n    x = np.array([[100.0]], dtype=np.float32)\n" in done.out
     assert "    def test_unstable_is_accurate_at_100_in_float32() -> None:\n" in done.out
-    assert "Use softmax/shifted: exp(x - m) / sum(exp(x - m)), m = max(x)." in " ".join(done.out.split())
+    assert "write this instead:\n\n    import numpy as np\n\n\n    def unstable(logits):\n" in done.out
     assert "gentle" not in done.out
     assert re.search(r"^gentle +✓ ok [0-9.]+ ulp$", check(f"{SOFTMAX}:unstable", *QUICK, "--details").out, re.MULTILINE)
 
@@ -124,6 +126,7 @@ TEXT, NUMBER = {"type": "string"}, {"type": ["number", "null", "string"]}
 TEXTS = {"type": "array", "items": TEXT}
 ROWS = {"type": "array", "items": {"type": "array", "items": {"type": ["number", "string"]}}}
 OUTCOME = {"enum": ["ok", "undefined", "input-overflow", "inaccurate", "lost", "overflow", "nan", None]}
+GRADE = {"enum": [None, *(grade.value for grade in Grade)]}
 
 
 def an_object(**properties: Any) -> dict[str, Any]:
@@ -131,13 +134,14 @@ def an_object(**properties: Any) -> dict[str, Any]:
 
 
 SCHEMA = an_object(
-    schema={"const": "stablemax/1"},
+    schema={"const": "stablemax/2"},
     kind={"const": "check"},
     versions={"type": "object", "additionalProperties": TEXT},
     target=TEXT,
     operation=TEXT,
     backend={"enum": ["numpy", "torch", "jax", "scipy", "optax"]},
-    standing={"enum": ["good", "unstable", "wrong", "broken"]},
+    grade=GRADE,
+    grades={"type": "object", "additionalProperties": GRADE},
     finding=TEXT,
     formats=TEXTS,
     hazards={
@@ -146,6 +150,7 @@ SCHEMA = an_object(
             hazard=TEXT,
             format=TEXT,
             worst=OUTCOME,
+            grade=GRADE,
             error_ulp=NUMBER,
             first_bad={
                 "oneOf": [
@@ -168,6 +173,7 @@ SCHEMA = an_object(
             classes={"type": "integer"},
             format=TEXT,
             worst=OUTCOME,
+            grade=GRADE,
             error_ulp=NUMBER,
             failed={"type": "boolean"},
             trouble=TEXT,
@@ -193,9 +199,13 @@ SCHEMA = an_object(
     blame=TEXT,
     blame_file=TEXT,
     blame_line={"type": "integer"},
+    mistake=TEXT,
+    mistake_words=TEXT,
     cure=TEXT,
     cure_formula=TEXT,
-    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS),
+    instead=TEXT,
+    instead_why=TEXT,
+    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS, require=GRADE),
     printed=TEXT,
     command=TEXTS,
     notes=TEXTS,
@@ -221,7 +231,7 @@ def test_json_is_one_strict_document_of_the_schema_whatever_the_target_prints(ar
     done = check(*arguments, *QUICK, "--output-format", "json")
     jsonschema.validate(done.json, SCHEMA)
     assert done.json["command"][:2] == ["stablemax", "check"]
-    assert (done.json["standing"] == "good") is (done.code == 0)
+    assert (done.json["grade"] in ("accurate", "stable")) is (done.code == 0)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 import stablemax
 
 from .running import Done, assert_refused, run
-from .test_check import NUMBER, OUTCOME, TEXT, TEXTS, an_object
+from .test_check import GRADE, NUMBER, OUTCOME, TEXT, TEXTS, an_object
 
 
 @pytest.fixture(scope="module")
@@ -259,10 +259,13 @@ VERDICT = an_object(
     },
     cause=TEXT,
     skipped=TEXT,
+    grade=GRADE,
+    row_shares={"type": "object", "additionalProperties": NUMBER},
+    outcome_grades={"type": "object", "additionalProperties": GRADE},
     values={"type": "array"},
 )
 SCHEMA = an_object(
-    schema={"const": "stablemax/1"},
+    schema={"const": "stablemax/2"},
     kind={"const": "judge"},
     versions={"type": "object", "additionalProperties": TEXT},
     operation=TEXT,
@@ -278,9 +281,10 @@ SCHEMA = an_object(
         labels=TEXT,
     ),
     verdict=VERDICT,
+    grade=GRADE,
     passed={"type": "boolean"},
     finding=TEXT,
-    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS),
+    contract=an_object(max_ulp=NUMBER, allow=TEXTS, only=TEXTS, formats=TEXTS, require=GRADE),
     bound_of=TEXT,
     command=TEXTS,
     notes=TEXTS,
@@ -299,8 +303,8 @@ def test_the_other_output_formats_hold_the_verdict() -> None:
     for how, beginning in (
         ("csv", "operation,variant,format,"),
         ("plain", "operation\tvariant\tformat\t"),
-        ("ndjson", '{"schema": "stablemax/1", "kind": "judge"'),
-        ("markdown", "bad.npy is not right: "),
+        ("ndjson", '{"schema": "stablemax/2", "kind": "judge"'),
+        ("markdown", "**unstable**: bad.npy is not right: "),
         ("github", "::error "),
         ("junit", "<?xml "),
     ):

@@ -374,7 +374,7 @@ def test_the_finding_where_some_variants_break_names_the_first_its_cause_and_wha
     )
     assert found.startswith("1 of 2 variants breaks. softmax/naive is NaN in float64")
     assert "exp overflows above 709.78; first at row 0, class 0, logit 1000." in found
-    assert " softmax/compensated holds: at most 0." in found  # fmt: skip
+    assert " softmax/compensated is accurate: at most 0." in found  # fmt: skip
 
 
 def test_the_finding_where_nothing_breaks_says_so() -> None:
@@ -397,14 +397,30 @@ def test_the_finding_where_no_row_has_a_value_says_so() -> None:
 
 def test_the_finding_where_all_variants_break_praises_none() -> None:
     found = finding(
-        [[0.0, -40.0]],
-        [0],
+        [[1000.0, 0.0]],
+        [1],
         operations=["cross_entropy"],
-        variants=["shifted", "lse-minus"],
+        variants=["naive", "log-of-softmax"],
         formats=["float64"],
     )
     assert found.startswith("2 of 2 variants break. ")
-    assert "hold" not in found  # fmt: skip
+    assert "hold" not in found
+    assert "accurate" not in found
+
+
+def test_the_finding_where_stable_formulas_lose_small_values_says_what_is_lost_and_what_is_accurate() -> None:
+    names = ["shifted", "lse-minus", "compensated"]
+    found = finding([[0.0, -40.0]], [0], operations=["cross_entropy"], variants=names, formats=["float64"])
+    assert found.startswith("No variant breaks. cross_entropy/lse-minus and cross_entropy/shifted are stable, and lose")
+    assert "cross_entropy/compensated is accurate: at most" in found
+
+
+def test_the_finding_says_first_what_fails_and_then_what_is_stable() -> None:
+    names = ["naive", "shifted", "compensated"]
+    logits = [[1000.0, 0.0], [0.0, -40.0]]
+    found = finding(logits, [0, 0], operations=["cross_entropy"], variants=names, formats=["float64"])
+    assert found.startswith("1 of 3 variants breaks. cross_entropy/naive is infinite in float64")
+    assert "cross_entropy/shifted holds: it is stable, and small values are lost." in found
 
 
 def test_the_finding_names_a_format_that_cannot_hold_the_input() -> None:

@@ -10,8 +10,11 @@ import pytest
 
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats.table import open_table, visit_cells
+from stablemax.inputs.open import open_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stablemax.inputs.stored import StoredArray
 
     from .conftest import Refusal
@@ -76,3 +79,61 @@ def test_options_about_the_columns_read_the_table_as_they_say(options: dict[str,
 def test_a_table_of_labels_and_scores_is_no_long_table() -> None:
     assert read("id,label,score\n0,1,0.5\n1,0,0.25\n", label_column="label").array.tolist() == [[0.5], [0.25]]
     assert read("id,label,score\n0,1,0.5\n1,0,0.25\n").shape == (2, 2)
+
+
+# --- names in place of numbers ----------------------------------------------------------------------
+
+NAMES = ["dog", "cat", "10", "bird", "2"]
+BY_NAME = sorted(range(5), key=NAMES.__getitem__)
+NAMED = [f"{n},{NAMES[k]},{X.tolist()[n][k]!r}" for n in range(7) for k in range(5)]
+
+
+@pytest.mark.parametrize("order", [np.arange(35), np.random.default_rng(1).permutation(35)], ids=["in-order", "mixed"])
+def test_names_of_classes_give_the_columns_in_the_order_of_the_names(order: np.ndarray) -> None:
+    text = "\n".join(["row,class,logit", *(NAMED[place] for place in order)])
+    stored = read(text)
+    assert stored.class_names == tuple(sorted(NAMES))
+    assert stored.array.tolist() == X[:, BY_NAME].tolist()
+    assert "x.csv: classes are numbered in the order of their names (10 = 0, 2 = 1, bird = 2, cat = 3, dog = 4)" in (
+        stored.notes
+    )
+    printed: list[list[str]] = []
+    visit_cells(file_of(text), printed.append)
+    assert [[float(cell) for cell in row] for row in printed] == X[:, BY_NAME].tolist()
+
+
+def test_names_of_rows_are_rows_in_the_order_in_which_they_appear() -> None:
+    lines = [f"{name},{k},{k + 10 * n}" for n, name in enumerate(["b.jpg", "a.jpg", "c.jpg"]) for k in range(2)]
+    stored = read("\n".join(["row,class,logit", *lines]))
+    assert stored.array.tolist() == [[0, 1], [10, 11], [20, 21]]
+    assert "x.csv: rows are numbered as they appear (b.jpg = 0, a.jpg = 1, c.jpg = 2)" in stored.notes
+
+
+def test_a_large_table_of_names_is_read_block_by_block() -> None:
+    rows = 40_000
+    lines = [f"{n},{name},{n % 7}" for n in range(rows) for name in ("x", "y")]
+    stored = read("\n".join(["row,class,logit", *lines]))
+    assert stored.shape == (rows, 2)
+    assert stored.array[:, 0].tolist() == [n % 7 for n in range(rows)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (NAMED[:-1], "has row 6, class 1 (2) nowhere"),
+        ([*NAMED, NAMED[7]], "has row 1, class 0 (10) twice"),
+        ([*NAMED, "7,dgo,1"], "has row 0, class 4 (dgo) nowhere"),
+        (["0,cat,x"], "column 3 (logit): 'x' is not a number"),
+        (["0,cat,1", "0,dog"], "line 3 has 2 cells"),
+    ],
+)
+def test_a_table_of_names_that_lacks_a_logit_is_refused_by_name(lines: list[str], says: str, refusal: Refusal) -> None:
+    assert says in refusal(read, "\n".join(["row,class,logit", *lines])).message
+
+
+def test_labels_may_be_the_names_of_a_long_table(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("\n".join(["row,class,logit", *NAMED]))
+    (tmp_path / "y.csv").write_text("\n".join(["dog", "cat", "bird", "dog", "dog", "cat", "bird"]))
+    problem = open_files([str(tmp_path / "x.csv")], [str(tmp_path / "y.csv")]).load()
+    assert problem.labels is not None
+    assert problem.labels.tolist() == [4, 3, 2, 4, 4, 3, 2]

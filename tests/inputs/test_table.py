@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats import table as table_module
-from stablemax.inputs.formats.table import BLOCK, open_table
+from stablemax.inputs.formats.table import open_table
 from stablemax.inputs.formats.table_cells import converter
+from stablemax.inputs.formats.text_blocks import BLOCK
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:

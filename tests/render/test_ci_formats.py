@@ -30,13 +30,13 @@ from stablemax.results import (
     Comparison,
     Contract,
     Counterexample,
+    Grade,
     HazardVerdict,
     JudgeReport,
     LawVerdict,
     League,
     Outcome,
     Place,
-    Standing,
     Standout,
 )
 from stablemax.text.errors import StablemaxError
@@ -112,7 +112,7 @@ def check_report(**changes: Any) -> CheckReport:
         "float32", ((89.0,),), (), (), Outcome.NAN, ((NAN,),), ((1.0,),), "x = [[89.0]]\nnaive(x)", "def test(): ..."
     )
     report = CheckReport(
-        "model.py:naive", "softmax", "numpy", Standing.UNSTABLE, "model.py:naive is unstable", ("bfloat16", "float32"),
+        "model.py:naive", "softmax", "numpy", Grade.UNSTABLE, "model.py:naive is unstable", ("bfloat16", "float32"),
         hazards, laws, found, "exp overflows", "model.py", 7, "softmax/shifted", "exp(x - m)", CONTRACT, "hello\n",
     )  # fmt: skip
     return dataclasses.replace(report, **changes)
@@ -176,7 +176,7 @@ def test_a_comparison_that_nothing_was_asked_of_passes_with_its_outcomes_in_the_
     assert [s.get("name") for s in root] == ["stablemax.compare.softmax", "stablemax.compare.cross_entropy"]
     told = {str(c.get("name")): c.findtext("system-out") for c in root.iter("testcase")}
     assert len(told) == len(comparison().verdicts) == 8
-    assert told["softmax/naive in float32"] == "NaN"
+    assert told["softmax/naive in float32"] == "unstable, NaN"
     assert str(told["softmax/wide in float32"]).startswith("ok, largest error 0.")
 
 
@@ -234,7 +234,7 @@ def test_a_check_has_a_test_for_the_verdict_every_hazard_and_every_law() -> None
 def test_a_check_that_fails_has_a_failure_even_if_every_hazard_and_law_holds() -> None:
     report = check_report(hazards=(), laws=())
     assert list(failed(parsed(write(report, "junit")))) == ["verdict"]
-    good = check_report(hazards=(), laws=(), standing=Standing.GOOD, blame_file="", blame_line=0)
+    good = check_report(hazards=(), laws=(), grade=Grade.ACCURATE, blame_file="", blame_line=0)
     assert failed(parsed(write(good, "junit"))) == {}
 
 

@@ -245,7 +245,8 @@ def test_an_absorbed_logarithm_is_told_where_it_went() -> None:
     assert trace.blame is not None
     assert trace.blame.sentence == (
         f"line {here + 3}: subtract cancels: 1e+08 - 1e+08 gives 0, exactly 1.09861; "
-        f"the digits were absorbed on line {here + 2}: 1e+08 + 1.09861 gives 1e+08, off by 1.1"
+        f"the digits were absorbed on line {here + 2}: 1e+08 + 1.09861 gives 1e+08, off by 1.1, "
+        "where the numbers of float32 are 8 apart"
     )
 
 
@@ -802,15 +803,15 @@ def test_an_overflow_that_goes_nowhere_is_not_blamed_where_exact_arithmetic_has_
     assert "-inf - -inf" in trace.blame.sentence
 
 
-def test_a_wrong_formula_is_told_with_the_line_of_its_last_operation() -> None:
+def test_a_wrong_formula_blames_no_line() -> None:
     def softmax(x: Any) -> Any:
         e = torch.exp(x)
         return e / e.sum()
 
     trace = softmax_trace(softmax, [[1.0, 2.0], [0.0, 1.0]])
     assert trace.formula_is_wrong is True
-    last = softmax.__code__.co_firstlineno + 2
-    assert trace.finding.endswith(f"The formula itself is wrong. Its last operation is on line {last}.")
+    assert trace.blame is None
+    assert trace.finding.endswith("The formula itself is wrong.")
 
 
 @pytest.mark.parametrize(("fmt", "far"), [(BFLOAT16, "1024"), (FLOAT32, "1e+08")], ids=str)

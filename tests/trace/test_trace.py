@@ -504,3 +504,62 @@ def test_an_output_fails_exactly_where_its_error_is_above_the_limit(fmt: Format)
     assert not fails(one, x, None, LOGSUMEXP, fmt)
     assert not fails(inside, x, None, LOGSUMEXP, fmt)
     assert fails(outside, x, None, LOGSUMEXP, fmt)
+
+
+# --- long loops -------------------------------------------------------------------------------------
+
+LONG_LOOP = """
+    import numpy as np
+
+    def logsumexp(x):
+        out = np.empty(len(x), dtype=x.dtype)
+        for i in range(len(x)):
+            s = x.dtype.type(0)
+            for v in x[i]:
+                e = np.exp(v)
+                s = s + e
+            out[i] = np.log(s)
+        return out
+"""
+
+
+def test_of_a_long_loop_some_runs_are_measured_and_the_first_that_overflows_among_them(tmp_path: Path) -> None:
+    logits = np.zeros((1, 4096))
+    logits[0, 3000] = 100.0
+    trace = traced(load(tmp_path, LONG_LOOP).logsumexp, logits, operation=LOGSUMEXP)
+    assert trace.blame is not None
+    assert trace.blame.line == 9
+    assert "exp overflows for 1 of 4,096 cells (first: row 0, class 3000, logit 100.0)" in trace.blame.sentence
+    operations = {o.name: o for line in trace.lines for o in line.operations}
+    assert (operations["exp"].times, operations["add"].times) == (4096, 4096)
+    (note,) = trace.notes
+    assert note.startswith("long loops are sampled: 2,")
+    assert "of 8,193 operations are measured" in note
+
+
+def test_of_a_short_loop_every_run_is_measured(tmp_path: Path) -> None:
+    trace = traced(load(tmp_path, LONG_LOOP).logsumexp, np.zeros((1, 64)), operation=LOGSUMEXP)
+    assert trace.notes == ()
+
+
+def test_a_sum_of_losses_that_overflows_is_to_blame_not_a_row_that_is_bad_in_another_way(tmp_path: Path) -> None:
+    module = load(
+        tmp_path,
+        """
+        import numpy as np
+
+        def cross_entropy(logits, labels):
+            z = logits - logits.max(axis=1, keepdims=True)
+            losses = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]
+            return losses.sum() / len(losses)
+        """,
+    )
+    # The last row's own loss is lost, which does not matter beside the others.
+    logits = np.vstack([np.tile([0.0, 30.0], (2400, 1)), [[30.0, 0.0]]])
+    trace = traced(module.cross_entropy, logits, np.zeros(2401, dtype=np.int64), CROSS_ENTROPY, FLOAT16)
+    assert trace.blame is not None
+    assert trace.blame.line == 7
+    assert trace.blame.sentence == (
+        "line 7: sum overflows for 1 of 1 cell: its first 2,184 of 2,401 terms add up to 65520, above 65504, the "
+        "largest number of float16"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from stablemax.check import shape_steps, steps
+from stablemax.check import advice, dimension_steps, shape_steps, steps
 from stablemax.check.check_options import CheckOptions
 from stablemax.check.check_report import report_of
 from stablemax.check.steps import CheckRun
@@ -28,12 +28,16 @@ STEPS: tuple[Callable[[CheckRun], None], ...] = (
     steps.note_refused_formats,
     steps.try_hazards,  # each in each format
     shape_steps.try_shapes,  # tiles, tails, row blocks, strides: in float32
+    dimension_steps.try_dimensions,  # one, three and four, with the classes on the last axis or on axis 1
     steps.try_laws,  # in each format
     steps.search_smallest_failure,  # fewest classes, then roundest numbers
     steps.blame_a_line,  # trace it on the smallest failure
     steps.run_formula_test,  # is it wrong in exact arithmetic, too?
     shape_steps.run_shapes_exactly,  # or at a shape, in exact arithmetic or in float64?
+    dimension_steps.try_integers,  # NumPy code, on integers as people type them
+    advice.recognise_mistake,  # which known mistake gives the same numbers?
     steps.find_cure,  # the simplest variant that keeps the contract
+    advice.write_instead,  # code that holds on the input that failed
     steps.write_reproducer,  # Python to paste, and a test
 )
 """The whole check: each step reads what the earlier ones left in the run, and adds its own findings."""

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stablemax.check.laws import LAW_NAMES
+from stablemax.check.laws import INTEGER_LAW, LAW_NAMES
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, Hazard
-from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from stablemax.hazards.shapes import TAKEN
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
 from stablemax.operations.operation import Operation
-from stablemax.results import Contract, Outcome
+from stablemax.results import Contract, Grade, Outcome
+from stablemax.results.checked import UNSTABLE_IN
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_max_ulp
 
@@ -31,11 +33,11 @@ class CheckOptions:
     formats: tuple[Format, ...] = ()
     #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
-    #: Outcomes and laws that do not count.
+    #: Outcomes and laws that do not count, and formats in which it may be unstable: unstable-in=float16.
     allow: tuple[str, ...] = ()
     #: Globs of hazard names; empty for all.
     only: tuple[str, ...] = ()
-    #: From `hazards.hazard.NEEDS`: what the implementation takes beyond what its signature shows.
+    #: From `hazards.hazard.NEEDS` and `hazards.shapes.TAKEN`: what the implementation takes beyond what its text shows.
     takes: tuple[str, ...] = ()
     #: True to look for the smallest input that breaks the implementation.
     search: bool = True
@@ -43,18 +45,20 @@ class CheckOptions:
     thorough: bool = False
     #: Seed of that search.
     seed: int = 0
+    #: The least grade that passes: stable or accurate.
+    require: Grade = Grade.STABLE
 
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
-        refuse_unknown(self.allow, (*FAILURES, *LAW_NAMES), "--allow: there is no outcome or law", "one or more of")
-        refuse_unknown(self.takes, NEEDS, "--with: nothing is called", "one of")
+        object.__setattr__(self, "allow", tuple(map(_allowed, self.allow)))
+        refuse_unknown(self.takes, (*NEEDS, *TAKEN), "--with: nothing is called", "one of")
         for pattern in self.only:
             if not fnmatch.filter(HAZARDS, pattern):
                 raise StablemaxError(f"--only: no hazard matches {shown(pattern)!r}", "stablemax list hazards")
 
     def contract(self, formats: tuple[Format, ...]) -> Contract:
         """Return the contract, as it is reported."""
-        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in formats))
+        return Contract(self.max_ulp, self.allow, self.only, tuple(f.name for f in formats), self.require)
 
     def hazards_of(self, operation: Operation) -> list[Hazard]:
         """Return the hazards that an operation is tried on; raise `StablemaxError` where there is none."""
@@ -67,6 +71,15 @@ class CheckOptions:
         if not hazards:
             raise StablemaxError(f"no hazard of {operation} matches {', '.join(self.only)}", "stablemax list hazards")
         return hazards
+
+
+def _allowed(name: str) -> str:
+    """Return what is allowed by the names of the tables; raise `StablemaxError` for an unknown name."""
+    if name.startswith(UNSTABLE_IN):
+        return f"{UNSTABLE_IN}{get_format(name.removeprefix(UNSTABLE_IN)).name}"
+    known = (*FAILURES, *LAW_NAMES, INTEGER_LAW, f"{UNSTABLE_IN}FORMAT")
+    refuse_unknown([name], known, "--allow: there is no outcome or law", "one or more of")
+    return name
 
 
 def refuse_unknown(names: Iterable[str], known: Sequence[str], message: str, hint: str) -> None:

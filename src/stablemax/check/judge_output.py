@@ -12,7 +12,7 @@ from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import TargetOptions, cell_targets, check_options, kept_rows
 from stablemax.operations.variant import get
-from stablemax.results import Contract, InputSummary, JudgeReport, Outcome, Verdict
+from stablemax.results import Contract, Grade, InputSummary, JudgeReport, Outcome, Verdict
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.ranges import check_judge, check_max_ulp
@@ -54,6 +54,8 @@ class JudgeOptions:
     targets: TargetOptions | None = None
     #: The format that the program rounded logits and second argument to first; as they are stored when not given.
     round_logits: Format | None = None
+    #: The least grade that passes: stable or accurate.
+    require: Grade = Grade.STABLE
 
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
@@ -149,7 +151,9 @@ def _report(
     verdict = verdict_of(
         values, setting, name=name, max_ulp=options.max_ulp, may_flush=True, bound=bound, printed=printed
     )
-    failing = [o for o in verdict.shares if o.is_failure and o.value not in options.allow]
+    contract = Contract(options.max_ulp, options.allow, (), (options.fmt.name,), options.require)
+    graded = {o: grade for o, grade in verdict.outcome_grades.items() if o.value not in options.allow}
+    failing = [o for o, grade in graded.items() if not contract.is_met_by(grade)]
     logits = options.inputs(setting.case.logits)
     if logits.precision > options.fmt.precision:
         notes = (
@@ -157,7 +161,8 @@ def _report(
             f"the logits are {logits.name}, the output {options.fmt.name}: if the program rounded the "
             f"logits first, add --round-logits {options.fmt.name}",
         )
-    if failing and options.round_logits is None and _is_rounded_by(logits, setting.case):
+    is_inaccurate = any(grade is not Grade.ACCURATE for grade in graded.values())
+    if is_inaccurate and options.round_logits is None and _is_rounded_by(logits, setting.case):
         notes = (
             *notes,
             f"the {operation.second.value} are not {logits.name} numbers: if the program rounded them like its logits, "
@@ -165,7 +170,7 @@ def _report(
         )
     if is_reduced and failing and _is_sum(float(values), setting):
         notes = (*notes, "it looks like the sum of the losses: if it is meant to be, add --reduction sum")
-    finding = _finding(verdict, name, operation, options.fmt, failing)
+    finding = _finding(verdict, name, operation, options.fmt, failing, options.allow)
     beyond = None if printed is None else beyond_digits(values, printed, setting.exact.truth)
     if printed is not None and verdict.worst in _AS_PRINTED and beyond is not None:
         exceptions = f", but for the rounding of {counted(beyond, 'number')} before it was printed" if beyond else ""
@@ -178,9 +183,10 @@ def _report(
         input=summary,
         verdict=verdict,
         bound_of="" if verdict.error_over_bound is None else reference.id,
+        grade=Grade.worst_of(graded.values()),
         passed=not failing,
         finding=finding,
-        contract=Contract(options.max_ulp, options.allow, (), (options.fmt.name,)),
+        contract=contract,
         command=command,
         notes=notes,
     )
@@ -238,16 +244,32 @@ def _check_shape(output: Array, operation: Operation, logits_shape: tuple[int, i
         )
 
 
-def _finding(verdict: Verdict, name: str, operation: Operation, fmt: Format, failing: list[Outcome]) -> str:
+def _finding(
+    verdict: Verdict, name: str, operation: Operation, fmt: Format, failing: list[Outcome], allow: tuple[str, ...]
+) -> str:
     if failing:
-        worst = max(failing, key=lambda o: o.severity)
-        percent = 100 * verdict.shares[worst]
-        share = f"{percent:.3g}% of the cells are" if percent < 100 else "every cell is"
-        cause = f": {verdict.cause}" if verdict.cause and verdict.worst is worst else ""
-        return f"{name} is not right: {share} {OUTCOMES[worst].of_cells}{cause}."
-    allowed = [o for o in verdict.shares if o.is_failure]
+        worst = max(failing, key=lambda o: (verdict.outcome_grades[o].severity, o.severity))
+        return f"{name} is not right: {_share(verdict, worst)} {OUTCOMES[worst].of_cells}{_cause(verdict, worst)}."
+    allowed = [o for o in verdict.shares if o.is_failure and o.value in allow]
     if allowed:
         cells = f"{100 * sum(verdict.shares[o] for o in allowed):.3g}% of the cells"
         return f"{name} keeps its contract: {cells} are {listed([o.value for o in allowed])}, which is allowed."
+    small = [o for o, grade in verdict.outcome_grades.items() if grade is Grade.STABLE]
+    if small:
+        worst = max(small, key=lambda o: o.severity)
+        losses = f"{_share(verdict, worst)} {OUTCOMES[worst].of_cells}, by little on the scale of the result"
+        return f"{name} is {operation} as stable code gives it: {losses}{_cause(verdict, worst)}."
     error = "" if verdict.error_ulp is None else f": the largest error is {verdict.error_ulp:.3g} ulp of {fmt.name}"
     return f"{name} is {operation} as it should be{error}."
+
+
+def _share(verdict: Verdict, outcome: Outcome) -> str:
+    """Say how many cells have an outcome, and how many rows have such a cell where that is far more."""
+    percent = 100 * verdict.shares[outcome]
+    of_rows = 100 * verdict.row_shares.get(outcome, verdict.shares[outcome])
+    rows = f", in {of_rows:.3g}% of the rows," if of_rows >= 2 * percent else ""
+    return f"{percent:.3g}% of the cells{rows} are" if percent < 100 else "every cell is"
+
+
+def _cause(verdict: Verdict, outcome: Outcome) -> str:
+    return f": {verdict.cause}" if verdict.cause and verdict.worst is outcome else ""

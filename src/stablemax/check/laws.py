@@ -275,3 +275,6 @@ LAWS: dict[str, Callable[[EasyRun], str]] = {
 """What looks for a breach of a law, by the law's name: it returns words, or nothing where the law holds."""
 
 LAW_NAMES = tuple(LAWS)
+
+INTEGER_LAW = "integers-as-floats"
+"""An array of integers gives what the same numbers give as floats: of NumPy code, beside the laws of its operation."""

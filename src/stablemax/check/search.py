@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.check.trials import with_classes, with_rows
+from stablemax.check.trials import NO_ANSWER, with_classes, with_rows
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Second
-from stablemax.results import Outcome
 from stablemax.text.vocabulary import IGNORED, Reduction
-from stablemax.truth.measure import CODES
 
 if TYPE_CHECKING:
     from stablemax.check.trials import Trial, Trials
@@ -27,6 +25,8 @@ MAX_SHRINKING_STEPS = 400
 _MAX_CELLS_ROUNDED = 64
 """Numbers of larger inputs are not made rounder."""
 _BATCH = 250
+_ROWS_OF_A_MEAN, _LOSS_OF_A_ROW = (64, 512, 4096), 20.0
+"""Losses that add up to more than the largest number of float16, 65504, although none is near it."""
 
 
 def levels(fmt: Format) -> list[float]:
@@ -85,17 +85,17 @@ def smallest_failure(
     trials: Trials,
     fmt: Format,
     *,
-    wanted: Outcome | None = None,
+    wanted: int = 0,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> HazardCase | None:
-    """Look for the smallest row that breaks an implementation; None where none of some thousands does.
+    """Look for the smallest row that breaks an implementation, or else for one on which it is not accurate.
 
-    `wanted` is the worst that is known to happen: a NaN says more than an error of some ulps, and is
-    looked for first. `seed` draws the rows of three classes and more.
+    None where none of some thousands is such a row. `wanted` is the severity of the worst that is known to happen: a
+    NaN says more than an error of some ulps, and is looked for first. `seed` draws the rows of three classes and more.
     """
-    wanted_severity = CODES.index(wanted) if wanted is not None else 1
-    milder: HazardCase | None = None
+    fails_from = trials.fails_from(fmt)
+    milder: dict[bool, HazardCase] = {}
     needs_second = trials.operation.second is not Second.NONE
     for classes in (1, 2, 3, 4, 8):
         mixed = _mixing_rows(trials, fmt, classes) if classes <= 2 else None
@@ -109,11 +109,14 @@ def smallest_failure(
         for start in range(0, len(candidates.logits), _BATCH):
             batch = with_rows(candidates, slice(start, start + _BATCH))
             severities = _severities(trials, batch, fmt)
-            if (severities >= wanted_severity).any():
-                return with_rows(batch, [int(np.argmax(severities >= wanted_severity))])
-            if milder is None and severities.any():
-                milder = with_rows(batch, [int(np.argmax(severities > 0))])
-    return milder
+            for least in (max(wanted, fails_from), fails_from, 1):
+                if not (severities >= least).any():
+                    continue
+                case = with_rows(batch, [int(np.argmax(severities >= least))])
+                if least >= max(wanted, fails_from):
+                    return case
+                milder.setdefault(least >= fails_from, case)
+    return milder.get(True, milder.get(False))
 
 
 def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None:
@@ -132,6 +135,17 @@ def _mixing_rows(trials: Trials, fmt: Format, classes: int) -> HazardCase | None
     return None
 
 
+def fewest_rows(trials: Trials, fmt: Format) -> Trial | None:
+    """Find how many equal rows of two classes break the mean of their losses; None where a few thousand do not."""
+    for rows in _ROWS_OF_A_MEAN:
+        logits = np.broadcast_to(np.array([0.0, _LOSS_OF_A_ROW]), (rows, 2))
+        case = HazardCase(logits, np.zeros(rows, dtype=np.int64), np.ones((rows, 2)), reduced=True)
+        trial = trials.trial(case, fmt)
+        if trial.failed:
+            return trial
+    return None
+
+
 def _cost(row: Array, label: int) -> tuple[float, ...]:
     """Order of simplicity: masks, digits, numbers that are not 0, negative ones, size."""
     finite = row[np.isfinite(row)]
@@ -147,7 +161,7 @@ def _cost(row: Array, label: int) -> tuple[float, ...]:
 
 
 def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
-    """Rank the candidates by how they break the contract when each is the only row; 0 where it does not.
+    """Rank the candidates by what comes out when each is the only row; 0 where that is accurate.
 
     One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
     """
@@ -172,7 +186,7 @@ def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Ar
     cases = [with_rows(candidates, [i]) for i in range(count)]
     if operation.cellwise and (operation.reduces or operation.of_losses):
         # The mean over the cells of a row is not their sum: each input needs a truth of its own.
-        return np.array([_severity(trial) for trial in trials.trial_each(cases, fmt)])
+        return np.array([trial.severity for trial in trials.trial_each(cases, fmt)])
     results = trials.results([trials.call_on(case, fmt) for case in cases])
     # With a single row the mean equals the sum.
     of_the_sum = replace(trials, reduction=Reduction.SUM)
@@ -190,13 +204,7 @@ def _severities_alone(trials: Trials, candidates: HazardCase, fmt: Format) -> Ar
     overflow = setting.input_overflow.reshape(count, -1)
     has_no_value = (setting.exact.undefined_cells | overflow).all(axis=-1)
     lacks_memory = np.array([result.lacks_memory for result in results])
-    return np.asarray(np.where(is_lacking, np.where(has_no_value | lacks_memory, 0, len(CODES)), severities))
-
-
-def _severity(trial: Trial) -> int:
-    if not trial.failed:
-        return 0
-    return len(CODES) if trial.worst is None else CODES.index(trial.worst)
+    return np.asarray(np.where(is_lacking, np.where(has_no_value | lacks_memory, 0, NO_ANSWER), severities))
 
 
 def shrunk(trials: Trials, case: HazardCase, fmt: Format) -> HazardCase:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from stablemax.check.steps import CheckRun, blame_a_line, exact_output, fails_exactly
-from stablemax.check.trials import Trial, arrays_of_cells
+from stablemax.check.trials import UNSTABLE, Trial, arrays_of_cells
 from stablemax.hazards import shapes
 from stablemax.hazards.cases import Layout
 from stablemax.hazards.shapes import Shape
-from stablemax.numerics.formats import FLOAT32, FLOAT64
+from stablemax.numerics.formats import FLOAT32, FLOAT64, Format
 from stablemax.results import ShapeVerdict
 
 _MAX_SHAPES_RUN_EXACTLY = 3
@@ -22,13 +22,14 @@ _TIME_LIMIT_S = 10.0
 
 
 def try_shapes(run: CheckRun) -> None:
-    """Try sizes, orders and memory layouts in float32, or else in the widest narrower format, the smallest first."""
-    narrow = [fmt for fmt in run.formats if fmt.precision <= FLOAT32.precision]
-    if run.options.only or not narrow:
+    """Try sizes, orders and memory layouts in one format, the smallest first."""
+    fmt = format_of_shapes(run)
+    if fmt is None:
         return
-    fmt = max(narrow, key=lambda f: f.precision)
     start = time.monotonic()
     for shape in shapes.SHAPES:
+        if not set(shape.needs) <= (run.takes if run.trials.operation.needs_targets else set()):
+            continue
         if run.has_hung_too_often:
             return
         if not run.options.thorough and time.monotonic() - start > _TIME_LIMIT_S:
@@ -39,14 +40,35 @@ def try_shapes(run: CheckRun) -> None:
         if trial.result.lacks_memory:
             run.notes.append(f"{_larger(shape)}: it {trial.trouble} (--memory)")
             return
-        if trial.failed:
-            run.shape_failures.append(trial)
-        error = None if trial.verdict is None else trial.verdict.error_ulp
-        run.shape_verdicts.append(
-            ShapeVerdict(
-                shape.name, shape.rows, shape.classes, fmt.name, trial.worst, error, trial.failed, trial.trouble
-            )
+        record(run, shape, trial)
+
+
+def format_of_shapes(run: CheckRun) -> Format | None:
+    """Return the format in which shapes are tried: float32, or else the widest narrower one; None to try none."""
+    narrow = [fmt for fmt in run.formats if fmt.precision <= FLOAT32.precision]
+    if run.options.only or not narrow:
+        return None
+    return max(narrow, key=lambda f: f.precision)
+
+
+def record(run: CheckRun, shape: Shape, trial: Trial) -> None:
+    """Add what came out on a shape to the findings."""
+    if trial.failed:
+        run.shape_failures.append(trial)
+    run.shape_verdicts.append(
+        ShapeVerdict(
+            shape.name,
+            shape.rows,
+            shape.classes,
+            trial.format.name,
+            trial.worst,
+            None if trial.verdict is None else trial.verdict.error_ulp,
+            trial.failed,
+            trial.trouble,
+            trial.grade,
+            shape.dimensions,
         )
+    )
 
 
 def _larger(shape: Shape) -> str:
@@ -88,4 +110,4 @@ def _fails_in_float64(run: CheckRun, trial: Trial) -> bool:
     output = trial.format.round(result.output.astype(np.float64).reshape(right.shape))
     # Code that computes in float32 whatever it gets overflows all the same: NaN and inf tell nothing of the formula.
     tells = np.isfinite(output)
-    return bool((run.trials.severities(output, trial.setting)[tells] > 0).any())
+    return bool((run.trials.severities(output, trial.setting)[tells] >= UNSTABLE).any())

@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.check.check_options import DEFAULT_FORMATS, CheckOptions, usual_formats
 from stablemax.check.laws import EasyRun, check_laws, easy_case
 from stablemax.check.reproducer import counterexample_of
-from stablemax.check.search import shrunk, smallest_failure
+from stablemax.check.search import fewest_rows, shrunk, smallest_failure
 from stablemax.check.target.call_style import CallStyle
 from stablemax.check.target.local import FORMATS_OF, load_local
 from stablemax.check.target.messages import LoadedTarget, NoAnswerError, Target, TraceOptions
@@ -20,15 +20,17 @@ from stablemax.check.trials import Trial, Trials, reduction_of
 from stablemax.check.unanswered import MAX_HANGS, no_trace_note, note_what_is_not_run
 from stablemax.hazards import shapes
 from stablemax.hazards.catalogue import Hazard
-from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format, get_format, name_of
+from stablemax.numerics.formats import FLOAT32, FLOAT64, FORMATS, Array, Format, get_format, name_of
 from stablemax.operations.shared import BOOKKEEPING
 from stablemax.operations.variant import Variant, variants
-from stablemax.results import Counterexample, HazardVerdict, LawVerdict, ShapeVerdict, Standing, Trace
+from stablemax.results import Counterexample, Grade, HazardVerdict, LawVerdict, ShapeVerdict, Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
+    from stablemax.check.mistakes.recognise import Recognised
+    from stablemax.check.remedies.finding import Instead
     from stablemax.check.target.messages import Result
 
 _MAX_FAILURES_RUN_EXACTLY = 8
@@ -70,11 +72,18 @@ class CheckRun:
     #: The same input gives another output at another call, by more than the contract allows.
     is_random: bool = False
     smallest: Trial | None = None
+    #: The failing input that the line to blame is looked for on, and its trace.
+    traced: Trial | None = None
+    #: Inputs on which it is stable and not accurate: of hazards, then of the search.
+    small_losses: list[Trial] = field(default_factory=list)
     trace: Trace | None = None
     is_wrong: bool = False
     #: What a wrong formula is wrong in.
     wrong_in: str = "even in exact arithmetic"
+    #: The known mistake that explains a wrong formula.
+    mistake: Recognised | None = None
     cure: Variant | None = None
+    instead: Instead | None = None
     counterexample: Counterexample | None = None
     notes: list[str] = field(default_factory=list)
     _steps_done: int = 0
@@ -119,23 +128,42 @@ class CheckRun:
         return [*self.failures, *self.shape_failures]
 
     @property
+    def has_failed(self) -> bool:
+        """True where an input or a law breaks the contract."""
+        return bool(self.all_failures or self.smallest) or any(law.failed for law in self.law_verdicts)
+
+    @property
     def has_hung_too_often(self) -> bool:
         """True where the remaining hazards and shapes are left out."""
         return sum(trial.result.hung for trial in self.all_failures) >= MAX_HANGS
 
+    def grade_in(self, fmt: str) -> Grade:
+        """Return the grade in one format: what hazards, laws, shapes and the search showed there."""
+        if self.is_wrong and self.has_failed:
+            return Grade.WRONG
+        grades = {v.grade for v in self.hazard_verdicts if v.format == fmt and v.grade is not None}
+        grades |= {v.grade for v in self.shape_verdicts if v.format == fmt}
+        searched = [*self.small_losses, *([] if self.smallest is None else [self.smallest])]
+        grades |= {trial.grade for trial in searched if trial.format.name == fmt}
+        if any(law.failed and law.format == fmt for law in self.law_verdicts):
+            grades.add(Grade.BROKEN)
+        return _overall(grades)
+
     @property
-    def standing(self) -> Standing:
-        """What the implementation is, from good to broken."""
+    def grade(self) -> Grade:
+        """The worst grade of the formats that count."""
         if not self.formats:
-            return Standing.BROKEN
-        failures = [*self.all_failures, *([] if self.smallest is None else [self.smallest])]
+            return Grade.WRONG if self.is_wrong else Grade.BROKEN
         if self.is_random:
-            return Standing.BROKEN
-        if not failures and not any(law.failed for law in self.law_verdicts):
-            return Standing.GOOD
-        if self.is_wrong:
-            return Standing.WRONG
-        return Standing.UNSTABLE if any(trial.verdict is not None for trial in failures) else Standing.BROKEN
+            return Grade.BROKEN
+        grades = {f.name: self.grade_in(f.name) for f in self.formats}
+        allowed = {f for f in grades if grades[f] is Grade.UNSTABLE and self.trials.contract.allows_unstable_in(f)}
+        return _overall({grade for name, grade in grades.items() if name not in allowed})
+
+
+def _overall(grades: set[Grade]) -> Grade:
+    """Return the worst of some grades; unstable code is called so also where it gives no answer on other inputs."""
+    return Grade.UNSTABLE if Grade.UNSTABLE in grades and Grade.WRONG not in grades else Grade.worst_of(grades)
 
 
 def accept_formats(run: CheckRun) -> None:
@@ -248,7 +276,11 @@ def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict
         return run.beyond_memory[-1]
     if trial.failed:
         run.failures.append(trial)
-    verdict = HazardVerdict(hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble)
+    elif trial.grade is Grade.STABLE:
+        run.small_losses.append(trial)
+    verdict = HazardVerdict(
+        hazard.name, fmt.name, trial.worst, failed=trial.failed, trouble=trial.trouble, grade=trial.grade
+    )
     if trial.verdict is None:
         return verdict
     return replace(verdict, error_ulp=trial.verdict.error_ulp, first_bad=trial.verdict.first_bad)
@@ -265,21 +297,27 @@ def search_smallest_failure(run: CheckRun) -> None:
     """Find the smallest failing input, in float32 if there is one; else in the widest format that fails."""
     if not run.formats:
         return
+    if run.all_failures and all(trial.case.axes is not None for trial in run.all_failures):
+        run.smallest = run.all_failures[0]  # rows of classes hold
+        return
     hung = next((trial for trial in run.all_failures if trial.result.hung), None)
     judged = [trial for trial in run.all_failures if trial.verdict is not None]
     if hung is not None and (not judged or hung.case.logits.size <= _SMALL):
         # Each further try would take the time limit.
         run.smallest = min(judged or [hung], key=_size)
         return
-    failing = {trial.format.name for trial in run.all_failures}
-    formats = sorted(run.formats, key=lambda f: (f.name not in failing, f is not FLOAT32, -f.precision))
+    formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f is not FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
-        outcomes = [trial.worst for trial in run.all_failures if trial.format is fmt and trial.worst is not None]
-        wanted = max(outcomes, key=lambda o: o.severity, default=None)
+        wanted = max((t.severity for t in run.all_failures if t.format is fmt and t.worst is not None), default=0)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)
-        if case is not None:
-            run.smallest = run.trials.trial(case, fmt)
+        trial = None if case is None else run.trials.trial(case, fmt)
+        if trial is None or trial.severity < wanted:
+            # No few rows show a mean that goes wrong.
+            trial = _many_rows(run, fmt) or trial
+        if trial is not None and trial.failed:
+            run.smallest = trial
             return
+        run.small_losses += [trial] if trial is not None and trial.severity else []
     failures = [trial for trial in run.all_failures if trial.format is formats[0]]
     if failures:
         # Nothing small fails: take the smallest hazard or shape, made smaller while it fails.
@@ -290,19 +328,44 @@ def search_smallest_failure(run: CheckRun) -> None:
         run.smallest = run.trials.trial(shrunk(run.trials, simplest.case, simplest.format), simplest.format)
 
 
+def _many_rows(run: CheckRun, fmt: Format) -> Trial | None:
+    """Find how many equal rows break the mean, where a hazard about it fails in a format."""
+    is_about_means = any(trial.case.reduced for trial in run.failures if trial.format is fmt)
+    return fewest_rows(run.trials, fmt) if is_about_means else None
+
+
 def _size(trial: Trial) -> int:
     return trial.case.logits.size
 
 
+def _severity(trial: Trial) -> int:
+    return 0 if trial.worst is None else trial.severity
+
+
+def _severity_in(run: CheckRun, fmt: Format) -> int:
+    """Rank the worst that happens in a format; -1 where nothing does."""
+    return max((_severity(trial) for trial in run.all_failures if trial.format is fmt), default=-1)
+
+
 def blame_a_line(run: CheckRun) -> None:
-    """Trace the smallest failure; nothing is blamed where there is no output, or the trace fails."""
-    smallest = run.smallest
-    if smallest is None or smallest.verdict is None or run.target.info.is_ours:
+    """Trace the smallest of the worst failures; nothing is blamed where there is no output, or the trace fails."""
+    failing = run.traced = _worst_small_failure(run)
+    if failing is None or failing.verdict is None or failing.case.axes is not None or run.target.info.is_ours:
         return
     try:
-        run.trace = run.target.trace(run.trials.call_on(smallest.case, smallest.format), TraceOptions())
+        run.trace = run.target.trace(run.trials.call_on(failing.case, failing.format), TraceOptions())
     except (NoAnswerError, StablemaxError) as error:
         run.notes.append(no_trace_note(error))
+
+
+def _worst_small_failure(run: CheckRun) -> Trial | None:
+    """Return the smallest failing input, or a small one of the hazards that fails in a worse way."""
+    smallest = run.smallest
+    if smallest is None:
+        return None
+    small = [trial for trial in run.failures if trial.verdict is not None and _size(trial) <= _MAX_SHRUNK]
+    worst = max(small, key=lambda trial: (_severity(trial), trial.format is smallest.format), default=smallest)
+    return worst if _severity(worst) > _severity(smallest) else smallest
 
 
 def run_formula_test(run: CheckRun) -> None:
@@ -311,7 +374,20 @@ def run_formula_test(run: CheckRun) -> None:
         run.is_wrong = True
     elif run.formats:
         smallest = [] if run.smallest is None else [run.smallest]
-        run.is_wrong = _is_wrong_exactly(run.trials, [*smallest, *_run_exactly_first(run.failures)], run.law_verdicts)
+        failures = [*smallest, *_run_exactly_first(run.failures)]
+        run.is_wrong = _is_wrong_exactly(run.trials, failures, run.law_verdicts)
+    if not (run.is_wrong and run.has_failed):
+        _test_small_losses(run)
+
+
+def _test_small_losses(run: CheckRun) -> None:
+    """Find small values that are lost in exact arithmetic, too: by an epsilon, say, and not by rounding."""
+    for trial in run.small_losses[:_MAX_FAILURES_RUN_EXACTLY]:
+        if fails_exactly(run.trials, trial):
+            run.is_wrong, run.smallest = True, trial
+            run.hazard_verdicts = [replace(v, failed=v.failed or v.grade is Grade.STABLE) for v in run.hazard_verdicts]
+            blame_a_line(run)
+            return
 
 
 def _run_exactly_first(failures: Sequence[Trial]) -> list[Trial]:
@@ -337,7 +413,7 @@ def _is_wrong_exactly(trials: Trials, failures: Sequence[Trial], laws: Sequence[
         return True  # the output has another shape
     if easy.verdict is not None and exact_output(trials, easy) is None:
         breaks_a_law = any(law.detail for law in laws if law.format == "float64" and law.law not in BOOKKEEPING)
-        if easy.failed or breaks_a_law:
+        if easy.severity or breaks_a_law:
             return True
     return any(fails_exactly(trials, trial) for trial in (easy, *failures) if trial.verdict is not None)
 
@@ -355,7 +431,7 @@ def exact_output(trials: Trials, trial: Trial) -> Array | None:
 
 
 def fails_exactly(trials: Trials, trial: Trial) -> bool:
-    """Tell whether the target breaks its contract on exact numbers; False where it cannot be followed there."""
+    """Tell whether the target is off by half of the digits on exact numbers; False where it cannot be followed."""
     exact, right = exact_output(trials, trial), trial.setting.exact.truth.rounded
     if exact is None:
         return False
@@ -368,7 +444,7 @@ def fails_exactly(trials: Trials, trial: Trial) -> bool:
 
 def find_cure(run: CheckRun) -> None:
     """Find the simplest of our variants that keeps the same contract on the same hazards."""
-    if run.standing not in (Standing.UNSTABLE, Standing.WRONG):
+    if run.grade is Grade.BROKEN or not run.has_failed:
         return
     hazards = [hazard for hazard in run.hazards if not hazard.needs]
     formats = run.formats or DEFAULT_FORMATS
@@ -383,7 +459,7 @@ def find_cure(run: CheckRun) -> None:
 
 def write_reproducer(run: CheckRun) -> None:
     """Write the smallest failure as Python and as a test; a broken law where no single output is wrong."""
-    broken = next((law for law in reversed(run.law_verdicts) if law.failed), None)
+    broken = next((law for law in reversed(run.law_verdicts) if law.failed and law.format in FORMATS), None)
     if run.smallest is not None:
         run.counterexample = counterexample_of(run.trials, run.smallest, run.style, backward=run.backward)
     elif broken is not None:

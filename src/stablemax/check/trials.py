@@ -12,10 +12,10 @@ from stablemax.check.target.messages import Call
 from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.formats import FLOAT32, Array, Format
 from stablemax.operations.operation import Operation
-from stablemax.results import Contract, Outcome, Verdict
+from stablemax.results import Contract, Grade, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.case import Setting, Shared, case_of, setting_of
-from stablemax.truth.measure import CODES, default_max_ulp, judge
+from stablemax.truth.measure import CODES
 from stablemax.truth.reductions import which_reduction
 from stablemax.truth.verdicts import verdict_of
 
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 _PRINTED_LIMIT = 4000
 MAX_CELLS_IN_BALLS = 4096
 """Larger inputs of finite logits are judged against float64, whose error no narrower format shows."""
+
+UNSTABLE = len(CODES)
+"""Severities from here on are those of unstable cells; those of cells that are stable and not accurate are smaller."""
+NO_ANSWER = 2 * len(CODES)
+"""Severity of an input that gave no output."""
+
+
+def grade_of(severity: int) -> Grade:
+    """Return the grade of the worst cell of an output.
+
+    >>> [grade_of(s).value for s in (0, CODES.index(Outcome.LOST), UNSTABLE + CODES.index(Outcome.LOST), NO_ANSWER)]
+    ['accurate', 'stable', 'unstable', 'broken']
+    """
+    if severity >= NO_ANSWER:
+        return Grade.BROKEN
+    return Grade.UNSTABLE if severity >= UNSTABLE else Grade.STABLE if severity else Grade.ACCURATE
 
 
 @dataclass(frozen=True)
@@ -43,8 +59,15 @@ class Trial:
     trouble: str
     #: True where the contract is broken.
     failed: bool
-    #: The worst of the cells that break it; the worst of all where none does.
+    #: Of the worst cell: 0 where all are accurate or allowed; see `Trials.severities`.
+    severity: int = 0
+    #: The worst of the cells that are not accurate; the worst of all where none is.
     worst: Outcome | None = None
+
+    @property
+    def grade(self) -> Grade:
+        """Accurate, stable or unstable; broken without an answer."""
+        return grade_of(self.severity)
 
 
 @dataclass
@@ -74,6 +97,10 @@ class Trials:
         shared = Shared(fmt)
         return [self._judged(case, fmt, result, shared) for case, result in zip(cases, results, strict=True)]
 
+    def judged(self, case: HazardCase, fmt: Format, result: Result) -> Trial:
+        """Judge what came of a call on a case, however the case was passed."""
+        return self._judged(case, fmt, result, Shared(fmt))
+
     def results(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each, and remember what it printed."""
         results = self.target.call_all(calls)
@@ -81,7 +108,18 @@ class Trials:
         return results
 
     def call_on(self, case: HazardCase, fmt: Format) -> Call:
-        """Round a case to a format, as the function gets it."""
+        """Round a case to a format, and lay it out as the function gets it."""
+        call = self._call_on_rows(case, fmt)
+        if case.axes is None:
+            return call
+        second_argument = call.second_argument
+        return replace(
+            call,
+            logits=case.axes.laid_out(call.logits),
+            second_argument=None if second_argument is None else case.axes.laid_out(second_argument),
+        )
+
+    def _call_on_rows(self, case: HazardCase, fmt: Format) -> Call:
         logits = fmt.cast(case.logits)
         if not self.operation.needs_targets:
             second_argument = case.second(self.operation)
@@ -98,30 +136,28 @@ class Trials:
         return Call(logits, labels, options, case.layout)
 
     def severities(self, output: Array, setting: Setting) -> Array:
-        """Rank each cell: its position in `CODES` where it breaks the contract, else 0.
+        """Rank each cell by its grade, then by its outcome: 0 where it is accurate or allowed, see `grade_of`.
 
         A result below the smallest normal number may be flushed to zero, as processors and compilers
         do: that is no fault of the formula.
         """
-        judged = judge(
-            output,
-            setting.exact,
-            setting.xp.format,
-            max_ulp=self.contract.max_ulp,
-            input_overflow=setting.input_overflow,
-            may_flush=True,
-        )
+        judged = setting.judge(output, max_ulp=self.contract.max_ulp, may_flush=True)
         failures = [i for i, o in enumerate(CODES) if o.is_failure and o.value not in self.contract.allow]
-        is_broken = np.isin(judged.codes, failures)
-        if self.operation.ill_conditioned:
-            is_broken &= ~self._is_near_beside_its_row(output, setting)
-        return np.where(is_broken, judged.codes, 0)
+        counts = np.isin(judged.codes, failures)
+        return np.where(counts, judged.codes + np.where(judged.grades > 1, UNSTABLE, 0), 0)
+
+    def fails_from(self, fmt: Format) -> int:
+        """Return the least severity that breaks the contract in a format."""
+        if self.contract.allows_unstable_in(fmt.name):
+            return NO_ANSWER
+        return 1 if self.contract.require is Grade.ACCURATE else UNSTABLE
 
     def setting(self, case: HazardCase, fmt: Format, shared: Shared | None = None, *, reduced: bool = False) -> Setting:
         """Prove the truth about a case; ignored rows have loss and gradient 0."""
         return _setting(case, self.operation, self.reduction, shared or Shared(fmt), reduced=reduced)
 
     def _judged(self, case: HazardCase, fmt: Format, result: Result, shared: Shared) -> Trial:
+        result = _in_rows(result, case, self.operation)
         output = result.output
         reduced = output is not None and self.operation.is_reduced(output.shape, case.logits.shape)
         setting = self.setting(case, fmt, shared, reduced=reduced)
@@ -130,28 +166,20 @@ class Trials:
             has_no_value = bool(setting.exact.undefined.all() or setting.input_overflow.all())
             # What needs more memory than it may have was not tried.
             failed = not (has_no_value or result.lacks_memory)
-            return Trial(case, fmt, result, setting, None, result.trouble, failed=failed)
+            severity = NO_ANSWER if failed else 0
+            return Trial(case, fmt, result, setting, None, result.trouble, failed=failed, severity=severity)
         trouble = self._shape_trouble(output, setting)
         if trouble or output.size == 0:  # no rows go in, none come out
-            worst = None if trouble else Outcome.OK
-            return Trial(case, fmt, result, setting, None, trouble, failed=bool(trouble), worst=worst)
+            severity, worst = (NO_ANSWER, None) if trouble else (0, Outcome.OK)
+            return Trial(
+                case, fmt, result, setting, None, trouble, failed=bool(trouble), severity=severity, worst=worst
+            )
         output = output.astype(np.float64)
         verdict = verdict_of(output, setting, name=self.target.info.name, max_ulp=self.contract.max_ulp)
         severity = int(self.severities(output, setting).max(initial=0))
-        worst = CODES[severity] if severity else verdict.worst
-        return Trial(case, fmt, result, setting, verdict, "", failed=severity > 0, worst=worst)
-
-    def _is_near_beside_its_row(self, output: Array, setting: Setting) -> Array:
-        """Mark the cells of a vector-Jacobian product whose error is small beside the largest cell of their row.
-
-        A cell p_j (g_j - sum(p g)) whose g_j is near the mean of g is ill-conditioned: no arithmetic of
-        fixed precision gets each such cell right, but the row as a whole can be.
-        """
-        fmt, right = setting.xp.format, setting.exact.truth.nearest
-        limit = default_max_ulp(fmt) if self.contract.max_ulp is None else self.contract.max_ulp
-        with np.errstate(invalid="ignore"):
-            distance = np.abs(output.astype(np.float64).reshape(right.shape) - right)
-            return np.asarray(distance <= limit * fmt.ulp(np.abs(right).max(axis=-1, keepdims=True)))
+        worst = CODES[severity % UNSTABLE] if severity else verdict.worst
+        failed = severity >= self.fails_from(fmt)
+        return Trial(case, fmt, result, setting, verdict, "", failed=failed, severity=severity, worst=worst)
 
     def _shape_trouble(self, output: Array, setting: Setting) -> str:
         """Say what is wrong with an output's shape; empty where nothing is."""
@@ -160,6 +188,17 @@ class Trials:
         if setting.case.reduced or (self.operation.per_row and rows == 1):
             allowed.append(())
         return "" if output.shape in allowed else f"returned shape {output.shape} where {allowed[0]} is right"
+
+
+def _in_rows(result: Result, case: HazardCase, operation: Operation) -> Result:
+    """Take the output on an array of other than two dimensions back to rows; one of another shape is none."""
+    if result.output is None or case.axes is None:
+        return result
+    classes = case.logits.shape[-1]
+    rows = case.axes.rows_of(result.output, classes)
+    right = case.axes.others if operation.per_row else case.axes.shape(classes)
+    trouble = f"returned shape {result.output.shape} where {right} is right" if rows is None else ""
+    return replace(result, output=rows, trouble=result.trouble or trouble)
 
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
@@ -198,7 +237,7 @@ def reduction_of(trials: Trials, case: HazardCase, fmt: Format, loss: Result | N
 def with_rows(case: HazardCase, rows: Array | list[int] | slice) -> HazardCase:
     """Keep some rows of a case."""
     arrays = {name: array[rows] for name, array in _second_arrays(case).items()}
-    return replace(case, logits=case.logits[rows], labels=case.labels[rows], **arrays)
+    return replace(case, logits=case.logits[rows], labels=case.labels[rows], axes=None, **arrays)
 
 
 def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
@@ -210,7 +249,7 @@ def with_classes(case: HazardCase, classes: Array | list[int]) -> HazardCase:
         new_labels = {int(c): i for i, c in enumerate(classes)}
         labels = np.array([new_labels.get(label, label) for label in case.labels.tolist()])
     weight = None if case.weight is None else case.weight[classes]
-    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, **arrays)
+    return replace(case, logits=case.logits[:, classes], labels=labels, weight=weight, axes=None, **arrays)
 
 
 def arrays_of_cells(case: HazardCase) -> dict[str, Any]:

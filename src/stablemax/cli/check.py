@@ -8,6 +8,7 @@ from typing import Annotated
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, option
 from stablemax.render.checks import CHECK
+from stablemax.text.outcomes import Grade, required_grade
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,15 @@ class ContractOptions:
         "Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code."
     )
     max_ulp: options.MaxUlpOption = None
-    allow: list[str] | None = option("An outcome or a law that does not count; repeatable.", metavar="NAME")
+    allow: list[str] | None = option(
+        "An outcome or a law that does not count, or unstable-in=FORMAT; repeatable.", metavar="NAME"
+    )
+    require: options.RequireOption = Grade.STABLE.value
     only: list[str] | None = option("Hazards by name; repeatable. All.", metavar="GLOB")
     takes: list[str] | None = option(
-        "What it takes too: soft-targets, ignore-index, weights; repeatable.", "--with", metavar="NAME"
+        "What it takes too: soft-targets, ignore-index, weights, integers, dimensions, last-axis; repeatable.",
+        "--with",
+        metavar="NAME",
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
     seed: int = option("Seed of that search, and of the random numbers that TARGET draws.", default=0)
@@ -39,7 +45,7 @@ def check(
     contract: ContractOptions,
     output_format: Annotated[str | None, options.format_option(CHECK)] = None,
 ) -> int:
-    """Judge anybody's softmax, loss or gradient: wrong, unstable or good, on which input, in which line.
+    """Judge anybody's softmax, loss or gradient: wrong, unstable, stable or accurate, on which input, in which line.
 
     TARGET is path/to/file.py:function (.ipynb too), package.module:function, or a variant's or a peer's id. It is
     called as f(x), f(x, axis=-1), f(logits, labels) or f(y_true, y_pred), as its parameters are named, with class
@@ -58,6 +64,7 @@ def check(
         search=contract.search,
         thorough=contract.thorough,
         seed=contract.seed,
+        require=required_grade(contract.require),
     )
     with io.progress(printing, f"loading {target}") as step:
         report = run(
@@ -68,5 +75,5 @@ def check(
             command=line.words(),
             progress=step,
         )
-    failed = [] if report.passed else [f"failed: {report.target} is {report.standing}"]
+    failed = [] if report.passed else [f"failed: {report.target} is {report.grade}"]
     return output.finish(report, report.notes, failed, details=contract.details)

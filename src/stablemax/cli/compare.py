@@ -11,7 +11,7 @@ from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, sou
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
-from stablemax.results import Comparison, League, Outcome
+from stablemax.results import Comparison, Grade, League, Outcome, Standout, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
 from stablemax.text.words import counted, listed
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from stablemax.comparing.comparison import CompareOptions
     from stablemax.operations.variant import Variant
 
-FAILURES = tuple(o.value for o in reversed(list(Outcome)) if o is not Outcome.OK)
+_SIGNS: tuple[Outcome | Grade, ...] = (Grade.UNSTABLE, *(o for o in reversed(list(Outcome)) if o is not Outcome.OK))
+FAILURES = tuple(sign.value for sign in _SIGNS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def compare(
     also where a naive formula fails; --fail-on makes a check of it.
     """
     texts = [] if compared.fail_on is None else [compared.fail_on]
-    failures = frozenset(map(Outcome, options.failures_named(texts, FAILURES, "no outcome")))
+    names = options.failures_named(texts, FAILURES, "no outcome")
+    failures = frozenset(sign for sign in _SIGNS if sign.value in names)
     logits = _source(line, source)
     kind = LEAGUE if source.hazards else COMPARISON
     output = io.output_of(kind, output_format, printing, *logits.logits, *logits.labels)
@@ -146,36 +148,40 @@ def _built_ins(libraries: options.LibraryOptions) -> tuple[tuple[Variant, ...], 
     return chosen(libraries.peer, libraries.device)
 
 
-def _failed(result: Comparison | League, failures: frozenset[Outcome]) -> list[str]:
+def _failed(result: Comparison | League, failures: frozenset[Outcome | Grade]) -> list[str]:
     """Word which of the outcomes of --fail-on occurred."""
     results = _outcomes_in(result)
     hits = [(name, outcomes) for name, outcomes in results if failures & outcomes.keys()]
     if not hits:
         return []
-    either = " or ".join(o.value for o in Outcome if o in failures)
+    either = " or ".join(sign.value for sign in reversed(_SIGNS) if sign in failures)
     has = "has" if len(hits) == 1 else "have"
     lines = []
     for name, outcomes in hits:
-        worst = max(failures & outcomes.keys(), key=lambda o: o.severity)
+        worst = next(sign for sign in _SIGNS if sign in failures and sign in outcomes)
         lines.append(f"{name}: {worst.value} {outcomes[worst]}")
     finding = f"{len(hits)} of {counted(len(results), 'result')} {has} cells that are {either}"
     return io.failed(finding, lines)
 
 
-def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome, str]]]:
-    """Name what ran, with the outcomes that occurred and where."""
+def _outcomes_in(result: Comparison | League) -> list[tuple[str, dict[Outcome | Grade, str]]]:
+    """Name what ran, with the outcomes that occurred and its grade, and where."""
     if isinstance(result, League):
-        return [
-            (f"{s.implementation} in {s.format}", {o: f"under {listed(names)}" for o, names in s.outcomes.items()})
-            for s in result.standouts
-        ]
-    return [
-        (
-            f"{v.variant} in {v.format}",
-            {
-                o: f"in {100 * share:.3g}% of the cells" + (f": {v.cause}" if o is v.worst and v.cause else "")
-                for o, share in v.shares.items()
-            },
-        )
-        for v in result.verdicts
-    ]
+        return [(f"{s.implementation} in {s.format}", _of_standout(s)) for s in result.standouts]
+    return [(f"{v.variant} in {v.format}", _of_verdict(v)) for v in result.verdicts]
+
+
+def _of_standout(standout: Standout) -> dict[Outcome | Grade, str]:
+    where: dict[Outcome | Grade, str] = {o: f"under {listed(names)}" for o, names in standout.outcomes.items()}
+    return {Grade.UNSTABLE: f"under {listed(standout.failed)}", **where} if standout.failed else where
+
+
+def _of_verdict(verdict: Verdict) -> dict[Outcome | Grade, str]:
+    cause = f": {verdict.cause}" if verdict.cause else ""
+    where: dict[Outcome | Grade, str] = {
+        o: f"in {100 * share:.3g}% of the cells{cause if o is verdict.worst else ''}"
+        for o, share in verdict.shares.items()
+    }
+    if verdict.grade is not Grade.UNSTABLE or verdict.worst is None:
+        return where
+    return {Grade.UNSTABLE: f"({verdict.worst} {where[verdict.worst]})", **where}

@@ -14,7 +14,7 @@ from stablemax.cli import printable, to_stderr
 from stablemax.render.forms import Page, ResultKind
 from stablemax.render.writers import Writer, chosen
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import Grade, Outcome
 
 if TYPE_CHECKING:
     from stablemax.cli.options import PrintOptions
@@ -33,7 +33,7 @@ class Output:
     writer: Writer
     printing: PrintOptions
 
-    def write(self, result: Any, failures: frozenset[Outcome] = frozenset(), **options: Any) -> None:
+    def write(self, result: Any, failures: frozenset[Outcome | Grade] = frozenset(), **options: Any) -> None:
         """Write a result; the options are those of its document, the failures what its checks fail on."""
         to_file = self.printing.output is not None
         page = Page(self.printing.color, to_file, options, failures)
@@ -44,7 +44,7 @@ class Output:
         result: Any,
         notes: Iterable[str],
         failed: Sequence[str] = (),
-        fails_on: frozenset[Outcome] = frozenset(),
+        fails_on: frozenset[Outcome | Grade] = frozenset(),
         **options: Any,
     ) -> int:
         """Print notes, the result and lines about what failed; return the exit code, 1 where there are any."""

@@ -13,6 +13,7 @@ from stablemax.operations.operation import Operation
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.results import JudgeReport
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.outcomes import Grade, required_grade
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted
 
@@ -35,6 +36,7 @@ class ClaimOptions:
     )
     max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
+    require: options.RequireOption = Grade.STABLE.value
     judge: options.JudgeOption = None
     upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE")
     second_logits: str | None = option("Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE")
@@ -171,6 +173,7 @@ def _report(
         judge=options.row_count(claim.judge),
         targets=given.targets,
         round_logits=options.number_format_named(claim.round_logits),
+        require=required_grade(claim.require),
     )
     names = (problem.sources[0].name, output.name, problem.sources[1].name if len(problem.sources) > 1 else "")
     return judge_output(

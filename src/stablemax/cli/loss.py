@@ -59,6 +59,7 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
             options.format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain."),
         ] = None,
     ) -> int:
+        from stablemax.comparing.loss_cause import cause_of
         from stablemax.compute.loss import loss_of
 
         output = io.output_of(LOSS, output_format, printing, *source.read, *losses.read, default="plain")
@@ -79,7 +80,11 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
                 progress=step,
             )
         notes = [*given.stream.notes, *result.notes]
-        return output.finish(LossOfInput(result, given.stream), notes, _failed(result, reduction, max_loss))
+        failed = _failed(result, reduction, max_loss)
+        if result.first_bad is not None:
+            row = result.first_bad[0]
+            failed = [f"{failed[0]}{cause_of(given.stream, row, operation, method, given.targets)}", *failed[1:]]
+        return output.finish(LossOfInput(result, given.stream), notes, failed)
 
     run.__annotations__["losses"] = losses
     run.__doc__ = text

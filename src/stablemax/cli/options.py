@@ -43,6 +43,7 @@ TargetMemoryOption = Annotated[
     worded("Most memory that TARGET may take beyond its imports. 2GB; no limit but on Linux.", metavar="SIZE"),
 ]
 MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
+RequireOption = Annotated[str, worded("The least grade that passes: stable, or accurate.", metavar="GRADE")]
 UpstreamOption = Annotated[
     Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
 ]

@@ -53,6 +53,7 @@ def trace(
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
     from stablemax.check.target.messages import TraceOptions
+    from stablemax.check.trace_advice import advised
 
     logits = source_of(line, source, optional=True)
     output = io.output_of(
@@ -72,6 +73,8 @@ def trace(
         notes = (*given.notes, *info.notes)
         request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
+        backward = implementation.target(target).backward
+        result = advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
     return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 

@@ -168,7 +168,9 @@ def compare_hazard(
     cases = {fmt: [hazard_case(hazard, o, fmt, options.reduction) for o in wanted] for fmt in options.formats}
     logits = {fmt: of_format[0].logits for fmt, of_format in cases.items()}
     summary = hazard_summary(f"hazard {hazard.name}: {hazard.reason}", logits)
-    return _comparison(summary, options.plan(wanted), cases, options, command, progress, needs=hazard.needs)
+    return _comparison(
+        summary, options.plan(wanted), cases, options, command, progress, needs=hazard.needs, hazard=hazard.name
+    )
 
 
 def hazard_case(hazard: Hazard, operation: Operation, fmt: Format, reduction: Reduction = Reduction.MEAN) -> Case:
@@ -218,6 +220,7 @@ def _comparison(
     *,
     needs: tuple[str, ...] = (),
     notes: Iterable[str] = (),
+    hazard: str = "",
 ) -> Comparison:
     """Judge everything that is planned, in every format."""
     steps = sum(len(chosen) + 2 for chosen in plan.values()) * len(cases)
@@ -246,7 +249,7 @@ def _comparison(
         max_ulp=options.max_ulp,
         reduction=options.reduction.value,
         reports=reports,
-        finding=finding(reports),
+        finding=finding(reports, hazard=hazard),
         command=command,
         notes=(*notes, *refusals(v for r in reports for v in r.verdicts)),
         backend=options.backend_name,

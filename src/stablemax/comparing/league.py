@@ -11,7 +11,7 @@ from stablemax.hazards.catalogue import HAZARDS, Hazard
 from stablemax.operations import default_operations
 from stablemax.operations.operation import Operation
 from stablemax.operations.variant import Variant
-from stablemax.results import League, Outcome, Standout, Verdict
+from stablemax.results import Grade, League, Outcome, Standout, Verdict
 
 OWN = ("naive", "shifted", "closed-form", "compensated", "centred", "wide")
 """Our variants that take part unless others are named: two for scale, and the accurate ones."""
@@ -79,17 +79,20 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
         return Standout(operation.name, variant.id, fmt, None, skipped=why)
     outcomes = {o: tuple(h for h, v in ran.items() if o in v.shares) for o in Outcome}
     outcomes = {o: names for o, names in outcomes.items() if names}
-    failures = [o for o in outcomes if o.is_failure]
+    grades = {hazard: v.grade for hazard, v in ran.items() if v.grade is not None}
+    grade = Grade.worst_of(grades.values())
+    of_the_grade = [h for h in ran if grades.get(h) is grade] if grade is not Grade.ACCURATE else []
     errors = {hazard: v.error_ulp for hazard, v in ran.items() if v.error_ulp is not None}
     largest = max(errors, key=lambda h: errors[h], default="")
-    worst = max(failures, key=lambda o: o.severity, default=Outcome.OK)
+    worst = max((o for h in of_the_grade if (o := ran[h].worst)), key=lambda o: o.severity, default=Outcome.OK)
+    so_bad = [h for h in of_the_grade if ran[h].worst is worst]
     hazard = ""
     if worst is Outcome.INACCURATE:
-        hazard = largest
+        hazard = max(so_bad, key=lambda h: errors.get(h, 0.0))
     elif worst is Outcome.LOST:
-        hazard = max(outcomes[worst], key=lambda h: _lost(ran[h]))
-    elif failures:
-        hazard = outcomes[worst][0]  # the first of the catalogue is the simplest
+        hazard = max(so_bad, key=lambda h: _lost(ran[h]))
+    elif so_bad:
+        hazard = so_bad[0]  # the first of the catalogue is the simplest
     return Standout(
         operation.name,
         variant.id,
@@ -98,7 +101,9 @@ def standout(operation: Operation, variant: Variant, fmt: str, verdicts: Mapping
         worst_hazard=hazard,
         error_ulp=errors.get(largest),
         error_hazard=largest,
-        failed=tuple(h for h, v in ran.items() if v.worst is not None and v.worst.is_failure),
+        grade=grade,
+        failed=tuple(h for h in ran if grades.get(h) is Grade.UNSTABLE),
+        stable=tuple(h for h in ran if grades.get(h) is Grade.STABLE),
         outcomes=outcomes,
         judged=len(ran),
         cause=ran[hazard].cause if hazard else "",

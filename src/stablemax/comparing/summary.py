@@ -6,23 +6,33 @@ from collections.abc import Iterable
 
 from stablemax.numerics.formats import get_format
 from stablemax.operations import is_built_in
-from stablemax.results import OperationReport, Outcome, Standout, Verdict
+from stablemax.operations.variant import get
+from stablemax.results import Grade, OperationReport, Outcome, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 
+_ON_LARGE_LOGITS = ("large-logits", "far-below-zero")
 
-def finding(reports: tuple[OperationReport, ...]) -> str:
-    """Say in a sentence or two how much breaks, what breaks first, and what holds."""
+
+def finding(reports: tuple[OperationReport, ...], *, hazard: str = "") -> str:
+    """Say in a sentence or two how much breaks, what breaks first, and what holds.
+
+    On a hazard, what breaks is shown by a variant that does not fail on every large logit anyhow, if there is one.
+    """
     every = [v for r in reports for v in r.verdicts]
     verdicts = [v for v in every if v.worst is not None]
     if not verdicts:
         return " ".join(f"{line}." for line in refusals(every))
     ran = dict.fromkeys(v.variant for v in verdicts)
-    broken = [v for v in verdicts if v.worst is not None and v.worst.is_failure]
+    broken = [v for v in verdicts if v.grade is Grade.UNSTABLE]
+    stable = [v for v in verdicts if v.grade is Grade.STABLE]
     compared = [v for v in verdicts if v.error_ulp is not None]
     sentences = []
     if broken:
-        sentences += [_breaking(broken, ran), *_holding(broken, verdicts, list(ran))]
+        told = _telling(broken) if hazard and hazard not in _ON_LARGE_LOGITS else broken
+        sentences += [_breaking(told, broken, ran), *_holding(broken, stable, verdicts, list(ran))]
+    elif stable:
+        sentences += [f"No {_kind(ran)[:-1]} breaks.", _losing(stable), *_accurate(verdicts, list(ran))]
     elif compared:
         worst = max(compared, key=lambda v: v.error_ulp or 0.0)
         where = f"{worst.variant} in {worst.format}"
@@ -41,10 +51,23 @@ def finding(reports: tuple[OperationReport, ...]) -> str:
     return " ".join(sentences)
 
 
-def _breaking(broken: list[Verdict], ran: dict[str, None]) -> str:
+def _telling(broken: list[Verdict]) -> list[Verdict]:
+    """Put those first that lose a result and do not fail on all large logits: they show what a hazard is about."""
+
+    def says_little(verdict: Verdict) -> bool:
+        assert verdict.worst is not None
+        if verdict.worst.severity < Outcome.LOST.severity or is_built_in(verdict.variant):
+            return True
+        promises = get(verdict.variant).promises
+        return any(promises[name].is_failure for name in _ON_LARGE_LOGITS if name in promises)
+
+    return sorted(broken, key=says_little)
+
+
+def _breaking(ordered: list[Verdict], broken: list[Verdict], ran: dict[str, None]) -> str:
     """Say how many break, and how the first of them does in its widest format."""
     names = dict.fromkeys(v.variant for v in broken)
-    of_first = [v for v in broken if v.variant == broken[0].variant]
+    of_first = [v for v in broken if v.variant == ordered[0].variant]
     first = max(of_first, key=lambda v: get_format(v.format).precision)
     assert first.worst is not None
     formats = [v.format for v in of_first if v.worst is first.worst]
@@ -55,18 +78,38 @@ def _breaking(broken: list[Verdict], ran: dict[str, None]) -> str:
     )
 
 
-def _holding(broken: list[Verdict], verdicts: list[Verdict], ran: list[str]) -> list[str]:
-    """Name the variants to turn to: the compensated ones, or else the first that hold."""
+def _holding(broken: list[Verdict], stable: list[Verdict], verdicts: list[Verdict], ran: list[str]) -> list[str]:
+    """Say which formulas hold: the stable ones, of which some lose small values, and the accurate ones."""
     failing = {v.variant for v in broken}
+    losing = {v.variant for v in stable} - failing
+    sentences = []
+    if losing:
+        names = [name for name in ran if name in losing]
+        keep = f"{few(names)} hold{'s' if len(names) == 1 else ''}"
+        sentences.append(f"{keep}: {'it is' if len(names) == 1 else 'they are'} stable, and small values are lost.")
+    return [*sentences, *_accurate([v for v in verdicts if v.variant not in failing], ran)]
+
+
+def _losing(stable: list[Verdict]) -> str:
+    """Say which formulas lose small values, and how the first of them does."""
+    names = list(dict.fromkeys(v.variant for v in stable))
+    first = max((v for v in stable if v.variant == names[0]), key=lambda v: get_format(v.format).precision)
+    verb = "is stable, and loses small values" if len(names) == 1 else "are stable, and lose small values"
+    return f"{few(names)} {verb}: {names[0]} in {first.format}, {first.cause}."
+
+
+def _accurate(verdicts: list[Verdict], ran: list[str]) -> list[str]:
+    """Name the accurate variants to turn to: the compensated ones, or else the first."""
+    losing = {v.variant for v in verdicts if v.grade is not Grade.ACCURATE}
+    accurate = [name for name in ran if name in {v.variant for v in verdicts} - losing]
     compensated = [name for name in ran if name.endswith("/compensated")]
-    holding = [name for name in compensated if name not in failing]
-    names = holding or [name for name in ran if name not in failing][:3]
-    errors = [v.error_ulp for v in verdicts if v.variant in names and v.error_ulp is not None]
+    chosen = [name for name in compensated if name in accurate] or accurate[:3]
+    errors = [v.error_ulp for v in verdicts if v.variant in chosen and v.error_ulp is not None]
     if not errors:
         return []
-    subject = f"{listed(names)} hold{'s' if len(names) == 1 else ''}"
-    if len(compensated) > 1 and holding == compensated:
-        subject = "The compensated variants hold"
+    subject = f"{listed(chosen)} {'is' if len(chosen) == 1 else 'are'} accurate"
+    if len(compensated) > 1 and chosen == compensated:
+        subject = "The compensated variants are accurate"
     return [f"{subject}: at most {max(errors):.2f} ulp."]
 
 
@@ -90,11 +133,15 @@ def league_finding(standouts: tuple[Standout, ...]) -> str:
             sentences.append(f"{len(failing)} of {counted(len(names), kind)} {verb} on a hazard.")
             if theirs or len(sentences) == 1:
                 sentences.append(_worst_sentence([s for s in group if s.failed]))
-        holding = [name for name in names if name not in failing]
-        if holding:
-            errors = [s.error_ulp for s in group if s.implementation in holding and s.error_ulp is not None]
+        losing = {s.implementation for s in group if s.stable} - failing.keys()
+        if losing:
+            stable = [name for name in names if name in losing]
+            sentences.append(f"{few(stable)} hold{'s' if len(stable) == 1 else ''} on all, and lose small values.")
+        accurate = [name for name in names if name not in losing | failing.keys()]
+        if accurate:
+            errors = [s.error_ulp for s in group if s.implementation in accurate and s.error_ulp is not None]
             most = f": at most {max(errors):.2f} ulp" if errors else ""
-            sentences.append(f"{few(holding)} hold{'s' if len(holding) == 1 else ''} on all{most}.")
+            sentences.append(f"{few(accurate)} {'is' if len(accurate) == 1 else 'are'} accurate on all{most}.")
     return " ".join(sentences)
 
 

@@ -27,6 +27,33 @@ class Layout(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Axes:
+    """How rows of classes (N, K) lie in an array of more dimensions, or one row in an array of one."""
+
+    others: tuple[int, ...]  #: lengths of the axes beside that of the classes, N in all; none for one row
+    class_axis: int = -1
+
+    def shape(self, classes: int) -> tuple[int, ...]:
+        """Return the shape of the array."""
+        at = self.class_axis % (len(self.others) + 1)
+        return (*self.others[:at], classes, *self.others[at:])
+
+    def laid_out(self, rows: Array) -> Array:
+        """Lay an array (N, K), or one number a row, out along the axes."""
+        array = rows.reshape((*self.others, *rows.shape[1:]))
+        return array if rows.ndim == 1 else np.ascontiguousarray(np.moveaxis(array, -1, self.class_axis))
+
+    def rows_of(self, output: Array, classes: int) -> Array | None:
+        """Take an output back to (N, K), (N,) or one number; None where it has another shape."""
+        if output.shape == self.shape(classes):
+            return np.moveaxis(output, self.class_axis, -1).reshape(-1, classes)
+        if output.ndim == 0 or (not self.others and output.shape == (1, classes)):
+            return output
+        is_a_number_each = output.shape in (self.others, self.shape(1), (math.prod(self.others),))
+        return output.reshape(-1) if is_a_number_each else None
+
+
+@dataclass(frozen=True)
 class HazardCase:
     """A hazard's input in one format, before it is rounded to it."""
 
@@ -39,6 +66,7 @@ class HazardCase:
     cell_targets: Array | None = None  #: in [0, 1], float64 (N, K); without them those of the labels
     other_logits: Array | None = None  #: a second array of logits (N, K); without it the logits in reverse order
     layout: Layout = Layout.C  #: of the logits
+    axes: Axes | None = None  #: of the arrays as an implementation gets them; None for (N, K)
 
     @property
     def option_kinds(self) -> tuple[bool, ...]:

@@ -431,9 +431,9 @@ HAZARDS: Registry[Hazard] = Registry(
         ),
         Hazard(
             "sum-of-losses-overflows",
-            "100 losses of a fiftieth of the largest number: their sum overflows, their mean does not",
+            "8 losses of 0.3 times the largest number: their sum overflows, their mean does not",
             "",
-            lambda fmt: cases.many_rows([0.0, -fmt.max / 50], 1, 100),
+            lambda fmt: cases.many_rows([0.0, -0.3 * fmt.max], 1, 8),
             losses_of_labels,
         ),
         *OF_CELLS,

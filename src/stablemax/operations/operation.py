@@ -89,8 +89,6 @@ class Operation:
         Name of the variant that runs in balls, and is right to a few ulps in float64.
     reference : str
         Name of the variant whose bound any good kernel should keep; the best one when empty.
-    ill_conditioned : bool
-        True where a single cell may be ill-conditioned, so that an implementation is held to the largest of its row.
     follows_shift : bool
         True where a number added to every logit of a row is added to the result; elsewhere it changes nothing.
     laws : tuple of str
@@ -126,7 +124,6 @@ class Operation:
     gradient_of: str = ""
     best: str = "compensated"
     reference: str = ""
-    ill_conditioned: bool = False
     follows_shift: bool = False
     laws: tuple[str, ...] = ()
     looks_like: str = r"(?!)"

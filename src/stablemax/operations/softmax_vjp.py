@@ -24,7 +24,6 @@ OPERATION = Operation(
     limit={-math.inf: 0.0},
     gradient_of="softmax",
     best="centred",
-    ill_conditioned=True,
     laws=("shift-invariance", "permutation", "rows-independent", "gradient-sums-to-0", *BOOKKEEPING),
     looks_like=rf"softmax.*({GRADIENT})|({GRADIENT}).*softmax",
     looks_rank=20,

@@ -9,22 +9,16 @@ from typing import Any
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
-from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict, ShapeVerdict, Standing
+from stablemax.results import CheckReport, Contract, HazardVerdict, LawVerdict, ShapeVerdict
 from stablemax.text.errors import escaped
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted, listed
 
-STANDING_STYLES = {
-    Standing.GOOD: "bold green",
-    Standing.UNSTABLE: "bold yellow",
-    Standing.WRONG: "bold red",
-    Standing.BROKEN: "bold red",
-}
-HAZARD_COLUMNS = ("hazard", "format", "worst", "failed", "error_ulp", "trouble", "skipped")
+HAZARD_COLUMNS = ("hazard", "format", "grade", "worst", "failed", "error_ulp", "trouble", "skipped")
 _PRINTED_LINES = 5
 _FEW_SHAPES = 5
 _TINY = "tiny"
-_WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
+_WIDE = 27  # "◐ stable, small values lost"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
 # What happened instead of an output, by how the message about it begins.
 _TROUBLES = {
@@ -55,14 +49,17 @@ def document(report: CheckReport, *, details: bool = False) -> doc.Document:
     sections = [*_hazards(report, details=details), *_shapes(report, details=details)]
     broken = [[law for law in of_name if law.detail] for of_name in laws.values()]
     if any(broken):
-        sections.append([doc.Lines([_law(of_name) for of_name in broken if of_name])])
+        sections.append([doc.Lines([_law(of_name, report.contract) for of_name in broken if of_name])])
     if report.printed:
         sections.append([_excerpt(report.printed)])
+    if report.instead:
+        sections.append([doc.words(f"why: {report.instead_why}"), doc.Code("write this instead:", report.instead)])
+        sections += [] if report.counterexample is not None and report.counterexample.code else [[]]
     example = report.counterexample
     if example is not None and example.code:
         sections.append([doc.Code("smallest input that breaks it:", example.code)])
         sections += [[doc.Code("a test that fails until it is mended:", example.test)], []]
-    finding = doc.Finding(report.finding, STANDING_STYLES[report.standing], report.standing.value)
+    finding = doc.Finding(report.finding, GRADES[report.grade].style, report.grade.value)
     return doc.report(finding, [fact], sections, report.command)
 
 
@@ -73,23 +70,27 @@ def _excerpt(text: str) -> doc.Excerpt:
     return doc.Excerpt("it printed:", [escaped(line) for line in lines[:_PRINTED_LINES]], more)
 
 
-def _law(broken: list[LawVerdict]) -> doc.Line:
+def _law(broken: list[LawVerdict], contract: Contract) -> doc.Line:
     """Report one law in all its formats, with the example of the widest format that breaks it."""
-    failed = any(law.failed for law in broken)
-    word = "law broken" if failed else "law broken, which is allowed"
-    formats = listed([law.format for law in broken])
-    text = f" {word}: {broken[0].law} in {formats}: {broken[-1].detail}"
-    return [doc.Span(text, "red" if failed else "dim", Outcome.NAN if failed else Outcome.OK)]
+    law, formats = broken[0].law, listed([law.format for law in broken])
+    text = f"{law} in {formats}: {broken[-1].detail}"
+    if any(law.failed for law in broken):
+        return [doc.Span(f" law broken: {text}", "red", Outcome.NAN)]
+    if law in contract.allow:
+        return [doc.Span(f" law broken, which is allowed: {text}", "dim", Outcome.OK)]
+    return [doc.Span(f" law broken, to which it is not held: {text}", "yellow", Outcome.INACCURATE)]
 
 
 def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
-    """Show hazards x formats: the failing ones, or all of them."""
+    """Show hazards x formats: the failing ones, or all of them; of code that passes those where values are lost."""
     failing = {h.hazard for h in report.hazards if h.failed}
+    if report.passed:
+        failing = {h.hazard for h in report.hazards if h.grade not in (None, Grade.ACCURATE)}
     names = list(dict.fromkeys(h.hazard for h in report.hazards if details or h.hazard in failing))
     if not names or not report.formats:
         return []
     shown = [h for h in report.hazards if h.hazard in names and h.worst is not None]
-    legend = doc.outcome_legend(h.worst for h in shown)
+    legend = doc.legend_of((h.worst, h.grade) for h in shown)
     if any(_is_tiny(h, report.contract) for h in shown):
         legend.append(doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
     blocks: list[doc.Block] = [_matrix(report, names)]
@@ -97,14 +98,16 @@ def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
         blocks.append(doc.Legend(legend))
     passed = len({h.hazard for h in report.hazards if not h.skipped} - failing)
     if not details and passed:
-        blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it keeps its contract: --details"))
+        kept = "is accurate" if report.passed else "keeps its contract"
+        blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it {kept}: --details"))
     return [blocks]
 
 
 def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:
     """Whether a failure does not count because the exact result is subnormal."""
     worst = verdict.worst
-    return worst is not None and worst.is_failure and not verdict.failed and worst not in contract.allow
+    is_accurate = verdict.grade is Grade.ACCURATE
+    return worst is not None and worst.is_failure and is_accurate and worst not in contract.allow
 
 
 def _shapes(report: CheckReport, *, details: bool) -> list[doc.Section]:
@@ -118,14 +121,14 @@ def _shapes(report: CheckReport, *, details: bool) -> list[doc.Section]:
 
 
 def _shape(shape: ShapeVerdict) -> doc.Line:
-    outcome = Outcome.NAN if shape.trouble else shape.worst or Outcome.OK
-    return [doc.Span(f" {_shape_words(shape)}", sign=outcome)]
+    sign: Outcome | Grade = Outcome.NAN if shape.trouble else shape.worst or Outcome.OK
+    return [doc.Span(f" {_shape_words(shape)}", sign=shape.grade if shape.grade is Grade.STABLE else sign)]
 
 
 def _shape_words(shape: ShapeVerdict) -> str:
     outcome = shape.worst or Outcome.OK
     figure = figures.short_error(shape.error_ulp) if outcome in (Outcome.OK, Outcome.INACCURATE) else ""
-    words = shape.trouble or f"{OUTCOMES[outcome].word} {figure}".rstrip()
+    words = shape.trouble or f"{judged_words.graded(outcome, shape.grade)} {figure}".rstrip()
     return f"{shape.shape}, in {shape.format}: {words}"
 
 
@@ -148,11 +151,13 @@ def _cell(verdict: HazardVerdict, contract: Contract) -> doc.Cell:
     if verdict.skipped:
         return doc.Cell(judged_words.NOT_RUN)
     outcome = verdict.worst or Outcome.OK
+    if verdict.grade is Grade.STABLE:
+        return judged_words.stable_cell(outcome)
     wide, narrow = OUTCOMES[outcome].word, OUTCOMES[outcome].short
     if verdict.trouble:
         outcome = Outcome.NAN if verdict.failed else Outcome.UNDEFINED
         wide = narrow = next(word for beginning, word in _TROUBLES.items() if verdict.trouble.startswith(beginning))
-    elif outcome in (Outcome.OK, Outcome.INACCURATE):
+    elif judged_words.has_error(verdict):
         figure = figures.short_error(verdict.error_ulp)
         wide, narrow = f"{wide} {figure}".rstrip(), _shorter(figure) or narrow
     style = below = ""
@@ -180,14 +185,14 @@ def records(report: CheckReport) -> Iterator[dict[str, Any]]:
         yield {"kind": "hazard", "target": report.target, **{column: getattr(h, column) for column in HAZARD_COLUMNS}}
 
 
-def checks(report: CheckReport, _: frozenset[Outcome]) -> Checks:
+def checks(report: CheckReport, _: frozenset[Outcome | Grade]) -> Checks:
     """Give a check for the verdict, each hazard and each law; the contract says what is a failure."""
     group = f"stablemax.check.{report.target}"
-    standing = report.standing.value
-    whole = Check(group, "verdict", outcome=standing)
+    grade = report.grade.value
+    whole = Check(group, "verdict", outcome=grade)
     if not report.passed:
         failure, file, line = report.finding, report.blame_file, report.blame_line
-        whole = replace(whole, failure=failure, kind=standing, details=_evidence(report), file=file, line=line)
+        whole = replace(whole, failure=failure, kind=grade, details=_evidence(report), file=file, line=line)
     every = (
         whole,
         *(_hazard_check(h, group) for h in report.hazards),

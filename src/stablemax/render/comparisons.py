@@ -11,10 +11,10 @@ from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, Rows
 from stablemax.results import Comparison, OperationReport, Verdict
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
 
 _NARROW = 13  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%"
-_WIDE = 24  # "≈ inaccurate 1.6e15 ulp"
+_WIDE = 27  # "◐ stable, small values lost"
 _ADDED = {
     "library": "as the library adds",
     "sequential": "one by one in their own format",
@@ -31,9 +31,11 @@ def document(result: Comparison, *, details: bool = False, show_values: bool = F
         sections.append([_matrix(report, result.formats)])
         sections += [_details(v) for v in report.verdicts if details]
         sections += [_values(v) for v in report.verdicts if show_values and v.values]
-    seen = {o for v in result.verdicts for o in (v.shares if details or show_values else (v.worst,))}
-    lead = doc.Span("worst outcome of all cells, with its share or the largest error")
-    sections.append([doc.Legend([lead, *doc.outcome_legend(seen)])])
+    seen = [(v.worst, v.grade) for v in result.verdicts]
+    if details or show_values:
+        seen += [(o, None) for v in result.verdicts for o in v.shares]
+    lead = doc.Span("worst outcome of all cells, with its share of cells and rows or the largest error")
+    sections.append([doc.Legend([lead, *doc.legend_of(seen)])])
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
@@ -70,20 +72,22 @@ def _matrix(report: OperationReport, formats: tuple[str, ...]) -> doc.Matrix:
 
 
 def _cell(verdict: Verdict) -> doc.Cell:
-    """Show the worst outcome with one figure: the largest error where all is finite, else its share."""
+    """Show the worst outcome with the largest error where all is finite, else with its share; or that it is stable."""
     worst = verdict.worst
     if worst is None:
         return doc.Cell(judged_words.NOT_RUN)
-    is_finite = worst in (Outcome.OK, Outcome.INACCURATE)
-    figure = figures.short_error(verdict.error_ulp) if is_finite else figures.share(verdict.shares[worst])
-    return judged_words.outcome_cell(worst, figure, _NARROW)
+    if verdict.grade is Grade.STABLE:
+        return judged_words.stable_cell(worst)
+    if worst is Outcome.OK or judged_words.has_error(verdict):
+        return judged_words.outcome_cell(worst, figures.short_error(verdict.error_ulp), _NARROW)
+    return judged_words.outcome_cell(worst, judged_words.share_words(verdict, worst), _NARROW)
 
 
 def _details(verdict: Verdict) -> doc.Section:
     heading = doc.Heading(f"{verdict.variant} in {verdict.format}")
     if verdict.worst is None:
         return heading, doc.Lines([[doc.Span(f"  not run: {verdict.skipped}", "dim")]])
-    shares = [doc.Span(f" {OUTCOMES[o].word} {figures.share(share)}  ", sign=o) for o, share in verdict.shares.items()]
+    shares = [doc.Span(f" {OUTCOMES[o].word} {judged_words.share_words(verdict, o)}  ", sign=o) for o in verdict.shares]
     measured = doc.words(*(f"  {line}" for line in judged_words.detail_lines(verdict)))
     return heading, doc.Lines([[doc.Span("  "), *shares]]), measured
 
@@ -112,15 +116,15 @@ def rows(result: Comparison) -> Rows:
     return Rows(judged_words.VERDICT_COLUMNS, values)
 
 
-def checks(result: Comparison, failures: frozenset[Outcome]) -> Checks:
+def checks(result: Comparison, failures: frozenset[Outcome | Grade]) -> Checks:
     """Give a check for each verdict."""
     every = (_check(v, r.operation, failures) for r in result.reports for v in r.verdicts)
     return Checks("stablemax compare", result.finding, tuple(every))
 
 
-def _check(verdict: Verdict, operation: str, failures: frozenset[Outcome]) -> Check:
+def _check(verdict: Verdict, operation: str, failures: frozenset[Outcome | Grade]) -> Check:
     check = judged_words.outcome_check(f"stablemax.compare.{operation}", verdict.variant, verdict)
-    kind = judged_words.worst_of(failures & verdict.shares.keys())
+    kind = judged_words.failing_outcome(verdict, verdict.shares, failures)
     if kind is None:
         return check
     failure = f"{check.name}: {OUTCOMES[kind].word} in {figures.share(verdict.shares[kind])} of the cells"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from stablemax.render.document import Span
-from stablemax.text.outcomes import OUTCOMES
+from stablemax.text.outcomes import sign_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,11 +36,11 @@ class Surface:
         return text.translate(_ASCII) if self.ascii_only else text
 
     def spelled(self, span: Span) -> str:
-        """Return a span's text, the sign of its outcome in front."""
+        """Return a span's text, the sign of its outcome or grade in front."""
         text = self.readable(span.text)
         if span.sign is None:
             return text
-        words = OUTCOMES[span.sign]
+        words = sign_words(span.sign)
         return (words.ascii_glyph if self.ascii_only else words.glyph) + text
 
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Span:
     text: str
     #: Colour and weight, as in `bold red`; that of the sign where it is empty
     style: str = ""
-    #: An outcome whose glyph stands before the text
-    sign: Outcome | None = None
+    #: An outcome or a grade whose glyph stands before the text
+    sign: Outcome | Grade | None = None
 
 
 Line = Sequence[Span]
@@ -235,11 +235,15 @@ Document = Sequence[Section]
 """Blocks of a section belong together; sections stand apart."""
 
 
-def outcome_legend(seen: Iterable[Outcome | None]) -> list[Span]:
-    """Explain the outcomes that occur, except ok: failures first, from mild to bad."""
-    others = {outcome for outcome in seen if outcome is not None and outcome.severity}
+def legend_of(seen: Iterable[tuple[Outcome | None, Grade | None]]) -> list[Span]:
+    """Explain what occurs, except ok: stable, then failures, from mild to bad, then what has no value."""
+    seen = list(seen)
+    others = {o for o, grade in seen if o is not None and o.severity and grade is not Grade.STABLE}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
-    return [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]
+    spans = [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]
+    if any(grade is Grade.STABLE for _, grade in seen):
+        spans.insert(0, Span(f" {Grade.STABLE}: {GRADES[Grade.STABLE].sentence}", sign=Grade.STABLE))
+    return spans
 
 
 def words(*texts: str) -> Lines:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stablemax.render.document import Document
-from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import Grade, Outcome
 
 
 class Form(enum.StrEnum):
@@ -99,7 +99,7 @@ class ResultKind:
     #: From the result and the page to lines of plain text, where these are not its rows.
     lines: Callable[[Any, Page], Iterable[str]] = absent
     #: From the result and the outcomes that count as failures to `Checks`.
-    checks: Callable[[Any, frozenset[Outcome]], Checks] = absent
+    checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
 
     def has(self, form: Form) -> bool:
         """Whether results of this kind have a form."""
@@ -116,4 +116,4 @@ class Page:
     #: What the document is asked for beside its result, such as `details`
     options: Mapping[str, Any] = field(default_factory=dict)
     #: Outcomes that count as failures
-    failures: frozenset[Outcome] = frozenset()
+    failures: frozenset[Outcome | Grade] = frozenset()

@@ -41,7 +41,7 @@ def document(result: Inspection) -> doc.Document:
     """Give the finding, what the logits are, and what becomes of them in each format."""
     quantiles = [q for q in result.quantiles if q.rows]
     lead = doc.Span("each cell: the worst outcome of any row, with the share of the rows that have it")
-    legend = doc.Legend([lead, *doc.outcome_legend(f.worst for f in result.forecasts), doc.Span(SAFE)])
+    legend = doc.Legend([lead, *doc.legend_of((f.worst, None) for f in result.forecasts), doc.Span(SAFE)])
     sections = [_quantiles(quantiles)] if quantiles else []
     sections += [_sightings(result), [_forecasts(result)], [legend]]
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)

@@ -12,17 +12,24 @@ from stablemax.render import document as doc
 from stablemax.render import figures
 from stablemax.render.forms import Check
 from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted, listed
 
 VERDICT_COLUMNS = (
-    *("operation", "variant", "format", "accumulation", "worst"),
+    *("operation", "variant", "format", "accumulation", "grade", "worst"),
     *(outcome.value for outcome in Outcome),
     *("error_ulp", "error_u", "error_over_bound", "sum_error", "mean", "mean_error_ulp"),
     *("first_bad_row", "first_bad_column", "first_bad_logit", "first_bad_output", "first_bad_truth"),
     *("cause", "skipped"),
 )
 NOT_RUN = doc.Span("not run", "dim")
+_LOSSES = {
+    Outcome.INACCURATE: ("small values off", "small off"),
+    Outcome.LOST: ("small values lost", "small lost"),
+    Outcome.OVERFLOW: ("range ends", "range ends"),
+    Outcome.NAN: ("range ends", "range ends"),
+}
+"""What a result that is stable and not accurate loses, in words and in short."""
 
 
 def limit_of(max_ulp: float | None) -> str:
@@ -34,7 +41,8 @@ def limit_of(max_ulp: float | None) -> str:
 def contract_words(contract: Contract) -> str:
     """Say what counts as a failure."""
     allowed = f"; allowed: {', '.join(contract.allow)}" if contract.allow else ""
-    return f"{limit_of(contract.max_ulp)}{allowed}"
+    required = f"; {contract.require} is asked for" if contract.require is Grade.ACCURATE else ""
+    return f"{limit_of(contract.max_ulp)}{allowed}{required}"
 
 
 def size_words(rows: int, classes: int, note: str = "") -> str:
@@ -71,13 +79,41 @@ def row_label(variant: str) -> str:
 
 def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
     """Return an outcome's word with a figure; narrow, broken between words: "– input" and "overflow 100%"."""
-    word = OUTCOMES[outcome].word
+    word, short_figure = OUTCOMES[outcome].word, figure.replace(", ", "\n")
     wide = doc.Span(f" {word} {figure}".rstrip(), sign=outcome)
     if len(wide.text) < room:
         return doc.Cell(wide)
     head, _, tail = word.rpartition(" ")
-    narrow = f" {head}\n{tail} {figure}" if head else f" {word}\n{figure}"
+    narrow = f" {head}\n{tail} {short_figure}" if head else f" {word}\n{short_figure}"
     return doc.Cell(wide, doc.Span(narrow, sign=outcome))
+
+
+def stable_cell(outcome: Outcome) -> doc.Cell:
+    """Return what a cell says of a result that is stable and not accurate."""
+    wide, narrow = (f" {Grade.STABLE}, {_LOSSES[outcome][0]}", f" {Grade.STABLE},\n{_LOSSES[outcome][1]}")
+    return doc.Cell(doc.Span(wide, sign=Grade.STABLE), doc.Span(narrow, sign=Grade.STABLE))
+
+
+def graded(outcome: Outcome, grade: Grade | None) -> str:
+    """Say what came out in words, its grade in front where it is a failure.
+
+    >>> graded(Outcome.LOST, Grade.STABLE), graded(Outcome.NAN, Grade.UNSTABLE), graded(Outcome.OK, Grade.ACCURATE)
+    ('stable, small values lost', 'unstable, NaN', 'ok')
+    """
+    if grade is Grade.STABLE:
+        return f"{grade}, {_LOSSES[outcome][0]}"
+    return f"{grade}, {OUTCOMES[outcome].word}" if grade is Grade.UNSTABLE else OUTCOMES[outcome].word
+
+
+def share_words(verdict: Verdict, outcome: Outcome) -> str:
+    """Say how many cells there are of an outcome, and how many rows have one where that is far more."""
+    cells = verdict.shares[outcome]
+    rows = verdict.row_shares.get(outcome, cells)
+    return (
+        figures.share(cells)
+        if not outcome.is_failure or rows < 2 * cells
+        else f"{figures.share(cells)}, {figures.share(rows)} of rows"
+    )
 
 
 def detail_lines(verdict: Verdict, bound: str = "its bound") -> list[str]:
@@ -115,14 +151,25 @@ def outcome_check(group: str, subject: str, verdict: Verdict | Standout | Hazard
     worst, error_ulp = verdict.worst, verdict.error_ulp
     if worst is None:
         return Check(group, subject, verdict.format, skipped=verdict.skipped or "not run")
-    has_error = worst in (Outcome.OK, Outcome.INACCURATE) and error_ulp is not None
-    words = f", largest error {figures.error(error_ulp)}" if has_error else ""
-    return Check(group, subject, verdict.format, f"{OUTCOMES[worst].word}{words}")
+    words = f", largest error {figures.error(error_ulp)}" if has_error(verdict) else ""
+    return Check(group, subject, verdict.format, f"{graded(worst, verdict.grade)}{words}")
 
 
-def worst_of(outcomes: Iterable[Outcome]) -> Outcome | None:
-    """Return the worst of some outcomes; None without any."""
-    return max(outcomes, key=lambda o: o.severity, default=None)
+def has_error(verdict: Verdict | Standout | HazardVerdict) -> bool:
+    """Tell whether the largest error says how bad the worst outcome is: not where an infinite value came out finite."""
+    if verdict.error_ulp is None or verdict.worst not in (Outcome.OK, Outcome.INACCURATE):
+        return False
+    place = getattr(verdict, "first_bad", None)
+    return verdict.worst is Outcome.OK or place is None or math.isfinite(place.truth)
+
+
+def failing_outcome(
+    judged: Verdict | Standout, occurred: Iterable[Outcome], failures: frozenset[Outcome | Grade]
+) -> Outcome | None:
+    """Return the worst outcome that counts as a failure, by itself or because of the grade; None without any."""
+    if judged.grade in failures:
+        return judged.worst
+    return max((o for o in occurred if o in failures), key=lambda o: o.severity, default=None)
 
 
 def place_words(place: Place | None, fmt: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Checks, ResultKind, Rows
-from stablemax.results import JudgeReport
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.results import JudgeReport, Verdict
+from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 
 
 def document(report: JudgeReport) -> doc.Document:
@@ -21,14 +21,22 @@ def document(report: JudgeReport) -> doc.Document:
     shares = report.verdict.shares
     matrix = doc.Matrix(
         "outcome",
-        [doc.Column("share of the cells")],
+        [doc.Column("share of the cells"), doc.Column("of the rows"), doc.Column("grade")],
         [doc.Span(f" {OUTCOMES[outcome].word}", sign=outcome) for outcome in shares],
-        [[doc.Cell(doc.Span(figures.share(share)))] for share in shares.values()],
+        [[doc.Cell(doc.Span(text)) for text in _row(report.verdict, outcome)] for outcome in shares],
     )
     details = judged_words.detail_lines(report.verdict, f"the bound of {report.bound_of}")
     end = [doc.words(*details)] if details else []
-    finding = doc.Finding(report.finding, "bold green" if report.passed else "bold red")
+    style = GRADES[report.grade].style if report.passed else "bold red"
+    finding = doc.Finding(report.finding, style, report.grade.value)
     return doc.report(finding, facts, [[matrix], end], report.command)
+
+
+def _row(verdict: Verdict, outcome: Outcome) -> tuple[str, ...]:
+    """Say how many cells and rows have an outcome, and what their grade is."""
+    cells = verdict.shares[outcome]
+    shares = (cells, verdict.row_shares.get(outcome, cells))
+    return (*map(figures.share, shares), verdict.outcome_grades[outcome].value)
 
 
 def records(report: JudgeReport) -> list[dict[str, Any]]:
@@ -41,7 +49,7 @@ def rows(report: JudgeReport) -> Rows:
     return Rows(judged_words.VERDICT_COLUMNS, [judged_words.verdict_row(report.operation, report.verdict)])
 
 
-def checks(report: JudgeReport, _: frozenset[Outcome]) -> Checks:
+def checks(report: JudgeReport, _: frozenset[Outcome | Grade]) -> Checks:
     """Give one check; the contract says what is a failure."""
     verdict = report.verdict
     check = judged_words.outcome_check("stablemax.judge", f"{report.output} as {report.operation}", verdict)

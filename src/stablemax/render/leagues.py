@@ -10,12 +10,12 @@ from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.forms import Check, Checks, ResultKind, in_columns
 from stablemax.results import League, Standout
-from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted, listed
 
 COLUMNS = (
-    *("operation", "implementation", "format", "worst", "worst_hazard", "error_ulp", "error_hazard", "failed"),
-    *("judged", "cause", "skipped"),
+    *("operation", "implementation", "format", "grade", "worst", "worst_hazard", "error_ulp", "error_hazard"),
+    *("failed", "stable", "judged", "cause", "skipped"),
 )
 ByImplementation = dict[str, dict[str, "Standout"]]
 
@@ -36,7 +36,7 @@ def document(result: League, *, details: bool = False) -> doc.Document:
         if details:
             section.append(doc.words(*(line for s in standouts for line in _details(s))))
         sections.append(section)
-    sections.append([doc.Legend(_legend({s.worst for s in result.standouts}))])
+    sections.append([doc.Legend(_legend([(s.worst, s.grade) for s in result.standouts]))])
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
@@ -70,8 +70,10 @@ def _words(standout: Standout, keys: dict[str, str]) -> doc.Span:
     worst, key = standout.worst, keys.get(standout.worst_hazard, "")
     if worst is None:
         return judged_words.NOT_RUN
-    if worst in (Outcome.OK, Outcome.INACCURATE):
+    if worst is Outcome.OK:
         return doc.Span(f" {figures.short_error(standout.error_ulp)} {key}".rstrip(), sign=worst)
+    if standout.grade is Grade.STABLE:
+        return doc.Span(f" {Grade.STABLE} {len(standout.stable)} {key}", sign=Grade.STABLE)
     return doc.Span(f" {OUTCOMES[worst].word} {len(standout.failed)} {key}", sign=worst)
 
 
@@ -85,14 +87,14 @@ def _letters(index: int) -> str:
     return (_letters(head - 1) if head else "") + chr(ord("a") + last)
 
 
-def _legend(seen: set[Outcome | None]) -> list[doc.Span]:
+def _legend(seen: list[tuple[Outcome | None, Grade | None]]) -> list[doc.Span]:
     """Explain what a cell says."""
-    failures = doc.outcome_legend(o for o in seen if o is not None and o.is_failure)
+    failures = doc.legend_of((o, grade) for o, grade in seen if o is not None and o.is_failure)
     entries = [doc.Span("worst outcome over all hazards")]
-    if Outcome.OK in seen:
-        entries.append(doc.Span(" ok: the largest error, nothing fails", sign=Outcome.OK))
+    if any(outcome is Outcome.OK for outcome, _ in seen):
+        entries.append(doc.Span(" ok: the largest error, all is accurate", sign=Outcome.OK))
     if failures:
-        numbers = "a number: on how many hazards it fails; a letter: the one that the outcome is of"
+        numbers = "a number: on how many hazards it is stable or fails; a letter: the one that the outcome is of"
         entries += [*failures, doc.Span(numbers)]
     return entries
 
@@ -102,11 +104,12 @@ def _details(standout: Standout) -> list[str]:
     title = f"{standout.implementation} in {standout.format}"
     if standout.worst is None:
         return [f"{title}: not run: it {standout.skipped}"]
-    lines = [f"{title}: {len(standout.failed)} of {counted(standout.judged, 'hazard')} failed"]
+    lines = [f"{title}: {standout.grade}; {len(standout.failed)} of {counted(standout.judged, 'hazard')} failed"]
     if standout.error_ulp is not None:
         lines.append(f"  largest error {figures.error(standout.error_ulp)}, on {standout.error_hazard}")
     if standout.cause:
-        lines.append(f"  {OUTCOMES[standout.worst].word} on {standout.worst_hazard}: {standout.cause}")
+        words = judged_words.graded(standout.worst, standout.grade)
+        lines.append(f"  {words} on {standout.worst_hazard}: {standout.cause}")
     failing = {o: names for o, names in standout.outcomes.items() if o.is_failure}
     return lines + [f"  {OUTCOMES[o].word}: {', '.join(names)}" for o, names in failing.items()]
 
@@ -116,16 +119,16 @@ def records(result: League) -> Iterator[dict[str, Any]]:
     return ({"kind": "standout", **dataclasses.asdict(s)} for s in result.standouts)
 
 
-def checks(result: League, failures: frozenset[Outcome]) -> Checks:
+def checks(result: League, failures: frozenset[Outcome | Grade]) -> Checks:
     """Give a check for each implementation in each format."""
     every = (_check(s, failures) for s in result.standouts)
     return Checks("stablemax compare --hazards", result.finding, tuple(every))
 
 
-def _check(standout: Standout, failures: frozenset[Outcome]) -> Check:
+def _check(standout: Standout, failures: frozenset[Outcome | Grade]) -> Check:
     group = f"stablemax.comparing.league.{standout.operation}"
     check = judged_words.outcome_check(group, standout.implementation, standout)
-    kind = judged_words.worst_of(failures & standout.outcomes.keys())
+    kind = judged_words.failing_outcome(standout, standout.outcomes, failures)
     if kind is None:
         return check
     names = standout.outcomes[kind]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stablemax.render.console import Surface
 from stablemax.render.document import Bars, Column, Matrix, Span, Table
-from stablemax.text.outcomes import OUTCOMES
+from stablemax.text.outcomes import sign_words
 
 _GAP = 2  # a space and the table's own
 _LONGEST_BAR = 40
@@ -21,7 +21,7 @@ _EIGHTHS = "▏▎▍▌▋▊▉"
 
 def text_of(span: Span, on: Surface) -> Text:
     """Set a span in its own style, or that of its sign."""
-    style = span.style or ("" if span.sign is None else OUTCOMES[span.sign].style)
+    style = span.style or ("" if span.sign is None else sign_words(span.sign).style)
     return Text(on.spelled(span), style=style)
 
 

@@ -14,7 +14,6 @@ from stablemax.results.checked import HazardVerdict as HazardVerdict
 from stablemax.results.checked import JudgeReport as JudgeReport
 from stablemax.results.checked import LawVerdict as LawVerdict
 from stablemax.results.checked import ShapeVerdict as ShapeVerdict
-from stablemax.results.checked import Standing as Standing
 from stablemax.results.inspected import Forecast as Forecast
 from stablemax.results.inspected import FormatForecast as FormatForecast
 from stablemax.results.inspected import Inspection as Inspection
@@ -37,4 +36,5 @@ from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace
 from stablemax.results.traced import TracedLine as TracedLine
 from stablemax.results.traced import TracedOperation as TracedOperation
+from stablemax.text.outcomes import Grade as Grade
 from stablemax.text.outcomes import Outcome as Outcome

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import Grade, Outcome
 
 if TYPE_CHECKING:
     from stablemax.results.judged import InputSummary, Place, Verdict
 
 
-class Standing(enum.StrEnum):
-    """What an implementation is, from good to worst."""
-
-    GOOD = "good"
-    UNSTABLE = "unstable"
-    WRONG = "wrong"
-    BROKEN = "broken"
+UNSTABLE_IN = "unstable-in="
+"""Begins what allows code to be unstable in a format."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +22,22 @@ class Contract:
 
     #: Errors above are inaccurate; half of the format's bits when None
     max_ulp: float | None
-    #: Outcomes and laws that do not count as failures
+    #: Outcomes and laws that do not count as failures, and formats in which code may be unstable: unstable-in=float16
     allow: tuple[str, ...]
     #: Globs of hazard names; empty for all
     only: tuple[str, ...]
     #: Number formats that were asked for
     formats: tuple[str, ...]
+    #: The least grade that passes: stable or accurate
+    require: Grade = Grade.STABLE
+
+    def allows_unstable_in(self, fmt: str) -> bool:
+        """True where code may be unstable in a format."""
+        return f"{UNSTABLE_IN}{fmt}" in self.allow
+
+    def is_met_by(self, grade: Grade) -> bool:
+        """True for a grade that is good enough."""
+        return grade.severity <= self.require.severity
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class HazardVerdict:
     #: What it was run on
     hazard: str
     format: str
-    #: The worst of all cells; None where there is no output to judge
+    #: The worst of all cells of the worst grade; None where there is no output to judge
     worst: Outcome | None
     #: Largest error of a finite cell with a finite truth
     error_ulp: float | None = None
@@ -54,6 +59,8 @@ class HazardVerdict:
     trouble: str = ""
     #: Why it was not run; empty when it was
     skipped: str = ""
+    #: Accurate, stable or unstable; broken without an output; None where it was not run
+    grade: Grade | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,10 @@ class ShapeVerdict:
     failed: bool = False
     #: What happened instead of an output; empty when all went well
     trouble: str = ""
+    #: Accurate, stable or unstable; broken without an output
+    grade: Grade = Grade.ACCURATE
+    #: How many axes the logits have
+    dimensions: int = 2
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,8 @@ class CheckReport:
     target: str
     operation: str
     backend: str
-    #: Good, unstable, wrong or broken
-    standing: Standing
+    #: The worst grade of the formats that count
+    grade: Grade
     finding: str
     #: Formats that the target accepts
     formats: tuple[str, ...]
@@ -147,11 +158,19 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     #: Sizes, orders and memory layouts, the smallest first
     shapes: tuple[ShapeVerdict, ...] = ()
+    #: The known mistake that explains a wrong formula: its kind in a word or two, and in words; empty where none does
+    mistake: str = ""
+    mistake_words: str = ""
+    #: Python to write instead, with the same name and parameters, that holds on the smallest failing input; and why
+    instead: str = ""
+    instead_why: str = ""
+    #: By number format
+    grades: Mapping[str, Grade] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         """True where the contract holds."""
-        return self.standing is Standing.GOOD
+        return self.contract.is_met_by(self.grade)
 
 
 @dataclass(frozen=True)
@@ -166,7 +185,7 @@ class JudgeReport:
     input: InputSummary
     #: The output, judged; its variant is the output's name
     verdict: Verdict
-    #: True where no cell is a failure that the contract does not allow
+    #: True where the grade meets the contract
     passed: bool
     finding: str
     #: What it was held to
@@ -175,3 +194,5 @@ class JudgeReport:
     bound_of: str = ""
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: Accurate, stable or unstable; outcomes that are allowed do not count
+    grade: Grade = Grade.ACCURATE

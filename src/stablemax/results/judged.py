@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stablemax.text.outcomes import Outcome
+from stablemax.text.outcomes import Grade, Outcome
 
-SCHEMA = "stablemax/1"
+SCHEMA = "stablemax/2"
 """Identifies the layout of the JSON output; a change that breaks readers gets a new number."""
 
 
@@ -55,7 +55,7 @@ class Verdict:
     variant: str
     format: str
     accumulation: str
-    #: The worst of all cells; None where the variant was not run
+    #: The worst of all cells of its grade; None where the variant was not run
     worst: Outcome | None
     #: Share of the judged cells, from 0 to 1; outcomes that do not occur are left out
     shares: Mapping[Outcome, float]
@@ -76,6 +76,12 @@ class Verdict:
     cause: str = ""
     #: Why it was not run; empty when it was
     skipped: str = ""
+    #: Accurate, stable or unstable on this input; None where the variant was not run
+    grade: Grade | None = None
+    #: Share of the judged rows with such a cell, from 0 to 1; empty where there is one row only
+    row_shares: Mapping[Outcome, float] = field(default_factory=dict)
+    #: The worst grade of the cells of each outcome
+    outcome_grades: Mapping[Outcome, Grade] = field(default_factory=dict)
     #: The first rows of the output, where they were asked for
     values: tuple[ShownRow, ...] = ()
 
@@ -149,7 +155,7 @@ class Standout:
     error_ulp: float | None = None
     #: The hazard of that error
     error_hazard: str = ""
-    #: All hazards with a cell that the formula, not the input, is to blame for
+    #: Hazards on which it is unstable
     failed: tuple[str, ...] = ()
     #: The hazards under which each outcome occurred
     outcomes: Mapping[Outcome, tuple[str, ...]] = field(default_factory=dict)
@@ -159,6 +165,10 @@ class Standout:
     cause: str = ""
     #: Why it was not run; empty when it was
     skipped: str = ""
+    #: The worst grade of all hazards; None where it was not run
+    grade: Grade | None = None
+    #: Hazards on which it is stable and not accurate: small values lose their digits
+    stable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Blame:
     file: str
     #: Counted from 1
     line: int
-    #: Index of the operation
+    #: Index of the operation; of a comparison, that of the operation which lost what it compares; -1 where it has none
     operation: int
     #: `line 12: exp overflows for 496 of 500 cells (first: row 0, class 1, logit 1001.0)`
     sentence: str
@@ -109,10 +109,15 @@ class Trace:
     #: True where the shadow, exact arithmetic on the same code, is wrong too; None where the code could not be
     #: followed to its end
     formula_is_wrong: bool | None
-    #: None where the result is good, or where the formula itself is wrong
+    #: None where the result is good, or where the formula itself is wrong and its mistake has no certain line
     blame: Blame | None
     finding: str
     #: What the shadow could not go through, with its line
     not_followed: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: The known mistake that explains a wrong formula, in a word or two; empty where none does
+    mistake: str = ""
+    #: Python to write instead, with the same name and parameters, that holds on this input; and why
+    instead: str = ""
+    instead_why: str = ""

@@ -1,10 +1,12 @@
-"""The one table of outcomes: what each is called, and how it looks."""
+"""The one table of outcomes and of grades: what each is called, and how it looks."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from stablemax.text.errors import StablemaxError, shown
 
 
 class Outcome(enum.StrEnum):
@@ -27,6 +29,39 @@ class Outcome(enum.StrEnum):
     def is_failure(self) -> bool:
         """True where the formula, not the input, is to blame."""
         return self not in (Outcome.OK, Outcome.UNDEFINED, Outcome.INPUT_OVERFLOW)
+
+
+class Grade(enum.StrEnum):
+    """What code, or one output, is by the words of numerical analysis, from best to worst."""
+
+    ACCURATE = "accurate"
+    STABLE = "stable"
+    UNSTABLE = "unstable"
+    WRONG = "wrong"
+    BROKEN = "broken"
+
+    @property
+    def severity(self) -> int:
+        """Rank for choosing the worst: 0 for accurate."""
+        return list(Grade).index(self)
+
+    @property
+    def is_sound(self) -> bool:
+        """True where more than half of the digits are kept, on the scale of the result at least."""
+        return self in (Grade.ACCURATE, Grade.STABLE)
+
+    @staticmethod
+    def worst_of(grades: Iterable[Grade]) -> Grade:
+        """Return the worst of some grades; accurate without any."""
+        return max(grades, key=lambda grade: grade.severity, default=Grade.ACCURATE)
+
+
+def required_grade(name: str) -> Grade:
+    """Return the least grade that passes by its name; raise `StablemaxError` unless it is stable or accurate."""
+    sound = [grade.value for grade in Grade if grade.is_sound]
+    if name not in sound:
+        raise StablemaxError(f"the grade that is required: {shown(name)!r} is none to ask for", " or ".join(sound))
+    return Grade(name)
 
 
 @dataclass(frozen=True)
@@ -74,3 +109,34 @@ OUTCOMES: Mapping[Outcome, OutcomeWords] = {
         "not a number where there is one", "NaN", "NaN where there is a value",
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GradeWords:
+    """How a grade is shown, and what it means."""
+
+    glyph: str
+    ascii_glyph: str
+    #: Colour and weight, of the 8 colours that every terminal has
+    style: str
+    #: What a legend says of it
+    sentence: str
+
+
+GRADES: Mapping[Grade, GradeWords] = {
+    Grade.ACCURATE: GradeWords("✓", "+", "bold green", "keeps more than half of the digits of every value"),
+    Grade.STABLE: GradeWords(
+        "◐", "/", "bold cyan",
+        "keeps more than half of the digits on the scale of the result; values far below that scale may lose theirs",
+    ),
+    Grade.UNSTABLE: GradeWords(
+        "▲", "^", "bold yellow", "right in exact arithmetic; NaN, infinite or without half of its digits in this format"
+    ),
+    Grade.WRONG: GradeWords("✗", "x", "bold red", "not the operation, in exact arithmetic either"),
+    Grade.BROKEN: GradeWords("✗", "x", "bold red", "raises, hangs or answers with something else"),
+}  # fmt: skip
+
+
+def sign_words(sign: Outcome | Grade) -> OutcomeWords | GradeWords:
+    """Return the glyph and the colour of what a piece of text is about."""
+    return GRADES[sign] if isinstance(sign, Grade) else OUTCOMES[sign]

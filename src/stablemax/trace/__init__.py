@@ -15,11 +15,14 @@ from stablemax.operations.variant import Variant
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
+from stablemax.trace.divergences import of_all
 from stablemax.trace.exact_cells import cells_of, softmax_cells
-from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.numpy.numpy_run import NumpyCode, run_decided, run_once
 from stablemax.trace.numpy.shadow_arithmetic import ShadowArithmetic
+from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.reading import Expected, case_for
-from stablemax.trace.run import Given, Run
+from stablemax.trace.run import Given, Run, with_exact_branches
 from stablemax.trace.story import tell
 from stablemax.trace.traced_code import code_of, scalar_conversions
 
@@ -40,9 +43,9 @@ def run_in_shadow(
 ) -> Run:
     """Run NumPy code on floats and, beside them, on exact numbers.
 
-    Arrays of a number format are shadowed, labels are handed on. Where some value could not be followed, no exact
-    result is given. With an `arrangement` the function gets the rows as they lie in an array of another shape;
-    `softmax_of` are the logits whose softmax x is, rounded.
+    Arrays of a number format are shadowed, labels are handed on. Exact numbers answer the comparisons. Where some value
+    could not be followed, no exact result is given. With an `arrangement` the function gets the rows as they lie in an
+    array of another shape; `softmax_of` are the logits whose softmax x is, rounded.
 
     >>> import numpy as np
     >>> run = run_in_shadow(lambda x: np.log(np.exp(x).sum(axis=1)), np.float32([[1000.0, 0.0]]))
@@ -55,7 +58,11 @@ def run_in_shadow(
         exact = cells_of(x) if softmax_of is None else softmax_cells(softmax_of)
         return exact if arrangement is None else arrangement.given(exact)
 
-    run = run_decided(function, arrays, code_of(function), watch=False, exactly=exactly)
+    code = code_of(function)
+    run = with_exact_branches(
+        run_decided(function, arrays, code, watch=False, exactly=exactly),
+        lambda: run_decided(function, arrays, code, watch=False, leads=of_all, exactly=exactly),
+    )
     if arrangement is not None and run.exact is not None:
         run = replace(run, value=arrangement.rows(run.value), exact=arrangement.rows(run.exact))
     lost = tuple(dict.fromkeys((*run.not_followed, *scalar_conversions(run.functions))))
@@ -144,6 +151,16 @@ def fails(
     reading = expected_of(operation, logits, second, fmt, max_ulp, targets).reading(Run(value))
     tiny = np.abs(reading.exact.truth.nearest) < fmt.smallest_normal
     return bool((reading.failing(value) & ~tiny).any())
+
+
+def values_by_line(
+    logits: Array, second: Array | None, fmt: Format, function: Callable[..., Any], code: Callable[..., Any]
+) -> list[LineValues]:
+    """Run NumPy code and keep the exact values of each operation; `code` is the function that `function` wraps."""
+    arguments = (fmt.cast(logits),) if second is None else (fmt.cast(logits), second)
+    tape = Tape(code_of(code), watch=False, keeps_values=True, leads=of_all)
+    run_once(function, arguments, tape)
+    return tape.values
 
 
 def trace_variant(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.formats import Array
-from stablemax.results import Outcome
+from stablemax.numerics.formats import FORMATS, Array
+from stablemax.results import Origin, Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import BACKWARD, Kind
 from stablemax.trace.reading import Expected, Reading, first_of
-from stablemax.truth.measure import CODES
+from stablemax.truth.measure import CODES, default_max_ulp
 
 if TYPE_CHECKING:
     from stablemax.trace.observation import Event, Observation, Record
@@ -52,11 +52,11 @@ class Traced:
         row = otherwise if row is None else row
         return self.row_name(row) if column is None else self.logit_name(row, column)
 
-    def fails(self, cell: int) -> bool:
-        """Tell whether a cell of the result is bad."""
+    def fails(self, cell: int, code: int) -> bool:
+        """Tell whether a cell of the result is as bad as an outcome, given by its position in `CODES`."""
         try:
             run = self.subject.plain()
-            return bool(self.expected.reading(run).failing(run.value).ravel()[cell])
+            return int(self.expected.reading(run).judged(run.value).codes.ravel()[cell]) >= code
         except StablemaxError:
             # The function may not take a single row; then all rows are looked at together.
             return False
@@ -70,6 +70,8 @@ class BadCell:
     row: int
     #: Its position in the flattened output for that input.
     cell: int
+    #: The observed run on that input.
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -80,33 +82,35 @@ class Culprit:
     root: int
 
 
-def bad_cell(traced: Traced, reading: Reading, codes: Array, worst: Outcome) -> BadCell:
+def bad_cell(traced: Traced, run: Run, reading: Reading, codes: Array, worst: Outcome) -> BadCell:
     """Find the first of the worst cells, and try to show it on its row alone: then no other row can distract."""
-    where = codes == CODES.index(worst)
+    code = CODES.index(worst)
+    where = codes == code
     row, column = (0, 0) if reading.is_reduced else first_of(where)
     count = len(traced.subject.logits)
     candidates = range(min(count, _MAX_ROWS_TRIED)) if reading.is_reduced else [row]
     for candidate in candidates if count > 1 else ():
         alone = traced.row(candidate)
-        if alone.fails(column):
-            return BadCell(alone, candidate, column)
-    return BadCell(traced, row, int(np.argmax(where)))
+        if alone.fails(column, code):
+            return BadCell(alone, candidate, column, alone.subject.observed())
+    return BadCell(traced, row, int(np.argmax(where)), run)
 
 
 def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     """Return the step to blame for a bad cell, and the step that lost what it needed where that is an earlier one."""
-    subject = bad.traced.subject
-    base = subject.observed()
+    subject, base = bad.traced.subject, bad.run
+    if base.is_sampled:
+        return _culprit_of_a_sample(base.steps)
     reading = bad.traced.expected.reading(base)
 
     def is_good_if_rounded(count: int) -> bool:
         return not reading.failing(subject.rounded(base, count).value).ravel()[bad.cell]
 
     def is_bad_if_forgotten(count: int) -> bool:
-        return _is_lost(subject.forgotten(base, count), reading, bad.cell)
+        return is_lost(subject.forgotten(base, count), reading, bad.cell)
 
     # A shadow that is lost or wrong at the end proves nothing about the steps before.
-    is_whole = base.exact is not None and not _is_lost(base, reading, bad.cell)
+    is_whole = base.exact is not None and not is_lost(base, reading, bad.cell)
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
         return None
@@ -114,7 +118,20 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     return base.steps[index], base.steps[culprit.root] if culprit.root < index else None
 
 
-def _is_lost(run: Run, reading: Reading, cell: int) -> bool:
+def _culprit_of_a_sample(steps: Sequence[Observation]) -> tuple[Observation, Observation | None] | None:
+    """Blame the first operation that breaks, or that loses half of its digits by itself: a long run is not repeated."""
+    broken = _first_broken(steps)
+    if broken is not None:
+        step = steps[broken]
+        zero = next((s for s in steps[:broken] if Kind.ZERO in s.kinds), None)
+        return (zero, None) if zero is not None and Kind.INVALID in step.kinds else (step, None)
+    by_themselves = (Origin.MADE_HERE, Origin.CANCELLATION, Origin.ABSORPTION)
+    lossy = (s for s in steps if s.origin in by_themselves and (s.error_ulp or 0.0) > default_max_ulp(FORMATS[s.dtype]))
+    step_or_none = next(lossy, None)
+    return None if step_or_none is None else (step_or_none, None)
+
+
+def is_lost(run: Run, reading: Reading, cell: int) -> bool:
     """Tell whether even exact arithmetic, from where the shadow starts, misses the right result of a cell."""
     wrong = reading.wrong_exactly(run)
     if wrong is None or run.exact is None:

@@ -37,6 +37,15 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True)
+class PartialSum:
+    """The first terms of a sum, taken exactly in their order."""
+
+    terms: int
+    of: int
+    value: float
+
+
+@dataclass(frozen=True)
 class Event:
     """Cells of an output that overflowed, vanished, met a pole (log 0, 1 / 0) or gave NaN, of finite operands."""
 
@@ -47,6 +56,8 @@ class Event:
     operands: tuple[float, ...]
     #: The same operation on these operands exactly, rounded to float64.
     exact: float
+    #: For a sum that overflows: where it first leaves the format.
+    overflow: PartialSum | None = None
 
 
 @dataclass(frozen=True)
@@ -132,11 +143,16 @@ class Record:
     def __post_init__(self) -> None:
         self.first = dict.fromkeys(self.seen.kinds, 0)
 
-    def add(self, seen: Observation) -> None:
-        """Count one more run."""
+    def add(self, seen: Observation, run: int | None = None) -> None:
+        """Count one more run: the next one, or that of a number."""
         for kind in seen.kinds:
-            self.first.setdefault(kind, self.seen.times)
+            self.first.setdefault(kind, self.seen.times if run is None else run)
         self.seen = self.seen.merged(seen)
+
+    def skip(self, count: int) -> None:
+        """Count runs that were not measured."""
+        per_run = self.seen.cells // self.seen.times
+        self.seen = replace(self.seen, times=self.seen.times + count, cells=self.seen.cells + count * per_run)
 
     def place(
         self, event: Event, rows: int, classes: int, arrangement: Arrangement | None = None
@@ -163,10 +179,12 @@ class Record:
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def record_of(seen: Observation, records: dict[tuple[Any, ...], AnyRecord], kind: type[AnyRecord]) -> AnyRecord:
-    """Count a run in the record of its operation and line, which the first run makes."""
+def record_of(
+    seen: Observation, records: dict[tuple[Any, ...], AnyRecord], kind: type[AnyRecord], run: int | None = None
+) -> AnyRecord:
+    """Count a run, the next or that of a number, in the record of its operation and line, which the first run makes."""
     if seen.key in records:
-        records[seen.key].add(seen)
+        records[seen.key].add(seen, run)
     else:
         records[seen.key] = kind(seen)
     return records[seen.key]
@@ -210,7 +228,7 @@ def observe(
         error_ulp=error,
         local_error_ulp=_largest(_error_ulp(value, local, here, fmt)),
         origin=Origin.NONE,
-        events=_events(floats, local, here, values),
+        events=_with_partial_sum(name, _events(floats, local, here, values), values, value.shape, fmt),
         worst=_worst(errors, error, value, exact, values) if error else None,
     )
     return replace(seen, origin=_origin(seen, floats, exact, inputs, fmt))
@@ -251,6 +269,39 @@ def _events(floats: Array, local: Array, here: Array, inputs: Sequence[Array]) -
         if where.any()
         for place in [_first(where)]
     )
+
+
+def _with_partial_sum(
+    name: str, events: tuple[Event, ...], inputs: Sequence[Array], shape: tuple[int, ...], fmt: Format
+) -> tuple[Event, ...]:
+    """Tell of a sum that overflows after how many terms it left the format: no single one of them is to blame."""
+    if name not in _SUMS or len(inputs) != 1:
+        return events
+    return tuple(
+        replace(e, overflow=_partial_sum(_terms(inputs[0], shape, e.place), fmt)) if e.kind is Kind.OVERFLOW else e
+        for e in events
+    )
+
+
+def _terms(array: Array, shape: tuple[int, ...], place: tuple[int, ...]) -> Array:
+    """Return the numbers that were added up for a cell; none where the shapes do not tell."""
+    if all(n == 1 for n in shape):
+        return array.ravel()
+    for axis in range(array.ndim - 1, -1, -1):
+        kept = (*array.shape[:axis], 1, *array.shape[axis + 1 :])
+        if shape in (kept, kept[:axis] + kept[axis + 1 :]):
+            index = place if len(shape) == array.ndim else (*place[:axis], 0, *place[axis:])
+            return np.asarray(np.moveaxis(array, axis, -1)[index[:axis] + index[axis + 1 :]])
+    return array[:0].ravel()
+
+
+def _partial_sum(terms: Array, fmt: Format) -> PartialSum | None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.add.accumulate(terms.astype(np.float64))
+    beyond = np.flatnonzero(np.abs(sums) > fmt.max)
+    if not beyond.size or not np.isfinite(terms.astype(np.float64)).all():
+        return None
+    return PartialSum(int(beyond[0]) + 1, terms.size, float(sums[beyond[0]]))
 
 
 def _first(where: Array) -> tuple[int, ...]:

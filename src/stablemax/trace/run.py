@@ -10,11 +10,13 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Self
 
 from stablemax.numerics.formats import Array, Format
-from stablemax.text.errors import shown
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.trace.divergences import of_all
 from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
     from stablemax.trace.arrangement import Arrangement
+    from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.torch.dispatch import Fix
 
@@ -49,6 +51,12 @@ class Run:
     bits: int = FIRST_BITS
     #: What each step should have given, for an observer that puts it there in another run.
     fixes: Sequence[Fix] = ()
+    #: Some of its operations were not measured: `steps` are not all.
+    is_sampled: bool = False
+    #: Comparisons that exact numbers answer differently.
+    divergences: Sequence[Divergence] = ()
+    #: Where there are such: what exact arithmetic gives on the branches that the floats took.
+    on_float_branches: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,16 @@ class Subject(InputRows, ABC):
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat an observed run; its first operations give the exact value, rounded once, in place of their own."""
 
-    @abstractmethod
     def forgotten(self, run: Run, count: int) -> Run:
         """Repeat an observed run; the shadow starts again from the values that its first operations gave."""
+        return self.led(run, of_all, count)
+
+    @abstractmethod
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat an observed run; exact numbers answer the comparisons that `leads` names.
+
+        The shadow starts again from the values that the first operations gave, as many as `forgotten_to`.
+        """
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
@@ -142,6 +157,20 @@ def decided(run_with: Callable[[int], Run], precision: Callable[[Run], int]) -> 
     if run.exact is None or not is_undecided(run.exact, precision(run) + SPARE_BITS).any():
         return run
     return run_with(MORE_BITS)
+
+
+def with_exact_branches(run: Run, led: Callable[[], Run]) -> Run:
+    """Take the exact result from a run in which exact numbers choose the branches, where floats choose others."""
+    if not run.divergences:
+        return run
+    try:
+        exact_run = led()
+    except StablemaxError:
+        raises = "the branches that exact numbers take: there the code raises"
+        return replace(run, exact=None, not_followed=(*run.not_followed, raises), on_float_branches=run.exact)
+    lost = tuple(dict.fromkeys((*run.not_followed, *exact_run.not_followed)))
+    exact = exact_run.exact if exact_run.value.shape == run.value.shape else None
+    return replace(run, exact=exact, not_followed=lost, on_float_branches=run.exact)
 
 
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:

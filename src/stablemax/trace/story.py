@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from stablemax.numerics.formats import FORMATS, Array
-from stablemax.results import Blame, Origin, Outcome, Trace, TracedLine, TracedOperation
+from stablemax.numerics.formats import Array
+from stablemax.results import Blame, Outcome, Trace, TracedLine, TracedOperation
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted
 from stablemax.trace.blame import Traced, bad_cell, culprit_of
+from stablemax.trace.branches import branch_words, decisive_branch
 from stablemax.trace.exact_cells import nearest
-from stablemax.trace.observation import BACKWARD, Kind, Record
+from stablemax.trace.observation import Record
+from stablemax.trace.operation_words import note_on, sentence_of
 from stablemax.trace.reading import first_of
 from stablemax.trace.traced_code import display_name, listing
 from stablemax.truth.measure import CODES, Judgement, largest
 
 if TYPE_CHECKING:
-    from stablemax.trace.observation import Cell, Event, Observation, Site
     from stablemax.trace.reading import Expected, Reading
     from stablemax.trace.run import Run, Subject
-
-_SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
-_EXPONENTIALS = ("exp", "shifted_exp")
-_GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
 
 
 class About(TypedDict, total=False):
@@ -107,10 +103,9 @@ def _wrong_formula(traced: Traced, run: Run, reading: Reading, wrong: Array) -> 
     gives = float(nearest(run.exact).reshape(wrong.shape)[cell])
     right = float(reading.exact.truth.nearest[cell])
     where = reading.meaning if reading.is_reduced else _result_name(traced, *cell)
-    last = run.steps[-1].line if run.steps else 0
     return (
         f"{traced.name} is not {traced.expected.operation}: in exact arithmetic it gives {gives:.6g} where {right:.6g} "
-        f"is right ({where}). The formula itself is wrong.{f' Its last operation is on line {last}.' if last else ''}"
+        f"is right ({where}). The formula itself is wrong."
     )
 
 
@@ -149,14 +144,20 @@ def _unstable(
         f"{traced.name} is {OUTCOMES[worst].predicate}{share} in {traced.subject.format.name}: "
         f"it gives {gives:.6g} where {right:.6g} is right{where}."
     )
-    bad = bad_cell(traced, reading, judged.codes, worst)
+    bad = bad_cell(traced, run, reading, judged.codes, worst)
+    branch = decisive_branch(bad)
+    if branch is not None:
+        words = branch_words(branch, traced)
+        site = branch.comparison.site
+        operation = -1 if branch.root is None else branch.root.index
+        return f"{words[0].upper()}{words[1:]}. {result}", Blame(site.file, site.line, operation, words)
     culprit = culprit_of(bad)
     if culprit is None:
         return f"{result} No operation could be blamed.", None
     step, root = culprit
     # A step of one row belongs to a record of the whole run.
     record = run.records.get(step.key) or Record(replace(step, index=0))
-    words = _sentence(record, step, traced, bad.row, root)
+    words = sentence_of(record, step, traced, bad.row, root)
     return f"{words[0].upper()}{words[1:]}. {result}", Blame(step.site.file, step.line, record.seen.index, words)
 
 
@@ -201,116 +202,9 @@ def _lines(traced: Traced, run: Run, blame: Blame | None) -> tuple[TracedLine, .
 def _operation(traced: Traced, record: Record) -> TracedOperation:
     seen = record.seen
     figures = {f.name: getattr(seen, f.name) for f in fields(TracedOperation)}
-    names = {"name": seen.label, "file": _file(traced, seen.site.file), "note": _note(record, traced)}
+    names = {"name": seen.label, "file": _file(traced, seen.site.file), "note": note_on(record, traced)}
     return TracedOperation(**{**figures, **names})
 
 
 def _file(traced: Traced, file: str) -> str:
     return display_name(file) if file else traced.name
-
-
-# --- one operation, in words -----------------------------------------------------------------------
-
-
-def _sentence(record: Record, step: Observation, traced: Traced, row: int, root: Observation | None) -> str:
-    """Say what the blamed operation did.
-
-    The record has its figures in the whole run, the step is the operation on the bad row alone; the root lost what
-    the step needed, where that is another operation.
-    """
-    words = f"{_line(step.site)}{_deed(record, step, traced, row)}"
-    return f"{words}; {_root(root, step)}" if root is not None else words
-
-
-def _note(record: Record, traced: Traced) -> str:
-    """Say the gravest thing that happened in an operation; empty where nothing did."""
-    seen = record.seen
-    for event in sorted(seen.events, key=lambda e: _GRAVEST_FIRST.index(e.kind)):
-        return _event(seen, event, traced.place_name(record, event, 0))
-    return _cell(seen) if seen.origin in (Origin.CANCELLATION, Origin.ABSORPTION) else ""
-
-
-def _line(site: Site) -> str:
-    """Begin a sentence with the line; say so where it is blamed for its backward pass."""
-    if not site.file:
-        return ""
-    if site.phase != BACKWARD:
-        return f"line {site.line}: "
-    node = site.node.rstrip("0123456789").removesuffix("Backward")
-    return f"line {site.line}, backward{f' of {node}' if node else ''}: "
-
-
-def _deed(record: Record, step: Observation, traced: Traced, row: int) -> str:
-    for kind in _GRAVEST_FIRST:
-        event = next((e for e in record.seen.events if e.kind is kind), None)
-        if event is not None and kind in step.kinds:
-            return _event(record.seen, event, traced.place_name(record, event, row))
-    return _cell(step) or f"{step.name} makes the result bad"
-
-
-def _event(seen: Observation, event: Event, place: str) -> str:
-    """Say what happened, to how many cells, and where first."""
-    name, fmt = seen.name, FORMATS[seen.dtype]
-    share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
-    first, calculation = f"(first: {place})", _calculation(name, event.operands)
-    if event.kind is Kind.OVERFLOW:
-        limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
-        return f"{name} overflows {share} {first}{limit}"
-    if event.kind is Kind.ZERO:
-        limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
-        return f"{name} gives 0 {share} {first}{limit}"
-    if event.kind is Kind.POLE:
-        operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
-        return f"{f'{name} {operands}'.rstrip()} is infinite {share} {first}"
-    return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''} {first}"
-
-
-def _cell(seen: Observation) -> str:
-    """Say what became of the worst cell: what went in, what came out, what would have been right."""
-    if seen.worst is None:
-        return ""
-    verb = {
-        Origin.CANCELLATION: "cancels",
-        Origin.ABSORPTION: "absorbs",
-        Origin.INHERITED: "magnifies what was rounded before",
-    }.get(seen.origin, "is inaccurate")
-    return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}"
-
-
-def _outcome(name: str, cell: Cell) -> str:
-    """Say what came out beside what should have, or by how much it is off where the two print alike."""
-    what = _calculation(name, cell.operands) or name
-    value, exact = _number(cell.value), _number(cell.exact)
-    if value == exact:
-        return f"{what} gives {value}, off by {abs(cell.difference):.3g}"
-    return f"{what} gives {value}, exactly {exact}"
-
-
-def _root(root: Observation, step: Observation) -> str:
-    file = f"{Path(root.site.file).name} " if root.site.file != step.site.file else ""
-    where = f" on {file}line {root.line}" if root.line else ""
-    fmt = FORMATS[root.dtype]
-    if any(e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal for e in root.events):
-        limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
-        return f"the 0 comes from {root.name}{where}, which underflows{limit}"
-    if root.worst is None:
-        return f"the digits are lost{where}, in {root.name}"
-    verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
-    return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}"
-
-
-def _calculation(name: str, operands: tuple[float, ...]) -> str:
-    """Write an operation of one or two numbers; empty for one of many."""
-    if len(operands) == 2 and name in _SIGNS:
-        return f"{_number(operands[0])} {_SIGNS[name]} {_number(operands[1])}"
-    return f"{name}({', '.join(map(_number, operands))})" if 1 <= len(operands) <= 2 else ""
-
-
-def _number(value: float) -> str:
-    """Write a number to six digits; one near 1 to as many as tell it from 1.
-
-    >>> _number(1001.0), _number(-2.0611536181902037e-09), _number(0.99999999793884631), _number(1.0986122886681098)
-    ('1001', '-2.06115e-09', '0.9999999979388463', '1.09861')
-    """
-    short = f"{value:.6g}"
-    return repr(value) if short in ("1", "-1") and abs(value) != 1 else short

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import functools
 import inspect
+import itertools
 import linecache
 import os
 import sys
@@ -14,11 +15,12 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 PACKAGE = str(Path(__file__).parents[1])
 STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
+_LONGEST_EXPRESSION = 60
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -54,9 +56,21 @@ def is_library(filename: str) -> bool:
     return any(folder in filename for folder in _INSTALLED) or filename.startswith(("<frozen", STANDARD_LIBRARY))
 
 
+def expression_at(frame: FrameType) -> str:
+    """Return the source of the expression that a frame is at, where it fits on a line."""
+    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
+    if positions is None:
+        return ""
+    line, end_line, start, end = positions
+    if line is None or line != end_line or start is None or end is None:
+        return ""
+    text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
+    return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."
+
+
 def code_of(function: Callable[..., Any], *, alone: tuple[str, ...] = ()) -> Code:
     """Find the code of a function; of an installed package the whole, unless that is one of the folders `alone`."""
-    inner = _python_function(function)
+    inner = python_function(function)
     if inner is None or _is_ours(inner):
         return Code()
     root = file = inner.__code__.co_filename
@@ -68,7 +82,7 @@ def code_of(function: Callable[..., Any], *, alone: tuple[str, ...] = ()) -> Cod
     return Code(root, inner.__globals__)
 
 
-def _python_function(function: Callable[..., Any]) -> FunctionType | None:
+def python_function(function: Callable[..., Any]) -> FunctionType | None:
     """Return the Python function behind a wrapper, method, module or callable object; None for one in C."""
     inner: Any = inspect.unwrap(function)
     if _is_ours(inner):

@@ -12,7 +12,7 @@ from stablemax.hazards.catalogue import HazardCase
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import exact_sum
 from stablemax.numerics.formats import FLOAT64, Array, Format
-from stablemax.operations.operation import Operation
+from stablemax.operations.operation import Given, Operation
 from stablemax.operations.targets import (
     LabelTargets,
     SoftTargets,
@@ -27,7 +27,7 @@ from stablemax.operations.targets import (
 from stablemax.operations.variant import evaluate, get
 from stablemax.text.vocabulary import IGNORED, Accumulation
 from stablemax.truth.balls import Balls, Truth
-from stablemax.truth.measure import ExactResult, exact_result, result_in_float64
+from stablemax.truth.measure import ExactResult, Judgement, at_the_end_of_range, exact_result, judge, result_in_float64
 from stablemax.truth.reductions import reduced
 
 
@@ -131,6 +131,35 @@ class Setting:
     def lse(self) -> Array:
         """Log-sum-exps (N, 1), for the bounds: only their size enters, for which float64 is plenty."""
         return evaluate(get("logsumexp/compensated"), self.x.astype(np.float64), Arithmetic(FLOAT64))[:, None]
+
+    @functools.cached_property
+    def scale(self) -> Array:
+        """What an error must be small against where a result is stable, (N, C) or (N, 1): of the operation's record."""
+        given = Given(self.x.astype(np.float64), self.second)
+        # The mean of no rows divides by 0, and has no scale either.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self.case.operation.scale(self.exact.truth.nearest, given)
+
+    @functools.cached_property
+    def end_of_range(self) -> Array:
+        """Rows or cells with a logit beyond a quarter of the format's largest number; the mean of losses has all."""
+        is_beyond = at_the_end_of_range(self.x, self.xp.format, by_cell=self.case.operation.cellwise)
+        if self.case.kept is not None:
+            is_beyond &= self.case.kept if is_beyond.ndim == 1 else self.case.kept[:, None]
+        return np.array([is_beyond.any()]) if self.case.reduced else is_beyond
+
+    def judge(self, output: Array, *, max_ulp: float | None = None, may_flush: bool = False) -> Judgement:
+        """Judge an output cell by cell; see `measure.judge`."""
+        return judge(
+            output,
+            self.exact,
+            self.xp.format,
+            max_ulp=max_ulp,
+            input_overflow=self.input_overflow,
+            may_flush=may_flush,
+            scale=self.scale,
+            end_of_range=self.end_of_range,
+        )
 
 
 class Shared:

@@ -15,7 +15,7 @@ from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
-from stablemax.results import Outcome
+from stablemax.results import Grade, Outcome
 from stablemax.truth.balls import Balls, Truth, exact_difference, truth
 
 _MANY_ROWS = 64
@@ -23,6 +23,10 @@ _MANY_ROWS = 64
 
 CODES: tuple[Outcome, ...] = tuple(Outcome)
 """Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
+GRADES_OF_CELLS = (Grade.ACCURATE, Grade.STABLE, Grade.UNSTABLE)
+"""Grades that a cell may have; arrays of grades hold positions in this tuple."""
+_END_OF_RANGE = 0.25
+"""Share of a format's largest number beyond which a logit tells only the range in which code holds."""
 
 
 def default_max_ulp(fmt: Format) -> float:
@@ -40,6 +44,7 @@ class Judgement:
     """Every cell of an output, judged: arrays (N, C), where C is 1 for an operation with one number per row."""
 
     codes: Array  #: positions in `CODES`
+    grades: Array  #: positions in `GRADES_OF_CELLS`
     error_ulp: Array  #: distance from the exact value in ulps of the format; NaN where there is none to compare
     error_u: Array  #: relative to the exact value, in units of u; NaN below the smallest normal number
 
@@ -204,12 +209,15 @@ def judge(
     max_ulp: float | None = None,
     input_overflow: Array | None = None,
     may_flush: bool = False,
+    scale: Array | None = None,
+    end_of_range: Array | None = None,
 ) -> Judgement:
     """Judge an output cell by cell, (N,) or (N, K): in the format's dtype, or float64 holding numbers of it.
 
     Errors above `max_ulp` are inaccurate: half of the format's bits when not given. `input_overflow` marks
     rows with a finite logit that the format cannot hold. With `may_flush` a result below the smallest
-    normal number may be flushed to 0, or to anything that small, as processors and compilers do.
+    normal number may be flushed to 0, or to anything that small, as processors and compilers do. `scale`, (N, C) or
+    (N, 1), is what the errors of stable code are small against; see `at_the_end_of_range` for `end_of_range`.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
@@ -219,8 +227,7 @@ def judge(
     >>> [CODES[c].value for c in judged.codes[0]]
     ['ok', 'nan', 'ok']
     """
-    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
-    right = exact.truth.rounded
+    limit, right = default_max_ulp(fmt) if max_ulp is None else max_ulp, exact.truth.rounded
     out = output.astype(np.float64).reshape(right.shape)
     error = exact.truth.error_ulp(out, fmt)
     as_rounded = (out == right) | (np.isnan(out) & np.isnan(right))
@@ -252,7 +259,33 @@ def judge(
         # A result that saturates has no error, just as one that overflows to inf has none.
         finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
     error = np.where(finite, error, np.nan)
-    return Judgement(codes, error, _in_units_of_u(error, exact.truth, fmt))
+    is_small = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
+    return Judgement(codes, _grades(codes, is_small, end_of_range), error, _in_units_of_u(error, exact.truth, fmt))
+
+
+def _grades(codes: Array, is_small: Array, end_of_range: Array | None) -> Array:
+    """Grade each cell by its outcome, and by whether its error is small on the scale of the result."""
+    is_failure = np.array([outcome.is_failure for outcome in CODES])[codes]
+    if end_of_range is not None:
+        is_small = is_small | (end_of_range if end_of_range.ndim == 2 else end_of_range[:, None])
+    return np.where(is_failure, np.where(is_small, 1, 2), 0).astype(np.int8)
+
+
+def at_the_end_of_range(x: Array, fmt: Format, *, by_cell: bool) -> Array:
+    """Mark rows (N,), or cells (N, K), with a finite logit beyond a quarter of the format's largest number.
+
+    There opposite extremes differ by more than the format holds, and losses overflow whatever the formula.
+    """
+    size = np.abs(x.astype(np.float64))
+    is_beyond = np.isfinite(size) & (size > _END_OF_RANGE * fmt.max)
+    return is_beyond if by_cell else np.asarray(is_beyond.any(axis=-1))
+
+
+def _is_small_beside(scale: Array, output: Array, truth: Truth, limit: float, fmt: Format) -> Array:
+    """Mark the cells whose error is at most `limit` ulps of the scale of the result."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Not the error in ulps, of which there are more than float64 holds where the truth is 0.
+        return np.asarray(np.isfinite(scale) & (np.abs(output - truth.nearest) <= limit * fmt.ulp(scale)))
 
 
 def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:

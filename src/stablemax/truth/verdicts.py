@@ -16,7 +16,7 @@ from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import Case, Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
-from stablemax.truth.measure import CODES, Judgement, judge, largest, largest_sum_error, row_error_u
+from stablemax.truth.measure import CODES, GRADES_OF_CELLS, Judgement, largest, largest_sum_error, row_error_u
 
 LIBRARY_SUMS = "library"
 """In place of an accumulation policy, where a library chooses the order of its additions."""
@@ -113,11 +113,9 @@ def verdict_of(
     """
     fmt, case = setting.xp.format, setting.case
     nearest = output if printed is None else nearest_printed(output, printed, setting.exact.truth)
-    judged = judge(
-        nearest, setting.exact, fmt, max_ulp=max_ulp, input_overflow=setting.input_overflow, may_flush=may_flush
-    )
+    judged = setting.judge(nearest, max_ulp=max_ulp, may_flush=may_flush)
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
-    worst = CODES[int(np.flatnonzero(counts)[-1])]
+    worst = _worst(judged)
     mean, mean_error = _mean(output, setting, mean)
     place, cause = _first_bad(watched, setting, judged, output, printed)
     return Verdict(
@@ -125,7 +123,12 @@ def verdict_of(
         fmt.name,
         accumulation or setting.xp.policy.value,
         worst=worst,
+        grade=GRADES_OF_CELLS[int(judged.grades.max())],
         shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
+        row_shares=_row_shares(judged.codes),
+        outcome_grades={
+            CODES[i]: GRADES_OF_CELLS[judged.grades[judged.codes == i].max()] for i, n in enumerate(counts) if n
+        },
         error_ulp=largest(judged.error_ulp),
         error_u=largest(judged.error_u),
         error_over_bound=_over_bound(bound, setting, judged, nearest),
@@ -136,6 +139,19 @@ def verdict_of(
         cause=cause,
         values=_shown(output, judged, case, show_values),
     )
+
+
+def _row_shares(codes: Array) -> dict[Outcome, float]:
+    """Return the share of the rows that have a cell of each outcome: of 1,000 classes one may be lost in every row."""
+    if len(codes) == 1:
+        return {}
+    has = {outcome: (codes == i).any(axis=-1) for i, outcome in enumerate(CODES)}
+    return {outcome: float(rows.mean()) for outcome, rows in has.items() if rows.any()}
+
+
+def _worst(judged: Judgement) -> Outcome:
+    """Return the worst outcome of the cells of the worst grade: a NaN at the end of the range is no worse than a 0."""
+    return CODES[int(judged.codes[judged.grades == judged.grades.max()].max())]
 
 
 def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output: Array) -> float | None:
@@ -168,11 +184,12 @@ def _first_bad(
     watched: Variant | None, setting: Setting, judged: Judgement, output: Array, printed: PrintedNumbers | None
 ) -> tuple[Place | None, str]:
     """Find the first cell of the worst outcome, and why it came out so."""
-    worst = int(judged.codes.max())
+    worst = CODES.index(_worst(judged))
     if worst == 0:
         return None, ""
     case = setting.case
-    row, cell = (int(i) for i in np.argwhere(judged.codes == worst)[0])
+    is_worst = (judged.codes == worst) & (judged.grades == judged.grades.max())
+    row, cell = (int(i) for i in np.argwhere(is_worst)[0])
     value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
     right = float(setting.exact.truth.rounded[row, cell])
     if case.reduced and not CODES[worst].is_failure:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.check.target.call_style import CallStyle, as_array
+from stablemax.check.target.globals_read import bound
 from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.library_arrays import arrays_of
 from stablemax.check.target.messages import NoAnswerError, Result
@@ -60,7 +61,8 @@ class Caller:
                 x = library.put(logits, device)
                 x = laid_out(x, self.backend, call.layout) if arrangement is None else x
                 y = None if second is None else library.put(second, device)
-                value = self._value(library, style, call, x, y)
+                with bound(self.function, call.bound, x):
+                    value = self._value(library, style, call, x, y)
                 # A copy: code that gives out its own buffer overwrites it at the next call.
                 output = np.array(as_array(value), subok=True)
                 changed = not _same(library.back(x), logits) or (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,12 +11,15 @@ import numpy as np
 
 from stablemax.check.target.call_style import call_styles, refuse_missing_arguments
 from stablemax.check.target.calling import Caller, first_rows, second_rows
+from stablemax.check.target.declared import declared
+from stablemax.check.target.globals_read import bound, global_arrays_read
 from stablemax.check.target.infer import backends_of, gradient_of, operation_of
+from stablemax.check.target.load import Code
 from stablemax.check.target.messages import LoadedTarget, Result, TargetInfo
-from stablemax.check.target.parameters import parameters_of, refuse_unknown
+from stablemax.check.target.parameters import parameters_of, refuse_unknown, signature_of
 from stablemax.check.target.probe import Fit, is_like_the_logits, probe_of
 from stablemax.check.target.traced_call import TracedCall
-from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Array, Format
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Array, Format, format_of_array
 from stablemax.operations.operation import Second
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
@@ -23,10 +27,10 @@ from stablemax.trace.arrangement import InBatch
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
-    from stablemax.check.target.load import Code
     from stablemax.check.target.messages import Call, FurtherArgument, Target, TraceOptions
     from stablemax.check.target.probe import Probe
     from stablemax.operations.operation import Operation
+    from stablemax.trace.line_values import LineValues
 
 _PROBE_FORMATS = (FLOAT32, FLOAT64, FLOAT16)
 
@@ -58,11 +62,15 @@ class CodeTarget(LoadedTarget):
         self._target, self._code = target, code
         self._likeliest_backend = backends[0]
         self._callers = [Caller(function, target, operation, name) for name in backends]
-        self.info = TargetInfo(target.name, operation, backends[0], frozenset(), (), module, code.expression)
+        self.info = TargetInfo(
+            *(target.name, operation, backends[0], frozenset(), (), module, code.expression),
+            *(signature_of(function), global_arrays_read(function)),
+        )
         self._possible_styles = self._styles()
         self._proven_style: CallStyle | None = None
         self._is_prepared = False
-        self.info = replace(self.info, takes=self._possible_styles[0].takes)
+        self._declared = declared(function, operation)
+        self.info = replace(self.info, takes=self._possible_styles[0].takes | self._declared)
 
     def prepare(self) -> TargetInfo:
         """Find out on an easy input how the function wants to be called; return what is known of it then."""
@@ -107,6 +115,33 @@ class CodeTarget(LoadedTarget):
             return None
         return None if exact is None else nearest(exact)
 
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Run NumPy or PyTorch code exactly, and keep what each operation gives."""
+        self.prepare()
+        style = self._style_for(call)
+        if style.axes or self._target.shift or style.of_output:
+            return []
+        given = (first_rows(style, call), second_rows(style, call), format_of_array(call.logits))
+        with contextlib.suppress(StablemaxError):
+            if self.info.backend == "numpy":
+                from stablemax.trace import values_by_line
+
+                return values_by_line(*given, self._plain_function(call), self._code.function)
+            if self.info.backend == "torch":
+                from stablemax.trace.torch.torch_trace import values_by_line_torch
+
+                upstream, device = self.info.operation.needs_upstream, self._target.device
+                code = (self._plain_function(call), self._code.function)
+                return values_by_line_torch(*given, *code, device, self._target.backward, upstream)
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code as the target's own is called."""
+        names: dict[str, Any] = {"__name__": "instead"}
+        exec(compile(code, "instead.py", "exec"), names)  # noqa: S102 - the code is ours
+        target = replace(self._target, operation=self.info.operation, backend=self.info.backend, pick=None)
+        return CodeTarget(target, Code(names[name], name), "").call_all(calls)
+
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace NumPy or PyTorch code."""
         self.prepare()
@@ -150,7 +185,8 @@ class CodeTarget(LoadedTarget):
     def _style_for(self, call: Call) -> CallStyle:
         """How a call is made: an array that lies in a shape of its own is not taken apart into rows."""
         has_own_shape = call.arrangement is not None or call.logits.ndim != 2
-        return replace(self._style, by_row=False, axes="") if has_own_shape else self._style
+        # While a global holds the logits, what it held before does not ask for a shape.
+        return replace(self._style, by_row=False, axes="") if has_own_shape or call.bound else self._style
 
     def _styles(self) -> list[CallStyle]:
         further = tuple((argument.name, _text(argument, self._caller.backend)) for argument in self._target.further)
@@ -160,7 +196,12 @@ class CodeTarget(LoadedTarget):
         """Return the function as ``f(x)`` or ``f(x, second_argument)`` on its own library's arrays."""
         function, style = self._code.function, self._style_for(call)
         options = self._caller.library_options(style, call)
-        return lambda x, second_argument=None: style(function, x, second_argument, **options)
+
+        def plain(x: Any, second_argument: Any = None) -> Any:
+            with bound(function, call.bound, x):
+                return style(function, x, second_argument, **options)
+
+        return plain
 
     # --- how it wants to be called ------------------------------------------------------------------
 
@@ -225,7 +266,7 @@ class CodeTarget(LoadedTarget):
         self.info = replace(
             self.info,
             backend=caller.backend,
-            takes=style.takes,
+            takes=style.takes | self._declared,
             takes_rows_of_targets=style.rows_of_targets,
             notes=tuple(self._notes(style)),
         )

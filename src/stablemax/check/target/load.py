@@ -184,7 +184,8 @@ def _does_not_run(module: str, error: BaseException) -> StablemaxError:
     line, text = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (_last_line(error, module), error)
     position = f"{shown(module)}: line {line}" if line else shown(module)
     argument = module if module.endswith(".py") else f"-m {module}"
-    return StablemaxError(f"{position}: {type(error).__name__}: {shown(text, 200)}", f"try: python {shown(argument)}")
+    hint = "give it more: --memory 64GB" if isinstance(error, MemoryError) else f"try: python {shown(argument)}"
+    return StablemaxError(f"{position}: {type(error).__name__}: {shown(text, 200)}", hint)
 
 
 def _last_line(error: BaseException, module: str) -> int | None:

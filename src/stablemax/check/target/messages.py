@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stablemax.check.target.call_style import CallStyle
+from stablemax.check.target.globals_read import GlobalRead
 from stablemax.check.target.returned import Pick
 from stablemax.hazards.cases import Layout
 from stablemax.numerics.formats import Array
@@ -14,6 +15,7 @@ from stablemax.operations.operation import Operation
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.arrangement import Arrangement
+from stablemax.trace.line_values import LineValues
 
 OURS = "stablemax.testing"
 """The module that variants and built-ins are imported from; they take NumPy arrays."""
@@ -78,6 +80,10 @@ class TargetInfo:
     module: str = ""
     #: How it is written there: ``softmax``, ``CrossEntropyLoss()``.
     expression: str = ""
+    #: Its parameters as they are declared, ``logits, labels, axis=-1``; empty where Python cannot show them.
+    signature: str = ""
+    #: Global arrays that it reads.
+    reads: tuple[GlobalRead, ...] = ()
     #: A loss that takes a target for every class, never class numbers.
     takes_rows_of_targets: bool = False
     #: How it is called, where that was found out or guessed.
@@ -105,6 +111,8 @@ class Call:
     arrangement: Arrangement | None = None
     #: Call the function itself, even where the gradient that autograd takes of it is judged.
     forward: bool = False
+    #: A global of the function's module that holds the logits meanwhile; empty for none.
+    bound: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,12 @@ class LoadedTarget(Protocol):
 
     def run_exactly(self, call: Call) -> Array | None:
         """Run the function on exact numbers: its result in float64, None where that is not possible."""
+
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Return the exact values of each operation, in order; none where the code cannot be followed."""
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code, for the same library and operation, once for each."""
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input; raise `StablemaxError` where it raises or cannot be traced."""

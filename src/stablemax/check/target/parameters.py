@@ -186,3 +186,23 @@ def refuse_missing(name: str, parameters: list[Parameter], roles: Roles, given: 
             f"{shown(name)} takes {listed(missing)}, too",
             f"{' '.join(f'--arg {n}=VALUE' for n in missing)}; or --operation, where it computes another",
         )
+
+
+def signature_of(function: Callable[..., Any]) -> str:
+    """Write a function's parameters as they are declared, without types; empty where Python cannot show them.
+
+    >>> signature_of(lambda x, axis=-1: x)
+    'x, axis=-1'
+    """
+    try:
+        declared = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return ""
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in declared]
+    # A default that is an object cannot be written down.
+    known = [p if _is_literal(p.default) else p.replace(default=None) for p in plain]
+    return str(inspect.Signature(known)).strip("()")
+
+
+def _is_literal(value: Any) -> bool:
+    return value is inspect.Parameter.empty or value is None or type(value) in (bool, int, float, str)

@@ -6,33 +6,51 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from stablemax.check.target.messages import NoAnswerError
+
+# All others that `os` has to replace a process go through these.
+_ENDS = {
+    "_exit": "ends its process (os._exit)",
+    "execv": "replaces its process (exec)",
+    "execve": "replaces its process (exec)",
+}
 
 
 @contextlib.contextmanager
 def exits_refused() -> Iterator[None]:
-    """Make `os._exit` raise `NoAnswerError`: it would end pytest with exit code 0 and without a word."""
-    real: Callable[[int], None] = getattr(os._exit, "real", os._exit)
-    refusal = _refusal(real)
-    # `posix` or `nt`: where `os` has it from.
-    modules = [module for name in ("os", os.name) if (module := sys.modules.get(name)) is not None]
-    for module in modules:
-        vars(module)["_exit"] = refusal
+    """Make what ends or replaces the process at once raise `NoAnswerError`, wherever a module has a name for it.
+
+    `os._exit` would end pytest with exit code 0 and without a word. What ends it from C is not seen here:
+    `check` runs code in a process of its own.
+    """
+    found = {name: getattr(os, name) for name in _ENDS if hasattr(os, name)}
+    refusals = [_refusal(getattr(function, "real", function), _ENDS[name]) for name, function in found.items()]
+    _replace({id(vars(refusal)["real"]): refusal for refusal in refusals})
     try:
         yield
     finally:
-        for module in modules:
-            vars(module)["_exit"] = real
+        # Modules that were imported meanwhile know the refusals alone.
+        _replace({id(refusal): vars(refusal)["real"] for refusal in refusals})
 
 
-def _refusal(real: Callable[[int], None]) -> Callable[[int], None]:
+def _replace(functions: dict[int, Callable[..., Any]]) -> None:
+    """Replace functions, by id, wherever a module has a name for them: ``from os import _exit`` makes one more."""
+    namespaces = [vars(module) for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
+    for namespace in namespaces:
+        for name, value in list(namespace.items()):
+            if id(value) in functions:
+                namespace[name] = functions[id(value)]
+
+
+def _refusal(real: Callable[..., Any], words: str) -> Callable[..., Any]:
     own_process = os.getpid()
 
-    def refuse(status: int) -> None:
+    def refuse(*arguments: Any) -> Any:
         if os.getpid() != own_process:  # a child that was forked is to end
-            real(status)
-        raise NoAnswerError(f"ends its process (exit code {status})")
+            return real(*arguments)
+        raise NoAnswerError(words)
 
     # For a check within a check, or beside it in a thread.
     vars(refuse)["real"] = real

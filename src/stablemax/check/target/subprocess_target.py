@@ -25,6 +25,7 @@ from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions
+    from stablemax.trace.line_values import LineValues
 
 LOAD_TIMEOUT_S = 120.0
 """Importing a framework on a cold disk takes its time."""
@@ -104,6 +105,16 @@ class SubprocessTarget:
         except NoAnswerError as error:
             self._exact_hangs += error.hung
             raise
+
+    def values_of(self, call: Call) -> list[LineValues]:
+        """Return the exact values of each operation; none where that took too long."""
+        with contextlib.suppress(NoAnswerError):
+            return self._ask(partial(_values_of, call=call))
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+        """Call a function of other code in the target's process."""
+        return self._ask(partial(_call_instead, code=code, name=name, calls=calls))
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
@@ -268,6 +279,14 @@ def _call_all(target: LoadedTarget, calls: Sequence[Call]) -> list[Result]:
 
 def _run_exactly(target: LoadedTarget, call: Call) -> Array | None:
     return target.run_exactly(call)
+
+
+def _values_of(target: LoadedTarget, call: Call) -> list[LineValues]:
+    return target.values_of(call)
+
+
+def _call_instead(target: LoadedTarget, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
+    return target.call_instead(code, name, calls)
 
 
 def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:

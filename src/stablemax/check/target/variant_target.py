@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,16 @@ from stablemax.check.target.messages import OURS, LoadedTarget, Result, TargetIn
 from stablemax.check.target.traced_call import traceable_format, without_ignored
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, format_of_array
-from stablemax.operations.targets import TargetOptions, in_arithmetic, second_of, targets_of
+from stablemax.operations.targets import TargetOptions, in_arithmetic, second_of
 from stablemax.operations.variant import evaluate
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.truth.balls import Balls, truth
+from stablemax.truth.case import Case
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, Target, TraceOptions
+    from stablemax.trace.line_values import LineValues
 
 
 class VariantTarget(LoadedTarget):
@@ -80,6 +83,14 @@ class VariantTarget(LoadedTarget):
         except ArithmeticError:
             return None
 
+    def values_of(self, call: Call) -> list[LineValues]:  # noqa: ARG002 - as for code
+        """Return nothing: the mistake of a variant stands in its declaration."""
+        return []
+
+    def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:  # noqa: ARG002 - as for code
+        """Call no other code: another variant is what to use."""
+        return [Result(None, "is a variant") for _ in calls]
+
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace a variant, operation by operation."""
         if self._variant.library:
@@ -104,9 +115,10 @@ class VariantTarget(LoadedTarget):
     def _second_argument(self, call: Call, xp: Arithmetic) -> Any:
         """Return the variant's second argument, as its operation takes it."""
         operation, (rows, classes) = self._variant.operation, call.logits.shape
-        divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
         if not operation.needs_targets:
+            divisor = float(operation.loss_count(rows, classes)) if operation.of_losses else 1.0
             return second_of(operation, call.second_argument, xp, divisor)
         assert call.second_argument is not None
         options = TargetOptions(call.options.get("weight"), call.options.get("label_smoothing", 0.0))
-        return targets_of(call.second_argument, classes, options, xp, divisor)
+        case = Case(operation, np.arange(rows), call.logits, labels=call.second_argument, targets=options)
+        return (replace(case, divisor=case.mean_divisor) if operation.of_losses else case).second(xp)

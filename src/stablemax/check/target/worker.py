@@ -25,6 +25,8 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.words import listed
 
 PRINTED_LIMIT = 2000
+_IMPORTS_BYTES = 8 * 10**9
+"""What frameworks may take to be imported, beyond what the code may take: with kernels for GPUs they are large."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def main() -> None:
 
 def _loaded(request: LoadRequest) -> LoadedTarget:
     state = InterpreterState(OF_IMPORTS)
+    if request.memory_bytes is not None:
+        limit_memory(request.memory_bytes + _IMPORTS_BYTES)
     try:
         loaded = load_local(request.target)
     finally:

@@ -11,8 +11,8 @@ from typing import Any
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, listed, size_of
 from stablemax.inputs.formats.list_cells import TEXT_LIMIT, ListRow, check_number, stored_lists
-from stablemax.inputs.formats.table import text_blocks
 from stablemax.inputs.formats.table_layout import INDEX_NAMES, label_notes
+from stablemax.inputs.formats.text_blocks import text_blocks
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import re
@@ -12,7 +13,8 @@ import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_layout import other_columns
+from stablemax.inputs.formats.table_cells import is_number, no_class_error
+from stablemax.inputs.formats.table_layout import class_names_note, other_columns
 from stablemax.inputs.input_warnings import inexact_in_float64
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
@@ -52,9 +54,9 @@ def open_parquet(file: OpenedFile) -> StoredArray:
         if index is not None and not options.index_column:
             notes.append(f"{name}: column {_INDEX} taken as the index of pandas and left out")
         columns = [column for column in range(len(names)) if column not in {index, label}]
-        table = _Groups(opened, name, schema, columns, max(OPEN_BYTES, in_memory // 2))
+        table = _Groups(opened, name, schema, columns, max(OPEN_BYTES, in_memory // 2), options.class_names)
         if label is not None:
-            table.check_numbers(schema.field(label), schema.field(label).type)
+            table.check_numbers(schema.field(label), schema.field(label).type, of_labels=True)
         count = 0
         for group in range(opened.num_row_groups):
             end = table.copy(group, columns, count, values, table.dtype)
@@ -63,16 +65,27 @@ def open_parquet(file: OpenedFile) -> StoredArray:
             count = end
         if not count:
             raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
-        notes += table.inexact
+        notes += [*table.inexact, *table.named]
         targets = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
         width = len(columns) if table.list_length is None else table.list_length
-        return values.stored((count, width), table.dtype, format="parquet", labels=targets, notes=tuple(notes))
+        known = {"labels": targets, "notes": tuple(notes), "class_names": table.class_names}
+        return values.stored((count, width), table.dtype, format="parquet", **known)
 
 
 class _Groups:
     """A Parquet file, a row group at a time; of its columns so many at once as memory allows."""
 
-    def __init__(self, file: Any, name: str, schema: Any, columns: Sequence[int], at_once: int) -> None:
+    def __init__(
+        self,
+        file: Any,
+        name: str,
+        schema: Any,
+        columns: Sequence[int],
+        at_once: int,
+        class_names: tuple[str, ...] | None,
+    ) -> None:
+        #: A note about labels that are names of classes.
+        self.named: list[str] = []
         #: A note about the first integer that float64 does not hold, where columns of several types become float64.
         self.inexact: list[str] = []
         #: The length of the first list, and of all others, once it is read.
@@ -87,13 +100,19 @@ class _Groups:
         self._holds_lists = len(fields) == 1 and _is_list(fields[0].type)
         types = [field.type.value_type if self._holds_lists else field.type for field in fields]
         for field, kind in zip(fields, types, strict=True):
-            self.check_numbers(field, kind)
-        dtypes = {np.dtype(kind.to_pandas_dtype()) for kind in types}
+            # Names of classes are given where the whole file is one of labels.
+            self.check_numbers(field, kind, of_labels=class_names is not None and len(fields) == 1)
+        titles = () if self._holds_lists else tuple(field.name for field in fields)
+        #: Names of the classes, which may stand for their numbers in a column of labels.
+        self.class_names = titles if class_names is None else class_names
+        counts = collections.Counter(self.class_names)
+        self._classes = {title: float(place) for place, title in enumerate(self.class_names) if counts[title] == 1}
+        dtypes = {np.dtype(np.float64) if _is_text(kind) else np.dtype(kind.to_pandas_dtype()) for kind in types}
         self.dtype: np.dtype[Any] = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float64)
 
-    def check_numbers(self, field: Any, kind: Any) -> None:
-        """Refuse a column whose values, or entries of lists, are of a type that is no number."""
-        if _is_number(kind):
+    def check_numbers(self, field: Any, kind: Any, *, of_labels: bool = False) -> None:
+        """Refuse a column whose values, or entries of lists, are of a type that is no number; labels may be names."""
+        if _is_number(kind) or (of_labels and _is_text(kind)):
             return
         column, what = brief(field.name, 120), brief(field.type, 120)
         if _is_list(field.type) and _is_number(field.type.value_type):
@@ -142,6 +161,9 @@ class _Groups:
                 if _is_list(array.type):
                     block = self._list_rows(array, start, name)
                     continue
+                if _is_text(array.type):
+                    block[:, place] = self._class_numbers(array.to_pylist(), name, start)
+                    continue
                 block[:, place] = numbers = array.to_numpy(zero_copy_only=False)
                 self._note_inexact(numbers, dtype, name, start)
             spool.write(block)
@@ -188,6 +210,20 @@ class _Groups:
         rows: Array = flat.to_numpy(zero_copy_only=False).reshape(len(array), self.list_length)
         return rows
 
+    def _class_numbers(self, labels: Sequence[str], column: str, start: int) -> list[float]:
+        """Return the numbers of classes that labels name, or hold as text."""
+        numbers = []
+        for row, label in enumerate(map(str.strip, labels), start):
+            if is_number(label):
+                numbers.append(float(label))
+            elif label in self._classes:
+                numbers.append(self._classes[label])
+                self.named = [class_names_note(self.class_names, self._name)]
+            else:
+                place = f"{self._name}: column {brief(column, 120)}, row {row:,}"
+                raise no_class_error(place, label, self.class_names)
+        return numbers
+
     def _note_inexact(self, numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> None:
         inexact = None if self.inexact or dtype.kind != "f" else inexact_in_float64(numbers)
         if inexact is not None and inexact.any():
@@ -200,6 +236,14 @@ def _is_number(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _is_list(kind: Any) -> bool:

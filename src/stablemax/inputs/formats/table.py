@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,10 +12,10 @@ import numpy as np
 from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.list_cells import holds_lists, list_rows, stored_lists
-from stablemax.inputs.formats.long_table import widened, widened_cells
+from stablemax.inputs.formats.long_table import SAMPLE, Numbering, widened, widened_cells
 from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
 from stablemax.inputs.formats.table_layout import find_layout
-from stablemax.inputs.regular_file import Readable, read_exactly
+from stablemax.inputs.formats.text_blocks import TO_NPY, text_blocks
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import Array
@@ -27,96 +25,9 @@ from stablemax.text.words import counted
 if TYPE_CHECKING:
     from stablemax.inputs.formats.table_layout import TableLayout
 
-BLOCK = 2**20
-"""Bytes that are read at a time."""
-LINE_LIMIT = 16 * 2**20
-"""Longest line, in bytes of UTF-8."""
 COMMENTS_LIMIT = 2**20
 BLANKS_LIMIT = 2**24
 """Most blank lines at the end: a stream of nothing else is given up on."""
-SAMPLE = 50
-"""Lines that the layout is found out from."""
-
-_TO_NPY = "convert it to .npy, which is mapped instead of read: numpy.save('logits.npy', x)"
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8", "UTF-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
-    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
-)
-# A byte that is no text becomes a character that no text has, and that cannot be encoded.
-_UNDECODED = 0xDC00
-codecs.register_error(
-    "stablemax-undecoded",
-    lambda error: (chr(_UNDECODED + error.object[error.start]), error.end),  # type: ignore[attr-defined]
-)
-
-
-def text_blocks(stream: Readable, name: str, notes: list[str]) -> Iterator[tuple[int, bytes]]:
-    r"""Check a text and give it in blocks of whole lines in UTF-8, each with the number of its first line.
-
-    Line ends of any system become line feeds. A byte order mark is taken off and noted.
-
-    >>> import io
-    >>> notes = []
-    >>> list(text_blocks(io.BytesIO(b"\xef\xbb\xbf1,2\r\n3,4\r\n"), "logits.csv", notes))
-    [(1, b'1,2\n3,4')]
-    >>> notes
-    ['logits.csv: UTF-8 byte order mark taken off']
-    """
-    piece, codec, encoding = read_exactly(stream, BLOCK), "utf-8", "UTF-8"
-    mark = next((one for one in _BYTE_ORDER_MARKS if piece.startswith(one[0])), None)
-    if mark is None and (order := _utf_16_order(piece)):
-        codec, encoding = f"utf-16-{order}", "UTF-16"
-        notes.append(f"{name}: read as UTF-16, which begins without a byte order mark")
-    if mark is not None:
-        piece, codec, encoding = piece.removeprefix(mark[0]), mark[1], mark[2]
-        notes.append(f"{name}: {encoding} byte order mark taken off")
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)("stablemax-undecoded"), translate=True)
-    first, rest, is_last = 1, b"", False
-    while not is_last:
-        is_last = not piece
-        text = decoder.decode(piece, final=is_last)
-        data = rest + _encoded(text, name, first, encoding)
-        end = len(data) if is_last else data.rfind(b"\n") + 1
-        lines, rest = data[:end], data[end:]
-        if len(rest) > LINE_LIMIT:
-            number = first + lines.count(b"\n")
-            raise StablemaxError(f"{name}: line {number:,} is longer than {LINE_LIMIT:,} bytes", _TO_NPY)
-        if lines:
-            yield first, lines.removesuffix(b"\n")
-            first += lines.count(b"\n")
-        piece = read_exactly(stream, BLOCK)
-
-
-def _utf_16_order(piece: bytes) -> str:
-    """Return the byte order of UTF-16 that begins with plain characters; empty for other text.
-
-    >>> _utf_16_order("1,2".encode("utf-16-le")), _utf_16_order(b"1,2")
-    ('le', '')
-    """
-    start = piece[: min(len(piece) // 2 * 2, 64)]
-    even, odd = start[::2], start[1::2]
-    if even and not any(odd) and all(even):
-        return "le"
-    return "be" if odd and not any(even) and all(odd) else ""
-
-
-def _encoded(text: str, name: str, first: int, encoding: str) -> bytes:
-    """Encode decoded text, whose first line has a number, as UTF-8; refuse what is no text."""
-    if "\0" in text:
-        raise StablemaxError(
-            f"{name}: line {first + text[: text.index(chr(0))].count(chr(10)):,} holds a NUL character, "
-            "so this is not a text file",
-            "save the table as UTF-8 text; for a binary array use --input-format npy or npz",
-        )
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        number, byte = first + text.count("\n", 0, error.start), ord(text[error.start]) - _UNDECODED
-        raise StablemaxError(
-            f"{name}: line {number:,}: the byte 0x{byte:02x} is not {encoding} text",
-            "save it as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8); for a binary array use --input-format npy or npz",
-        ) from None
 
 
 class _Table:
@@ -127,6 +38,7 @@ class _Table:
         self.count = 0
         self._values = values
         self._labels = labels
+        self._numbering: Numbering | None = None
 
     def add_plain(self, block: bytes) -> bool:
         """Add lines if they hold plain numbers alone; say whether they do."""
@@ -144,8 +56,23 @@ class _Table:
 
     def add_lines(self, lines: list[str], numbers: Sequence[int]) -> None:
         """Add lines that may hold more than plain numbers."""
+        layout, name = self.layout, self._values.name
+        if layout.is_long:
+            lines = self._numbered(lines, numbers)
         if not self.add_plain("\n".join(lines).encode()):
-            self._add(parse_lines(lines, numbers, self.layout, self._values.name))
+            self._add(parse_lines(lines, numbers, layout, name))
+
+    def _numbered(self, lines: list[str], numbers: Sequence[int]) -> list[str]:
+        """Put numbers in the place of the names of a long table."""
+        sign, places = self.layout.delimiter, (f"{self._values.name}: line {number:,}" for number in numbers)
+        cells = [split(line, sign, place) for line, place in zip(lines, places, strict=True)]
+        numbering = self._numbering = self._numbering or Numbering(cells[:SAMPLE])
+        return list(map(sign.join, map(numbering.numbered, cells)))
+
+    @property
+    def takes_blocks(self) -> bool:
+        """False where each line has a name that is to be numbered."""
+        return self._numbering is None or not self._numbering.has_names
 
     def _add(self, rows: Array) -> None:
         if self.layout.index_guessed:
@@ -172,7 +99,11 @@ class _Table:
         if layout.label_column is not None:
             labels = self._labels.stored((self.count,), dtype, format=kind)
         width = layout.width - layout.skips_first - len(layout.dropped)
-        known = {"format": kind, "labels": labels, "notes": tuple(notes), "class_names": layout.class_names}
+        class_names = layout.class_names
+        if self._numbering is not None:
+            notes = (*notes, *self._numbering.notes(self._values.name))
+            class_names = self._numbering.class_names
+        known = {"format": kind, "labels": labels, "notes": tuple(notes), "class_names": class_names}
         return self._values.stored((self.count, width), dtype, **known)
 
 
@@ -283,7 +214,7 @@ def _read(
     blank: int | None = None
     for first, block in blocks:
         has_comment = bool(comment) and comment.encode() in block
-        if table is not None and blank is None and not has_comment and table.add_plain(block):
+        if table is not None and blank is None and not has_comment and table.takes_blocks and table.add_plain(block):
             continue
         every = block.rstrip(b" ").decode().split("\n") if block.strip(b" \n") else [""]
         numbered = [(number, line) for number, line in enumerate(every, first) if not _is_comment(line, comment)]
@@ -293,7 +224,7 @@ def _read(
         if comments > COMMENTS_LIMIT:
             raise StablemaxError(f"{name}: more than {COMMENTS_LIMIT:,} comment lines", "remove them, or set --comment")
         if blank_bytes > BLANKS_LIMIT:
-            raise StablemaxError(f"{name}: more than {BLANKS_LIMIT:,} blanks and blank lines", _TO_NPY)
+            raise StablemaxError(f"{name}: more than {BLANKS_LIMIT:,} blanks and blank lines", TO_NPY)
         if not rows:
             continue
         numbers, lines = [number for number, _ in rows], [line for _, line in rows]

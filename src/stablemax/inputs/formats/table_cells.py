@@ -152,7 +152,7 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     if value is not None:
         raise StablemaxError(f"{place}: {text} is outside float64", "write inf or -inf if it is meant")
     if layout.holds_labels(column):
-        raise StablemaxError(f"{place}: the label {text} is no class number", _label_hint(cell, layout))
+        raise no_class_error(place, cell, layout.class_names, number_hint(cell, layout.delimiter))
     hint = number_hint(cell, layout.delimiter)
     if not hint and number == 1:
         hint = "if line 1 names the columns: --header"
@@ -161,14 +161,13 @@ def _refuse_cell(line: str, cell: str, value: float | None, number: int, column:
     raise StablemaxError(f"{place}: {text} is not a number", hint or "write a decimal number, nan, inf or -inf")
 
 
-def _label_hint(cell: str, layout: TableLayout) -> str:
-    """Say how labels are written: as numbers, or as the names that the logits' header gives the classes."""
-    if layout.class_names:
-        near = nearest(cell[:60], [title[:60] for title in layout.class_names[:200]])
-        return f"{f'did you mean {brief(near, 120)}? ' if near else ''}classes are: {listed(layout.class_names)}"
-    return number_hint(cell, layout.delimiter) or (
-        "write class numbers, from 0 on; names are read where a header of the logits' table names the classes"
-    )
+def no_class_error(place: str, cell: str, class_names: Sequence[str], hint: str = "") -> StablemaxError:
+    """Word the error for a label that is neither a number nor the name of a class, with how labels are written."""
+    if class_names:
+        near = nearest(cell[:60], [title[:60] for title in class_names[:200]])
+        hint = f"{f'did you mean {brief(near, 120)}? ' if near else ''}classes are: {listed(class_names)}"
+    default = "write class numbers, from 0 on; names are read where a header of the logits' table names the classes"
+    return StablemaxError(f"{place}: the label '{brief(cell)}' is no class number", hint or default)
 
 
 def number_hint(cell: str, delimiter: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.foreign_text import brief, listed
-from stablemax.inputs.formats.long_table import is_long
+from stablemax.inputs.formats.long_table import is_long, with_numbers
 from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
@@ -146,8 +146,16 @@ def _name_notes(lines: Sequence[str], layout: TableLayout, name: str) -> Iterato
     rows = (split(line, layout.delimiter, name) for line in lines)
     cells = (pair for row in rows for pair in enumerate(row))
     if any(layout.class_number(cell, column) is not None and not is_number(cell) for column, cell in cells):
-        named = listed((f"{title} = {number}" for number, title in enumerate(layout.class_names)), 200)
-        yield f"{name}: labels are names of classes, numbered as in the header of the logits ({named})"
+        yield class_names_note(layout.class_names, name)
+
+
+def class_names_note(class_names: Sequence[str], name: str) -> str:
+    """Say which class number a label that is a name stands for.
+
+    >>> class_names_note(("cat", "dog"), "y.csv")
+    'y.csv: labels are names of classes, numbered as in the header of the logits (cat = 0, dog = 1)'
+    """
+    return f"{name}: labels are names of classes, numbered as in the header of the logits ({with_numbers(class_names)})"
 
 
 def other_columns(

@@ -169,9 +169,13 @@ MOVED = frozenset((
 LIKE = frozenset(("zeros_like", "ones_like", "empty_like", "full_like"))
 """Functions that make an array like another one."""
 
+TRUTHS = frozenset(("nonzero", "flatnonzero", "argwhere", "count_nonzero", "all", "any"))
+"""Functions that ask which numbers are not 0."""
+
 VALUES = frozenset((
-    "argmax", "argmin", "argsort", "argpartition", "nanargmax", "nanargmin", "nonzero", "flatnonzero", "argwhere",
-    "count_nonzero", "searchsorted", "isclose", "allclose", "array_equal", "array_equiv", "all", "any", "isin",
+    *TRUTHS,
+    "argmax", "argmin", "argsort", "argpartition", "nanargmax", "nanargmin",
+    "searchsorted", "isclose", "allclose", "array_equal", "array_equiv", "isin",
     "isreal", "iscomplex", "isrealobj", "iscomplexobj", "shape", "ndim", "size", "result_type", "can_cast",
     "min_scalar_type", "common_type", "may_share_memory", "shares_memory", "array2string", "array_repr",
     "array_str", "isneginf", "isposinf", "lexsort", "unravel_index", "digitize", "bincount", "savetxt", "save",

@@ -15,11 +15,12 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
-from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised
+from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.traced_code import Code, boundary, scalar_conversions
 
 
@@ -38,22 +39,23 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        return self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
+        run = self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
+        return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
         return self._repeated(run.bits, rounded_to=count)
 
-    def forgotten(self, run: Run, count: int) -> Run:
-        """Repeat a run; the shadow starts again from the values that its first operations gave."""
-        return self._repeated(run.bits, forgotten_to=count)
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat a run with exact answers to some comparisons; its first operations are forgotten."""
+        return self._repeated(run.bits, forgotten_to=forgotten_to, leads=leads)
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
 
-    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0) -> Run:
-        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to)
+    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0, leads: Leads = of_none) -> Run:
+        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to, leads=leads)
         return self.as_rows(run_once(self.function, self._arguments, tape, bits, exactly=self.cells_of_logits))
 
     @property
@@ -88,7 +90,10 @@ def run_once(
         if exact is None and not tape.not_followed:
             last = tape.steps[-1].line if tape.steps else 0
             tape.not_followed["the result" + (f", after line {last}" if last else "")] = None
-    return Run(value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits)
+    return Run(
+        value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits,
+        divergences=tape.divergences, notes=tape.sample.notes, is_sampled=bool(tape.sample.skipped),
+    )  # fmt: skip
 
 
 def run_decided(
@@ -97,11 +102,12 @@ def run_decided(
     code: Code,
     *,
     watch: bool = True,
+    leads: Leads = of_none,
     exactly: Callable[[], Array] | None = None,
 ) -> Run:
     """Run a function, and once more with more bits where a digit of its exact result is open."""
     return decided(
-        lambda bits: run_once(function, arguments, Tape(code, watch), bits, exactly=exactly),
+        lambda bits: run_once(function, arguments, Tape(code, watch, leads=leads), bits, exactly=exactly),
         lambda run: (cells.format_or_none(run.value.dtype) or FLOAT64).precision,
     )
 

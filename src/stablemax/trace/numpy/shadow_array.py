@@ -12,7 +12,8 @@ import numpy as np
 from flint import arb
 
 from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
-from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, VALUES
+from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, TRUTHS, VALUES
+from stablemax.trace.numpy.questions import CLOSE, truth_of, with_nan_replaced
 from stablemax.trace.numpy.shadowed import (
     Shadowed,
     carrier,
@@ -57,13 +58,12 @@ class ShadowArray(Shadowed):
         if name in MOVED:
             return move(like, name, func, func, args, kwargs)
         if name == "nan_to_num":
-            exactly = _nan_to_num(func, np.array(plain(args[0])), *plain(args[1:]), **plain(kwargs))
+            exactly = with_nan_replaced(func, args[0], *plain(args[1:]), **plain(kwargs))
             return operate(like, name, func, exactly, args, kwargs)
-        if name == "sort":
-            axis = args[1] if len(args) > 1 else kwargs.get("axis", -1)
-            return _sorted(args[0], axis)
-        if name == "apply_along_axis":
-            return _along_axis(tape, *args, **kwargs)
+        if name in _OWN_FORMS:
+            return _OWN_FORMS[name](*args, **kwargs)
+        if name in TRUTHS and isinstance(args[0], Shadowed):
+            args = (truth_of(args[0]), *args[1:])
         result = func(*plain(args), **plain(kwargs))
         if name in LIKE:
             return made(result, cells_of(result), tape, ShadowArray)
@@ -90,7 +90,7 @@ class ShadowArray(Shadowed):
             inputs = [(np.broadcast_to(new_values, written.shape), exact)]
             origin = f" made on line {self.made_on}" if self.made_on else ""
             name = "assign" if format_or_none(self.dtype) else f"assign to an array of integers{origin}"
-            values[index], cells = self.tape.finish(name, written, exact, exact, inputs)
+            values[index], cells = self.tape.finish(name, written, exact, None, inputs)
         exact_of(self)[index] = cells if cells.ndim else cells[()]
 
     def __iter__(self) -> Iterator[Any]:
@@ -132,6 +132,8 @@ class ShadowArray(Shadowed):
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         """Convert, rounding where the dtype is narrower."""
         wanted = np.dtype(dtype)
+        if wanted.kind == "b":
+            return truth_of(self)
         if format_or_none(wanted) is None and self.dtype.kind in "iu" and wanted.kind in "iu":
             return shadow(
                 plain_array(self).astype(dtype, *args, **kwargs), exact_of(self).copy(), self.tape, ShadowArray
@@ -245,17 +247,10 @@ def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None
     local = cells_of(before)
     exact.at(local, places, *(cells_of(plain(o)) for o in operands))
     exact.at(cells, places, *shadow_tree(operands, tape))
-    values[...], cells[...] = tape.finish(name, values, cells, local, [(before, cells_of(before))])
+    values[...], cells[...] = tape.finish(name, values, cells, lambda: local, [(before, cells_of(before))])
 
 
-def _nan_to_num(func: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """``np.nan_to_num`` on cells: finite numbers keep their shadow, what replaces the others is exact."""
-    is_finite = np.isfinite(values.astype(np.float64))
-    replaced = cells_of(func(values, *args, **kwargs))
-    return lambda x, *_args, **_kwargs: np.where(is_finite, x, replaced)
-
-
-def _sorted(array: Any, axis: int | None) -> Any:
+def _sorted(array: Any, axis: int | None = -1, *_options: Any, **_kwargs: Any) -> Any:
     if axis is None:
         array, axis = array.reshape(-1), -1
     places = np.argsort(plain_array(array), axis=axis, kind="stable")
@@ -263,8 +258,9 @@ def _sorted(array: Any, axis: int | None) -> Any:
     return shadow(np.sort(plain_array(array), axis=axis), exact, array.tape, ShadowArray)
 
 
-def _along_axis(tape: Tape, function: Any, axis: int, array: Any, *args: Any, **kwargs: Any) -> Any:
+def _along_axis(function: Any, axis: int, array: Any, *args: Any, **kwargs: Any) -> Any:
     """``np.apply_along_axis``, slice by slice."""
+    tape = carrier(array).tape
     lanes = np.moveaxis(array, axis, -1)
     results = [function(lanes[i], *args, **kwargs) for i in np.ndindex(*lanes.shape[:-1])]
     values = np.stack([np.asarray(plain(r)) for r in results])
@@ -277,13 +273,15 @@ def _along_axis(tape: Tape, function: Any, axis: int, array: Any, *args: Any, **
     )
 
 
+_OWN_FORMS: dict[str, Callable[..., Any]] = {**CLOSE, "sort": _sorted, "apply_along_axis": _along_axis}
+
 # --- operators and methods, from tables ---------------------------------------------------------
 
 _BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
 }  # fmt: skip
 _SIGNS = {"neg": "negative", "pos": "positive", "abs": "absolute"}
-_NUMBERS = (np.ndarray, np.generic, int, float, list, tuple)
+_NUMBERS = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
 def _operators(name: str, ufunc: str) -> None:
@@ -341,6 +339,13 @@ def _value_method(name: str, function: Callable[..., Any], *, loses: bool) -> No
     setattr(ShadowArray, name, method)
 
 
+def _truth_method(name: str, function: Callable[..., Any]) -> None:
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        return function(truth_of(self), *plain(args), **plain(kwargs))
+
+    setattr(ShadowArray, name, method)
+
+
 for _name, _ufunc in _BINARY.items():
     _operators(_name, _ufunc)
 for _name, _ufunc in _SIGNS.items():
@@ -352,9 +357,12 @@ for _name in ("reshape", "transpose", "swapaxes", "squeeze", "ravel", "flatten",
     _moving_method(_name)
 for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "choose"):
     _value_method(_name, _method(_name), loses=True)
-for _name in ("argmax", "argmin", "argsort", "argpartition", "all", "any", "nonzero", "searchsorted"):
+for _name in ("argmax", "argmin", "argsort", "argpartition", "searchsorted"):
     _value_method(_name, _method(_name), loses=False)
+for _name in ("all", "any", "nonzero"):
+    _truth_method(_name, _method(_name))
+_truth_method("__bool__", bool)
 for _name in ("complex", "round"):
     _value_method(f"__{_name}__", getattr(builtins, _name), loses=True)
-for _name in ("bool", "hash", "repr", "str", "format"):
+for _name in ("hash", "repr", "str", "format"):
     _value_method(f"__{_name}__", getattr(builtins, _name), loses=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array
+from stablemax.trace.divergences import COMPARED
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, is_followed, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 
@@ -129,11 +132,14 @@ def operate(
     read = {k: v for k, v in kwargs.items() if k != "out"}
     shadows = shadow_tree((args, read), tape)
     inputs = _arrays(args, read, whole_numbers=name in EXACT)
-    if out is not None:  # the inputs may be overwritten
-        inputs = [(values.copy(), exact) for values, exact in inputs]
+    # The inputs may be overwritten.
+    inputs = inputs if out is None else [(values.copy(), exact) for values, exact in inputs]
     here = _replaced((args, read), _value_cells) if tape.watch else None
     result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
+    answers = _answers(tape, name, value, args, shadows[0]) if out is None else None
+    if answers is not None:
+        return answers[()] if isinstance(result, np.generic) else answers
     if not is_followed(value.dtype):
         if exactly is None and value.dtype.kind in "fc":
             tape.lose_call(name)
@@ -142,7 +148,7 @@ def operate(
         if exactly is None:
             raise NotFollowedError(name)
         exact = _in_shape(exactly(*shadows[0], **shadows[1]), value.shape)
-        local = _in_shape(exactly(*here[0], **here[1]), value.shape) if here is not None else None
+        local = None if here is None else functools.partial(_local, exactly, here, value.shape)
     except _UNFOLLOWABLE:
         tape.lose_call(name)
         if isinstance(out, Shadowed):
@@ -164,6 +170,21 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _answers(tape: Tape, name: str, value: Array, args: tuple[Any, ...], cells: Any) -> Array | None:
+    """Answer a comparison on the values and exactly; None for what is none, or has no exact answer: `x == None`."""
+    if name in COMPARED and value.dtype == bool:
+        with contextlib.suppress(*_UNFOLLOWABLE):
+            return tape.compared(name, value, [(plain(a), c) for a, c in zip(args, cells, strict=True)])
+    return None
+
+
+def _local(exactly: Callable[..., Any], arguments: Any, shape: tuple[int, ...]) -> Array | None:
+    """Take an operation exactly on its actual inputs; None where that does not work, as it did on the shadow."""
+    with contextlib.suppress(*_UNFOLLOWABLE):
+        return _in_shape(exactly(*arguments[0], **arguments[1]), shape)
+    return None
 
 
 def _in_shape(cells: Any, shape: tuple[int, ...]) -> Array:

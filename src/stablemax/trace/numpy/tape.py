@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import itertools
-import linecache
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +16,15 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
-from stablemax.trace.traced_code import PACKAGE, Code, boundary, is_library
+from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))
 _NUMPY = str(Path(np.__file__).parent)
-_LONGEST_EXPRESSION = 60
 
 
 class Owner(enum.Enum):
@@ -53,11 +53,18 @@ class Tape:
     code: Code = field(default_factory=Code)
     #: Measure every operation; without, only the shadow is kept.
     watch: bool = True
+    #: Keep the exact values of every operation.
+    keeps_values: bool = False
+    values: list[LineValues] = field(default_factory=list)
     #: So many operations, from the first, give the exact value, rounded once, in place of their own.
     rounded_to: int = 0
     #: After so many operations the shadow starts again from the values.
     forgotten_to: int = 0
+    #: Of which comparisons the code gets the exact answer.
+    leads: Leads = of_none
     count: int = 0
+    comparisons: int = 0
+    divergences: list[Divergence] = field(default_factory=list)
     steps: list[Observation] = field(default_factory=list)
     records: dict[tuple[Any, ...], Record] = field(default_factory=dict)
     codes: dict[CodeType, None] = field(default_factory=dict)
@@ -65,13 +72,23 @@ class Tape:
     #: Floats that were handed out, by identity, and which of them came back.
     handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
-    _unmeasured: list[Callable[[], Observation]] = field(default_factory=list)
+    sample: LoopSample = field(default_factory=LoopSample)
+    #: What is to be measured, each with the number of its run on its line.
+    _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
     _owners: dict[str, Owner] = field(default_factory=dict)
 
     def finish(
-        self, name: str, value: Array, exact: Array, local: Array | None, inputs: Sequence[tuple[Array, Array]]
+        self,
+        name: str,
+        value: Array,
+        exact: Array,
+        local: Callable[[], Array | None] | None,
+        inputs: Sequence[tuple[Array, Array]],
     ) -> tuple[Array, Array]:
-        """Record one operation; return its value and shadow, changed as the tape says."""
+        """Record one operation; return its value and shadow, changed as the tape says.
+
+        `local` takes the operation exactly on its actual inputs; without it the shadow is that, too.
+        """
         # Integers that numbers were cut down to are measured as any number is.
         fmt = cells.format_or_none(value.dtype) or FLOAT64
         index = self.count
@@ -79,16 +96,33 @@ class Tape:
         if index < self.rounded_to:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
         site = self.site()
-        if self.watch:
+        key = (site, name, 0, fmt.name)
+        if self.watch and self.sample.takes(key, value, index):
             # Operations are measured after the run: until then NumPy's functions are replaced. The code may change
             # arrays in place before that, hence the copies.
             copies = [(v.copy(), c.copy()) for v, c in inputs]
-            local = exact.copy() if local is None else local
-            measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), local, copies)
-            self._unmeasured.append(measure)
+            here = local() if local is not None else None
+            here = exact.copy() if here is None else here
+            measure = functools.partial(observe, name, site, index, fmt, value.copy(), exact.copy(), here, copies)
+            self._unmeasured.append((self.sample.runs[key] - 1, measure))
+        if self.keeps_values:
+            self.values.append(LineValues(display_name(site.file), site.line, cells.nearest(exact).ravel()))
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact
+
+    def compared(self, name: str, values: Array, operands: Sequence[tuple[Any, Any]]) -> Array:
+        """Return the answers of a comparison: the floats' `values`, or the exact ones where these lead.
+
+        The operands are pairs of values and exact cells.
+        """
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        exact = exact_answers(name, [c for _, c in operands], values)
+        if not np.array_equal(values, exact):
+            frame = self._frame()
+            text = (expression_at(frame) if frame is not None else "") or name
+            self.divergences.append(divergence_of(number, self.count, self.site(), text, values, exact, operands))
+        return exact if self.leads(number) else values
 
     def lose_call(self, otherwise: str) -> None:
         """Record that the shadow ends at the running call, named by its source, ``math.exp(x[0])``, or `otherwise`."""
@@ -113,9 +147,12 @@ class Tape:
 
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
-        self.steps = [measure() for measure in self._unmeasured]
-        for seen in self.steps:
-            record_of(seen, self.records, Record)
+        for run, measure in self._unmeasured:
+            seen = measure()
+            self.steps.append(seen)
+            record_of(seen, self.records, Record, run)
+        for key, count in self.sample.skipped.items():
+            self.records[key].skip(count)
         followed = {handed.call for key, handed in self.handed.items() if key in self.recovered}
         for handed in self.handed.values():
             if handed.call not in followed:
@@ -127,7 +164,7 @@ class Tape:
         if frame is None:
             return otherwise
         file = frame.f_code.co_filename
-        return f"{_expression(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
+        return f"{expression_at(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
 
     def site(self) -> Site:
         """Find the line of the traced code that runs now."""
@@ -173,15 +210,3 @@ class Tape:
             frame = frame.f_back
         for code in reversed(chain):
             self.codes.setdefault(code)
-
-
-def _expression(frame: FrameType) -> str:
-    """Source of the expression that a frame is at, where it fits on a line."""
-    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
-    if positions is None:
-        return ""
-    line, end_line, start, end = positions
-    if line is None or line != end_line or start is None or end is None:
-        return ""
-    text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
-    return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."

@@ -15,11 +15,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS, Array
+from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
+from stablemax.trace.traced_code import display_name
+
+COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "isnan": "isnan", "isinf": "isinf", "logical_not": "logical_not",
+}  # fmt: skip
+"""PyTorch's comparisons, by their aten name, as NumPy calls them."""
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {
@@ -59,12 +69,17 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     then.
     """
 
-    def __init__(self, shadows: Shadows, locator: Locator, *, forgotten_to: int = 0) -> None:
+    def __init__(self, shadows: Shadows, locator: Locator, *, forgotten_to: int = 0, leads: Leads = of_none) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shadows = shadows
         self.locator = locator
         self.forgotten_to = forgotten_to
+        self.leads = leads
         self.dispatches = 0
+        self.comparisons = 0
+        self.divergences: list[Divergence] = []
+        self.values: list[LineValues] | None = None
+        self.sample = LoopSample()
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
         self.records: dict[tuple[Any, ...], PlacedRecord] = {}
@@ -73,15 +88,17 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say which operators have no exact form."""
+        """Say which operators have no exact form, and whether all were measured."""
         names = ", ".join(self.in_float64)
-        return (f"compared with float64, not with exact arithmetic: {names}",) if names else ()
+        in_float64 = (f"compared with float64, not with exact arithmetic: {names}",) if names else ()
+        return (*in_float64, *self.sample.notes)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, and follow it."""
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         if dispatch < self.forgotten_to:
+            self.comparisons += call.name in COMPARISONS and bool(call.floats)
             for t in call.written:
                 self.shadows.forget(t)
             return func(*call.arguments, **call.options)
@@ -105,11 +122,26 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Follow an operator that has run."""
         tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
         if not any(t.is_floating_point() for t in tensors):
-            self._lose_numbers(call, tensors, site)
+            if call.name in COMPARISONS and len(tensors) == 1:
+                self._compare(call, tensors[0], site)
+            else:
+                self._lose_numbers(call, tensors, site)
             return
         are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
         if before is not None or not are_views:
             self._follow(before or self._before(call), outputs, dispatch, site)
+
+    def _compare(self, call: Call, answers: torch.Tensor, site: Site) -> None:
+        """Answer a comparison exactly, too, and put that answer in its place where exact numbers lead."""
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        operands = [self._operand(a) for a in call.arguments[:2]]
+        name, values = COMPARISONS[call.name], answers.cpu().numpy().copy()
+        exact = exact_answers(name, [cells for _, cells in operands], values)
+        if not np.array_equal(values, exact):
+            text = self.locator.source() or call.name
+            self.divergences.append(divergence_of(number, len(self.steps), site, text, values, exact, operands))
+        if self.leads(number):
+            answers.copy_(torch.from_numpy(exact))
 
     def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
@@ -160,14 +192,21 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
         operands = before.operands[::-1] if aten == "rsub" else before.operands
+        value = to_numpy(tensor)
+        if not self.sample.takes((site, label, output, fmt.name), value, len(self.steps)):
+            self.shadows.write(tensor, exact, places, exact=False)
+            return
         seen = observe(
-            _WORDS.get(aten, aten), site, len(self.steps), fmt, to_numpy(tensor), exact, local, operands,
+            _WORDS.get(aten, aten), site, len(self.steps), fmt, value, exact, local, operands,
             label=label, output=output,
         )  # fmt: skip
         if aten not in _COPIES or seen.local_error_ulp or seen.events:
             self.steps.append(seen)
+            run = self.sample.runs[site, label, output, fmt.name] - 1
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))
-            record_of(seen, self.records, PlacedRecord).put(seen, places)
+            record_of(seen, self.records, PlacedRecord, run).put(seen, places)
+        if self.values is not None:
+            self.values.append(LineValues(display_name(site.file), site.line, nearest(exact).ravel()))
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
         self.shadows.write(tensor, exact, places, exact=is_exact)
 

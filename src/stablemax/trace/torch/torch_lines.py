@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
-from stablemax.trace.traced_code import PACKAGE, STANDARD_LIBRARY, Code, boundary, is_library
+from stablemax.trace.traced_code import PACKAGE, STANDARD_LIBRARY, Code, boundary, expression_at, is_library
 
 TORCH = str(Path(torch.__file__).parent)
 # What stands between an operator and whoever called it.
@@ -54,6 +54,11 @@ class Locator:
         """Find the running line of the traced code, whatever it calls."""
         traced, library, _ = self._walk(sys._getframe(1))
         return self._of_frame(traced or library, FORWARD)
+
+    def source(self) -> str:
+        """Return the expression that the traced code is at; empty where that is not known."""
+        traced, _, _ = self._walk(sys._getframe(1))
+        return expression_at(traced) if traced is not None else ""
 
     def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
         if frame is None:

@@ -20,8 +20,10 @@ from stablemax.operations.targets import TargetOptions
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
+from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
-from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
 from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
@@ -88,6 +90,23 @@ def trace_torch(
     return tell(subject, expected, about)
 
 
+def values_by_line_torch(
+    logits: Array,
+    second: Array | None,
+    fmt: Format,
+    function: Callable[..., Any],
+    code: Callable[..., Any],
+    device: str | None = None,
+    backward: bool = False,  # noqa: FBT001, FBT002 - in a row of arguments
+    upstream: bool = False,  # noqa: FBT001, FBT002
+) -> list[LineValues]:
+    """Run PyTorch code and keep the exact values of each operator; the rest is as for a trace."""
+    subject = TorchCode(fmt.cast(logits), second, fmt, function, code, device or "cpu", backward, upstream and backward)
+    values: list[LineValues] = []
+    subject.followed(leads=of_all, values=values)
+    return values
+
+
 def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
@@ -117,20 +136,31 @@ class TorchCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operator, with as many bits as the digits of its result take."""
-        return decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+        run = decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+        return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""
         return self._repeated(run.fixes[:count])
 
-    def forgotten(self, run: Run, count: int) -> Run:
-        """Repeat a run; the shadow starts again from the values that its first operators gave."""
-        return self.followed(forgotten_to=run.fixes[count - 1].dispatch + 1, bits=run.bits)[0]
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat a run with exact answers to some comparisons; its first operators are forgotten."""
+        dispatches = run.fixes[forgotten_to - 1].dispatch + 1 if forgotten_to else 0
+        return self.followed(forgotten_to=dispatches, bits=run.bits, leads=leads)[0]
 
-    def followed(self, *, forgotten_to: int = 0, bits: int = FIRST_BITS) -> tuple[Run, Watch]:
+    def followed(
+        self,
+        *,
+        forgotten_to: int = 0,
+        bits: int = FIRST_BITS,
+        leads: Leads = of_none,
+        values: list[LineValues] | None = None,
+    ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.logits.shape)
-        watch = Watch(shadows, Locator(code_of(self.code, alone=(TORCH,))), forgotten_to=forgotten_to)
+        locator = Locator(code_of(self.code, alone=(TORCH,)))
+        watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
+        watch.values = values
         with flint.ctx.workprec(bits), self._settings():
             x, second = self._tensors()
             if x.is_floating_point():
@@ -141,16 +171,23 @@ class TorchCode(Subject):
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(x, second))
             value = _values(result)
-            exact = shadows.cells(result).copy() if isinstance(result, torch.Tensor) and shadows.has(result) else None
+            # What a branch returns may be a constant, which needs no shadow.
+            is_constant = bool(watch.divergences) and not watch.not_followed
+            has_cells = isinstance(result, torch.Tensor) and (shadows.has(result) or is_constant)
+            exact = shadows.cells(result).copy() if has_cells else None
             if exact is None and forgotten_to:
                 exact = cells_of(value)  # all that made it was forgotten: the shadow starts from the result
             losses = None if forward is None else _values(forward)
             if losses is not None and shadows.has(forward):
                 losses = nearest(shadows.cells(forward)).reshape(losses.shape)
+        for key, count in watch.sample.skipped.items():
+            if key in watch.records:
+                watch.records[key].skip(count)
         is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = Run(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
-            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes,
+            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
+            is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
         return self.as_rows(run), watch

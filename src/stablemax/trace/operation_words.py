@@ -1,0 +1,149 @@
+"""One operation of the traced code in words: what it did to its numbers, where first, and what that needed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.numerics.formats import FORMATS, Format
+from stablemax.results import Origin
+from stablemax.text.words import counted
+from stablemax.trace.observation import BACKWARD, Kind
+
+if TYPE_CHECKING:
+    from stablemax.trace.blame import Traced
+    from stablemax.trace.observation import Cell, Event, Observation, PartialSum, Record, Site
+
+_SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
+_EXPONENTIALS = ("exp", "shifted_exp")
+_GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
+
+
+def sentence_of(record: Record, step: Observation, traced: Traced, row: int, root: Observation | None) -> str:
+    """Say what the blamed operation did.
+
+    The record has its figures in the whole run, the step is the operation on the bad row alone; the root lost what
+    the step needed, where that is another operation.
+    """
+    words = f"{line_words(step.site)}{_deed(record, step, traced, row)}"
+    return f"{words}; {root_words(root, step.site.file)}" if root is not None else words
+
+
+def note_on(record: Record, traced: Traced) -> str:
+    """Say the gravest thing that happened in an operation; empty where nothing did."""
+    seen = record.seen
+    for event in sorted(seen.events, key=lambda e: _GRAVEST_FIRST.index(e.kind)):
+        return _event(seen, event, traced.place_name(record, event, 0))
+    return _cell(seen) if seen.origin in (Origin.CANCELLATION, Origin.ABSORPTION) else ""
+
+
+def line_words(site: Site) -> str:
+    """Begin a sentence with the line; say so where it is blamed for its backward pass."""
+    if not site.file:
+        return ""
+    if site.phase != BACKWARD:
+        return f"line {site.line}: "
+    node = site.node.rstrip("0123456789").removesuffix("Backward")
+    return f"line {site.line}, backward{f' of {node}' if node else ''}: "
+
+
+def _deed(record: Record, step: Observation, traced: Traced, row: int) -> str:
+    for kind in _GRAVEST_FIRST:
+        event = next((e for e in record.seen.events if e.kind is kind), None)
+        if event is not None and kind in step.kinds:
+            return _event(record.seen, event, traced.place_name(record, event, row))
+    return _cell(step) or f"{step.name} makes the result bad"
+
+
+def _event(seen: Observation, event: Event, place: str) -> str:
+    """Say what happened, to how many cells, and where first."""
+    name, fmt = seen.name, FORMATS[seen.dtype]
+    share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
+    first, calculation = f"(first: {place})", _calculation(name, event.operands)
+    if event.overflow is not None:
+        return f"{name} overflows {share}: {_partial_sum(event.overflow, fmt)}"
+    if event.kind is Kind.OVERFLOW:
+        limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
+        return f"{name} overflows {share} {first}{limit}"
+    if event.kind is Kind.ZERO:
+        limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
+        return f"{name} gives 0 {share} {first}{limit}"
+    if event.kind is Kind.POLE:
+        operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
+        return f"{f'{name} {operands}'.rstrip()} is infinite {share} {first}"
+    return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''} {first}"
+
+
+def _partial_sum(partial: PartialSum, fmt: Format) -> str:
+    """Say where a sum leaves the format, and what its largest number is."""
+    terms = "all its terms" if partial.terms == partial.of else f"its first {partial.terms:,} of {partial.of:,} terms"
+    return f"{terms} add up to {partial.value:.6g}, above {fmt.max:.6g}, the largest number of {fmt.name}"
+
+
+def _cell(seen: Observation) -> str:
+    """Say what became of the worst cell: what went in, what came out, what would have been right."""
+    if seen.worst is None:
+        return ""
+    verb = {
+        Origin.CANCELLATION: "cancels",
+        Origin.ABSORPTION: "absorbs",
+        Origin.INHERITED: "magnifies what was rounded before",
+    }.get(seen.origin, "is inaccurate")
+    return f"{seen.name} {verb}: {_outcome(seen.name, seen.worst)}{_spacing(seen)}"
+
+
+def _outcome(name: str, cell: Cell) -> str:
+    """Say what came out beside what should have, or by how much it is off where the two print alike."""
+    what = _calculation(name, cell.operands) or name
+    value, exact = _number(cell.value), _number(cell.exact)
+    if value == exact:
+        return f"{what} gives {value}, off by {abs(cell.difference):.3g}"
+    return f"{what} gives {value}, exactly {exact}"
+
+
+def root_words(root: Observation, file: str) -> str:
+    """Say which operation lost what another one in `file` needed."""
+    other_file = f"{Path(root.site.file).name} " if root.site.file != file else ""
+    where = f" on {other_file}line {root.line}" if root.line else ""
+    fmt = FORMATS[root.dtype]
+    if any(e.kind is Kind.OVERFLOW for e in root.events):
+        limit = f" (above {fmt.exp_overflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
+        return f"the infinity comes from {root.name}{where}, which overflows{limit}"
+    if any(e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal for e in root.events):
+        limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
+        return f"the 0 comes from {root.name}{where}, which underflows{limit}"
+    if root.worst is None:
+        return f"the digits are lost{where}, in {root.name}"
+    verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
+    return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}{_spacing(root)}"
+
+
+def _spacing(seen: Observation) -> str:
+    """Say how far apart the numbers of the format are where a term was absorbed, and from which exponent on that is."""
+    if seen.worst is None or seen.origin is not Origin.ABSORPTION or not math.isfinite(seen.worst.value):
+        return ""
+    fmt, value = FORMATS[seen.dtype], abs(seen.worst.value)
+    words = f", where the numbers of {fmt.name} are {float(fmt.ulp(np.asarray(value))):.3g} apart"
+    if 0.5 <= value <= 2.0:
+        return f"{words}: exp of less than {math.log(fmt.u):.3g} is lost beside 1"
+    return words
+
+
+def _calculation(name: str, operands: tuple[float, ...]) -> str:
+    """Write an operation of one or two numbers; empty for one of many."""
+    if len(operands) == 2 and name in _SIGNS:
+        return f"{_number(operands[0])} {_SIGNS[name]} {_number(operands[1])}"
+    return f"{name}({', '.join(map(_number, operands))})" if 1 <= len(operands) <= 2 else ""
+
+
+def _number(value: float) -> str:
+    """Write a number to six digits; one near 1 to as many as tell it from 1.
+
+    >>> _number(1001.0), _number(-2.0611536181902037e-09), _number(0.99999999793884631), _number(1.0986122886681098)
+    ('1001', '-2.06115e-09', '0.9999999979388463', '1.09861')
+    """
+    short = f"{value:.6g}"
+    return repr(value) if short in ("1", "-1") and abs(value) != 1 else short
