@@ -113,3 +113,8 @@ def noisy_softmax(x: Array) -> Array:
 def softmax_backward(grad_output: Array, softmax_out: Array) -> Array:
     """Takes the softmax itself, as frameworks do."""
     return softmax_out * (grad_output - (grad_output * softmax_out).sum(axis=-1, keepdims=True))
+
+
+def broadcasting_softmax(x: Array) -> Array:
+    """Takes no input but one of 20 classes, or what can be broadcast to that."""
+    return x / np.ones(20)

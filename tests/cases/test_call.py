@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 
 import stablemax.check
+from stablemax.check.check_options import CheckOptions
+from stablemax.check.laws import easy_case
+from stablemax.check.reproducer import counterexample_of
 from stablemax.check.target import subprocess_target
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, FurtherArgument, LoadedTarget, Target, TargetInfo
 from stablemax.check.target.probe import Fit, probe_of
 from stablemax.check.target.subprocess_target import SubprocessTarget
+from stablemax.check.trials import Trials
 from stablemax.numerics.formats import FLOAT32
 from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
@@ -99,7 +103,7 @@ def traced(*arguments: str) -> tuple[Done, dict[str, Any]]:
             1,
             "1.807 where 2.7105 is right",
         ),
-        (("c01_int_zeros_like.py:softmax_rows", "c01_ints.npy"), 1, "assign to an array of integers made on line 17"),
+        (("c01_int_zeros_like.py:softmax_rows", "c01_ints.npy"), 1, "assign to an array of integers made on line 23"),
         (("c02_softmax_1d.py:softmax_fixed", "c02_x1d.npy"), 0, "holds"),
         (("c02_softmax_1d.py:softmax_naive", "c02_x1d.npy"), 1, "Line 6: exp overflows"),
         (("c32_shapes.py:sequence_cross_entropy", "c32_seq_x.npy", "c32_seq_y.npy"), 0, "holds"),
@@ -298,6 +302,24 @@ def test_no_way_to_call_wrong_code_makes_it_right(name: str, operation: str) -> 
     assert fit in (Fit.ANY_OUTPUT, Fit.SHAPE)
 
 
+def test_a_batch_to_which_the_input_is_broadcast_by_chance_is_no_way_to_call_code() -> None:
+    info, fit = prepared("more_styles.py:broadcasting_softmax")
+    assert (info.notes, fit) == ((), Fit.NONE)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_one_hot_targets_of_more_dimensions_have_their_classes_where_the_logits_have_them(axis: int) -> None:
+    target = load_local(Target("more_styles.py:predictions_first_cross_entropy"))
+    target.prepare()
+    rows = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+    labels = np.array([[0, 1, 2], [3, 4, 0]])
+    (expected,) = (target.call(Call(rows.reshape(6, 5), labels.reshape(6))).output,)
+    result = target.call(Call(np.ascontiguousarray(np.moveaxis(rows, -1, axis)), labels))
+    assert result.output is not None
+    assert expected is not None
+    assert (result.output.tolist() == expected.tolist()) is (axis == -1)
+
+
 def test_numpy_code_in_a_file_that_imports_torch_works_on_numpy_arrays() -> None:
     for name in ("numpy_softmax", "helped_softmax", "unhelped_softmax"):
         assert prepared(f"more_styles_torch.py:{name}")[0].backend == "numpy"
@@ -357,13 +379,16 @@ def test_a_class_is_made_with_the_arguments_that_it_takes() -> None:
 )
 def test_the_reproducer_calls_the_code_as_the_check_did(name: str) -> None:
     needs_torch(name)
-    done = run(
-        "check", name, "--format", "float32", "--only", "collapse", "--only", "gentle", "--output-format", "json"
-    )
-    found = json.loads(done.out)["counterexample"]
+    operation = "softmax_vjp" if "c17" in name else ""
+    target = load_local(Target(name, get_operation(operation) if operation else None))
+    target.prepare()
+    trials = Trials(target, CheckOptions().contract((FLOAT32,)))
+    trial = trials.trial(easy_case(), FLOAT32)
+    assert trial.result.output is not None, trial.trouble
+    found = counterexample_of(trials, trial, trial.result.style, backward=False)
     namespace: dict[str, Any] = {}
-    exec(found["code"], namespace)
-    assert np.asarray(namespace["output"].tolist()).ravel().tolist() == np.ravel(found["output"]).tolist()
+    exec(found.code, namespace)
+    assert np.ravel(np.asarray(namespace["output"].tolist())).tolist() == np.ravel(trial.result.output).tolist()
 
 
 # --- sequences that are shifted, random code, notebooks ---------------------------------------------

@@ -112,10 +112,10 @@ class InBatch:
     def rows(self, output: Array) -> Array:
         """Return an output as rows, or as one number a row."""
         others = self.axes.replace("k", "")
-        if output.ndim == len(self.axes):
+        if self._has_one_item(output, self.axes):
             only = output[self._places(0, self.axes)]
             return only.T if self._is_transposed else only
-        return output[self._places(0, others)] if output.ndim == len(others) else output
+        return output[self._places(0, others)] if self._has_one_item(output, others) else output
 
     def of_one_row(self) -> Self:
         """Return the same for a single row."""
@@ -126,6 +126,12 @@ class InBatch:
         transposed = ".T" if has_classes and self._is_transposed else ""
         axes = self.axes if has_classes else self.axes.replace("k", "")
         return f"{variable}{transposed}[{', '.join('None' if axis == '1' else ':' for axis in axes)}]"
+
+    def _has_one_item(self, output: Array, axes: str) -> bool:
+        """True for an array of these axes, whose batch holds one item."""
+        return output.ndim == len(axes) and all(
+            n == 1 for n, axis in zip(output.shape, axes, strict=True) if axis == "1"
+        )
 
     @property
     def _is_transposed(self) -> bool:

@@ -123,25 +123,24 @@ def first_rows(style: CallStyle, call: Call) -> Array:
 
 
 def second_rows(style: CallStyle, call: Call) -> Array | None:
-    """Return the second argument as a style passes it: class numbers may have to become rows of targets."""
-    second = call.second_argument
-    if second is None or second.ndim != 1:
+    """Return the second argument as a style passes it: class numbers may have to become targets of every class."""
+    second, logits = call.second_argument, call.logits
+    if second is None or second.ndim == logits.ndim:
         return second
-    smoothing = call.options.get("label_smoothing", 0.0)
+    smoothing = 0.0 if "label_smoothing" in style.options else call.options.get("label_smoothing", 0.0)
     # A loss that smooths nothing itself gets targets that are smoothed.
-    if style.rows_of_targets or (smoothing and "label_smoothing" not in style.options):
-        smoothed_already = "label_smoothing" not in style.options
-        return _rows_of_targets(
-            call.logits, second, call.options.get("ignore_index"), smoothing if smoothed_already else 0.0
-        )
-    return second
+    if not (style.rows_of_targets or smoothing):
+        return second
+    axis = -1 if logits.shape[:-1] == second.shape else 1
+    targets = _rows_of_targets(call, logits.shape[axis], smoothing).reshape(*second.shape, logits.shape[axis])
+    return np.ascontiguousarray(np.moveaxis(targets, -1, axis))
 
 
-def _rows_of_targets(logits: Array, labels: Array, ignore_index: int | None, smoothing: float) -> Array:
+def _rows_of_targets(call: Call, classes: int, smoothing: float) -> Array:
     """Turn class numbers into rows of targets, which are 0 for an ignored row."""
-    xp = Arithmetic(format_of_array(logits))
-    kept = kept_rows(labels, IGNORED if ignore_index is None else ignore_index)
-    classes = logits.shape[-1]
+    xp = Arithmetic(format_of_array(call.logits))
+    labels = np.ravel(np.asarray(call.second_argument))
+    kept = kept_rows(labels, call.options.get("ignore_index", IGNORED))
     hot = np.zeros((len(labels), classes))
     hot[kept, labels[kept]] = 1.0
     targets = targets_of(hot, classes, TargetOptions(None, smoothing), xp)

@@ -87,7 +87,7 @@ class CodeTarget(LoadedTarget):
         if self._proven_style is not None or call.forward:
             return self._caller.call(self._style_for(call), call)
         refusal: Result | None = None
-        for style in self._possible_styles:
+        for style in (style for style in self._possible_styles if not style.axes):
             result = self._caller.call(style, call)
             if result.output is not None:
                 return result
@@ -215,7 +215,9 @@ class CodeTarget(LoadedTarget):
                     best = attempt if best is None or attempt.fit > best.fit else best
                     if best.fit is Fit.RIGHT:
                         break
-                if best is not None and best.fit is not Fit.NONE:
+                # Any numbers can be broadcast to some batch: it must give back the rows.
+                least = Fit.SHAPE if kind == "batch" else Fit.ANY_OUTPUT
+                if best is not None and best.fit >= least:
                     return best
         return None
 
