@@ -163,10 +163,15 @@ def test_results_that_nobody_takes_are_not_computed(engine: Cluster, tmp_path: P
     next(results)
     time.sleep(0.3)
     results.close()  # type: ignore[attr-defined]
-    begun = len(list(tmp_path.iterdir()))
-    assert 1 <= begun <= 64 * IN_FLIGHT * WORKERS
-    time.sleep(0.3)
-    assert len(list(tmp_path.iterdir())) == begun
+    # What the workers had begun they finish, however busy the machine is.
+    counts = [-1, len(list(tmp_path.iterdir()))]
+    for _ in range(120):
+        if counts[-1] == counts[-2]:
+            break
+        time.sleep(0.5)
+        counts.append(len(list(tmp_path.iterdir())))
+    assert counts[-1] == counts[-2]
+    assert 1 <= counts[-1] <= 64 * IN_FLIGHT * WORKERS
 
 
 def test_overflow_in_a_block_is_not_warned_of(engine: Cluster) -> None:

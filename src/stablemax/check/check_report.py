@@ -87,7 +87,7 @@ def _finding(report: CheckReport, run: CheckRun) -> str:
     failures = _failures(report) if report.formats else [f"it {next(iter(run.refusals.values()))}"]
     sentences = [f"{report.target} is {meaning} {' and '.join(failures)}."]
     # What is wrong comes first in a wrong formula, what breaks first in an unstable one.
-    said = [_worst(report, run) or _troubles(report), _line_or_mistake(report)]
+    said = [[*_worst(report, run), *_troubles(report)], _line_or_mistake(report)]
     for sentence in reversed(said) if report.grade is Grade.WRONG else said:
         sentences += sentence
     if report.cure and not report.instead:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -124,15 +123,26 @@ def _cross_entropy_grad(e: Example, d: Probabilities) -> Array:
     return e.spread(d.p * t.sum(axis=-1, keepdims=True) - t)
 
 
-OF_PROBABILITIES: dict[str, Callable[[Example, Probabilities], Array]] = {
-    "softmax": lambda _, d: d.p,
-    "log_softmax": lambda _, d: d.log_p,
-    "logsumexp": lambda e, d: (e.x - d.log_p)[:, 0],
-    "cross_entropy": _cross_entropy,
-    "cross_entropy_grad": _cross_entropy_grad,
-    "softmax_vjp": lambda e, d: d.p * (e.upstream - (d.p * e.upstream).sum(axis=-1, keepdims=True)),
-    "entropy": lambda _, d: -(d.p * d.log_p).sum(axis=-1),
-}
+class OfProbabilities(NamedTuple):
+    """What one operation makes of the probabilities of an example."""
+
+    operation: str
+    make: Callable[[Example, Probabilities], Array]
+
+    def of_right_ones(self, e: Example) -> Array:
+        """Return the right result."""
+        return self.make(e, right_probabilities(e))
+
+
+OF_PROBABILITIES = (
+    OfProbabilities("softmax", lambda _, d: d.p),
+    OfProbabilities("log_softmax", lambda _, d: d.log_p),
+    OfProbabilities("logsumexp", lambda e, d: (e.x - d.log_p)[:, 0]),
+    OfProbabilities("cross_entropy", _cross_entropy),
+    OfProbabilities("cross_entropy_grad", _cross_entropy_grad),
+    OfProbabilities("softmax_vjp", lambda e, d: d.p * (e.upstream - (d.p * e.upstream).sum(axis=-1, keepdims=True))),
+    OfProbabilities("entropy", lambda _, d: -(d.p * d.log_p).sum(axis=-1)),
+)
 """What the operations of the softmax family make of probabilities, be they right or not."""
 
 
@@ -146,17 +156,21 @@ def _divergence(e: Example) -> Array:
     return e.reduce((p.p * (p.log_p - q.log_p)).sum(axis=-1))
 
 
-def _of_right_probabilities(make: Callable[[Example, Probabilities], Array], e: Example) -> Array:
-    return make(e, right_probabilities(e))
+class _Right(NamedTuple):
+    """The right result of one operation."""
+
+    operation: str
+    result: Callable[[Example], Array]
 
 
-RIGHT: dict[str, Callable[[Example], Array]] = {
-    **{name: partial(_of_right_probabilities, make) for name, make in OF_PROBABILITIES.items()},
-    "sigmoid": lambda e: sigmoid(e.x),
-    "log_sigmoid": lambda e: -np.logaddexp(0.0, -e.x),
-    "softplus": lambda e: np.logaddexp(0.0, e.x),
-    "binary_cross_entropy": lambda e: e.over_cells(np.logaddexp(0.0, e.x) - e.cells * e.x),
-    "binary_cross_entropy_grad": lambda e: (sigmoid(e.x) - e.cells) / (1.0 if e.summed else e.x.size),
-    "kl_divergence": _divergence,
-}
+_ALL_RIGHT = (
+    *(_Right(of_one.operation, of_one.of_right_ones) for of_one in OF_PROBABILITIES),
+    _Right("sigmoid", lambda e: sigmoid(e.x)),
+    _Right("log_sigmoid", lambda e: -np.logaddexp(0.0, -e.x)),
+    _Right("softplus", lambda e: np.logaddexp(0.0, e.x)),
+    _Right("binary_cross_entropy", lambda e: e.over_cells(np.logaddexp(0.0, e.x) - e.cells * e.x)),
+    _Right("binary_cross_entropy_grad", lambda e: (sigmoid(e.x) - e.cells) / (1.0 if e.summed else e.x.size)),
+    _Right("kl_divergence", _divergence),
+)
+RIGHT: dict[str, Callable[[Example], Array]] = dict(_ALL_RIGHT)
 """The right result of each operation, on an example."""

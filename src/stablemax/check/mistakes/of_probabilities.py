@@ -35,7 +35,7 @@ Seen = Callable[[Example], list[Array]]
 def mistakes_of_probabilities() -> Iterator[Mistake]:
     """Yield each mistake in each operation."""
     for kind, words, taken, seen in _all():
-        for operation, make in OF_PROBABILITIES.items():
+        for operation, make in OF_PROBABILITIES:
             if kind is _LOST and operation not in _OF_EACH_CLASS:
                 continue
             yield Mistake(kind, words, operation, partial(_made, make, taken), partial(_seen, taken, seen))

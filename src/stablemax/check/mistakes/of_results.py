@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,19 @@ from stablemax.check.mistakes.of_probabilities import EPSILONS, TILES
 
 def mistakes_of_results() -> Iterator[Mistake]:
     """Yield the mistakes of each operation."""
-    for operation, mistakes in _BY_OPERATION.items():
-        for kind, words, gives, shows in mistakes():
-            yield Mistake(kind, words, operation, gives, shows)
+    for of_one in _BY_OPERATION:
+        for kind, words, gives, shows in of_one.mistakes():
+            yield Mistake(kind, words, of_one.operation, gives, shows)
 
 
 _Rows = Iterator[tuple[str, str, Gives, Shows]]
+
+
+class _Mistaken(NamedTuple):
+    """The mistakes in the results of one operation."""
+
+    operation: str
+    mistakes: Callable[[], _Rows]
 
 
 def _softmax() -> _Rows:
@@ -226,15 +234,15 @@ def _kl_divergence() -> _Rows:
     )
 
 
-_BY_OPERATION = {
-    "softmax": _softmax,
-    "log_softmax": _log_softmax,
-    "logsumexp": _logsumexp,
-    "cross_entropy": _cross_entropy,
-    "cross_entropy_grad": _cross_entropy_grad,
-    "softmax_vjp": _softmax_vjp,
-    "sigmoid": _sigmoid,
-    "binary_cross_entropy": _binary_cross_entropy,
-    "binary_cross_entropy_grad": _binary_cross_entropy_grad,
-    "kl_divergence": _kl_divergence,
-}
+_BY_OPERATION = (
+    _Mistaken("softmax", _softmax),
+    _Mistaken("log_softmax", _log_softmax),
+    _Mistaken("logsumexp", _logsumexp),
+    _Mistaken("cross_entropy", _cross_entropy),
+    _Mistaken("cross_entropy_grad", _cross_entropy_grad),
+    _Mistaken("softmax_vjp", _softmax_vjp),
+    _Mistaken("sigmoid", _sigmoid),
+    _Mistaken("binary_cross_entropy", _binary_cross_entropy),
+    _Mistaken("binary_cross_entropy_grad", _binary_cross_entropy_grad),
+    _Mistaken("kl_divergence", _kl_divergence),
+)
