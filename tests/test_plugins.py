@@ -54,6 +54,7 @@ def run(site: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     return call
 
 
+@pytest.mark.slow
 def test_compare_runs_an_operation_a_file_format_and_a_number_format_of_a_plugin(run) -> None:  # type: ignore[no-untyped-def]
     said = run(
         "compare", "x.vec", "--operation", "silu", "--format", "fp24", "--format", "float32", "--output-format", "json"
@@ -68,6 +69,7 @@ def test_compare_runs_an_operation_a_file_format_and_a_number_format_of_a_plugin
     }
 
 
+@pytest.mark.slow
 def test_compare_runs_a_variant_and_a_library_of_a_plugin(run) -> None:  # type: ignore[no-untyped-def]
     said = run("compare", "x.vec", "--operation", "softmax", "--peer", "stablemax_example", "--format", "float32",
                "--output-format", "csv")  # fmt: skip
@@ -102,6 +104,7 @@ def test_a_plugins_writer_writes_and_its_ending_chooses_it(run, tmp_path: Path) 
     assert run("list", "formats", "--output-format", "org").startswith("|")
 
 
+@pytest.mark.slow
 def test_a_plugin_that_cannot_be_imported_is_one_warning_and_nothing_else_stops(run) -> None:  # type: ignore[no-untyped-def]
     said = run("list", "variants")
     assert said.count("warning:") == 1

@@ -98,6 +98,7 @@ def test_every_sample_row_but_the_first_breaks_a_usual_loss() -> None:
     assert wrong.tolist() == [False, True, True, True, True, True]
 
 
+@pytest.mark.slow
 def test_the_table_with_a_label_column_is_read_with_its_header_and_index() -> None:
     done = program("loss", "animals.csv", "--label-column", "label")
     assert (done.returncode, done.stdout) == (0, "20.891304554394843\n")
@@ -108,6 +109,7 @@ def test_the_table_with_a_label_column_is_read_with_its_header_and_index() -> No
     ]
 
 
+@pytest.mark.slow
 def test_the_python_script_runs_from_any_directory_and_prints_the_loss(tmp_path: Path) -> None:
     done = run(sys.executable, str(SAMPLES / "use_stablemax.py"), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -134,6 +136,7 @@ def test_the_gate_passes_on_the_samples_from_any_directory(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_fails_where_the_loss_is_above_the_limit(tmp_path: Path) -> None:
     done = gate(tmp_path, str(SAMPLES / "logits.npy"), str(SAMPLES / "labels.npy"), "3")
@@ -141,6 +144,7 @@ def test_the_gate_fails_where_the_loss_is_above_the_limit(tmp_path: Path) -> Non
     assert "above --max-loss" in done.stderr
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_fails_where_the_loss_is_not_finite(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[0.0, -np.inf]]))
@@ -161,6 +165,7 @@ def test_the_gate_prints_its_report_and_fails_where_a_format_cannot_hold_the_log
     assert done.stderr.startswith("failed: 4 of 4 results")
 
 
+@pytest.mark.slow
 @needs_bash_and_jq
 def test_the_gate_tells_a_mistake_from_a_failed_check(tmp_path: Path) -> None:
     done = gate(tmp_path, "missing.npy", "missing.npy")
@@ -219,6 +224,7 @@ def test_the_implementations_are_what_their_names_say(file: str, function: str, 
     assert report.passed is (code == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "function", "code"),
     [

@@ -120,6 +120,7 @@ def test_the_way_to_end_a_process_is_as_before_after_a_check() -> None:
     assert os._exit is before
 
 
+@pytest.mark.slow
 def test_the_code_in_the_message_imports_the_function_where_that_can_be_done() -> None:
     assert "    import numpy as np\n    from numpy import exp\n" in failure(
         np.exp, operation="softmax", only=["gentle"]
@@ -157,6 +158,7 @@ def test_a_lambda_needs_its_operation() -> None:
         assert_stable(lambda x: x)
 
 
+@pytest.mark.slow
 def test_a_module_of_torch_and_its_gradient_are_asserted_on() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     assert_stable(torch.nn.Softmax(dim=-1), operation="softmax", **QUICK)

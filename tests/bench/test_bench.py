@@ -58,6 +58,7 @@ def spending(clock: Clock, log: list[str], name: str, *seconds: float) -> Callab
 # --- turns --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_long_calls_take_turns_and_every_round_has_each_once() -> None:
     clock, log = Clock(), []  # type: tuple[Clock, list[str]]
     calls = {name: spending(clock, log, name, seconds) for name, seconds in (("a", 0.25), ("b", 0.5), ("c", 0.125))}
@@ -69,6 +70,7 @@ def test_long_calls_take_turns_and_every_round_has_each_once() -> None:
     assert len({tuple(r) for r in rounds}) > 1, "always in one order, after the same neighbour"
 
 
+@pytest.mark.slow
 def test_what_happens_at_first_use_is_in_no_time() -> None:
     clock = Clock()
     calls = {"compiled": spending(clock, [], "compiled", 0.75, 0.0625)}
@@ -104,6 +106,7 @@ def test_rounds_go_on_until_the_calls_have_run_long_enough() -> None:
     assert len(in_turns(slow, None, clock)["slow"]) == MIN_ROUNDS
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_rests_while_calls_are_timed() -> None:
     import gc
 
@@ -141,6 +144,7 @@ def test_ratios_are_medians_over_our_median() -> None:
             assert t.formula == f"{t.implementation}.{case.operation}(x)"
 
 
+@pytest.mark.slow
 def test_the_spread_is_half_the_distance_between_the_quartiles() -> None:
     clock = Clock()
     uneven = (Clockwork("stablemax", 1.0, clock, swing=0.25), Clockwork("numpy", 1.0, clock))
@@ -327,6 +331,7 @@ def test_one_whose_threads_cannot_be_bounded_is_left_out_with_a_note(monkeypatch
     assert result.notes == ("jax is left out with 1 thread: its threads cannot be bounded on this system",)
 
 
+@pytest.mark.slow
 def test_an_operation_that_nothing_else_computes_is_left_out_with_a_note() -> None:
     clock = Clock()
     options = BenchOptions((SOFTMAX, CROSS_ENTROPY), (Shape(2, 3),), (TimedDtype.FLOAT32,), (1,), repeat=1)
@@ -436,6 +441,7 @@ def test_peak_memory_is_measured_in_a_process_of_its_own() -> None:
     assert found[case, "stablemax"] > 7 * MIB
 
 
+@pytest.mark.slow
 @LINUX
 def test_peak_memory_counts_what_an_earlier_call_gave_back() -> None:
     for library in [one.name for one in peers()["jax"]]:

@@ -120,6 +120,7 @@ def test_the_cases_are_traced_as_they_lie_in_their_files(arguments: tuple[str, .
 SHAPES = {"one row": (5,), "rows": (4, 5), "sequences": (2, 3, 5), "heads": (2, 2, 3, 5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", ">f4"])
 def test_code_gets_the_dtype_and_the_shape_of_the_file(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
@@ -394,6 +395,7 @@ def test_the_reproducer_calls_the_code_as_the_check_did(name: str) -> None:
 # --- sequences that are shifted, random code, notebooks ---------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_causal_loss_is_judged_by_the_labels_that_it_is_to_predict(tmp_path: Path) -> None:
     name = "more_styles_torch.py:causal_cross_entropy"
     assert prepared(name, shift=True)[1] is Fit.RIGHT

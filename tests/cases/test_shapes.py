@@ -70,12 +70,14 @@ def test_check_tries_integers_and_says_what_an_array_like_them_does() -> None:
 # --- numbers as people have them --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_decimals_that_were_printed_are_intervals() -> None:
     done = case("judge", "--operation", "softmax", "c24_x.csv", "c24_p6.csv")
     assert done.code == 0
     assert "c24_p6.csv agrees with softmax to every printed digit: 6 decimals." in words(done.out)
 
 
+@pytest.mark.slow
 def test_one_wrong_digit_among_printed_decimals_is_found(tmp_path: Path) -> None:
     text = (CASES / "c24_p6.csv").read_text()
     assert text.startswith("0.141154,")
@@ -84,6 +86,7 @@ def test_one_wrong_digit_among_printed_decimals_is_found(tmp_path: Path) -> None
     assert done.code == 1
 
 
+@pytest.mark.slow
 def test_rows_that_sum_to_1_are_noted_by_the_loss_which_is_computed_all_the_same() -> None:
     done = case("loss", "c34_probs.npy", "c34_y.npy")
     assert done.code == 0
@@ -99,6 +102,7 @@ def softmax_of(rows: list[list[float]]) -> list[list[float]]:
     return (e / e.sum(axis=1, keepdims=True)).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "rows"),
     [
@@ -115,6 +119,7 @@ def test_lists_in_cells_and_lines_of_json_are_read(file: str, rows: list[list[fl
         assert [f"{p:.12f}" for p in line] == [f"{p:.12f}" for p in right]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sed") is None, reason="sed is not installed")
 def test_the_hint_about_infinities_of_windows_is_a_command_that_mends_the_file(tmp_path: Path) -> None:
     done = case("softmax", "files/f09_windows_inf.csv")

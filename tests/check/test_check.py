@@ -50,6 +50,7 @@ def wide(x: Any) -> Any:
 # --- the samples ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "grade", "line", "cure"),
     [
@@ -78,6 +79,7 @@ def test_the_numpy_samples_are_told_apart_with_the_line_to_blame(
         assert f"Line {report.blame_line}: " in report.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "grade"),
     [
@@ -177,6 +179,7 @@ def of_a_global(x: Any) -> Any:
     return np.exp(x) / np.sum(np.exp(logits), axis=0)[: x.shape[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [over_axis_0, over_everything, clipped, base_2])
 def test_a_formula_that_is_wrong_on_paper_is_wrong_not_unstable(function: Any) -> None:
     report = checked(function)
@@ -240,6 +243,7 @@ def test_what_raises_on_some_inputs_is_broken_with_the_first_of_them_and_the_lin
     assert "On large-logits in float32 it raised ValueError: too large at misbehaving.py:" in report.finding
 
 
+@pytest.mark.slow
 def test_refusing_an_input_that_has_no_value_is_no_failure() -> None:
     def refusing(x: Any) -> Any:
         if np.isnan(x).any() or np.isposinf(x).any() or np.isneginf(x).all(axis=-1).any():
@@ -290,6 +294,7 @@ def test_code_whose_output_changes_beyond_its_contract_is_broken_whatever_else_i
     assert report.finding == "f is broken: its output changes from one call to the next on the same input."
 
 
+@pytest.mark.slow
 def test_an_output_of_enormous_numbers_is_judged_like_any_other() -> None:
     report = checked(lambda x: x, formats=(FLOAT64,))
     assert report.grade is Grade.WRONG
@@ -299,6 +304,7 @@ def test_an_output_of_enormous_numbers_is_judged_like_any_other() -> None:
 # --- the ways to call it ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
     [ways.with_axis, ways.with_dim, ways.with_required_axis, ways.with_any_keywords, ways.softmax],
@@ -310,6 +316,7 @@ def test_a_softmax_is_good_however_it_is_called(function: Any) -> None:
     assert not report.notes
 
 
+@pytest.mark.slow
 def test_a_function_of_one_row_is_good_and_said_to_be_called_so() -> None:
     report = checked(ways.of_one_row)
     assert report.passed
@@ -330,6 +337,7 @@ def test_a_gradient_may_be_that_of_the_sum_and_is_said_to_be() -> None:
     assert "its gradient is taken as that of the sum of the losses, not of their mean" in report.notes
 
 
+@pytest.mark.slow
 def test_a_loss_may_be_the_sum_and_is_said_to_be() -> None:
     report = checked(ways.summed_loss, CROSS_ENTROPY)
     assert report.passed, report.finding
@@ -351,6 +359,7 @@ def test_hazards_of_options_run_where_the_signature_has_them_or_they_are_named()
     assert {h.skipped for h in plain.hazards if h.hazard == "weights-far-apart"} == {"needs weights"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "takes"),
     [
@@ -365,6 +374,7 @@ def test_a_loss_with_an_option_is_good_with_it(function: Any, takes: tuple[str, 
     assert not {h.hazard for h in report.hazards if h.skipped.startswith("needs") and h.skipped == f"needs {takes[0]}"}
 
 
+@pytest.mark.slow
 def test_a_loss_that_forgets_its_weights_fails_where_they_count() -> None:
     report = checked(ways.weightless_loss, CROSS_ENTROPY)
     assert "weights-far-apart" in failed(report)
@@ -378,6 +388,7 @@ def test_weights_cannot_be_named_for_a_loss_without_a_parameter_for_them() -> No
         checked(ways.mean_loss, CROSS_ENTROPY, takes=("weights",))
 
 
+@pytest.mark.slow
 def test_a_format_that_the_code_refuses_is_named_and_left_out() -> None:
     def not_in_half(x: Any) -> Any:
         if x.dtype.itemsize == 2:
@@ -389,6 +400,7 @@ def test_a_format_that_the_code_refuses_is_named_and_left_out() -> None:
     assert [n.partition(":")[0] for n in report.notes] == ["not tried in float16", "not tried in bfloat16"]
 
 
+@pytest.mark.slow
 def test_a_format_for_which_pytorch_has_no_kernel_is_not_the_fault_of_the_code() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     fmt = get_format("float8_e4m3fn")
@@ -449,6 +461,7 @@ def lossy(x: Any) -> Any:
     return np.where(p < 1e-6, np.zeros_like(p), p)
 
 
+@pytest.mark.slow
 def test_an_outcome_that_is_allowed_does_not_count_and_stays_visible() -> None:
     strict, allowing = checked(lossy), checked(lossy, allow=("lost",))
     assert strict.grade is Grade.WRONG
@@ -517,6 +530,7 @@ def test_the_cure_keeps_the_contract_that_the_target_broke() -> None:
     assert report.cure_formula in report.finding
 
 
+@pytest.mark.slow
 def test_a_result_that_is_flushed_to_zero_below_the_normal_numbers_is_no_failure() -> None:
     def flushing(x: Any) -> Any:
         p = wide(x)
@@ -527,6 +541,7 @@ def test_a_result_that_is_flushed_to_zero_below_the_normal_numbers_is_no_failure
     assert "error is at most 0.5" in report.finding or "error is at most 0.4" in report.finding
 
 
+@pytest.mark.slow
 def test_progress_runs_to_its_end_and_never_back() -> None:
     told: list[tuple[int, int]] = []
     check(
@@ -538,6 +553,7 @@ def test_progress_runs_to_its_end_and_never_back() -> None:
     assert all(done <= total for done, total in told)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_printed() -> None:
     order = Target(f"{TARGETS / 'misbehaving.py'}:prints", SOFTMAX)
     report = check(order, CheckOptions(SINGLE, only=("gentle",), search=False))
@@ -560,6 +576,7 @@ def test_checking_a_numpy_function_loads_no_other_library() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_gradient_n_times_too_large_is_wrong_where_the_loss_itself_is_a_mean() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -632,6 +649,7 @@ def test_a_broken_law_alone_gives_code_to_paste_and_a_test_of_the_laws() -> None
     assert "assert_stable(softmax, " in report.counterexample.test
 
 
+@pytest.mark.slow
 def test_a_large_input_is_pasted_by_its_runs_of_equal_numbers() -> None:
     def logsumexp(x: Any) -> Any:
         return np.logaddexp.reduce(x, axis=-1)

@@ -111,6 +111,7 @@ def test_code_of_axis_1_is_good_and_the_check_says_so(function: Any) -> None:
     assert checked(function, takes=("last-axis",)).grade is Grade.WRONG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [axis_1_of_three, two_axes, another_axis_for_three_dimensions])
 def test_code_that_names_the_last_axis_and_takes_another_is_wrong(function: Any) -> None:
     report = checked(function)
@@ -120,6 +121,7 @@ def test_code_that_names_the_last_axis_and_takes_another_is_wrong(function: Any)
     assert ("it takes axis 1 for the classes." in report.finding) is (function is not two_axes)
 
 
+@pytest.mark.slow
 def test_the_input_to_paste_has_its_dimensions_and_the_test_fails() -> None:
     example = checked(two_axes).counterexample
     assert example is not None
@@ -135,6 +137,7 @@ def test_the_input_to_paste_has_its_dimensions_and_the_test_fails() -> None:
         names[name]()
 
 
+@pytest.mark.slow
 def test_code_of_rows_that_answers_with_another_number_is_told_of_and_stays_good() -> None:
     report = checked(one_matrix_after_the_other)
     assert report.passed
@@ -150,6 +153,7 @@ def test_code_that_raises_on_other_dimensions_is_not_tried_there() -> None:
     assert note.startswith("not tried on one, three and four dimensions: it raised ")
 
 
+@pytest.mark.slow
 def test_an_output_of_another_shape_is_no_wrong_number() -> None:
     report = checked(flattened)
     assert report.passed
@@ -203,6 +207,7 @@ def test_pytorch_has_the_classes_of_a_loss_on_axis_1() -> None:
     assert "axis 1" not in " ".join(report.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 def test_a_dim_that_is_given_is_the_last_one() -> None:
     import torch
@@ -260,6 +265,7 @@ def nudged_where_there_are_few_rows(x: Any) -> Any:
     return last_axis(x) * x.dtype.type(1 + 2e-6 * (len(x) < 3))
 
 
+@pytest.mark.slow
 def test_a_row_whose_digits_depend_on_the_rows_beside_it_is_told_of() -> None:
     note = "a row gives another result alone than among 129 rows: up to "
     report = checked(nudged_where_there_are_few_rows)
@@ -309,6 +315,7 @@ def test_an_integer_array_that_takes_the_results_is_told_of_and_counts_where_it_
     assert allowed.passed
 
 
+@pytest.mark.slow
 def test_code_that_refuses_integers_is_not_tried_on_them() -> None:
     report = checked(refuses_integers, takes=("integers",))
     assert report.passed

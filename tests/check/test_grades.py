@@ -143,6 +143,7 @@ def shifted_log_softmax(x: Any) -> Any:
 FEW: dict[str, Any] = {"formats": ["float32"], "only": ["nearly-certain", "gentle", "two-rows"]}
 
 
+@pytest.mark.slow
 def test_stable_code_passes_unless_accurate_code_is_asked_for() -> None:
     report = assert_stable(shifted_log_softmax, operation="log_softmax", **FEW)
     assert (report.grade, report.grades) == (Grade.STABLE, {"float32": Grade.STABLE})
@@ -167,6 +168,7 @@ def naive_softmax(x: Any) -> Any:
     return e / e.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_a_format_in_which_code_may_be_unstable_does_not_decide_and_is_said() -> None:
     few: dict[str, Any] = {"operation": "softmax", "only": ["gentle", "label-ahead-by-20"], "search": False}
     with pytest.raises(AssertionError, match=r"unstable in float16"):

@@ -107,6 +107,7 @@ def test_a_mistake_is_recognised_by_its_numbers_and_its_line_by_theirs(name: str
         assert mistake.file.endswith("mistaken.py")
 
 
+@pytest.mark.slow
 @NEEDS_TORCH
 @pytest.mark.parametrize("name", TORCH_KINDS)
 def test_of_pytorch_code_too(name: str) -> None:
@@ -182,6 +183,7 @@ def report_on(file: Path, name: str, *takes: str) -> CheckReport:
     return check(Target(f"{file}:{name}"), options, timeout_s=300.0)
 
 
+@pytest.mark.slow
 def test_a_check_says_the_mistake_and_blames_its_line_alone() -> None:
     report = report_on(NUMPY, "axis_0_softmax")
     assert (report.grade, report.mistake) == (Grade.WRONG, "axis")
@@ -190,17 +192,20 @@ def test_a_check_says_the_mistake_and_blames_its_line_alone() -> None:
     assert f"Line {line}: its sum runs over axis 0, the rows, instead of the classes." in report.finding
 
 
+@pytest.mark.slow
 def test_a_missing_rescale_is_blamed_where_the_sum_goes_on() -> None:
     report = report_on(CASES / "c25_attention.py", "online_bug_logsumexp")
     assert (report.grade, report.mistake, report.blame_line) == (Grade.WRONG, "missing rescale", 13)
 
 
+@pytest.mark.slow
 def test_ignored_rows_in_the_divisor_make_a_formula_wrong() -> None:
     report = report_on(CASES / "c41_ignored_rows.py", "mean_over_all_cross_entropy", "ignore-index")
     assert (report.grade, report.mistake, report.blame_line) == (Grade.WRONG, "ignored rows", 12)
     assert "ignored rows are counted in the divisor of the mean" in report.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("bad_softmax", "global, axis"), ("shifted_softmax", "global")])
 def test_code_that_reads_a_global_in_place_of_its_argument_is_wrong(name: str, kind: str) -> None:
     report = report_on(GLOBAL, name)
@@ -209,6 +214,7 @@ def test_code_that_reads_a_global_in_place_of_its_argument_is_wrong(name: str, k
     assert "it reads the global `logits`, not its argument alone" in report.finding
 
 
+@pytest.mark.slow
 def test_a_global_array_that_is_no_argument_is_no_mistake() -> None:
     report = report_on(GLOBAL, "softmax_with_table")
     assert (report.grade, report.mistake) == (Grade.WRONG, "axis")

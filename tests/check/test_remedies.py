@@ -46,6 +46,7 @@ def of_every_library() -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remedy", of_every_library())
 @pytest.mark.parametrize("is_reduced", [True, False])
 def test_every_remedy_is_right_on_easy_logits_under_the_name_and_parameters_of_the_code(
@@ -137,6 +138,7 @@ def test_of_pytorch_code_too(name: str, case: HazardCase, fmt: Format, line: str
     assert line in instead.code
 
 
+@pytest.mark.slow
 def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(finding._REMEDIES, "numpy", lambda: iter(()))
     assert instead_of(FAILING, "overflow_softmax", case_of([[1000.0, 1.0]]), FLOAT32) is None
@@ -149,6 +151,7 @@ def report_on(name: str, *only: str) -> CheckReport:
     return check(Target(f"{FAILING}:{name}"), CheckOptions((FLOAT16, FLOAT32), only=only), timeout_s=300.0)
 
 
+@pytest.mark.slow
 def test_a_check_says_what_to_write_and_on_what_it_was_run() -> None:
     report = report_on("overflow_softmax", "large-logits", "far-below-zero")
     assert "e = np.exp(x - x.max(axis=-1, keepdims=True))" in report.instead
@@ -156,11 +159,13 @@ def test_a_check_says_what_to_write_and_on_what_it_was_run() -> None:
     assert "Use softmax/" not in report.finding
 
 
+@pytest.mark.slow
 def test_the_headline_is_about_the_worst_failure() -> None:
     report = report_on("overflow_softmax", "large-logits", "far-below-zero")
     assert "The worst is NaN, on large-logits in float32. Line 13: exp overflows" in report.finding
 
 
+@pytest.mark.slow
 def test_a_sum_that_overflows_names_the_limit_and_the_partial_sum() -> None:
     report = report_on("mean16_cross_entropy", "many-uniform-rows")
     assert "The worst is overflow, on many-uniform-rows in float16." in report.finding

@@ -209,6 +209,7 @@ def test_the_contract_goes_into_the_test_where_it_is_not_the_usual_one(reports: 
     assert 'assert_accurate(output, operation="softmax", logits=x, require="stable")' in usual.counterexample.test
 
 
+@pytest.mark.slow
 def test_an_input_of_many_equal_numbers_is_written_as_one() -> None:
     report = check(
         Target(f"{ROOT / WAYS}:softmax", LOG_SOFTMAX),

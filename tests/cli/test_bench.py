@@ -81,6 +81,7 @@ def test_a_benchmark_in_markdown_looks_like_this(snapshot: SnapshotAssertion) ->
     assert masked(run("bench", "--output-format", "markdown").out) == snapshot
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("injected")
 def test_a_benchmark_in_ascii_has_every_figure_of_the_other() -> None:
     plain = run("bench", "--chart", encoding="ascii", COLUMNS="80").out

@@ -261,6 +261,7 @@ def test_the_formats_for_ci_tell_of_the_failure(tmp_path: Path) -> None:
     assert "<failure" not in check(f"{SOFTMAX}:good", *QUICK, "--output-format", "junit").out
 
 
+@pytest.mark.slow
 def test_a_report_goes_whole_into_a_file(tmp_path: Path) -> None:
     done = check(f"{SOFTMAX}:unstable", *QUICK, "-o", str(tmp_path / "report.txt"))
     assert (done.code, done.out) == (1, "")

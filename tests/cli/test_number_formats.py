@@ -50,6 +50,7 @@ def room(desk: Path) -> Path:
     return desk
 
 
+@pytest.mark.slow
 @EMULATED
 @pytest.mark.parametrize(
     "command",
@@ -75,6 +76,7 @@ def test_a_command_computes_in_a_format_that_numpy_lacks(command: str, name: str
         assert name in done.out
 
 
+@pytest.mark.slow
 @EMULATED
 @pytest.mark.parametrize(
     ("command", "words"),
@@ -91,6 +93,7 @@ def test_a_command_that_cannot_says_why(command: str, words: tuple[str, ...], na
     assert_refused(run(*command.split(), "--format", name), name, *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tf32"])
 def test_a_library_without_arrays_of_a_format_is_not_called_broken(name: str, room: Path) -> None:
     pytest.importorskip("torch")
@@ -111,6 +114,7 @@ def test_a_result_in_a_format_that_numpy_lacks_is_written_as_the_narrowest_that_
         assert np.array_equal(written, get_format(name).round(written))
 
 
+@pytest.mark.slow
 def test_what_breaks_in_an_emulated_format_is_written_as_code_that_runs(room: Path) -> None:
     done = run(
         "check", "numpy_code.py:naive_softmax", "--format", "tf32", "--only", "large-logits", "--output-format", "json"

@@ -93,6 +93,7 @@ def test_the_help_lists_the_output_formats_that_are_taken_and_no_others(command:
 # --- widths -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 80, 120, 200])
 @pytest.mark.parametrize("command", [WIDE, (*BROKEN, "--details", "--show-values", "3"), *LISTS], ids=" ".join)
 def test_nothing_is_cut_at_any_width(command: tuple[str, ...], columns: int) -> None:

@@ -68,6 +68,7 @@ def computed(operation: Operation, source: tuple[str, ...]) -> str:
     return "out.npy"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("operation", COMPUTED, ids=str)
 def test_judge_finds_right_what_our_own_command_computed_of_the_same_source(operation: Operation, source: str) -> None:

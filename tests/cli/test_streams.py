@@ -178,6 +178,7 @@ def test_a_full_disk_is_told_where_nothing_is_buffered(command: str, samples: Pa
     assert (done.code, done.err.splitlines()[0]) == (2, f"error: {UNWRITTEN} (No space left on device)")
 
 
+@pytest.mark.slow
 @FULL
 def test_a_full_disk_is_told_also_where_a_check_failed(samples: Path) -> None:
     done = shell("$S loss x.npy y.npy --max-loss 0.01 > /dev/full", samples)

@@ -161,6 +161,7 @@ def test_no_number_is_cut_at_any_width(columns: int) -> None:
     assert not [t for t in prose.splitlines() if len(t) > columns]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_details_add_the_dtype_the_shape_and_the_error_made_here() -> None:
     done = run("trace", "code.py:naive_softmax", "x.npy", "--details", COLUMNS="200")
@@ -227,6 +228,7 @@ def test_rows_keep_their_numbers_where_some_are_left_out() -> None:
     assert "(first: row 20004, class 2, logit 800.0)" in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_a_function_of_one_row_is_called_row_by_row() -> None:
     done = run("trace", "code.py:by_row_softmax", "small.npy")
@@ -234,12 +236,14 @@ def test_a_function_of_one_row_is_called_row_by_row() -> None:
     assert "exp x2" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_what_is_not_followed_is_named() -> None:
     done = run("trace", "code.py:lossy_logsumexp", "small.npy")
     assert "not followed: math.exp(v) at code.py:" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_the_named_format_is_traced() -> None:
     assert run("trace", "code.py:naive_softmax", "small.npy", "--format", "float16").code == 0
@@ -300,6 +304,7 @@ def test_json_is_one_strict_document_of_a_fixed_shape(function: str) -> None:
     Draft202012Validator(SCHEMA).validate(done.json)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_json_names_the_blamed_line_and_its_operation() -> None:
     found = run("trace", "code.py:naive_softmax", "x.npy", "--output-format", "json").json
@@ -331,6 +336,7 @@ def test_what_the_code_prints_is_no_part_of_the_document() -> None:
     assert (done.code, done.json["outcome"]) == (0, "ok")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("code")
 def test_the_time_it_may_take_is_a_part_of_the_command() -> None:
     done = run("trace", "code.py:stable_softmax", "small.npy", "--timeout", "90", "--output-format", "json")

@@ -131,6 +131,7 @@ def test_without_patterns_the_accurate_ones_and_two_for_scale_take_part() -> Non
     assert found.hazards == ("gentle",)
 
 
+@pytest.mark.slow
 def test_the_whole_catalogue_is_run_and_the_accurate_loss_holds_on_it() -> None:
     options = CompareOptions(formats=(FLOAT32,), operations=(*LOSS, CROSS_ENTROPY_GRAD))
     found = league(options)

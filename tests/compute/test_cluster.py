@@ -112,6 +112,7 @@ def total(sums: list[ExactSum]) -> ExactSum:
 # --- order and tasks ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 64, 1000])
 def test_results_come_in_the_order_of_the_blocks(engine: Cluster, count: int) -> None:
     assert list(engine.run(slow(0.0), blocks_of(count, 1))) == list(range(count))
@@ -129,6 +130,7 @@ def test_tasks_are_few_and_hold_every_block_once(count: int, threads: int) -> No
     assert len(groups) >= min(count, threads)
 
 
+@pytest.mark.slow
 def test_the_job_is_sent_once_and_not_with_every_task(engine: Cluster) -> None:
     payload = os.urandom(100_000)
     sizes = []
@@ -157,6 +159,7 @@ def test_both_workers_compute(engine: Cluster) -> None:
     assert set(engine.run(job, blocks_of(80, 1))) == set(pids(engine))
 
 
+@pytest.mark.slow
 def test_results_that_nobody_takes_are_not_computed(engine: Cluster, tmp_path: Path) -> None:
     blocks = blocks_of(64 * TASKS_PER_THREAD * WORKERS, 1)
     results = engine.run(noting(tmp_path), blocks)
@@ -184,6 +187,7 @@ def test_overflow_in_a_block_is_not_warned_of(engine: Cluster) -> None:
 # --- the same bits ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 600])
 def test_the_sum_of_losses_is_that_of_threads_to_the_last_bit(engine: Cluster, stream: Stream, size: int) -> None:
     threads = total(list(Threads(3).run(loss_job(stream), blocks_of(600, 50))))
@@ -191,6 +195,7 @@ def test_the_sum_of_losses_is_that_of_threads_to_the_last_bit(engine: Cluster, s
     assert threads.count == 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deaths", [1, WORKERS], ids=["one worker", "all workers"])
 def test_workers_killed_in_the_middle_lose_nothing(
     engine: Cluster, stream: Stream, deaths: int, capfd: pytest.CaptureFixture[str]
@@ -236,6 +241,7 @@ def test_other_exceptions_arrive_as_they_are(engine: Cluster, error: Exception) 
     assert list(engine.run(slow(0.0), blocks_of(5, 1))) == list(range(5))
 
 
+@pytest.mark.slow
 def test_after_an_error_the_rest_is_not_begun(engine: Cluster, tmp_path: Path) -> None:
     note = noting(tmp_path, 0.003)
 
@@ -316,6 +322,7 @@ def test_a_job_that_a_worker_cannot_load_is_told_and_ends_no_worker(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_rows_that_kill_every_worker_are_told(engine: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     def job(block: Block, workspace: Workspace) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -358,6 +365,7 @@ def test_an_impossible_address_is_an_error_at_once(address: str) -> None:
     refused(address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listening", [False, True], ids=["nobody", "something else"])
 def test_an_address_where_no_scheduler_answers_is_an_error_within_10_s(
     listening: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -398,6 +406,7 @@ def test_a_scheduler_without_workers_is_an_error_and_no_hang(monkeypatch: pytest
 # --- what is left -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_local_cluster_leaves_neither_processes_nor_files_nor_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,6 +491,7 @@ def interrupted_program(tmp_path: Path) -> str:
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to itself ends the process")
 @pytest.mark.parametrize("when", ["starts", "stops"])
 @pytest.mark.parametrize("number", ENDING)
@@ -522,6 +532,7 @@ def test_a_signal_while_a_cluster_starts_or_stops_waits_until_it_is_closed(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="terminating a process there gives it no time")
 def test_a_program_that_is_terminated_while_its_cluster_starts_leaves_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((6, 4)))
@@ -576,6 +587,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, sub
         yield json.loads(file.read_text())["address"], started[0]
 
 
+@pytest.mark.slow
 def test_the_command_line_uses_a_running_cluster(running: tuple[str, Any], stream: Stream, tmp_path: Path) -> None:
     files = [part.stored.path for rows in (stream.logits, stream.labels) if rows is not None for part in rows.parts]
     plain = subprocess.run([*STABLEMAX, "loss", *files], capture_output=True, text=True, check=True)
@@ -663,6 +675,7 @@ def test_many_small_arrays_in_memory_are_counted_together() -> None:
         for_workers(as_stream(parts), "tcp://host:8786")
 
 
+@pytest.mark.slow
 def test_what_only_this_machine_has_is_refused_for_another() -> None:
     with Spool("-", in_memory=-1) as spool:
         spool.write(np.zeros((4, 5)))

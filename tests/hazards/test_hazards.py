@@ -581,6 +581,7 @@ def test_scipy_gives_what_was_reported_of_it() -> None:
         assert np.isnan(special.softmax(HAZARDS["positive-infinity"].case(FLOAT64).logits, axis=-1)).any()
 
 
+@pytest.mark.slow
 def test_jax_and_optax_give_what_was_reported_of_them() -> None:
     jax = pytest.importorskip("jax", reason="jax is not installed")
     optax = pytest.importorskip("optax", reason="optax is not installed")

@@ -40,6 +40,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("labels.npy", np.array([0, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("desk")
 def test_a_format_of_one_more_record_is_read_by_its_ending_its_option_and_from_a_pipe(refusal: Refusal) -> None:
     expected = run("loss", "x.npy", "labels.npy")

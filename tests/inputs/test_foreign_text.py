@@ -26,6 +26,7 @@ def test_short_text_stays_as_it_is() -> None:
     assert file_name("[bold].npy") == "[bold].npy"
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=200), max_size=50))
 def test_lists_are_bounded_in_bytes(names: list[str]) -> None:
     assert len(listed(names, 300).encode()) <= 300

@@ -192,6 +192,7 @@ def test_what_is_left_where_it_lies_is_known_by_its_place_alone() -> None:
         assert (stored.shape, stored.dtype, stored.format) == ((2, 2), ARRAY.dtype, kind)
 
 
+@pytest.mark.slow
 def test_a_large_array_from_a_pipe_is_kept_in_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(Path("temporary").resolve()))

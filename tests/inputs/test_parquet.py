@@ -45,6 +45,7 @@ def read(**options: Any) -> StoredArray:
     return open_array("x.parquet", table=TableOptions(**options))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(
     st.sampled_from(DTYPES).flatmap(
@@ -199,6 +200,7 @@ def test_without_pyarrow_the_way_to_install_it_is_given(monkeypatch: pytest.Monk
     assert error.hint == 'pip install "stablemax[parquet]"'
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(st.data())
 def test_changed_bytes_are_read_or_refused_in_words(arrow: Any, data: st.DataObject) -> None:

@@ -257,6 +257,7 @@ def saved(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_files_on_a_web_server_are_read_in_parts(server: tuple[str, type[Handler]], refusal: Refusal) -> None:
     address, handler = server
     buffer = io.BytesIO()
@@ -294,6 +295,7 @@ def test_a_small_file_is_read_from_a_web_server_without_parts(server: tuple[str,
         assert Rows((Part(stored, 1),)).read(1, 5, workspace).tolist() == ARRAY[1:].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "axis", "order"), [((300, 4000), 1, "F"), ((4000, 300), 0, "C"), ((40, 30, 50), 1, "F")]
 )
@@ -381,6 +383,7 @@ def test_passwords_in_addresses_are_not_told(
     assert "ftp://user:***@host" in refusal(open_address, "memory://dumps/x.npy").message
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize("threads", ["1", "2"])

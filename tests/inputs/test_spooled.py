@@ -70,6 +70,7 @@ def test_the_file_lives_as_long_as_an_array_or_a_copy_of_it(temporary: Path) -> 
     assert sent.path.startswith(str(temporary)), "a copy in another process does not keep the file"
 
 
+@pytest.mark.slow
 def test_a_mapping_outlives_the_file(temporary: Path) -> None:
     if os.name != "posix":
         pytest.skip("a mapped file cannot be removed here")

@@ -56,6 +56,7 @@ def test_what_repr_writes_is_read_bit_for_bit(array: np.ndarray, delimiter: str,
     assert result[known].tobytes() == array[known].tobytes()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.text('0123456789.,;e-+_x" \t\n\rnaif#', max_size=40))
 def test_fast_and_exact_pass_agree(text: str) -> None:

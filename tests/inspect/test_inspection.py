@@ -477,6 +477,7 @@ def test_a_job_can_be_sent_to_another_process() -> None:
     assert (sent + there).outcomes.tolist() == (here + here).outcomes.tolist()
 
 
+@pytest.mark.slow
 def test_a_cluster_finds_what_threads_find() -> None:
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
     whole = told(inspected(ROWS, labels=LABELS))

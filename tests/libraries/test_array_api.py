@@ -70,6 +70,7 @@ def test_the_accurate_variants_are_as_accurate_on_any_library(name: str) -> None
             assert verdict.error_ulp <= limit, (verdict.variant, fmt.name)
 
 
+@pytest.mark.slow
 def test_a_result_below_the_smallest_normal_number_is_lost_on_jax() -> None:
     # The one exception to "as in NumPy": XLA's CPU runtime flushes subnormal numbers to 0.
     hazard = hazard_named("subnormal-probability")
@@ -90,6 +91,7 @@ def test_the_mean_is_the_librarys_own() -> None:
     assert (ours.worst, theirs.worst) == (Outcome.OK, Outcome.OVERFLOW)
 
 
+@pytest.mark.slow
 @BACKEND
 @pytest.mark.parametrize(
     ("policy", "expected"),

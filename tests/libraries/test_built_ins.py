@@ -40,6 +40,7 @@ def verdict(name: str, hazard: str, fmt: Format = FLOAT32, **options: Any) -> An
     return found
 
 
+@pytest.mark.slow
 @LIBRARY
 def test_a_built_in_does_what_it_promises(library: str) -> None:
     for built_in in built_ins(library):
@@ -67,6 +68,7 @@ def test_a_built_in_is_declared_like_a_variant(library: str) -> None:
         assert peers.find(built_in.id).function is built_in.function
 
 
+@pytest.mark.slow
 @LIBRARY
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=lambda f: f.name)
 def test_a_built_in_keeps_the_format_the_shape_and_its_input(library: str, fmt: Format) -> None:

@@ -98,6 +98,7 @@ def test_d_forward_agrees_with_pytorchs_loss(variant: str, backend: str) -> None
     assert (theirs["worst"], theirs["mean_error_ulp"] <= 2) == ("ok", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["shifted", "chained", "compensated"])
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_d_backward_agrees_with_autograd(variant: str, backend: str) -> None:

@@ -53,6 +53,7 @@ def errors_ulp(operation: Operation, got: Array, x: Array, y: Array) -> Array:
     return np.asarray(float(abs(Fraction(float(got)) - exact) / ulp_of(exact, fmt)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TimedDtype)
 @pytest.mark.parametrize("operation", timed_operations(), ids=str)
 @pytest.mark.parametrize("name", ["stablemax", "numpy", "torch", "jax", "scipy"])

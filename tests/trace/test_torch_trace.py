@@ -325,6 +325,7 @@ STEPS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     names=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6),
@@ -508,6 +509,7 @@ def test_masked_logits_are_exact_infinities() -> None:
     assert (exp.inf, exp.lost, exp.smallest, exp.largest) == (0, 0, 0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_shadows_keep_no_tensor_alive_and_do_not_pile_up() -> None:
     kept: list[weakref.ref[Any]] = []
 
@@ -571,6 +573,7 @@ def test_control_flow_follows_the_values_and_is_not_a_way_out() -> None:
     assert (trace.outcome, trace.not_followed) == (Outcome.OK, ())
 
 
+@pytest.mark.slow
 def test_compiled_code_is_run_uncompiled_and_named() -> None:
     compiled = torch.compile(SOFTMAX.unstable, backend="eager")
     trace = softmax_trace(compiled, GENTLE_AND_LARGE)

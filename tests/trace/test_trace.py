@@ -523,6 +523,7 @@ LONG_LOOP = """
 """
 
 
+@pytest.mark.slow
 def test_of_a_long_loop_some_runs_are_measured_and_the_first_that_overflows_among_them(tmp_path: Path) -> None:
     logits = np.zeros((1, 4096))
     logits[0, 3000] = 100.0
@@ -542,6 +543,7 @@ def test_of_a_short_loop_every_run_is_measured(tmp_path: Path) -> None:
     assert trace.notes == ()
 
 
+@pytest.mark.slow
 def test_a_sum_of_losses_that_overflows_is_to_blame_not_a_row_that_is_bad_in_another_way(tmp_path: Path) -> None:
     module = load(
         tmp_path,

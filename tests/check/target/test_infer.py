@@ -105,6 +105,7 @@ def test_a_file_that_imports_both_libraries_is_taken_for_what_the_function_names
     assert (backend_of(f), backend_of(g)) == ("numpy", "torch")
 
 
+@pytest.mark.slow
 def test_finding_out_loads_no_library() -> None:
     code = (
         "import sys; from stablemax.check.target.infer import backend_of, operation_in; "

@@ -98,6 +98,7 @@ def test_a_hang_is_told_from_a_crash() -> None:
     assert not caught.value.hung
 
 
+@pytest.mark.slow
 def test_an_exception_concerns_only_the_input_that_made_it() -> None:
     with in_a_process("raises_when_large") as asked:
         good, bad = outputs(asked, SMALL, LARGE)
@@ -106,6 +107,7 @@ def test_an_exception_concerns_only_the_input_that_made_it() -> None:
     assert bad.startswith("raised ValueError: too large at misbehaving.py:")
 
 
+@pytest.mark.slow
 def test_what_it_prints_is_kept_apart_and_handed_over(capfd: pytest.CaptureFixture[str]) -> None:
     with in_a_process("prints") as asked:
         first, second = asked.call_all([SMALL]), asked.call_all([SMALL])
@@ -118,6 +120,7 @@ def test_what_it_prints_is_kept_apart_and_handed_over(capfd: pytest.CaptureFixtu
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_flood_of_prints_is_cut() -> None:
     with in_a_process("prints_a_lot") as asked:
         (answer,) = asked.call_all([SMALL])
@@ -125,6 +128,7 @@ def test_a_flood_of_prints_is_cut() -> None:
     assert len(answer.printed) == PRINTED_LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reads_standard_input", "takes_standard_output_away", "forks"])
 def test_neither_reading_nor_forking_nor_closing_its_streams_disturbs_the_conversation(name: str) -> None:
     with in_a_process(name) as asked:
@@ -132,6 +136,7 @@ def test_neither_reading_nor_forking_nor_closing_its_streams_disturbs_the_conver
         assert outputs(asked, SMALL) == [HALVES]
 
 
+@pytest.mark.slow
 def test_code_that_forks_is_called_once_for_each_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Were the children to go on with the questions that are left, five of them would make 31 calls, and a
     # search's 250 would stop the machine.
@@ -144,6 +149,7 @@ def test_code_that_forks_is_called_once_for_each_question(tmp_path: Path, monkey
     assert (tmp_path / "calls").read_text() == before + "called\n" * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -159,6 +165,7 @@ def test_code_that_cannot_be_imported_is_a_mistake(tmp_path: Path, code: str, me
     assert message in caught.value.message
 
 
+@pytest.mark.slow
 def test_its_process_is_gone_when_the_conversation_is_over() -> None:
     with in_a_process("prints") as asked:
         (answer,) = asked.call_all([SMALL])
@@ -176,6 +183,7 @@ def test_a_bug_of_ours_is_no_trouble_of_the_codes() -> None:
     assert "in call_all" in stack
 
 
+@pytest.mark.slow
 def test_the_worker_runs_with_the_same_python() -> None:
     with in_a_process("prints") as asked:
         assert asked._process is not None
