@@ -19,6 +19,8 @@ settings.load_profile("ci")
 
 # The example of a plugin is imported where it is installed, and one module of it cannot be; the kernels are checked.
 collect_ignore = ["plugin", "seeded"]
+# So is the code of the public cases, some of which imports PyTorch.
+collect_ignore_glob = ["cases/[!t]*.py"]
 
 # Files that are about all shapes, or show what is printed of them: to try them all takes a second a check.
 OF_ALL_SHAPES = {"test_readme.py", "test_samples.py", "test_seeded_kernels.py", "test_shapes.py"}

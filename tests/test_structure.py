@@ -164,6 +164,7 @@ def test_no_function_is_longer_than_a_screen(path: Path) -> None:
     assert long_functions(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.slow
 def test_modules_import_each_other_in_no_circle() -> None:
     imports = {module_name(path): run_time_imports(path) for path in MODULES}
     done: set[str] = set()

@@ -96,6 +96,7 @@ def recognised(file: Path, name: str) -> Recognised | None:
     return recognise(trials_of(file, name), FLOAT64, frozenset())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_mistake_is_recognised_by_its_numbers_and_its_line_by_theirs(name: str) -> None:
     mistake = recognised(NUMPY, name)
@@ -154,6 +155,7 @@ def one_of_each_kind() -> list[Any]:
     return [pytest.param(m, id=f"{m.operation}: {m.kind}") for m in kinds.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", one_of_each_kind())
 def test_what_a_mistake_gives_is_explained_by_it_and_by_few_others(mistake: Mistake) -> None:
     explained = explanation(

@@ -93,6 +93,7 @@ def test_a_benchmark_in_ascii_has_every_figure_of_the_other() -> None:
     assert figures.findall(plain) == figures.findall(fine.replace("µs", "us"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("injected")
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_nothing_is_cut_at_any_width(columns: int) -> None:

@@ -29,6 +29,7 @@ def misbehaving(name: str, *arguments: str) -> Done:
     return check(f"{MISBEHAVING}:{name}", "--operation", "softmax", *QUICK, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "code", "grade"),
     [(f"{SOFTMAX}:good", 0, "accurate"), (f"{SOFTMAX}:unstable", 1, "unstable"), (f"{SOFTMAX}:wrong", 1, "wrong")],

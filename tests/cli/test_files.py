@@ -44,6 +44,7 @@ def test_a_file_is_in_utf_8_without_colour_whatever_the_terminal(desk: Path) -> 
     assert "\x1b" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npy", ".csv", ".tsv", ".NPY"])
 @pytest.mark.parametrize("command", ["softmax", "log-softmax", "logsumexp", "grad"])
 def test_arrays_are_written_and_read_back(command: str, suffix: str, desk: Path) -> None:

@@ -92,6 +92,7 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "words"), [(c, w) for c, *w in MISTAKES], ids=[c for c, *_ in MISTAKES])
 def test_a_mistake_is_told_in_two_lines(command: str, words: list[str], here: Path) -> None:
     before = sorted(p.name for p in here.iterdir())

@@ -127,6 +127,7 @@ def test_ndjson_is_one_strict_document_a_line(command: tuple[str, ...], here: Pa
         assert not [e.message for r in records for e in validator("loss_row").iter_errors(r)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "compare"], ids=" ".join)
 def test_csv_and_plain_hold_the_numbers_of_json_to_the_last_bit(command: tuple[str, ...], here: Path) -> None:
     verdicts = [v for report in told(*command).json["reports"] for v in report["verdicts"]]
@@ -178,6 +179,7 @@ def test_markdown_explains_with_headings() -> None:
     assert "\n## Formula\n\n" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["table", "plain", "json", "ndjson", "csv", "markdown"])
 def test_every_output_ends_with_one_line_end_and_says_the_same_twice(how: str) -> None:
     command = ("compare", "--preset", "notebook-c", "--output-format", how)
@@ -196,6 +198,7 @@ def test_only_tables_depend_on_the_terminal(how: str) -> None:
     assert run(*command, "--color", "always", COLUMNS="300").out == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -214,6 +214,7 @@ def test_two_sources_are_refused_by_name(command: str, words: str, told: str) ->
     assert_refused(run(*command.split(), *words.split()), told, "leave out one of the two")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ARRAYS, ids=str)
 def test_two_sources_of_an_array_are_refused_by_name(operation: Operation) -> None:
     for words, told in MIXTURES:

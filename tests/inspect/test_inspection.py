@@ -165,6 +165,7 @@ def test_what_is_predicted_of_a_row_is_what_the_formulas_do_on_all_its_cells(fmt
     assert certain_rows >= (0.97 if fmt.emax > 7 else 0.9) * all_rows
 
 
+@pytest.mark.slow
 @EVERY_FORMAT
 def test_every_outcome_that_can_be_predicted_occurs_in_that_test(fmt: Format) -> None:
     seen: dict[tuple[str, str], set[Outcome]] = {}

@@ -69,6 +69,7 @@ def confident(seed: int, rows_: int, classes: int, scale: float, fmt: Format) ->
 # --- accuracy -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("classes", [2, 3, 10, 300])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 20.0, 300.0])

@@ -338,6 +338,7 @@ def limited(fmt: Format) -> float:
     return fmt.max if fmt.has_inf and fmt.emax > 2 else fmt.max / 2
 
 
+@pytest.mark.slow
 @ALL
 @given(data=st.data())
 def test_the_shift_is_exact_wherever_an_exponential_is_left(fmt: Format, data: st.DataObject) -> None:
@@ -369,6 +370,7 @@ def test_the_shift_of_a_row_with_masked_classes_is_that_of_the_others(fmt: Forma
     assert np.all(np.exp(behind_d[:, 0]) * (1 + behind_r[:, 0]) == 0), "a masked class counts for nothing"
 
 
+@pytest.mark.slow
 @ALL
 @given(data=st.data())
 def test_the_shift_of_a_row_does_not_depend_on_the_rows_beside_it(fmt: Format, data: st.DataObject) -> None:

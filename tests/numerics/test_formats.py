@@ -184,6 +184,7 @@ def test_numbers_are_rounded_alike_alone_and_among_others(fmt: Format, values: A
             assert math.isnan(value) or math.isnan(one) or math.copysign(1.0, one) == math.copysign(1.0, value)
 
 
+@pytest.mark.slow
 @ALL
 @settings(max_examples=100)
 @given(data=st.data())

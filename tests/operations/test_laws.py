@@ -71,6 +71,7 @@ def budget_u(x: Array, classes: int) -> float:
 # --- exact in balls -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @of(SHIFT_INVARIANT)
 @given(data=st.data())
 def test_a_constant_added_to_a_row_changes_nothing(variant: Variant, data: st.DataObject) -> None:
@@ -208,6 +209,7 @@ def test_the_probabilities_of_larger_logits_are_not_smaller(name: str, data: st.
 # --- blocks of rows -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @of([v for v in variants() if v.rowwise])
 @pytest.mark.parametrize("name", ["float8_e5m2", "float16", "bfloat16", "float32", "float64"])
 def test_any_split_of_the_rows_gives_the_same_bits(variant: Variant, name: str) -> None:

@@ -58,6 +58,7 @@ def test_a_promise_is_about_a_condition_that_exists_and_says_more_than_ok(varian
     assert Outcome.OK not in variant.promises.values()
 
 
+@pytest.mark.slow
 @VARIANTS
 def test_the_example_of_an_explanation_is_the_first_condition_that_it_does_not_survive(
     variant: Variant,

@@ -148,6 +148,7 @@ def overlapping(operation: Operation, x: Array, second: Targets | Array | None) 
         assert all(a.overlaps(b) for a, b in zip(first, balls, strict=True)), variant.id
 
 
+@pytest.mark.slow
 @OPERATIONS
 @given(rows=SMALL_ROWS, data=st.data())
 def test_exact_variants_agree_in_exact_arithmetic(
@@ -322,6 +323,7 @@ def test_the_accurate_variants_keep_their_ulps_on_the_catalogue(name: str) -> No
 ACCURATE_OPERATIONS = pytest.mark.parametrize("operation", [o for o in all_operations() if o is not SOFTMAX_VJP])
 
 
+@pytest.mark.slow
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
 @pytest.mark.parametrize("name", HAZARDS)

@@ -104,6 +104,7 @@ KIND_MODULES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", KIND_MODULES)
 def test_what_a_result_is_written_in_is_known_without_numpy_and_without_rich(module: str) -> None:
     code = f"import sys, stablemax.render.{module}; print(sorted({{'numpy', 'rich', 'flint'}} & set(sys.modules)))"

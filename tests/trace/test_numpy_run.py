@@ -211,6 +211,7 @@ FORMS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_of_code_is_followed_to_its_end(form: Callable[..., Any]) -> None:
     for fmt in (FLOAT32, FLOAT64):
