@@ -86,8 +86,8 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def without_peers_figures(text: str) -> str:
     """An output with all that other libraries and their versions decide masked: ulps, counts of hazards, widths."""
-    masked = re.sub(r"\d[\d.e]* ulp", "N ulp", text)
-    masked = re.sub(r"(✗ NaN|▲ overflow|∅ lost|≈ inaccurate) \d+ [a-z]", r"\1 N", masked)
+    masked = re.sub(r"\d+\.\d+\.\d+(\+\w+)?", "VERSION", re.sub(r"\d[\d.e]* ulp", "N ulp", text))
+    masked = re.sub(r"(✗ NaN|▲ overflow|∅ lost|≈ inaccurate|◐ stable) \d+ [a-z]", r"\1 N", masked)
     return re.sub(r"(?<=\S) {2,}|─+", " ", masked)
 
 

@@ -18,7 +18,7 @@ HAZARD_COLUMNS = ("hazard", "format", "grade", "worst", "failed", "error_ulp", "
 _PRINTED_LINES = 5
 _FEW_SHAPES = 5
 _TINY = "tiny"
-_WIDE = 27  # "◐ stable, small values lost"
+_WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
 # What happened instead of an output, by how the message about it begins.
 _TROUBLES = {
@@ -152,7 +152,7 @@ def _cell(verdict: HazardVerdict, contract: Contract) -> doc.Cell:
         return doc.Cell(judged_words.NOT_RUN)
     outcome = verdict.worst or Outcome.OK
     if verdict.grade is Grade.STABLE:
-        return judged_words.stable_cell(outcome)
+        return judged_words.stable_cell(outcome, is_short=True)
     wide, narrow = OUTCOMES[outcome].word, OUTCOMES[outcome].short
     if verdict.trouble:
         outcome = Outcome.NAN if verdict.failed else Outcome.UNDEFINED

@@ -88,9 +88,10 @@ def outcome_cell(outcome: Outcome, figure: str, room: int) -> doc.Cell:
     return doc.Cell(wide, doc.Span(narrow, sign=outcome))
 
 
-def stable_cell(outcome: Outcome) -> doc.Cell:
+def stable_cell(outcome: Outcome, *, is_short: bool = False) -> doc.Cell:
     """Return what a cell says of a result that is stable and not accurate."""
-    wide, narrow = (f" {Grade.STABLE}, {_LOSSES[outcome][0]}", f" {Grade.STABLE},\n{_LOSSES[outcome][1]}")
+    words, short = _LOSSES[outcome]
+    wide, narrow = (f" {Grade.STABLE}, {short if is_short else words}", f" {Grade.STABLE},\n{short}")
     return doc.Cell(doc.Span(wide, sign=Grade.STABLE), doc.Span(narrow, sign=Grade.STABLE))
 
 
