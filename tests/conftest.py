@@ -23,7 +23,13 @@ collect_ignore = ["plugin", "seeded"]
 collect_ignore_glob = ["cases/[!t]*.py"]
 
 # Files that are about all shapes, or show what is printed of them: to try them all takes a second a check.
-OF_ALL_SHAPES = {"test_readme.py", "test_samples.py", "test_seeded_kernels.py", "test_shapes.py"}
+OF_ALL_SHAPES = {
+    "test_readme.py",
+    "test_samples.py",
+    "test_seeded_kernels.py",
+    "test_seeded_torch_kernels.py",
+    "test_shapes.py",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
