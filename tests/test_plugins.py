@@ -81,7 +81,7 @@ def test_compare_runs_a_variant_and_a_library_of_a_plugin(run) -> None:  # type:
 def test_check_finds_the_operation_by_a_functions_name_and_judges_it_on_the_plugins_hazard(run) -> None:  # type: ignore[no-untyped-def]
     few = ("--format", "float32", "--only", "far-left-cells", "--only", "gentle", "--no-search")
     assert "is accurate in" in run("check", "mine.py:silu", *few)
-    said = run("check", "mine.py:naive_silu", *few, code=1)
+    said = run("check", "mine.py:naive_silu", *few, "--require", "accurate", code=1)
     assert "far-left-cells" in said
     assert "silu/by-sign" in said
 

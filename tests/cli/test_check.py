@@ -48,7 +48,7 @@ def test_a_table_holds_the_hazards_that_fail_and_the_code_to_paste() -> None:
     done = check(f"{SOFTMAX}:unstable", "--format", "float32")
     assert re.search(r"^large-logits +✗ NaN$", done.out, flags=re.MULTILINE)
     assert "\n    x = np.array([[100.0]], dtype=np.float32)\n" in done.out
-    assert "    def test_unstable_is_accurate_at_100_in_float32() -> None:\n" in done.out
+    assert "    def test_unstable_is_stable_at_100_in_float32() -> None:\n" in done.out
     assert "write this instead:\n\n    import numpy as np\n\n\n    def unstable(logits):\n" in done.out
     assert "gentle" not in done.out
     assert re.search(r"^gentle +✓ ok [0-9.]+ ulp$", check(f"{SOFTMAX}:unstable", *QUICK, "--details").out, re.MULTILINE)
@@ -240,7 +240,7 @@ def test_the_other_output_formats_hold_a_line_for_each_hazard() -> None:
     targets = (f"{SOFTMAX}:unstable", *QUICK)
     lines = [check(*targets, "--output-format", how).out.splitlines() for how in ("ndjson", "csv", "plain")]
     assert [len(found) for found in lines] == [2, 3, 3]
-    assert lines[1][0] == "hazard,format,worst,failed,error_ulp,trouble,skipped"
+    assert lines[1][0] == "hazard,format,grade,worst,failed,error_ulp,trouble,skipped"
     assert lines[1][2].startswith("large-logits,float32,nan,true,") or "large-logits,float32,nan,True," in lines[1][2]
     markdown = check(*targets, "--output-format", "markdown").out
     assert markdown.startswith("**unstable**: ")
