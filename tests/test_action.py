@@ -207,7 +207,7 @@ def test_an_unstable_softmax_fails_the_step_with_annotations_and_a_summary(tmp_p
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("::error file=model.py,line=5,title=stablemax%3A verdict::model.py:naive is unstable")
-    assert lines[1].startswith("::error title=stablemax%3A large-logits::large-logits in float32: NaN%0A")
+    assert lines[1].startswith("::error title=stablemax%3A large-logits::large-logits in float32: unstable, NaN%0A")
     assert lines[-1].startswith("stablemax: model.py:naive is unstable")
     summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert summary.startswith("## stablemax check model.py:naive\n")
