@@ -159,7 +159,7 @@ def test_an_output_is_held_to_accuracy_unless_stability_is_enough() -> None:
 
 
 def test_no_other_grade_can_be_asked_for() -> None:
-    with pytest.raises(StablemaxError, match="'unstable' is none to ask for"):
+    with pytest.raises(StablemaxError, match="there is no grade 'unstable' to ask for"):
         assert_stable(shifted_log_softmax, operation="log_softmax", require="unstable", **FEW)
 
 
@@ -187,3 +187,5 @@ def test_a_wrong_formula_is_wrong_in_every_format() -> None:
     options = CheckOptions(formats=(FLOAT16, FLOAT32), only=("gentle", "two-rows"), search=False)
     report = check_function(summed_over_rows, Target("softmax", get_operation("softmax")), options)
     assert report.grades == {"float16": Grade.WRONG, "float32": Grade.WRONG}
+    # What a wrong formula fails on is not called unstable: that would say that it is right in exact arithmetic.
+    assert {h.grade for h in report.hazards if h.failed} == {Grade.WRONG}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from stablemax.numerics.formats import get_format
 from stablemax.results import Blame, CheckReport, Grade, HazardVerdict, Outcome, ShapeVerdict
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stablemax.check.steps import CheckRun
 
 
+Verdict = TypeVar("Verdict", HazardVerdict, ShapeVerdict)
 _PRINTED_LIMIT = 2000
 
 
@@ -50,9 +51,9 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         grades={f.name: run.grade_in(f.name) for f in run.formats},
         finding="",
         formats=tuple(f.name for f in run.formats),
-        hazards=tuple(run.hazard_verdicts),
+        hazards=tuple(_of_a_formula(run, verdict) for verdict in run.hazard_verdicts),
         laws=tuple(run.law_verdicts),
-        shapes=tuple(run.shape_verdicts),
+        shapes=tuple(_of_a_formula(run, verdict) for verdict in run.shape_verdicts),
         counterexample=run.counterexample,
         blame=blame.sentence if blame else "",
         blame_file=blame.file if blame else "",
@@ -69,6 +70,12 @@ def report_of(run: CheckRun, command: tuple[str, ...]) -> CheckReport:
         notes=tuple(run.notes),
     )
     return replace(report, finding=_finding(report, run))
+
+
+def _of_a_formula(run: CheckRun, verdict: Verdict) -> Verdict:
+    """Return the verdict on an input; where a wrong formula fails, that is no instability."""
+    is_of_numbers = verdict.failed and verdict.worst is not None
+    return replace(verdict, grade=Grade.WRONG) if run.grade is Grade.WRONG and is_of_numbers else verdict
 
 
 def _finding(report: CheckReport, run: CheckRun) -> str:

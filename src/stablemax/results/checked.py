@@ -59,7 +59,7 @@ class HazardVerdict:
     trouble: str = ""
     #: Why it was not run; empty when it was
     skipped: str = ""
-    #: Accurate, stable or unstable; broken without an output; None where it was not run
+    #: Accurate, stable or unstable, or wrong like its formula; broken without an output; None where it was not run
     grade: Grade | None = None
 
 
@@ -81,7 +81,7 @@ class ShapeVerdict:
     failed: bool = False
     #: What happened instead of an output; empty when all went well
     trouble: str = ""
-    #: Accurate, stable or unstable; broken without an output
+    #: Accurate, stable or unstable, or wrong like its formula; broken without an output
     grade: Grade = Grade.ACCURATE
     #: How many axes the logits have
     dimensions: int = 2

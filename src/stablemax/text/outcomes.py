@@ -60,7 +60,7 @@ def required_grade(name: str) -> Grade:
     """Return the least grade that passes by its name; raise `StablemaxError` unless it is stable or accurate."""
     sound = [grade.value for grade in Grade if grade.is_sound]
     if name not in sound:
-        raise StablemaxError(f"the grade that is required: {shown(name)!r} is none to ask for", " or ".join(sound))
+        raise StablemaxError(f"--require: there is no grade {shown(name)!r} to ask for", " or ".join(sound))
     return Grade(name)
 
 
