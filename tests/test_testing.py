@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
+import ctypes
 import math
 import os
 import subprocess
 import sys
 import types
 from os import _exit
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from stablemax.check import CheckOptions, check_function
+from stablemax.check.target.forked_process import CAN_FORK
+from stablemax.check.target.messages import Target
+from stablemax.numerics.formats import FLOAT32
+from stablemax.operations import get_operation
+from stablemax.render import checks
+from stablemax.render.terminal import message
 from stablemax.testing import assert_accurate, assert_stable, implementation
 from stablemax.text.errors import StablemaxError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
+FORKED = pytest.mark.skipif(not CAN_FORK, reason="functions are called in the test's own process")
 QUICK: dict[str, Any] = {"formats": ["float32"], "only": ["gentle", "large-logits"], "search": False}
 
 
@@ -92,13 +99,75 @@ def ends_it_by_a_module_that_it_imports(_: Any) -> Any:
         (replaces_the_process, "replaces its process (exec)"),
     ],
 )
-def test_a_function_that_ends_the_process_fails_its_test_and_not_the_whole_run(function: Any, words: str) -> None:
+def test_a_function_that_ends_the_process_fails_a_check_in_this_one(function: Any, words: str) -> None:
     before = os._exit, os.execv, os.execve
-    message = failure(function, operation="softmax")
-    assert message.startswith(f"{function.__name__} is broken: it {words}.")
+    target = Target(function.__name__, get_operation("softmax"))
+    report = check_function(function, target, CheckOptions((FLOAT32,), only=("gentle",), search=False))
+    assert message(checks.document(report)).startswith(f"{function.__name__} is broken: it {words}.")
     assert (os._exit, os.execv, os.execve) == before
     assert _exit is os._exit
     assert getattr(sys.modules.pop("late", None), "_exit", os._exit) is os._exit
+
+
+def ends_it_from_c(_: Any) -> Any:
+    ctypes.CDLL(None).exit(0)
+
+
+def takes_all_memory(x: Any) -> Any:
+    return np.zeros(len(x) * 10**9) + 1
+
+
+def never_answers(x: Any) -> Any:
+    while True:
+        x = np.negative(x)
+
+
+@FORKED
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (ends_the_process, "ended its process (exit code 0)"),
+        (ends_it_by_a_name_of_its_own, "ended its process (exit code 0)"),
+        (ends_it_from_c, "ended its process (exit code 0)"),
+        (takes_all_memory, "needs more than 2 GB"),
+        (never_answers, "gave no answer within 0.5 s"),
+    ],
+)
+def test_a_function_that_does_not_answer_fails_its_test_and_not_the_whole_run(function: Any, words: str) -> None:
+    limit = {"timeout_s": 0.5} if function is never_answers else {}
+    message = failure(function, operation="softmax", **limit)
+    assert message.startswith(f"{function.__name__} is broken: it {words}.")
+
+
+@FORKED
+def test_what_a_function_changes_does_not_reach_the_test() -> None:
+    calls = []
+
+    def meddles(x: Any) -> Any:
+        calls.append(1)
+        os.chdir("/")
+        os.environ["MEDDLED"] = "1"
+        vars(builtins)["len"] = vars(np)["log"] = None
+        np.seterr(all="raise")
+        sys.modules.clear()
+        return shifted(x)
+
+    before = Path.cwd(), dict(os.environ), len, np.log, np.geterr()
+    assert_stable(meddles, operation="softmax", **QUICK)
+    assert (Path.cwd(), dict(os.environ), len, np.log, np.geterr()) == before
+    assert not calls
+
+
+def test_a_check_in_this_process_puts_directory_and_environment_back() -> None:
+    def meddles(x: Any) -> Any:
+        os.chdir("/")
+        os.environ["MEDDLED"] = "1"
+        return shifted(x)
+
+    before = Path.cwd(), dict(os.environ)
+    target = Target("meddles", get_operation("softmax"))
+    assert check_function(meddles, target, CheckOptions((FLOAT32,), only=("gentle",), search=False)).passed
+    assert (Path.cwd(), dict(os.environ)) == before
 
 
 @pytest.mark.slow

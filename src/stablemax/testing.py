@@ -25,11 +25,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from stablemax.arguments import reduction_of
-from stablemax.check import CheckOptions, check_function
+from stablemax.check import CheckOptions, check_at_hand
 from stablemax.check.judge_output import JudgeOptions, WrongShapeError, judge_output
 from stablemax.check.target.call_style import as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target
+from stablemax.check.target.subprocess_target import MEMORY_BYTES
 from stablemax.inputs.logits import as_problem
 from stablemax.inputs.second_array import kind_of_second
 from stablemax.numerics.formats import Array, format_of_array, get_format
@@ -58,8 +59,13 @@ def assert_stable(
     backward: bool = False,
     search: bool = True,
     require: str = "stable",
+    timeout_s: float = 10.0,
+    memory_bytes: int | None = MEMORY_BYTES,
 ) -> CheckReport:
     """Fail with the report of `stablemax check` unless a function is stable, or accurate where that is required.
+
+    On Linux a function of NumPy arrays is called in a process that is forked for it, so that nothing that it does or
+    changes reaches the test. Other functions are called in the test's own process.
 
     Parameters
     ----------
@@ -81,6 +87,8 @@ def assert_stable(
         Judge the gradient that autograd takes of the function; look for the smallest input that breaks it, too.
     require : str
         The least grade that passes: ``stable`` or ``accurate``.
+    timeout_s, memory_bytes : float, int
+        How long a call may take in the forked process, and how much memory; None for no limit of that.
 
     Returns
     -------
@@ -100,7 +108,8 @@ def assert_stable(
     number_formats = tuple(map(get_format, formats))
     held_to = (number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes))
     options = CheckOptions(*held_to, search=search, require=required_grade(require))
-    return _passed(check_function(function, target, options), checks.document)
+    limits: dict[str, Any] = {"timeout_s": timeout_s, "memory_bytes": memory_bytes}
+    return _passed(check_at_hand(function, target, options, **limits), checks.document)
 
 
 def assert_accurate(

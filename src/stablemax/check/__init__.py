@@ -9,6 +9,8 @@ from stablemax.check import advice, dimension_steps, shape_steps, steps
 from stablemax.check.check_options import CheckOptions
 from stablemax.check.check_report import report_of
 from stablemax.check.steps import CheckRun
+from stablemax.check.target.forked_process import may_be_forked
+from stablemax.check.target.interpreter_state import kept_surroundings
 from stablemax.check.target.local import load_local
 from stablemax.check.target.process_exit import exits_refused
 from stablemax.check.target.subprocess_target import MEMORY_BYTES, SubprocessTarget
@@ -18,7 +20,7 @@ from stablemax.text.ranges import check_timeout
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Target
 
-__all__ = ["STEPS", "CheckOptions", "check", "check_function"]
+__all__ = ["STEPS", "CheckOptions", "check", "check_at_hand", "check_function"]
 
 STEPS: tuple[Callable[[CheckRun], None], ...] = (
     steps.accept_formats,  # in which an easy input is answered at all
@@ -64,11 +66,30 @@ def check(
         return _report(run, command)
 
 
+def check_at_hand(
+    function: Callable[..., Any],
+    target: Target,
+    options: CheckOptions | None = None,
+    *,
+    timeout_s: float = 10.0,
+    memory_bytes: int | None = MEMORY_BYTES,
+) -> CheckReport:
+    """Judge a function that is at hand: in a forked process where that can be, and else in this one.
+
+    In this process neither time nor memory is limited.
+    """
+    check_timeout(timeout_s)
+    if not may_be_forked(function, target.backend):
+        return check_function(function, target, options)
+    with SubprocessTarget(target, timeout_s, memory_bytes, function) as loaded:
+        return _report(CheckRun(loaded, options or CheckOptions(), backward=target.backward), ())
+
+
 def check_function(
     function: Callable[..., Any] | None, target: Target, options: CheckOptions | None = None
 ) -> CheckReport:
     """Judge a function that is at hand, or what a target names where it is None, in this process."""
-    with exits_refused():
+    with exits_refused(), kept_surroundings():
         run = CheckRun(load_local(target, function), options or CheckOptions(), backward=target.backward)
         return _report(run, ())
 

@@ -19,8 +19,8 @@ from stablemax.text.vocabulary import IGNORED, Reduction
 if TYPE_CHECKING:
     from stablemax.check.trials import Trial, Trials
 
-MAX_PER_SIZE = 1500
-"""Inputs tried for each number of classes."""
+MAX_PER_SIZE, MAX_PER_SIZE_ALONE = 1500, 400
+"""Inputs tried for each number of classes: as the rows of a few calls, and by code that takes a call for each."""
 MAX_SHRINKING_STEPS = 400
 _MAX_CELLS_ROUNDED = 64
 """Numbers of larger inputs are not made rounder."""
@@ -51,7 +51,7 @@ def levels(fmt: Format) -> list[float]:
     return sorted({0.0, *numbers, *(-v for v in numbers)})
 
 
-def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> HazardCase:
+def _candidates(classes: int, fmt: Format, seed: int, most: int, *, needs_second: bool) -> HazardCase:
     """Return the candidates of one size as the rows of one input, the simplest first.
 
     These are all rows of round numbers where they are few, with each label or upstream gradient; else a sample.
@@ -65,7 +65,7 @@ def _candidates(classes: int, fmt: Format, seed: int, *, needs_second: bool) -> 
         rows += [(0.0, -math.inf), (-math.inf, 1.0)]
     else:
         random = np.random.default_rng([seed, classes])
-        sample = random.choice([*values, -math.inf], size=(MAX_PER_SIZE, classes))
+        sample = random.choice([*values, -math.inf], size=(most, classes))
         # A row of nothing but -inf has no value.
         has_value = np.isfinite(sample).any(axis=-1)
         rows = [*map(tuple, sample[has_value].tolist()), *((v,) * classes for v in values)]
@@ -96,19 +96,21 @@ def smallest_failure(
     """
     fails_from = trials.fails_from(fmt)
     milder: dict[bool, HazardCase] = {}
-    needs_second = trials.operation.second is not Second.NONE
+    needs_second, most = trials.operation.second is not Second.NONE, MAX_PER_SIZE
     for classes in (1, 2, 3, 4, 8):
         mixed = _mixing_rows(trials, fmt, classes) if classes <= 2 else None
         if mixed is not None:
             return mixed
         if progress is not None:
             progress(f"searching {fmt.name}, {classes} classes")
-        candidates = _candidates(classes, fmt, seed, needs_second=needs_second)
+        candidates = _candidates(classes, fmt, seed, most, needs_second=needs_second)
         if not trials.tries_masks:
             candidates = with_rows(candidates, np.flatnonzero(np.isfinite(candidates.logits).all(axis=-1)))
         for start in range(0, len(candidates.logits), _BATCH):
             batch = with_rows(candidates, slice(start, start + _BATCH))
             severities = _severities(trials, batch, fmt)
+            if severities is None:
+                severities, most = _severities_alone(trials, batch, fmt), MAX_PER_SIZE_ALONE
             for least in (max(wanted, fails_from), fails_from, 1):
                 if not (severities >= least).any():
                     continue
@@ -160,19 +162,19 @@ def _cost(row: Array, label: int) -> tuple[float, ...]:
     )
 
 
-def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array:
+def _severities(trials: Trials, candidates: HazardCase, fmt: Format) -> Array | None:
     """Rank the candidates by what comes out when each is the only row; 0 where that is accurate.
 
-    One call on all of them as rows of one input comes first: only the rows that fail in it are tried alone.
+    None where a call gives one number, or takes one row: each must be called alone. Otherwise one call on all of
+    them, as the rows of one input, comes first: only the rows that fail in it are tried alone.
     """
     output = trials.results([trials.call_on(candidates, fmt)])[0].output
     if output is None or output.ndim == 0:
-        # A call gives one number, or takes one row.
-        return _severities_alone(trials, candidates, fmt)
+        return None
     setting = trials.setting(candidates, fmt)
     right = setting.exact.truth.rounded
     if output.size != right.size or output.shape[0] != len(right):
-        return _severities_alone(trials, candidates, fmt)
+        return None
     severities = trials.severities(output.astype(np.float64), setting).max(axis=-1)
     suspects = np.flatnonzero(severities)
     if suspects.size:

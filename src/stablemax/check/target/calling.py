@@ -14,7 +14,7 @@ from stablemax.check.target.globals_read import bound
 from stablemax.check.target.layouts import laid_out
 from stablemax.check.target.library_arrays import arrays_of
 from stablemax.check.target.messages import NoAnswerError, Result
-from stablemax.check.target.random_state import seeded
+from stablemax.check.target.random_state import RandomNumbers
 from stablemax.check.target.returned import NoSuchItemError, SeveralItemsError
 from stablemax.check.target.trouble import file_of, needs_memory, trouble_of
 from stablemax.numerics.arithmetic import Arithmetic
@@ -51,13 +51,10 @@ class Caller:
         if arrangement is not None:
             logits, second = arrangement.given(logits), None if second is None else arrangement.given(second)
         try:
-            with (
-                np.errstate(all="ignore"),
-                warnings.catch_warnings(),
-                library.running(),
-                seeded(self.target.seed) as drawn,
-            ):
+            with np.errstate(all="ignore"), warnings.catch_warnings(), library.running():
                 warnings.simplefilter("ignore")
+                numbers = RandomNumbers()
+                numbers.seed(self.target.seed)
                 x = library.put(logits, device)
                 x = laid_out(x, self.backend, call.layout) if arrangement is None else x
                 y = None if second is None else library.put(second, device)
@@ -69,7 +66,7 @@ class Caller:
                     second is not None and not _same(library.back(y), second)
                 )
                 if watch:
-                    self.is_random = self.is_random or drawn.are_drawn_since(self.target.seed)
+                    self.is_random = self.is_random or numbers.are_drawn_since(self.target.seed)
         except (StablemaxError, KeyboardInterrupt):
             raise
         except NoSuchItemError as error:

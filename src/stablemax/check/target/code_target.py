@@ -18,6 +18,7 @@ from stablemax.check.target.load import Code
 from stablemax.check.target.messages import LoadedTarget, Result, TargetInfo
 from stablemax.check.target.parameters import parameters_of, refuse_unknown, signature_of
 from stablemax.check.target.probe import Fit, is_like_the_logits, probe_of
+from stablemax.check.target.random_state import kept_random_numbers
 from stablemax.check.target.traced_call import TracedCall
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Array, Format, format_of_array
 from stablemax.operations.operation import Second
@@ -78,12 +79,21 @@ class CodeTarget(LoadedTarget):
             self._is_prepared = True
             further = tuple(argument.name for argument in self._target.further)
             refuse_missing_arguments(self._code.function, self._called_operation, further, self.info.name)
-            self._settle(self._best_attempt())
+            with kept_random_numbers():
+                self._settle(self._best_attempt())
         return self.info
 
     def call(self, call: Call) -> Result:
         """Call the function; an exception becomes the result's trouble."""
+        return self.call_all([call])[0]
+
+    def call_all(self, calls: Sequence[Call]) -> list[Result]:
+        """Call the function once for each."""
         self.prepare()
+        with kept_random_numbers():
+            return [self._called(call) for call in calls]
+
+    def _called(self, call: Call) -> Result:
         if self._proven_style is not None or call.forward:
             return self._caller.call(self._style_for(call), call)
         refusal: Result | None = None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -35,3 +38,16 @@ class InterpreterState:
         self._modules.update(self._loaded)
         if self._with_path:
             self._path[:] = self._folders
+
+
+@contextlib.contextmanager
+def kept_surroundings() -> Iterator[None]:
+    """Put the working directory and the environment back, which code in this process may change."""
+    directory, environment = Path.cwd(), dict(os.environ)
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)

@@ -19,7 +19,6 @@ class RandomNumbers:
     def __init__(self) -> None:
         # Whatever code uses PyTorch has it in `sys.modules`.
         self._torch: Any = sys.modules.get("torch")
-        self._before = self._states()
 
     def seed(self, seed: int) -> None:
         """Let them begin at a seed."""
@@ -30,34 +29,36 @@ class RandomNumbers:
             if self._torch.cuda.is_initialized():
                 self._torch.cuda.manual_seed_all(seed)
 
-    def put_back(self) -> None:
-        """Let them go on as if nothing had been drawn."""
-        of_python, of_numpy, of_torch = self._before
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-        if self._torch:
-            self._torch.random.set_rng_state(of_torch)
-
     def are_drawn_since(self, seed: int) -> bool:
         """True where a number was drawn since they began at a seed, where they begin again."""
-        after = self._comparable(self._states())
+        after = _comparable(self.states())
         self.seed(seed)
-        return after != self._comparable(self._states())
+        return after != _comparable(self.states())
 
-    def _states(self) -> tuple[Any, Any, Any]:
+    def states(self) -> tuple[Any, Any, Any]:
+        """Return how far each has got."""
         return random.getstate(), np.random.get_state(), self._torch.random.get_rng_state() if self._torch else None
 
-    def _comparable(self, states: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-        of_python, (_, key, *rest), of_torch = states
-        return of_python, key.tobytes(), tuple(rest), b"" if of_torch is None else of_torch.numpy().tobytes()
+    def put_back(self, states: tuple[Any, Any, Any]) -> None:
+        """Let them go on from states, as if nothing had been drawn since."""
+        of_python, of_numpy, of_torch = states
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        if of_torch is not None:
+            self._torch.random.set_rng_state(of_torch)
+
+
+def _comparable(states: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+    of_python, (_, key, *rest), of_torch = states
+    return of_python, key.tobytes(), tuple(rest), b"" if of_torch is None else of_torch.numpy().tobytes()
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[RandomNumbers]:
-    """Seed the global generators, and put them back at the end."""
+def kept_random_numbers() -> Iterator[None]:
+    """Put the global generators back after some calls: once for them all, as it takes as long as a call."""
     numbers = RandomNumbers()
+    before = numbers.states()
     try:
-        numbers.seed(seed)
-        yield numbers
+        yield
     finally:
-        numbers.put_back()
+        numbers.put_back(before)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
+from stablemax.check.target.forked_process import ForkedProcess
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, NoMessageError, framed, receive, send
 from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, Result
 from stablemax.check.target.process_limits import tells_of_memory
@@ -45,13 +46,22 @@ Value = TypeVar("Value")
 class SubprocessTarget:
     """A `LoadedTarget` in a process of its own; the process is started again when it had to be killed."""
 
-    def __init__(self, target: Target, timeout_s: float, memory_bytes: int | None = MEMORY_BYTES) -> None:
-        """Load the target; `timeout_s` is how long one answer may take, `memory_bytes` what it may take for that."""
-        self._target = target
+    def __init__(
+        self,
+        target: Target,
+        timeout_s: float,
+        memory_bytes: int | None = MEMORY_BYTES,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        """Load the target, or a function that only this process has.
+
+        `timeout_s` is how long one answer may take, `memory_bytes` what it may take for that.
+        """
+        self._target, self._function = target, function
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._exact_hangs = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | ForkedProcess | None = None
         self._writer: threading.Thread | None = None
         self._replies: queue.SimpleQueue[Reply | NoAnswerError | None] = queue.SimpleQueue()
         #: True once the process has called the code: it may hold what that left behind.
@@ -146,14 +156,8 @@ class SubprocessTarget:
 
     def _start(self) -> TargetInfo:
         self._printed = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "stablemax.check.target.worker"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._printed,
-            # A group of its own, so that what the code starts ends with it.
-            start_new_session=True,
+        self._process = (
+            _started(self._printed) if self._function is None else ForkedProcess(self._function, self._printed)
         )
         self._replies = queue.SimpleQueue()
         threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
@@ -209,7 +213,7 @@ class SubprocessTarget:
             raise reply.error
         return reply
 
-    def _reply(self, process: subprocess.Popen[bytes], deadline: float) -> Reply:
+    def _reply(self, process: subprocess.Popen[bytes] | ForkedProcess, deadline: float) -> Reply:
         """Wait for the reply; raise `queue.Empty` at the deadline, and `NoAnswerError` where none will come."""
         reply: Reply | NoAnswerError | None = None
         while True:
@@ -230,7 +234,7 @@ class SubprocessTarget:
             raise reply
         return reply
 
-    def _end_of(self, process: subprocess.Popen[bytes]) -> NoAnswerError:
+    def _end_of(self, process: subprocess.Popen[bytes] | ForkedProcess) -> NoAnswerError:
         """Word how the process ended, or that it lives on without a pipe to answer over."""
         try:
             code = process.wait(_GRACE_S)
@@ -250,6 +254,19 @@ class SubprocessTarget:
             self._printed.seek(0)
             return self._printed.read(_LAST_WORDS).decode("utf-8", "replace")
         return ""
+
+
+def _started(printed: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process that imports what it is to call."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "stablemax.check.target.worker"],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed,
+        # A group of its own, so that what the code starts ends with it.
+        start_new_session=True,
+    )
 
 
 def memory_words(memory_bytes: int | None) -> str:

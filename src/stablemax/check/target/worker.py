@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -38,8 +39,11 @@ class Streams:
     printed: IO[bytes]
 
 
-def main() -> None:
-    """Load the target that the first message names, and answer requests until the other end closes."""
+def main(function: Callable[..., Any] | None = None) -> None:
+    """Load the target that the first message names, and answer requests until the other end closes.
+
+    A process that was forked has the function itself.
+    """
     end_with_parent()
     streams = _take_streams()
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -50,7 +54,7 @@ def main() -> None:
         message = messages.get()
         try:
             if isinstance(message, LoadRequest):
-                loaded = _loaded(message)
+                loaded = _loaded(message, function)
                 reply = Reply(loaded.info)
             else:
                 reply = Reply(message(loaded), _printed_since_the_last_reply(streams.printed))
@@ -65,12 +69,12 @@ def main() -> None:
         _answer(streams.replies, reply)
 
 
-def _loaded(request: LoadRequest) -> LoadedTarget:
+def _loaded(request: LoadRequest, function: Callable[..., Any] | None) -> LoadedTarget:
     state = InterpreterState(OF_IMPORTS)
     if request.memory_bytes is not None:
         limit_memory(request.memory_bytes + _IMPORTS_BYTES)
     try:
-        loaded = load_local(request.target)
+        loaded = load_local(request.target, function)
     finally:
         state.put_back()
     if request.memory_bytes is not None:
