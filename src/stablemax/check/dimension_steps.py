@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.check.laws import INTEGER_LAW, easy_case
 from stablemax.check.shape_steps import format_of_shapes, record
 from stablemax.hazards.shapes import ARRANGEMENTS, DIMENSIONS, INTEGERS, LAST_AXIS
+from stablemax.numerics.formats import FLOAT32
 from stablemax.results import LawVerdict
 from stablemax.text.words import listed
 
@@ -93,10 +94,11 @@ def try_integers(run: CheckRun) -> None:
     Code is held to it `--with integers`, and otherwise the breach is reported: what keeps the number format
     of its input, as the law `dtype-kept` asks, has no other result to give.
     """
-    info, fmt, easy = run.target.info, format_of_shapes(run), easy_case()
+    info, widest, easy = run.target.info, format_of_shapes(run), easy_case()
     is_numpy_code = info.backend == "numpy" and not info.is_ours
-    if fmt is None or not is_numpy_code or run.trials.trial(easy, fmt).failed:
+    if widest is None or not is_numpy_code or run.trials.trial(easy, widest).failed:
         return
+    fmt = min(widest, FLOAT32, key=lambda f: f.precision)
     for dtype in _INTEGERS:
         call = run.trials.call_on(easy, fmt)
         (result,) = run.trials.results([replace(call, logits=easy.logits.astype(dtype))])

@@ -15,7 +15,7 @@ from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Grade, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
 from stablemax.truth.case import Setting, Shared, case_of, setting_of
-from stablemax.truth.measure import CODES
+from stablemax.truth.measure import CODES, Judgement, may_be_flushed
 from stablemax.truth.reductions import which_reduction
 from stablemax.truth.verdicts import verdict_of
 
@@ -135,15 +135,16 @@ class Trials:
             options["ignore_index"] = IGNORED
         return Call(logits, labels, options, case.layout)
 
-    def severities(self, output: Array, setting: Setting) -> Array:
+    def severities(self, output: Array, setting: Setting, judged: Judgement | None = None) -> Array:
         """Rank each cell by its grade, then by its outcome: 0 where it is accurate or allowed, see `grade_of`.
 
         A result below the smallest normal number may be flushed to zero, as processors and compilers
         do: that is no fault of the formula.
         """
-        judged = setting.judge(output, max_ulp=self.contract.max_ulp, may_flush=True)
+        judged = judged or setting.judge(output, max_ulp=self.contract.max_ulp)
         failures = [i for i, o in enumerate(CODES) if o.is_failure and o.value not in self.contract.allow]
         counts = np.isin(judged.codes, failures)
+        counts &= ~may_be_flushed(output, setting.exact.truth, setting.xp.format)
         return np.where(counts, judged.codes + np.where(judged.grades > 1, UNSTABLE, 0), 0)
 
     def fails_from(self, fmt: Format) -> int:
@@ -175,8 +176,9 @@ class Trials:
                 case, fmt, result, setting, None, trouble, failed=bool(trouble), severity=severity, worst=worst
             )
         output = output.astype(np.float64)
-        verdict = verdict_of(output, setting, name=self.target.info.name, max_ulp=self.contract.max_ulp)
-        severity = int(self.severities(output, setting).max(initial=0))
+        judged = setting.judge(output, max_ulp=self.contract.max_ulp)
+        verdict = verdict_of(output, setting, name=self.target.info.name, judged=judged)
+        severity = int(self.severities(output, setting, judged).max(initial=0))
         worst = CODES[severity % UNSTABLE] if severity else verdict.worst
         failed = severity >= self.fails_from(fmt)
         return Trial(case, fmt, result, setting, verdict, "", failed=failed, severity=severity, worst=worst)

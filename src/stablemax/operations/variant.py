@@ -14,7 +14,7 @@ import numpy as np
 
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import FLOAT64, Array, Format
-from stablemax.operations import all_operations
+from stablemax.operations import all_operations, get_operation, operation_names
 from stablemax.operations.bounds import Bound
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
@@ -168,10 +168,12 @@ def get(variant_id: str) -> Variant:
     >>> get("softmax/shifted").formula
     'exp(x - m) / sum(exp(x - m)),  m = max(x)'
     """
-    known = {v.id: v for v in variants()}
-    if variant_id in known:
-        return known[variant_id]
-    hint = suggest(variant_id, known, "stablemax list variants", cutoff=0.75)
+    name = variant_id.partition("/")[0]
+    of_operation = variants(get_operation(name)) if name in operation_names() else ()
+    known = next((v for v in of_operation if v.id == variant_id), None)
+    if known is not None:
+        return known
+    hint = suggest(variant_id, [v.id for v in variants()], "stablemax list variants", cutoff=0.75)
     raise StablemaxError(f"there is no variant {shown(variant_id)!r}", hint)
 
 

@@ -242,8 +242,7 @@ def judge(
     # In a format without infinities overflow shows as NaN, also that of a right result.
     mark(np.isnan(out), Outcome.NAN)
     if may_flush:
-        with np.errstate(invalid="ignore"):
-            tiny = (np.abs(exact.truth.nearest) < fmt.smallest_normal) & (np.abs(out) <= fmt.smallest_normal)
+        tiny = may_be_flushed(out, exact.truth, fmt)
         # A formula is not to blame for a value that the processor flushed to 0.
         error = np.where(tiny & (codes != 0), np.nan, error)
         mark(tiny, Outcome.OK)
@@ -261,6 +260,15 @@ def judge(
     error = np.where(finite, error, np.nan)
     is_small = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
     return Judgement(codes, _grades(codes, is_small, end_of_range), error, _in_units_of_u(error, exact.truth, fmt))
+
+
+def may_be_flushed(output: Array, truth: Truth, fmt: Format) -> Array:
+    """Mark the cells that a processor may have flushed: below the smallest normal number, as their exact values are."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            (np.abs(truth.nearest) < fmt.smallest_normal)
+            & (np.abs(output.reshape(truth.nearest.shape)) <= fmt.smallest_normal)
+        )
 
 
 def _grades(codes: Array, is_small: Array, end_of_range: Array | None) -> Array:

@@ -103,17 +103,19 @@ def verdict_of(
     accumulation: str = "",
     may_flush: bool = False,
     printed: PrintedNumbers | None = None,
+    judged: Judgement | None = None,
 ) -> Verdict:
     """Judge an output, whoever computed it.
 
     The variant `watched`, if one computed it, runs once more to find the cause of the first bad cell; without it the
     verdict tells what came out and what is right. `mean` is the mean of the losses as whoever computed them takes it;
     the arithmetic's when not given. A printed number stands for every number that is printed so, and is judged as
-    that which is nearest to the exact value.
+    that which is nearest to the exact value. `judged` saves judging its cells once more.
     """
     fmt, case = setting.xp.format, setting.case
     nearest = output if printed is None else nearest_printed(output, printed, setting.exact.truth)
-    judged = setting.judge(nearest, max_ulp=max_ulp, may_flush=may_flush)
+    if judged is None:
+        judged = setting.judge(nearest, max_ulp=max_ulp, may_flush=may_flush)
     counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
     worst = _worst(judged)
     mean, mean_error = _mean(output, setting, mean)

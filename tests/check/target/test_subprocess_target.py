@@ -187,4 +187,4 @@ def test_a_bug_of_ours_is_no_trouble_of_the_codes() -> None:
 def test_the_worker_runs_with_the_same_python() -> None:
     with in_a_process("prints") as asked:
         assert asked._process is not None
-        assert asked._process.args[0] == sys.executable  # type: ignore[index]
+        assert asked._process.args[0] == sys.executable  # type: ignore[union-attr,index]
