@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stablemax.check import CheckOptions, check_function
 from stablemax.check.target.messages import Target
-from stablemax.numerics.formats import FLOAT32, FLOAT64
+from stablemax.numerics.formats import FLOAT32, FLOAT64, Format
 from stablemax.results import CheckReport, Grade
 
 KERNELS = Path(__file__).parents[1] / "seeded"
@@ -46,10 +46,10 @@ def name_of(target: str) -> str:
     return target.rpartition(":")[2]
 
 
-def report_on(target: str) -> CheckReport:
+def report_on(target: str, fmt: Format | None = None) -> CheckReport:
     name = name_of(target)
-    formats = (FLOAT64,) if name in OF_FLOAT64 else (FLOAT32,)
-    options = CheckOptions(formats, takes=TAKES.get(name, ()), search=False, thorough=True)
+    fmt = fmt or (FLOAT64 if name in OF_FLOAT64 else FLOAT32)
+    options = CheckOptions((fmt,), takes=TAKES.get(name, ()), search=False, thorough=True)
     return check_function(None, Target(target), options)
 
 

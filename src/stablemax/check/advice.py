@@ -55,7 +55,7 @@ def _of_global(run: CheckRun, read: GlobalRead) -> Recognised | None:
 
 def write_instead(run: CheckRun) -> None:
     """Find code that holds on the input that failed, and note where none is known."""
-    if run.grade not in (Grade.UNSTABLE, Grade.WRONG) or run.target.info.is_ours:
+    if run.grade is Grade.BROKEN or not run.has_failed or run.target.info.is_ours:
         return
     run.progress("trying what to write instead")
     failing = run.smallest or _easy_failure(run)

@@ -104,10 +104,12 @@ def run_shapes_exactly(run: CheckRun) -> None:
     """Tell whether a shape fails in exact arithmetic, or where the code is not followed there, in float64 as well."""
     if run.is_wrong:
         return
-    for trial in run.shape_failures[:_MAX_SHAPES_RUN_EXACTLY]:
+    for number, trial in enumerate(run.shape_failures):
         if trial.verdict is None:
             continue
-        is_followed = trial.case.layout is Layout.C and exact_output(run.trials, trial) is not None
+        # All in float64: of a narrow format the first fail for its digits, and a tile that is wrong comes after them.
+        may_be_followed = number < _MAX_SHAPES_RUN_EXACTLY and trial.case.layout is Layout.C
+        is_followed = may_be_followed and exact_output(run.trials, trial) is not None
         if fails_exactly(run.trials, trial) if is_followed else _fails_in_float64(run, trial):
             run.is_wrong, run.smallest = True, trial
             # A line that loses digits is not the line to blame for a wrong formula.

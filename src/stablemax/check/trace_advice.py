@@ -9,15 +9,16 @@ import numpy as np
 
 from stablemax.check.laws import easy_case
 from stablemax.check.mistakes.recognise import recognise
-from stablemax.check.remedies.finding import find_instead
+from stablemax.check.remedies.finding import find_for_masked_rows, find_instead
 from stablemax.check.target.messages import NoAnswerError
 from stablemax.check.trials import Trials, reduction_of
 from stablemax.hazards.cases import HazardCase
-from stablemax.numerics.formats import FLOAT64, format_of_array
+from stablemax.numerics.formats import FLOAT64, Array, format_of_array
 from stablemax.operations.operation import Second
-from stablemax.results import Blame, Contract, Grade
+from stablemax.results import Blame, Contract, Grade, Origin
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
+from stablemax.text.words import counted
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget
@@ -32,15 +33,18 @@ def advised(
 ) -> Trace:
     """Add the mistake and the code to write instead to a trace of code that failed on an input."""
     fails, logits = trace.formula_is_wrong or trace.outcome.is_failure, call.logits
-    if not fails or target.info.is_ours or logits.ndim != 2 or not 0 < logits.size <= _MOST_CELLS:
+    if target.info.is_ours or logits.ndim != 2 or not 0 < logits.size <= _MOST_CELLS or logits.dtype.kind in "iu":
         return trace
-    if logits.dtype.kind in "iu":
+    masked = np.asarray(np.isneginf(logits).all(axis=-1))
+    if not fails and (not masked.any() or backward):
         return trace
     # A trace calls everything bad that is not accurate, and so must what is written instead be.
     fmt, contract = format_of_array(logits), Contract(max_ulp, (), (), (), require=Grade.ACCURATE)
     trials, case = Trials(target, contract), _case(call, target.info.operation)
     try:
         trials.reduction = reduction_of(trials, easy_case(), fmt)
+        if not fails:
+            return _with_masked_rows(trace, trials, call, masked)
         if trace.formula_is_wrong:
             trace = _with_mistake(trace, trials, case)
         failing = trials.trial(case, fmt)
@@ -51,6 +55,28 @@ def advised(
         unknown = f"no code is known here that holds on this input in {fmt.name}"
         return replace(trace, notes=(*trace.notes, unknown)) if failing.failed else trace
     return replace(trace, instead=instead.code, instead_why=f"{instead.why}. Run on this input in {fmt.name}, it holds")
+
+
+def _with_masked_rows(trace: Trace, trials: Trials, call: Call, masked: Array) -> Trace:
+    """Say what becomes of rows of nothing but -inf, which have no value, and how they get one."""
+    (result,) = trials.results([call])
+    if result.output is None or len(result.output.reshape(-1)) % len(masked):
+        return trace
+    is_nan = np.isnan(result.output.astype(np.float64).reshape(len(masked), -1)).any(axis=-1) & masked
+    made = [o for line in trace.lines for o in line.operations if o.nan and o.origin is Origin.MADE_HERE]
+    if not is_nan.any() or not made:
+        return trace
+    first = min(made, key=lambda o: o.index)
+    count = int(is_nan.sum())
+    finding = (
+        f"{trace.finding} {count:,} of {counted(len(masked), 'row')} {'holds' if count == 1 else 'hold'} nothing but "
+        f"-inf, where {trace.operation} has no value: {first.name} on line {first.line} makes NaN of it."
+    )
+    found = find_for_masked_rows(trials, call, trials.trial(easy_case(), format_of_array(call.logits)))
+    if found is None:
+        return replace(trace, finding=finding)
+    code, why = found
+    return replace(trace, finding=finding, instead=code, instead_why=f"{why}. Run on this input, it gives no NaN")
 
 
 def _with_mistake(trace: Trace, trials: Trials, case: HazardCase) -> Trace:

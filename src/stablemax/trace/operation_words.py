@@ -29,7 +29,10 @@ def sentence_of(record: Record, step: Observation, traced: Traced, row: int, roo
     the step needed, where that is another operation.
     """
     words = f"{line_words(step.site)}{_deed(record, step, traced, row)}"
-    return f"{words}; {root_words(root, step.site.file)}" if root is not None else words
+    # Of a loop an earlier turn of the same line lost them: no other operation to a reader.
+    if root is None or (root.site, root.name) == (step.site, step.name):
+        return words
+    return f"{words}; {root_words(root, step.site.file)}"
 
 
 def note_on(record: Record, traced: Traced) -> str:

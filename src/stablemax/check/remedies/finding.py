@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stablemax.check.remedies.jax_remedies import jax_remedies
 from stablemax.check.remedies.numpy_remedies import numpy_remedies
 from stablemax.check.remedies.torch_remedies import torch_remedies
@@ -62,8 +64,7 @@ def find_instead(
     tried = [failing, *(t for t in others if t is not failing and t.case.logits.size <= _MOST_CELLS)][:_MOST_INPUTS]
     best: Instead | None = None
     for code, why in _candidates(trials, failing, operation, backward=backward):
-        substitute: Any = _Substitute(trials.target, code, heading_of(info, operation).name)
-        holding = _holding(replace(trials, target=substitute), tried)
+        holding = _holding(_with(trials, code), tried)
         if holding and (best is None or holding > best.holding):
             best = Instead(code, why, f"the input that failed, in {failing.format.name}", len(tried), holding)
         if best is not None and best.holding == len(tried):
@@ -71,7 +72,29 @@ def find_instead(
     return best
 
 
-def _candidates(trials: Trials, failing: Trial, operation: Operation, *, backward: bool) -> Iterator[tuple[str, str]]:
+def find_for_masked_rows(trials: Trials, call: Call, others: Trial) -> tuple[str, str] | None:
+    """Find code that gives no NaN on rows of nothing but -inf, and holds on other rows; return it, and why it does."""
+    if trials.target.info.is_ours or trials.target.info.backend not in _REMEDIES:
+        return None
+    for code, why in _candidates(trials, others, trials.operation, backward=False, of_masked_rows=True):
+        substitute = _with(trials, code)
+        (result,) = substitute.results([call])
+        has_no_nan = result.output is not None and not np.isnan(result.output.astype(np.float64)).any()
+        if has_no_nan and not substitute.trial(others.case, others.format).failed:
+            return code, why
+    return None
+
+
+def _with(trials: Trials, code: str) -> Trials:
+    """Return trials of other code in the place of the target's."""
+    name = heading_of(trials.target.info, trials.operation).name
+    substitute: Any = _Substitute(trials.target, code, name)
+    return replace(trials, target=substitute)
+
+
+def _candidates(
+    trials: Trials, failing: Trial, operation: Operation, *, backward: bool, of_masked_rows: bool = False
+) -> Iterator[tuple[str, str]]:
     info, fmt = trials.target.info, failing.format
     heading, call = heading_of(info, operation), trials.call_on(failing.case, fmt)
     output = failing.result.output
@@ -84,6 +107,8 @@ def _candidates(trials: Trials, failing: Trial, operation: Operation, *, backwar
     second = call.second_argument
     form = Form(trials.reduction, is_reduced, fmt, is_soft=second is not None and second.dtype.kind not in "iu")
     for remedy in _REMEDIES[info.backend]():
+        if remedy.is_of_masked_rows is not of_masked_rows:
+            continue
         if remedy.operation == operation.name and set(remedy.needs) <= set(heading.names):
             for wide in wider_formats(fmt, info.backend) if remedy.is_wide else ("",):
                 yield written(remedy, heading, form, wide), reason(remedy, form, wide)

@@ -27,6 +27,16 @@ _SOFTMAX_WIDE = """\
 z = {x}.astype({wide})
 e = np.exp(z - z.max(axis={axis}, keepdims=True))
 return (e / e.sum(axis={axis}, keepdims=True)).astype({x}.dtype)"""
+_SOFTMAX_MASKED = """\
+m = {x}.max(axis={axis}, keepdims=True)
+e = np.exp({x} - np.where(np.isneginf(m), 0, m))
+s = e.sum(axis={axis}, keepdims=True)
+return e / np.where(s == 0, 1, s)"""
+_LOG_SOFTMAX_MASKED = """\
+m = {x}.max(axis={axis}, keepdims=True)
+z = {x} - np.where(np.isneginf(m), 0, m)
+s = np.exp(z).sum(axis={axis}, keepdims=True)
+return z - np.log(np.where(s == 0, 1, s))"""
 
 # Log-probabilities as `logp`, in the three ways.
 _LOGP = """\
@@ -68,6 +78,10 @@ def numpy_remedies() -> Iterator[Remedy]:
     wide = _LOGSUMEXP_1P.replace("{x}", "wider").removesuffix(".squeeze({axis})")
     wide = f"{_AS_WIDE}{wide}.squeeze({{axis}}).astype({{x}}.dtype)"
     yield _numpy("logsumexp", why=_WIDE, body=wide, is_wide=True)
+    masked = partial(_numpy, is_of_masked_rows=True)
+    yield masked("softmax", why="a row of nothing but -inf gets zeros", body=_SOFTMAX_MASKED)
+    yield masked("log_softmax", why="a row of nothing but -inf stays what it is", body=_LOG_SOFTMAX_MASKED)
+    yield masked("logsumexp", why="a row of nothing but -inf gets -inf, the logarithm of 0", body=_LOGSUMEXP)
     yield from _cross_entropy()
     yield from _gradients()
     yield from _of_cells()

@@ -21,5 +21,7 @@ class Remedy:
     body: str
     #: It computes in a wider format, of which there is none for float64.
     is_wide: bool = False
+    #: It gives a row of nothing but -inf, where the operation has no value, a result all the same.
+    is_of_masked_rows: bool = False
     #: Parameters that the function must have; those of this name are used in the body.
     needs: tuple[str, ...] = ()

@@ -42,6 +42,15 @@ def torch_remedies() -> Iterator[Remedy]:
     yield _torch("logsumexp", why=_LOG1P, body=_LOGSUMEXP_1P)
     wide = f"wider = {{x}}.to({{wide}})\n{_LOGSUMEXP_1P.replace('{x}', 'wider')}.to({{x}}.dtype)"
     yield _torch("logsumexp", why=f"{_LOG1P}; in {{wide}}", body=wide, is_wide=True)
+    hidden = "hidden = torch.isneginf({x}).all(dim={axis}, keepdim=True)\n"
+    masked = partial(_torch, is_of_masked_rows=True)
+    body = f"{hidden}p = torch.softmax({{x}}.masked_fill(hidden, 0.0), dim={{axis}})\nreturn p.masked_fill(hidden, 0.0)"
+    yield masked("softmax", why="a row of nothing but -inf gets zeros", body=body)
+    body = f"{hidden}logp = F.log_softmax({{x}}.masked_fill(hidden, 0.0), dim={{axis}})\n"
+    body += "return logp.masked_fill(hidden, -torch.inf)"
+    yield masked("log_softmax", why="a row of nothing but -inf stays what it is", body=body)
+    body, why = "return torch.logsumexp({x}, dim={axis})", "a row of nothing but -inf gets -inf, the logarithm of 0"
+    yield masked("logsumexp", why=why, body=body)
     yield from _cross_entropy()
     yield from _gradients()
     yield from _others()
