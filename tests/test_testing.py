@@ -18,7 +18,8 @@ import pytest
 
 from stablemax.check import CheckOptions, check_function
 from stablemax.check.target.forked_process import CAN_FORK
-from stablemax.check.target.messages import Target
+from stablemax.check.target.messages import NoAnswerError, Target
+from stablemax.check.target.process_exit import exits_refused
 from stablemax.numerics.formats import FLOAT32
 from stablemax.operations import get_operation
 from stablemax.render import checks
@@ -65,14 +66,6 @@ def test_an_unstable_one_fails_with_the_whole_report_in_plain_text() -> None:
 
 def ends_the_process(_: Any) -> Any:
     os._exit(0)
-
-
-def forks_and_ends_the_child(x: Any) -> Any:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return shifted(x)
 
 
 def ends_it_by_a_name_of_its_own(_: Any) -> Any:
@@ -170,22 +163,22 @@ def test_a_check_in_this_process_puts_directory_and_environment_back() -> None:
     assert (Path.cwd(), dict(os.environ)) == before
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_a_function_may_end_the_processes_that_it_forks() -> None:
-    assert assert_stable(forks_and_ends_the_child, operation="softmax", formats=["float32"], only=["gentle"]).passed
+    with exits_refused():
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-@pytest.mark.slow
-def test_the_way_to_end_a_process_is_as_before_after_a_check() -> None:
+def test_the_way_to_end_a_process_is_as_before_after_a_check_in_a_check() -> None:
     before = os._exit
-
-    def checks_within(x: Any) -> Any:
-        assert_stable(shifted, operation="softmax", **QUICK)
-        return shifted(x)
-
-    assert_stable(checks_within, operation="softmax", **{**QUICK, "only": ["gentle"]})
-    failure(ends_the_process, operation="softmax")
+    with exits_refused():
+        with exits_refused(), pytest.raises(NoAnswerError, match="ends its process"):
+            os._exit(0)
+        with pytest.raises(NoAnswerError, match="ends its process"):
+            os._exit(0)
     assert os._exit is before
 
 
