@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import types
+import warnings
 from os import _exit
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,8 @@ def test_a_check_in_this_process_puts_directory_and_environment_back() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_a_function_may_end_the_processes_that_it_forks() -> None:
-    with exits_refused():
+    with exits_refused(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
         child = os.fork()
         if child == 0:
             os._exit(7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -35,6 +36,8 @@ class ForkedProcess:
         self._from_child, replies = os.pipe()
 
         def run() -> None:
+            # What the parent holds is looked through by every collection, and copied for it.
+            gc.freeze()
             os.setsid()
             for descriptor, standard in ((requests, 0), (replies, 1), (printed.fileno(), 2)):
                 os.dup2(descriptor, standard)
