@@ -30,7 +30,6 @@ OF_ALL_SHAPES = {
     "test_seeded_kernels.py",
     "test_seeded_torch_kernels.py",
     "test_shapes.py",
-    "test_twelve_failures.py",
 }
 
 

@@ -22,6 +22,7 @@ from stablemax.check.target.local import load_local
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, framed, private, receive, send
 from stablemax.check.target.messages import LoadedTarget, LoadRequest, NoAnswerError, Reply
 from stablemax.check.target.process_limits import end_with_parent, limit_memory, limits, lowered_limits
+from stablemax.operations import all_operations
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import listed
 
@@ -70,6 +71,8 @@ def main(function: Callable[..., Any] | None = None) -> None:
 
 
 def _loaded(request: LoadRequest, function: Callable[..., Any] | None) -> LoadedTarget:
+    # The code may leave no descriptor to import them later.
+    all_operations()
     state = InterpreterState(OF_IMPORTS)
     if request.memory_bytes is not None:
         limit_memory(request.memory_bytes + _IMPORTS_BYTES)
