@@ -34,8 +34,8 @@ def words(text: str) -> str:
 @pytest.mark.parametrize(
     ("target", "options"),
     [
-        ("c17_vjp.py:softmax_backward_jacobian", ("--operation", "softmax_vjp")),
-        ("c04_onehot_eye.py:cross_entropy", ()),
+        ("c17_vjp.py:softmax_backward_jacobian", ("--operation", "softmax_vjp", "--no-search", "--format", "float32")),
+        ("c04_onehot_eye.py:cross_entropy", ("--no-search", "--format", "float32")),
     ],
 )
 def test_code_that_needs_k_by_k_numbers_is_tried_at_the_sizes_that_it_can_do(
@@ -58,7 +58,7 @@ def test_code_that_needs_k_by_k_numbers_is_tried_at_the_sizes_that_it_can_do(
 
 @pytest.mark.slow
 def test_check_tries_integers_and_says_what_an_array_like_them_does() -> None:
-    done = case("check", "c01_int_zeros_like.py:softmax_rows", "--no-search")
+    done = case("check", "c01_int_zeros_like.py:softmax_rows", "--no-search", "--format", "float32")
     assert "integers-as-floats in int64 and int32: 0 where 0." in words(done.out)
     assert "since an array of integers holds it (--with integers makes it count)" in words(done.out)
     assert "wrong" not in done.out.partition(";")[0]

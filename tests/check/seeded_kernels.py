@@ -36,7 +36,7 @@ TAKES = {"softmax_of_the_dtype_of_its_input": ("integers",)}
 # A constant that is good enough for float32.
 OF_FLOAT64 = {"softmax_log2_e_cut_short", "log_softmax_ln_2_cut_short"}
 
-_HAZARDS = ("gentle", "two-rows", "large-logits", "many-equal-classes", "masked-tiles")
+_HAZARDS = ("gentle", "two-rows", "large-logits", "uniform-at-negative-offset", "many-equal-classes", "masked-tiles")
 
 
 def names_in(file: str) -> list[str]:

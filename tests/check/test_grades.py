@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,16 @@ GRADES = {
 
 def notebook(name: str, **options: Any) -> CheckReport:
     operation = get_operation("log_softmax") if name.startswith("log_") else None
-    return check_function(None, Target(f"{NOTEBOOKS}:{name}", operation), CheckOptions(**options))
+    target = Target(f"{NOTEBOOKS}:{name}", operation)
+    # np.eye of 100,000 classes takes more memory than there is: in a process of its own.
+    run: Any = check if name.startswith("cross_entropy_grad") else partial(check_function, None)
+    return run(target, CheckOptions(**options))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRADES)
 def test_the_implementations_of_the_notebooks_get_their_grades(name: str) -> None:
-    report = notebook(name)
+    report = notebook(name, search=False)
     assert report.grade is GRADES[name], report.finding
     assert report.passed is GRADES[name].is_sound
 

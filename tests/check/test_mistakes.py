@@ -172,7 +172,8 @@ def test_what_a_mistake_gives_is_explained_by_it_and_by_few_others(mistake: Mist
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_no_mistake_is_taken_for_another(name: str) -> None:
-    for mistake in known_mistakes(name):
+    # A fourth of them: each is tried on every input against all.
+    for mistake in list(known_mistakes(name))[::4]:
         explained = explanation(name, answers_of(mistake, is_reduced=False), STRICT)
         # An epsilon far below all that the inputs hold shows nowhere.
         if explained is not None:

@@ -175,8 +175,7 @@ def cells(*options: str) -> dict[tuple[str, str], dict[str, object]]:
 
 @pytest.mark.slow
 @PAIRS
-@pytest.mark.parametrize("sums", ["sequential", "float32", "float64"])
-@pytest.mark.parametrize("scale", ["2", "40"])
+@pytest.mark.parametrize(("sums", "scale"), [("sequential", "2"), ("float32", "40"), ("float64", "2")])
 def test_an_emulated_format_is_the_one_with_a_dtype_cell_by_cell(
     emulated: str, own: str, sums: str, scale: str
 ) -> None:

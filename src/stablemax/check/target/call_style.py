@@ -74,10 +74,7 @@ class CallStyle:
             options[self.axis] = class_axis
         if not self.by_row:
             return self._item(function, logits, second_argument, options)
-        rows = [
-            self._item(function, logits[i], None if second_argument is None else second_argument[i], options)
-            for i in range(len(logits))
-        ]
+        rows = guarded(self._rows, function, logits, second_argument, options)
         if hasattr(rows[0], "detach"):
             from stablemax.libraries.torch_arrays import stacked
 
@@ -92,6 +89,16 @@ class CallStyle:
             arguments, named = self._arguments(logits, second_argument)
             value = guarded(function, *arguments, **named, **options)
         return item_of(value, self.pick)
+
+    def _rows(
+        self, function: Callable[..., Any], logits: Any, second_argument: Any, options: dict[str, Any]
+    ) -> list[Any]:
+        """Call a function on one row after the other, guarded as a whole: that takes longer than many a call."""
+        items = []
+        for i in range(len(logits)):
+            given = self._arguments(logits[i], None if second_argument is None else second_argument[i])
+            items.append(item_of(function(*given[0], **given[1], **options), self.pick))
+        return items
 
     @property
     def kind(self) -> str:
