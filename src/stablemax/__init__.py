@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stablemax.api import softmax_vjp as softmax_vjp
     from stablemax.api import softplus as softplus
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {"StablemaxError": "stablemax.text.errors"}
 
