@@ -83,12 +83,11 @@ def assert_stable(
         default all.
     takes : sequence of str
         ``soft-targets``, ``ignore-index``, ``weights``: what a loss takes beyond what its signature shows.
-    backward, search : bool
-        Judge the gradient that autograd takes of the function; look for the smallest input that breaks it, too.
-    require : str
-        The least grade that passes: ``stable`` or ``accurate``.
+    backward, search, require : bool, bool, str
+        Judge the gradient that autograd takes; look for the smallest input that breaks it; the least grade that
+        passes, ``stable`` or ``accurate``.
     timeout_s, memory_bytes : float, int
-        How long a call may take in the forked process, and how much memory; None for no limit of that.
+        What a call may take in the forked process; None for no limit of memory.
 
     Returns
     -------
@@ -105,11 +104,10 @@ def assert_stable(
     __tracebackhide__ = True
     name = getattr(function, "__qualname__", type(function).__name__)
     target = Target(name, None if operation is None else get_operation(operation), backend, backward=backward)
-    number_formats = tuple(map(get_format, formats))
-    held_to = (number_formats, max_ulp, tuple(allow), tuple(only), tuple(takes))
+    held_to = (tuple(map(get_format, formats)), max_ulp, tuple(allow), tuple(only), tuple(takes))
     options = CheckOptions(*held_to, search=search, require=required_grade(require))
-    limits: dict[str, Any] = {"timeout_s": timeout_s, "memory_bytes": memory_bytes}
-    return _passed(check_at_hand(function, target, options, **limits), checks.document)
+    report = check_at_hand(function, target, options, timeout_s=timeout_s, memory_bytes=memory_bytes)
+    return _passed(report, checks.document)
 
 
 def assert_accurate(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from stablemax.numerics.formats import Array
 from stablemax.trace.arrangement import Arrangement
@@ -51,7 +51,7 @@ class Call:
     arguments: tuple[Any, ...]
     options: Mapping[str, Any]
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Its aten name, without the underscore of an in-place form; with its library where that is another."""
         name = str(self.function._schema.name)
@@ -59,11 +59,12 @@ class Call:
             name = name[:-1]
         return name.removeprefix("aten::")
 
-    @property
+    @functools.cached_property
     def floats(self) -> list[torch.Tensor]:
         """Its arguments that are tensors of real numbers."""
-        leaves = tree_leaves((self.arguments, dict(self.options)))
-        return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
+        found: list[torch.Tensor] = []
+        self.on(found.append)
+        return found
 
     @property
     def operands(self) -> list[Any]:
@@ -72,7 +73,7 @@ class Call:
             return [a for a in self.arguments[:2] if isinstance(a, (torch.Tensor, int, float))]
         return [*self.floats, *(a for a in self.arguments if type(a) is float)]
 
-    @property
+    @functools.cached_property
     def written(self) -> list[torch.Tensor]:
         """The tensors that it writes to."""
         values: list[Any] = []
@@ -89,10 +90,13 @@ class Call:
     def on(self, see: Callable[[torch.Tensor], Any], *, whole: Callable[[Any], Any] = lambda a: a) -> Any:
         """Return positional and named arguments with each tensor of real numbers replaced."""
 
-        def replaced(t: torch.Tensor) -> Any:
-            return see(t) if t.is_floating_point() else whole(t)
+        # Operators take tensors and lists of them: PyTorch's own walk through any tree takes as long as a small sum.
+        def replaced(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                return see(value) if value.is_floating_point() else whole(value)
+            return [replaced(v) for v in value] if isinstance(value, (list, tuple)) else value
 
-        return tree_map_only(torch.Tensor, replaced, (self.arguments, dict(self.options)))
+        return tuple(map(replaced, self.arguments)), {k: replaced(v) for k, v in self.options.items()}
 
 
 def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
