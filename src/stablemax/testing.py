@@ -96,10 +96,8 @@ def assert_stable(
 
     Raises
     ------
-    AssertionError
-        With the report as its message.
-    StablemaxError
-        If a name is not known, or the operation cannot be told.
+    AssertionError, StablemaxError
+        With the report as its message; if a name is not known, or the operation cannot be told.
     """
     __tracebackhide__ = True
     name = getattr(function, "__qualname__", type(function).__name__)
