@@ -20,9 +20,12 @@ CAN_FORK = sys.platform == "linux"
 def may_be_forked(function: Callable[..., Any], backend: str) -> bool:
     """Tell whether a forked process can call a function.
 
-    PyTorch's autograd and JAX cannot be used in a process that was forked after they ran: only NumPy code may be.
+    PyTorch's autograd and JAX cannot be used in a process that was forked after they ran: only NumPy code may be, and
+    not where Numba is loaded, whose parallel loops end a forked process.
     """
-    return CAN_FORK and ({backend} if backend else set(backends_of(function))) == {"numpy"}
+    return (
+        CAN_FORK and "numba" not in sys.modules and ({backend} if backend else set(backends_of(function))) == {"numpy"}
+    )
 
 
 class ForkedProcess:
