@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -51,13 +53,13 @@ class Fix:
 
 @dataclass(frozen=True)
 class _Before:
-    """The operands and exact outputs of an operator, taken before it runs: a write in place destroys its operands."""
+    """The operands and exact outputs of an operator; what a measured run alone needs is computed when asked for."""
 
     call: Call
     #: Cells of each output, from the shadows and from the values; empty where it could not be followed.
     exact: list[Any]
-    local: list[Any]
-    operands: list[tuple[Array, Array]]
+    local: Callable[[], list[Any]]
+    operands: Callable[[], list[tuple[Array, Array]]]
     places: Callable[[int, tuple[int, ...]], Array]
     is_shadowed: bool
 
@@ -108,6 +110,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # A write in place destroys its inputs: they have to be looked at before.
         with _unseen():
             before = self._before(call) if call.written else None
+            if before is not None:
+                before.local()
+                before.operands()
         result = func(*call.arguments, **call.options)
         with _unseen():
             self._look(call, before, call.outputs(result), dispatch, site)
@@ -152,13 +157,24 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _before(self, call: Call) -> _Before:
         inputs = call.floats
+        is_exact = all(self.shadows.is_exact(t) for t in inputs)
         try:
-            exact = local = computed(call, self.shadows.cells, self.in_float64)
-            if not all(self.shadows.is_exact(t) for t in inputs):
-                local = computed(call, lambda t: cells_of(wide(t)), self.in_float64)
+            exact = computed(call, self.shadows.cells, self.in_float64)
         except NotFollowed:
-            exact = local = []
-        operands = [self._operand(a) for a in call.operands]
+            exact = []
+
+        @functools.cache
+        def local() -> list[Any]:
+            if is_exact or not exact:
+                return exact
+            with contextlib.suppress(NotFollowed):
+                return computed(call, lambda t: cells_of(wide(t)), self.in_float64)
+            return exact
+
+        @functools.cache
+        def operands() -> list[tuple[Array, Array]]:
+            return [self._operand(a) for a in call.operands]
+
         is_shadowed = any(self.shadows.has(t) for t in inputs)
         return _Before(call, exact, local, operands, places_of(call, self.shadows), is_shadowed)
 
@@ -188,14 +204,15 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _finish(self, before: _Before, output: int, tensor: torch.Tensor, dispatch: int, site: Site) -> None:
         """Measure one output, record it and give it its shadow."""
         aten, fmt, shape = before.call.name, FORMATS[_format_of(tensor)], tuple(tensor.shape)
-        exact, local = before.exact[output].reshape(shape), before.local[output].reshape(shape)
+        exact = before.exact[output].reshape(shape)
         places = before.places(output, shape)
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
-        operands = before.operands[::-1] if aten == "rsub" else before.operands
         value = to_numpy(tensor)
         if not self.sample.takes((site, label, output, fmt.name), value, len(self.steps)):
             self.shadows.write(tensor, exact, places, exact=False)
             return
+        local = before.local()[output].reshape(shape)
+        operands = before.operands()[::-1] if aten == "rsub" else before.operands()
         seen = observe(
             _WORDS.get(aten, aten), site, len(self.steps), fmt, value, exact, local, operands,
             label=label, output=output,
