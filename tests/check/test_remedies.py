@@ -20,7 +20,7 @@ from stablemax.check.remedies.remedy import Remedy
 from stablemax.check.remedies.torch_remedies import torch_remedies
 from stablemax.check.remedies.writing import Form, heading_of, wider_formats, written
 from stablemax.check.target.local import load_local
-from stablemax.check.target.messages import Target, TargetInfo
+from stablemax.check.target.messages import FurtherArgument, Target, TargetInfo
 from stablemax.check.trials import Trials
 from stablemax.hazards.cases import HazardCase
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
@@ -157,6 +157,32 @@ def test_a_check_says_what_to_write_and_on_what_it_was_run() -> None:
     assert "e = np.exp(x - x.max(axis=-1, keepdims=True))" in report.instead
     assert "Run on the input that failed, in float32, it holds, and on 4 of 4 other inputs" in report.instead_why
     assert "Use softmax/" not in report.finding
+
+
+OF_A_CLASS = """
+import torch
+
+class CrossEntropy(torch.nn.Module):
+    def __init__(self, temperature):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, logits, labels):
+        e = torch.exp(logits / self.temperature)
+        p = e / e.sum(-1, keepdim=True)
+        return -torch.log(p[torch.arange(len(labels)), labels]).mean()
+"""
+
+
+@pytest.mark.slow
+@NEEDS["torch"]
+def test_a_loss_that_is_no_name_gets_code_for_its_gradient_too(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(OF_A_CLASS, encoding="utf-8")
+    further = (FurtherArgument("temperature", 1.0, "1.0"),)
+    order = Target(f"{tmp_path / 'model.py'}:CrossEntropy", backward=True, further=further)
+    report = check(order, CheckOptions((FLOAT32,), only=("large-logits", "gentle"), search=False), timeout_s=300.0)
+    assert (report.grade, report.operation) == (Grade.UNSTABLE, "cross_entropy_grad")
+    assert "F.cross_entropy(x, y, reduction='mean')" in report.instead
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def find_instead(
     tried = [failing, *(t for t in others if t is not failing and t.case.logits.size <= _MOST_CELLS)][:_MOST_INPUTS]
     best: Instead | None = None
     for code, why in _candidates(trials, failing, operation, backward=backward):
-        holding = _holding(_with(trials, code), tried)
+        holding = _holding(_with(trials, code, operation), tried)
         if holding and (best is None or holding > best.holding):
             best = Instead(code, why, f"the input that failed, in {failing.format.name}", len(tried), holding)
         if best is not None and best.holding == len(tried):
@@ -77,7 +77,7 @@ def find_for_masked_rows(trials: Trials, call: Call, others: Trial) -> tuple[str
     if trials.target.info.is_ours or trials.target.info.backend not in _REMEDIES:
         return None
     for code, why in _candidates(trials, others, trials.operation, backward=False, of_masked_rows=True):
-        substitute = _with(trials, code)
+        substitute = _with(trials, code, trials.operation)
         (result,) = substitute.results([call])
         has_no_nan = result.output is not None and not np.isnan(result.output.astype(np.float64)).any()
         if has_no_nan and not substitute.trial(others.case, others.format).failed:
@@ -85,10 +85,9 @@ def find_for_masked_rows(trials: Trials, call: Call, others: Trial) -> tuple[str
     return None
 
 
-def _with(trials: Trials, code: str) -> Trials:
-    """Return trials of other code in the place of the target's."""
-    name = heading_of(trials.target.info, trials.operation).name
-    substitute: Any = _Substitute(trials.target, code, name)
+def _with(trials: Trials, code: str, operation: Operation) -> Trials:
+    """Return trials of other code in the place of the target's, written for an operation: a loss for its gradient."""
+    substitute: Any = _Substitute(trials.target, code, heading_of(trials.target.info, operation).name)
     return replace(trials, target=substitute)
 
 
@@ -107,9 +106,8 @@ def _candidates(
     second = call.second_argument
     form = Form(trials.reduction, is_reduced, fmt, is_soft=second is not None and second.dtype.kind not in "iu")
     for remedy in _REMEDIES[info.backend]():
-        if remedy.is_of_masked_rows is not of_masked_rows:
-            continue
-        if remedy.operation == operation.name and set(remedy.needs) <= set(heading.names):
+        is_for_rows = remedy.is_of_masked_rows is of_masked_rows
+        if remedy.operation == operation.name and is_for_rows and set(remedy.needs) <= set(heading.names):
             for wide in wider_formats(fmt, info.backend) if remedy.is_wide else ("",):
                 yield written(remedy, heading, form, wide), reason(remedy, form, wide)
 
