@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -73,7 +74,7 @@ class CallStyle:
         if self.axis:
             options[self.axis] = class_axis
         if not self.by_row:
-            return self._item(function, logits, second_argument, options)
+            return self._item(function, logits, second_argument, options, guarded)
         rows = guarded(self._rows, function, logits, second_argument, options)
         if hasattr(rows[0], "detach"):
             from stablemax.libraries.torch_arrays import stacked
@@ -82,23 +83,31 @@ class CallStyle:
             return stacked(rows)
         return np.stack([as_array(row) for row in rows])
 
-    def _item(self, function: Callable[..., Any], logits: Any, second_argument: Any, options: dict[str, Any]) -> Any:
+    def _item(
+        self,
+        function: Callable[..., Any],
+        logits: Any,
+        second_argument: Any,
+        options: dict[str, Any],
+        call: Callable[..., Any],
+    ) -> Any:
         if self.after_forward:
             value = _after_forward(function, logits, second_argument, options)
         else:
             arguments, named = self._arguments(logits, second_argument)
-            value = guarded(function, *arguments, **named, **options)
+            value = call(function, *arguments, **named, **options)
         return item_of(value, self.pick)
 
     def _rows(
         self, function: Callable[..., Any], logits: Any, second_argument: Any, options: dict[str, Any]
     ) -> list[Any]:
         """Call a function on one row after the other, guarded as a whole: that takes longer than many a call."""
-        items = []
-        for i in range(len(logits)):
-            given = self._arguments(logits[i], None if second_argument is None else second_argument[i])
-            items.append(item_of(function(*given[0], **given[1], **options), self.pick))
-        return items
+        return [
+            self._item(
+                function, logits[i], None if second_argument is None else second_argument[i], options, operator.call
+            )
+            for i in range(len(logits))
+        ]
 
     @property
     def kind(self) -> str:
