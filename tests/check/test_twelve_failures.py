@@ -70,7 +70,7 @@ SCREENS = (
     ),
     Screen(
         "half_sum_logsumexp",
-        "its first 65,505 of 65,535 terms add up to 65505, above 65504, the largest number of float16",
+        "its first 65,520 of 65,535 terms add up to 65520, above 65504, the largest number of float16",
         "sum overflows",
         "x.astype(np.float32)",
         ("--format", "float16"),

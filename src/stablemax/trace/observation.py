@@ -298,7 +298,8 @@ def _terms(array: Array, shape: tuple[int, ...], place: tuple[int, ...]) -> Arra
 def _partial_sum(terms: Array, fmt: Format) -> PartialSum | None:
     with np.errstate(over="ignore", invalid="ignore"):
         sums = np.add.accumulate(terms.astype(np.float64))
-    beyond = np.flatnonzero(np.abs(sums) > fmt.max)
+    # 65505 to 65519 are rounded to 65504: of float16 the first sum that overflows is 65520.
+    beyond = np.flatnonzero(fmt.lacks(sums) | np.isinf(sums))
     if not beyond.size or not np.isfinite(terms.astype(np.float64)).all():
         return None
     return PartialSum(int(beyond[0]) + 1, terms.size, float(sums[beyond[0]]))
