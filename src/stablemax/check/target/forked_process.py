@@ -21,11 +21,11 @@ def may_be_forked(function: Callable[..., Any], backend: str) -> bool:
     """Tell whether a forked process can call a function.
 
     PyTorch's autograd and JAX cannot be used in a process that was forked after they ran: only NumPy code may be, and
-    not where Numba is loaded, whose parallel loops end a forked process.
+    not where Numba is loaded, whose parallel loops end a forked process. A daemon of multiprocessing may have no child.
     """
-    return (
-        CAN_FORK and "numba" not in sys.modules and ({backend} if backend else set(backends_of(function))) == {"numpy"}
-    )
+    if not CAN_FORK or "numba" in sys.modules or multiprocessing.current_process().daemon:
+        return False
+    return ({backend} if backend else set(backends_of(function))) == {"numpy"}
 
 
 class ForkedProcess:
