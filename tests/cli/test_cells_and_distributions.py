@@ -145,13 +145,19 @@ def test_a_misspelt_operation_is_told_apart_from_none(name: str, near: str, cell
     assert_refused(run("compare", "cells.npy", "--operation", name), f"did you mean {near}?")
 
 
-def test_compare_runs_a_named_operation_and_the_six_of_before_by_default(cells: Path) -> None:
+def test_compare_runs_a_named_operation_or_the_main_ones_or_all_about_rows(cells: Path) -> None:
     named = run("compare", "cells.npy", "--operation", "sigmoid", "--format", "float32", "--output-format", "json").json
     assert [report["operation"] for report in named["reports"]] == ["sigmoid"]
     shares = {v["variant"]: v["worst"] for v in named["reports"][0]["verdicts"]}
     assert shares["sigmoid/compensated"] == "ok"
     assert shares["sigmoid/exp-ratio"] == "nan"
-    every = run("compare", "others.npy", "--format", "float32", "--output-format", "json").json
+    main = run("compare", "others.npy", "--format", "float32", "--output-format", "json").json
+    assert [v["variant"] for report in main["reports"] for v in report["verdicts"]] == [
+        "softmax/naive",
+        "softmax/shifted",
+        "softmax/compensated",
+    ]
+    every = run("compare", "others.npy", "--format", "float32", "--all", "--output-format", "json").json
     assert [report["operation"] for report in every["reports"]] == [
         "softmax",
         "log_softmax",

@@ -181,7 +181,7 @@ def test_an_encoding_without_check_marks_gets_ascii(encoding: str, how: str) -> 
     assert done.out.isascii()
     if how == "table":
         assert "x NaN" in done.out
-        assert "+ ok" in done.out
+        assert "+ right" in done.out
         assert "?" not in done.out
 
 

@@ -36,8 +36,11 @@ class ComparedOptions:
     """What is compared, and how it is judged."""
 
     ignore_index: options.IgnoreIndexOption = IGNORED
-    operation: list[str] | None = option(**options.operation_words("Operation to compare; repeatable. All."))
-    variant: list[str] | None = option("Variants by name or id; repeatable. All.", metavar="GLOB")
+    operation: list[str] | None = option(
+        **options.operation_words("All formulas of an operation; repeatable. The main ones of the main operations.")
+    )
+    variant: list[str] | None = option("Variants by name or id; repeatable. The main ones.", metavar="GLOB")
+    all_formulas: bool = option("All formulas of all operations about rows.", "--all", default=False)
     number_format: list[str] | None = options.number_format_option(
         "Number format; repeatable. float16, bfloat16, float32, float64."
     )
@@ -75,9 +78,9 @@ def compare(
     built_ins, notes = _built_ins(libraries)
     request = _options(compared, libraries, built_ins)
     result = _compared(logits, request, printing, is_league=source.hazards)
-    shown_values = {} if source.hazards else {"show_values": compared.show_values > 0}
+    more = {} if source.hazards else {"show_values": compared.show_values > 0}
     return output.finish(
-        result, (*notes, *result.notes), _failed(result, failures), failures, details=compared.details, **shown_values
+        result, (*notes, *result.notes), _failed(result, failures), failures, details=compared.details, **more
     )
 
 
@@ -114,6 +117,7 @@ def _options(
         judge=options.row_count(compared.judge),
         reduction=compared.reduction,
         show_values=compared.show_values,
+        overview=not compared.all_formulas,
         ignore_index=compared.ignore_index,
         upstream=compared.upstream,
         built_ins=built_ins,

@@ -118,6 +118,35 @@ class Matrix(Block):
 
 
 @dataclass(frozen=True)
+class Formula:
+    """A row of a table of formulas: its name, the formula in a few characters and whole, and what becomes of it."""
+
+    name: str
+    brief: str
+    whole: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Formulas(Block):
+    """Formulas of several operations, with a column for each format; no line wraps."""
+
+    columns: Sequence[str]
+    #: Figures of the columns, with what they are
+    figures_are: str
+    figures: Sequence[str]
+    #: By operation
+    groups: Sequence[tuple[str, Sequence[Formula]]]
+
+
+@dataclass(frozen=True)
+class Matrices(Block):
+    """Matrices that stand side by side where there is room."""
+
+    matrices: Sequence[Matrix]
+
+
+@dataclass(frozen=True)
 class Bar:
     """One bar of a chart, with its figure in words."""
 
@@ -205,9 +234,13 @@ class Values(Block):
 
 @dataclass(frozen=True)
 class Command(Block):
-    """The command that reproduces the result: one line, however long, for a copy of it must run."""
+    """A command to copy, by default the one that reproduces the result: one line, however long."""
 
     arguments: Sequence[str]
+    #: What it does
+    title: str = "reproduce"
+    #: What else one may do with it
+    remark: str = ""
 
     @property
     def line(self) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 from stablemax.operations import get_operation
 from stablemax.render import document as doc
-from stablemax.render import figures, judged_words
+from stablemax.render import judged_words
 from stablemax.render.forms import ResultKind, Rows
 from stablemax.results import Forecast, Inspection, Quantiles
 from stablemax.text.outcomes import Outcome
-from stablemax.text.words import counted, listed
+from stablemax.text.words import counted, listed, percentage
 
 _FORMULAS = ("naive", "shifted")
 _SIGHTED = {
@@ -58,7 +58,7 @@ def _facts(result: Inspection) -> list[str]:
     if result.accuracy is None:
         return [line, f"labels: {result.labels}; no row counts"]
     counting = f"{counted(result.counted_rows, 'row')} that {'counts' if result.counted_rows == 1 else 'count'}"
-    share = figures.share(result.accuracy)
+    share = percentage(result.accuracy)
     return [line, f"labels: {result.labels}; the label's logit is the largest in {share} of {counting}"]
 
 
@@ -107,7 +107,7 @@ def _forecasts(result: Inspection) -> doc.Matrix:
     rows = []
     for f in result.formats:
         safe = doc.Span(" yes", sign=Outcome.OK) if f.safe else doc.Span(" no", sign=Outcome.NAN)
-        of_format = [doc.Cell(doc.Span(figures.share(f.tied))), doc.Cell(safe)]
+        of_format = [doc.Cell(doc.Span(percentage(f.tied))), doc.Cell(safe)]
         rows.append([*(cells[f.format, formula, o] for formula, o in places), *of_format])
     return doc.Matrix("", columns, [doc.Span(f.format) for f in result.formats], rows, labels_are="format")
 
@@ -115,7 +115,7 @@ def _forecasts(result: Inspection) -> doc.Matrix:
 def _cell(forecast: Forecast) -> doc.Cell:
     if not forecast.rows:
         return doc.Cell(doc.Span("no row", "dim"))
-    share = "" if forecast.worst is Outcome.OK else figures.share(forecast.shares[forecast.worst])
+    share = "" if forecast.worst is Outcome.OK else percentage(forecast.shares[forecast.worst])
     return judged_words.outcome_cell(forecast.worst, share, _NARROW)
 
 

@@ -13,7 +13,7 @@ from stablemax.render import figures
 from stablemax.render.forms import Check
 from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
-from stablemax.text.words import counted, listed
+from stablemax.text.words import counted, listed, percentage
 
 VERDICT_COLUMNS = (
     *("operation", "variant", "format", "accumulation", "grade", "worst"),
@@ -111,9 +111,9 @@ def share_words(verdict: Verdict, outcome: Outcome) -> str:
     cells = verdict.shares[outcome]
     rows = verdict.row_shares.get(outcome, cells)
     return (
-        figures.share(cells)
+        percentage(cells)
         if not outcome.is_failure or rows < 2 * cells
-        else f"{figures.share(cells)}, {figures.share(rows)} of rows"
+        else f"{percentage(cells)}, {percentage(rows)} of rows"
     )
 
 

@@ -6,10 +6,11 @@ import dataclasses
 from typing import Any
 
 from stablemax.render import document as doc
-from stablemax.render import figures, judged_words
+from stablemax.render import judged_words
 from stablemax.render.forms import Checks, ResultKind, Rows
 from stablemax.results import JudgeReport, Verdict
 from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
+from stablemax.text.words import percentage
 
 
 def document(report: JudgeReport) -> doc.Document:
@@ -36,7 +37,7 @@ def _row(verdict: Verdict, outcome: Outcome) -> tuple[str, ...]:
     """Say how many cells and rows have an outcome, and what their grade is."""
     cells = verdict.shares[outcome]
     shares = (cells, verdict.row_shares.get(outcome, cells))
-    return (*map(figures.share, shares), verdict.outcome_grades[outcome].value)
+    return (*map(percentage, shares), verdict.outcome_grades[outcome].value)
 
 
 def records(report: JudgeReport) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
-from stablemax.render.tables import bars, listing, matrix, text_of
+from stablemax.render.formula_tables import formulas
+from stablemax.render.tables import bars, listing, matrices, matrix, text_of
 
 _GUTTER = 8  # "▶ 1234  "
 
@@ -117,6 +118,8 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Items: lambda block, _: [Padding(Text(line), (0, 0, 0, 2)) for line in block.lines],
     model.Table: listing,
     model.Matrix: matrix,
+    model.Matrices: matrices,
+    model.Formulas: formulas,
     model.Bars: bars,
     model.Legend: _legend,
     model.Excerpt: _excerpt,
@@ -125,5 +128,5 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
 WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
     model.Code: lambda block: [block.title, "", textwrap.indent(block.text.rstrip("\n"), "    ")],
     model.Values: lambda block: [row[-1] for row in block.rows],
-    model.Command: lambda block: [f"reproduce: {block.line}"],
+    model.Command: lambda block: [f"{block.title}: {block.line}{f' ({block.remark})' if block.remark else ''}"],
 }
