@@ -81,7 +81,8 @@ def _document_words(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
 
 
 def test_the_formats_are_those_of_the_readme_in_their_order() -> None:
-    assert list(WRITERS) == ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github"]
+    names = ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github", "svg", "html", "png", "pdf"]
+    assert list(WRITERS) == names
     assert all(name == writer.name for name, writer in WRITERS.items())
 
 
