@@ -31,6 +31,7 @@ ROOMS = (
     ("truth",),
     ("trace",),
     ("comparing", "inspect", "check"),
+    ("sweeping",),  # it judges somebody's code as check does
     ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api

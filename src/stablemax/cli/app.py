@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("check", "check", "Judge anybody's implementation: wrong, unstable or good."),
     "inspect": ("inspect", "inspect", "Look through logits of any size, and say which format is safe."),
     "judge": ("judge", "judge", "Judge an output file that any program computed."),
+    "sweep": ("sweep", "sweep", "Show along one quantity where formulas break, to the last digit."),
     "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
     "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
     "softmax": ("arrays", "softmax", "Compute probabilities."),

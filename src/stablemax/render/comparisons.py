@@ -17,13 +17,6 @@ from stablemax.text.words import percentage
 
 _NARROW = 13  # "✓ ok 0.50 ulp", "≈ inaccurate", "overflow 100%"
 _WIDE = 27  # "◐ stable, small values lost"
-_ADDED = {
-    "library": "as the library adds",
-    "sequential": "one by one in their own format",
-    "pairwise": "pairwise in their own format",
-    "float32": "in float32",
-    "float64": "in float64",
-}
 
 
 def document(result: Comparison, *, details: bool = False, show_values: bool = False) -> doc.Document:
@@ -54,10 +47,7 @@ def document(result: Comparison, *, details: bool = False, show_values: bool = F
 
 def _facts(result: Comparison) -> list[str]:
     """Say what was compared, and how."""
-    by_policy: dict[str, list[str]] = {}
-    for fmt, policy in result.accumulation.items():
-        by_policy.setdefault(policy, []).append(fmt)
-    added = "; ".join(f"{' and '.join(names)} {_ADDED[policy]}" for policy, names in by_policy.items())
+    added = judged_words.added_words(result.accumulation)
     lines = [judged_words.input_line(result.input), f"sums: {added}. {judged_words.limit_of(result.max_ulp)}"]
     return [*lines, libraries_line(result)] if result.libraries else lines
 

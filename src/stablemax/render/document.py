@@ -167,6 +167,39 @@ class Bars(Block):
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What one value of a heatmap shows."""
+
+    #: Its place along the axis, from 0 to 1
+    place: float
+    #: None where nothing was tried
+    sign: Outcome | Grade | None
+
+
+@dataclass(frozen=True)
+class Heatmap(Block):
+    """Signs along an axis, a line for each label; as wide as there is room, and each column shows its worst sign."""
+
+    title: str
+    labels: Sequence[str]
+    rows: Sequence[Sequence[Mark]]
+    axis: str
+    #: Places along the axis, from 0 to 1, and what stands there
+    ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Curve(Block):
+    """A curve through points: their places along the axis, from 0 to 1, and their heights."""
+
+    title: str
+    axis: str
+    points: Sequence[tuple[float, float]]
+    #: Places along the axis, and what stands there
+    ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
 class Legend(Block):
     """A legend of signs and words, or another aside: entries joined by semicolons."""
 

@@ -64,3 +64,15 @@ def exact(value: float) -> str:
     ('0.1', 'inf')
     """
     return repr(float(value)) if math.isfinite(value) else str(value)
+
+
+def shortest(value: float, fmt: str) -> str:
+    """Write a number of a format as the shortest decimal that reads back the same in it, float64 too.
+
+    >>> shortest(88.72283172607422, "float32"), shortest(709.782712893384, "float64")
+    ('88.72283', '709.782712893384')
+    """
+    from stablemax.numerics.formats import get_format
+    from stablemax.numerics.ordered_numbers import shortest as shortest_in
+
+    return shortest_in(value, get_format(fmt))

@@ -30,6 +30,26 @@ _LOSSES = {
     Outcome.NAN: ("range ends", "range ends"),
 }
 """What a result that is stable and not accurate loses, in words and in short."""
+_ADDED = {
+    "library": "as the library adds",
+    "code": "as the code adds",
+    "sequential": "one by one in their own format",
+    "pairwise": "pairwise in their own format",
+    "float32": "in float32",
+    "float64": "in float64",
+}
+
+
+def added_words(accumulation: Mapping[str, str]) -> str:
+    """Say how sums are added in each format.
+
+    >>> added_words({"float16": "float32", "bfloat16": "float32", "float64": "pairwise"})
+    'float16 and bfloat16 in float32; float64 pairwise in their own format'
+    """
+    by_policy: dict[str, list[str]] = {}
+    for fmt, policy in accumulation.items():
+        by_policy.setdefault(policy, []).append(fmt)
+    return "; ".join(f"{listed(names)} {_ADDED[policy]}" for policy, names in by_policy.items())
 
 
 def limit_of(max_ulp: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface
+from stablemax.render.pictures import curve_lines, heatmap_lines
 
 
 def written(document: model.Document, on: Surface) -> str:
@@ -87,6 +88,10 @@ def _bars(block: model.Bars, on: Surface) -> str:
     return title + table([block.titles_are, *names], rows)
 
 
+def _picture(lines: Iterable[Sequence[model.Span]]) -> str:
+    return _fenced("\n".join("".join(span.text for span in line).rstrip() for line in lines))
+
+
 def _source(block: model.Source, on: Surface) -> str:
     rows = []
     for line in block.lines:
@@ -108,6 +113,8 @@ BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Matrices: lambda block, on: "\n\n".join(_matrix(m, on) for m in block.matrices),
     model.Formulas: _formulas,
     model.Bars: _bars,
+    model.Heatmap: lambda block, on: _picture(heatmap_lines(block, on)),
+    model.Curve: lambda block, on: _picture(curve_lines(block, on)),
     model.Legend: lambda block, on: "; ".join(map(on.spelled, block.entries)),
     model.Code: lambda block, _: f"{block.title[:1].upper()}{block.title[1:]}\n\n{_fenced(block.text, block.language)}",
     model.Excerpt: lambda block, _: f"{block.title}\n\n{_fenced(chr(10).join((*block.lines, block.more)))}",

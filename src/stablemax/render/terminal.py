@@ -13,6 +13,7 @@ from rich.text import Text
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
 from stablemax.render.formula_tables import formulas
+from stablemax.render.pictures import curve_lines, heatmap_lines
 from stablemax.render.tables import bars, listing, matrices, matrix, text_of
 
 _GUTTER = 8  # "▶ 1234  "
@@ -61,6 +62,10 @@ def wrapped(entries: Sequence[str], width: int) -> list[str]:
         fits = len(lines[-1]) + len("; ") + len(entry) < width
         lines[-1:] = [f"{lines[-1]}; {entry}"] if fits else [f"{lines[-1]};", entry]
     return lines
+
+
+def _picture(lines: Iterable[Sequence[model.Span]]) -> list[RenderableType]:
+    return [Text.assemble(*((span.text, span.style) for span in line), no_wrap=True) for line in lines]
 
 
 def _excerpt(block: model.Excerpt, on: Surface) -> list[RenderableType]:
@@ -121,6 +126,8 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Matrices: matrices,
     model.Formulas: formulas,
     model.Bars: bars,
+    model.Heatmap: lambda block, on: _picture(heatmap_lines(block, on)),
+    model.Curve: lambda block, on: _picture(curve_lines(block, on)),
     model.Legend: _legend,
     model.Excerpt: _excerpt,
     model.Source: _source,

@@ -31,6 +31,11 @@ from stablemax.results.judged import Place as Place
 from stablemax.results.judged import ShownRow as ShownRow
 from stablemax.results.judged import Standout as Standout
 from stablemax.results.judged import Verdict as Verdict
+from stablemax.results.swept import Change as Change
+from stablemax.results.swept import SumStall as SumStall
+from stablemax.results.swept import Sweep as Sweep
+from stablemax.results.swept import SweptLine as SweptLine
+from stablemax.results.swept import SweptPoint as SweptPoint
 from stablemax.results.traced import Blame as Blame
 from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace

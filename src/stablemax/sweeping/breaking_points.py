@@ -1,0 +1,95 @@
+"""Where outcomes change: a scan over the range, then a bisection over the numbers of the format between neighbours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stablemax.numerics.formats import Format
+from stablemax.numerics.ordered_numbers import OrderedNumbers
+from stablemax.results import Change, SweptPoint
+from stablemax.sweeping.panel import Panel
+from stablemax.sweeping.swept_quantity import Range, SweptQuantity
+
+
+def picture_values(shown: Range, count: int, *, by_factor: bool) -> list[float]:
+    """Return values of a range at equal distances, or at equal factors.
+
+    >>> picture_values((1.0, 100.0), 3, by_factor=True)
+    [1.0, 10.0, 100.0]
+    """
+    low, high = shown
+    values = np.geomspace(low, high, count) if by_factor else np.linspace(low, high, count)
+    return [low, *values[1:-1].tolist(), high]
+
+
+def scanned_values(quantity: SweptQuantity, fmt: Format, searched: Range) -> list[float]:
+    """Return the values to try beside those of the picture: ends, powers of two, and where something must happen."""
+    low, high = searched
+    values = [low, high, 0.0, *quantity.edges(fmt), *_powers_of_two(low, high, fmt, is_whole=quantity.is_whole)]
+    return [value for value in values if low <= value <= high]
+
+
+def _powers_of_two(low: float, high: float, fmt: Format, *, is_whole: bool) -> Iterator[float]:
+    """Yield one number of each binade, to both sides of 0; where 0 is in the range, from u on."""
+    smallest = 0 if is_whole else int(np.log2(low)) - 1 if low > 0 else -fmt.precision
+    for exponent in range(max(smallest, fmt.emin), fmt.emax + 1):
+        size = 2.0**exponent
+        yield from (size, -size) if low < 0 else (size,)
+        if size > max(high, -low):
+            return
+
+
+def in_order(values: Iterable[float], numbers: OrderedNumbers) -> list[float]:
+    """Round values to the numbers there are, each once, from the smallest to the largest."""
+    by_rank = {numbers.rank(number): number for number in map(numbers.nearest, values)}
+    return [by_rank[rank] for rank in sorted(by_rank)]
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Two values of one formula with different outcomes, and numbers between them."""
+
+    formula: int
+    below: SweptPoint
+    above: SweptPoint
+
+
+def changes_of(panel: Panel, numbers: OrderedNumbers, scanned: Sequence[Sequence[SweptPoint]]) -> list[list[Change]]:
+    """Find for each formula the neighbouring numbers between which its outcome or grade changes.
+
+    All gaps of all formulas are halved together, so that a truth is proved once for all who need it.
+    """
+    found: list[list[Change]] = [[] for _ in scanned]
+    gaps = [gap for formula, points in enumerate(scanned) for gap in _gaps_between(formula, points)]
+    while gaps:
+        open_gaps = []
+        for gap in gaps:
+            if numbers.rank(gap.above.value) - numbers.rank(gap.below.value) <= 1:
+                found[gap.formula].append(Change(gap.below, gap.above))
+            else:
+                open_gaps.append(gap)
+        middles = in_order((_middle(gap, numbers) for gap in open_gaps), numbers)
+        judged = panel.judged(middles)
+        place = {value: i for i, value in enumerate(middles)}
+        gaps = [
+            half
+            for gap in open_gaps
+            for half in _gaps_between(
+                gap.formula, (gap.below, judged[gap.formula][place[_middle(gap, numbers)]], gap.above)
+            )
+        ]
+    return [sorted(changes, key=lambda change: change.below.value) for changes in found]
+
+
+def _gaps_between(formula: int, points: Sequence[SweptPoint]) -> Iterator[_Gap]:
+    for below, above in itertools.pairwise(points):
+        if (below.outcome, below.grade) != (above.outcome, above.grade):
+            yield _Gap(formula, below, above)
+
+
+def _middle(gap: _Gap, numbers: OrderedNumbers) -> float:
+    return numbers.number((numbers.rank(gap.below.value) + numbers.rank(gap.above.value)) // 2)
