@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TargetToSweep = Annotated[
     str | None,
     typer.Argument(
-        metavar="[TARGET]",
+        metavar="TARGET",
         show_default=False,
         help="Code to sweep instead of our formulas: path/to/file.py:function, package.module:function, or a "
         "variant's or a peer's id.",

@@ -65,12 +65,22 @@ def _number(value: float, line: SweptLine, result: Sweep) -> str:
 def _heatmap(fmt: str, lines: Sequence[SweptLine], result: Sweep) -> doc.Heatmap:
     low, high = _ends(lines)
     marks = [
-        [doc.Mark(place_of(point.value, low, high, is_log=result.is_log), point.sign) for point in line.points]
+        [
+            doc.Mark(place_of(point.value, low, high, is_log=result.is_log), point.sign)
+            for point in _known(line, low, high)
+        ]
         for line in lines
     ]
     ticks = axis_ticks(low, high, is_log=result.is_log)
     places = [(place_of(tick, low, high, is_log=result.is_log), f"{tick:g}") for tick in ticks]
     return doc.Heatmap(fmt, [line.label for line in lines], marks, result.over, places)
+
+
+def _known(line: SweptLine, low: float, high: float) -> Iterator[SweptPoint]:
+    """Yield the points of a picture, and both sides of each change between them."""
+    yield from line.points
+    for change in line.changes:
+        yield from (point for point in (change.below, change.above) if low <= point.value <= high)
 
 
 def _ends(lines: Iterable[SweptLine]) -> tuple[float, float]:

@@ -118,7 +118,7 @@ class SweepOptions:
         if not kept or (is_asked and len(kept) < len(operations)):
             known = [o.name for o in all_operations() if self.quantity.concerns(o)]
             other = next(o for o in operations if o not in kept)
-            raise StablemaxError(f"{other} is not swept over {self.over}", f"what is: {', '.join(known)}")
+            raise StablemaxError(f"{other} is not swept over {self.over}", f"take --operation {' or '.join(known)}")
         return kept
 
     def chosen(self, operation: Operation) -> tuple[Variant, ...]:
