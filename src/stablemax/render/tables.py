@@ -50,8 +50,10 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
             blocks += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
         return blocks
     laid = _empty(on)
-    for header, width in zip(headers, needed, strict=True):
-        laid.add_column(header, min_width=width)
+    for i, (header, width) in enumerate(zip(headers, needed, strict=True)):
+        # Rich would first narrow the widest column, if nothing can be wrapped in it, too, and then cut the last one.
+        is_whole = width == max(len(cell) for cell in (header, *(row[i] for row in rows)))
+        laid.add_column(header, min_width=width, no_wrap=is_whole)
     for row in rows:
         laid.add_row(*map(Text, row))
     return [laid]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stablemax.numerics.formats import Format
 from stablemax.numerics.ordered_numbers import OrderedNumbers
-from stablemax.results import Change, SweptPoint
+from stablemax.results import Change, Grade, Outcome, SweptPoint
 from stablemax.sweeping.panel import Panel
 from stablemax.sweeping.swept_quantity import Range, SweptQuantity
+
+_MOST_FURTHER = 8
 
 
 def picture_values(shown: Range, count: int, *, by_factor: bool) -> list[float]:
@@ -56,40 +58,54 @@ class _Gap:
     formula: int
     below: SweptPoint
     above: SweptPoint
+    #: How many further changes may be followed between the two: where a result is all rounding error, each number may
+    #: have another outcome than the one before.
+    further: int = _MOST_FURTHER
+
+    def narrowed(self, inner: Iterable[SweptPoint]) -> Iterator[_Gap]:
+        """Yield the gap before the first point that differs from the lower end, and what is left above that point."""
+        before = self.below
+        for point in (*inner, self.above):
+            if _state(point) != _state(before):
+                yield replace(self, below=before, above=point)
+                if point is not self.above and _state(point) != _state(self.above) and self.further:
+                    yield replace(self, below=point, further=self.further - 1)
+                return
+            before = point
 
 
 def changes_of(panel: Panel, numbers: OrderedNumbers, scanned: Sequence[Sequence[SweptPoint]]) -> list[list[Change]]:
     """Find for each formula the neighbouring numbers between which its outcome or grade changes.
 
-    All gaps of all formulas are halved together, so that a truth is proved once for all who need it.
+    All gaps of all formulas are narrowed together, so that a truth is proved once for all who need it.
     """
     found: list[list[Change]] = [[] for _ in scanned]
-    gaps = [gap for formula, points in enumerate(scanned) for gap in _gaps_between(formula, points)]
+    gaps = [
+        _Gap(formula, below, above)
+        for formula, points in enumerate(scanned)
+        for below, above in itertools.pairwise(points)
+        if _state(below) != _state(above)
+    ]
     while gaps:
-        open_gaps = []
-        for gap in gaps:
-            if numbers.rank(gap.above.value) - numbers.rank(gap.below.value) <= 1:
+        probes = [(gap, _between(gap, numbers, panel.probes)) for gap in gaps]
+        values = sorted({value for _, between in probes for value in between})
+        judged = panel.judged(values, {gap.formula for gap, between in probes if between}) if values else {}
+        place = {value: i for i, value in enumerate(values)}
+        gaps = []
+        for gap, between in probes:
+            if not between:
                 found[gap.formula].append(Change(gap.below, gap.above))
-            else:
-                open_gaps.append(gap)
-        middles = in_order((_middle(gap, numbers) for gap in open_gaps), numbers)
-        judged = panel.judged(middles)
-        place = {value: i for i, value in enumerate(middles)}
-        gaps = [
-            half
-            for gap in open_gaps
-            for half in _gaps_between(
-                gap.formula, (gap.below, judged[gap.formula][place[_middle(gap, numbers)]], gap.above)
-            )
-        ]
+                continue
+            gaps += gap.narrowed(judged[gap.formula][place[value]] for value in between)
     return [sorted(changes, key=lambda change: change.below.value) for changes in found]
 
 
-def _gaps_between(formula: int, points: Sequence[SweptPoint]) -> Iterator[_Gap]:
-    for below, above in itertools.pairwise(points):
-        if (below.outcome, below.grade) != (above.outcome, above.grade):
-            yield _Gap(formula, below, above)
+def _state(point: SweptPoint) -> tuple[Outcome | None, Grade | None]:
+    return point.outcome, point.grade
 
 
-def _middle(gap: _Gap, numbers: OrderedNumbers) -> float:
-    return numbers.number((numbers.rank(gap.below.value) + numbers.rank(gap.above.value)) // 2)
+def _between(gap: _Gap, numbers: OrderedNumbers, most: int) -> list[float]:
+    """Return numbers that lie evenly between the two of a gap; none between neighbours."""
+    low, high = numbers.rank(gap.below.value), numbers.rank(gap.above.value)
+    parts = min(most + 1, high - low)
+    return [numbers.number(low + (high - low) * i // parts) for i in range(1, parts)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from stablemax.truth.verdicts import computed, sums_of
 
 _MOST_SHOWN = 8
 """Classes of which the outputs are kept where they are asked for."""
+_PROBES = 15
 SUM_OVER_N, MEAN = "sum / N", "mean"
 """How a program takes the mean of its losses: their sum, rounded to the format, over N; or as a library's mean."""
 
@@ -34,9 +35,11 @@ class Panel(Protocol):
     names: tuple[str, ...]
     accumulations: tuple[str, ...]
     means: tuple[str, ...]
+    #: How many numbers between two are best tried at a time: where rows are judged together, many cost what one costs.
+    probes: int
 
-    def judged(self, values: Sequence[float]) -> list[list[SweptPoint]]:
-        """Judge every formula at every value."""
+    def judged(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:
+        """Judge some of the formulas, named by their place, at every value."""
 
 
 class VariantPanel(Panel):
@@ -56,24 +59,25 @@ class VariantPanel(Panel):
         self.operation, self.format = operation, fmt
         self._quantity, self._accumulation, self._max_ulp = quantity, accumulation, max_ulp
         self._keeps_values = keeps_values
+        self.probes = _PROBES if quantity.is_stacked else 1
         self._runs = [(v, mean) for v in variants for mean in _means_of(v, quantity)]
         self.names = tuple(v.id for v, _ in self._runs)
         self.means = tuple(mean for _, mean in self._runs)
         xp = self._setting([1.0]).xp
         self.accumulations = tuple(sums_of(v, xp, None) for v, _ in self._runs)
 
-    def judged(self, values: Sequence[float]) -> list[list[SweptPoint]]:
-        """Judge every variant at every value, on one array where the quantity's rows make one."""
+    def judged(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:
+        """Judge variants at every value, on one array where the quantity's rows make one."""
         if not values:
-            return [[] for _ in self._runs]
+            return {i: [] for i in formulas}
         if self._quantity.is_stacked:
-            return self._judged_together(values)
-        each = [self._judged_together([value]) for value in values]
-        return [[points[i][0] for points in each] for i in range(len(self._runs))]
+            return self._judged_together(values, formulas)
+        each = [self._judged_together([value], formulas) for value in values]
+        return {i: [points[i][0] for points in each] for i in formulas}
 
-    def _judged_together(self, values: Sequence[float]) -> list[list[SweptPoint]]:
+    def _judged_together(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:
         setting = self._setting(values)
-        return [self._of_run(variant, mean, setting, values) for variant, mean in self._runs]
+        return {i: self._of_run(*self._runs[i], setting, values) for i in formulas}
 
     def _setting(self, values: Sequence[float]) -> Setting:
         case = case_of(self._quantity.case(values), self.operation)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stablemax.numerics.formats import get_format
 from stablemax.numerics.ordered_numbers import shortest
-from stablemax.results import Change, SweptLine, SweptPoint
+from stablemax.results import Change, SumStall, SweptLine, SweptPoint
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 
@@ -25,7 +25,7 @@ def outcome_words(point: SweptPoint) -> str:
     return "right" if point.holds else OUTCOMES[point.outcome].predicate
 
 
-def finding_of(lines: Sequence[SweptLine], noun: str, *, to_the_end: bool) -> str:
+def finding_of(lines: Sequence[SweptLine], noun: str, stalls: Sequence[SumStall], *, to_the_end: bool) -> str:
     """Say which formula breaks between which neighbours, which others break, and which hold."""
     ran = [line for line in lines if not line.skipped]
     labels = list(dict.fromkeys(line.label for line in ran))
@@ -46,9 +46,12 @@ def finding_of(lines: Sequence[SweptLine], noun: str, *, to_the_end: bool) -> st
     if failing:
         sentences.append(f"{_named(failing)} {'is' if len(failing) == 1 else 'are'} right nowhere.")
     if holding:
-        end = "up to the largest number of each format" if to_the_end else "in the whole range"
+        end = "to the end of each format" if to_the_end else "in the whole range"
         only = "" if sentences else "Nothing breaks: "
         sentences.append(f"{only}{_named(holding)} {'holds' if len(holding) == 1 else 'hold'} {end}.")
+    if stalls:
+        places = listed([f"{stall.total:.0f} in {stall.format}" for stall in stalls])
+        sentences.append(f"A sum of ones, added one by one, stops growing at {places}.")
     return " ".join(sentences) or "Nothing was run."
 
 

@@ -145,7 +145,7 @@ def _sweep(
 ) -> Sweep:
     """Take every panel through the range."""
     quantity = options.quantity
-    lines = list(skipped)
+    lines, stalls = list(skipped), _stalls(formats, options)
     for done, panel in enumerate(panels):
         if progress is not None:
             progress(done, len(panels), f"{panel.operation} in {panel.format.name}")
@@ -161,10 +161,10 @@ def _sweep(
         formats=tuple(fmt.name for fmt in formats),
         lines=tuple(lines),
         max_ulp=options.max_ulp,
-        finding=finding_of(lines, quantity.noun, to_the_end=options.to_the_end and not quantity.is_whole),
+        finding=finding_of(lines, quantity.noun, stalls, to_the_end=options.to_the_end and not quantity.is_whole),
         command=command,
         to_the_end=options.to_the_end and not quantity.is_whole,
-        stalls=_stalls(formats, options),
+        stalls=stalls,
         notes=(*notes, *(f"{line.variant} is not run in {line.format}: it {line.skipped}" for line in skipped)),
         libraries=options.libraries(),
     )
@@ -173,16 +173,17 @@ def _sweep(
 def _lines(panel: Panel, options: SweepOptions) -> list[SweptLine]:
     """Judge the formulas of a panel at the values of the picture, scan the rest of the range, and bisect."""
     quantity, fmt = options.quantity, panel.format
-    numbers, searched = quantity.numbers(fmt), options.searched(fmt)
+    numbers = quantity.numbers(fmt)
+    low, high = map(numbers.nearest, options.searched(fmt))
     wanted = options.values or picture_values(options.shown(fmt), options.step_count, by_factor=options.by_factor)
     shown = list(dict.fromkeys(map(numbers.nearest, wanted)))
-    scanned = in_order((*shown, *scanned_values(quantity, fmt, searched)), numbers)
+    scanned = in_order((*shown, *scanned_values(quantity, fmt, (low, high))), numbers)
     # What is beyond the format is judged once, and shown wherever the picture has such a value.
     beyond = [value for value in shown if value not in set(scanned)]
-    judged = panel.judged([*scanned, *beyond])
-    changes = changes_of(panel, numbers, [points[: len(scanned)] for points in judged])
+    judged = panel.judged([*scanned, *beyond], range(len(panel.names)))
+    changes = changes_of(panel, numbers, [points[: len(scanned)] for points in judged.values()])
     lines = []
-    for i, points in enumerate(judged):
+    for i, points in judged.items():
         by_value = {point.value: point for point in points}
         lines.append(
             SweptLine(
@@ -193,7 +194,7 @@ def _lines(panel: Panel, options: SweepOptions) -> list[SweptLine]:
                 points=tuple(by_value[value] for value in shown),
                 breaks=tuple(change for change in changes[i] if change.is_break),
                 changes=tuple(changes[i]),
-                searched=searched,
+                searched=(low, high),
                 scanned=len(scanned),
                 mean=panel.means[i],
             )

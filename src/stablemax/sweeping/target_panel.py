@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from stablemax.check.check_options import CheckOptions
@@ -37,15 +37,16 @@ class TargetPanel(Panel):
         self.format = fmt
         self.names = (run.target.info.name,)
         self.accumulations, self.means = (_OWN_SUMS,), ("",)
+        self.probes = 1
         self._quantity, self._run, self._keeps_values = quantity, run, keeps_values
 
-    def judged(self, values: Sequence[float]) -> list[list[SweptPoint]]:
+    def judged(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:  # noqa: ARG002
         """Call the function at every value, many to a message."""
         points: list[SweptPoint] = []
         for some in _messages(values, lambda value: self._quantity.case([value]).logits.size):
             trials = self._run.trials.trial_each([self._quantity.case([value]) for value in some], self.format)
             points += [self._point(trial, value) for trial, value in zip(trials, some, strict=True)]
-        return [points]
+        return {0: points}
 
     def _point(self, trial: Trial, value: float) -> SweptPoint:
         output = trial.result.output
