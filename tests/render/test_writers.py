@@ -24,6 +24,7 @@ from stablemax.render.judgements import JUDGEMENT
 from stablemax.render.leagues import LEAGUE
 from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
+from stablemax.render.sweeps import SWEEP
 from stablemax.render.traces import TRACE
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
 from stablemax.text.errors import StablemaxError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
-    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY),
+    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP),
     listing_kind("variants"),
 )
 # Each command that writes a result, as it is run on small inputs.
@@ -48,6 +49,7 @@ COMMANDS = (
     ("trace", "softmax/shifted", "x.npy"),
     ("inspect", "x.npy", "--format", "float32"),
     ("bench", "--shape", "3x5", "--peer", "numpy", "--threads", "1", "--repeat", "1", "--operation", "softmax"),
+    ("sweep", "--variant", "softmax/shifted", "--format", "float16", "--steps", "2"),
     ("explain", "softmax/naive"),
     *(("list", what) for what in ("variants", "formats", "presets", "hazards")),
     ("loss", "x.npy", "y.npy"),

@@ -43,9 +43,10 @@ class SweptOptions:
         metavar="QUANTITY",
         autocompletion=lambda: list(NAMES),
     )
-    start: float | None = option("First value. 1, or what the quantity has.", "--from", metavar="VALUE")
+    start: float | None = option("First value. Each quantity has its own.", "--from", metavar="VALUE")
     stop: float | None = option(
-        "Last value. Without --from and --to breaking points are looked for up to the format's largest number.",
+        "Last value. Each quantity has its own; without --from and --to breaking points are looked for to the end of "
+        "the format.",
         "--to",
         metavar="VALUE",
     )

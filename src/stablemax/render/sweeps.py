@@ -27,12 +27,12 @@ def document(result: Sweep, *, details: bool = False, show_values: bool = False)
     by_format = {fmt: [line for line in result.lines if line.format == fmt and line.points] for fmt in result.formats}
     sections: list[doc.Section] = [[_heatmap(fmt, lines, result)] for fmt, lines in by_format.items() if lines]
     sections.append([_legend(result)])
-    sections.append(_breaks(result))
     errors = [_errors(fmt, lines, result, details=details) for fmt, lines in by_format.items()]
     matrices = [matrix for matrix in errors if matrix is not None]
     if matrices:
         sections += [[matrix] for matrix in matrices]
         sections.append([doc.aside(f"largest error since the value to the left, and what theory allows it, in {_U}")])
+    sections.append(_breaks(result))
     if show_values:
         sections += [section for lines in by_format.values() for section in _values(lines, result)]
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)

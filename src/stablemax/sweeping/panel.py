@@ -13,14 +13,14 @@ from stablemax.numerics.formats import FLOAT32, Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
 from stablemax.operations.variant import Variant, evaluate
-from stablemax.results import Grade, Outcome, SweptPoint
+from stablemax.results import Outcome, SweptPoint
 from stablemax.sweeping.swept_quantity import SweptQuantity
 from stablemax.text.vocabulary import Accumulation
 from stablemax.truth.case import Setting, Shared, case_of, setting_of
 from stablemax.truth.measure import CODES, GRADES_OF_CELLS, row_error_u
 from stablemax.truth.verdicts import computed, sums_of
 
-_MOST_SHOWN = 8
+MOST_SHOWN = 8
 """Classes of which the outputs are kept where they are asked for."""
 _PROBES = 15
 SUM_OVER_N, MEAN = "sum / N", "mean"
@@ -91,7 +91,7 @@ class VariantPanel(Panel):
     def _of_run(self, variant: Variant, mean: str, setting: Setting, values: Sequence[float]) -> list[SweptPoint]:
         if variant.refusal(self.format.name, setting.x.shape[1]):
             return [SweptPoint(value, None, None) for value in values]
-        return judged_points(
+        return _judged_points(
             _output(variant, mean, setting), setting, values, variant, self._max_ulp, keeps_values=self._keeps_values
         )
 
@@ -115,11 +115,11 @@ def _output(variant: Variant, mean: str, setting: Setting) -> Array:
     return losses if not mean else np.asarray(its_mean)
 
 
-def judged_points(
+def _judged_points(
     output: Array,
     setting: Setting,
     values: Sequence[float],
-    variant: Variant | None,
+    variant: Variant,
     max_ulp: float | None,
     *,
     keeps_values: bool,
@@ -143,7 +143,7 @@ def judged_points(
             _number(error_u[i]),
             _number(bound_u[i]),
             bool(at_end[i]),
-            () if kept is None or kept.shape[1] > _MOST_SHOWN else tuple(kept[i].tolist()),
+            () if kept is None or kept.shape[1] > MOST_SHOWN else tuple(kept[i].tolist()),
         )
         for i, value in enumerate(values)
     ]
@@ -155,9 +155,9 @@ def _largest_of_rows(errors: Array) -> Array:
     return np.where(has.any(axis=-1), np.where(has, errors, -1.0).max(axis=-1), np.nan)
 
 
-def _bounds(variant: Variant | None, setting: Setting, codes: Array) -> Array:
+def _bounds(variant: Variant, setting: Setting, codes: Array) -> Array:
     """Return what a variant's theorem allows in each row, in u; NaN where it speaks of none: overflow and underflow."""
-    if variant is None or variant.bound is None or setting.case.reduced:
+    if variant.bound is None or setting.case.reduced:
         return np.full(len(codes), np.nan)
     usable = np.isin(codes, [CODES.index(Outcome.OK), CODES.index(Outcome.INACCURATE)])
     with np.errstate(all="ignore"):
@@ -167,8 +167,3 @@ def _bounds(variant: Variant | None, setting: Setting, codes: Array) -> Array:
 
 def _number(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def no_answer(value: float) -> SweptPoint:
-    """Return the point of code that gave no answer."""
-    return SweptPoint(value, None, Grade.BROKEN)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from stablemax.check.check_options import CheckOptions
 from stablemax.check.steps import CheckRun, accept_formats, find_reduction, note_call_style, note_refused_formats
@@ -11,9 +12,10 @@ from stablemax.check.target.messages import LoadedTarget
 from stablemax.check.trials import Trial
 from stablemax.numerics.formats import Format
 from stablemax.operations.operation import Operation
-from stablemax.results import Outcome, SweptPoint
-from stablemax.sweeping.panel import Panel, judged_points, no_answer
+from stablemax.results import Grade, Outcome, SweptPoint
+from stablemax.sweeping.panel import MOST_SHOWN, Panel
 from stablemax.sweeping.swept_quantity import SweptQuantity
+from stablemax.truth.measure import largest, row_error_u
 
 _CELLS_IN_A_MESSAGE = 1 << 18
 _CALLS_IN_A_MESSAGE = 128
@@ -52,16 +54,20 @@ class TargetPanel(Panel):
         output = trial.result.output
         if trial.verdict is None or output is None:
             if trial.failed:
-                return no_answer(value)
+                return SweptPoint(value, None, Grade.BROKEN)
             beyond = bool(trial.setting.input_overflow.any())
             return SweptPoint(value, Outcome.INPUT_OVERFLOW if beyond else Outcome.UNDEFINED, trial.grade)
-        rows = judged_points(
-            output, trial.setting, [value] * len(trial.setting.exact.truth.rounded), None,
-            self._run.trials.contract.max_ulp, keeps_values=self._keeps_values,
-        )  # fmt: skip
-        worst = max(rows, key=lambda point: (point.grade is not None and point.grade.severity, point.outcome))
-        # What the check lets pass, such as a result that is flushed to 0, is no failure here either.
-        return replace(worst, outcome=trial.worst, grade=trial.grade)
+        shown = output.astype(np.float64).ravel() if self._keeps_values and output.size <= MOST_SHOWN else ()
+        return SweptPoint(
+            value,
+            # What a check lets pass, such as a result that is flushed to 0, is no failure here either.
+            trial.worst,
+            trial.grade,
+            trial.verdict.error_ulp,
+            largest(row_error_u(output, trial.setting.exact, self.format)),
+            at_range_end=bool(trial.setting.end_of_range.any()),
+            values=tuple(map(float, shown)),
+        )
 
 
 def _messages(values: Sequence[float], size_of: Callable[[float], int]) -> Iterator[list[float]]:
