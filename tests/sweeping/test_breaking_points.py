@@ -97,6 +97,21 @@ def test_a_formula_without_a_breaking_point_is_said_to_hold_to_the_end_of_the_fo
     assert result.finding == "Nothing breaks: softmax/shifted holds to the end of each format."
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "finding"),
+    [
+        (200.0, 300.0, "softmax/naive is right nowhere in float16 and float32."),
+        (1e6, 1e7, "softmax/naive is right nowhere in float32. The range lies beyond what float16 can hold."),
+        (1.0, 2.0, "Nothing breaks: softmax/naive holds in the whole range."),
+    ],
+)
+def test_a_range_without_a_breaking_point_is_right_wrong_or_beyond_the_format(
+    start: float, stop: float, finding: str
+) -> None:
+    options = SweepOptions("scale", start, stop, 3, formats=(FLOAT16, FLOAT32), patterns=("softmax/naive",))
+    assert sweep_variants(options).finding == finding
+
+
 def test_logits_that_the_format_cannot_hold_are_told_from_a_break_of_the_formula() -> None:
     line = one_line("scale", "softmax/shifted", FLOAT16, steps=5)
     assert line.points[-1].outcome is Outcome.INPUT_OVERFLOW

@@ -102,6 +102,11 @@ class SweptLine:
     skipped: str = ""
 
     @property
+    def always_fails(self) -> bool:
+        """True where it is right at no value."""
+        return any(point.fails for point in self.points) and not any(point.holds for point in self.points)
+
+    @property
     def label(self) -> str:
         """The variant, and how it takes the mean."""
         return f"{self.variant}: {self.mean}" if self.mean else self.variant

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stablemax.check.trials import MAX_CELLS_IN_BALLS
+from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT32, Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
@@ -63,8 +64,7 @@ class VariantPanel(Panel):
         self._runs = [(v, mean) for v in variants for mean in _means_of(v, quantity)]
         self.names = tuple(v.id for v, _ in self._runs)
         self.means = tuple(mean for _, mean in self._runs)
-        xp = self._setting([1.0]).xp
-        self.accumulations = tuple(sums_of(v, xp, None) for v, _ in self._runs)
+        self.accumulations = tuple(sums_of(v, Arithmetic(fmt, accumulation), None) for v, _ in self._runs)
 
     def judged(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:
         """Judge variants at every value, on one array where the quantity's rows make one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from stablemax.numerics.formats import get_format
 from stablemax.numerics.ordered_numbers import shortest
@@ -30,12 +30,10 @@ def finding_of(lines: Sequence[SweptLine], noun: str, stalls: Sequence[SumStall]
     ran = [line for line in lines if not line.skipped]
     labels = list(dict.fromkeys(line.label for line in ran))
     breaking = [label for label in labels if any(line.breaks for line in ran if line.label == label)]
-    failing = [
-        label
-        for label in labels
-        if label not in breaking and any(p.fails for line in ran if line.label == label for p in line.points)
-    ]
-    holding = [label for label in labels if label not in (*breaking, *failing)]
+    failing = _by_formats(line for line in ran if not line.breaks and line.always_fails)
+    beyond = _by_formats(line for line in ran if not any(point.holds or point.fails for point in line.points))
+    unsound = {*breaking, *(label for each in (failing, beyond) for names in each.values() for label in names)}
+    holding = [label for label in labels if label not in unsound]
     sentences = []
     if breaking:
         broken = [line for line in ran if line.label == breaking[0] and line.breaks]
@@ -43,16 +41,28 @@ def finding_of(lines: Sequence[SweptLine], noun: str, stalls: Sequence[SumStall]
         sentences.append(f"As the {noun} changes, {breaking[0]} breaks: {places}.")
     if breaking[1:]:
         sentences.append(f"{_named(breaking[1:])} {'breaks' if len(breaking) == 2 else 'break'}, too.")
-    if failing:
-        sentences.append(f"{_named(failing)} {'is' if len(failing) == 1 else 'are'} right nowhere.")
+    for formats, names in failing.items():
+        sentences.append(f"{_named(names)} {'is' if len(names) == 1 else 'are'} right nowhere in {formats}.")
     if holding:
         end = "to the end of each format" if to_the_end else "in the whole range"
         only = "" if sentences else "Nothing breaks: "
         sentences.append(f"{only}{_named(holding)} {'holds' if len(holding) == 1 else 'hold'} {end}.")
+    sentences += [f"The range lies beyond what {formats} can hold." for formats in beyond]
     if stalls:
         places = listed([f"{stall.total:.0f} in {stall.format}" for stall in stalls])
         sentences.append(f"A sum of ones, added one by one, stops growing at {places}.")
     return " ".join(sentences) or "Nothing was run."
+
+
+def _by_formats(lines: Iterable[SweptLine]) -> dict[str, list[str]]:
+    """Gather the formulas of some lines by the formats that they have in common."""
+    by_label: dict[str, list[str]] = {}
+    for line in lines:
+        by_label.setdefault(line.label, []).append(line.format)
+    by_formats: dict[str, list[str]] = {}
+    for label, formats in by_label.items():
+        by_formats.setdefault(listed(formats), []).append(label)
+    return by_formats
 
 
 def _nearest_break(line: SweptLine) -> str:
