@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format, get_format
+from stablemax.numerics.formats import BFLOAT16, FLOAT4_E2M1FN, FLOAT16, FLOAT32, FLOAT64, Format, get_format
 from stablemax.numerics.ordered_numbers import FormatNumbers
 from stablemax.operations import NAMES, get_operation
 from stablemax.operations.variant import get
@@ -15,6 +15,7 @@ from stablemax.sweeping.quantities import QUANTITIES
 from stablemax.sweeping.sweep_options import DEFAULT_FORMATS, DEFAULT_OPERATIONS, SweepOptions
 from stablemax.sweeping.sweep_presets import options_of_preset
 from stablemax.sweeping.sweep_run import sweep_variants
+from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Accumulation
 from stablemax.truth.case import Shared, case_of, setting_of
 from stablemax.truth.verdicts import variant_verdict
@@ -187,6 +188,14 @@ def test_another_limit_moves_the_breaking_point() -> None:
         for limit in (None, 2.0)
     )  # fmt: skip
     assert strict < usual
+
+
+def test_what_a_format_rounds_to_0_is_no_temperature_and_no_scale() -> None:
+    points = one_line("temperature", "softmax/naive", FLOAT4_E2M1FN, steps=9).points
+    assert min(point.value for point in points) == FLOAT4_E2M1FN.smallest_subnormal
+    assert points[0].outcome is Outcome.INPUT_OVERFLOW  # 10 / 0.5 is beyond 6
+    with pytest.raises(StablemaxError, match="float16 has no largest logit from 1e-10 to 1e-09"):
+        one_line("scale", "softmax/naive", FLOAT16, start=1e-10, stop=1e-9)
 
 
 def test_rows_that_a_variant_refuses_are_neither_right_nor_broken() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -176,8 +177,16 @@ def _lines(panel: Panel, options: SweepOptions) -> list[SweptLine]:
     numbers = quantity.numbers(fmt)
     low, high = map(numbers.nearest, options.searched(fmt))
     wanted = options.values or picture_values(options.shown(fmt), options.step_count, by_factor=options.by_factor)
-    shown = list(dict.fromkeys(map(numbers.nearest, wanted)))
-    scanned = in_order((*shown, *scanned_values(quantity, fmt, (low, high))), numbers)
+    # What is rounded to 0 is no temperature, and has no place on an axis of factors.
+    least = max(quantity.limits[0], fmt.smallest_subnormal if options.by_factor else -math.inf)
+    shown = [value for value in dict.fromkeys(map(numbers.nearest, wanted)) if value >= least]
+    if not shown:
+        raise StablemaxError(
+            f"{fmt.name} has no {quantity.noun} from {wanted[0]:g} to {wanted[-1]:g}: it rounds them to 0",
+            f"leave {fmt.name} out, or take a range above its smallest number, {fmt.smallest_subnormal:g}",
+        )
+    others = (value for value in scanned_values(quantity, fmt, (low, high)) if numbers.nearest(value) >= least)
+    scanned = in_order((*shown, *others), numbers)
     # What is beyond the format is judged once, and shown wherever the picture has such a value.
     beyond = [value for value in shown if value not in set(scanned)]
     judged = panel.judged([*scanned, *beyond], range(len(panel.names)))
