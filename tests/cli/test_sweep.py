@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ def test_the_finding_the_picture_and_the_table_say_where_it_breaks() -> None:
 def test_all_of_it_fits_the_terminal(changes: dict[str, str]) -> None:
     lines = run(*QUICK, "--format", "float16", **changes).out.splitlines()  # type: ignore[arg-type]
     assert max(len(line) for line in lines if not line.startswith("reproduce: ")) <= int(changes.get("COLUMNS", "80"))
+
+
+def test_a_picture_of_five_values_has_its_breaking_point_where_it_is() -> None:
+    done = run(*QUICK, "--format", "float16")
+    (row,) = (line for line in done.out.splitlines() if line.startswith("softmax/naive   ✓"))
+    signs = row.removeprefix("softmax/naive   ")
+    # The logit 11.09 on an axis from 1 to 1e5.
+    assert signs.count("✓") == int(math.log10(11.09375) / 5 * len(signs))
 
 
 def test_plain_has_a_line_for_each_breaking_point() -> None:

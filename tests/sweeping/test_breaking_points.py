@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Sequence
 
 import pytest
 
 from stablemax.numerics.formats import BFLOAT16, FLOAT4_E2M1FN, FLOAT16, FLOAT32, FLOAT64, Format, get_format
-from stablemax.numerics.ordered_numbers import FormatNumbers
+from stablemax.numerics.ordered_numbers import FormatNumbers, WholeNumbers
 from stablemax.operations import NAMES, get_operation
 from stablemax.operations.variant import get
-from stablemax.results import Grade, Outcome, Sweep, SweptLine
+from stablemax.results import Grade, Outcome, Sweep, SweptLine, SweptPoint
+from stablemax.sweeping.breaking_points import changes_of, scanned_values
+from stablemax.sweeping.panel import Panel
 from stablemax.sweeping.quantities import QUANTITIES
 from stablemax.sweeping.sweep_options import DEFAULT_FORMATS, DEFAULT_OPERATIONS, SweepOptions
 from stablemax.sweeping.sweep_presets import options_of_preset
@@ -204,6 +207,44 @@ def test_rows_that_a_variant_refuses_are_neither_right_nor_broken() -> None:
     refused = line.points[-1]
     assert (refused.outcome, refused.grade, refused.holds, refused.fails) == (None, None, False, False)
     assert line.breaks == ()
+
+
+@pytest.mark.parametrize("name", ["scale", "offset", "gap"])
+def test_each_binade_is_tried_and_the_logits_at_which_exp_leaves_the_format(name: str) -> None:
+    tried = scanned_values(QUANTITIES[name], FLOAT32, (1.0, 200.0))
+    assert {1.0, 2.0, 64.0, 128.0, 200.0} <= set(tried)
+    over, under = FLOAT32.exp_overflow, FLOAT32.exp_underflow
+    assert {over.last_good, over.first_bad, -under.last_good, -under.first_bad} <= set(tried)
+
+
+class Steps(Panel):
+    """A formula whose outcome is known at every whole number, and what it was asked."""
+
+    def __init__(self, probes: int, *ends: tuple[int, Outcome]) -> None:
+        self.operation, self.format, self.probes = get_operation("softmax"), FLOAT32, probes
+        self.names, self.accumulations, self.means = ("steps",), ("",), ("",)
+        self.ends, self.asked = ends, 0
+
+    def judged(self, values: Sequence[float], formulas: Collection[int]) -> dict[int, list[SweptPoint]]:
+        self.asked += len(values)
+        grades = {True: Grade.UNSTABLE, False: Grade.ACCURATE}
+        outcomes = [next(outcome for end, outcome in self.ends if value <= end) for value in values]
+        points = zip(values, outcomes, strict=True)
+        return {0: [SweptPoint(value, outcome, grades[outcome.is_failure]) for value, outcome in points]}
+
+
+@pytest.mark.parametrize("probes", [1, 3, 15])
+def test_every_change_between_two_tried_values_is_found_with_few_questions(probes: int) -> None:
+    outcomes = ((9, Outcome.OK), (5_000, Outcome.LOST), (700_000, Outcome.NAN), (10**6, Outcome.INPUT_OVERFLOW))
+    panel = Steps(probes, *outcomes)
+    ends = panel.judged([0, 10**6], {0})[0]
+    (changes,) = changes_of(panel, WholeNumbers(), [ends])
+    assert [(c.below.value, c.above.value, c.is_break) for c in changes] == [
+        (9, 10, True),
+        (5_000, 5_001, False),
+        (700_000, 700_001, False),
+    ]
+    assert panel.asked < 3 * 20 * (probes + 1)
 
 
 def test_where_outcomes_alternate_from_number_to_number_the_search_ends() -> None:
