@@ -116,6 +116,8 @@ def test_code_of_a_file_is_swept_in_a_process_of_its_own(tmp_path: Path) -> None
         (("--steps", "1"), ("--steps 1", "2 or more")),
         (("--preset", "notebook-a"), ("notebook-a", "notebook-d-gap")),
         (("--preset", "notebook-d-gap", "--steps", "5"), ("--steps does not go with --preset",)),
+        (("--arg", "temperature=2"), ("--arg is for TARGET", "my.py:softmax")),
+        (("my.py:f", "--operation", "softmax", "--operation", "logsumexp"), ("names several",)),
         (("--variant", "nosuch"), ("nosuch", "stablemax list variants")),
     ],
     ids=str,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,8 @@ from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import Accumulation
 
 if TYPE_CHECKING:
+    from stablemax.check.target.messages import Target
+    from stablemax.operations.operation import Operation
     from stablemax.operations.variant import Variant
     from stablemax.results import Sweep
     from stablemax.sweeping.sweep_options import SweepOptions
@@ -56,12 +58,34 @@ class SweptOptions:
 
 
 @dataclass(frozen=True)
+class CodeOptions(options.ImplementationOptions):
+    """What is swept of our formulas, or what TARGET computes and how it is called."""
+
+    # Of our formulas there may be several.
+    operation: list[str] | None = option(  # type: ignore[assignment]
+        **options.operation_words(
+            "Operation to sweep; repeatable. softmax, cross_entropy, cross_entropy_grad. With TARGET what it computes, "
+            "where its name does not say. Of:"
+        )
+    )
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Look up the operations, each once."""
+        return tuple(map(get_operation, dict.fromkeys(self.operation or ())))
+
+    def target(self, name: str, seed: int = 0) -> Target:
+        """Return what to load."""
+        if len(self.operation or ()) > 1:
+            raise StablemaxError("TARGET computes one operation, and --operation names several", "name one of them")
+        of_one = {field.name: getattr(self, field.name) for field in fields(self)}
+        of_one["operation"] = next(iter(self.operation or ()), None)
+        return options.ImplementationOptions(**of_one).target(name, seed)
+
+
+@dataclass(frozen=True)
 class FormulaOptions:
     """Which formulas are swept, in which formats, and how they are judged."""
 
-    operation: list[str] | None = option(
-        **options.operation_words("Operation to sweep; repeatable. softmax, cross_entropy, cross_entropy_grad. Of:")
-    )
     variant: list[str] | None = option(
         "Variants by name or id; repeatable. The naive, the usual and the most accurate one.", metavar="GLOB"
     )
@@ -85,6 +109,7 @@ def sweep(
     line: CommandLine,
     swept: SweptOptions,
     formulas: FormulaOptions,
+    code: CodeOptions,
     printing: options.PrintOptions,
     target: TargetToSweep = None,
     output_format: Annotated[
@@ -104,19 +129,26 @@ def sweep(
     """
     output = io.output_of(SWEEP, output_format, printing, *([target, io.module_file(target)] if target else []))
     check_timeout(formulas.timeout)
+    given = [spelling for spelling in line.given("code", "--timeout", "--memory") if spelling != "--operation"]
+    if target is None and given:
+        raise StablemaxError(f"{given[0]} is for TARGET, and none is named", "name it: stablemax sweep my.py:softmax")
     built_ins: tuple[Variant, ...] = ()
     notes: tuple[str, ...] = ()
     if formulas.peer:
         from stablemax.libraries import chosen
 
         built_ins, notes = chosen(formulas.peer)
-    request = _request(line, swept, formulas, built_ins)
-    result = _swept(line, target, request, formulas, printing)
+    request = _request(line, swept, formulas, code.operations(), built_ins)
+    result = _swept(line, target, request, formulas, code, printing)
     return output.finish(result, (*notes, *result.notes), show_values=formulas.show_values, details=formulas.details)
 
 
 def _request(
-    line: CommandLine, swept: SweptOptions, formulas: FormulaOptions, built_ins: tuple[Variant, ...]
+    line: CommandLine,
+    swept: SweptOptions,
+    formulas: FormulaOptions,
+    operations: tuple[Operation, ...],
+    built_ins: tuple[Variant, ...],
 ) -> SweepOptions:
     """Bring the options together."""
     from stablemax.sweeping.sweep_options import SweepOptions
@@ -131,7 +163,7 @@ def _request(
         steps=swept.steps,
         is_log=swept.log,
         formats=options.formats_named(formulas.number_format or ()),
-        operations=tuple(map(get_operation, dict.fromkeys(formulas.operation or ()))),
+        operations=operations,
         patterns=tuple(formulas.variant or ()),
         built_ins=built_ins,
         accumulation=formulas.accumulate,
@@ -146,19 +178,17 @@ def _swept(
     target: str | None,
     request: SweepOptions,
     formulas: FormulaOptions,
+    code: CodeOptions,
     printing: options.PrintOptions,
 ) -> Sweep:
     """Sweep our formulas, or code in a process of its own."""
-    from stablemax.check.target.messages import Target
     from stablemax.sweeping.sweep_run import sweep_code, sweep_variants
 
     with io.progress(printing, f"sweeping {request.over}") as step:
         if target is None:
             return sweep_variants(request, command=line.words(), progress=step)
-        if len(request.operations) > 1:
-            raise StablemaxError("TARGET computes one operation, and --operation names several", "name one of them")
         return sweep_code(
-            Target(target, request.operations[0] if request.operations else None),
+            code.target(target),
             request,
             timeout_s=formulas.timeout,
             memory_bytes=options.bytes_of(formulas.memory),
