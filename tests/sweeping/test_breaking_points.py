@@ -15,7 +15,7 @@ from stablemax.results import Grade, Outcome, Sweep, SweptLine, SweptPoint
 from stablemax.sweeping.breaking_points import changes_of, scanned_values
 from stablemax.sweeping.panel import Panel
 from stablemax.sweeping.quantities import QUANTITIES
-from stablemax.sweeping.sweep_options import DEFAULT_FORMATS, DEFAULT_OPERATIONS, SweepOptions
+from stablemax.sweeping.sweep_options import DEFAULT_FORMATS, SweepOptions
 from stablemax.sweeping.sweep_presets import options_of_preset
 from stablemax.sweeping.sweep_run import sweep_variants
 from stablemax.text.errors import StablemaxError
@@ -42,7 +42,7 @@ def one_line(over: str, variant: str, fmt: Format, **more: object) -> SweptLine:
 @pytest.mark.parametrize(
     "operation",
     [
-        name if name in DEFAULT_OPERATIONS else pytest.param(name, marks=pytest.mark.slow)
+        name if get_operation(name).in_overview else pytest.param(name, marks=pytest.mark.slow)
         for name in NAMES
         if name != "softmax_vjp"  # none of its variants is naive, and none breaks
     ],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from stablemax.libraries import version
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from stablemax.operations import all_operations, get_operation
+from stablemax.operations import all_operations
 from stablemax.operations.operation import Operation
-from stablemax.operations.variant import Variant, matches, matching, variants
+from stablemax.operations.variant import Variant, matches, matching
 from stablemax.sweeping.quantities import quantity_named
 from stablemax.sweeping.swept_quantity import Range, SweptQuantity
 from stablemax.text.errors import StablemaxError
@@ -17,7 +17,6 @@ from stablemax.text.ranges import check_max_ulp, check_range
 from stablemax.text.vocabulary import Accumulation
 
 DEFAULT_FORMATS = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
-DEFAULT_OPERATIONS = ("softmax", "cross_entropy", "cross_entropy_grad")
 MOST_STEPS = 10_000
 
 
@@ -36,7 +35,7 @@ class SweepOptions:
     #: Values instead of a range, in the order in which they are shown.
     values: tuple[float, ...] = ()
     formats: tuple[Format, ...] = ()
-    #: Empty for softmax, cross-entropy and its gradient, and those that a pattern names.
+    #: Empty for those of the first screen of `compare`, or those that a pattern names.
     operations: tuple[Operation, ...] = ()
     #: Globs of variant names or ids; empty for the naive, the usual and the most accurate formula.
     patterns: tuple[str, ...] = ()
@@ -106,12 +105,12 @@ class SweepOptions:
 
     @property
     def asked_operations(self) -> tuple[Operation, ...]:
-        """The operations that are asked for; without any, three and those that a pattern names."""
+        """The operations that are asked for; without any, those that a pattern names or those of the first screen."""
         if self.operations:
             return self._concerned(self.operations, is_asked=True)
         prefixes = {pattern.partition("/")[0] for pattern in self.patterns if "/" in pattern}
         named = tuple(o for o in all_operations() if o.name in prefixes)
-        return self._concerned(named or tuple(map(get_operation, DEFAULT_OPERATIONS)), is_asked=bool(named))
+        return self._concerned(named or tuple(o for o in all_operations() if o.in_overview), is_asked=bool(named))
 
     def _concerned(self, operations: tuple[Operation, ...], *, is_asked: bool) -> tuple[Operation, ...]:
         kept = tuple(o for o in operations if self.quantity.concerns(o))
@@ -155,11 +154,10 @@ def _ordered(start: float, stop: float) -> str:
 
 
 def usual_variants(operation: Operation) -> tuple[Variant, ...]:
-    """Return the naive, the usual stable and the most accurate formula of an operation, each once.
+    """Return the naive, the usual stable and the most accurate formula of an operation.
 
+    >>> from stablemax.operations import get_operation
     >>> [v.name for v in usual_variants(get_operation("cross_entropy"))]
     ['naive', 'shifted', 'compensated']
     """
-    names = dict.fromkeys(("naive", operation.reference or "shifted", operation.best))
-    known = {v.name: v for v in variants(operation)}
-    return tuple(known[name] for name in names if name in known)
+    return matching(operation, operation.main_variants)
