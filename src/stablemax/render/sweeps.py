@@ -19,6 +19,10 @@ POINT_COLUMNS = (
     *("operation", "variant", "mean", "format", "accumulation", "value"),
     *("outcome", "grade", "error_ulp", "error_u", "bound_u"),
 )
+_MEANS = (
+    "sum / N: the sum of the losses is rounded to the format, then divided; mean: it is divided before it is rounded, "
+    "or as the library does it"
+)
 _U = "u: unit roundoff, 2**-p, the largest relative error of one rounding to p bits"
 
 
@@ -54,6 +58,8 @@ def _facts(result: Sweep) -> list[str]:
         f"tried: {looked}. Where two tried values differ, the numbers between were searched down to two neighbours; "
         "where they agree, nothing between was looked at",
     ]
+    if any(line.mean for line in result.lines):
+        lines.append(_MEANS)
     return [*lines, f"with {judged_words.library_words(result.libraries)}"] if result.libraries else lines
 
 

@@ -65,8 +65,8 @@ _ALL = (
     ),
     SweptQuantity(
         "offset",
-        "three equal logits (c, c, c), label 0; the number is c",
-        "size of the equal logits",
+        "three equal logits (c, c, c), label 0; the offset is c",
+        "offset",
         logits=lambda c: [[c, c, c]],
         label=0,
         shown=_around_exp,
