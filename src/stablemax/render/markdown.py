@@ -8,7 +8,7 @@ from typing import Any
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface
-from stablemax.render.pictures import curve_lines, heatmap_lines
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 
 def written(document: model.Document, on: Surface) -> str:

@@ -13,8 +13,8 @@ from rich.text import Text
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
 from stablemax.render.formula_tables import formulas
-from stablemax.render.pictures import curve_lines, heatmap_lines
 from stablemax.render.tables import bars, listing, matrices, matrix, text_of
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 _GUTTER = 8  # "▶ 1234  "
 
