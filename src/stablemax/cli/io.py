@@ -65,12 +65,13 @@ def output_of(
 
 def emit(pieces: Iterable[str], options: PrintOptions) -> None:
     """Write text to standard output as it comes, or whole to the file of -o."""
-    from stablemax.text.files import whole_file, write_out
+    from stablemax.cli.pager import write_paged
+    from stablemax.text.files import whole_file
 
     if options.output is None:
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-        for piece in pieces:
-            write_out(piece.encode(encoding, "backslashreplace").decode(encoding))
+        shown_pieces = (piece.encode(encoding, "backslashreplace").decode(encoding) for piece in pieces)
+        write_paged(shown_pieces, wanted=options.pager)
         return
     with whole_file(options.output) as stream:
         stream.writelines(piece.encode("utf-8") for piece in pieces)

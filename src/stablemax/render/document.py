@@ -75,6 +75,8 @@ class Table(Block):
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+    #: Headers of columns that are copied, no cell of which is broken
+    whole: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

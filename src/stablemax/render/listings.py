@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array, Threshold
 
 _SHOWN_CELLS = 64
+_COMMAND = "command"
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ def _threshold(threshold: Threshold, real: str, last_good: str, first_bad: str) 
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
-    from stablemax.hazards.generated import PRESETS
+    from stablemax.hazards.presets import PRESETS
 
     return Listing(
-        [{"preset": p.name, "what it shows": p.about} for p in PRESETS.values()],
-        [{"name": p.name, "about": p.about} for p in PRESETS.values()],
+        [{"preset": p.name, "what it shows": p.about, _COMMAND: f"stablemax {p.command}"} for p in PRESETS.values()],
+        [{"name": p.name, "about": p.about, "command": f"stablemax {p.command}"} for p in PRESETS.values()],
     )
 
 
@@ -134,7 +135,7 @@ def _input(case: HazardCase) -> dict[str, Any]:
 
 def document(result: Listing) -> Document:
     """Give the list as a table."""
-    return [[Table(_headers(result), [list(row.values()) for row in result.cells])]]
+    return [[Table(_headers(result), [list(row.values()) for row in result.cells], whole=(_COMMAND,))]]
 
 
 def _headers(result: Listing) -> tuple[str, ...]:

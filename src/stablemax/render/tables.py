@@ -36,7 +36,11 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
     headers = [on.readable(text) for text in table.headers]
     rows = [[on.readable(text) for text in row] for row in table.rows]
     needed = [
-        max(len(word) for cell in (header, *(row[i] for row in rows)) for word in cell.split())
+        max(
+            len(piece)
+            for cell in (header, *(row[i] for row in rows))
+            for piece in ([cell] if header in table.whole else cell.split())
+        )
         for i, header in enumerate(headers)
     ]
     if sum(needed) + _GAP * len(headers) > on.width:

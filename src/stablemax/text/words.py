@@ -21,3 +21,12 @@ def listed(words: Sequence[str]) -> str:
     ('float16', 'float16, bfloat16 and float32')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def either(words: Sequence[str]) -> str:
+    """Join words of which one is chosen.
+
+    >>> either(["mean", "sum", "none"])
+    'mean, sum or none'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
