@@ -18,11 +18,13 @@ def targets(incomplete: str) -> list[str]:
     file, colon, begun = incomplete.rpartition(":")
     if colon:
         return [f"{file}:{name}" for name in functions_of(file, begun)]
-    if incomplete.endswith(ENDINGS) and Path(incomplete).expanduser().is_file():
-        return [f"{incomplete}:{name}" for name in functions_of(incomplete, "")]
     operation = incomplete.partition("/")[0]
     ids = variants() if operation and any(name.startswith(operation) for name in OPERATIONS) else []
-    return [*_files(incomplete), *(one for one in ids if "/" in one)]
+    files = [path for path in _files(incomplete) if path.startswith(incomplete)]
+    if len(files) == 1 and not ids and files[0].endswith(ENDINGS):
+        # A shell puts a space behind the only answer, and the function has to follow at once.
+        return [f"{files[0]}:{name}" for name in functions_of(files[0], "")]
+    return [*files, *(one for one in ids if "/" in one)]
 
 
 def _files(incomplete: str) -> list[str]:

@@ -32,11 +32,18 @@ def write_paged(pieces: Iterable[str], *, wanted: bool = True) -> None:
         return
     rest = iter(pieces)
     held, is_long = _screenful(rest)
-    pager = _started(command) if is_long else None
-    if pager is None:
-        _write([*held, *rest])
+    every = itertools.chain(held, rest)
+    if not is_long:
+        _write(every)
         return
-    _feed(pager, itertools.chain(held, rest))
+    try:
+        pager = _started(command)
+    except OSError as error:
+        _write(every)
+        if command != [_DEFAULT]:
+            to_stderr(f"note: the pager {shlex.join(command)} cannot be started ({error.strerror}); set PAGER\n")
+        return
+    _feed(pager, every)
 
 
 def pager_command(environment: Mapping[str, str]) -> list[str]:
@@ -69,17 +76,10 @@ def _screenful(pieces: Iterator[str]) -> tuple[list[str], bool]:
     return held, False
 
 
-def _started(command: list[str]) -> subprocess.Popen[bytes] | None:
-    """Start the pager; None, and a note where the user named it, if that cannot be."""
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
     sys.stdout.flush()
-    try:
-        return subprocess.Popen(  # noqa: S603 - the user names it
-            command, stdin=subprocess.PIPE, env={"LESS": _LESS, **os.environ}
-        )
-    except OSError as error:
-        if command != [_DEFAULT]:
-            to_stderr(f"note: the pager {shlex.join(command)} cannot be started ({error.strerror}): set PAGER\n")
-        return None
+    environment = {"LESS": _LESS, **os.environ}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user names it
 
 
 def _feed(pager: subprocess.Popen[bytes], pieces: Iterable[str]) -> None:
