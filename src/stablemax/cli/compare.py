@@ -83,8 +83,8 @@ class ComparedOptions:
 def compare(
     line: CommandLine,
     source: ComparedSourceOptions,
-    compared: ComparedOptions,
     libraries: options.LibraryOptions,
+    compared: ComparedOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(COMPARISON)] = None,
 ) -> int:

@@ -51,11 +51,26 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
             blocks += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
         return blocks
     laid = _empty(on)
-    for header, width in zip(headers, needed, strict=True):
-        laid.add_column(header, min_width=width)
+    longest = [max(len(header), *(len(row[i]) for row in rows)) for i, header in enumerate(headers)]
+    room = on.width - _GAP * (len(headers) - 1)
+    # Left to itself, Rich takes from a short column what a long one lacks, down to two characters.
+    for header, width in zip(headers, _shared(room, needed, longest), strict=True):
+        laid.add_column(header, width=width)
     for row in rows:
         laid.add_row(*map(Text, row))
     return [laid]
+
+
+def _shared(room: int, needed: Sequence[int], longest: Sequence[int]) -> list[int]:
+    """Give each column what its longest word needs, and of what is left the more, the longer its cells are.
+
+    >>> _shared(20, [4, 5], [4, 60]), _shared(20, [4, 5], [14, 15]), _shared(80, [4, 5], [14, 15])
+    ([4, 16], [9, 10], [14, 15])
+    """
+    left, wanted = room - sum(needed), sum(longest) - sum(needed)
+    if wanted <= left:
+        return list(longest)
+    return [least + left * (most - least) // wanted for least, most in zip(needed, longest, strict=True)]
 
 
 def matrix(block: Matrix, on: Surface) -> list[RenderableType]:
