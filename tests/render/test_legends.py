@@ -19,7 +19,7 @@ from ..cli.running import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GLYPHS = "".join({words.glyph for words in (*OUTCOMES.values(), *GRADES.values())})
+GLYPHS = "".join({*(words.glyph for words in OUTCOMES.values()), *(words.glyph for words in GRADES.values())})
 # What a cell says beside its sign, up to a figure.
 CELL = re.compile(rf"([{GLYPHS}]) ([a-z]+|NaN)")
 ENTRY = re.compile(rf"([{GLYPHS}]) ([A-Za-z ,]+): ")

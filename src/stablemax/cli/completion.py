@@ -10,7 +10,6 @@ from pathlib import Path
 from stablemax.cli.typed_line import functions_of
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.text.outcomes import Grade
-from stablemax.text.python_files import ENDINGS
 
 
 def targets(incomplete: str) -> list[str]:
@@ -18,6 +17,8 @@ def targets(incomplete: str) -> list[str]:
     file, colon, begun = incomplete.rpartition(":")
     if colon:
         return [f"{file}:{name}" for name in functions_of(file, begun)]
+    from stablemax.text.python_files import ENDINGS
+
     operation = incomplete.partition("/")[0]
     ids = variants() if operation and any(name.startswith(operation) for name in OPERATIONS) else []
     files = [path for path in _files(incomplete) if path.startswith(incomplete)]
@@ -29,6 +30,8 @@ def targets(incomplete: str) -> list[str]:
 
 def _files(incomplete: str) -> list[str]:
     """Name the files and folders that a path has begun to name, as far as they may hold code."""
+    from stablemax.text.python_files import ENDINGS
+
     folder, _, _ = incomplete.rpartition("/")
     place = Path(folder or ("/" if incomplete.startswith("/") else ".")).expanduser()
     before = incomplete[: len(folder) + 1] if "/" in incomplete else ""

@@ -6,14 +6,17 @@ import contextlib
 import itertools
 import os
 import re
-import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from stablemax.cli import to_stderr
 from stablemax.text.files import write_out
+
+if TYPE_CHECKING:
+    import subprocess
+
+# Every run prints, and few are paged: what only a pager needs is loaded then.
 
 _DEFAULT = "less"
 # Quit where all fits after all, let colours through, and leave what was read on the screen.
@@ -41,7 +44,7 @@ def write_paged(pieces: Iterable[str], *, wanted: bool = True) -> None:
     except OSError as error:
         _write(every)
         if command != [_DEFAULT]:
-            to_stderr(f"note: the pager {shlex.join(command)} cannot be started ({error.strerror}); set PAGER\n")
+            to_stderr(f"note: the pager {' '.join(command)} cannot be started ({error.strerror}); set PAGER\n")
         return
     _feed(pager, every)
 
@@ -52,6 +55,8 @@ def pager_command(environment: Mapping[str, str]) -> list[str]:
     >>> pager_command({}), pager_command({"PAGER": "more -d", "STABLEMAX_PAGER": "cat"})
     (['less'], [])
     """
+    import shlex
+
     named = (environment[name] for name in ("STABLEMAX_PAGER", "PAGER") if name in environment)
     words = shlex.split(next(named, _DEFAULT), posix=os.name != "nt")
     is_off = words in ([], ["cat"]) or environment.get("TERM") == "dumb"
@@ -65,6 +70,8 @@ def _write(pieces: Iterable[str]) -> None:
 
 def _screenful(pieces: Iterator[str]) -> tuple[list[str], bool]:
     """Take pieces until they are longer than the window, with the line of the prompt; say whether they are."""
+    import shutil
+
     columns, rows = shutil.get_terminal_size()
     held: list[str] = []
     count = 0
@@ -77,6 +84,8 @@ def _screenful(pieces: Iterator[str]) -> tuple[list[str], bool]:
 
 
 def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    import subprocess
+
     sys.stdout.flush()
     environment = {"LESS": _LESS, **os.environ}
     return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - the user names it
