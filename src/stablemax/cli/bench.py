@@ -81,7 +81,7 @@ class TimedOptions:
 
 @help_entry(
     CommandPanel.OTHER,
-    Example("Softmax of a few sizes, in a minute", "stablemax bench --operation softmax --shape 2048x4096"),
+    Example("Softmax of one size, in a minute", "stablemax bench --operation softmax --shape 2048x4096"),
     Example("Fail where another library is faster", "stablemax bench --shape 64x1000 --fail-under 1"),
 )
 def bench(

@@ -61,7 +61,7 @@ class ClaimOptions:
     CommandPanel.JUDGE,
     Example("Is the softmax that a kernel wrote right?", "stablemax judge logits.npy output.npy --operation softmax"),
     Example(
-        "A loss that was printed, in float16",
+        "Is a loss that was printed right?",
         "stablemax judge logits.npy loss.txt labels.npy --operation cross_entropy",
     ),
 )

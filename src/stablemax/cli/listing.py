@@ -38,7 +38,7 @@ def list_(
     what: Annotated[Listed, typer.Argument(metavar="WHAT", help=f"What to list: {either(list(Listed))}.")],
     operation: Annotated[
         str | None,
-        typer.Argument(show_default=False, **operation_words("Those of one operation, of variants and hazards:")),
+        typer.Argument(show_default=False, **operation_words("Of variants and hazards, those of one operation alone:")),
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:

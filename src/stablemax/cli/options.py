@@ -185,7 +185,7 @@ class ArithmeticOptions:
     variant: str | None = option(
         "Formula to compute with, as in: stablemax list variants.",
         metavar="NAME",
-        unset="wide, in float64 the most accurate one",
+        unset="wide, or in float64 the most accurate one",
         panel=Panel.COMMON,
         autocompletion=variants,
     )
@@ -234,7 +234,7 @@ class LossOptions:
     """How rows become one loss; as torch.nn.functional.cross_entropy."""
 
     ignore_index: IgnoreIndexOption = IGNORED
-    weight: str | None = option("File of the weight of each class.", metavar="FILE", unset="1 for each")
+    weight: str | None = option("File with the weight of each class.", metavar="FILE", unset="1 for each")
     label_smoothing: float = option(
         "Share of every target that is spread evenly over the classes, from 0 to 1.", metavar="X", default=0.0
     )
@@ -258,9 +258,9 @@ class LossOptions:
 class CellLossOptions:
     """How cells become one loss; as torch.nn.functional.binary_cross_entropy_with_logits."""
 
-    weight: str | None = option("File of the weight of each class's losses.", metavar="FILE", unset="1 for each")
+    weight: str | None = option("File with the weight of each class's losses.", metavar="FILE", unset="1 for each")
     pos_weight: str | None = option(
-        "File of the weight of each class's positive targets.", metavar="FILE", unset="1 for each"
+        "File with the weight of each class's positive targets.", metavar="FILE", unset="1 for each"
     )
 
     @property
