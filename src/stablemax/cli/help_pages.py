@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from stablemax.cli import ReaderGoneError
 from stablemax.cli.pager import write_paged
 from stablemax.cli.panels import CommandPanel, Panel
 from stablemax.render.console import wants_color
@@ -94,7 +95,10 @@ def _show(ctx: Any, _: Any, value: Any) -> None:
     """Write the page to standard output and end, as --help does."""
     if value and not ctx.resilient_parsing:
         ctx.color = wants_color("auto", sys.stdout, os.environ) if ctx.color is None else ctx.color
-        write_paged([f"{ctx.get_help()}\n"])
+        try:
+            write_paged([f"{ctx.get_help()}\n"])
+        except BrokenPipeError:
+            raise ReaderGoneError from None
         ctx.exit()
 
 
