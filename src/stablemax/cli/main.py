@@ -20,8 +20,6 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from stablemax.cli import ReaderGoneError, printable, to_stderr
-from stablemax.cli.typed_line import COMPLETION, functions_after_colon, typed_words
-from stablemax.cli.versions import version_text
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import unwritten_output, write_out
 from stablemax.text.suggest import nearest
@@ -62,6 +60,10 @@ def _run() -> int:
     # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
+        # Loaded here: until the handlers of `main` are in place an interrupt may be lost.
+        from stablemax.cli.typed_line import COMPLETION, functions_after_colon, typed_words
+        from stablemax.cli.versions import version_text
+
         # Building the commands takes longer than everything else that a version needs.
         at_once = version_text(sys.argv[1:]) if COMPLETION not in os.environ else functions_after_colon(os.environ)
         if at_once is not None:
