@@ -1,0 +1,390 @@
+"""``explain``: every word has a page that reads at 80 columns, and whose commands can be pasted."""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from stablemax.cli.app import build
+from stablemax.explaining.hazard_pages import commands_for
+from stablemax.explaining.kinds import KINDS
+from stablemax.explaining.term_pages import term_page
+from stablemax.explaining.word_explained import all_words, explained, meanings_of
+from stablemax.explaining.word_kind import spelled
+from stablemax.glossary.live_figures import FORMATS_SHOWN
+from stablemax.glossary.terms import TERMS
+from stablemax.hazards.catalogue import HAZARDS
+from stablemax.libraries import find
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
+from stablemax.operations import get_operation
+from stablemax.operations.citations import CITATIONS
+from stablemax.render import data, markdown, terminal
+from stablemax.render.console import Surface
+from stablemax.render.word_pages import PAGES, computed
+from stablemax.results import Outcome
+
+from .running import assert_refused, run, strict_json
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Format
+    from stablemax.results.explained import Computed, ExplainedTerm
+
+SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
+EVERY_TERM = pytest.mark.parametrize("name", TERMS)
+# A word of each kind but variants, which have tests of their own, and a word with two meanings.
+SAMPLES = {
+    "ulp": "term",
+    "cross_entropy": "operation",
+    "shifted": "technique",
+    "lost": "outcome",
+    "stable": "grade",
+    "bfloat16": "number_format",
+    "leading-mask": "hazard",
+    "overflow": "meanings",
+    "hazards": "words",
+}
+
+page_of = functools.cache(term_page)
+
+
+def assert_follows_the_schema(document: Any) -> None:
+    assert not [e.message for e in Draft202012Validator(SCHEMA).iter_errors(document)]
+
+
+def cells(page: ExplainedTerm) -> dict[tuple[str, str, str], Computed]:
+    """The numbers of a page by title, row and column."""
+    return {
+        (figure.title, row.label, column): cell
+        for figure in page.figures
+        for row in figure.rows
+        for column, cell in zip(figure.columns, row.cells, strict=True)
+    }
+
+
+def cell(term: str, label: str, column: str) -> Computed:
+    """The number of a page in a row and a column, whatever the figure."""
+    (found,) = (c for (_, row, name), c in cells(page_of(term)).items() if (row, name) == (label, column))
+    return found
+
+
+# --- how it reads --------------------------------------------------------------------------------
+
+
+@EVERY_TERM
+@pytest.mark.parametrize("ascii_only", [False, True], ids=["signs", "ascii"])
+def test_the_page_of_a_term_is_whole_at_80_columns(name: str, ascii_only: bool) -> None:
+    page = page_of(name)
+    document = PAGES[type(page)].document(page)
+    lines = terminal.written(document, Surface(80, ascii_only=ascii_only)).splitlines()
+    assert all(len(line) <= 80 or line.startswith("    stablemax ") for line in lines)
+    assert not [line for line in lines if "…" in line or "..." in line]
+    assert not ascii_only or all(line.isascii() for line in lines)
+    for figure in page.figures:
+        for row in figure.rows:
+            # All numbers of a row on one line, beside its label: the table is not spread over two.
+            beside = [line[len(row.label) :].replace("|", " ").split() for line in lines if line.startswith(row.label)]
+            numbers = [computed(c) for c in row.cells]
+            assert any(len(b) == len(numbers) and all(map(str.endswith, b, numbers)) for b in beside), row
+
+
+@EVERY_TERM
+def test_a_term_has_a_sentence_and_figures_that_are_computed(name: str) -> None:
+    page = page_of(name)
+    assert page.definition.endswith(".")
+    assert page.definition[:-1].count(". ") == 0, "one sentence"
+    assert page.figures
+    assert page.see
+    # Numbers of formats are computed, not typed in.
+    assert not any(digit in page.definition for digit in "23456789")
+    assert all(key in CITATIONS for key in TERMS[name].cites)
+
+
+def test_a_sign_is_explained_beneath_the_figure_that_has_it() -> None:
+    page = page_of("nan")
+    text = terminal.written(PAGES[type(page)].document(page), Surface(80))
+    assert "✗nan" in text
+    assert "✗ NaN: not a number where there is one" in text
+
+
+def test_the_page_in_markdown_has_the_figures_as_tables() -> None:
+    page = page_of("absorption")
+    text = markdown.written(PAGES[type(page)].document(page), Surface())
+    assert text.startswith("# absorption (term)\n")
+    assert "| 256 + 1 in bfloat16 | 256 | 257 |" in text
+    assert "```console\nstablemax explain ulp\n" in text
+
+
+# --- the figures are facts -----------------------------------------------------------------------
+
+
+def test_the_gaps_of_float32_are_powers_of_two() -> None:
+    assert cell("ulp", "from 1", "float32").value == 2.0**-23
+    assert cell("ulp", "from 1000", "float32").value == 2.0**-14
+    assert cell("ulp", "from 1e8", "float32").value == 8.0
+    assert cell("ulp", "1e8 + 1", "float32").value == 1e8
+    assert cell("ulp", "1e8 + 8", "float32").value == 1e8 + 8
+
+
+@pytest.mark.parametrize("fmt", FORMATS_SHOWN, ids=lambda f: f.name)
+def test_thresholds_are_neighbours_on_both_sides_of_the_exact_ones(fmt: Format) -> None:
+    names = ("finite at", "infinite at", "not 0 at", "0 at")
+    finite, infinite, nonzero, zero = (cell("overflow-threshold", fmt.name, n).value for n in names)
+    assert infinite - finite == fmt.ulp(finite)
+    assert nonzero - zero == fmt.ulp(zero)
+    with decimal.localcontext(prec=60, Emin=-9999, Emax=9999):
+        exp = {x: decimal.Decimal(x).exp() for x in (finite, infinite, nonzero, zero)}
+        half_ulp = decimal.Decimal(2) ** (fmt.emax - fmt.precision)
+        assert exp[finite] < decimal.Decimal(fmt.max) + half_ulp <= exp[infinite]
+        half_of_smallest = decimal.Decimal(fmt.smallest_subnormal) / 2
+        assert exp[zero] <= half_of_smallest < exp[nonzero]
+
+
+def test_thresholds_are_those_that_the_field_knows() -> None:
+    first = {f.name: computed(cell("overflow-threshold", f.name, "infinite at")) for f in FORMATS_SHOWN}
+    assert (first["float32"], first["float16"], first["bfloat16"]) == ("88.72284", "11.09", "89")
+    # Neighbours of float64 differ in the last of 17 digits: they are shown whole.
+    assert first["float64"].startswith("709.7827128933")
+    assert computed(cell("overflow-threshold", "float64", "finite at")) != first["float64"]
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32], ids=lambda f: f.name)
+def test_the_first_number_that_absorbs_a_1_is_2_to_the_p(fmt: Format) -> None:
+    top = 2**fmt.precision
+    assert cell("absorption", f"{top} + 1 in {fmt.name}", "gives").value == top
+    assert cell("absorption", f"{top} + 1 in {fmt.name}", "exact").value == top + 1
+    assert fmt.cast(top - 1) + fmt.cast(1) == top, "the one before it feels the 1"
+
+
+def test_a_sequential_sum_of_ones_stops_where_a_1_is_absorbed() -> None:
+    assert cell("accumulation", "sequential", "bfloat16").value == 256
+    assert cell("accumulation", "sequential", "float16").value == 2048
+    assert cell("accumulation", "sequential", "float16").outcome is Outcome.INACCURATE
+    assert cell("accumulation", "pairwise", "bfloat16").value == 4096
+
+
+def test_cancellation_leaves_fewer_digits_the_larger_the_offset() -> None:
+    errors = [abs(cell("cancellation", f"({a} + log 3) - {a}", "float32").value - 1.0986122886681098) for a in
+              ("100", "10000", "1e6", "1e8")]  # fmt: skip
+    assert errors == sorted(errors)
+    assert cell("cancellation", "(1e8 + log 3) - 1e8", "float32").outcome is Outcome.LOST
+    assert computed(cell("cancellation", "(1e8 + log 3) - 1e8", "exact")) == "1.09861228867"
+
+
+def test_u_is_half_of_eps_and_1_does_not_feel_it() -> None:
+    for fmt in FORMATS_SHOWN:
+        assert cell("unit-roundoff", fmt.name, "u").value == 2.0**-fmt.precision
+        assert cell("unit-roundoff", fmt.name, "(1 + u) - 1").value == 0
+        assert cell("unit-roundoff", fmt.name, "(1 + 2 u) - 1").value == 2 * fmt.u
+
+
+def test_rounding_twice_ends_at_the_wrong_neighbour() -> None:
+    once, twice = (
+        cell("double-rounding", label, "in bfloat16").value for label in ("rounded once", "to float32 first")
+    )
+    assert (once, twice) == (1 + 2.0**-7, 1.0)
+
+
+def test_four_ways_lead_to_nan_in_float32_and_none_does_in_float64() -> None:
+    table = cells(page_of("nan"))
+    assert {c.outcome for (_, _, column), c in table.items() if column == "float32"} == {Outcome.NAN}
+    assert {c.outcome for (_, _, column), c in table.items() if column == "float64"} == {Outcome.OK}
+
+
+def test_the_label_absorbs_the_sum_and_the_loss_is_0() -> None:
+    assert cell("softmax-collapse", "cross_entropy/shifted", "loss").outcome is Outcome.LOST
+    assert cell("softmax-collapse", "cross_entropy/compensated", "loss").outcome is Outcome.OK
+    assert computed(cell("softmax-collapse", "exact", "loss")) == "4.1399375e-08"
+
+
+def test_a_row_with_everything_masked_is_shown_as_having_no_value() -> None:
+    title = "Every class masked, logits -inf, -inf in float32"
+    assert cells(page_of("masking"))[title, "softmax/shifted", "class 0"].outcome is Outcome.UNDEFINED
+
+
+def test_a_shift_of_all_logits_changes_no_probability() -> None:
+    table = cells(page_of("logit"))
+    for column in ("class 0", "class 1", "class 2"):
+        same = {c.value for (_, row, name), c in table.items() if name == column and row in ("2, 1, 0", "7, 6, 5")}
+        assert len(same) == 1
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def test_no_two_terms_have_a_name_or_an_alias_in_common() -> None:
+    words = [spelled(word) for term in TERMS.values() for word in (term.name, *term.aliases)]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
+def test_every_name_of_a_kind_and_every_alias_is_found_in_it(kind: Any) -> None:
+    names = set(kind.names())
+    for word, name in kind.spellings().items():
+        assert kind.find(word) == name
+        assert name in names
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("ULP", "ulp"),
+        ("unit roundoff", "unit-roundoff"),
+        ("machine epsilon", "unit-roundoff"),
+        ("cross-entropy", "cross_entropy"),
+        ("bce", "binary_cross_entropy"),
+        ("bf16", "bfloat16"),
+        ("e5m10", "e5m10"),
+        ("NaN", "nan"),
+        ("no value", "undefined"),
+        ("grade", "grades"),
+    ],
+)
+def test_a_word_is_found_however_it_is_spelled(words: str, name: str) -> None:
+    assert meanings_of(words)[0].name == name
+
+
+def test_a_word_that_is_not_known_gets_did_you_mean_over_all_kinds() -> None:
+    for word, near in (("absorbtion", "absorption"), ("shiftd", "shifted"), ("bfloat61", "bfloat16")):
+        assert_refused(run("explain", word), f"there is no word '{word}' to explain", f"did you mean {near}?")
+    assert_refused(run("explain", "xyzzy"), "'xyzzy'", "stablemax explain, without a word")
+
+
+def test_without_a_word_all_words_are_listed_by_kind() -> None:
+    done = run("explain")
+    assert (done.code, done.err) == (0, "")
+    words = done.out.replace(",", " ").split()
+    assert set(TERMS) <= set(words)
+    assert {"naive", "softmax", "lost", "stable", "bfloat16"} <= set(words)
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_several_words_are_one_name() -> None:
+    assert run("explain", "unit", "roundoff").out == run("explain", "unit-roundoff").out
+
+
+def test_a_word_with_two_meanings_has_both_pages() -> None:
+    out = run("explain", "overflow").out
+    assert out.startswith("overflow is explained as a term and as an outcome.\n")
+    assert out.index("overflow (term)") < out.index("overflow (outcome)")
+
+
+def test_terms_are_listed_with_what_they_are() -> None:
+    listed = run("list", "terms", "--output-format", "json").json
+    assert [t["name"] for t in listed["terms"]] == list(TERMS)
+    assert_follows_the_schema(listed)
+
+
+@functools.cache
+def page_of_word(word: str) -> Any:
+    return explained(word, meanings_of(word))
+
+
+@pytest.mark.parametrize("word", SAMPLES)
+def test_the_json_of_a_page_says_its_kind_and_follows_the_schema(word: str) -> None:
+    page = page_of_word(word)
+    kind = PAGES[type(page)]
+    told = strict_json(data.document(kind.kind, kind.content(page)))
+    assert told["kind"] == SAMPLES[word]
+    assert_follows_the_schema(told)
+
+
+@pytest.mark.parametrize("word", SAMPLES)
+def test_a_page_of_any_kind_is_whole_at_80_columns(word: str) -> None:
+    page = page_of_word(word)
+    text = terminal.written(PAGES[type(page)].document(page), Surface(80, ascii_only=True))
+    assert all(len(line) <= 80 or line.startswith("    ") for line in text.splitlines())
+    assert text.isascii()
+
+
+def test_a_page_is_written_by_the_command_in_every_form() -> None:
+    assert run("explain", "bf16", "--output-format", "json").json["precision"] == BFLOAT16.precision
+    assert run("explain", "bf16", "--output-format", "markdown").out.startswith("# bfloat16 (number format)\n")
+    assert run("explain", "bf16", "--output-format", "plain").out == run("explain", "bf16").out
+    assert_refused(run("explain", "ulp", "--output-format", "csv"), "csv", "markdown")
+
+
+# --- what has no value ---------------------------------------------------------------------------
+
+
+def test_nan_where_no_value_exists_is_not_shown_like_a_failure() -> None:
+    out = run("explain", "softmax/shifted").out
+    assert "○ undefined: row-all-neg-inf, positive-infinity (no value exists; it gives NaN, as it should)" in " ".join(out.split())
+    assert "✗" not in out
+
+
+def test_a_hazard_without_a_value_fails_nobody() -> None:
+    failing = {v.variant for v in page_of_word("positive-infinity").variants if not v.grade.is_sound}
+    assert not [name for name in failing if name.startswith("softmax/")]
+    assert "sigmoid/exp-ratio" in failing, "a sigmoid of infinity is 1"
+
+
+# --- commands to paste ---------------------------------------------------------------------------
+
+
+@functools.cache
+def command_line() -> Any:
+    return typer.main.get_command(build())
+
+
+def check_command(line: str) -> None:
+    """Parse a command line without running it, and look up every name in it."""
+    program, *words = shlex.split(line)
+    assert program == "stablemax"
+    group = command_line()
+    name, command, rest = group.resolve_command(group.context_class(group), words)
+    given = command.make_context(name, list(rest)).params
+    if name == "explain":
+        assert meanings_of(" ".join(given["word"]))
+    if given.get("target"):
+        find(given["target"])
+    operations = given.get("operation") or ()
+    for operation in [operations] if isinstance(operations, str) else operations:
+        get_operation(operation)
+        assert given.get("hazard") is None or HAZARDS[given["hazard"]].concerns(get_operation(operation))
+    for hazard in (given.get("hazard"), *(given.get("only") or ())):
+        assert hazard is None or hazard in HAZARDS, line
+    number_format = given.get("number_format") or ()
+    for fmt in [number_format] if isinstance(number_format, str) else number_format:
+        get_format(fmt)
+
+
+@EVERY_TERM
+def test_every_command_of_a_term_can_be_pasted(name: str) -> None:
+    for command in page_of(name).see:
+        check_command(command)
+        assert command != f"stablemax explain {name}"
+
+
+@pytest.mark.parametrize("word", [w for w, kind in SAMPLES.items() if kind not in ("meanings", "words", "term")])
+def test_every_command_of_another_page_can_be_pasted(word: str) -> None:
+    for command in page_of_word(word).see:
+        check_command(command)
+
+
+def test_every_command_about_a_hazard_can_be_pasted() -> None:
+    # One of each sort: of all operations, of one, with needs, without logits.
+    for name in ("gentle", "largest-upstream", "weights-far-apart", "no-rows"):
+        for command in commands_for(HAZARDS[name]):
+            check_command(command)
+
+
+def test_a_command_with_a_wrong_name_is_seen() -> None:
+    for command in ("stablemax compare --hazard nowhere", "stablemax explain xyzzy", "stablemax compare --nope"):
+        with pytest.raises(Exception, match=r"nowhere|xyzzy|nope"):
+            check_command(command)
+
+
+def test_completion_knows_every_word() -> None:
+    words = all_words()
+    assert len(words) == len(set(words))
+    assert {"ulp", "softmax/shifted", "naive", "collapse", "bf16", "lost", "accurate"} <= set(words)
+    (parameter,) = (p for p in command_line().commands["explain"].params if p.name == "word")
+    assert FLOAT64.name in {item.value for item in parameter.shell_complete(None, "float")}
