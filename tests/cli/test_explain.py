@@ -315,8 +315,8 @@ def test_a_page_is_written_by_the_command_in_every_form() -> None:
 
 
 def test_nan_where_no_value_exists_is_not_shown_like_a_failure() -> None:
-    out = run("explain", "softmax/shifted").out
-    assert "○ undefined: row-all-neg-inf, positive-infinity (no value exists; it gives NaN, as it should)" in " ".join(out.split())
+    out = run("explain", "softmax/shifted", COLUMNS="200").out
+    assert "○ undefined: row-all-neg-inf, positive-infinity (no value exists; it gives NaN, as it should)" in out
     assert "✗" not in out
 
 
@@ -324,6 +324,14 @@ def test_a_hazard_without_a_value_fails_nobody() -> None:
     failing = {v.variant for v in page_of_word("positive-infinity").variants if not v.grade.is_sound}
     assert not [name for name in failing if name.startswith("softmax/")]
     assert "sigmoid/exp-ratio" in failing, "a sigmoid of infinity is 1"
+
+
+def test_a_trace_shows_the_nan_of_a_row_without_a_value_as_no_failure() -> None:
+    out = run("trace", "softmax/shifted", "--hazard", "row-all-neg-inf", COLUMNS="400").out
+    assert "○ NaN 2 of 2" in out
+    assert "✗" not in out
+    assert "○ undefined: the formula has no value there" in out
+    assert "✗ NaN" in run("trace", "softmax/naive", "--hazard", "large-logits").out
 
 
 # --- commands to paste ---------------------------------------------------------------------------

@@ -35,9 +35,9 @@ def section(heading: str, lines: Sequence[str]) -> list[doc.Block]:
     return [doc.Heading(heading, level=2), doc.Items(lines)] if lines else []
 
 
-def see(commands: Sequence[str]) -> doc.Section:
+def see(commands: Sequence[str]) -> list[doc.Section]:
     """End a page with commands to paste."""
-    return [doc.Code("To see more", "\n".join(commands), "console")]
+    return [[doc.Code("To see more", "\n".join(commands), "console")]] if commands else []
 
 
 def computed(cell: pages.Computed) -> str:
@@ -89,7 +89,7 @@ def term(result: pages.ExplainedTerm) -> doc.Document:
         [*title(result.name, "term"), doc.Finding(result.definition), paragraph(*result.text), *also],
         *figure_sections(result.figures),
         *([section("Sources", result.sources)] if result.sources else []),
-        see(result.see),
+        *see(result.see),
     ]
 
 
@@ -103,7 +103,7 @@ def technique(result: pages.ExplainedTechnique) -> doc.Document:
             lines.append([doc.Span(f" {OUTCOMES[Outcome.OK].word} wherever there is a value", sign=Outcome.OK)])
         sections.append([doc.Heading(one.variant, level=2), doc.Lines(lines, indent=2)])
     lead = f"{counted(len(result.variants), 'formula', 'formulas')} of this name. What becomes of each, in float32:"
-    return [[*title(result.name, "technique"), doc.Finding(lead)], *sections, see(result.see)]
+    return [[*title(result.name, "technique"), doc.Finding(lead)], *sections, *see(result.see)]
 
 
 def operation(result: pages.ExplainedOperation) -> doc.Document:
@@ -117,7 +117,7 @@ def operation(result: pages.ExplainedOperation) -> doc.Document:
         [doc.Table(("variant", "formula"), list(result.variants.items()))],
         section("Right to a few ulps", [result.best]),
         *([section("In other libraries", libraries)] if libraries else []),
-        see(result.see),
+        *see(result.see),
     ]
 
 
@@ -133,7 +133,7 @@ def hazard(result: pages.ExplainedHazard) -> doc.Document:
         section("Seen in", [", ".join(result.sources)] if result.sources else []),
         section("Operations that it concerns", [", ".join(result.operations)]),
         *graded(result.variants, "Our formulas on it, in float32"),
-        see(result.see),
+        *see(result.see),
     ]
 
 
@@ -165,7 +165,7 @@ def outcome(result: pages.ExplainedOutcome) -> doc.Document:
         [*title(result.name, "outcome"), sign, paragraph(result.text, *([] if result.name is Outcome.OK else [blame]))],
         *at_work,
         *([section("Formulas that give it, by the input", [*seen[:_INPUTS], *more])] if seen else []),
-        see(result.see),
+        *see(result.see),
     ]
 
 
@@ -178,7 +178,7 @@ def grade(result: pages.ExplainedGrade) -> doc.Document:
         [*title(result.name, "grade"), sign, paragraph(result.text)],
         section("Half of the digits, as an error in ulps (gaps between neighbouring numbers)", limits),
         section(f"Our formulas with this grade on {result.hazard}, in float32", [", ".join(names) or "none"]),
-        see(result.see),
+        *see(result.see),
     ]
 
 
@@ -206,7 +206,7 @@ def number_format(result: pages.ExplainedFormat) -> doc.Document:
     return [
         [*title(result.name, "number format"), *also, doc.Items(facts)],
         *figure_sections(result.figures),
-        see(result.see),
+        *see(result.see),
     ]
 
 
