@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from stablemax.comparing.comparison import CompareOptions, hazard_case, verdicts_on
 from stablemax.explaining.word_kind import WordKind
 from stablemax.hazards.catalogue import HAZARDS, Hazard
 from stablemax.numerics.formats import FLOAT32
@@ -48,6 +47,9 @@ def commands_for(hazard: Hazard) -> tuple[str, ...]:
 
 def graded(hazard: Hazard, operations: Iterable[Operation]) -> Iterator[VariantGrade]:
     """Run all our variants on a hazard in float32; a formula that is wrong in itself is graded so."""
+    # Comparisons load much that no other page needs.
+    from stablemax.comparing.comparison import CompareOptions, hazard_case, verdicts_on
+
     options = CompareOptions(formats=(FLOAT32,), operations=tuple(operations))
     plan = options.plan(options.operations)
     exact = {v.id: v.exact for chosen in plan.values() for v in chosen}

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from stablemax.check.laws import LAWS, laws_of
 from stablemax.comparing.explanation import undefined_on
 from stablemax.explaining.word_kind import WordKind
 from stablemax.hazards.catalogue import HAZARDS
@@ -21,6 +20,9 @@ def operation_page(name: str) -> ExplainedOperation:
     >>> operation_page("softmax").scale
     'The largest probability of the row.'
     """
+    # Checks load much that no other page needs.
+    from stablemax.check.laws import LAWS, laws_of
+
     operation = get_operation(name)
     chosen = variants(operation)
     return ExplainedOperation(

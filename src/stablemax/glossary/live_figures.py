@@ -17,7 +17,7 @@ from stablemax.results.explained import Computed, Figure, FigureRow
 from stablemax.text.outcomes import Outcome
 from stablemax.truth.balls import Truth, truth
 from stablemax.truth.case import Shared, case_of, setting_of
-from stablemax.truth.measure import CODES, default_max_ulp
+from stablemax.truth.measure import CODES, default_max_ulp, row_error_u
 from stablemax.truth.verdicts import computed as output_of
 
 FORMATS_SHOWN = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
@@ -79,10 +79,12 @@ def written(number: float) -> str:
 def became(value: float, exact: Truth, fmt: Format) -> Outcome:
     """Tell what became of one number. Here what rounds to infinity, or to 0, counts as such: that is the subject."""
     right, error = float(exact.nearest.flat[0]), float(exact.error_ulp(np.array([value]), fmt).flat[0])
+    # Below the smallest float64 only the residual tells an exact value from 0.
+    is_0 = right == 0 and float(exact.residual_ulp.flat[0]) == 0
     outcomes = {
         Outcome.NAN: math.isnan(value),
         Outcome.OVERFLOW: math.isinf(value) and math.isfinite(right),
-        Outcome.LOST: value == 0 and right != 0,
+        Outcome.LOST: value == 0 and not is_0,
         Outcome.INACCURATE: error > default_max_ulp(fmt),
     }
     return next((outcome for outcome, holds in outcomes.items() if holds), Outcome.OK)
@@ -116,6 +118,18 @@ def by_format(
     """List numbers about each format."""
     rows = (FigureRow(f.name, tuple(column(f) for column in columns.values())) for f in formats)
     return Figure(title, tuple(columns), tuple(rows))
+
+
+def beside_bounds(title: str, hazard: str, ids: Sequence[str], fmt: Format = FLOAT32) -> Figure:
+    """Run variants on the first row of a hazard; their errors in units of u beside their a-priori bounds."""
+    rows = []
+    for variant in map(get, ids):
+        assert variant.bound is not None
+        setting = setting_of(case_of(hazard_named(hazard).case(fmt), variant.operation), Shared(fmt))
+        error = row_error_u(output_of(variant, setting)[0], setting.exact, fmt)
+        bound = variant.bound.in_u(setting.x.astype(np.float64), setting.lse)
+        rows.append(FigureRow(variant.id, tuple(number(float(f"{v[0]:.3g}")) for v in (error, bound))))
+    return Figure(f"{title}, on {hazard} in {fmt.name}", ("error in u", "bound in u"), tuple(rows))
 
 
 def of_variants(title: str, hazard: str, ids: Sequence[str], fmt: Format = FLOAT32) -> Figure:

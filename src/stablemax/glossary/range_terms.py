@@ -145,7 +145,7 @@ TERMS = (
         "overflow-threshold",
         "The overflow threshold is the first logit of a format whose exponential is infinite.",
         (
-            "It is the logarithm of the format's largest number, rounded to a number of the format.",
+            "It lies just above the logarithm of the format's largest number.",
             "On the other side there is a logit below which the exponential is 0.",
             "Formats with the same exponents have almost the same thresholds, however many digits they have.",
         ),

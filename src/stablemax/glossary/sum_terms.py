@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.glossary.live_figures import Expression, across, each_in, number, of_variants
+from stablemax.glossary.live_figures import Expression, across, beside_bounds, each_in, number, of_variants
 from stablemax.glossary.term import Term
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, Format
@@ -66,6 +66,18 @@ def _compensated_sum() -> tuple[Figure, ...]:
     ]
     title = f"1 and {count:,} times half of u in float32; exact: {exact:.12g}"
     return (Figure(title, ("gives", "error in ulps"), tuple(rows)),)
+
+
+def _error_bound() -> tuple[Figure, ...]:
+    ids = ("softmax/naive", "softmax/shifted", "softmax/division-free")
+    return tuple(beside_bounds("Errors and bounds", hazard, ids) for hazard in ("gentle", "hundred-equal-classes"))
+
+
+def _numerical_stability() -> tuple[Figure, ...]:
+    return (
+        of_variants("log(1 + exp(x))", "confident-and-right", ("softplus/naive", "softplus/compensated")),
+        of_variants("Softmax", "large-logits", ("softmax/naive", "softmax/compensated")),
+    )
 
 
 def _condition_number() -> tuple[Figure, ...]:
@@ -145,6 +157,32 @@ TERMS = (
         aliases=("kahan", "kahan-summation", "error-free-transformation", "two-sum", "double-double"),
         see=("explain accumulation", "explain compensated", "compare --hazard absorbed-tail"),
         cites=("dekker-1971", "knuth-1997", "rump-2008"),
+    ),
+    Term(
+        "error-bound",
+        "An error bound is proved before anything is computed: no input makes the error larger.",
+        (
+            "It counts in units of u, so that one bound serves every format, and grows with the number K of classes.",
+            "It assumes the worst of every rounding. Errors cancel in part, and measured ones are far below it.",
+            "It speaks of numbers that neither overflow nor underflow.",
+        ),
+        _error_bound,
+        aliases=("bound", "a-priori-bound", "bounds"),
+        see=("explain unit-roundoff", "explain softmax/shifted", "compare --scale 10 --operation softmax --details"),
+        cites=("blanchard-2021",),
+    ),
+    Term(
+        "numerical-stability",
+        "A stable formula errs by about as much as the rounding of its input would make it err anyhow.",
+        (
+            "An unstable one computes the same on paper, and loses digits on the way: it subtracts nearly equal "
+            "numbers, adds a tiny one to 1, or leaves the range of the format.",
+            "stablemax grades code by this: accurate, stable or unstable.",
+        ),
+        _numerical_stability,
+        aliases=("stability", "numerically-stable", "instability"),
+        see=("explain stable", "explain condition-number", "check softplus/naive", "compare --scale 100"),
+        cites=("blanchard-2021",),
     ),
     Term(
         "condition-number",
