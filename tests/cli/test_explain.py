@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import functools
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,9 +91,9 @@ def test_the_page_of_a_term_is_whole_at_80_columns(name: str, ascii_only: bool) 
     for figure in page.figures:
         for row in figure.rows:
             # All numbers of a row on one line, beside its label: the table is not spread over two.
-            beside = [line[len(row.label) :].replace("|", " ").split() for line in lines if line.startswith(row.label)]
             numbers = [computed(c) for c in row.cells]
-            assert any(len(b) == len(numbers) and all(map(str.endswith, b, numbers)) for b in beside), row
+            pattern = re.escape(row.label) + "".join(rf"[ |]+(\S )?{re.escape(number)}" for number in numbers)
+            assert any(re.fullmatch(pattern, line) for line in lines), row
 
 
 @EVERY_TERM
@@ -110,7 +111,7 @@ def test_a_term_has_a_sentence_and_figures_that_are_computed(name: str) -> None:
 def test_a_sign_is_explained_beneath_the_figure_that_has_it() -> None:
     page = page_of("nan")
     text = terminal.written(PAGES[type(page)].document(page), Surface(80))
-    assert "✗nan" in text
+    assert "✗ nan" in text
     assert "✗ NaN: not a number where there is one" in text
 
 

@@ -67,8 +67,9 @@ def figure(shown: pages.Figure) -> list[doc.Block]:
 
 
 def _cell(cell: pages.Computed) -> doc.Span:
-    sign = None if cell.outcome in (None, Outcome.OK) else cell.outcome
-    return doc.Span(computed(cell), sign=sign)
+    if cell.outcome in (None, Outcome.OK):
+        return doc.Span(computed(cell))
+    return doc.Span(f" {computed(cell)}", sign=cell.outcome)
 
 
 def figure_sections(shown: Iterable[pages.Figure]) -> list[doc.Section]:
