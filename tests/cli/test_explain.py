@@ -14,6 +14,7 @@ import pytest
 import typer
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from stablemax.check.laws import LAW_NAMES
 from stablemax.cli.app import build
 from stablemax.explaining.hazard_pages import commands_for
 from stablemax.explaining.kinds import KINDS
@@ -49,6 +50,8 @@ SAMPLES = {
     "stable": "grade",
     "bfloat16": "number_format",
     "leading-mask": "hazard",
+    "rows-sum-to-1": "law",
+    "notebook-c": "preset",
     "overflow": "meanings",
     "hazards": "words",
 }
@@ -325,6 +328,9 @@ def test_a_hazard_without_a_value_fails_nobody() -> None:
     failing = {v.variant for v in page_of_word("positive-infinity").variants if not v.grade.is_sound}
     assert not [name for name in failing if name.startswith("softmax/")]
     assert "sigmoid/exp-ratio" in failing, "a sigmoid of infinity is 1"
+    out = run("explain", "no-rows").out
+    assert "○ undefined: 8 of 8 formulas, where no value exists" in out
+    assert "✓" not in out
 
 
 def test_a_trace_shows_the_nan_of_a_row_without_a_value_as_no_failure() -> None:
@@ -389,6 +395,11 @@ def test_a_command_with_a_wrong_name_is_seen() -> None:
     for command in ("stablemax compare --hazard nowhere", "stablemax explain xyzzy", "stablemax compare --nope"):
         with pytest.raises(Exception, match=r"nowhere|xyzzy|nope"):
             check_command(command)
+
+
+def test_every_law_that_a_check_may_name_has_a_page() -> None:
+    (laws,) = (kind for kind in KINDS if kind.name == "law")
+    assert set(laws.names()) == set(LAW_NAMES)
 
 
 def test_completion_knows_every_word() -> None:

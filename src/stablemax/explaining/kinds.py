@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from stablemax.explaining import (
     format_pages,
     hazard_pages,
+    law_pages,
     operation_pages,
     outcome_pages,
+    preset_pages,
     term_pages,
     variant_pages,
 )
@@ -22,6 +24,8 @@ _KINDS: tuple[WordKind, ...] = (
     outcome_pages.OUTCOME,
     outcome_pages.GRADE,
     format_pages.NUMBER_FORMAT,
+    law_pages.LAW,
+    preset_pages.PRESET,
     hazard_pages.HAZARD,
     variant_pages.VARIANT,
 )

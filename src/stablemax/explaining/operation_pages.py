@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
 
 from stablemax.comparing.explanation import undefined_on
+from stablemax.explaining.law_pages import sentence_of
 from stablemax.explaining.word_kind import WordKind
 from stablemax.hazards.catalogue import HAZARDS
 from stablemax.operations import all_operations, get_operation
@@ -20,17 +19,14 @@ def operation_page(name: str) -> ExplainedOperation:
     >>> operation_page("softmax").scale
     'The largest probability of the row.'
     """
-    # Checks load much that no other page needs.
-    from stablemax.check.laws import LAWS, laws_of
-
     operation = get_operation(name)
     chosen = variants(operation)
     return ExplainedOperation(
         name=operation.name,
         computes=operation.computes,
-        scale=_first_line(operation.scale),
+        scale=(inspect.getdoc(operation.scale) or "").partition("\n")[0],
         without_value=tuple(h.name for h in HAZARDS.values() if undefined_on(operation, h).any()),
-        laws={law: _first_line(LAWS[law]) for law in laws_of(operation)},
+        laws={law: sentence_of(law) for law in operation.laws},
         variants={v.id: v.formula for v in chosen},
         best=operation.best_id,
         libraries=operation.libraries,
@@ -41,10 +37,6 @@ def operation_page(name: str) -> ExplainedOperation:
             f"stablemax list hazards {operation}",
         ),
     )
-
-
-def _first_line(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 OPERATION_WORD = WordKind(

@@ -140,7 +140,7 @@ TERMS = (
             "The subtraction rounds, which costs a tiny probability some digits; a compensated formula keeps them.",
         ),
         _shift,
-        aliases=("max-subtraction", "max-trick", "shift-invariance", "stable-softmax"),
+        aliases=("max-subtraction", "max-trick", "stable-softmax"),
         see=("explain shifted", "explain overflow", "explain softmax/shifted", "compare --hazard large-logits"),
         cites=("blanchard-2021", "goodfellow-2016"),
     ),

@@ -124,13 +124,9 @@ def operation(result: pages.ExplainedOperation) -> doc.Document:
 
 def hazard(result: pages.ExplainedHazard) -> doc.Document:
     """Give the input, who was hit by it, and which formulas fail on it."""
-    rows, classes = result.shape
-    shown = [", ".join(figures.number(v, "float32") for v in row) for row in result.logits]
-    more = ["..."] if rows > len(shown) or classes > len(next(iter(result.logits), ())) else []
-    size = f"{counted(rows, 'row')} x {counted(classes, 'class', 'classes')}"
     return [
         [*title(result.name, "hazard"), doc.Finding(result.reason)],
-        section(f"Logits in float32, {size}", [*shown, *more]),
+        *first_logits(result.shape, result.logits, "float32"),
         section("Seen in", [", ".join(result.sources)] if result.sources else []),
         section("Operations that it concerns", [", ".join(result.operations)]),
         *graded(result.variants, "Our formulas on it, in float32"),
@@ -138,16 +134,50 @@ def hazard(result: pages.ExplainedHazard) -> doc.Document:
     ]
 
 
+def first_logits(shape: tuple[int, ...], logits: Sequence[Sequence[float]], dtype: str) -> list[doc.Section]:
+    """Show the first logits of an input, with its size."""
+    rows, classes = shape
+    shown = [", ".join(figures.number(v, dtype) for v in row) for row in logits]
+    more = ["and so on"] if rows > len(shown) or classes > len(next(iter(logits), ())) else []
+    heading = f"Logits in {dtype}, {counted(rows, 'row')} x {counted(classes, 'class', 'classes')}"
+    return [section(heading, [*shown, *more])] if shown else []
+
+
+def law(result: pages.ExplainedLaw) -> doc.Document:
+    """Give what the law says, and whose it is."""
+    return [
+        [*title(result.name, "law"), doc.Finding(result.sentence)],
+        section("Operations that obey it", [", ".join(result.operations)]),
+        *see(result.see),
+    ]
+
+
+def preset(result: pages.ExplainedPreset) -> doc.Document:
+    """Give what the preset shows, and its first logits."""
+    span = f"from {figures.number(result.smallest, result.dtype)} to {figures.number(result.largest, result.dtype)}"
+    return [
+        [*title(result.name, "preset"), doc.Finding(result.about), doc.Items([f"all logits: {span}"])],
+        *first_logits(result.shape, result.logits, result.dtype),
+        *see(result.see),
+    ]
+
+
 def graded(variants: Sequence[pages.VariantGrade], heading: str) -> list[doc.Section]:
     """Name the variants that fail, with what became of them and why, the worst first; count the others."""
+    every = counted(len(variants), "formula", "formulas")
+    valued = [v for v in variants if v.worst is not Outcome.UNDEFINED]
     lines: list[doc.Line] = []
-    for grade in sorted({v.grade for v in variants}, key=lambda g: -g.severity):
-        of_grade = [v for v in variants if v.grade is grade]
+    for grade in sorted({v.grade for v in valued}, key=lambda g: -g.severity):
+        of_grade = [v for v in valued if v.grade is grade]
         if grade.is_sound:
-            texts = [f"{len(of_grade)} of {counted(len(variants), 'formula', 'formulas')}"]
+            texts = [f"{len(of_grade)} of {every}"]
         else:
             texts = [f"{v.variant}: {OUTCOMES[v.worst].word}; {v.cause}" for v in of_grade]
         lines += [[doc.Span(f" {grade}: ", sign=grade), doc.Span(text)] for text in texts]
+    if len(valued) < len(variants):
+        lines.append(
+            outcome_line(Outcome.UNDEFINED, f"{len(variants) - len(valued)} of {every}, where no value exists")
+        )
     return [[doc.Heading(heading, level=2), doc.Lines(lines, indent=2)]] if lines else []
 
 
@@ -248,6 +278,8 @@ PAGES: Mapping[type, ResultKind] = {
     pages.ExplainedOutcome: _page("outcome", outcome),
     pages.ExplainedGrade: _page("grade", grade),
     pages.ExplainedFormat: _page("number_format", number_format),
+    pages.ExplainedLaw: _page("law", law),
+    pages.ExplainedPreset: _page("preset", preset),
     pages.ExplainedWord: _page("meanings", several, content=_meanings),
     pages.Words: _page("words", words),
 }

@@ -194,6 +194,34 @@ class ExplainedFormat:
 
 
 @dataclass(frozen=True)
+class ExplainedLaw:
+    """A law that implementations are held to."""
+
+    name: str
+    sentence: str
+    #: Operations that obey it
+    operations: tuple[str, ...]
+    see: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExplainedPreset:
+    """An input of a notebook."""
+
+    name: str
+    #: What it shows
+    about: str
+    dtype: str
+    #: N and K of its logits, and their range
+    shape: tuple[int, ...]
+    smallest: float
+    largest: float
+    #: The first logits of its first rows
+    logits: tuple[tuple[float, ...], ...]
+    see: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ExplainedWord:
     """A word that means several things: a page for each."""
 
