@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -22,12 +23,13 @@ from stablemax.explaining.word_explained import all_words, explained, meanings_o
 from stablemax.glossary.terms import TERMS
 from stablemax.hazards.catalogue import HAZARDS
 from stablemax.libraries import find
-from stablemax.numerics.formats import BFLOAT16, FLOAT64, get_format
+from stablemax.numerics.formats import BFLOAT16, FLOAT64, FORMATS, get_format
 from stablemax.operations import get_operation
 from stablemax.operations.citations import CITATIONS
 from stablemax.render import data, markdown, terminal
 from stablemax.render.console import Surface
 from stablemax.render.word_pages import PAGES, computed
+from stablemax.results import Grade
 
 from .running import assert_refused, run, strict_json
 
@@ -186,6 +188,22 @@ def test_a_page_of_any_kind_is_whole_at_80_columns(word: str) -> None:
     text = terminal.written(PAGES[type(page)].document(page), Surface(80, ascii_only=True))
     assert all(len(line) <= 80 or line.startswith("    ") for line in text.splitlines())
     assert text.isascii()
+
+
+@pytest.mark.parametrize("grade", [g for g in Grade if g is not Grade.BROKEN])
+def test_every_grade_of_a_formula_is_shown_by_formulas_that_have_it(grade: Grade) -> None:
+    page = page_of_word(grade.value).meanings["grade"] if grade is Grade.WRONG else page_of_word(grade.value)
+    assert page.variants
+    assert {v.grade for v in page.variants} == {grade}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_page_of_a_format_shows_where_exp_breaks_and_no_infinity_as_exact(name: str) -> None:
+    fmt, (_, exponentials) = get_format(name), page_of_word(name).figures
+    broken = {row.label: row.cells for row in exponentials.rows}
+    assert broken["overflows"][0].value == fmt.exp_overflow.first_bad
+    assert broken["underflows"][1].value == 0
+    assert all(math.isfinite(cells[2].value) for cells in broken.values() if "exact" in exponentials.columns)
 
 
 def test_a_page_is_written_by_the_command_in_every_form() -> None:

@@ -244,7 +244,7 @@ def _dtype_kept(run: EasyRun) -> str:
 
 
 def _shape_kept(run: EasyRun) -> str:
-    """The result has its shape."""
+    """The result has the shape that the operation gives."""
     return run.trial.trouble if run.trial.verdict is None else ""
 
 

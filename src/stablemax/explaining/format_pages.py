@@ -64,13 +64,16 @@ def _exponentials(fmt: Format) -> Figure:
         "not 0": fmt.exp_underflow.last_good,
         "underflows": fmt.exp_underflow.first_bad,
     }
-    rows = []
-    for words, logit in sides.items():
-        if math.isfinite(logit):
-            one = _EXP.at(logit)
-            cells = (number(logit, fmt), one.cell(fmt), number(float(one.exactly(fmt).nearest[0])))
-            rows.append(FigureRow(words, cells))
-    return Figure("Neighbouring logits where exp breaks", ("logit", "exp gives", "exact"), tuple(rows))
+    at = {words: _EXP.at(logit) for words, logit in sides.items() if math.isfinite(logit)}
+    exact = [float(one.exactly(fmt).nearest[0]) for one in at.values()]
+    columns = {
+        "logit": [number(one.numbers[0], fmt) for one in at.values()],
+        "exp gives": [one.cell(fmt) for one in at.values()],
+        # What lies beyond float64 cannot be shown.
+        **({"exact": map(number, exact)} if all(map(math.isfinite, exact)) and all(exact) else {}),
+    }
+    rows = map(FigureRow, at, zip(*columns.values(), strict=True))
+    return Figure("Neighbouring logits where exp breaks", tuple(columns), tuple(rows))
 
 
 def _by_shape(word: str) -> str:

@@ -16,9 +16,9 @@ from stablemax.operations.variant import Variant, variants
 from stablemax.results import Grade, Outcome
 from stablemax.results.explained import ExplainedGrade, ExplainedOutcome
 from stablemax.text.outcomes import GRADES, OUTCOMES
-from stablemax.truth.measure import default_max_ulp
+from stablemax.truth.measure import GRADES_OF_CELLS, default_max_ulp
 
-_GRADED_ON = "nearly-certain"
+_GRADED_ON = "wide-spread"
 """A hazard on which formulas of every grade but `broken` are found."""
 
 
@@ -77,7 +77,7 @@ def grade_page(name: str) -> ExplainedGrade:
         name=grade,
         sentence=GRADES[grade].sentence,
         text=GRADES[grade].about,
-        limits_ulp={f: default_max_ulp(get_format(f)) for f in ORDINARY},
+        limits_ulp={f: default_max_ulp(get_format(f)) for f in ORDINARY} if grade in GRADES_OF_CELLS else {},
         hazard=_GRADED_ON,
         variants=of_grade,
         see=(

@@ -15,7 +15,7 @@ from stablemax.results import explained as pages
 from stablemax.text.outcomes import OUTCOMES
 from stablemax.text.words import counted, listed
 
-_ADDED = {"float32": "in float32, as hardware does", "pairwise": "in the format itself, by halves"}
+_ADDED = {"float32": "in float32, as hardware does", "pairwise": "pairwise in the format itself"}
 _NAMED, _INPUTS = 3, 8
 """Names and inputs of a long list that a page shows; JSON has all."""
 
@@ -30,9 +30,9 @@ def paragraph(*sentences: str) -> doc.Block:
     return doc.Finding(" ".join(sentences), style="")
 
 
-def section(heading: str, lines: Sequence[str]) -> list[doc.Block]:
+def section(heading: str, lines: Sequence[str]) -> list[doc.Section]:
     """Set lines beneath a heading; nothing without lines."""
-    return [doc.Heading(heading, level=2), doc.Items(lines)] if lines else []
+    return [[doc.Heading(heading, level=2), doc.Items(lines)]] if lines else []
 
 
 def see(commands: Sequence[str]) -> list[doc.Section]:
@@ -89,7 +89,7 @@ def term(result: pages.ExplainedTerm) -> doc.Document:
     return [
         [*title(result.name, "term"), doc.Finding(result.definition), paragraph(*result.text), *also],
         *figure_sections(result.figures),
-        *([section("Sources", result.sources)] if result.sources else []),
+        *section("Sources", result.sources),
         *see(result.see),
     ]
 
@@ -112,12 +112,12 @@ def operation(result: pages.ExplainedOperation) -> doc.Document:
     libraries = [f"{library}: {name}" for library, name in result.libraries.items()]
     return [
         [*title(result.name, "operation"), doc.Finding(result.computes)],
-        section("The errors of stable code are small beside", [result.scale]),
-        *([section("It has no value on", [few(result.without_value)])] if result.without_value else []),
-        section("Laws that every implementation obeys", [f"{law}: {text}" for law, text in result.laws.items()]),
+        *section("The errors of stable code are small beside", [result.scale]),
+        *section("It has no value on", [few(result.without_value)] if result.without_value else []),
+        *section("Laws that every implementation obeys", [f"{law}: {text}" for law, text in result.laws.items()]),
         [doc.Table(("variant", "formula"), list(result.variants.items()))],
-        section("Right to a few ulps", [result.best]),
-        *([section("In other libraries", libraries)] if libraries else []),
+        *section("Right to a few ulps", [result.best]),
+        *section("In other libraries", libraries),
         *see(result.see),
     ]
 
@@ -127,8 +127,8 @@ def hazard(result: pages.ExplainedHazard) -> doc.Document:
     return [
         [*title(result.name, "hazard"), doc.Finding(result.reason)],
         *first_logits(result.shape, result.logits, "float32"),
-        section("Seen in", [", ".join(result.sources)] if result.sources else []),
-        section("Operations that it concerns", [", ".join(result.operations)]),
+        *section("Seen in", [", ".join(result.sources)] if result.sources else []),
+        *section("Operations that it concerns", [", ".join(result.operations)]),
         *graded(result.variants, "Our formulas on it, in float32"),
         *see(result.see),
     ]
@@ -140,14 +140,14 @@ def first_logits(shape: tuple[int, ...], logits: Sequence[Sequence[float]], dtyp
     shown = [", ".join(figures.number(v, dtype) for v in row) for row in logits]
     more = ["and so on"] if rows > len(shown) or classes > len(next(iter(logits), ())) else []
     heading = f"Logits in {dtype}, {counted(rows, 'row')} x {counted(classes, 'class', 'classes')}"
-    return [section(heading, [*shown, *more])] if shown else []
+    return section(heading, [*shown, *more]) if shown else []
 
 
 def law(result: pages.ExplainedLaw) -> doc.Document:
     """Give what the law says, and whose it is."""
     return [
         [*title(result.name, "law"), doc.Finding(result.sentence)],
-        section("Operations that obey it", [", ".join(result.operations)]),
+        *section("Operations that obey it", [", ".join(result.operations)]),
         *see(result.see),
     ]
 
@@ -195,7 +195,7 @@ def outcome(result: pages.ExplainedOutcome) -> doc.Document:
     return [
         [*title(result.name, "outcome"), sign, paragraph(result.text, *([] if result.name is Outcome.OK else [blame]))],
         *at_work,
-        *([section("Formulas that give it, by the input", [*seen[:_INPUTS], *more])] if seen else []),
+        *section("Formulas that give it, by the input", [*seen[:_INPUTS], *more]),
         *see(result.see),
     ]
 
@@ -204,11 +204,11 @@ def grade(result: pages.ExplainedGrade) -> doc.Document:
     """Give what the grade says, its limits, and the formulas that get it on one input."""
     sign = doc.Lines([[doc.Span(f" {result.name}: {result.sentence}", sign=result.name)]])
     limits = [f"{fmt}: {figures.error(limit)}" for fmt, limit in result.limits_ulp.items()]
-    names = [v.variant for v in result.variants]
+    names = ", ".join(v.variant for v in result.variants)
     return [
         [*title(result.name, "grade"), sign, paragraph(result.text)],
-        section("Half of the digits, as an error in ulps (gaps between neighbouring numbers)", limits),
-        section(f"Our formulas with this grade on {result.hazard}, in float32", [", ".join(names) or "none"]),
+        *section("Half of the digits, as an error in ulps (gaps between neighbouring numbers)", limits),
+        *section(f"Our formulas with this grade on {result.hazard}, in float32", [names] if names else []),
         *see(result.see),
     ]
 
@@ -219,7 +219,7 @@ def _whole(value: float) -> str:
 
 def number_format(result: pages.ExplainedFormat) -> doc.Document:
     """Give the numbers that make the format, and figures."""
-    beyond = "infinity" if math.isinf(result.overflow) else _whole(result.overflow)
+    beyond = {math.inf: "infinity", result.max: f"{_whole(result.max)}, the largest"}.get(result.overflow, "NaN")
     facts = [
         f"bits: {result.bits}",
         f"significant bits p: {result.precision}",

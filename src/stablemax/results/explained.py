@@ -157,7 +157,7 @@ class ExplainedGrade:
     sentence: str
     #: More sentences
     text: str
-    #: Largest errors that are allowed, in ulps, by number format
+    #: Errors at which half of the digits are gone, in ulps, by number format; empty for grades that rest on no digits
     limits_ulp: Mapping[str, float]
     #: The hazard on which variants were graded, and those that got the grade
     hazard: str
