@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from stablemax.check.laws import LAW_NAMES
 from stablemax.cli.app import build
+from stablemax.comparing.explanation import explanation_of
 from stablemax.explaining.hazard_pages import commands_for
 from stablemax.explaining.kinds import KINDS
 from stablemax.explaining.term_pages import term_page
@@ -279,6 +280,12 @@ def test_every_command_of_a_term_can_be_pasted(name: str) -> None:
 @pytest.mark.parametrize("word", [w for w, kind in SAMPLES.items() if kind not in ("meanings", "words", "term")])
 def test_every_command_of_another_page_can_be_pasted(word: str) -> None:
     for command in page_of_word(word).see:
+        check_command(command)
+
+
+@pytest.mark.parametrize("variant", ["softmax/naive", "softmax_vjp/wide", "sigmoid/tanh"])
+def test_every_command_of_a_variant_can_be_pasted(variant: str) -> None:
+    for command in explanation_of(find(variant)).see:
         check_command(command)
 
 

@@ -24,10 +24,11 @@ _PROMISES_WIDTH = 48
 
 def explanation_of(variant: Variant) -> Explanation:
     """Explain a variant; its example is the first promised condition under which it breaks, or large logits."""
-    reasoning = variant.reasoning
-    conditions = promised_for(variant.operation)
-    without_value = tuple(name for name, hazard in conditions.items() if has_no_value(variant.operation, hazard))
+    reasoning, operation = variant.reasoning, variant.operation
+    conditions = promised_for(operation)
+    without_value = tuple(name for name, hazard in conditions.items() if has_no_value(operation, hazard))
     broken = (name for name in conditions if name in variant.promises and name not in without_value)
+    shown = next(broken, "large-logits")
     return Explanation(
         variant=variant.id,
         summary=variant.summary,
@@ -41,7 +42,13 @@ def explanation_of(variant: Variant) -> Explanation:
         promises={name: variant.promises.get(name, Outcome.OK) for name in conditions},
         measured=measured(variant),
         without_value=without_value,
-        example=example(variant, HAZARDS[next(broken, "large-logits")]),
+        example=example(variant, HAZARDS[shown]),
+        see=(
+            *((f"stablemax explain {variant.cure}",) if variant.cure else ()),
+            f"stablemax compare --hazard {shown} --operation {operation}",
+            f"stablemax explain {shown}",
+            f"stablemax explain {operation}",
+        ),
     )
 
 

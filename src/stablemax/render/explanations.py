@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stablemax.render import document as doc
@@ -19,8 +19,14 @@ def document(result: Explanation) -> doc.Document:
     parts: list[doc.Block] = []
     for title, block in _parts(result):
         parts += [doc.Heading(title, level=2), block]
-    parts.append(doc.Code("Promises as measured, to paste", promises_code(result.measured)))
-    return [doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")], parts
+    promises = doc.Code("Promises as measured, to paste", promises_code(result.measured))
+    head = [doc.Heading(result.variant, level=1), doc.Finding(result.summary, style="")]
+    return [head, parts, *see(result.see), [promises]]
+
+
+def see(commands: Sequence[str]) -> list[doc.Section]:
+    """End a page with commands to paste."""
+    return [[doc.Code("To see more", "\n".join(commands), "console")]] if commands else []
 
 
 def _parts(result: Explanation) -> Iterator[tuple[str, doc.Block]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures
-from stablemax.render.explanations import EXPLANATION, as_text, example_lines, outcome_line
+from stablemax.render.explanations import EXPLANATION, as_text, example_lines, outcome_line, see
 from stablemax.render.forms import ResultKind
 from stablemax.results import Explanation, Outcome
 from stablemax.results import explained as pages
@@ -33,11 +33,6 @@ def paragraph(*sentences: str) -> doc.Block:
 def section(heading: str, lines: Sequence[str]) -> list[doc.Section]:
     """Set lines beneath a heading; nothing without lines."""
     return [[doc.Heading(heading, level=2), doc.Items(lines)]] if lines else []
-
-
-def see(commands: Sequence[str]) -> list[doc.Section]:
-    """End a page with commands to paste."""
-    return [[doc.Code("To see more", "\n".join(commands), "console")]] if commands else []
 
 
 def computed(cell: pages.Computed) -> str:

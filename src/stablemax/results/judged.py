@@ -269,3 +269,5 @@ class Explanation:
     without_value: tuple[str, ...]
     #: Computed when asked for
     example: Example
+    #: Commands that show more
+    see: tuple[str, ...]
