@@ -29,9 +29,11 @@ ROOMS = (
     ("compute",),
     ("libraries",),
     ("truth",),
+    ("glossary",),
     ("trace",),
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
+    ("explaining",),
     ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api

@@ -268,8 +268,7 @@ def test_the_rows_that_are_not_looked_at_closely_would_come_out_the_same(
     fmt: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [drawn(seed, 50, 0.5, 0.0) for seed in range(100)]
-    x, labels = zip(*many, strict=True)
-    inputs = [*drawn_together(), (np.concatenate(x), np.concatenate(labels))]
+    inputs = [*drawn_together(), (np.concatenate([x for x, _ in many]), np.concatenate([y for _, y in many]))]
     quick = [predicted(x, labels, fmt) for x, labels in inputs]
     far = []
 
