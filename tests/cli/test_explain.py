@@ -31,6 +31,7 @@ from stablemax.render import data, markdown, terminal
 from stablemax.render.console import Surface
 from stablemax.render.word_pages import PAGES, computed
 from stablemax.results import Grade
+from stablemax.sweeping import NAMES as QUANTITIES
 
 from .running import assert_refused, run, strict_json
 
@@ -50,6 +51,7 @@ SAMPLES = {
     "leading-mask": "hazard",
     "rows-sum-to-1": "law",
     "notebook-c": "preset",
+    "offset": "quantity",
     "overflow": "meanings",
     "hazards": "words",
 }
@@ -265,6 +267,7 @@ def check_command(line: str) -> None:
         assert given.get("hazard") is None or HAZARDS[given["hazard"]].concerns(get_operation(operation))
     for hazard in (given.get("hazard"), *(given.get("only") or ())):
         assert hazard is None or hazard in HAZARDS, line
+    assert given.get("over") in (None, *QUANTITIES), line
     number_format = given.get("number_format") or ()
     for fmt in [number_format] if isinstance(number_format, str) else number_format:
         get_format(fmt)
@@ -297,7 +300,7 @@ def test_every_command_about_a_hazard_can_be_pasted() -> None:
 
 
 def test_a_command_with_a_wrong_name_is_seen() -> None:
-    for command in ("stablemax compare --hazard nowhere", "stablemax explain xyzzy", "stablemax compare --nope"):
+    for command in ("stablemax compare --hazard nowhere", "stablemax explain xyzzy", "stablemax sweep --over nope"):
         with pytest.raises(Exception, match=r"nowhere|xyzzy|nope"):
             check_command(command)
 

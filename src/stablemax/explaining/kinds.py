@@ -11,6 +11,7 @@ from stablemax.explaining import (
     operation_pages,
     outcome_pages,
     preset_pages,
+    quantity_pages,
     term_pages,
     variant_pages,
 )
@@ -24,6 +25,7 @@ _KINDS: tuple[WordKind, ...] = (
     outcome_pages.OUTCOME,
     outcome_pages.GRADE,
     format_pages.NUMBER_FORMAT,
+    quantity_pages.QUANTITY,
     law_pages.LAW,
     preset_pages.PRESET,
     hazard_pages.HAZARD,

@@ -151,7 +151,7 @@ TERMS = (
         ),
         _threshold,
         aliases=("exp-overflow", "underflow-threshold", "threshold-of-exp"),
-        see=("list formats", "explain overflow", "compare --hazard logit-above-exp-overflow"),
+        see=("list formats", "explain overflow", "sweep --over scale --operation softmax"),
         cites=("blanchard-2021",),
     ),
 )  # fmt: skip

@@ -182,7 +182,7 @@ TERMS = (
         ),
         _temperature,
         aliases=("softmax-temperature",),
-        see=("explain tiny-temperature", "explain overflow", "compare --hazard tiny-temperature"),
+        see=("explain tiny-temperature", "explain overflow", "sweep --over temperature"),
     ),
     Term(
         "masking",

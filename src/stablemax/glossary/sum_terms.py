@@ -114,7 +114,7 @@ TERMS = (
         ),
         _cancellation,
         aliases=("catastrophic-cancellation", "loss-of-significance"),
-        see=("explain absorption", "explain condition-number", "compare --hazard large-offset-tie",
+        see=("explain absorption", "explain condition-number", "sweep --over offset --operation cross_entropy",
              "explain cross_entropy/lse-minus"),
         cites=("blanchard-2021", "pytorch-11752"),
     ),
@@ -128,7 +128,8 @@ TERMS = (
         ),
         _absorption,
         aliases=("swamping", "absorbed", "stagnation"),
-        see=("explain ulp", "explain accumulation", "explain softmax-collapse", "compare --hazard absorbed-tail"),
+        see=("explain ulp", "explain accumulation", "explain softmax-collapse",
+             "sweep --over gap --operation cross_entropy"),
         cites=("prieto-2025",),
     ),
     Term(

@@ -147,6 +147,17 @@ def law(result: pages.ExplainedLaw) -> doc.Document:
     ]
 
 
+def quantity(result: pages.ExplainedQuantity) -> doc.Document:
+    """Give the input that the quantity makes, and the range of a sweep."""
+    ranges = [f"{fmt}: {figures.number(low)} to {figures.number(high)}" for fmt, (low, high) in result.ranges.items()]
+    return [
+        [*title(result.name, "quantity"), doc.Finding(result.meaning)],
+        *section("A sweep shows it from where to where", ranges),
+        *section("Operations that can be swept over it", [", ".join(result.operations)]),
+        *see(result.see),
+    ]
+
+
 def preset(result: pages.ExplainedPreset) -> doc.Document:
     """Give what the preset shows, and its first logits."""
     span = f"from {figures.number(result.smallest, result.dtype)} to {figures.number(result.largest, result.dtype)}"
@@ -275,6 +286,7 @@ PAGES: Mapping[type, ResultKind] = {
     pages.ExplainedFormat: _page("number_format", number_format),
     pages.ExplainedLaw: _page("law", law),
     pages.ExplainedPreset: _page("preset", preset),
+    pages.ExplainedQuantity: _page("quantity", quantity),
     pages.ExplainedWord: _page("meanings", several, content=_meanings),
     pages.Words: _page("words", words),
 }

@@ -205,6 +205,20 @@ class ExplainedLaw:
 
 
 @dataclass(frozen=True)
+class ExplainedQuantity:
+    """A quantity that is swept."""
+
+    name: str
+    #: The input that it makes
+    meaning: str
+    #: From where to where a sweep shows it, by number format
+    ranges: Mapping[str, tuple[float, float]]
+    #: Operations that can be swept over it
+    operations: tuple[str, ...]
+    see: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ExplainedPreset:
     """An input of a notebook."""
 
