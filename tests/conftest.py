@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ from hypothesis import settings
 from stablemax.hazards import shapes
 from stablemax.truth import case
 
+from .in_this_process import no_process
 from .known_truths import KnownTruths
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, print_blob=True)
@@ -34,6 +36,14 @@ OF_ALL_SHAPES = {
     "test_seeded_torch_kernels.py",
     "test_shapes.py",
 }
+# Files in whose checks and traces the process is not what is tested: to start one takes a second.
+OF_NO_PROCESS = {
+    "test_cells_and_distributions.py",
+    "test_mistakes.py",
+    "test_remedy.py",
+    "test_source.py",
+    "test_twelve_failures.py",
+}
 OF_PROOFS = {"truth", "operations", "hazards"}
 
 
@@ -43,6 +53,13 @@ def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.path.name not in OF_ALL_SHAPES:
             patch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
+        yield
+
+
+@pytest.fixture(autouse=True)
+def targets_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Load code in the test's own process."""
+    with no_process() if request.path.name in OF_NO_PROCESS else contextlib.nullcontext():
         yield
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
 
 from ..cli.running import Done, assert_refused, run
-from ..in_this_process import start_no_process
+from ..in_this_process import no_process
 
 CASES = Path(__file__).parent
 QUICK = ("--only", "gentle", "--no-search", "--format", "float32")
@@ -37,14 +36,8 @@ QUICK = ("--only", "gentle", "--no-search", "--format", "float32")
 @pytest.fixture(autouse=True)
 def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(CASES)
-    start_no_process(monkeypatch)
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    # A file of the same name is another test's.
-    for name in set(sys.modules) - modules:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == CASES:
-            del sys.modules[name]
+    with no_process():
+        yield
 
 
 @pytest.fixture
