@@ -22,6 +22,7 @@ from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.inspections import INSPECTION
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.render.leagues import LEAGUE
+from stablemax.render.lessons import EXERCISE, LESSON, LESSONS
 from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
 from stablemax.render.traces import TRACE
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
     *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY),
-    listing_kind("variants"),
+    *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
 )
 # Each command that writes a result, as it is run on small inputs.
 COMMANDS = (
@@ -50,6 +51,8 @@ COMMANDS = (
     ("bench", "--shape", "3x5", "--peer", "numpy", "--threads", "1", "--repeat", "1", "--operation", "softmax"),
     ("explain", "softmax/naive"),
     *(("list", what) for what in ("variants", "formats", "presets", "hazards")),
+    ("lesson",),
+    ("lesson", "jacobian"),
     ("loss", "x.npy", "y.npy"),
     ("softmax", "x.npy"),
     ("log-softmax", "x.npy"),
@@ -81,7 +84,7 @@ def _document_words(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
 
 
 def test_the_formats_are_those_of_the_readme_in_their_order() -> None:
-    assert list(WRITERS) == ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github"]
+    assert list(WRITERS) == ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github", "notebook"]
     assert all(name == writer.name for name, writer in WRITERS.items())
 
 
@@ -100,7 +103,7 @@ def test_the_names_are_known_without_numpy_and_without_rich() -> None:
 
 KIND_MODULES = (
     *("comparisons", "leagues", "checks", "judgements", "traces", "inspections", "benches"),
-    *("explanations", "listings", "losses", "array_text"),
+    *("explanations", "lessons", "listings", "losses", "array_text"),
 )
 
 

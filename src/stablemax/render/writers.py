@@ -88,6 +88,12 @@ def _github(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     yield for_github(kind.checks(result, page.failures), kind.document(result))
 
 
+def _notebook(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.jupyter import written
+
+    yield written(kind.cells(result))
+
+
 _ALL = (
     Writer("table", (Form.DOCUMENT,), _table, (".txt",)),
     Writer("plain", (Form.LINES, Form.ROWS), _plain, (".tsv",)),
@@ -97,6 +103,7 @@ _ALL = (
     Writer("markdown", (Form.DOCUMENT,), _markdown, (".md",)),
     Writer("junit", (Form.CHECKS,), _junit),
     Writer("github", (Form.CHECKS,), _github),
+    Writer("notebook", (Form.CELLS,), _notebook, (".ipynb",)),
 )
 WRITERS: Registry[Writer] = Registry(Writer, _ALL)
 """By name, in the order in which help and hints list them."""

@@ -31,6 +31,15 @@ from stablemax.results.judged import Place as Place
 from stablemax.results.judged import ShownRow as ShownRow
 from stablemax.results.judged import Standout as Standout
 from stablemax.results.judged import Verdict as Verdict
+from stablemax.results.taught import GradedExercise as GradedExercise
+from stablemax.results.taught import LessonEntry as LessonEntry
+from stablemax.results.taught import LessonList as LessonList
+from stablemax.results.taught import ShownCode as ShownCode
+from stablemax.results.taught import TaughtCell as TaughtCell
+from stablemax.results.taught import TaughtColumn as TaughtColumn
+from stablemax.results.taught import TaughtLesson as TaughtLesson
+from stablemax.results.taught import TaughtStep as TaughtStep
+from stablemax.results.taught import TaughtTable as TaughtTable
 from stablemax.results.traced import Blame as Blame
 from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace

@@ -1,0 +1,164 @@
+"""`stablemax lesson`: the list, a lesson step by step, and a graded exercise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stablemax.lessons import MODULES
+
+from .running import assert_refused, environment, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """\
+import numpy as np
+
+def softmax(x):
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+"""
+BAD = GOOD.replace(" - np.max(x, axis=-1, keepdims=True)", "")
+WHOLE = GOOD.replace("np.sum(e, axis=-1, keepdims=True)", "np.sum(e)")
+
+
+def test_without_a_name_the_lessons_are_listed_in_their_order() -> None:
+    done = run("lesson", "--output-format", "json")
+    assert (done.code, done.err) == (0, "")
+    assert [entry["name"] for entry in done.json["lessons"]] == list(MODULES)
+    assert run("lesson", "--output-format", "csv").out.count("\n") == len(MODULES) + 1
+
+
+def test_a_lesson_is_plain_text_where_it_is_piped() -> None:
+    done = run("lesson", "overflow")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Lesson overflow: why a softmax is NaN\nYou learn why")
+    assert "\x1b" not in done.out
+    assert "stablemax lesson overflow --check my.py:function" in done.out
+    assert "The next lesson: stablemax lesson underflow" in done.out
+
+
+def test_a_lesson_as_json_holds_what_was_computed() -> None:
+    lesson = run("lesson", "overflow", "--output-format", "json").json
+    assert (lesson["schema"], lesson["kind"], lesson["name"]) == ("stablemax/2", "lesson", "overflow")
+    table = lesson["steps"][1]["table"]
+    naive = next(column for column in table["columns"] if column["name"] == "naive")
+    assert [cell["value"] for cell in naive["cells"]] == ["NaN"] * 3
+    assert [cell["outcome"] for cell in naive["cells"]] == ["nan"] * 3
+
+
+@pytest.mark.parametrize("ending", ["md", "ipynb", "txt", "json"])
+def test_a_lesson_is_written_by_the_ending_of_its_file(ending: str, desk: Path) -> None:
+    done = run("lesson", "shift", "-o", f"lesson.{ending}")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert "a constant changes nothing" in (desk / f"lesson.{ending}").read_text(encoding="utf-8")
+
+
+def test_what_has_no_cells_is_no_notebook(desk: Path) -> None:
+    assert_refused(run("softmax", "x.npy", "-o", "p.ipynb"), "an array is not written as notebook")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("overflw",), "did you mean overflow?"),
+        (("overflow", "--pause"), "is no terminal"),
+        (("overflow", "--pause", "-o", "lesson.md"), "leave --pause out"),
+        (("overflow", "--pause", "--output-format", "json"), "leave --pause out"),
+        (("overflow", "--pause", "--check", "my.py:softmax"), "leave out one of the two"),
+        (("--pause",), "stablemax lesson overflow --pause"),
+        (("--check", "my.py:softmax"), "stablemax lesson overflow --check my.py:softmax"),
+        (("overflow", "-o", "lesson.exe"), ".ipynb"),
+        (("overflow", "--check", "missing.py:softmax"), "missing.py"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_is_refused_in_words(command: tuple[str, ...], words: str, desk: Path) -> None:
+    assert_refused(run("lesson", *command), words)
+
+
+@pytest.mark.slow
+def test_a_good_function_passes_its_exercise(desk: Path) -> None:
+    (desk / "my.py").write_text(GOOD, encoding="utf-8")
+    done = run("lesson", "overflow", "--check", "my.py:softmax", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert "my.py:softmax is accurate" in done.out
+    assert "What is missing" not in done.out
+
+
+@pytest.mark.slow
+def test_what_a_bad_function_lacks_is_said_in_the_words_of_the_lesson(desk: Path) -> None:
+    (desk / "my.py").write_text(BAD, encoding="utf-8")
+    done = run("lesson", "overflow", "--check", "my.py:softmax", "-q", COLUMNS="200")
+    assert (done.code, done.err) == (1, "failed: my.py:softmax is unstable\n")
+    assert "no exponent is positive" in " ".join(done.out.split())
+    assert "Read again: step 2 of lesson overflow, exp leaves the range of the format." in done.out
+    (desk / "my.py").write_text(WHOLE, encoding="utf-8")
+    graded = run("lesson", "shift", "--check", "my.py:softmax", "-q", "--output-format", "json").json
+    assert (graded["kind"], graded["passed"], graded["step"]) == ("exercise", False, "constant")
+    assert graded["report"]["mistake"] == "whole array"
+
+
+# --- on a terminal -------------------------------------------------------------------------------
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        import pty
+
+        self.pid, self.screen = pty.fork()
+        if self.pid == 0:
+            os.execve(
+                sys.executable,
+                [sys.executable, "-m", "stablemax", *arguments],
+                environment(COLUMNS="80", TERM="xterm", NO_COLOR="1"),
+            )
+
+    def until(self, words: str) -> str:
+        """Read until the program has said something."""
+        text, end = "", time.monotonic() + 120
+        while words not in text:
+            assert time.monotonic() < end, text
+            text += os.read(self.screen, 4096).decode()
+        return text
+
+    def press(self, key: str) -> None:
+        os.write(self.screen, key.encode())
+
+    def code(self) -> int:
+        """Read to the end, and return how it exited."""
+        try:
+            while os.read(self.screen, 4096):
+                pass
+        except OSError:  # what a Linux terminal says at its end
+            pass
+        finally:
+            os.close(self.screen)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
+def test_the_answer_is_hidden_until_a_key_is_pressed_and_q_stops() -> None:
+    terminal = Terminal("lesson", "overflow", "--pause")
+    question = terminal.until("any key: the answer; q stops")
+    assert "What do you expect?" in question
+    assert "exact" not in question
+    terminal.press(" ")
+    answer = terminal.until("q stops]")
+    assert "exact" in answer
+    assert "any key: exp leaves the range of the format" in answer
+    terminal.press("q")
+    assert terminal.code() == 0
+    terminal = Terminal("lesson", "overflow", "--pause")
+    terminal.until("q stops]")
+    terminal.press("\x03")
+    assert terminal.code() == 128 + signal.SIGINT
