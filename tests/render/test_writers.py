@@ -169,7 +169,7 @@ def test_a_format_that_there_is_not_is_refused_with_the_nearest(command: tuple[s
         run(*command, "--output-format", "jsn"),
         "no format 'jsn'",
         "did you mean json?",
-        "markdown" if command[0] == "explain" else "ndjson",
+        "markdown" if command[0] == "explain" or command[:2] == ("lesson", "jacobian") else "ndjson",
     )
     assert_refused(run(*command, "--output-format", "latex"), "no format 'latex'", "one of: ")
 

@@ -99,8 +99,8 @@ def _graded(name: str, target: str, output_format: str | None, line: CommandLine
 
 def _check_pause(output_format: str | None, printing: PrintOptions) -> None:
     """Refuse to wait for a key where there is none, or where nobody reads."""
-    if printing.output is not None or output_format not in (None, "table"):
-        raise StablemaxError("--pause waits on a terminal, and the lesson is written elsewhere", "leave --pause out")
+    if printing.output is not None or output_format is not None:
+        raise StablemaxError("--pause shows a lesson on a terminal, and -o or a format is given", "leave --pause out")
     for stream, its_name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
         if stream is None or not stream.isatty():
             raise StablemaxError(

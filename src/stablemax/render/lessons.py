@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from stablemax.render import document as doc
 from stablemax.render import figures
@@ -147,7 +149,12 @@ def list_rows(listed: LessonList) -> Rows:
     return Rows(headers, [[entry.name, entry.title, entry.aim, str(entry.steps)] for entry in listed.lessons])
 
 
-LESSONS = ResultKind("a list of lessons", "lessons", document=list_document, rows=list_rows)
+def list_records(listed: LessonList) -> list[dict[str, Any]]:
+    """Give a record for each lesson."""
+    return [{"kind": "listed_lesson", **dataclasses.asdict(entry)} for entry in listed.lessons]
+
+
+LESSONS = ResultKind("a list of lessons", "lessons", document=list_document, records=list_records, rows=list_rows)
 
 
 # --- an exercise -------------------------------------------------------------------------------------
