@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from stablemax.check import CheckOptions
 from stablemax.hazards.catalogue import HAZARDS
 from stablemax.lessons import MODULES
 
 from .running import assert_refused, environment, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = """\
 import numpy as np
@@ -37,6 +36,16 @@ def test_without_a_name_the_lessons_are_listed_in_their_order() -> None:
     assert (done.code, done.err) == (0, "")
     assert [entry["name"] for entry in done.json["lessons"]] == list(MODULES)
     assert run("lesson", "--output-format", "csv").out.count("\n") == len(MODULES) + 1
+
+
+@pytest.mark.parametrize("name", [(), ("overflow",), ("masks",)], ids=["list", "overflow", "masks"])
+def test_json_is_what_the_schema_says(name: tuple[str, ...]) -> None:
+    schema = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
+    kind = "lesson" if name else "lessons"
+    errors = Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}).iter_errors(
+        run("lesson", *name, "--output-format", "json").json
+    )
+    assert [f"{e.json_path}: {e.message}" for e in errors] == []
 
 
 def test_a_lesson_is_plain_text_where_it_is_piped() -> None:

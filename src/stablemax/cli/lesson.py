@@ -47,7 +47,9 @@ def lesson(
 
     Each step asks what you expect before it shows what comes out. -o lesson.ipynb makes a notebook of it.
 
-    Examples: stablemax lesson overflow --pause; stablemax lesson overflow --check my.py:softmax
+    Example: stablemax lesson overflow --pause
+
+    Example: stablemax lesson overflow --check my.py:softmax
     """
     if name is None:
         _refuse_without_name(pause=pause, check=check)

@@ -97,8 +97,8 @@ STEPS = (
         "The same losses, for logits up to {highest}. The softmax of the second one is stable, but it underflows.",
         "What do you expect of each of the three?",
         Live("cross_entropy", of_preset("notebook-b-loss"), _LOSSES, "float64", rows=3),
-        "The definition overflows: {loss1[0]}. The second takes the log of zero: {loss2[0]}. Only the third one, which "
-        "never forms a probability, gives the loss: {loss3[0]}.",
+        "The definition overflows: {loss1[0]}. The second takes the log of zero: {loss2[0]}. The third subtracts the "
+        "maximum first and forms no probability: it gives the loss, {loss3[0]}.",
         formula=("-x_y + log(sum(exp(x)))   and   -log(softmax(x)_y)",),
         code=(Code(loss2), Code(loss3)),
     ),

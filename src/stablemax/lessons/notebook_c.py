@@ -67,8 +67,8 @@ STEPS = (
     Step(
         "log-softmax",
         "log-softmax",
-        "Losses need the logarithm of a probability. It is taken of the shifted logits and the logarithm of their sum, "
-        "without a division.",
+        "Losses need the logarithm of a probability. It is the shifted logit minus the logarithm of the sum, without "
+        "a division.",
         "What do you expect for the two rows?",
         Live("log_softmax", _GIVEN, (Code(log_softmax),), "float64"),
         "Both rows give {log_softmax[0]}, {log_softmax[1]} and {log_softmax[2]}.",

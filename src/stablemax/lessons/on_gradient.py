@@ -82,8 +82,8 @@ STEPS = (
     Step(
         "certain",
         "p minus one cancels",
-        "Where the label is nearly certain p is nearly one, and p minus one keeps few digits. The probabilities of the "
-        "other classes are small but exact, and their sum is what is missing to one.",
+        "Where the label is nearly certain p is nearly one, and p minus one keeps few digits. The probabilities of "
+        "the other classes are small but keep theirs, and their sum is what is missing to one.",
         "What do you expect at the label, where it leads by {gap}?",
         Live(
             "cross_entropy_grad",

@@ -65,7 +65,7 @@ STEPS = (
         "nearly equal gradients",
         "Only differences of the g matter, for a constant in g gives nothing. Where the g are large and nearly equal, "
         "the sum is rounded by more than their difference.",
-        "What do you expect? The first g is the largest by one spacing of {format}: which sign has the first result?",
+        "What do you expect? The first g is a little larger than the others: which sign has the first result?",
         Live(
             "softmax_vjp",
             typed([[0.0, 0.0, 0.0]], upstream=[1000.0001, 1000.0, 1000.0]),

@@ -45,9 +45,8 @@ STEPS = (
             ("softmax/naive",),
             on_the_way={"exp(x)": lambda x, xp: xp.exp(x)},
         ),
-        "exp({format.highest_exponent}) is the last finite exponential; at {format.first_overflow} it is "
-        "{exp(x)[2]}, and the probability is {naive[2]}. Only the format decides this, not the formula of the loss or "
-        "the model.",
+        "exp({format.highest_exponent}) is the last finite exponential; at {format.first_overflow} it is {exp(x)[2]}, "
+        "and the probability is {naive[2]}. This depends on the format alone, not on the model.",
     ),
     Step(
         "narrower",
