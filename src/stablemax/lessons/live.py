@@ -184,7 +184,8 @@ def _labels(places: Sequence[tuple[int, int]], setting: Setting) -> list[str]:
 
 
 def _row_label(setting: Setting, row: int) -> str:
-    logits = ", ".join(shortest_decimal(float(v), setting.xp.format) for v in setting.x[row])
+    # A row of more classes has no room anyhow.
+    logits = ", ".join(shortest_decimal(float(v), setting.xp.format) for v in setting.x[row, :_ROW_ROOM])
     label = f" label {setting.case.labels[row]}" if setting.case.operation.needs_targets else ""  # type: ignore[index]
     return f"[{logits}]{label}" if len(logits) <= _ROW_ROOM else f"row {row}{label}"
 

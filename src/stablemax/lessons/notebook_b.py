@@ -108,8 +108,7 @@ STEPS = (
         "It is softmax minus one-hot, divided by the {rows} rows, once with each softmax.",
         "What do you expect in the first row, whose label is class zero?",
         Live("cross_entropy_grad", of_preset("notebook-b-loss"), (Code(gradient1), Code(gradient2)), "float64", rows=1),
-        "gradient1 is NaN where exp overflows, {gradient1.nan} times. gradient2 keeps numbers as small as "
-        "{gradient2[6]}.",
+        "gradient1 is NaN {gradient1.nan} times. gradient2 keeps {gradient2[6]}.",
         code=(Code(gradient2),),
     ),
 )

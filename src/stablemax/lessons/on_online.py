@@ -83,7 +83,7 @@ STEPS = (
         "merge in any order, as in flash attention.",
         "What do you expect of tiles of two classes, and of larger ones?",
         Live("softmax", _RISING, (Code(in_tiles), "softmax/tiled")),
-        "Both are right. A tile in which all is masked needs care: lesson masks shows why.",
+        "Both are right. Lesson masks shows what a tile needs in which all is masked.",
         formula=("s = s1 exp(m1 - m) + s2 exp(m2 - m),   m = max(m1, m2)",),
         code=(Code(in_tiles),),
     ),

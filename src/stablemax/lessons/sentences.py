@@ -198,7 +198,8 @@ def fields_of(computed: Computed) -> dict[str, Any]:
 def _logits(x: Array, places: Sequence[tuple[int, int]], fmt: Format) -> list[str]:
     """Write the logit of each shown cell; where there is one number a row, the logits of the first row."""
     rows, classes = x.shape
-    cells = places if any(j for _, j in places) else [(i, j) for i in range(min(rows, 4)) for j in range(classes)]
+    first = [(i, j) for i in range(min(rows, 4)) for j in range(min(classes, 10))]
+    cells = places if any(j for _, j in places) else first
     return [shortest_decimal(float(x[i, j]), fmt) for i, j in cells]
 
 
