@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from stablemax.lessons import MODULES, all_lessons
 from stablemax.lessons.lesson import Code, Lesson, Run, Step
@@ -87,5 +88,5 @@ def _name(run: Run) -> str:
     return run.function.__name__ if isinstance(run, Code) else run
 
 
-def _function(run: Run):  # type: ignore[no-untyped-def]
+def _function(run: Run) -> Callable[..., Any]:
     return run.function if isinstance(run, Code) else get(run).function

@@ -61,12 +61,12 @@ def step_document(lesson: TaughtLesson, step: TaughtStep) -> doc.Document:
     return [*asked(lesson, step), *answered(step)]
 
 
-def asked(lesson: TaughtLesson, step: TaughtStep) -> doc.Document:
-    """Give what stands before the answer: sentences, formula, code and the question."""
+def asked(lesson: TaughtLesson, step: TaughtStep, *, program: str = "") -> doc.Document:
+    """Give what stands before the answer: sentences, formula, the question, and code that the program has not."""
     number = 1 + lesson.steps.index(step)
     title = doc.Heading(f"Step {number} of {len(lesson.steps)}: {step.title}", 2)
     formula = [doc.Items([f"formula: {line}" for line in step.formula])] if step.formula else []
-    code = [doc.Code("", code.source) for code in step.code]
+    code = [doc.Code("", code.source) for code in step.code if code.source not in program]
     explained = [doc.aside(_XP)] if any(code.explains_xp for code in step.code) else []
     return [[title, _said(step.text), *formula, *code, *explained], [_said(step.question, "bold cyan")]]
 
@@ -121,7 +121,7 @@ def cells(lesson: TaughtLesson) -> Iterator[NotebookCell]:
     """Give the cells of a notebook: what is asked, the program, and what to notice, folded."""
     yield NotebookCell(opening(lesson))
     for step in lesson.steps:
-        yield NotebookCell(asked(lesson, step))
+        yield NotebookCell(asked(lesson, step, program=step.program))
         yield NotebookCell(program=step.program)
         yield NotebookCell(answered(step), title="The answer")
     yield NotebookCell(closing(lesson))
