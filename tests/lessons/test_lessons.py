@@ -288,6 +288,84 @@ def test_a_cell_is_judged_as_the_program_judges_it_and_signed_so() -> None:
     assert "x nan" in written(LESSON.document(taught("gradient")), Surface(SCREEN_COLUMNS, ascii_only=True))
 
 
+# --- what the sentences claim --------------------------------------------------------------------
+
+# The worst outcome of each column, by lesson and step; "small" for what is lost or off on its own scale alone.
+CLAIMS = {
+    "overflow": [
+        ("definition", "naive ok"), ("range", "naive nan"), ("threshold", "naive nan"),
+        ("narrower", "naive nan, shifted ok"),
+    ],
+    "underflow": [
+        ("zero", "naive nan"), ("gradual", "naive overflow"), ("log-zero", "log_of_softmax overflow, shifted ok"),
+        ("patches", "with_epsilon inaccurate, clipped inaccurate, shifted ok"),
+    ],
+    "shift": [("constant", "naive nan, shifted ok"), ("maximum", "mean_first nan, maximum_first ok")],
+    "logsumexp": [
+        ("definition", "naive ok"), ("trick", "naive overflow, shifted ok"),
+        ("log-softmax", "lse-minus lost, shifted ok"),
+        ("log1p", "shifted small, log1p ok"),
+    ],
+    "cross-entropy": [
+        ("two-steps", "log_of_softmax overflow, shifted ok"), ("from-logits", "forward ok"),
+        ("offset", "lse_minus lost, shifted ok"),
+    ],
+    "gradient": [
+        ("formula", "by hand ok"), ("overflow", "unshifted nan, p_minus_one ok"),
+        ("certain", "p_minus_one small, minus_others ok"),
+    ],
+    "jacobian": [("closed-form", "by_matrix ok, by_sums ok"), ("cancellation", "by_sums small, centred ok")],
+    "cancellation": [
+        ("log1p", "shifted small, log1p ok"), ("large", "lse_minus lost, shifted ok"),
+        ("scale", "shifted small, with_log1p ok"),
+    ],
+    "half-precision": [
+        ("digits", "naive ok, shifted ok"), ("range", "naive ok, shifted ok"), ("accumulation", "shifted inaccurate"),
+        ("wide", "shifted ok, wide ok"),
+    ],
+    "masks": [
+        ("minus-infinity", "naive ok, shifted ok"), ("leading", "one_pass nan, tiled ok"),
+        ("nothing-left", "shifted undefined"), ("zero-times", "with_times nan, with_where ok"),
+    ],
+    "softmax-collapse": [
+        ("absorption", "shifted small, with_log1p ok"), ("gradient", "p_minus_one small, minus_others ok"),
+        ("cure", "p_minus_one small, minus_others ok"),
+    ],
+    "sigmoid": [
+        ("definition", "naive small, exp-ratio nan"), ("by-sign", "by-sign ok"),
+        ("log-of-one", "of_p nan, of_logit ok"),
+    ],
+    "online": [
+        ("one-pass", "one_pass ok, online ok"), ("rescale", "not_rescaled inaccurate"),
+        ("tiles", "in_tiles ok, tiled ok"),
+    ],
+    "notebook-b": [
+        ("moderate", "softmax1 ok, softmax2 ok"), ("gentle-losses", "loss1 ok, loss2 ok, loss3 ok"),
+        ("large-losses", "loss1 overflow, loss2 overflow, loss3 ok"),
+    ],
+    "notebook-e": [
+        ("wrong", "bad_softmax inaccurate, good_softmax ok"),
+        ("log-softmax", "log-of-softmax overflow, shifted ok"),
+    ],
+}  # fmt: skip
+
+
+def outcomes_of(step: TaughtStep) -> str:
+    """Write the worst outcome of each column."""
+    words = []
+    for shown in step.table.columns:
+        judged = [cell for cell in shown.cells if cell.outcome is not None and cell.grade is not None]
+        if judged:
+            worst = max(judged, key=lambda cell: (cell.grade.severity, cell.outcome.severity))  # type: ignore[union-attr]
+            words.append(f"{shown.name} {'small' if worst.grade is Grade.STABLE else worst.outcome}")
+    return ", ".join(words)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_comes_out_is_what_the_sentences_of_a_step_claim(name: str) -> None:
+    assert [(step, outcomes_of(step_of(name, step))) for step, _ in CLAIMS[name]] == CLAIMS[name]
+
+
 # --- notebooks -----------------------------------------------------------------------------------
 
 

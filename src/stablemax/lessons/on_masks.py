@@ -11,6 +11,7 @@ import numpy as np
 
 from stablemax.lessons.given import made_for, typed
 from stablemax.lessons.lesson import Advice, Code, Exercise, Lesson, Live, Step
+from stablemax.lessons.on_online import one_pass
 
 _OUT = -math.inf
 
@@ -42,13 +43,13 @@ STEPS = (
     Step(
         "leading",
         "a row that begins with the mask",
-        "An algorithm that reads a row once keeps the largest logit so far, and rescales when a larger one comes. If "
-        "the first logit is masked, the largest so far is minus infinity.",
+        "The algorithm of one pass keeps the largest logit so far, as lesson online shows. While all logits are "
+        "masked, that is minus infinity.",
         "What do you expect of the algorithm of one pass?",
-        Live("softmax", typed([[_OUT, 1.0, 3.0]]), ("softmax/online", "softmax/tiled")),
-        "-inf minus -inf has no value: the one-pass algorithm gives {online[0]} for every class. The tiled one takes "
+        Live("softmax", typed([[_OUT, _OUT, 3.0]]), (Code(one_pass), "softmax/tiled")),
+        "-inf minus -inf has no value: the one-pass algorithm gives {one_pass[0]} for every class. The tiled one takes "
         "zero for a maximum that is not finite, and is right.",
-        code=("softmax/online",),
+        formula=("m' = max(m, x_j),   s' = s exp(m - m') + exp(x_j - m')",),
     ),
     Step(
         "nothing-left",
@@ -75,8 +76,8 @@ STEPS = (
             typed([[0.0, 0.0, _OUT]]),
             (Code(with_times), Code(with_where)),
         ),
-        "One masked class makes the whole sum {with_times[0]}. Replace p before the log is taken; a where afterwards "
-        "helps the value, but not the gradient that autograd takes.",
+        "One masked class makes the whole sum {with_times[0]}. Replace p before the log is taken: to replace the "
+        "result afterwards helps the value, but not the gradient that autograd takes.",
         formula=("-sum(p log(p)),  0 log(0) = 0",),
         code=(Code(with_where),),
     ),
