@@ -113,6 +113,7 @@ def test_a_good_function_passes_its_exercise(desk: Path, few_hazards: None) -> N
     assert (done.code, done.err) == (0, "")
     assert "my.py:softmax is accurate" in done.out
     assert "What is missing" not in done.out
+    assert "the exercise is solved" in done.out
 
 
 @pytest.mark.slow

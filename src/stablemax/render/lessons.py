@@ -168,7 +168,7 @@ def exercise_document(graded: GradedExercise) -> doc.Document:
     verdict: list[doc.Block] = [doc.Finding(report.finding, style, report.grade.value)]
     whole = doc.Items([f"stablemax check {report.target} --operation {report.operation}"])
     if graded.passed:
-        return [blocks, verdict]
+        return [blocks, verdict, [_said("Nothing is missing: the exercise is solved.", "bold")]]
     missing: list[doc.Block] = [doc.Heading("What is missing"), _said(graded.missing)]
     if graded.step_number:
         again = f"Read again: step {graded.step_number} of lesson {graded.lesson}, {graded.step_title}."
