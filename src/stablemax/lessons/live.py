@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,8 +117,9 @@ def compute(live: Live, settings: Settings | None = None, *, explains_ulp: bool 
         tuple(_labels(places, setting)),
         tuple(columns),
         tuple(summary.name for summary in live.summaries),
-        (*_left_out(setting, places), *_install_lines(missing)),
-        explains_ulp,
+        (*_left_out(setting, places), *([f"not run: {', '.join(map(label_of, missing))}"] if missing else [])),
+        tuple(_install_lines(missing)),
+        explains_ulp and bool(runs),
     )
     return Computed(table, setting, runs, on_the_way, places, tuple(map(label_of, missing)))
 
@@ -149,12 +150,15 @@ def _of_code(code: Code, setting: Setting) -> Array:
 
 def second_arrays(setting: Setting) -> list[Array]:
     """Return what an operation takes beside the logits as a plain array, in the format; none for none."""
-    second = setting.case.operation.second
-    if second is Second.LABELS:
-        return [np.asarray(setting.case.labels)]
-    if second is Second.CELL_TARGETS:
-        return [setting.second.values]
-    return [] if second is Second.NONE else [setting.second]
+    second = setting.second
+    arrays: dict[Second, Callable[[], list[Array]]] = {
+        Second.NONE: list,
+        Second.LABELS: lambda: [np.asarray(setting.case.labels)],
+        Second.CELL_TARGETS: lambda: [second.values],
+        Second.UPSTREAM: lambda: [second],
+        Second.LOGITS: lambda: [second],
+    }
+    return arrays[setting.case.operation.second]()
 
 
 def _places(live: Live, setting: Setting) -> tuple[tuple[int, int], ...]:
@@ -203,10 +207,5 @@ def _left_out(setting: Setting, places: Sequence[tuple[int, int]]) -> list[str]:
 
 
 def _install_lines(missing: Sequence[Run]) -> list[str]:
-    """Say what was not run, and what to type for it."""
-    libraries = dict.fromkeys(map(library_of, missing))
-    return [
-        f"not run: {', '.join(label_of(run) for run in missing if library_of(run) == name)}, for {name} is not "
-        f"installed: {LIBRARIES[name].install}"
-        for name in libraries
-    ]
+    """Say what is not installed, and what to type for it."""
+    return [f"{name} is not installed: {LIBRARIES[name].install}" for name in dict.fromkeys(map(library_of, missing))]

@@ -50,7 +50,8 @@ def taught_steps(lesson: Lesson) -> Iterator[TaughtStep]:
         has_ulp = any(summary.in_ulp for summary in step.live.summaries) or ".error}" in step.notice
         computed = compute(step.live, settings, explains_ulp=has_ulp and not knows_ulp)
         taught = _taught(step, computed, following, explains_xp=not knows_xp)
-        knows_ulp, knows_xp = knows_ulp or has_ulp, knows_xp or any(code.explains_xp for code in taught.code)
+        knows_ulp = knows_ulp or taught.table.explains_ulp
+        knows_xp = knows_xp or any(code.explains_xp for code in taught.code)
         yield taught
 
 

@@ -79,19 +79,20 @@ def answered(step: TaughtStep, *, names_next: bool = True) -> doc.Document:
 
 def _table(table: TaughtTable) -> list[doc.Block]:
     rows = [[_cell(column.cells[i], table.format) for column in table.columns] for i in range(len(table.labels))]
-    for i, _ in enumerate(table.summaries):
-        rows.append([doc.Cell(doc.Span(_summary(column, i))) for column in table.columns])
+    summaries = [i for i, _ in enumerate(table.summaries) if any(_summary(column, i) for column in table.columns)]
+    rows += [[doc.Cell(doc.Span(_summary(column, i))) for column in table.columns] for i in summaries]
     matrix = doc.Matrix(
         table.format,
         [doc.Column(column.name) for column in table.columns],
-        [doc.Span(text) for text in (*table.labels, *table.summaries)],
+        [doc.Span(text) for text in (*table.labels, *(table.summaries[i] for i in summaries))],
         rows,
     )
     entries = [*_legend(table), *map(doc.Span, table.notes)]
     if table.explains_ulp:
         step = f"ulp: the step from one {table.format} number to the next"
         entries.append(doc.Span(f"{step}, of which rounding alone costs up to half"))
-    return [matrix, *([doc.Legend(entries)] if entries else [])]
+    legend = [doc.Legend(entries)] if entries else []
+    return [matrix, *legend, *([doc.Items(table.install)] if table.install else [])]
 
 
 def _summary(column: TaughtColumn, index: int) -> str:

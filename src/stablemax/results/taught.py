@@ -42,8 +42,10 @@ class TaughtTable:
     columns: tuple[TaughtColumn, ...]
     #: Names of the lines beneath: the largest error, the mean, the total
     summaries: tuple[str, ...] = ()
-    #: What is not shown, and what was not run and why, in words
+    #: What is not shown, and what was not run, in words
     notes: tuple[str, ...] = ()
+    #: What is not installed, with what to type for it
+    install: tuple[str, ...] = ()
     #: The table is the first of its lesson to give errors in ulps
     explains_ulp: bool = False
 
