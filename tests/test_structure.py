@@ -31,6 +31,7 @@ ROOMS = (
     ("truth",),
     ("trace",),
     ("comparing", "inspect", "check"),
+    ("sweeping",),  # it judges somebody's code as check does
     ("lessons",),  # they grade exercises with the check
     ("arguments",),
     ("api",),

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from stablemax.api import softmax as softmax
     from stablemax.api import softmax_vjp as softmax_vjp
     from stablemax.api import softplus as softplus
+    from stablemax.api import sweep as sweep
 
 __version__ = "0.3.0"
 
 _HOMES = {"StablemaxError": "stablemax.text.errors"}
 
-__all__ = ["StablemaxError", "compare", *NAMES]  # noqa: PLE0604 - names are text
+__all__ = ["StablemaxError", "compare", "sweep", *NAMES]  # noqa: PLE0604 - names are text
 
 
 def __getattr__(name: str) -> Any:

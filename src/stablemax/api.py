@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from stablemax.operations import get_operation
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, TargetOptions, second_of
 from stablemax.operations.variant import default_variant, evaluate
-from stablemax.results import Comparison
+from stablemax.results import Comparison, Sweep
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, Reduction
 
@@ -608,6 +608,65 @@ def compare(
         ignore_index=options_of(None, 0.0, ignore_index).ignore_index,
     )
     return compare_problem(_problem(logits, labels, axis, options), options)
+
+
+def sweep(
+    over: str = "scale",
+    function: Callable[..., Any] | str | None = None,
+    *,
+    start: float | None = None,
+    stop: float | None = None,
+    steps: int | None = None,
+    log: bool | None = None,
+    formats: Sequence[str] = (),
+    operations: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    accumulate: str | None = None,
+    max_ulp: float | None = None,
+    show_values: bool = False,
+) -> Sweep:
+    """Move one quantity through its range and find where formulas break; what `stablemax sweep` prints.
+
+    Parameters
+    ----------
+    over : str
+        What is moved: "scale", "offset", "gap", "classes", "temperature" or "rows".
+    function : callable or str, optional
+        Code to sweep instead of our formulas: a function, or "my.py:softmax". It runs in a process of its own where
+        that can be.
+    start, stop, steps, log : optional
+        The range, how many values the result holds, and whether they grow by a factor. Without start and stop
+        breaking points are looked for up to the format's largest number.
+    formats, operations, variants, accumulate, max_ulp
+        As for `compare`; by default the naive, the usual and the most accurate formula of three operations.
+    show_values : bool
+        Keep the outputs, too.
+
+    Returns
+    -------
+    Sweep
+        Lines by format, operation and variant: points, breaking points, and every change between two neighbours.
+
+    Examples
+    --------
+    >>> result = sweep("scale", variants=["softmax/naive"], formats=["float32"])
+    >>> [(b.below.value, b.above.value, b.above.outcome.value) for b in result.lines[0].breaks]
+    [(88.72283172607422, 88.72283935546875, 'nan')]
+    """
+    # Whoever computes a softmax need not wait for what judges somebody's code.
+    from stablemax.sweeping.sweep_options import SweepOptions
+    from stablemax.sweeping.sweep_run import sweep_function, sweep_variants
+
+    options = SweepOptions(
+        *(over, start, stop, steps, log),
+        formats=tuple(map(get_format, formats)),
+        operations=tuple(map(get_operation, operations)),
+        patterns=tuple(variants),
+        accumulation=None if accumulate is None else named(Accumulation, "accumulation", accumulate),
+        max_ulp=max_ulp,
+        keeps_values=show_values,
+    )
+    return sweep_variants(options) if function is None else sweep_function(function, options)
 
 
 def _problem(logits: Any, labels: Any, axis: int | None, options: CompareOptions) -> Problem:

@@ -220,7 +220,7 @@ def test_the_ending_of_o_says_so_for_checks_and_explanations_too(desk: Path) -> 
     assert run("explain", "softmax/wide", "-o", "e.csv", "--output-format", "table").code == 0
 
 
-@pytest.mark.parametrize("ending", [".html", ".svg", ".png", ".xml", ".pdf", ".npy", ".2024"])
+@pytest.mark.parametrize("ending", [".xml", ".npy", ".gif", ".2024"])
 @pytest.mark.parametrize(
     "command", [("loss", "x.npy", "y.npy"), ("compare", "x.npy"), ("list", "formats"), ("explain", "softmax/naive")],
     ids=lambda command: command[0],

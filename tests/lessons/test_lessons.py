@@ -27,11 +27,10 @@ from stablemax.lessons.teaching import listed_lessons, teach
 from stablemax.operations import NAMES, get_operation
 from stablemax.render import figures
 from stablemax.render.console import Surface
-from stablemax.render.forms import Page
+from stablemax.render.jupyter import written as as_notebook
 from stablemax.render.lessons import LESSON, LESSONS, answered, asked, list_document, step_document
 from stablemax.render.markdown import written as in_markdown
 from stablemax.render.terminal import written
-from stablemax.render.writers import WRITERS
 from stablemax.results import Grade, Outcome, TaughtLesson, TaughtStep
 
 if TYPE_CHECKING:
@@ -370,7 +369,7 @@ def test_what_comes_out_is_what_the_sentences_of_a_step_claim(name: str) -> None
 
 @EACH
 def test_a_notebook_is_one_by_the_rules_of_its_format(name: str) -> None:
-    notebook = json.loads("".join(WRITERS["notebook"].write(LESSON, taught(name), Page())))
+    notebook = json.loads(as_notebook(LESSON.cells(taught(name))))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert set(notebook) == {"cells", "metadata", "nbformat", "nbformat_minor"}
     names = [cell["id"] for cell in notebook["cells"]]
@@ -386,7 +385,7 @@ def test_a_notebook_is_one_by_the_rules_of_its_format(name: str) -> None:
 
 def run_cells(lesson: TaughtLesson) -> str:
     """Run the code of a notebook, cell by cell, in one namespace; return what it prints."""
-    notebook = json.loads("".join(WRITERS["notebook"].write(LESSON, lesson, Page())))
+    notebook = json.loads(as_notebook(LESSON.cells(lesson)))
     namespace: dict[str, Any] = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

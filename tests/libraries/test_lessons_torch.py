@@ -15,10 +15,9 @@ from stablemax.lessons.live import library_of
 from stablemax.lessons.teaching import teach
 from stablemax.render import figures
 from stablemax.render.console import Surface
-from stablemax.render.forms import Page
+from stablemax.render.jupyter import written as as_notebook
 from stablemax.render.lessons import LESSON, step_document
 from stablemax.render.terminal import written
-from stablemax.render.writers import WRITERS
 from stablemax.results import Outcome, TaughtLesson, TaughtStep
 
 pytest.importorskip("torch", reason="these are PyTorch's own numbers")
@@ -104,7 +103,7 @@ def test_e_the_total_of_the_bad_softmax_is_nan_and_that_of_the_good_one_is_1() -
 
 @EACH
 def test_the_notebook_runs_with_pytorch(name: str) -> None:
-    notebook = json.loads("".join(WRITERS["notebook"].write(LESSON, taught(name), Page())))
+    notebook = json.loads(as_notebook(LESSON.cells(taught(name))))
     namespace: dict[str, Any] = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

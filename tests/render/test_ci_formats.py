@@ -131,7 +131,7 @@ KINDS = {Comparison: COMPARISON, League: LEAGUE, CheckReport: CHECK, JudgeReport
 def write(result: Any, name: str, failures: Iterable[Outcome] = ()) -> str:
     """What a format's writer gives."""
     page = Page(failures=frozenset(failures))
-    return "".join(WRITERS[name].write(KINDS[type(result)], result, page))
+    return "".join(map(str, WRITERS[name].write(KINDS[type(result)], result, page)))
 
 
 def parsed(text: str) -> ET.Element:

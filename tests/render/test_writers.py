@@ -25,6 +25,7 @@ from stablemax.render.leagues import LEAGUE
 from stablemax.render.lessons import EXERCISE, LESSON, LESSONS
 from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
+from stablemax.render.sweeps import SWEEP
 from stablemax.render.traces import TRACE
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
 from stablemax.text.errors import StablemaxError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
-    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY),
+    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP),
     *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
 )
 # Each command that writes a result, as it is run on small inputs.
@@ -49,6 +50,7 @@ COMMANDS = (
     ("trace", "softmax/shifted", "x.npy"),
     ("inspect", "x.npy", "--format", "float32"),
     ("bench", "--shape", "3x5", "--peer", "numpy", "--threads", "1", "--repeat", "1", "--operation", "softmax"),
+    ("sweep", "--variant", "softmax/shifted", "--format", "float16", "--steps", "2"),
     ("explain", "softmax/naive"),
     *(("list", what) for what in ("variants", "formats", "presets", "hazards")),
     ("lesson",),
@@ -84,7 +86,22 @@ def _document_words(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
 
 
 def test_the_formats_are_those_of_the_readme_in_their_order() -> None:
-    assert list(WRITERS) == ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github", "notebook"]
+    names = [
+        "table",
+        "plain",
+        "json",
+        "ndjson",
+        "csv",
+        "markdown",
+        "junit",
+        "github",
+        "svg",
+        "html",
+        "png",
+        "pdf",
+        "notebook",
+    ]
+    assert list(WRITERS) == names
     assert all(name == writer.name for name, writer in WRITERS.items())
 
 

@@ -10,6 +10,7 @@ import typer
 from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, worded
 from stablemax.cli.options import PrintOptions, format_option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.lessons import MODULES, get_lesson
 from stablemax.render import lessons as rendered
 from stablemax.text.errors import StablemaxError
@@ -23,6 +24,11 @@ _STOPS = ("q", "Q", "\x04")  # with Ctrl-D
 _INTERRUPT = "\x03"
 
 
+@help_entry(
+    CommandPanel.LEARN,
+    Example("Why is a softmax NaN? One step at a time", "stablemax lesson overflow --pause"),
+    Example("Grade the exercise of a lesson", "stablemax lesson overflow --check my.py:softmax"),
+)
 def lesson(
     line: CommandLine,
     printing: PrintOptions,
@@ -36,20 +42,23 @@ def lesson(
         ),
     ] = None,
     pause: Annotated[
-        bool, typer.Option("--pause", help="One step at a time, each answer after a key; q stops.")
+        bool,
+        worded("Step by step, each answer after a key; q stops.", "--pause", panel=Panel.COMMON),
     ] = False,
     check: Annotated[
-        str | None, worded("Grade a function as the lesson's exercise.", "--check", metavar="FILE.py:FUNCTION")
+        str | None,
+        worded(
+            "Grade a function (my.py:softmax) as the lesson's exercise.",
+            "--check",
+            metavar="TARGET",
+            panel=Panel.COMMON,
+        ),
     ] = None,
     output_format: Annotated[str | None, format_option(rendered.LESSON)] = None,
 ) -> int:
     """Teach the subject in short lessons that compute what they show.
 
     Each step asks what you expect before it shows what comes out. -o lesson.ipynb makes a notebook of it.
-
-    Example: stablemax lesson overflow --pause
-
-    Example: stablemax lesson overflow --check my.py:softmax
     """
     if name is None:
         _refuse_without_name(pause=pause, check=check)

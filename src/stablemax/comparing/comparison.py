@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stablemax.comparing.overview import overview_finding
 from stablemax.comparing.summary import finding, refusals
 from stablemax.hazards.catalogue import Hazard
 from stablemax.inputs.logits import Problem
@@ -41,6 +42,8 @@ class CompareOptions:
     operations: tuple[Operation, ...] = ()
     #: Globs of variant names or ids; empty for all.
     patterns: tuple[str, ...] = ()
+    #: The main formulas of the main operations alone, where no operation and no pattern is given.
+    overview: bool = False
     #: How sums are added; each format's ordinary kernel when not given.
     accumulation: Accumulation | None = None
     #: Errors above are inaccurate; half of the format's bits when not given.
@@ -76,14 +79,22 @@ class CompareOptions:
         """The operations that are asked for; without any, those by default and those that a pattern names."""
         if self.operations:
             return self.operations
+        if self.is_overview:
+            return tuple(o for o in all_operations() if o.in_overview)
         prefixes = {pattern.partition("/")[0] for pattern in self.patterns if "/" in pattern}
         return tuple(o for o in all_operations() if o.by_default or o.name in prefixes)
 
+    @property
+    def is_overview(self) -> bool:
+        """True where nothing but the main formulas is asked for."""
+        return self.overview and not (self.operations or self.patterns)
+
     def implementations(self, operation: Operation) -> tuple[Variant, ...]:
         """Return what to run of an operation: the libraries' built-ins after our variants."""
+        patterns = operation.main_variants if self.is_overview else self.patterns
         named = [b for b in self.built_ins if matches(b.id, self.patterns)]
         theirs = (b for b in named or self.built_ins if b.operation is operation)
-        return (*matching(operation, self.patterns), *theirs)
+        return (*matching(operation, patterns), *theirs)
 
     def plan(self, operations: tuple[Operation, ...]) -> dict[Operation, tuple[Variant, ...]]:
         """Return what to run, by operation."""
@@ -158,7 +169,8 @@ def compare_hazard(
     """
     options = options or CompareOptions()
     # A hazard of operations that none asks for by default is run on all that it concerns.
-    by_default = tuple(o for o in default_operations() if o in hazard.operations) or hazard.operations
+    asked = options.asked_operations if options.is_overview else default_operations()
+    by_default = tuple(o for o in asked if o in hazard.operations) or hazard.operations
     wanted = tuple(o for o in options.operations or by_default if o in hazard.operations)
     if not wanted:
         raise StablemaxError(
@@ -249,12 +261,16 @@ def _comparison(
         max_ulp=options.max_ulp,
         reduction=options.reduction.value,
         reports=reports,
-        finding=finding(reports, hazard=hazard),
+        finding=overview_finding(reports) if options.is_overview else finding(reports, hazard=hazard),
         command=command,
         notes=(*notes, *refusals(v for r in reports for v in r.verdicts)),
         backend=options.backend_name,
         device=options.device,
         libraries=options.libraries(),
+        formulas={v.id: v.formula for chosen in plan.values() for v in chosen},
+        brief_formulas={v.id: v.brief or v.formula for chosen in plan.values() for v in chosen},
+        exp_overflow={f.name: f.exp_overflow.real for f in options.formats},
+        is_overview=options.is_overview,
     )
 
 

@@ -63,6 +63,7 @@ OPERATION = Operation(
     command="bce",
     timed=False,
     by_default=False,
+    main_variants=("naive", "minus-product", "compensated"),
 )
 
 

@@ -66,6 +66,7 @@ OPERATION = Operation(
     command="bce-grad",
     timed=False,
     by_default=False,
+    main_variants=("naive", "by-sign", "compensated"),
 )
 
 

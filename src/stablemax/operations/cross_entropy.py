@@ -32,6 +32,7 @@ OPERATION = Operation(
     },
     noun="loss",
     command="loss",
+    in_overview=True,
 )
 
 EPSILON = 1e-9
@@ -162,6 +163,7 @@ def lse_minus(x: Array, t: Targets, xp: Namespace) -> Array:
     OPERATION,
     "shifted",
     formula="log(sum(exp(x - m))) - (x_y - m),  m = max(x)",
+    brief="log sum exp(x-m)-(x_y-m)",
     promises={Outcome.LOST: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021", "prieto-2025"),
     cure="cross_entropy/compensated",
@@ -184,6 +186,7 @@ def shifted(x: Array, t: Targets, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="(m - x_y) + log1p(q),  q = sum of the other exp(x - m)",
+    brief="(m-x_y) + log1p(others)",
     promises={Outcome.NAN: "row-all-neg-inf", Outcome.UNDEFINED: "positive-infinity"},
     cites=("blanchard-2021", "rump-2008", "optax-1792"),
 )

@@ -33,6 +33,7 @@ OPERATION = Operation(
     },
     noun="gradient",
     command="grad",
+    in_overview=True,
 )
 
 
@@ -40,6 +41,7 @@ OPERATION = Operation(
     OPERATION,
     "naive",
     formula="(exp(x) / sum(exp(x)) - onehot) / N",
+    brief="(naive p - onehot) / N",
     promises={
         Outcome.NAN: "large-logits far-below-zero large-offset-tie wide-spread row-all-neg-inf positive-infinity",
         Outcome.LOST: "nearly-certain collapse",
@@ -63,6 +65,7 @@ def naive(x: Array, t: Targets, xp: Namespace) -> Array:
     OPERATION,
     "shifted",
     formula="(softmax(x) - onehot) / N,  softmax shifted",
+    brief="(shifted p - onehot) / N",
     promises={Outcome.LOST: "nearly-certain collapse", Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("goodfellow-2016", "prieto-2025"),
     cure="cross_entropy_grad/compensated",
@@ -126,6 +129,7 @@ def jacobian(x: Array, t: Targets, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="p_j / N;  at the label -(sum of the other p) / N",
+    brief="p/N, label -(other p)/N",
     promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("rump-2008", "prieto-2025"),
 )

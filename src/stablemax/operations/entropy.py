@@ -32,6 +32,7 @@ OPERATION = Operation(
     command="entropy",
     timed=False,
     by_default=False,
+    main_variants=("naive", "log-softmax", "compensated"),
 )
 
 

@@ -69,6 +69,7 @@ OPERATION = Operation(
     command="kl-divergence",
     timed=False,
     by_default=False,
+    main_variants=("naive", "log-softmax", "compensated"),
 )
 
 

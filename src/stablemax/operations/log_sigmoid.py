@@ -34,6 +34,7 @@ OPERATION = Operation(
     command="log-sigmoid",
     timed=False,
     by_default=False,
+    main_variants=("naive", "log1p", "compensated"),
 )
 
 

@@ -108,7 +108,11 @@ class Operation:
     timed : bool
         True where `bench` times it beside the libraries.
     by_default : bool
-        True where `compare` and the league run it when nothing is asked for.
+        True where `compare --all` and the league run it when nothing is asked for.
+    main_variants : tuple of str
+        Names of the naive, the usual stable and the most accurate formula: what the first screen of `compare` shows.
+    in_overview : bool
+        True where that screen shows it.
     """
 
     name: str
@@ -134,6 +138,8 @@ class Operation:
     command: str = ""
     timed: bool = True
     by_default: bool = True
+    main_variants: tuple[str, ...] = ("naive", "shifted", "compensated")
+    in_overview: bool = False
 
     def __str__(self) -> str:
         return self.name

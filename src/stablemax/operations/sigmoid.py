@@ -28,6 +28,7 @@ OPERATION = Operation(
     command="sigmoid",
     timed=False,
     by_default=False,
+    main_variants=("naive", "by-sign", "compensated"),
 )
 
 

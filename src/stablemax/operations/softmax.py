@@ -28,6 +28,7 @@ OPERATION = Operation(
     libraries={"torch": "torch.softmax", "jax": "jax.nn.softmax", "scipy": "scipy.special.softmax"},
     noun="softmax",
     command="softmax",
+    in_overview=True,
 )
 
 
@@ -112,6 +113,7 @@ def axis_0(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "shifted",
     formula="exp(x - m) / sum(exp(x - m)),  m = max(x)",
+    brief="exp(x-m) / sum(exp(x-m))",
     promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("blanchard-2021", "goodfellow-2016"),
     bound=bounds.softmax_shifted,
@@ -243,6 +245,7 @@ def base_2(x: Array, xp: Namespace) -> Array:
     OPERATION,
     "compensated",
     formula="e / sum(e),  e = exp(d) + exp(d) r,  d + r = x - c exactly, c near max(x)",
+    brief="e/sum(e), x-m unrounded",
     promises={Outcome.NAN: "row-all-neg-inf positive-infinity"},
     cites=("dekker-1971", "knuth-1997", "rump-2008"),
     cure="",

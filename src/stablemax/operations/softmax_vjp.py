@@ -30,6 +30,7 @@ OPERATION = Operation(
     libraries={"torch": "torch.autograd.grad of torch.softmax", "jax": "jax.vjp of jax.nn.softmax"},
     noun="gradient",
     timed=False,
+    main_variants=("jacobian", "closed-form", "centred"),
 )
 
 

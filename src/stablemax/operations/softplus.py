@@ -36,6 +36,7 @@ OPERATION = Operation(
     command="softplus",
     timed=False,
     by_default=False,
+    main_variants=("naive", "log1p", "compensated"),
 )
 
 

@@ -36,6 +36,8 @@ class Variant:
         Its technique; with the operation it is the id, ``softmax/shifted``.
     formula : str
         The formula in one line.
+    brief : str
+        The same in at most 24 characters, for the first screen; the formula where that is short enough.
     function : callable
         ``f(x, xp)``, ``f(x, targets, xp)`` or ``f(x, g, xp)``: x is (N, K), the result (N, K) or
         (N, 1), computed by nothing but `xp` and the operators of its arrays.
@@ -74,6 +76,7 @@ class Variant:
     name: str
     formula: str
     function: Callable[..., Array]
+    brief: str = ""
     cites: tuple[str, ...] = ()
     promises: Mapping[str, Outcome] = field(default_factory=lambda: MappingProxyType({}))
     bound: Bound | None = None

@@ -8,11 +8,11 @@ from typing import Any
 
 from stablemax.bench.bench_words import OURS, means, times
 from stablemax.render import document as doc
-from stablemax.render import figures, judged_words
+from stablemax.render import judged_words
 from stablemax.render.data import versions
 from stablemax.render.forms import ResultKind, in_columns
 from stablemax.results import Benchmark, TimedCase, Timing
-from stablemax.text.words import counted, listed
+from stablemax.text.words import counted, listed, percentage
 
 CASE_COLUMNS = ("operation", "dtype", "threads", "rows", "classes")
 TIMING_COLUMNS = tuple(field.name for field in dataclasses.fields(Timing))
@@ -96,7 +96,7 @@ def _matrix(title: str, cases: list[TimedCase]) -> doc.Matrix:
     rows = []
     for case in cases:
         cells = {t.implementation: _cell(t) for t in case.timings}
-        limit = doc.Cell(doc.Span(figures.share(case.limit_share)))
+        limit = doc.Cell(doc.Span(percentage(case.limit_share)))
         rows.append([*(cells.get(name, doc.Cell(doc.Span("-", "dim"))) for name in names), limit])
     columns = [*map(doc.Column, names), doc.Column("limit", is_pinned=True)]
     return doc.Matrix(title, columns, [doc.Span(_shape(case)) for case in cases], rows, title_above=True)
@@ -107,7 +107,7 @@ def _cell(timing: Timing) -> doc.Cell:
     is_ours = timing.implementation == OURS
     style = "" if is_ours else "red" if timing.ratio < 1 else "green"
     time, memory = duration(timing.median_s), size(timing.peak_bytes)
-    spread = f"±{figures.share(timing.spread)}" if timing.calls > 1 else ""
+    spread = f"±{percentage(timing.spread)}" if timing.calls > 1 else ""
     ratio = "" if is_ours else f"{times(timing.ratio)}x"
     wide = " ".join(text for text in (time, spread, ratio, memory) if text)
     return doc.Cell(doc.Span(wide, style), doc.Span(f"{time}\n{f'{ratio} {spread}'.strip()}\n{memory}", style))

@@ -75,6 +75,8 @@ class Table(Block):
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+    #: Headers of columns that are copied, no cell of which is broken
+    whole: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,35 @@ class Matrix(Block):
 
 
 @dataclass(frozen=True)
+class Formula:
+    """A row of a table of formulas: its name, the formula in a few characters and whole, and what becomes of it."""
+
+    name: str
+    brief: str
+    whole: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Formulas(Block):
+    """Formulas of several operations, with a column for each format; no line wraps."""
+
+    columns: Sequence[str]
+    #: Figures of the columns, with what they are
+    figures_are: str
+    figures: Sequence[str]
+    #: By operation
+    groups: Sequence[tuple[str, Sequence[Formula]]]
+
+
+@dataclass(frozen=True)
+class Matrices(Block):
+    """Matrices that stand side by side where there is room."""
+
+    matrices: Sequence[Matrix]
+
+
+@dataclass(frozen=True)
 class Bar:
     """One bar of a chart, with its figure in words."""
 
@@ -135,6 +166,39 @@ class Bars(Block):
     title: str
     titles_are: str
     groups: Sequence[Sequence[Bar]]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one value of a heatmap shows."""
+
+    #: Its place along the axis, from 0 to 1
+    place: float
+    #: None where nothing was tried
+    sign: Outcome | Grade | None
+
+
+@dataclass(frozen=True)
+class Heatmap(Block):
+    """Signs along an axis, a line for each label; as wide as there is room, and each column shows its worst sign."""
+
+    title: str
+    labels: Sequence[str]
+    rows: Sequence[Sequence[Mark]]
+    axis: str
+    #: Places along the axis, from 0 to 1, and what stands there
+    ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Curve(Block):
+    """A curve through points: their places along the axis, from 0 to 1, and their heights."""
+
+    title: str
+    axis: str
+    points: Sequence[tuple[float, float]]
+    #: Places along the axis, and what stands there
+    ticks: Sequence[tuple[float, str]]
 
 
 @dataclass(frozen=True)
@@ -205,9 +269,13 @@ class Values(Block):
 
 @dataclass(frozen=True)
 class Command(Block):
-    """The command that reproduces the result: one line, however long, for a copy of it must run."""
+    """A command to copy, by default the one that reproduces the result: one line, however long."""
 
     arguments: Sequence[str]
+    #: What it does
+    title: str = "reproduce"
+    #: What else one may do with it
+    remark: str = ""
 
     @property
     def line(self) -> str:
@@ -235,15 +303,30 @@ Document = Sequence[Section]
 """Blocks of a section belong together; sections stand apart."""
 
 
-def legend_of(seen: Iterable[tuple[Outcome | None, Grade | None]]) -> list[Span]:
-    """Explain what occurs, except ok: stable, then failures, from mild to bad, then what has no value."""
+RANGE_ENDS = "range ends"
+"""What a cell says where a result is NaN or infinite for logits near the end of the format, and stable otherwise."""
+
+
+def legend_of(seen: Iterable[tuple[Outcome | None, Grade | None]], *, has_short_words: bool = False) -> list[Span]:
+    """Explain what occurs, except ok: stable, then failures, from mild to bad, then what has no value.
+
+    With `has_short_words` a cell may say the short word of an outcome, which is then named too.
+    """
     seen = list(seen)
     others = {o for o, grade in seen if o is not None and o.severity and grade is not Grade.STABLE}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
-    spans = [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]
-    if any(grade is Grade.STABLE for _, grade in seen):
+    spans = [Span(f" {_words_of(o, has_short=has_short_words)}: {OUTCOMES[o].sentence}", sign=o) for o in order]
+    stable = {outcome for outcome, grade in seen if grade is Grade.STABLE}
+    if stable & {Outcome.OVERFLOW, Outcome.NAN}:
+        spans.insert(0, Span(f"{RANGE_ENDS}: only for logits beyond a quarter of the largest number of the format"))
+    if stable:
         spans.insert(0, Span(f" {Grade.STABLE}: {GRADES[Grade.STABLE].sentence}", sign=Grade.STABLE))
     return spans
+
+
+def _words_of(outcome: Outcome, *, has_short: bool) -> str:
+    word, short = OUTCOMES[outcome].word, OUTCOMES[outcome].short
+    return f"{word}, {short}" if has_short and short != word else word
 
 
 def words(*texts: str) -> Lines:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from stablemax.text.words import short_number
+
 
 def error(value: float | None, unit: str = "ulp") -> str:
     """Write an error to three digits.
@@ -28,30 +30,7 @@ def short_error(value: float | None) -> str:
     >>> short_error(0.4987), short_error(1.6e15), short_error(1e-190), short_error(0.0), short_error(159.3)
     ('0.50 ulp', '1.6e15 ulp', '0.00 ulp', '0 ulp', '159 ulp')
     """
-    if value is None:
-        return ""
-    if value in (0, math.inf):
-        return "0 ulp" if value == 0 else ">1e308 ulp"
-    if value < 9.995:
-        return f"{value:.2f} ulp"
-    if value < 99999.5:
-        return f"{value:.0f} ulp"
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa}e{int(exponent)} ulp"
-
-
-def share(value: float) -> str:
-    """Write a share as a percentage that says 0 or 100 only where it is.
-
-    >>> share(1.0), share(0.524), share(0.0001), share(0.99999)
-    ('100%', '52%', '<1%', '>99%')
-    """
-    percent = 100 * value
-    if 0 < percent < 1:
-        return "<1%"
-    if 99 < percent < 100:
-        return ">99%"
-    return f"{percent:.0f}%"
+    return "" if value is None else f"{short_number(value)} ulp"
 
 
 def number(value: float, fmt: str = "float64") -> str:
@@ -78,3 +57,15 @@ def exact(value: float) -> str:
     ('0.1', 'inf')
     """
     return repr(float(value)) if math.isfinite(value) else str(value)
+
+
+def shortest(value: float, fmt: str) -> str:
+    """Write a number of a format as the shortest decimal that reads back the same in it, float64 too.
+
+    >>> shortest(88.72283172607422, "float32"), shortest(709.782712893384, "float64")
+    ('88.72283', '709.782712893384')
+    """
+    from stablemax.numerics.formats import get_format
+    from stablemax.numerics.ordered_numbers import shortest as shortest_in
+
+    return shortest_in(value, get_format(fmt))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from stablemax.render import figures
 from stablemax.render.forms import Check
 from stablemax.results import Contract, HazardVerdict, InputSummary, Place, Standout, Verdict
 from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
-from stablemax.text.words import counted, listed
+from stablemax.text.words import counted, listed, percentage
 
 VERDICT_COLUMNS = (
     *("operation", "variant", "format", "accumulation", "grade", "worst"),
@@ -26,10 +27,30 @@ NOT_RUN = doc.Span("not run", "dim")
 _LOSSES = {
     Outcome.INACCURATE: ("small values off", "small off"),
     Outcome.LOST: ("small values lost", "small lost"),
-    Outcome.OVERFLOW: ("range ends", "range ends"),
-    Outcome.NAN: ("range ends", "range ends"),
+    Outcome.OVERFLOW: (doc.RANGE_ENDS, doc.RANGE_ENDS),
+    Outcome.NAN: (doc.RANGE_ENDS, doc.RANGE_ENDS),
 }
 """What a result that is stable and not accurate loses, in words and in short."""
+_ADDED = {
+    "library": "as the library adds",
+    "code": "as the code adds",
+    "sequential": "one by one in their own format",
+    "pairwise": "pairwise in their own format",
+    "float32": "in float32",
+    "float64": "in float64",
+}
+
+
+def added_words(accumulation: Mapping[str, str]) -> str:
+    """Say how sums are added in each format.
+
+    >>> added_words({"float16": "float32", "bfloat16": "float32", "float64": "pairwise"})
+    'float16 and bfloat16 in float32; float64 pairwise in their own format'
+    """
+    by_policy: dict[str, list[str]] = {}
+    for fmt, policy in accumulation.items():
+        by_policy.setdefault(policy, []).append(fmt)
+    return "; ".join(f"{listed(names)} {_ADDED[policy]}" for policy, names in by_policy.items())
 
 
 def limit_of(max_ulp: float | None) -> str:
@@ -111,9 +132,9 @@ def share_words(verdict: Verdict, outcome: Outcome) -> str:
     cells = verdict.shares[outcome]
     rows = verdict.row_shares.get(outcome, cells)
     return (
-        figures.share(cells)
+        percentage(cells)
         if not outcome.is_failure or rows < 2 * cells
-        else f"{figures.share(cells)}, {figures.share(rows)} of rows"
+        else f"{percentage(cells)}, {percentage(rows)} of rows"
     )
 
 
@@ -186,3 +207,22 @@ def gives(place: Place | None, fmt: str) -> str:
     if place is None:
         return ""
     return f"gives {figures.number(place.output, fmt)} where {figures.number(place.truth, fmt)} is right"
+
+
+_MEANINGS = (
+    (r"\d ulp\b", "1 ulp: the distance between two neighbouring numbers of the format"),
+    (r"\d u\b", "1 u: the largest relative error of a single rounding"),
+    (r"over (its|the) bound", "over a bound: the largest error divided by the largest that theory allows"),
+    (r"\|sum p - 1\|", "|sum p - 1|: how far the probabilities of a row are from adding up to 1"),
+)
+"""What a figure or a unit means, wherever it is shown."""
+
+
+def meanings(texts: Iterable[str]) -> list[doc.Span]:
+    """Explain the units and the figures that occur in some texts, each once.
+
+    >>> [span.text for span in meanings(["largest error 0.5 ulp", "ok"])]
+    ['1 ulp: the distance between two neighbouring numbers of the format']
+    """
+    text = "\n".join(texts)
+    return [doc.Span(meaning) for pattern, meaning in _MEANINGS if re.search(pattern, text)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from stablemax.render import document as doc
-from stablemax.render import figures, judged_words
+from stablemax.render import judged_words
 from stablemax.render.forms import Checks, ResultKind, Rows
 from stablemax.results import JudgeReport, Verdict
 from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
+from stablemax.text.words import percentage
 
 
 def document(report: JudgeReport) -> doc.Document:
@@ -26,17 +28,27 @@ def document(report: JudgeReport) -> doc.Document:
         [[doc.Cell(doc.Span(text)) for text in _row(report.verdict, outcome)] for outcome in shares],
     )
     details = judged_words.detail_lines(report.verdict, f"the bound of {report.bound_of}")
-    end = [doc.words(*details)] if details else []
+    end = [*([doc.words(*details)] if details else []), doc.Legend([*_legend(shares), *judged_words.meanings(details)])]
     style = GRADES[report.grade].style if report.passed else "bold red"
     finding = doc.Finding(report.finding, style, report.grade.value)
     return doc.report(finding, facts, [[matrix], end], report.command)
+
+
+def _legend(shares: Iterable[Outcome]) -> list[doc.Span]:
+    """Explain the outcomes and the grades."""
+    by_digits = "grade: accurate keeps more than half of the digits of every value, stable on the scale of the result"
+    return [
+        doc.Span(" ok: accurate", sign=Outcome.OK),
+        *doc.legend_of((outcome, None) for outcome in shares),
+        doc.Span(f"{by_digits}, unstable neither"),
+    ]
 
 
 def _row(verdict: Verdict, outcome: Outcome) -> tuple[str, ...]:
     """Say how many cells and rows have an outcome, and what their grade is."""
     cells = verdict.shares[outcome]
     shares = (cells, verdict.row_shares.get(outcome, cells))
-    return (*map(figures.share, shares), verdict.outcome_grades[outcome].value)
+    return (*map(percentage, shares), verdict.outcome_grades[outcome].value)
 
 
 def records(report: JudgeReport) -> list[dict[str, Any]]:

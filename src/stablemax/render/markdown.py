@@ -8,6 +8,7 @@ from typing import Any
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 
 def written(document: model.Document, on: Surface) -> str:
@@ -62,6 +63,21 @@ def _matrix(block: model.Matrix, on: Surface) -> str:
     return table(headers, rows)
 
 
+def _formulas(block: model.Formulas, on: Surface) -> str:
+    figures = [[block.figures_are, "", *block.figures]] if block.figures else []
+    rows = [
+        [f"{operation}/{f.name}", code_span(f.whole), *(on.spelled(cell.wide) for cell in f.cells)]
+        for operation, formulas in block.groups
+        for f in formulas
+    ]
+    return table(["", "formula", *block.columns], [*figures, *rows])
+
+
+def _command(block: model.Command) -> str:
+    remark = f" ({block.remark})" if block.remark else ""
+    return f"{block.title[:1].upper()}{block.title[1:]}: {code_span(block.line)}{remark}"
+
+
 def _bars(block: model.Bars, on: Surface) -> str:
     figures: dict[str, dict[str, str]] = {}
     for bar in (bar for group in block.groups for bar in group):
@@ -70,6 +86,10 @@ def _bars(block: model.Bars, on: Surface) -> str:
     rows = [[title, *(by_name.get(name, "-") for name in names)] for title, by_name in figures.items()]
     title = f"{block.title[:1].upper()}{block.title[1:]}:\n\n" if block.title else ""
     return title + table([block.titles_are, *names], rows)
+
+
+def _picture(lines: Iterable[Sequence[model.Span]]) -> str:
+    return _fenced("\n".join("".join(span.text for span in line).rstrip() for line in lines))
 
 
 def _source(block: model.Source, on: Surface) -> str:
@@ -90,7 +110,11 @@ BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Items: lambda block, _: items(block.lines) if len(block.lines) > 1 else "\n".join(block.lines),
     model.Table: lambda block, _: table(block.headers, block.rows),
     model.Matrix: _matrix,
+    model.Matrices: lambda block, on: "\n\n".join(_matrix(m, on) for m in block.matrices),
+    model.Formulas: _formulas,
     model.Bars: _bars,
+    model.Heatmap: lambda block, on: _picture(heatmap_lines(block, on)),
+    model.Curve: lambda block, on: _picture(curve_lines(block, on)),
     model.Legend: lambda block, on: "; ".join(map(on.spelled, block.entries)),
     model.Code: lambda block, _: (
         (f"{block.title[:1].upper()}{block.title[1:]}\n\n" if block.title else "") + _fenced(block.text, block.language)
@@ -98,5 +122,5 @@ BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Excerpt: lambda block, _: f"{block.title}\n\n{_fenced(chr(10).join((*block.lines, block.more)))}",
     model.Source: _source,
     model.Values: lambda block, _: table(block.headers, block.rows),
-    model.Command: lambda block, _: f"Reproduce: {code_span(block.line)}",
+    model.Command: lambda block, _: _command(block),
 }

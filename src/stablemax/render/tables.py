@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from stablemax.render.console import Surface
-from stablemax.render.document import Bars, Column, Matrix, Span, Table
+from stablemax.render.document import Bars, Column, Matrices, Matrix, Span, Table
 from stablemax.text.outcomes import sign_words
 
 _GAP = 2  # a space and the table's own
+_TIGHT = 1
+_BETWEEN = 4  # two tables side by side
 _LONGEST_BAR = 40
 _EIGHTHS = "▏▎▍▌▋▊▉"
 
@@ -25,10 +28,10 @@ def text_of(span: Span, on: Surface) -> Text:
     return Text(on.spelled(span), style=style)
 
 
-def _empty(on: Surface) -> RichTable:
-    """Return an empty table in the one style of all tables."""
+def _empty(on: Surface, gap: int = _GAP) -> RichTable:
+    """Return an empty table in the one style of all tables, with a gap between its columns."""
     style = box.ASCII if on.ascii_only else box.SIMPLE_HEAD
-    return RichTable(box=style, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    return RichTable(box=style, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
 
 
 def listing(table: Table, on: Surface) -> list[RenderableType]:
@@ -36,7 +39,11 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
     headers = [on.readable(text) for text in table.headers]
     rows = [[on.readable(text) for text in row] for row in table.rows]
     needed = [
-        max(len(word) for cell in (header, *(row[i] for row in rows)) for word in cell.split())
+        max(
+            len(piece)
+            for cell in (header, *(row[i] for row in rows))
+            for piece in ([cell] if header in table.whole else cell.split())
+        )
         for i, header in enumerate(headers)
     ]
     if sum(needed) + _GAP * len(headers) > on.width:
@@ -47,14 +54,29 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
             blocks += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
         return blocks
     laid = _empty(on)
-    for header, width in zip(headers, needed, strict=True):
-        laid.add_column(header, min_width=width)
+    longest = [max(len(header), *(len(row[i]) for row in rows)) for i, header in enumerate(headers)]
+    room = on.width - _GAP * (len(headers) - 1)
+    # Left to itself, Rich takes from a short column what a long one lacks, down to two characters.
+    for header, width in zip(headers, _shared(room, needed, longest), strict=True):
+        laid.add_column(header, width=width)
     for row in rows:
         laid.add_row(*map(Text, row))
     return [laid]
 
 
-def matrix(block: Matrix, on: Surface) -> list[RenderableType]:
+def _shared(room: int, needed: Sequence[int], longest: Sequence[int]) -> list[int]:
+    """Give each column what its longest word needs, and of what is left the more, the longer its cells are.
+
+    >>> _shared(20, [4, 5], [4, 60]), _shared(20, [4, 5], [14, 15]), _shared(80, [4, 5], [14, 15])
+    ([4, 16], [9, 10], [14, 15])
+    """
+    left, wanted = room - sum(needed), sum(longest) - sum(needed)
+    if wanted <= left:
+        return list(longest)
+    return [least + left * (most - least) // wanted for least, most in zip(needed, longest, strict=True)]
+
+
+def matrix(block: Matrix, on: Surface, gap: int = _GAP) -> list[RenderableType]:
     """Lay a matrix out: one table where cells on one line fit, else narrow cells in as many tables as it takes."""
     labels = [text_of(span, on) for span in block.labels]
     corner = "" if block.title_above else block.title
@@ -62,14 +84,33 @@ def matrix(block: Matrix, on: Surface) -> list[RenderableType]:
     room = on.width - label_width
     wide = [_Laid(block, i, on, is_wide=True) for i in range(len(block.columns))]
     parts: list[RenderableType] = [Text(block.title, style="bold")] if block.title_above else []
-    if sum(max(c.width, block.wide_room) + _GAP for c in wide) <= room:
-        return [*parts, _one_table(corner, labels, wide, label_width, on)]
+    if sum(max(c.width, block.wide_room) + gap for c in wide) <= room:
+        return [*parts, _one_table(corner, labels, wide, label_width, on, gap)]
     narrow = [_Laid(block, i, on, is_wide=False) for i in range(len(block.columns))]
-    for title, columns in _spread(narrow, room):
+    for title, columns in _spread(narrow, room, gap):
         if parts and not block.title_above:
             parts.append(Text(""))
-        parts.append(_one_table(title or corner, labels, columns, label_width, on))
+        parts.append(_one_table(title or corner, labels, columns, label_width, on, gap))
     return parts
+
+
+_BESIDE = 120
+"""Width from which on matrices stand side by side."""
+
+
+def matrices(block: Matrices, on: Surface) -> list[RenderableType]:
+    """Lay matrices out one beneath another, or in two columns that are about equally long."""
+    half = replace(on, width=(on.width - _BETWEEN) // 2)
+    fits = on.width >= _BESIDE and all(len(matrix(m, half, _TIGHT)) == 1 for m in block.matrices)
+    if not fits or len(block.matrices) < 2:
+        return [part for m in block.matrices for part in (*matrix(m, on), Text(""))][:-1]
+    lengths = [len(m.rows) + 3 for m in block.matrices]
+    split = min(range(1, len(lengths)), key=lambda i: max(sum(lengths[:i]), sum(lengths[i:])))
+    parts = (block.matrices[:split], block.matrices[split:])
+    columns = [[p for m in part for p in (*matrix(m, half, _TIGHT), Text(""))] for part in parts]
+    grid = RichTable.grid(padding=(0, _BETWEEN, 0, 0))
+    grid.add_row(*(Group(*column[:-1]) for column in columns))
+    return [grid]
 
 
 class _Laid:
@@ -84,15 +125,15 @@ class _Laid:
         self.width = max(block.wide_width if is_wide else block.narrow_width, len(self.header), *lines)
 
 
-def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_Laid]]]:
+def _spread(columns: Sequence[_Laid], room: int, gap: int) -> Iterator[tuple[str, list[_Laid]]]:
     """Spread columns over tables, one column at least in each, with the titles of their groups."""
     pinned = [c for c in columns if c.column.is_pinned]
-    room -= sum(c.width + _GAP for c in pinned)
+    room -= sum(c.width + gap for c in pinned)
     table: list[_Laid] = []
     for column in columns:
         if column.column.is_pinned:
             continue
-        full = sum(c.width + _GAP for c in (*table, column)) > room
+        full = sum(c.width + gap for c in (*table, column)) > room
         if table and (full or column.column.group != table[0].column.group):
             yield table[0].column.group, [*table, *pinned]
             table, pinned = [], []
@@ -100,8 +141,10 @@ def _spread(columns: Sequence[_Laid], room: int) -> Iterator[tuple[str, list[_La
     yield table[0].column.group, [*table, *pinned]
 
 
-def _one_table(title: str, labels: list[Text], columns: Sequence[_Laid], label_width: int, on: Surface) -> RichTable:
-    table = _empty(on)
+def _one_table(
+    title: str, labels: list[Text], columns: Sequence[_Laid], label_width: int, on: Surface, gap: int
+) -> RichTable:
+    table = _empty(on, gap)
     table.add_column(title, no_wrap=True, min_width=label_width)
     for column in columns:
         table.add_column(column.header, no_wrap=True, min_width=column.width)

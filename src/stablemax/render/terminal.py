@@ -12,7 +12,9 @@ from rich.text import Text
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
-from stablemax.render.tables import bars, listing, matrix, text_of
+from stablemax.render.formula_tables import formulas
+from stablemax.render.tables import bars, listing, matrices, matrix, text_of
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 _GUTTER = 8  # "▶ 1234  "
 
@@ -60,6 +62,10 @@ def wrapped(entries: Sequence[str], width: int) -> list[str]:
         fits = len(lines[-1]) + len("; ") + len(entry) < width
         lines[-1:] = [f"{lines[-1]}; {entry}"] if fits else [f"{lines[-1]};", entry]
     return lines
+
+
+def _picture(lines: Iterable[Sequence[model.Span]]) -> list[RenderableType]:
+    return [Text.assemble(*((span.text, span.style) for span in line), no_wrap=True) for line in lines]
 
 
 def _excerpt(block: model.Excerpt, on: Surface) -> list[RenderableType]:
@@ -117,7 +123,11 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Items: lambda block, _: [Padding(Text(line), (0, 0, 0, 2)) for line in block.lines],
     model.Table: listing,
     model.Matrix: matrix,
+    model.Matrices: matrices,
+    model.Formulas: formulas,
     model.Bars: bars,
+    model.Heatmap: lambda block, on: _picture(heatmap_lines(block, on)),
+    model.Curve: lambda block, on: _picture(curve_lines(block, on)),
     model.Legend: _legend,
     model.Excerpt: _excerpt,
     model.Source: _source,
@@ -128,5 +138,5 @@ WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
         textwrap.indent(block.text.rstrip("\n"), "    "),
     ],
     model.Values: lambda block: [row[-1] for row in block.rows],
-    model.Command: lambda block: [f"reproduce: {block.line}"],
+    model.Command: lambda block: [f"{block.title}: {block.line}{f' ({block.remark})' if block.remark else ''}"],
 }

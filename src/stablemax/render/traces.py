@@ -63,7 +63,8 @@ def _legend(result: Trace) -> list[doc.Span]:
         " where the exact value is not, and the largest error, in ulps of the operation's own format"
     )
     meanings = (f"{origin.value}: {text}" for origin, text in _ORIGINS.items() if origin in seen)
-    return [doc.Span(text) for text in (lead, *meanings)]
+    has_errors = any(o.error_ulp for line in result.lines for o in line.operations)
+    return [*(doc.Span(text) for text in (lead, *meanings)), *judged_words.meanings(["1 ulp"] if has_errors else [])]
 
 
 def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool) -> Iterator[doc.SourceLine]:

@@ -26,15 +26,18 @@ class Writer:
     forms : tuple of Form
         The forms of a result that it can write from; a result that has none of them is refused.
     write : callable
-        From a kind of result, a result of that kind and a page to pieces of text.
+        From a kind of result, a result of that kind and a page to pieces of text, or of bytes.
     endings : tuple of str
         Endings of files that are written in it unless another format is asked for.
+    is_binary : bool
+        True where the pieces are bytes, which no terminal shows: it goes to a file.
     """
 
     name: str
     forms: tuple[Form, ...]
-    write: Callable[[ResultKind, Any, Page], Iterable[str]]
+    write: Callable[[ResultKind, Any, Page], Iterable[str | bytes]]
     endings: tuple[str, ...] = ()
+    is_binary: bool = False
 
 
 def _table(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
@@ -94,6 +97,36 @@ def _notebook(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
     yield written(kind.cells(result))
 
 
+def _svg(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.screen_pictures import as_svg
+
+    yield as_svg(kind.document(result, **page.options), _width(page))
+
+
+def _html(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    from stablemax.render.screen_pictures import as_html
+
+    yield as_html(kind.document(result, **page.options), _width(page))
+
+
+def _png(kind: ResultKind, result: Any, page: Page) -> Iterator[bytes]:
+    from stablemax.render.drawn_screens import drawn
+
+    yield drawn(kind.document(result, **page.options), _width(page), "png")
+
+
+def _pdf(kind: ResultKind, result: Any, page: Page) -> Iterator[bytes]:
+    from stablemax.render.drawn_screens import drawn
+
+    yield drawn(kind.document(result, **page.options), _width(page), "pdf")
+
+
+def _width(page: Page) -> int:
+    from stablemax.render.console import surface
+
+    return surface("never", to_file=page.to_file).width
+
+
 _ALL = (
     Writer("table", (Form.DOCUMENT,), _table, (".txt",)),
     Writer("plain", (Form.LINES, Form.ROWS), _plain, (".tsv",)),
@@ -103,6 +136,10 @@ _ALL = (
     Writer("markdown", (Form.DOCUMENT,), _markdown, (".md",)),
     Writer("junit", (Form.CHECKS,), _junit),
     Writer("github", (Form.CHECKS,), _github),
+    Writer("svg", (Form.DOCUMENT,), _svg, (".svg",)),
+    Writer("html", (Form.DOCUMENT,), _html, (".html", ".htm")),
+    Writer("png", (Form.DOCUMENT,), _png, (".png",), is_binary=True),
+    Writer("pdf", (Form.DOCUMENT,), _pdf, (".pdf",), is_binary=True),
     Writer("notebook", (Form.CELLS,), _notebook, (".ipynb",)),
 )
 WRITERS: Registry[Writer] = Registry(Writer, _ALL)
@@ -124,7 +161,10 @@ def chosen(kind: ResultKind, requested: str | None, path: str | None, default: s
         raise StablemaxError(f"--output-format: there is no format {shown(name)!r}", hint)
     if name not in possible:
         raise StablemaxError(f"{kind.name} is not written as {name}", f"--output-format {', '.join(possible)}")
-    return WRITERS[name]
+    writer = WRITERS[name]
+    if writer.is_binary and path is None:
+        raise StablemaxError(f"--output-format {name} is for files", f"-o FILE{writer.endings[0]}")
+    return writer
 
 
 def _by_ending(kind: ResultKind, path: str | None) -> str:

@@ -31,6 +31,11 @@ from stablemax.results.judged import Place as Place
 from stablemax.results.judged import ShownRow as ShownRow
 from stablemax.results.judged import Standout as Standout
 from stablemax.results.judged import Verdict as Verdict
+from stablemax.results.swept import Change as Change
+from stablemax.results.swept import SumStall as SumStall
+from stablemax.results.swept import Sweep as Sweep
+from stablemax.results.swept import SweptLine as SweptLine
+from stablemax.results.swept import SweptPoint as SweptPoint
 from stablemax.results.taught import GradedExercise as GradedExercise
 from stablemax.results.taught import LessonEntry as LessonEntry
 from stablemax.results.taught import LessonList as LessonList

@@ -96,6 +96,8 @@ class ShownRow:
     values: tuple[float, ...]
     #: What became of each
     outcomes: tuple[Outcome, ...]
+    #: The exact values, rounded once to the format
+    truth: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,13 @@ class Comparison:
     device: str = ""
     #: Versions of the other libraries that took part
     libraries: Mapping[str, str] = field(default_factory=dict)
+    #: The formula of each variant, whole and in a few characters
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    brief_formulas: Mapping[str, str] = field(default_factory=dict)
+    #: The logit above which exp overflows, by format
+    exp_overflow: Mapping[str, float] = field(default_factory=dict)
+    #: The main formulas of the main operations alone were run
+    is_overview: bool = False
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -87,21 +87,21 @@ class OutcomeWords:
 OUTCOMES: Mapping[Outcome, OutcomeWords] = {
     Outcome.OK: OutcomeWords("ok", "ok", "✓", "+", "green", "right", "ok", "right"),
     Outcome.UNDEFINED: OutcomeWords(
-        "undefined", "no value", "○", "o", "dim", "the formula has no value there", "undefined", "undefined"
+        "undefined", "none", "○", "o", "dim", "the formula has no value there", "undefined", "undefined"
     ),
     Outcome.INPUT_OVERFLOW: OutcomeWords(
-        "input overflow", "beyond", "–", "-", "magenta",
+        "input overflow", "out", "–", "-", "magenta",
         "the format cannot hold the logits", "input-overflow", "beyond the range of the format",
     ),
     Outcome.INACCURATE: OutcomeWords(
-        "inaccurate", "wrong", "≈", "~", "yellow", "finite and wrong", "inaccurate", "finite and wrong"
+        "inaccurate", "off", "≈", "~", "yellow", "finite and wrong", "inaccurate", "finite and wrong"
     ),
     Outcome.LOST: OutcomeWords(
         "lost", "lost", "∅", "0", "bold yellow",
         "0 where the truth is not", "0 where it should not be", "0 and should not be",
     ),
     Outcome.OVERFLOW: OutcomeWords(
-        "overflow", "overflow", "▲", "^", "red",
+        "overflow", "inf", "▲", "^", "red",
         "infinite where the truth is not", "infinite", "infinite and should not be",
     ),
     Outcome.NAN: OutcomeWords(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -21,3 +22,42 @@ def listed(words: Sequence[str]) -> str:
     ('float16', 'float16, bfloat16 and float32')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def short_number(value: float) -> str:
+    """Write a number that is not negative to two digits after the point, or to two digits.
+
+    >>> short_number(0.4987), short_number(1.6e15), short_number(1e-190), short_number(0.0), short_number(159.3)
+    ('0.50', '1.6e15', '0.00', '0', '159')
+    """
+    if value in (0, math.inf):
+        return "0" if value == 0 else ">1e308"
+    if value < 9.995:
+        return f"{value:.2f}"
+    if value < 99999.5:
+        return f"{value:.0f}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percentage(value: float) -> str:
+    """Write a share as a percentage that says 0 or 100 only where it is.
+
+    >>> percentage(1.0), percentage(0.524), percentage(0.0001), percentage(0.99999)
+    ('100%', '52%', '<1%', '>99%')
+    """
+    percent = 100 * value
+    if 0 < percent < 1:
+        return "<1%"
+    if 99 < percent < 100:
+        return ">99%"
+    return f"{percent:.0f}%"
+
+
+def either(words: Sequence[str]) -> str:
+    """Join words of which one is chosen.
+
+    >>> either(["mean", "sum", "none"])
+    'mean, sum or none'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

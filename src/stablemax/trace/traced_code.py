@@ -153,7 +153,9 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
     calls: dict[str, None] = {}
     for code in codes:
         lines = _body(code)
-        tree = _parsed(code.co_filename)
+        # Parsing a file takes longer than running most functions of it: first see whether a name is there at all.
+        text = "".join(linecache.getline(code.co_filename, n) for n in lines)
+        tree = _parsed(code.co_filename) if any(name in text for name in _SCALARS) else None
         for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
                 calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")

@@ -13,7 +13,7 @@ from stablemax.operations.targets import rows_of
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
-from stablemax.truth.case import Case, Setting, spread
+from stablemax.truth.case import Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
 from stablemax.truth.measure import CODES, GRADES_OF_CELLS, Judgement, largest, largest_sum_error, row_error_u
@@ -139,7 +139,7 @@ def verdict_of(
         mean_error_ulp=mean_error,
         first_bad=place,
         cause=cause,
-        values=_shown(output, judged, case, show_values),
+        values=_shown(output, judged, setting, show_values),
     )
 
 
@@ -249,9 +249,14 @@ def _witnessed(variant: Variant, setting: Setting, row: int) -> tuple[Event, ...
     return tuple(witness.events)
 
 
-def _shown(output: Array, judged: Judgement, case: Case, count: int) -> tuple[ShownRow, ...]:
-    values = output.reshape(judged.codes.shape).astype(np.float64)
+def _shown(output: Array, judged: Judgement, setting: Setting, count: int) -> tuple[ShownRow, ...]:
+    values, truth = output.reshape(judged.codes.shape).astype(np.float64), setting.exact.truth.rounded
     return tuple(
-        ShownRow(int(case.rows[i]), tuple(values[i].tolist()), tuple(CODES[c] for c in judged.codes[i].tolist()))
+        ShownRow(
+            int(setting.case.rows[i]),
+            tuple(values[i].tolist()),
+            tuple(CODES[c] for c in judged.codes[i].tolist()),
+            tuple(truth[i].tolist()),
+        )
         for i in range(min(count, len(values)))
     )

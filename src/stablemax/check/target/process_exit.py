@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from stablemax.check.target.messages import NoAnswerError
@@ -27,21 +27,39 @@ def exits_refused() -> Iterator[None]:
     """
     found = {name: getattr(os, name) for name in _ENDS if hasattr(os, name)}
     refusals = [_refusal(getattr(function, "real", function), _ENDS[name]) for name, function in found.items()]
-    _replace({id(vars(refusal)["real"]): refusal for refusal in refusals})
+    namespaces = _namespaces()
+    held = list(_replaced(namespaces.values(), {id(vars(refusal)["real"]): refusal for refusal in refusals}))
     try:
         yield
     finally:
+        real = {id(refusal): vars(refusal)["real"] for refusal in refusals}
         # Modules that were imported meanwhile know the refusals alone.
-        _replace({id(refusal): vars(refusal)["real"] for refusal in refusals})
+        imported = [namespace for key, namespace in _namespaces().items() if key not in namespaces]
+        for _ in _replaced((*held, *imported), real):
+            pass
 
 
-def _replace(functions: dict[int, Callable[..., Any]]) -> None:
-    """Replace functions, by id, wherever a module has a name for them: ``from os import _exit`` makes one more."""
-    namespaces = [vars(module) for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
+def _namespaces() -> dict[int, dict[str, Any]]:
+    """Return the names of all modules, by id."""
+    modules = [module for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
+    return {id(vars(module)): vars(module) for module in modules}
+
+
+def _replaced(
+    namespaces: Iterable[dict[str, Any]], functions: dict[int, Callable[..., Any]]
+) -> Iterator[dict[str, Any]]:
+    """Replace functions, by id, wherever a module has a name for them; yield the names of each such module.
+
+    ``from os import _exit`` makes one more name.
+    """
     for namespace in namespaces:
+        # Beside PyTorch and JAX a million names: a loop in Python over them takes longer than a check.
+        if functions.keys().isdisjoint(map(id, list(namespace.values()))):
+            continue
         for name, value in list(namespace.items()):
             if id(value) in functions:
                 namespace[name] = functions[id(value)]
+        yield namespace
 
 
 def _refusal(real: Callable[..., Any], words: str) -> Callable[..., Any]:
