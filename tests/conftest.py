@@ -11,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 from stablemax.hazards import shapes
+from stablemax.truth import case
+
+from .known_truths import KnownTruths
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, print_blob=True)
 # For a deliberate hunt: --hypothesis-profile=search
@@ -31,6 +34,7 @@ OF_ALL_SHAPES = {
     "test_seeded_torch_kernels.py",
     "test_shapes.py",
 }
+OF_PROOFS = {"truth", "operations", "hazards"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,6 +43,21 @@ def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.path.name not in OF_ALL_SHAPES:
             patch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
+        yield
+
+
+@pytest.fixture(scope="session")
+def known_truths() -> KnownTruths:
+    """Keep what was proved for the tests of all files that one process runs."""
+    return KnownTruths()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def truths_proved_once(request: pytest.FixtureRequest, known_truths: KnownTruths) -> Iterator[None]:
+    """Prove each truth once, but where the proofs themselves are tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name not in OF_PROOFS:
+            patch.setattr(case, "exact_result", known_truths.exact_result)
         yield
 
 

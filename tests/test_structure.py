@@ -29,9 +29,11 @@ ROOMS = (
     ("compute",),
     ("libraries",),
     ("truth",),
+    ("glossary",),
     ("trace",),
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
+    ("explaining",),
     ("lessons",),  # they grade exercises with the check
     ("arguments",),
     ("api",),

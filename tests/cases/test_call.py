@@ -19,7 +19,7 @@ from stablemax.check.laws import easy_case
 from stablemax.check.reproducer import counterexample_of
 from stablemax.check.target import subprocess_target
 from stablemax.check.target.local import load_local
-from stablemax.check.target.messages import Call, FurtherArgument, LoadedTarget, Target, TargetInfo
+from stablemax.check.target.messages import Call, FurtherArgument, Target, TargetInfo
 from stablemax.check.target.probe import Fit, probe_of
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.check.trials import Trials
@@ -28,29 +28,16 @@ from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
 
 from ..cli.running import Done, assert_refused, run
+from ..in_this_process import start_no_process
 
 CASES = Path(__file__).parent
 QUICK = ("--only", "gentle", "--no-search", "--format", "float32")
 
 
-class InThisProcess:
-    """Takes the place of a target's own process, whose start takes a second."""
-
-    def __init__(self, target: Target, timeout_s: float, memory_bytes: int | None = None) -> None:
-        self._loaded = load_local(target)
-
-    def __enter__(self) -> LoadedTarget:
-        return self._loaded
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(CASES)
-    monkeypatch.setattr(stablemax.check, "SubprocessTarget", InThisProcess)
-    monkeypatch.setattr(subprocess_target, "SubprocessTarget", InThisProcess)
+    start_no_process(monkeypatch)
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path

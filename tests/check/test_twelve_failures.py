@@ -16,6 +16,7 @@ from stablemax.hazards import shapes
 from stablemax.hazards.shapes import SHAPES
 
 from ..cli.running import run
+from ..in_this_process import start_no_process
 from . import twelve_failures
 
 CODE = Path(twelve_failures.__file__)
@@ -115,6 +116,11 @@ SCREENS = (
         input="x = np.tile(np.array([0.0, 20.0], dtype=np.float16), (4096, 1))",
     ),
 )
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_no_process(monkeypatch)
 
 
 def words(text: str) -> str:

@@ -51,11 +51,6 @@ def variants() -> list[str]:
     return [*ids, *dict.fromkeys(one.partition("/")[2] for one in ids)]
 
 
-def explained(incomplete: str) -> list[str]:
-    """Offer what `explain` explains."""
-    return [one for one in variants() if "/" in one and one.startswith(incomplete)]
-
-
 def hazards() -> list[str]:
     """Offer the hazards."""
     from stablemax.hazards.catalogue import HAZARDS

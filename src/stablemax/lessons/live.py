@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from stablemax.lessons.lesson import Code, Live, Run
+from stablemax.lessons.number_text import number_text
 from stablemax.libraries import LIBRARIES, find, is_installed
 from stablemax.numerics.formats import Array, get_format
-from stablemax.numerics.shortest_decimal import shortest_decimal
 from stablemax.operations import get_operation, is_built_in
 from stablemax.operations.operation import Second
 from stablemax.operations.variant import Variant
@@ -189,7 +189,7 @@ def _labels(places: Sequence[tuple[int, int]], setting: Setting) -> list[str]:
 
 def _row_label(setting: Setting, row: int) -> str:
     # A row of more classes has no room anyhow.
-    logits = ", ".join(shortest_decimal(float(v), setting.xp.format) for v in setting.x[row, :_ROW_ROOM])
+    logits = ", ".join(number_text(float(v), setting.xp.format) for v in setting.x[row, :_ROW_ROOM])
     label = f" label {setting.case.labels[row]}" if setting.case.operation.needs_targets else ""  # type: ignore[index]
     return f"[{logits}]{label}" if len(logits) <= _ROW_ROOM else f"row {row}{label}"
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from stablemax.lessons.live import Computed, Judged
+from stablemax.lessons.number_text import number_text
 from stablemax.lessons.summaries import MEAN, TOTAL, error_words
 from stablemax.numerics.formats import Array, Format
-from stablemax.numerics.shortest_decimal import shortest_decimal
 from stablemax.results import Outcome
 from stablemax.truth.measure import CODES
 
@@ -114,7 +114,7 @@ class FormatFacts:
         return self.fmt.name
 
     def _text(self, value: float) -> str:
-        return shortest_decimal(value, self.fmt)
+        return number_text(value, self.fmt)
 
     @property
     def bits(self) -> str:
@@ -176,9 +176,7 @@ def fields_of(computed: Computed) -> dict[str, Any]:
     """Return what the fields of a step's sentences stand for."""
     setting, places = computed.setting, computed.places
     fmt = setting.xp.format
-    texts = {
-        column.name: [shortest_decimal(cell.value, fmt) for cell in column.cells] for column in computed.table.columns
-    }
+    texts = {column.name: [number_text(cell.value, fmt) for cell in column.cells] for column in computed.table.columns}
     exact = setting.exact.truth.rounded
     judged_exact = Judged("exact", exact, setting.judge(exact), setting)
     return {
@@ -189,9 +187,9 @@ def fields_of(computed: Computed) -> dict[str, Any]:
         "format": FormatFacts(fmt),
         "rows": f"{len(setting.x):,}",
         "classes": f"{setting.x.shape[-1]:,}",
-        "lowest": shortest_decimal(float(setting.x.min()), fmt),
-        "highest": shortest_decimal(float(setting.x.max()), fmt),
-        "gap": shortest_decimal(float(setting.x[0].max()) - float(setting.x[0].min()), fmt),
+        "lowest": number_text(float(setting.x.min()), fmt),
+        "highest": number_text(float(setting.x.max()), fmt),
+        "gap": number_text(float(setting.x[0].max()) - float(setting.x[0].min()), fmt),
     }
 
 
@@ -200,7 +198,7 @@ def _logits(x: Array, places: Sequence[tuple[int, int]], fmt: Format) -> list[st
     rows, classes = x.shape
     first = [(i, j) for i in range(min(rows, 4)) for j in range(min(classes, 10))]
     cells = places if any(j for _, j in places) else first
-    return [shortest_decimal(float(x[i, j]), fmt) for i, j in cells]
+    return [number_text(float(x[i, j]), fmt) for i, j in cells]
 
 
 def fields_in(template: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.shortest_decimal import shortest_decimal
+from stablemax.lessons.number_text import number_text
 
 if TYPE_CHECKING:
     from stablemax.lessons.live import Judged
@@ -49,22 +49,22 @@ def _nothing(_: Setting) -> str:
 def _total(run: Judged) -> str:
     xp = run.setting.xp
     with np.errstate(all="ignore"):
-        return shortest_decimal(float(xp.sum(xp.array(run.output[:1]))[0, 0]), xp.format)
+        return number_text(float(xp.sum(xp.array(run.output[:1]))[0, 0]), xp.format)
 
 
 def _right_total(setting: Setting) -> str:
     fmt = setting.xp.format
-    return shortest_decimal(float(fmt.round(math.fsum(setting.exact.truth.nearest[0].tolist()))), fmt)
+    return number_text(float(fmt.round(math.fsum(setting.exact.truth.nearest[0].tolist()))), fmt)
 
 
 def _mean(run: Judged) -> str:
     xp = run.setting.xp
     with np.errstate(all="ignore"):
-        return shortest_decimal(float(xp.mean(xp.array(run.output.reshape(-1)))), xp.format)
+        return number_text(float(xp.mean(xp.array(run.output.reshape(-1)))), xp.format)
 
 
 def _right_mean(setting: Setting) -> str:
-    return "" if setting.mean is None else shortest_decimal(float(setting.mean.rounded.item()), setting.xp.format)
+    return "" if setting.mean is None else number_text(float(setting.mean.rounded.item()), setting.xp.format)
 
 
 ERROR = Summary("largest error", _largest_error, _nothing, in_ulp=True)

@@ -60,6 +60,8 @@ class Lines(Block):
     """Lines in words."""
 
     lines: Sequence[Line]
+    #: Columns in front of each, also where it wraps
+    indent: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,13 @@ def number(value: float, fmt: str = "float64") -> str:
     >>> number(448.0, "float8_e4m3fn")
     '448'
     """
+    if fmt == "float64" or not math.isfinite(value):
+        return f"{value:.12g}"
     # Loaded here, as help has to do without NumPy.
+    from stablemax.numerics.decimals import shortest
     from stablemax.numerics.formats import get_format
-    from stablemax.numerics.shortest_decimal import shortest_decimal
 
-    return shortest_decimal(value, get_format(fmt))
+    return shortest(value, get_format(fmt))
 
 
 def exact(value: float) -> str:

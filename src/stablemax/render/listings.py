@@ -1,4 +1,4 @@
-"""Lists of variants, formats, presets and hazards."""
+"""Lists of variants, formats, presets, hazards and terms."""
 
 from __future__ import annotations
 
@@ -125,6 +125,16 @@ def hazards(operation: Operation | None) -> Listing:
             for h in chosen
         ],
         _HAZARD_LEGEND,
+    )
+
+
+def terms() -> Listing:
+    """List the glossary's terms."""
+    from stablemax.glossary.terms import TERMS
+
+    return Listing(
+        [{"term": t.name, "what it is": t.definition, "also called": ", ".join(t.aliases)} for t in TERMS.values()],
+        [{"name": t.name, "definition": t.definition, "aliases": t.aliases} for t in TERMS.values()],
     )
 
 
