@@ -34,6 +34,7 @@ ROOMS = (
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
     ("explaining",),
+    ("lessons",),  # they grade exercises with the check
     ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api
@@ -49,7 +50,7 @@ CONFINED = {
     "typer": {"cli"},
     "click": set[str](),
     "rich": {"render", "cli"},
-    "torch": {"libraries", "trace"},
+    "torch": {"libraries", "trace", "lessons"},  # lessons show code of PyTorch's
     "jax": {"libraries"},
     "optax": {"libraries"},
     "scipy": {"libraries"},

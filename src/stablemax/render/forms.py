@@ -20,6 +20,7 @@ class Form(enum.StrEnum):
     ROWS = "rows"
     LINES = "lines"
     CHECKS = "checks"
+    CELLS = "cells"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,16 @@ class Checks:
     checks: tuple[Check, ...]
 
 
+@dataclass(frozen=True)
+class NotebookCell:
+    """A cell of a notebook: a document, or a program where there is one."""
+
+    document: Document = ()
+    program: str = ""
+    #: The document is folded behind this title; empty where it is open
+    title: str = ""
+
+
 def absent(*_: Any, **__: Any) -> Any:
     """Stand where a kind of result has no such form."""
     raise NotImplementedError
@@ -100,6 +111,8 @@ class ResultKind:
     lines: Callable[[Any, Page], Iterable[str]] = absent
     #: From the result and the outcomes that count as failures to `Checks`.
     checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
+    #: From the result to the cells of a notebook.
+    cells: Callable[[Any], Iterable[NotebookCell]] = absent
 
     def has(self, form: Form) -> bool:
         """Whether results of this kind have a form."""

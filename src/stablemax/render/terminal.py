@@ -138,7 +138,10 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Source: _source,
 }
 WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
-    model.Code: lambda block: [block.title, "", textwrap.indent(block.text.rstrip("\n"), "    ")],
+    model.Code: lambda block: [
+        *([block.title, ""] if block.title else []),
+        textwrap.indent(block.text.rstrip("\n"), "    "),
+    ],
     model.Values: lambda block: [row[-1] for row in block.rows],
     model.Command: lambda block: [f"{block.title}: {block.line}{f' ({block.remark})' if block.remark else ''}"],
 }
