@@ -12,7 +12,7 @@ from stablemax.cli import version_line
 REQUIRED = ("numpy", "ml-dtypes", "python-flint", "rich", "typer")
 OPTIONAL = (
     *("torch", "jax", "jaxlib", "optax", "scipy", "array-api-compat", "pyarrow", "fsspec", "dask", "distributed"),
-    *("safetensors", "numba"),
+    *("matplotlib", "safetensors", "numba"),
 )
 """Packages that decide on a result, or that code under test is written with."""
 
