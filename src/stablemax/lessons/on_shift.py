@@ -96,7 +96,11 @@ LESSON = Lesson(
                 "A row far from its shift underflows as a whole: subtract the maximum of the same row.",
                 "maximum",
             ),
-            Advice(("nan", "overflow", "lost"), "An exponent is too large: subtract the maximum.", "maximum"),
+            Advice(
+                ("large-logits", "nan", "overflow", "lost"),
+                "An exponent is too large: subtract the maximum of its row from each logit first.",
+                "maximum",
+            ),
         ),
     ),
 )
