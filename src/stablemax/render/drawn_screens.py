@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from rich.segment import Segment
 from rich.style import Style
 
 from stablemax.render.document import Document
+from stablemax.render.drawn_plots import HEIGHT_PT, draw, new_figure
+from stablemax.render.plots import Plot
 from stablemax.render.screen_pictures import LIGHT, recording
-from stablemax.text.errors import StablemaxError
 
 _FONT = "DejaVu Sans Mono"  # it comes with matplotlib, and has our signs
 _SIZE_PT = 10
@@ -22,26 +24,21 @@ _DPI = 144
 _METADATA = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
 
-def drawn(document: Document, width: int, kind: str) -> bytes:
-    """Draw a document as `png` or `pdf`; raise `StablemaxError` without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise StablemaxError(
-            f"{kind} needs matplotlib, which is not installed", 'pip install "stablemax[plot]"'
-        ) from None
+def drawn(document: Document, width: int, kind: str, plots: Sequence[Plot] = ()) -> bytes:
+    """Draw a document as `png` or `pdf`, with plots beneath it; raise `StablemaxError` without matplotlib."""
     console = recording(document, width)
     lines = list(Segment.split_lines(console._record_buffer))
-    size = (console.width * _CHARACTER_PT + 2 * _MARGIN_PT, len(lines) * _LINE_PT + 2 * _MARGIN_PT)
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72), facecolor=LIGHT.background_color.hex)
-    FigureCanvasAgg(figure)
+    text_pt = len(lines) * _LINE_PT + 2 * _MARGIN_PT
+    size = (console.width * _CHARACTER_PT + 2 * _MARGIN_PT, text_pt + len(plots) * HEIGHT_PT)
+    figure = new_figure(*size, kind)
+    figure.set_facecolor(LIGHT.background_color.hex)
     for row, line in enumerate(lines):
         column = 0
         y = 1 - (_MARGIN_PT + (row + 1) * _LINE_PT) / size[1]
         for segment in line:
             _draw(figure, segment, ((_MARGIN_PT + column * _CHARACTER_PT) / size[0], y))
             column += segment.cell_length
+    draw(figure, plots, text_pt)
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=_DPI, metadata=_METADATA[kind])
     return stream.getvalue()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stablemax.render.document import Document
+from stablemax.render.plots import Plot
 from stablemax.text.outcomes import Grade, Outcome
 
 
@@ -20,6 +21,7 @@ class Form(enum.StrEnum):
     ROWS = "rows"
     LINES = "lines"
     CHECKS = "checks"
+    PLOTS = "plots"
     CELLS = "cells"
 
 
@@ -113,6 +115,9 @@ class ResultKind:
     checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
     #: From the result to the cells of a notebook.
     cells: Callable[[Any], Iterable[NotebookCell]] = absent
+
+    #: From the result, and the options of its command, to curves that pictures show beneath its document.
+    plots: Callable[..., Sequence[Plot]] = absent
 
     def has(self, form: Form) -> bool:
         """Whether results of this kind have a form."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.style import Style
@@ -11,10 +13,14 @@ from rich.text import Text
 
 from stablemax.render.console import Surface
 from stablemax.render.document import Document
+from stablemax.render.drawn_plots import HEIGHT_PT
+from stablemax.render.drawn_plots import as_svg as svg_of
+from stablemax.render.plots import Plot
 from stablemax.render.terminal import written
 
 _FONTS = '"DejaVu Sans Mono", ui-monospace, Menlo, Consolas, "Liberation Mono", monospace'
 _ID = "stablemax"
+_PAGE_PT = 640
 
 # In order: black, red, green, yellow, blue, magenta, cyan, white; then the bright ones, of which grey alone is used.
 # Each has a contrast of 4.5 to its background.
@@ -74,18 +80,28 @@ DARK_STYLES
 """
 
 
-def as_svg(document: Document, width: int) -> str:
-    """Write a document as an SVG picture of a terminal of at least so many columns."""
+def as_svg(document: Document, width: int, plots: Sequence[Plot] = ()) -> str:
+    """Write a document as an SVG picture of a terminal of at least so many columns, with plots beneath it."""
     recorded = recording(document, width)
     dark = recorded.export_svg(theme=DARK, code_format="{styles}", clear=False, unique_id=_ID)
-    return recorded.export_svg(theme=LIGHT, code_format=_with_dark(_SVG, dark), clear=False, unique_id=_ID)
+    picture = recorded.export_svg(theme=LIGHT, code_format=_with_dark(_SVG, dark), clear=False, unique_id=_ID)
+    if not plots:
+        return picture
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
+    assert found is not None, "the template has a view box"
+    columns, height = map(float, found.groups())
+    drawn = svg_of(plots, columns)
+    beneath = drawn.replace("<svg ", f'<svg y="{height:g}" ', 1)
+    taller = f'viewBox="0 0 {columns:g} {height + HEIGHT_PT * len(plots):g}"'
+    return picture.replace(found[0], taller, 1).replace("</svg>\n", f"{beneath}</svg>\n")
 
 
-def as_html(document: Document, width: int) -> str:
-    """Write a document as a page that needs no other file, of at least so many columns."""
+def as_html(document: Document, width: int, plots: Sequence[Plot] = ()) -> str:
+    """Write a document as a page that needs no other file, of at least so many columns, with plots beneath it."""
     recorded = recording(document, width)
     dark = recorded.export_html(theme=DARK, code_format="{stylesheet}", clear=False)
-    return recorded.export_html(theme=LIGHT, code_format=_with_dark(_HTML, dark), clear=False)
+    page = recorded.export_html(theme=LIGHT, code_format=_with_dark(_HTML, dark), clear=False)
+    return page.replace("</pre>\n", f"</pre>\n{svg_of(plots, _PAGE_PT)}") if plots else page
 
 
 def _with_dark(template: str, styles: str) -> str:

@@ -11,6 +11,7 @@ from stablemax.render import document as doc
 from stablemax.render import figures, judged_words
 from stablemax.render.axis_ticks import axis_ticks, place_of
 from stablemax.render.forms import Page, ResultKind, Rows
+from stablemax.render.sweep_plots import plots
 from stablemax.results import Change, Sweep, SweptLine, SweptPoint
 from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted, listed
@@ -228,4 +229,4 @@ def lines(result: Sweep, _: Page) -> Iterator[str]:
             yield "\t".join(cells) + "\n"
 
 
-SWEEP = ResultKind("a sweep", "sweep", document=document, records=records, rows=rows, lines=lines)
+SWEEP = ResultKind("a sweep", "sweep", document=document, records=records, rows=rows, lines=lines, plots=plots)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stablemax.render.forms import Form, Page, ResultKind
+from stablemax.render.plots import Plot
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
@@ -100,25 +101,29 @@ def _notebook(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
 def _svg(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     from stablemax.render.screen_pictures import as_svg
 
-    yield as_svg(kind.document(result, **page.options), _width(page))
+    yield as_svg(kind.document(result, **page.options), _width(page), _plots(kind, result, page))
 
 
 def _html(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     from stablemax.render.screen_pictures import as_html
 
-    yield as_html(kind.document(result, **page.options), _width(page))
+    yield as_html(kind.document(result, **page.options), _width(page), _plots(kind, result, page))
 
 
 def _png(kind: ResultKind, result: Any, page: Page) -> Iterator[bytes]:
     from stablemax.render.drawn_screens import drawn
 
-    yield drawn(kind.document(result, **page.options), _width(page), "png")
+    yield drawn(kind.document(result, **page.options), _width(page), "png", _plots(kind, result, page))
 
 
 def _pdf(kind: ResultKind, result: Any, page: Page) -> Iterator[bytes]:
     from stablemax.render.drawn_screens import drawn
 
-    yield drawn(kind.document(result, **page.options), _width(page), "pdf")
+    yield drawn(kind.document(result, **page.options), _width(page), "pdf", _plots(kind, result, page))
+
+
+def _plots(kind: ResultKind, result: Any, page: Page) -> Sequence[Plot]:
+    return kind.plots(result, **page.options) if kind.has(Form.PLOTS) else ()
 
 
 def _width(page: Page) -> int:
