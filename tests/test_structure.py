@@ -32,6 +32,7 @@ ROOMS = (
     ("trace",),
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
+    ("reporting",),  # it gathers what the other workflows return
     ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api

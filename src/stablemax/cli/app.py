@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "kl-divergence": ("arrays", "kl_divergence", "Compute the divergence of two rows of logits."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("listing", "explain", "Explain a variant and show it at work."),
+    "report": ("report", "report", "Write all results into one page for a browser."),
     "bench": ("bench", "bench", "Time our functions beside other libraries."),
     "list": ("listing", "list_", "List variants, formats, presets or hazards."),
 }

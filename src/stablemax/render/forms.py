@@ -20,6 +20,7 @@ class Form(enum.StrEnum):
     ROWS = "rows"
     LINES = "lines"
     CHECKS = "checks"
+    PAGE = "page"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class ResultKind:
     lines: Callable[[Any, Page], Iterable[str]] = absent
     #: From the result and the outcomes that count as failures to `Checks`.
     checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
+    #: From the result to a whole HTML page, where it is more than what a terminal shows.
+    page: Callable[[Any], str] = absent
 
     def has(self, form: Form) -> bool:
         """Whether results of this kind have a form."""
