@@ -85,7 +85,7 @@ def report(
             check=check,
             trace=trace,
             command=_with_option(logits.words(), "-o", "report.html"),
-            sweep_command=_of_command(line, "sweep", ("--over", "--format")),
+            sweep_command=(*_line_of(line, "sweep", ("--over", "--format")).words(), "--steps", f"{request.steps}"),
             progress=step,
         )
     return output.finish(result, result.notes)
@@ -100,14 +100,8 @@ def _sweep_options(reported: ReportedOptions) -> SweepOptions:
     return SweepOptions(over=reported.over, steps=steps, formats=options.formats_named(reported.number_format or ()))
 
 
-def _of_command(
-    line: CommandLine, command: str, groups: tuple[str, ...], arguments: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """Write the line of the command that gives one part, with the options that it knows."""
-    return _line_of(line, command, groups, arguments).words()
-
-
 def _line_of(line: CommandLine, command: str, groups: tuple[str, ...], arguments: tuple[str, ...] = ()) -> CommandLine:
+    """Return the line of the command that gives one part, with the options that it knows."""
     chosen = tuple(o for o in line.options if o.is_of(groups))
     return dataclasses.replace(line, command=command, arguments=arguments, options=chosen)
 
@@ -146,7 +140,7 @@ def _check(
             CheckOptions(options.formats_named(reported.number_format or ())),
             timeout_s=reported.timeout,
             memory_bytes=options.bytes_of(reported.memory),
-            command=_of_command(line, "check", ("--format", *_OF_TARGET), (target,)),
+            command=_line_of(line, "check", ("--format", *_OF_TARGET), (target,)).words(),
             progress=step,
         )
 

@@ -113,12 +113,17 @@ def _heatmap(block: model.Heatmap, _: Links) -> Html:
         lines.append(
             element("div", element("div", label, class_="name"), element("ol", *runs, class_="runs"), class_="heatline")
         )
-    ticks = [element("span", text, style=f"left:{100 * place:.2f}%") for place, text in block.ticks]
+    ticks = [_tick(place, text) for place, text in block.ticks]
     axis = element(
         "div", element("div", block.axis, class_="name"), element("div", *ticks, class_="ticks"), class_="heatline"
     )
     caption = element("figcaption", block.title)
     return element("figure", caption, *lines, axis, class_="heatmap", data_column=block.title)
+
+
+def _tick(place: float, text: str) -> Html:
+    """Write what stands at a place of an axis, within its ends."""
+    return element("span", text, style=f"left:{100 * place:.2f}%;transform:translateX({-100 * place:.2f}%)")
 
 
 def _runs(marks: Sequence[model.Mark]) -> Iterator[tuple[Outcome | Grade | None, float]]:

@@ -10,10 +10,11 @@ from stablemax.render.axis_ticks import axis_ticks, place_of
 from stablemax.render.html_elements import Html, details, element, joined, scrolled
 
 _WIDTH, _HEIGHT = 420, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 26, 44
 # Told apart by their marks as well as by their colours, which the page's style has.
 _MARKS = "circle", "square", "triangle", "diamond"
 _EVERY = 4
+_NEAR_END = 0.06
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Chart:
     y_name: str
     x_ticks: Sequence[tuple[float, str]]
     series: Sequence[Series]
-    #: Heights grow by factors; what is 0 stands on the floor
+    #: Heights grow by factors
     is_log: bool = True
+    #: Where they do, what is smaller stands on the floor
+    floor: float = 0.0
     #: A column of the page's tables that it belongs to
     column: str | None = None
     #: What the figures beneath are listed by: places, and what stands for them
@@ -81,8 +84,9 @@ def chart(chart: Chart) -> Html:
 
 def _scale(chart: Chart) -> _Scale:
     heights = [y for series in chart.series for _, y in series.points if y > 0 or not chart.is_log]
-    low, high = min(heights, default=0.1), max(heights, default=1.0)
+    low, high = max(min(heights, default=0.1), chart.floor), max(heights, default=1.0)
     if chart.is_log:
+        high = max(low, high)
         return _Scale(10.0 ** math.floor(math.log10(low)), 10.0 ** (math.floor(math.log10(high)) + 1), is_log=True)
     room = (high - low or 1.0) / 20
     return _Scale(low - room, high + room, is_log=False)
@@ -102,10 +106,13 @@ def _axes(chart: Chart, scale: _Scale) -> Iterator[Html]:
     for place, text in chart.x_ticks:
         x = f"{_x(place):.1f}"
         yield element("line", x1=x, x2=x, y1=str(bottom), y2=str(bottom + 4), class_="axis")
-        yield element("text", text, x=x, y=str(bottom + 17), text_anchor="middle")
+        anchor = "end" if place > 1 - _NEAR_END else "middle"
+        yield element(
+            "text", text, x=f"{right}" if place > 1 - _NEAR_END else x, y=str(bottom + 17), text_anchor=anchor
+        )
     middle = f"{(_LEFT + right) / 2:.1f}"
     yield element("text", chart.x_name, x=middle, y=str(_HEIGHT - 6), text_anchor="middle")
-    yield element("text", chart.y_name, x=str(_LEFT + 6), y=str(_TOP + 8), class_="name")
+    yield element("text", chart.y_name, x="4", y="12")
 
 
 def _line(series: Series, scale: _Scale) -> Iterator[Html]:

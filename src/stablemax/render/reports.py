@@ -20,6 +20,9 @@ from stablemax.results import Comparison, Explanation, Report, Sweep, SweptLine,
 from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted
 
+# Where the exact value is tiny, an error relative to the largest value of the row is, too, and tells nothing.
+_FLOOR_U = 1e-3
+
 
 def page(result: Report) -> str:
     """Write the page; parts without a result are left out."""
@@ -121,11 +124,21 @@ def _ranks(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], int]:
 
 def _sweep(result: Sweep) -> Html:
     """Show the heatmaps and the breaking points, with charts in place of the tables of errors."""
-    document = [[b for b in section if not isinstance(b, doc.Matrix)] for section in _body(sweeps.document(result))]
-    *before, last = document
+    *before, last = ([b for b in section if not _is_of_errors(b)] for section in _body(sweeps.document(result)))
     charts = element("div", *_charts(result), class_="charts")
     heading = element("h3", "How the error grows, and what theory allows")
-    return joined([written(before), heading, charts, written([last])], "\n")
+    words = element(
+        "p",
+        "u is the unit roundoff, 2**-p: the largest relative error of one rounding to p bits. Dashed lines are what "
+        f"the theorem of a formula allows. Errors below {_FLOOR_U:g} u stand on the floor.",
+    )
+    return joined([written(before), heading, words, charts, written([last])], "\n")
+
+
+def _is_of_errors(block: doc.Block) -> bool:
+    """Tell a table of errors, and what is said of it, from the pictures with their legend."""
+    is_aside = isinstance(block, doc.Legend) and not any(span.sign for span in block.entries)
+    return isinstance(block, doc.Matrix) or is_aside
 
 
 def _charts(result: Sweep) -> Iterator[Html]:
@@ -162,6 +175,7 @@ def _chart(operation: str, fmt: str, lines: Sequence[SweptLine], result: Sweep) 
         "error in u",
         [(place_of(tick, low, high, is_log=result.is_log), f"{tick:g}") for tick in ticks],
         series,
+        floor=_FLOOR_U,
         column=fmt,
         listed=[(place_of(v, low, high, is_log=result.is_log), _value(v, fmt, result)) for v in values],
     )
