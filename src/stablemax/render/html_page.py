@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-
-from rich.terminal_theme import TerminalTheme
+from typing import TYPE_CHECKING
 
 from stablemax.render.html_elements import Html, element, joined, sign_class
-from stablemax.render.screen_pictures import DARK, LIGHT
 from stablemax.text.outcomes import Grade, Outcome, sign_words
+
+if TYPE_CHECKING:
+    from rich.terminal_theme import TerminalTheme
 
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
@@ -82,6 +83,8 @@ def _select(name: str, label: str, every: str, options: Iterable[tuple[str, str]
 
 def _palette() -> str:
     """Write the colours of signs and words, in light and in dark."""
+    from stablemax.render.screen_pictures import DARK, LIGHT
+
     signs: list[Outcome | Grade] = [*Outcome, *Grade]
     rules = [f".{sign_class(sign)} {{ {_declared(sign_words(sign).style)} }}" for sign in signs]
     names = [f".{name} {{ color: var(--{name}) }}" for name in _COLORS]

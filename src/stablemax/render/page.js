@@ -21,6 +21,10 @@ function show() {
     row.classList.toggle("filtered", !isShown);
     count += isShown;
   }
+  for (const table of new Set(judged.map((row) => row.closest("table")))) {
+    const isEmpty = [...table.tBodies[0].rows].every((row) => row.classList.contains("filtered"));
+    table.closest(".scroll").classList.toggle("filtered", isEmpty);
+  }
   document.getElementById("shown").textContent = `${count} of ${judged.length} rows`;
 }
 

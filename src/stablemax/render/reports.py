@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from stablemax.render import checks, comparisons, explanations, figures, judged_words, sweeps, traces
 from stablemax.render import document as doc
 from stablemax.render.axis_ticks import axis_ticks, place_of
-from stablemax.render.forms import ResultKind
+from stablemax.render.forms import ResultKind, absent
 from stablemax.render.html_blocks import Links, written
 from stablemax.render.html_elements import Html, details, element, joined
 from stablemax.render.html_page import Part, html_page
@@ -34,8 +34,10 @@ def page(result: Report) -> str:
     ]
     source = result.comparison.input.source
     lead = element("ul", *findings, class_="findings")
-    formats = _formats(result.comparison)
-    return html_page(f"stablemax report: {source}", lead, parts, formats, _outcomes(result, formats))
+    formats = dict.fromkeys(
+        [*result.comparison.formats, *result.sweep.formats, *(result.check or result.sweep).formats]
+    )
+    return html_page(f"stablemax report: {source}", lead, parts, list(formats), _outcomes(result))
 
 
 def _finding_of(part: Part, result: Report) -> str:
@@ -96,10 +98,10 @@ def _comparison(result: Comparison, links: Links) -> Html:
     return written([[doc.Facts(comparisons.facts(result))], matrices, [*after, doc.Command(result.command)]], links)
 
 
-def _outcomes(result: Report, formats: Sequence[str]) -> list[tuple[str, str]]:
+def _outcomes(result: Report) -> list[tuple[str, str]]:
     """List what a reader may filter by: the signs of the cells, from good to bad, and how they are called."""
-    shown = [v for v in result.comparison.verdicts if v.format in formats]
-    signs = {verdict_cell(verdict).wide.sign for verdict in shown}
+    formats = _formats(result.comparison)
+    signs = {verdict_cell(v).wide.sign for v in result.comparison.verdicts if v.format in formats}
     hazards = () if result.check is None else result.check.hazards
     signs |= {Grade.STABLE if h.grade is Grade.STABLE else h.worst for h in hazards}
     stable = [(Grade.STABLE.value, Grade.STABLE.value)] if Grade.STABLE in signs else []
@@ -200,4 +202,4 @@ def _made(result: Report) -> Html:
     return written([[doc.Facts(facts), *notes, doc.Command(result.command)]])
 
 
-REPORT = ResultKind("a report", "report", page=page)
+REPORT = ResultKind("a report", "report", content=absent, page=page)
