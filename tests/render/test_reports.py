@@ -137,7 +137,8 @@ def test_every_verdict_stands_in_a_cell_with_its_sign_and_its_word(result: Repor
 
 def test_ranks_go_from_good_to_bad_and_of_two_errors_the_larger_is_worse(result: Report, reader: Reader) -> None:
     cells = cells_of(reader)
-    ranked = sorted(result.comparison.verdicts, key=lambda v: int(cells[v.variant, v.format].attributes["data-rank"]))
+    backwards = reversed(result.comparison.verdicts)
+    ranked = sorted(backwards, key=lambda v: int(cells[v.variant, v.format].attributes["data-rank"]))
     grades = [v.grade.severity for v in ranked if v.grade is not None]
     errors = [v.error_ulp for v in ranked if v.worst is Outcome.OK and v.error_ulp is not None]
     assert grades == sorted(grades)
@@ -235,6 +236,7 @@ def test_names_are_shown_and_never_obeyed(result: Report) -> None:
     )
     reader = Reader(page(hostile))
     assert len(reader.all("script")) == 1
+    assert reader.all("section", id="check")[0].attributes["aria-label"] == f"Check of {HOSTILE}"
     title = reader.all("title")[0]
     assert title.text == f"stablemax report: {HOSTILE}"
     assert any(e.text == HOSTILE for e in reader.all("caption"))
