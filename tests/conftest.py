@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import settings
 
 from stablemax.hazards import shapes
+from stablemax.truth import case
+
+from .in_this_process import no_process
+from .known_truths import KnownTruths
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, print_blob=True)
 # For a deliberate hunt: --hypothesis-profile=search
@@ -31,6 +36,15 @@ OF_ALL_SHAPES = {
     "test_seeded_torch_kernels.py",
     "test_shapes.py",
 }
+# Files in whose checks and traces the process is not what is tested: to start one takes a second.
+OF_NO_PROCESS = {
+    "test_cells_and_distributions.py",
+    "test_mistakes.py",
+    "test_remedy.py",
+    "test_source.py",
+    "test_twelve_failures.py",
+}
+OF_PROOFS = {"truth", "operations", "hazards"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,6 +53,28 @@ def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.path.name not in OF_ALL_SHAPES:
             patch.setattr(shapes, "SHAPES", shapes.SHAPES[:8])
+        yield
+
+
+@pytest.fixture(autouse=True)
+def targets_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Load code in the test's own process."""
+    with no_process() if request.path.name in OF_NO_PROCESS else contextlib.nullcontext():
+        yield
+
+
+@pytest.fixture(scope="session")
+def known_truths() -> KnownTruths:
+    """Keep what was proved for the tests of all files that one process runs."""
+    return KnownTruths()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def truths_proved_once(request: pytest.FixtureRequest, known_truths: KnownTruths) -> Iterator[None]:
+    """Prove each truth once, but where the proofs themselves are tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name not in OF_PROOFS:
+            patch.setattr(case, "exact_result", known_truths.exact_result)
         yield
 
 

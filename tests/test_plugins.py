@@ -95,6 +95,8 @@ def test_judge_trace_list_and_explain_know_the_plugins_records(run, tmp_path: Pa
     assert "fp24" in run("list", "formats")
     assert "far-left-cells" in run("list", "hazards")
     assert "subtracted instead of the maximum" in run("explain", "softmax/mean-shifted")
+    assert "A gate multiplies a logit by its probability." in run("explain", "gating")
+    assert "silu/naive" in run("explain", "silu")
 
 
 @pytest.mark.slow

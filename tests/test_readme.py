@@ -9,6 +9,7 @@ import doctest
 import os
 import re
 import runpy
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,10 +17,14 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stablemax.operations import all_operations, get_operation
+
+if TYPE_CHECKING:
+    from .cli.running import Done
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -84,6 +89,15 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_here(command: str) -> Done:
+    """Run a command of stablemax in this process: what a shell makes of it is tested with the console blocks."""
+    from .cli.running import run
+
+    program, *arguments = shlex.split(command)
+    assert program == "stablemax"
+    return run(*arguments, COLUMNS="80")
+
+
 def without_peers_figures(text: str) -> str:
     """An output with all that other libraries and their versions decide masked: ulps, counts of hazards, widths."""
     masked = re.sub(r"\d+\.\d+\.\d+(\+\w+)?", "VERSION", re.sub(r"\d[\d.e]* ulp", "N ulp", text))
@@ -133,25 +147,29 @@ def test_a_console_block_shows_what_its_commands_print(block: str, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "pieces"), [pytest.param(c, p, id=c, marks=marks(c)) for c, p in NOTEBOOKS])
-def test_a_notebook_command_gives_the_notebooks_numbers(command: str, pieces: list[str], tmp_path: Path) -> None:
-    done = run(command, tmp_path)
-    assert done.returncode == 0, done.stdout
+def test_a_notebook_command_gives_the_notebooks_numbers(
+    command: str, pieces: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_here(command)
+    assert done.code == 0, done.err
     assert pieces
     for piece in pieces:
-        assert piece in done.stdout, done.stdout
+        assert piece in done.out + done.err, done
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [pytest.param(c, marks=marks(c)) for c in inline_commands() if c.startswith("stablemax ")]
 )
-def test_a_command_in_the_text_runs(command: str, tmp_path: Path) -> None:
+def test_a_command_in_the_text_runs(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if command.startswith("stablemax bench"):
         # The same command on little work: what it prints on this machine is no fact to compare.
         command = re.sub(r" --shape \S+", "", command) + " --shape 8x16 --operation softmax --repeat 1 --peer numpy"
-    done = run(command, workplace(tmp_path))
-    assert done.returncode == 0, done.stdout
-    assert done.stdout
+    monkeypatch.chdir(workplace(tmp_path))
+    done = run_here(command)
+    assert done.code == 0, done.err
+    assert done.out + done.err
 
 
 @pytest.mark.slow

@@ -29,9 +29,12 @@ ROOMS = (
     ("compute",),
     ("libraries",),
     ("truth",),
+    ("glossary",),
     ("trace",),
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
+    ("explaining",),
+    ("lessons",),  # they grade exercises with the check
     ("reporting",),  # it gathers what the other workflows return
     ("arguments",),
     ("api",),
@@ -48,7 +51,7 @@ CONFINED = {
     "typer": {"cli"},
     "click": set[str](),
     "rich": {"render", "cli"},
-    "torch": {"libraries", "trace"},
+    "torch": {"libraries", "trace", "lessons"},  # lessons show code of PyTorch's
     "jax": {"libraries"},
     "optax": {"libraries"},
     "scipy": {"libraries"},

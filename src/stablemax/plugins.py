@@ -6,9 +6,9 @@ A plugin is an installed package with an entry point in the group ``stablemax.pl
     example = "stablemax_example"
 
 Each record at the top level of that module is registered: an operation (with its variants), a variant of any
-operation, a hazard, a number format, a file format, a writer, a library. The command line, Python and JSON know them
-as they know ours. A name that is taken is left out with a warning; a module that cannot be imported is one warning, and
-everything else works.
+operation, a hazard, a number format, a file format, a writer, a library, a term. The command line, Python and JSON know
+them as they know ours. A name that is taken is left out with a warning; a module that cannot be imported is one
+warning, and everything else works.
 
 Nothing may be asked of stablemax while the module is imported but what stands here: the module declares, and is asked
 later.
@@ -27,6 +27,7 @@ Examples
 
 from __future__ import annotations
 
+from stablemax.glossary.term import Term
 from stablemax.hazards.cases import HazardCase
 from stablemax.hazards.hazard import Hazard, every_operation, of_cells, of_softmax, with_labels, with_upstream
 from stablemax.inputs.file_format import FileFormat, OpenedFile
@@ -41,10 +42,14 @@ from stablemax.operations.variant import Variant, variant
 from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.writers import Writer
 from stablemax.results import Outcome
+from stablemax.results.explained import Computed, Figure, FigureRow
 
 __all__ = [
     "Array",
     "Bound",
+    "Computed",
+    "Figure",
+    "FigureRow",
     "FileFormat",
     "Form",
     "Format",
@@ -60,6 +65,7 @@ __all__ = [
     "ResultKind",
     "Second",
     "StoredArray",
+    "Term",
     "Variant",
     "Writer",
     "built_in",

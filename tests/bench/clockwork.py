@@ -12,8 +12,8 @@ import numpy as np
 from stablemax.bench.bench_words import Shape, TimedDtype, timed_operations
 from stablemax.bench.benchmark import Instruments, bench
 from stablemax.bench.plan import BenchOptions, Case, Input
-from stablemax.compute.engines.threads import available_threads
 from stablemax.results import Benchmark, Machine, Rates
+from stablemax.text.processor import available_threads
 
 from ..records import CROSS_ENTROPY, SOFTMAX
 

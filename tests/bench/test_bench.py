@@ -29,10 +29,10 @@ from stablemax.bench.benchmark import bench
 from stablemax.bench.implementations import whole_array_numpy
 from stablemax.bench.plan import ARRAYS_HELD, BenchOptions, Case, Input
 from stablemax.bench.timing import ENOUGH_S, MAX_CALLS, MIN_ROUNDS, TURN_S, in_turns, rehearsed
-from stablemax.compute.engines.threads import available_threads
 from stablemax.libraries import peers
 from stablemax.operations import all_operations
 from stablemax.text.errors import StablemaxError
+from stablemax.text.processor import available_threads
 
 from ..records import CROSS_ENTROPY, LOG_SOFTMAX, SOFTMAX, SOFTMAX_VJP
 from .clockwork import Clock, Clockwork, clockworks, instruments, machine_of, sample

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from stablemax.check.laws import easy_case
 from stablemax.check.reproducer import counterexample_of
 from stablemax.check.target import subprocess_target
 from stablemax.check.target.local import load_local
-from stablemax.check.target.messages import Call, FurtherArgument, LoadedTarget, Target, TargetInfo
+from stablemax.check.target.messages import Call, FurtherArgument, Target, TargetInfo
 from stablemax.check.target.probe import Fit, probe_of
 from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.check.trials import Trials
@@ -28,36 +27,17 @@ from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
 
 from ..cli.running import Done, assert_refused, run
+from ..in_this_process import no_process
 
 CASES = Path(__file__).parent
 QUICK = ("--only", "gentle", "--no-search", "--format", "float32")
 
 
-class InThisProcess:
-    """Takes the place of a target's own process, whose start takes a second."""
-
-    def __init__(self, target: Target, timeout_s: float, memory_bytes: int | None = None) -> None:
-        self._loaded = load_local(target)
-
-    def __enter__(self) -> LoadedTarget:
-        return self._loaded
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(CASES)
-    monkeypatch.setattr(stablemax.check, "SubprocessTarget", InThisProcess)
-    monkeypatch.setattr(subprocess_target, "SubprocessTarget", InThisProcess)
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    # A file of the same name is another test's.
-    for name in set(sys.modules) - modules:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == CASES:
-            del sys.modules[name]
+    with no_process():
+        yield
 
 
 @pytest.fixture

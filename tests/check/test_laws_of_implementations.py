@@ -127,7 +127,7 @@ def test_the_laws_of_an_operation_are_those_that_its_record_lists(operation: Ope
 
 def test_every_law_concerns_an_operation_and_says_which() -> None:
     assert set(LAW_NAMES) == {law for operation in all_operations() for law in operation.laws}
-    assert all(" of " in (inspect.getdoc(law) or "") for law in LAWS.values())
+    assert all((inspect.getdoc(law) or "").endswith(".") for law in LAWS.values())
 
 
 def test_a_logsumexp_moves_with_its_logits() -> None:

@@ -33,7 +33,7 @@ MISTAKES = [
     ("loss x.npy y.npy --variant softmax/naive", "softmax/naive does not compute cross_entropy"),
     ("softmax x.npy --variant log_softmax/naive", "does not compute softmax"),
     ("explain softmax/shiftd", "did you mean softmax/shifted?"),
-    ("explain naive", "'naive'", "list variants"),
+    ("explain naiv", "'naiv'", "did you mean naive?"),
     ("compare --variant nope", "nope", "list variants"),
     ("compare --operation softmax --variant log_softmax/*", "log_softmax/*"),
     ("compare x.npy --operation cross_entropy", "cross_entropy needs labels"),

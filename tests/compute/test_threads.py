@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stablemax.compute.engines.threads import WAITING, Threads, available_threads
+from stablemax.compute.engines.threads import WAITING, Threads
 from stablemax.inputs.blocks import Block, blocks_of
 from stablemax.inputs.remote import open_address
+from stablemax.text.processor import available_threads
 
 if TYPE_CHECKING:
     from pathlib import Path

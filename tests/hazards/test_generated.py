@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stablemax.hazards.generated import MAX_CELLS, PRESETS, generate, preset
+from stablemax.hazards.generated import MAX_CELLS, generate, preset
+from stablemax.hazards.presets import PRESETS
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Distribution
 

@@ -112,10 +112,36 @@ def test_formats_of_others_are_named(start: bytes, what: str, refusal: Refusal) 
         assert what in refusal(open_array, name).message
 
 
-def test_standard_input_needs_a_format_unless_it_is_npy(refusal: Refusal) -> None:
-    assert open_array("-", stdin=pipe(content("npy"))).array.tolist() == ARRAY.tolist()
-    assert refusal(open_array, "-", stdin=pipe(content("csv"))).hint.startswith("--input-format csv")
-    assert refusal(open_array, "-", stdin=pipe(content("npz"))).hint.startswith("--input-format npz")
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv"])
+def test_standard_input_is_recognised_by_its_content(kind: str) -> None:
+    piped = open_array("-", stdin=pipe(content(kind)))
+    assert piped.array.tolist() == ARRAY.tolist()
+    said = [note for note in piped.notes if note.startswith("standard input: taken for csv by its content")]
+    assert len(said) == (kind in ("csv", "tsv")), "a guess is said, and what the first bytes prove is not"
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n  "])
+def test_what_begins_as_an_object_is_json(start: str) -> None:
+    text = f'{start}{{"logits": [1.5, 2.5]}}\n{{"logits": [0, 1]}}\n'.encode()
+    Path("x.dat").write_bytes(text)
+    for one in (open_array("-", stdin=pipe(text)), open_array("x.dat")):
+        assert (one.format, one.array.tolist()) == ("jsonl", [[1.5, 2.5], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "taken_for"), [(b"1,2\n3\n", "csv"), (b"hello world\n", "csv"), (b"\0\1", "csv"), (b'{"a"', "jsonl")]
+)
+def test_a_guess_that_fails_says_what_was_tried_and_how_to_name_the_format(
+    text: bytes, taken_for: str, refusal: Refusal
+) -> None:
+    error = refusal(open_array, "-", stdin=pipe(text))
+    assert error.message.endswith(f"(taken for {taken_for} by its content)")
+    assert "or name another format: --input-format npy, npz, " in error.hint
+    assert f", {taken_for}" not in error.hint.partition("--input-format")[2]
+    assert "by its content" not in refusal(open_array, "-", input_format="csv", stdin=pipe(text)).message
+
+
+def test_standard_input_that_is_empty_or_of_another_format_is_refused(refusal: Refusal) -> None:
     assert "is empty" in refusal(open_array, "-", stdin=pipe(b"")).message
     assert "holds npy data" in refusal(open_array, "-", input_format="csv", stdin=pipe(content("npy"))).message
 

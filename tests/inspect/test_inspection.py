@@ -49,6 +49,8 @@ from stablemax.truth.verdicts import computed
 from ..records import CROSS_ENTROPY, SOFTMAX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stablemax.numerics.formats import Array, Format
     from stablemax.operations.operation import Operation
     from stablemax.results import Inspection
@@ -142,6 +144,16 @@ def drawn(seed: int, classes: int, scale: float, offset: float) -> tuple[Array, 
     return x, labels
 
 
+def drawn_together() -> Iterator[tuple[Array, Array]]:
+    """Yield what is drawn of each number of classes as one input, which takes a call where its parts take twenty."""
+    parts: dict[int, list[tuple[Array, Array]]] = {}
+    for seed, (classes, scale, offset) in enumerate(DRAWN):
+        parts.setdefault(classes, []).append(drawn(seed, classes, scale, offset))
+    for of_classes in parts.values():
+        x, labels = zip(*of_classes, strict=True)
+        yield np.concatenate(x), np.concatenate(labels)
+
+
 def mismatches(x: Array, labels: Array, fmt: Format) -> tuple[list[str], int, int]:
     right, told, sure = really(x, labels, fmt), predicted(x, labels, fmt), certain(x, labels, fmt)
     wrong = [
@@ -157,9 +169,9 @@ def mismatches(x: Array, labels: Array, fmt: Format) -> tuple[list[str], int, in
 @EVERY_FORMAT
 def test_what_is_predicted_of_a_row_is_what_the_formulas_do_on_all_its_cells(fmt: Format) -> None:
     certain_rows = all_rows = 0
-    for seed, (classes, scale, offset) in enumerate(DRAWN):
-        wrong, sure, total = mismatches(*drawn(seed, classes, scale, offset), fmt)
-        assert not wrong, f"{classes} classes, scale {scale}, offset {offset}: {wrong}"
+    for x, labels in drawn_together():
+        wrong, sure, total = mismatches(x, labels, fmt)
+        assert not wrong, f"{x.shape[1]} classes: {wrong}"
         certain_rows, all_rows = certain_rows + sure, all_rows + total
     # The margin must not excuse what it should not.
     assert certain_rows >= (0.97 if fmt.emax > 7 else 0.9) * all_rows
@@ -169,8 +181,8 @@ def test_what_is_predicted_of_a_row_is_what_the_formulas_do_on_all_its_cells(fmt
 @EVERY_FORMAT
 def test_every_outcome_that_can_be_predicted_occurs_in_that_test(fmt: Format) -> None:
     seen: dict[tuple[str, str], set[Outcome]] = {}
-    for seed, (classes, scale, offset) in enumerate(DRAWN):
-        for (operation, formula), codes in predicted(*drawn(seed, classes, scale, offset), fmt).items():
+    for x, labels in drawn_together():
+        for (operation, formula), codes in predicted(x, labels, fmt).items():
             seen.setdefault((operation.name, formula), set()).update(CODES[c] for c in codes)
     assert Outcome.NAN in seen["softmax", "naive"]
     for loss in ("cross_entropy", "cross_entropy_grad"):
@@ -255,8 +267,8 @@ def test_a_sum_beyond_the_format_makes_every_probability_0_however_small_each_wo
 def test_the_rows_that_are_not_looked_at_closely_would_come_out_the_same(
     fmt: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inputs = [drawn(seed, classes, scale, offset) for seed, (classes, scale, offset) in enumerate(DRAWN)]
-    inputs += [drawn(seed, 50, 0.5, 0.0) for seed in range(100)]
+    many = [drawn(seed, 50, 0.5, 0.0) for seed in range(100)]
+    inputs = [*drawn_together(), (np.concatenate([x for x, _ in many]), np.concatenate([y for _, y in many]))]
     quick = [predicted(x, labels, fmt) for x, labels in inputs]
     far = []
 

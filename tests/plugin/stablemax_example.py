@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.plugins import (
+    Computed,
+    Figure,
+    FigureRow,
     FileFormat,
     Form,
     Format,
@@ -18,6 +21,7 @@ from stablemax.plugins import (
     Operation,
     Outcome,
     StoredArray,
+    Term,
     Variant,
     Writer,
     get_operation,
@@ -40,6 +44,16 @@ def nan_cells(x: Array, second: Any) -> Array:
     """Only NaN has no value."""
     return np.asarray(np.isnan(x))
 
+
+# --- a term ---------------------------------------------------------------------------------------
+
+
+def gates() -> tuple[Figure, ...]:
+    """What a gate of 1 lets through."""
+    return (Figure("A gate", ("x",), (FigureRow("gated", (Computed(float(np.float32(0.5)), "float32"),)),)),)
+
+
+GATE = Term("gate", "A gate multiplies a logit by its probability.", ("SiLU is one.",), gates, aliases=("gating",))
 
 # --- an operation with its variants ---------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 
 from stablemax.render.console import Surface
 from stablemax.render.document import Curve, Heatmap, Mark
-from stablemax.render.pictures import curve_lines, heatmap_lines
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 from stablemax.text.outcomes import Grade, Outcome
 
 TICKS = [(0.0, "1"), (0.5, "10"), (1.0, "100")]

@@ -22,6 +22,7 @@ from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.inspections import INSPECTION
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.render.leagues import LEAGUE
+from stablemax.render.lessons import EXERCISE, LESSON, LESSONS
 from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
 from stablemax.render.sweeps import SWEEP
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
     *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP),
-    listing_kind("variants"),
+    *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
 )
 # Each command that writes a result, as it is run on small inputs.
 COMMANDS = (
@@ -52,6 +53,8 @@ COMMANDS = (
     ("sweep", "--variant", "softmax/shifted", "--format", "float16", "--steps", "2"),
     ("explain", "softmax/naive"),
     *(("list", what) for what in ("variants", "formats", "presets", "hazards")),
+    ("lesson",),
+    ("lesson", "jacobian"),
     ("loss", "x.npy", "y.npy"),
     ("softmax", "x.npy"),
     ("log-softmax", "x.npy"),
@@ -83,7 +86,21 @@ def _document_words(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
 
 
 def test_the_formats_are_those_of_the_readme_in_their_order() -> None:
-    names = ["table", "plain", "json", "ndjson", "csv", "markdown", "junit", "github", "svg", "html", "png", "pdf"]
+    names = [
+        "table",
+        "plain",
+        "json",
+        "ndjson",
+        "csv",
+        "markdown",
+        "junit",
+        "github",
+        "svg",
+        "html",
+        "png",
+        "pdf",
+        "notebook",
+    ]
     assert list(WRITERS) == names
     assert all(name == writer.name for name, writer in WRITERS.items())
 
@@ -103,7 +120,7 @@ def test_the_names_are_known_without_numpy_and_without_rich() -> None:
 
 KIND_MODULES = (
     *("comparisons", "leagues", "checks", "judgements", "traces", "inspections", "benches"),
-    *("explanations", "listings", "losses", "array_text"),
+    *("explanations", "lessons", "listings", "losses", "array_text"),
 )
 
 
@@ -169,7 +186,7 @@ def test_a_format_that_there_is_not_is_refused_with_the_nearest(command: tuple[s
         run(*command, "--output-format", "jsn"),
         "no format 'jsn'",
         "did you mean json?",
-        "markdown" if command[0] == "explain" else "ndjson",
+        "markdown" if command[0] == "explain" or command[:2] == ("lesson", "jacobian") else "ndjson",
     )
     assert_refused(run(*command, "--output-format", "latex"), "no format 'latex'", "one of: ")
 

@@ -27,6 +27,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
+from stablemax.trace.torch.dispatch import Replace, Watch  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode, trace_torch  # noqa: E402
 
@@ -580,6 +581,12 @@ def test_compiled_code_is_run_uncompiled_and_named() -> None:
     assert trace.not_followed == ("torch.compile (the code was run uncompiled)",)
     assert trace.blame is not None
     assert "exp overflows" in trace.blame.sentence
+
+
+@pytest.mark.parametrize("mode", [Watch, Replace])
+def test_a_trace_does_not_import_the_compiler_of_pytorch(mode: type[TorchDispatchMode]) -> None:
+    # PyTorch wraps what the compiler must not see in a function that imports it at the first call.
+    assert not hasattr(vars(mode)["__torch_dispatch__"], "__wrapped__")
 
 
 # --- mistakes --------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.compute.engines.threads import available_threads
 from stablemax.results import Machine, Rates
+from stablemax.text.processor import available_threads, processor_name
 
 HAS_AFFINITY = hasattr(os, "sched_setaffinity")
 """True where a process can be held to some cores: on Linux."""
@@ -37,20 +37,11 @@ _RESET_PEAK = "5"  # man 5 proc, clear_refs: reset the peak resident set size
 def this_machine() -> Machine:
     """Look at the machine."""
     return Machine(
-        processor=_processor() or platform.machine(),
+        processor=processor_name(),
         system=f"{platform.system()} {platform.release()}",
         cores=available_threads(),
         available_bytes=available_bytes(),
     )
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name" and value.strip():
-                return value.strip()
-    return platform.processor()
 
 
 def available_bytes() -> int | None:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from stablemax.bench import machine
 from stablemax.bench.bench_words import Shape, TimedDtype, TimedPeer
 from stablemax.bench.plan import BenchOptions, Case, Input
-from stablemax.compute.engines.threads import available_threads
 from stablemax.operations import get_operation
+from stablemax.text.processor import available_threads
 
 Peaks = dict[tuple[Case, str], int]
 """Bytes, by case and name of the implementation."""

@@ -130,7 +130,7 @@ class EasyRun:
 
 
 def _shift(run: EasyRun) -> str:
-    """A number added to every logit changes nothing, or is added to the result: of a softmax and what is made of it."""
+    """A number added to every logit changes nothing, or is added to the result."""
     shifted = run.case.logits + _SHIFT
     if (run.format.round(shifted) != shifted).any():
         return ""  # float4 has too few numbers for the shifted logits
@@ -142,7 +142,7 @@ def _shift(run: EasyRun) -> str:
 
 
 def _permutation(run: EasyRun) -> str:
-    """Classes in another order give results in that order: of all operations."""
+    """Classes in another order give results in that order."""
     order = np.roll(np.arange(_CLASSES), 2)
     after = run.output_on(with_classes(run.case, order))
     has_classes = run.output.ndim == 2 and not run.trials.operation.per_row
@@ -152,14 +152,14 @@ def _permutation(run: EasyRun) -> str:
 
 
 def _rows_independent(run: EasyRun) -> str:
-    """A row gives the same alone as among others: of all operations."""
+    """A row gives the same alone as among others."""
     rows = (with_rows(run.case, [i]) for i in range(_ROWS))
     words = f"the {run.trials.reduction} of the rows' own losses" if run.output.ndim == 0 else ""
     return _alone_and_together(run, rows, "row", 0, words or "rows alone, then together")
 
 
 def _cells_independent(run: EasyRun) -> str:
-    """A cell gives the same in an array of one class as among others: of what is taken of each logit alone."""
+    """A cell gives the same in an array of one class as among others."""
     classes = (with_classes(run.case, [i]) for i in range(_CLASSES))
     return _alone_and_together(run, classes, "class", 1, "classes alone, then together")
 
@@ -186,12 +186,12 @@ def _alone_and_together(run: EasyRun, parts: Iterable[HazardCase], noun: str, ax
 
 
 def _sum_to_1(run: EasyRun) -> str:
-    """The probabilities of a row sum to 1: of a softmax."""
+    """The probabilities of a row sum to 1."""
     return _wrong_sum(run, 1.0, 1.0, "the probabilities of row")
 
 
 def _sum_to_0(run: EasyRun) -> str:
-    """The gradient of a row sums to 0: of what does not change when the logits are shifted."""
+    """The gradient of a row sums to 0."""
     return _wrong_sum(run, 0.0, float(np.abs(run.output.astype(np.float64)).max()), "the gradient of row")
 
 
@@ -215,7 +215,7 @@ def _mirrored(meaning: str, implied: Callable[[Array], Array], words: str) -> Ca
 
 
 def _differs_by_x(run: EasyRun) -> str:
-    """The output at x is that at -x, plus x: of the softplus and the log-sigmoid."""
+    """The output at x is that at -x, plus x."""
     logits = run.case.logits
     expected = run.output_on(replace(run.case, logits=-logits)) + logits
     # Where x is the larger, the sum cancels.
@@ -224,19 +224,19 @@ def _differs_by_x(run: EasyRun) -> str:
 
 
 def _zero_of_equal_rows(run: EasyRun) -> str:
-    """Two equal rows differ by 0: of a divergence."""
+    """Two equal rows differ by 0."""
     divergences = np.abs(np.atleast_1d(run.output_on(replace(run.case, other_logits=run.case.logits))))
     is_wrong = ~(divergences <= run.limit_ulp * run.format.u)
     return f"two equal rows give {divergences[is_wrong][0]:.6g}" if is_wrong.any() else ""
 
 
 def _input_unchanged(run: EasyRun) -> str:
-    """The arguments are not written into: of all operations."""
+    """The arguments are not written into."""
     return "the function writes into its arguments" if run.trial.result.changed_input else ""
 
 
 def _dtype_kept(run: EasyRun) -> str:
-    """The result has the number format of the logits: of all operations."""
+    """The result has the number format of the logits."""
     # A single number has no format to keep: losses are logged as Python floats.
     if run.output.ndim == 0 or name_of(run.output) == run.format.name:
         return ""
@@ -244,7 +244,7 @@ def _dtype_kept(run: EasyRun) -> str:
 
 
 def _shape_kept(run: EasyRun) -> str:
-    """The result has its shape: of all operations."""
+    """The result has the shape that the operation gives."""
     return run.trial.trouble if run.trial.verdict is None else ""
 
 

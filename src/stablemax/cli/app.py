@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from stablemax.cli import version_line
+from stablemax.cli.help_pages import HelpCommand, HelpGroup
 from stablemax.cli.option_groups import expanded
+from stablemax.cli.panels import help_entry_of
+from stablemax.text.errors import StablemaxError
 
 # Name, module of its own, function there, and a line for the list of commands.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("compare", "compare", "Compare formulas in every format against the truth."),
     "check": ("check", "check", "Judge anybody's implementation: wrong, unstable or good."),
-    "inspect": ("inspect", "inspect", "Look through logits of any size, and say which format is safe."),
+    "inspect": ("inspect", "inspect", "Look through logits, and say which number format is safe."),
     "judge": ("judge", "judge", "Judge an output file that any program computed."),
     "sweep": ("sweep", "sweep", "Show along one quantity where formulas break, to the last digit."),
     "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
@@ -32,10 +34,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "entropy": ("arrays", "entropy", "Compute the entropy of every row."),
     "kl-divergence": ("arrays", "kl_divergence", "Compute the divergence of two rows of logits."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
-    "explain": ("listing", "explain", "Explain a variant and show it at work."),
+    "explain": ("explain", "explain", "Explain a term, a formula, an input or a format, with figures."),
     "report": ("report", "report", "Write all results into one page for a browser."),
+    "lesson": ("lesson", "lesson", "Teach the subject in short lessons that compute."),
     "bench": ("bench", "bench", "Time our functions beside other libraries."),
-    "list": ("listing", "list_", "List variants, formats, presets or hazards."),
+    "list": ("listing", "list_", "List variants, formats, presets, hazards or terms."),
+    "help": ("help_command", "help_", "Show the help of a command."),
 }
 
 
@@ -47,33 +51,39 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """
     app = typer.Typer(
         name="stablemax",
+        cls=HelpGroup,
         # Typer would load Rich, and its help would depend on the terminal it is read in.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={"help_option_names": ["-h", "--help"]},
         help="Shows where softmax, cross-entropy and their gradients overflow, turn NaN or go quietly wrong, "
         "and proves every error against exact arithmetic.",
-        epilog="Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours. "
-        "Start with: stablemax compare --scale 1e5",
+        epilog="Start with: stablemax compare --scale 1e5\n\nMore about a command: stablemax help compare\n\n"
+        "Exit codes: 0 done, 1 the check failed, 2 your mistake, 3 ours.",
     )
     app.callback()(_common)
     for name in names:
         module, function, short = COMMANDS[name]
         command = getattr(importlib.import_module(f"stablemax.cli.{module}"), function)
-        app.command(name, short_help=short)(expanded(command, name))
+        entry = help_entry_of(command)
+        declare = app.command(
+            name,
+            cls=HelpCommand,
+            short_help=short,
+            epilog="\n".join(f"# {example.purpose}\n{example.line}" for example in entry.examples),
+            rich_help_panel=entry.panel,
+        )
+        declare(expanded(command, name))
     return app
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(version_line())
-        raise typer.Exit
-
-
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With --version: those of Python and the libraries too.")
     ] = False,
 ) -> None:
-    pass
+    # Alone, as is meant, `main` has answered them: building the commands takes longer than all that a version needs.
+    if version or verbose:
+        raise StablemaxError("--version and --verbose go with no command", "stablemax --version --verbose")

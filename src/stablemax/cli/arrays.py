@@ -7,40 +7,51 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import LabelledSourceOptions, SourceOptions, TwoSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
 from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import either
 
 if TYPE_CHECKING:
     from stablemax.compute.sinks import Sink
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class GradientOptions(options.LossOptions):
     """The loss of rows that a gradient is taken of."""
 
-    reduction: Reduction = option("What it is the gradient of; none: each row of its own loss.", default=Reduction.MEAN)
+    reduction: Reduction = option(
+        f"What it is the gradient of: {either(list(Reduction))}. With none each row is that of its own loss.",
+        metavar="REDUCTION",
+        default=Reduction.MEAN,
+    )
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class CellGradientOptions(options.CellLossOptions):
     """The loss of cells that a gradient is taken of."""
 
     reduction: Reduction = option(
-        "What it is the gradient of; none: each cell of its own loss.", default=Reduction.MEAN
+        f"What it is the gradient of: {either(list(Reduction))}. With none each cell is that of its own loss.",
+        metavar="REDUCTION",
+        default=Reduction.MEAN,
     )
 
 
 def command(
     name: str,
     text: str,
+    *examples: Example,
     source: type[SourceOptions] = SourceOptions,
     losses: type[options.NoTargetOptions | GradientOptions | CellGradientOptions] = options.NoTargetOptions,
 ) -> Callable[..., int]:
-    """Return the command that computes an operation to where it goes; `text` is its help."""
+    """Return the command that computes an operation to where it goes; `text` and examples are its help."""
 
     def run(
         line: CommandLine,
@@ -50,7 +61,7 @@ def command(
         streaming: options.StreamOptions,
         printing: options.PrintOptions,
         force: options.ForceOption = False,
-        output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output. csv.")] = None,
+        output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output.", unset="csv")] = None,
     ) -> int:
         from stablemax.compute.arrays import compute, result_in_npy, result_of
         from stablemax.render.array_files import check_target, write_file
@@ -86,22 +97,59 @@ def command(
 
     run.__annotations__ |= {"source": source, "losses": losses}
     run.__doc__ = text
-    return run
+    return help_entry(CommandPanel.COMPUTE, *examples)(run)
 
 
-_TO_A_FILE = "to -o FILE.npy or .csv or to standard output."
+_TO_A_FILE = "to -o FILE.npy or .csv, or to standard output."
 
-softmax = command("softmax", f"Compute probabilities, {_TO_A_FILE}")
-log_softmax = command("log_softmax", f"Compute log-probabilities, {_TO_A_FILE}")
-logsumexp = command("logsumexp", f"Compute the log-sum-exp of every row, {_TO_A_FILE}")
-sigmoid = command("sigmoid", f"Compute the sigmoid of every logit, {_TO_A_FILE}")
-log_sigmoid = command("log_sigmoid", f"Compute the log-sigmoid of every logit, {_TO_A_FILE}")
-softplus = command("softplus", f"Compute log(1 + exp(x)) of every logit, {_TO_A_FILE}")
-entropy = command("entropy", f"Compute the entropy of the softmax of every row, in nats, {_TO_A_FILE}")
+softmax = command(
+    "softmax",
+    f"Compute probabilities, {_TO_A_FILE}",
+    Example("Probabilities of a file of logits", "stablemax softmax logits.npy -o probabilities.npy"),
+    Example("What the naive formula gives in float16", "stablemax softmax --scale 20 --variant naive --format float16"),
+)
+log_softmax = command(
+    "log_softmax",
+    f"Compute log-probabilities, {_TO_A_FILE}",
+    Example("Log-probabilities of a file of logits", "stablemax log-softmax logits.npy -o logp.npy"),
+    Example("Those of a table that a program prints", "cat logits.csv | stablemax log-softmax -"),
+)
+logsumexp = command(
+    "logsumexp",
+    f"Compute the log-sum-exp of every row, {_TO_A_FILE}",
+    Example("One number for each row of a file", "stablemax logsumexp logits.npy"),
+    Example("What becomes of two rows of a notebook", "stablemax logsumexp --preset notebook-c"),
+)
+sigmoid = command(
+    "sigmoid",
+    f"Compute the sigmoid of every logit, {_TO_A_FILE}",
+    Example("Probabilities of independent classes", "stablemax sigmoid logits.npy -o probabilities.npy"),
+    Example("What float16 makes of large logits", "stablemax sigmoid --scale 20 --rows 2 --classes 4 --format float16"),
+)
+log_sigmoid = command(
+    "log_sigmoid",
+    f"Compute the log-sigmoid of every logit, {_TO_A_FILE}",
+    Example("Log-probabilities of independent classes", "stablemax log-sigmoid logits.npy -o logp.npy"),
+    Example("What the naive formula gives", "stablemax log-sigmoid --scale 200 --classes 4 --variant naive"),
+)
+softplus = command(
+    "softplus",
+    f"Compute log(1 + exp(x)) of every logit, {_TO_A_FILE}",
+    Example("Softplus of a file of numbers", "stablemax softplus logits.npy -o softplus.npy"),
+    Example("What the naive formula gives", "stablemax softplus --scale 2000 --classes 4 --variant naive"),
+)
+entropy = command(
+    "entropy",
+    f"Compute the entropy of the softmax of every row, in nats, {_TO_A_FILE}",
+    Example("How sure a model is, row by row", "stablemax entropy logits.npy"),
+    Example("The same of logits from a table", "stablemax entropy logits.csv -o entropy.csv"),
+)
 kl_divergence = command(
     "kl_divergence",
     f"Compute the Kullback-Leibler divergence of every row from the other's, {_TO_A_FILE}",
-    TwoSourceOptions,
+    Example("How far two models are apart, row by row", "stablemax kl-divergence logits.npy other.npy"),
+    Example("The same in float32", "stablemax kl-divergence logits.npy other.npy --format float32"),
+    source=TwoSourceOptions,
 )
 grad = command(
     "cross_entropy_grad",
@@ -109,12 +157,16 @@ grad = command(
 
     Rows that are ignored have gradient 0.
     """,
-    LabelledSourceOptions,
-    GradientOptions,
+    Example("Gradient of the mean loss", "stablemax grad logits.npy labels.npy -o gradient.npy"),
+    Example("Gradient of each row's own loss", "stablemax grad logits.npy labels.npy --reduction none"),
+    source=LabelledSourceOptions,
+    losses=GradientOptions,
 )
 bce_grad = command(
     "binary_cross_entropy_grad",
     "Compute the gradient of the binary cross-entropy: sigmoid(x) - t, times the weights, over the number of cells.",
-    LabelledSourceOptions,
-    CellGradientOptions,
+    Example("Gradient of the mean loss", "stablemax bce-grad logits.npy targets.npy -o gradient.npy"),
+    Example("Gradient of the sum", "stablemax bce-grad logits.npy targets.npy --reduction sum"),
+    source=LabelledSourceOptions,
+    losses=CellGradientOptions,
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from stablemax.bench.bench_words import (
     DEFAULT_SHAPES,
     TimedDtype,
@@ -18,37 +16,51 @@ from stablemax.bench.bench_words import (
     times,
 )
 from stablemax.cli import io
-from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
 from stablemax.cli.options import PrintOptions, format_option, operation_words
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.operations import get_operation
 from stablemax.render.benches import BENCHMARK
 from stablemax.results import Benchmark
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.words import counted
+from stablemax.text.words import counted, either
 
 if TYPE_CHECKING:
     from stablemax.bench.plan import BenchOptions
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class TimedOptions:
     """What is timed, beside what, and how often."""
 
     operation: list[str] | None = option(
-        **operation_words("Operation to time; repeatable. All that the libraries have ready-made.")
+        **operation_words("Operation to time; repeatable:"),
+        unset="all that the libraries have ready-made",
+        panel=Panel.COMMON,
     )
     shape: list[str] | None = option(
-        f"Shape of the logits; repeatable. {', '.join(map(str, DEFAULT_SHAPES))}.", metavar="ROWSxCLASSES"
+        "Shape of the logits; repeatable.",
+        metavar="ROWSxCLASSES",
+        unset=", ".join(map(str, DEFAULT_SHAPES)),
+        panel=Panel.COMMON,
     )
     dtype: list[TimedDtype] | None = option(
-        "What the logits are held in; repeatable. Both.", metavar="|".join(TimedDtype)
+        f"What the logits are held in: {either(list(TimedDtype))}; repeatable.", metavar="FORMAT", unset="both"
     )
-    threads: list[int] | None = option("Number of threads; repeatable. 1, and as many as cores.", metavar="N")
+    threads: list[int] | None = option(
+        "Number of threads; repeatable.", metavar="N", unset="1, and as many as cores", panel=Panel.RUNNING
+    )
     peer: list[TimedPeer] | None = option(
-        "What to time beside ours; repeatable. All that are installed.", metavar="|".join(TimedPeer)
+        f"What to time beside ours: {either(list(TimedPeer))}; repeatable.",
+        metavar="LIBRARY",
+        unset="all that are installed",
+        panel=Panel.COMMON,
     )
-    repeat: int | None = option("Rounds. 3, or more until each has run for about 0.3 s.", metavar="N")
-    seed: int = option("Seed of the logits and labels.", default=0)
+    repeat: int | None = option(
+        "Rounds.", metavar="N", unset="3, or more until each has run for about 0.3 s", panel=Panel.RUNNING
+    )
+    seed: int = option("Seed of the logits and labels.", metavar="N", default=0, panel=Panel.RUNNING)
 
     def asked(self) -> BenchOptions:
         """Read what is to be timed."""
@@ -67,16 +79,22 @@ class TimedOptions:
         )
 
 
+@help_entry(
+    CommandPanel.OTHER,
+    Example("Softmax of one size, in a minute", "stablemax bench --operation softmax --shape 2048x4096"),
+    Example("Fail where another library is faster", "stablemax bench --shape 64x1000 --fail-under 1"),
+)
 def bench(
     line: CommandLine,
     timed: TimedOptions,
     printing: PrintOptions,
-    chart: Annotated[bool, typer.Option("--chart", help="Add a bar for every time to the table.")] = False,
+    chart: Annotated[bool, worded("Add a bar for every time to the table.", "--chart", panel=Panel.OUTPUT)] = False,
     fail_under: Annotated[
         float | None,
         worded(
             "Exit 1 where another one takes less than RATIO times our time; 1: where ours is not the fastest.",
             metavar="RATIO",
+            panel=Panel.JUDGING,
         ),
     ] = None,
     output_format: Annotated[str | None, format_option(BENCHMARK)] = None,

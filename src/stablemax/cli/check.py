@@ -5,44 +5,55 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.completion import hazards
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.render.checks import CHECK
 from stablemax.text.outcomes import Grade, required_grade
 
 
+@in_panel(Panel.JUDGING)
 @dataclass(frozen=True)
 class ContractOptions:
     """What TARGET is held to, and how hard it is tried."""
 
     number_format: list[str] | None = options.number_format_option(
-        "Number format; repeatable. float16, float32, float64, and bfloat16 unless NumPy code."
+        "Number format; repeatable.", unset="float16, float32, float64, and bfloat16 unless NumPy code"
     )
+    require: options.RequireOption = Grade.STABLE.value
     max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option(
         "An outcome or a law that does not count, or unstable-in=FORMAT; repeatable.", metavar="NAME"
     )
-    require: options.RequireOption = Grade.STABLE.value
-    only: list[str] | None = option("Hazards by name; repeatable. All.", metavar="GLOB")
+    only: list[str] | None = option(
+        "Hazards to try, by name or pattern; repeatable.", metavar="NAME", unset="all", autocompletion=hazards
+    )
     takes: list[str] | None = option(
         "What it takes too: soft-targets, ignore-index, weights, integers, dimensions, last-axis; repeatable.",
         "--with",
         metavar="NAME",
+        panel=Panel.TARGET,
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
-    seed: int = option("Seed of that search, and of the random numbers that TARGET draws.", default=0)
     thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
-    timeout: float = option("Seconds that one call may take.", default=10.0, metavar="S")
+    seed: int = option("Seed of the search, and of the random numbers that TARGET draws.", metavar="N", default=0)
+    timeout: float = option("Seconds that one call may take.", default=10.0, metavar="SECONDS", panel=Panel.RUNNING)
     memory: options.TargetMemoryOption = "2GB"
-    details: bool = option("List the hazards that hold, too.", "--details", default=False)
+    details: bool = option("List the hazards that hold, too.", "--details", default=False, panel=Panel.COMMON)
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("Is the function sound, and if not, why?", "stablemax check my.py:softmax"),
+    Example("Gate a PyTorch loss in CI", "stablemax check losses.py:loss --require accurate --format float32"),
+)
 def check(
     line: CommandLine,
-    printing: options.PrintOptions,
-    implementation: options.ImplementationOptions,
     target: options.TargetArgument,
+    implementation: options.ImplementationOptions,
     contract: ContractOptions,
+    printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(CHECK)] = None,
 ) -> int:
     """Judge anybody's softmax, loss or gradient: wrong, unstable, stable or accurate, on which input, in which line.
@@ -56,7 +67,7 @@ def check(
 
     output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
     request = CheckOptions(
-        options.formats_named(contract.number_format or ()),
+        option_values.formats_named(contract.number_format or ()),
         contract.max_ulp,
         tuple(dict.fromkeys(contract.allow or ())),
         tuple(dict.fromkeys(contract.only or ())),
@@ -71,7 +82,7 @@ def check(
             implementation.target(target, contract.seed),
             request,
             timeout_s=contract.timeout,
-            memory_bytes=options.bytes_of(contract.memory),
+            memory_bytes=option_values.bytes_of(contract.memory),
             command=line.words(),
             progress=step,
         )

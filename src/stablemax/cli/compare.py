@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.completion import variants
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
@@ -14,7 +16,7 @@ from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, Grade, League, Outcome, Standout, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
-from stablemax.text.words import counted, listed
+from stablemax.text.words import counted, either, listed
 
 if TYPE_CHECKING:
     from stablemax.comparing.comparison import CompareOptions
@@ -24,6 +26,7 @@ _SIGNS: tuple[Outcome | Grade, ...] = (Grade.UNSTABLE, *(o for o in reversed(lis
 FAILURES = tuple(sign.value for sign in _SIGNS)
 
 
+@in_panel(Panel.COMMON)
 @dataclass(frozen=True)
 class ComparedSourceOptions(LabelledSourceOptions):
     """Where logits come from: for the league from all hazards."""
@@ -31,37 +34,61 @@ class ComparedSourceOptions(LabelledSourceOptions):
     hazards: bool = option("The league: all hazards, the worst of each.", "--hazards", default=False)
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class ComparedOptions:
     """What is compared, and how it is judged."""
 
-    ignore_index: options.IgnoreIndexOption = IGNORED
     operation: list[str] | None = option(
-        **options.operation_words("All formulas of an operation; repeatable. The main ones of the main operations.")
+        **options.operation_words("All formulas of an operation; repeatable:"),
+        unset="the main formulas of the main ones",
+        panel=Panel.COMMON,
     )
-    variant: list[str] | None = option("Variants by name or id; repeatable. The main ones.", metavar="GLOB")
-    all_formulas: bool = option("All formulas of all operations about rows.", "--all", default=False)
+    all_formulas: bool = option("All formulas of all operations on rows.", "--all", default=False, panel=Panel.COMMON)
+    variant: list[str] | None = option(
+        "Variants by name, id or pattern; repeatable.",
+        metavar="NAME",
+        unset="the main ones",
+        panel=Panel.COMMON,
+        autocompletion=variants,
+    )
     number_format: list[str] | None = options.number_format_option(
-        "Number format; repeatable. float16, bfloat16, float32, float64."
+        "Number format; repeatable.", unset="float16, bfloat16, float32, float64"
     )
-    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of each format does.")
-    max_ulp: float | None = option("Errors above are inaccurate. Half of the format's bits: 4096 in float32.")
-    judge: options.JudgeOption = None
+    accumulate: Accumulation | None = option(
+        f"How sums are added: {either(list(Accumulation))}.",
+        metavar="METHOD",
+        unset="as an ordinary kernel of each format does",
+    )
+    ignore_index: options.IgnoreIndexOption = IGNORED
     reduction: Reduction = option(
-        "What the gradient is the gradient of: the losses' mean or sum.", default=Reduction.MEAN
+        "What the gradient is the gradient of: the losses' mean or sum; with none each row is that of its own loss.",
+        metavar="REDUCTION",
+        default=Reduction.MEAN,
     )
     upstream: options.UpstreamOption = Upstream.NORMAL
-    show_values: int = option("Print the first N rows of every output.", default=0, metavar="N")
-    details: bool = option("All the figures of every variant.", "--details", default=False)
-    fail_on: str | None = option(f"Exit 1 on any of: {','.join(FAILURES)}.", metavar="OUTCOMES")
+    max_ulp: options.MaxUlpOption = None
+    judge: options.JudgeOption = None
+    fail_on: str | None = option(
+        f"Exit 1 on any of: {', '.join(FAILURES)}; several with commas between them.",
+        metavar="OUTCOMES",
+        panel=Panel.JUDGING,
+    )
+    show_values: int = option("Print the first N rows of every output.", default=0, metavar="N", panel=Panel.COMMON)
+    details: bool = option("All the figures of every variant.", "--details", default=False, panel=Panel.COMMON)
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("Which formulas survive logits up to 100,000?", "stablemax compare --scale 1e5"),
+    Example("Logits and labels of your own", "stablemax compare logits.npy labels.npy --format bfloat16"),
+)
 def compare(
     line: CommandLine,
     source: ComparedSourceOptions,
-    printing: options.PrintOptions,
     libraries: options.LibraryOptions,
     compared: ComparedOptions,
+    printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(COMPARISON)] = None,
 ) -> int:
     """Compare naive and stable formulas in every number format, each cell judged against the truth.
@@ -70,7 +97,7 @@ def compare(
     also where a naive formula fails; --fail-on makes a check of it.
     """
     texts = [] if compared.fail_on is None else [compared.fail_on]
-    names = options.failures_named(texts, FAILURES, "no outcome")
+    names = option_values.failures_named(texts, FAILURES, "no outcome")
     failures = frozenset(sign for sign in _SIGNS if sign.value in names)
     logits = _source(line, source)
     kind = LEAGUE if source.hazards else COMPARISON
@@ -109,12 +136,12 @@ def _options(
 
         backend = Backend(libraries.backend, libraries.device)
     return CompareOptions(
-        formats=options.formats_named(compared.number_format) if compared.number_format else DEFAULT_FORMATS,
+        formats=option_values.formats_named(compared.number_format) if compared.number_format else DEFAULT_FORMATS,
         operations=tuple(map(get_operation, dict.fromkeys(compared.operation or ()))),
         patterns=tuple(compared.variant or ()),
         accumulation=compared.accumulate,
         max_ulp=compared.max_ulp,
-        judge=options.row_count(compared.judge),
+        judge=option_values.row_count(compared.judge),
         reduction=compared.reduction,
         show_values=compared.show_values,
         overview=not compared.all_formulas,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, worded
 from stablemax.cli.options import ForceOption, PrintOptions
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import GeneratedOptions, HazardOption, refuse_generated
 from stablemax.text.errors import StablemaxError, shown
 
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from stablemax.inputs.logits import Problem
 
 
+@help_entry(
+    CommandPanel.OTHER,
+    Example(
+        "Logits and labels to try a program on", "stablemax generate --scale 50 -o wide.npy --labels wide-labels.npy"
+    ),
+    Example("The input of a hazard, to debug with", "stablemax generate --hazard collapse -o collapse.csv"),
+)
 def generate(
     line: CommandLine,
     generated: GeneratedOptions,
     printing: PrintOptions,
     hazard: HazardOption = None,
-    labels: Annotated[str | None, worded("Write the labels too.", metavar="FILE")] = None,
+    labels: Annotated[str | None, worded("Write the labels too.", metavar="FILE", panel=Panel.OUTPUT)] = None,
     force: ForceOption = False,
 ) -> int:
     """Write generated logits, a notebook's, or a hazard's in float32, to -o FILE.npy or FILE.csv."""

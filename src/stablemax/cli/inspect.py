@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
@@ -26,19 +27,28 @@ _SEEN = {
 FAILURES = (*_SEEN, "unsafe")
 
 
+@in_panel(Panel.JUDGING)
 @dataclass(frozen=True)
 class InspectOptions:
     """What is looked for."""
 
-    ignore_index: options.IgnoreIndexOption = IGNORED
     number_format: list[str] | None = options.number_format_option(
-        "Number format to judge; repeatable. All that processors have."
+        "Number format to judge; repeatable.", unset="all that processors have"
     )
     fail_on: list[str] | None = option(
-        f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.", metavar="WHAT"
+        f"Exit 1 on any of: {', '.join(FAILURES)} (each --format has to be safe); repeatable.",
+        metavar="NAME",
+        panel=Panel.COMMON,
+        autocompletion=lambda: list(FAILURES),
     )
+    ignore_index: options.IgnoreIndexOption = IGNORED
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("Which format is safe for the logits of a model?", "stablemax inspect logits.npy"),
+    Example("Stop a job whose logits hold a NaN", "stablemax inspect logits.npy labels.npy --fail-on nan"),
+)
 def inspect(
     line: CommandLine,
     source: LabelledSourceOptions,
@@ -55,14 +65,14 @@ def inspect(
     """
     logits = source_of(line, source)
     output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
-    failures = options.failures_named(asked.fail_on or (), FAILURES, "nothing called")
+    failures = option_values.failures_named(asked.fail_on or (), FAILURES, "nothing called")
     if "unsafe" in failures and not asked.number_format:
         raise StablemaxError("--fail-on unsafe asks about formats, and none is named", "add --format bfloat16")
 
     from stablemax.inspect.inspection import inspect_stream
 
     resources = streaming.resources()
-    formats = sorted(options.formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
+    formats = sorted(option_values.formats_named(asked.number_format or ORDINARY), key=lambda f: f.bits)
     with io.progress(printing, logits.reading, unit="B") as step:
         result = inspect_stream(
             logits.labelled_stream(formats[0] if asked.number_format and len(formats) == 1 else None, resources),

@@ -65,13 +65,14 @@ def output_of(
 
 def emit(pieces: Iterable[str | bytes], options: PrintOptions) -> None:
     """Write text to standard output as it comes, or whole to the file of -o."""
-    from stablemax.text.files import whole_file, write_out
+    from stablemax.cli.pager import write_paged
+    from stablemax.text.files import whole_file
 
     if options.output is None:
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-        for piece in pieces:
-            assert isinstance(piece, str), "a writer of bytes goes to a file"
-            write_out(piece.encode(encoding, "backslashreplace").decode(encoding))
+        texts = (piece for piece in pieces if isinstance(piece, str))  # bytes go to files alone
+        shown_pieces = (text.encode(encoding, "backslashreplace").decode(encoding) for text in texts)
+        write_paged(shown_pieces, wanted=options.pager)
         return
     with whole_file(options.output) as stream:
         stream.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)

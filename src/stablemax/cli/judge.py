@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.completion import number_formats
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import JudgedSourceOptions, Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.operations.operation import Operation
@@ -15,38 +17,59 @@ from stablemax.results import JudgeReport
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.outcomes import Grade, required_grade
 from stablemax.text.vocabulary import Reduction
-from stablemax.text.words import counted
+from stablemax.text.words import counted, either
 
 if TYPE_CHECKING:
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.numerics.formats import Format
 
 
+@in_panel(Panel.JUDGING)
 @dataclass(frozen=True)
 class ClaimOptions:
     """What OUTPUT is meant to be, and what it is held to."""
 
-    operation: str | None = option(**options.operation_words("What OUTPUT is meant to be."))
+    operation: str | None = option(
+        **options.operation_words("What OUTPUT is meant to be; has to be given:"), panel=Panel.COMMON
+    )
     number_format: str | None = options.number_format_option(
-        "Number format of OUTPUT, where the file holds a wider one. The file's."
+        "Number format of OUTPUT, where the file holds a wider one.", unset="the file's"
     )
-    round_logits: str | None = option("The program rounded logits and targets to this format first.", metavar="FORMAT")
+    round_logits: str | None = option(
+        "The program rounded logits and targets to this format first.",
+        metavar="FORMAT",
+        panel=Panel.COMMON,
+        autocompletion=number_formats,
+    )
     reduction: Reduction = option(
-        "What a single loss is, or a gradient the gradient of; none: of each row.", default=Reduction.MEAN
+        f"What a single loss is, or a gradient the gradient of: {either(list(Reduction))} (of each row).",
+        metavar="REDUCTION",
+        default=Reduction.MEAN,
+        panel=Panel.FORMULAS,
     )
+    upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE", panel=Panel.INPUT)
+    second_logits: str | None = option(
+        "Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE", panel=Panel.INPUT
+    )
+    require: options.RequireOption = Grade.STABLE.value
     max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
-    require: options.RequireOption = Grade.STABLE.value
     judge: options.JudgeOption = None
-    upstream: str | None = option("Upstream gradient of softmax_vjp.", metavar="FILE")
-    second_logits: str | None = option("Second logits of kl_divergence; or name them after OUTPUT.", metavar="FILE")
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("Is the softmax that a kernel wrote right?", "stablemax judge logits.npy output.npy --operation softmax"),
+    Example(
+        "Is a loss that was printed right?",
+        "stablemax judge logits.npy loss.txt labels.npy --operation cross_entropy",
+    ),
+)
 def judge(
     line: CommandLine,
     source: JudgedSourceOptions,
-    losses: options.LossOptions,
     claim: ClaimOptions,
+    losses: options.LossOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(JUDGEMENT)] = None,
 ) -> int:
@@ -62,7 +85,7 @@ def judge(
     array = claim.second_logits or claim.upstream
     if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and array == "-"):
         raise StablemaxError("only the logits can come from standard input", "put the others into files")
-    operation, fmt = get_operation(claim.operation), options.number_format_named(claim.number_format)
+    operation, fmt = get_operation(claim.operation), option_values.number_format_named(claim.number_format)
     _refuse_foreign(line, operation, logits)
     output = io.output_of(
         JUDGEMENT, output_format, printing, *logits.logits, computed, *logits.labels, array, losses.weight
@@ -170,9 +193,9 @@ def _report(
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
         ignore_index=given.targets.ignore_index,
-        judge=options.row_count(claim.judge),
+        judge=option_values.row_count(claim.judge),
         targets=given.targets,
-        round_logits=options.number_format_named(claim.round_logits),
+        round_logits=option_values.number_format_named(claim.round_logits),
         require=required_grade(claim.require),
     )
     names = (problem.sources[0].name, output.name, problem.sources[1].name if len(problem.sources) > 1 else "")

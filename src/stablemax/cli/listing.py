@@ -1,4 +1,4 @@
-"""``stablemax list`` and ``stablemax explain``."""
+"""``stablemax list``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 
 from stablemax.cli import io
 from stablemax.cli.options import PrintOptions, format_option, operation_words
+from stablemax.cli.panels import CommandPanel, Example, help_entry
 from stablemax.operations import get_operation
-from stablemax.render.explanations import EXPLANATION
-from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, variants
+from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, terms, variants
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import either
 
 
 class Listed(enum.StrEnum):
@@ -23,17 +24,24 @@ class Listed(enum.StrEnum):
     FORMATS = "formats"
     PRESETS = "presets"
     HAZARDS = "hazards"
+    TERMS = "terms"
 
 
+@help_entry(
+    CommandPanel.LEARN,
+    Example("The formulas of one operation", "stablemax list variants softmax"),
+    Example("Inputs on which code is known to fail", "stablemax list hazards"),
+)
 def list_(
     printing: PrintOptions,
-    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    what: Annotated[Listed, typer.Argument(metavar="WHAT", help=f"What to list: {either(list(Listed))}.")],
     operation: Annotated[
-        str | None, typer.Argument(show_default=False, **operation_words("For variants and hazards, one operation:"))
+        str | None,
+        typer.Argument(show_default=False, **operation_words("Of variants and hazards, those of one operation alone:")),
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:
-    """List the variants, the number formats with the logits at which exp breaks, the presets, or the hazards."""
+    """List variants, number formats with the logits at which exp breaks, presets, hazards, or terms."""
     output = io.output_of(listing_kind(what), output_format, printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
@@ -43,24 +51,7 @@ def list_(
         Listed.FORMATS: formats,
         Listed.PRESETS: presets,
         Listed.HAZARDS: lambda: hazards(record),
+        Listed.TERMS: terms,
     }
     output.write(listings[what]())
-    return 0
-
-
-def explain(
-    printing: PrintOptions,
-    variant: Annotated[
-        str, typer.Argument(metavar="VARIANT", help="Id of a variant, or of a peer: softmax/shifted, torch/softmax.")
-    ],
-    output_format: Annotated[
-        str | None, format_option(EXPLANATION, "table and plain: text. By the ending of -o; else table.")
-    ] = None,
-) -> int:
-    """Explain a variant: formula, why it holds, where it breaks, what cures it, sources, a live example."""
-    from stablemax.comparing.explanation import explanation_of
-    from stablemax.libraries import find
-
-    output = io.output_of(EXPLANATION, output_format, printing)
-    output.write(explanation_of(find(variant)))
     return 0

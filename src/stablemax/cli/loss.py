@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import LabelledSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
 from stablemax.results import LossResult
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import either
 
 
 class OneNumber(enum.StrEnum):
@@ -25,26 +27,35 @@ class OneNumber(enum.StrEnum):
     SUM = Reduction.SUM.value
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class ReducedLossOptions(options.LossOptions):
     """How rows become a loss, and what is printed of it."""
 
-    reduction: Reduction = option("What becomes of the rows' losses.", default=Reduction.MEAN)
+    reduction: Reduction = option(
+        f"What becomes of the losses of the rows: {either(list(Reduction))} (each is printed).",
+        metavar="REDUCTION",
+        default=Reduction.MEAN,
+    )
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class ReducedCellLossOptions(options.CellLossOptions):
     """How cells become a loss, and what is printed of it."""
 
     reduction: OneNumber = option(
-        "What becomes of the losses of all cells; their mean divides by their number. "
+        f"What becomes of the losses of all cells: {either(list(OneNumber))}. The mean divides by their number. "
         "In Python all have reduction='none'.",
+        metavar="REDUCTION",
         default=OneNumber.MEAN,
     )
 
 
-def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions], text: str) -> Callable[..., int]:
-    """Return the command that prints the loss of an operation; `text` is its help."""
+def command(
+    name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions], text: str, *examples: Example
+) -> Callable[..., int]:
+    """Return the command that prints the loss of an operation; `text` and examples are its help."""
 
     def run(
         line: CommandLine,
@@ -53,10 +64,14 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
         arithmetic: options.ArithmeticOptions,
         streaming: options.StreamOptions,
         printing: options.PrintOptions,
-        max_loss: Annotated[float | None, worded("Exit 1 if the loss is above.", metavar="X")] = None,
+        max_loss: Annotated[
+            float | None, worded("Exit 1 if the loss is above X.", metavar="X", panel=Panel.JUDGING)
+        ] = None,
         output_format: Annotated[
             str | None,
-            options.format_option(LOSS, "plain and table: the number alone. By the ending of -o; else plain."),
+            options.format_option(
+                LOSS, "plain and table print the number alone.", unset="by the ending of -o, else plain"
+            ),
         ] = None,
     ) -> int:
         from stablemax.compute.loss import loss_of
@@ -90,7 +105,7 @@ def command(name: str, losses: type[ReducedLossOptions | ReducedCellLossOptions]
 
     run.__annotations__["losses"] = losses
     run.__doc__ = text
-    return run
+    return help_entry(CommandPanel.COMPUTE, *examples)(run)
 
 
 def _failed(result: LossResult, reduction: Reduction, max_loss: float | None) -> list[str]:
@@ -116,6 +131,8 @@ loss = command(
     --variant and --format show what another formula gives.
     A result that is not finite is printed, and the exit code is 1.
     """,
+    Example("Mean loss of logits and labels", "stablemax loss logits.npy labels.npy"),
+    Example("Stop a job whose loss is too large", "cat logits.csv | stablemax loss - labels.csv --max-loss 5"),
 )
 bce = command(
     "binary_cross_entropy",
@@ -127,4 +144,6 @@ bce = command(
     A logit of -inf or inf has the loss 0 where its target agrees. A result that is not finite is printed, and the
     exit code is 1.
     """,
+    Example("Mean loss of logits and targets from 0 to 1", "stablemax bce logits.npy targets.npy"),
+    Example("What the naive formula gives in float32", "stablemax bce --scale 200 --variant naive --format float32"),
 )

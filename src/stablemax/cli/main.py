@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn
 
-from stablemax.cli import ReaderGoneError, printable, to_stderr, version_line
+from stablemax.cli import ReaderGoneError, printable, to_stderr
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import unwritten_output, write_out
 from stablemax.text.suggest import nearest
@@ -60,13 +60,19 @@ def _run() -> int:
     # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        if sys.argv[1:] in (["--version"], ["-V"]):
-            # Building the commands takes longer than everything else that a version needs.
-            write_out(version_line() + "\n", flush=True)
+        # Loaded here: until the handlers of `main` are in place an interrupt may be lost.
+        from stablemax.cli.typed_line import COMPLETION, functions_after_colon, typed_words
+        from stablemax.cli.versions import version_text
+
+        # Building the commands takes longer than everything else that a version needs.
+        at_once = version_text(sys.argv[1:]) if COMPLETION not in os.environ else functions_after_colon(os.environ)
+        if at_once is not None:
+            write_out(at_once, flush=True)
             return 0
         from stablemax.cli.app import COMMANDS, build
 
-        app = build([a for a in sys.argv[1:2] if a in COMMANDS] or COMMANDS)
+        typed = sys.argv if COMPLETION not in os.environ else typed_words(os.environ)
+        app = build([word for word in typed[1:2] if word in COMMANDS] or COMMANDS)
         with _plugin_warnings():
             code = app(standalone_mode=False, prog_name="stablemax")
         write_out("", flush=True)

@@ -9,14 +9,16 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from stablemax.cli import ReaderGoneError
+from stablemax.cli.panels import Panel
 from stablemax.inputs.foreign_text import masked
 from stablemax.text.errors import StablemaxError
 
+Group = TypeVar("Group")
 # Where the field of a group keeps what declares its option.
 _DECLARED = "declared"
 # Groups and options that say where a result goes, how it looks there or who computes it, not what it is.
@@ -87,15 +89,40 @@ class CommandLine:
         return ("stablemax", self.command, *arguments, *written)
 
 
-def worded(text: str, *spellings: str, **more: Any) -> Any:
-    """Declare an option whose help says in words what happens without it."""
-    return typer.Option(*spellings, help=text, show_default=False, **more)
+def worded(text: str, *spellings: str, panel: Panel | None = None, unset: str = "", **more: Any) -> Any:
+    """Declare an option; `unset` says what happens without it."""
+    more.setdefault("show_default", False)
+    return typer.Option(*spellings, help=_with_unset(text, unset), rich_help_panel=panel, **more)
 
 
-def option(help: str, *spellings: str, default: Any = None, **more: Any) -> Any:  # noqa: A002 - as Typer calls it
-    """Declare a field of a group as an option; without a default its help says what happens without it."""
-    declared = typer.Option(*spellings, help=help, show_default=default is not None, **more)
+def option(
+    help: str,  # noqa: A002 - as Typer calls it
+    *spellings: str,
+    default: Any = None,
+    panel: Panel | None = None,
+    unset: str = "",
+    **more: Any,
+) -> Any:
+    """Declare a field of a group as an option; `unset` says what happens without it where there is no default."""
+    declared = worded(help, *spellings, panel=panel, unset=unset, show_default=default is not None, **more)
     return dataclasses.field(default=default, metadata={_DECLARED: declared})
+
+
+def _with_unset(text: str, unset: str) -> str:
+    return f"{text}  [default: {unset}]" if unset else text
+
+
+def in_panel(panel: Panel) -> Callable[[type[Group]], type[Group]]:
+    """Put the options that a group declares into a panel of the help, but for those that name another one."""
+
+    def decorate(group: type[Group]) -> type[Group]:
+        for field in dataclasses.fields(group):  # type: ignore[arg-type]
+            declared = field.metadata.get(_DECLARED)
+            if declared is not None and declared.rich_help_panel is None:
+                declared.rich_help_panel = panel
+        return group
+
+    return decorate
 
 
 def expanded(command: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli.option_groups import option, worded
+from stablemax.cli.completion import grades, libraries, number_formats, targets, variants
+from stablemax.cli.option_groups import in_panel, option, worded
+from stablemax.cli.option_values import bytes_of, number_format_named
+from stablemax.cli.panels import Panel
 from stablemax.operations import NAMES as OPERATIONS
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Operation
@@ -26,26 +26,65 @@ from stablemax.text.vocabulary import (
     Reduction,
     Upstream,
 )
+from stablemax.text.words import either
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Target
     from stablemax.compute.block_job import Method
     from stablemax.compute.streaming import Resources
-    from stablemax.numerics.formats import Format
     from stablemax.operations.targets import TargetOptions
 
 # Options of several groups or commands.
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file of -o if it is there.")]
-IgnoreIndexOption = Annotated[int, typer.Option(help="Rows with this label do not count.")]
-JudgeOption = Annotated[str | None, worded("Rows to judge. As many as 2**18 cells hold.", "--judge", metavar="all|N")]
+ForceOption = Annotated[bool, worded("Replace the file of -o if it is there.", "--force", panel=Panel.OUTPUT)]
+IgnoreIndexOption = Annotated[
+    int, worded("Rows with this label do not count.", metavar="LABEL", panel=Panel.FORMULAS, show_default=True)
+]
+JudgeOption = Annotated[
+    str | None,
+    worded(
+        "Rows to judge: a number, or all.",
+        "--judge",
+        metavar="ROWS",
+        panel=Panel.JUDGING,
+        unset=f"as many as have {2**18:,} logits",
+    ),
+]
 TargetMemoryOption = Annotated[
     str,
-    worded("Most memory that TARGET may take beyond its imports. 2GB; no limit but on Linux.", metavar="SIZE"),
+    worded(
+        "Most memory that TARGET may take beyond its imports; on Linux only.",
+        metavar="SIZE",
+        panel=Panel.RUNNING,
+        show_default=True,
+    ),
 ]
-MaxUlpOption = Annotated[float | None, worded("Errors above are inaccurate. Half of the format's bits.")]
-RequireOption = Annotated[str, worded("The least grade that passes: stable, or accurate.", metavar="GRADE")]
+MaxUlpOption = Annotated[
+    float | None,
+    worded(
+        "Larger errors are inaccurate. One ulp is the distance between two neighbouring numbers of the format.",
+        metavar="ULPS",
+        panel=Panel.JUDGING,
+        unset="half of the format's bits, 4096 in float32",
+    ),
+]
+RequireOption = Annotated[
+    str,
+    worded(
+        "The least grade that passes: stable or accurate.",
+        metavar="GRADE",
+        panel=Panel.JUDGING,
+        show_default=True,
+        autocompletion=grades,
+    ),
+]
 UpstreamOption = Annotated[
-    Upstream, typer.Option(help="Upstream gradient of softmax_vjp: N(0, 1), or that of the mean.")
+    Upstream,
+    worded(
+        "Upstream gradient of softmax_vjp: normal (drawn from N(0, 1)), or mean (that of the mean).",
+        metavar="GRADIENT",
+        panel=Panel.FORMULAS,
+        show_default=True,
+    ),
 ]
 TargetArgument = Annotated[
     str,
@@ -53,16 +92,28 @@ TargetArgument = Annotated[
         metavar="TARGET",
         help="path/to/file.py:function (.ipynb too), package.module:function, a variant (softmax/naive) or a peer "
         "(torch/softmax).",
+        autocompletion=targets,
     ),
 ]
 
 
-def format_option(kind: ResultKind, text: str = "How the result is written. By the ending of -o; else table.") -> Any:
+def format_option(
+    kind: ResultKind,
+    text: str = "How the result is written.",
+    *,
+    unset: str = "by the ending of -o, else table",
+) -> Any:
     """Declare --output-format for a kind of result, with the formats that it has."""
     # Ours alone: a run that asks for none of a plugin's formats does not look for plugins.
     names = formats_of(kind, WRITERS.own)
     # Names, not an enumeration: a format of a plugin is one more name.
-    return worded(text, metavar=f"<{'|'.join(names)}>", autocompletion=lambda: names)
+    return worded(
+        f"{text} Formats: {', '.join(names)}.",
+        metavar="FORMAT",
+        panel=Panel.OUTPUT,
+        unset=unset,
+        autocompletion=lambda: names,
+    )
 
 
 def operation_words(text: str) -> dict[str, Any]:
@@ -75,25 +126,27 @@ def operation_words(text: str) -> dict[str, Any]:
     }
 
 
-def number_format_option(text: str) -> Any:
+def number_format_option(text: str, *, unset: str = "", panel: Panel = Panel.COMMON) -> Any:
     """Declare --format, for one number format or several."""
-    return option(text, "--format", metavar="FORMAT")
+    return option(text, "--format", metavar="FORMAT", unset=unset, panel=panel, autocompletion=number_formats)
 
 
+@in_panel(Panel.RUNNING)
 @dataclass(frozen=True)
 class StreamOptions:
     """What a computation over a large input may use."""
 
-    threads: int | None = option("Worker threads. All cores.", min=1, metavar="N")
+    threads: int | None = option("Worker threads.", min=1, metavar="N", unset="all cores")
     memory: str | None = option(
-        "Most memory to use beside the interpreter's own, such as 512MB or 2GiB.", metavar="SIZE"
+        "Most memory to use beside the interpreter's own, such as 512MB or 2GiB.", metavar="SIZE", unset="no limit"
     )
     engine: EngineName = option(
-        "Who computes: threads, or the processes of a dask cluster.", default=EngineName.THREADS
+        "Who computes: threads, or the processes of a dask cluster.", metavar="ENGINE", default=EngineName.THREADS
     )
     scheduler: str | None = option(
-        "Running cluster for --engine dask, such as tcp://host:8786. Without it, processes of this machine.",
+        "Running cluster for --engine dask, such as tcp://host:8786.",
         metavar="ADDRESS",
+        unset="processes of this machine",
     )
 
     def resources(self) -> Resources:
@@ -105,24 +158,46 @@ class StreamOptions:
         return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler)
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class LibraryOptions:
     """Whose built-ins are judged, and on whose arrays our variants run."""
 
     peer: list[str] | None = option(
-        "Add the built-ins of a library; repeatable. all: those installed.", metavar="torch|jax|scipy|all"
+        "Add the built-ins of a library: torch, jax, scipy, or all that are installed; repeatable.",
+        metavar="LIBRARY",
+        panel=Panel.COMMON,
+        autocompletion=libraries,
     )
-    backend: BackendName = option("Library on whose arrays our variants run.", default=BackendName.NUMPY)
-    device: str | None = option("Device of --backend and --peer, as the library names it: cpu, cuda.")
+    backend: BackendName = option(
+        f"Library on whose arrays our variants run: {either(list(BackendName))}.",
+        metavar="LIBRARY",
+        default=BackendName.NUMPY,
+    )
+    device: str | None = option("Device of --backend and --peer, as the library names it: cpu, cuda.", metavar="DEVICE")
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class ArithmeticOptions:
     """What one result is computed with."""
 
-    variant: str | None = option("Formula: stablemax list variants. The accurate one.", metavar="NAME")
-    number_format: str | None = number_format_option("Number format to compute in, as in: stablemax list formats.")
-    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of the format does.")
+    variant: str | None = option(
+        "Formula to compute with, as in: stablemax list variants.",
+        metavar="NAME",
+        unset="wide, or in float64 the most accurate one",
+        panel=Panel.COMMON,
+        autocompletion=variants,
+    )
+    number_format: str | None = number_format_option(
+        "Number format to compute in, as in: stablemax list formats.",
+        unset="float64 for a loss, the input's own for an array",
+    )
+    accumulate: Accumulation | None = option(
+        f"How sums are added: {either(list(Accumulation))}.",
+        metavar="METHOD",
+        unset="as an ordinary kernel of the format does",
+    )
 
     def method(self, operation: Operation) -> Method:
         """Look up what an operation is computed with; --variant has its operation in front, or has not."""
@@ -153,13 +228,16 @@ class NoTargetOptions:
         return TargetOptions()
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class LossOptions:
     """How rows become one loss; as torch.nn.functional.cross_entropy."""
 
     ignore_index: IgnoreIndexOption = IGNORED
-    weight: str | None = option("Weight of each class.", metavar="FILE")
-    label_smoothing: float = option("Share of every target that is spread evenly over the classes.", default=0.0)
+    weight: str | None = option("File with the weight of each class.", metavar="FILE", unset="1 for each")
+    label_smoothing: float = option(
+        "Share of every target that is spread evenly over the classes, from 0 to 1.", metavar="X", default=0.0
+    )
 
     @property
     def read(self) -> tuple[str | None, ...]:
@@ -175,12 +253,15 @@ class LossOptions:
         return TargetOptions(weight, self.label_smoothing, self.ignore_index, shown(self.weight or "the weights"))
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class CellLossOptions:
     """How cells become one loss; as torch.nn.functional.binary_cross_entropy_with_logits."""
 
-    weight: str | None = option("Weight of each class's losses.", metavar="FILE")
-    pos_weight: str | None = option("Weight of each class's positive targets.", metavar="FILE")
+    weight: str | None = option("File with the weight of each class's losses.", metavar="FILE", unset="1 for each")
+    pos_weight: str | None = option(
+        "File with the weight of each class's positive targets.", metavar="FILE", unset="1 for each"
+    )
 
     @property
     def read(self) -> tuple[str | None, ...]:
@@ -196,26 +277,44 @@ class CellLossOptions:
         return TargetOptions(weight, weight_name=self.weight or self.pos_weight or "", pos_weight=pos_weight)
 
 
+@in_panel(Panel.OUTPUT)
 @dataclass(frozen=True)
 class PrintOptions:
     """Where and how results are printed."""
 
-    output: str | None = option("Write to a file; its ending says how.", "--output", "-o", metavar="FILE")
-    color: ColorMode = option("Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR.", default=ColorMode.AUTO)
+    output: str | None = option(
+        "Write to a file; its ending says how.", "--output", "-o", metavar="FILE", panel=Panel.COMMON
+    )
+    color: ColorMode = option(
+        "Colours: auto, always or never. auto follows the terminal, NO_COLOR and FORCE_COLOR.",
+        metavar="WHEN",
+        default=ColorMode.AUTO,
+    )
+    pager: bool = option(
+        "Show what is longer than the window page by page, with $STABLEMAX_PAGER, $PAGER or less.",
+        "--pager/--no-pager",
+        default=True,
+    )
     quiet: bool = option("No notes and no progress on standard error.", "--quiet", "-q", default=False)
 
 
+@in_panel(Panel.TARGET)
 @dataclass(frozen=True)
 class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
-    operation: str | None = option(**operation_words("What TARGET computes, where its name does not say."))
-    backend: BackendName | None = option("Library on whose arrays it works. Recognized by its code.")
-    device: str | None = option("Device for torch and jax, as the library names it: cpu, cuda.")
+    operation: str | None = option(
+        **operation_words("What TARGET computes, where its name does not say:"), panel=Panel.COMMON
+    )
+    backend: BackendName | None = option(
+        f"Library on whose arrays it works: {either(list(BackendName))}.", metavar="LIBRARY", unset="as its code says"
+    )
+    device: str | None = option("Device for torch and jax, as the library names it: cpu, cuda.", metavar="DEVICE")
     backward: bool = option("Judge the gradient that autograd takes of TARGET.", "--backward", default=False)
     pick: str | None = option(
-        "Which item of a tuple, a dictionary or a record it returns: 0, loss. That which has the shape of a result.",
+        "Which item of a tuple, a dictionary or a record it returns: 0, loss.",
         metavar="ITEM",
+        unset="that which has the shape of a result",
     )
     arg: list[str] | None = option(
         "A further argument of TARGET, or of its class: temperature=0.5, mask=FILE.npy; repeatable.",
@@ -246,53 +345,3 @@ class ImplementationOptions:
             shift=self.shift,
             seed=seed,
         )
-
-
-def bytes_of(text: str | None) -> int | None:
-    """Read an amount of memory: a number with or without a unit.
-
-    >>> bytes_of("512MB"), bytes_of("1.5 GiB"), bytes_of("4096"), bytes_of("8.2MB")
-    (512000000, 1610612736, 4096, 8200000)
-    """
-    if text is None:
-        return None
-    amount = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?", text.strip(), re.ASCII)
-    if amount is None or (amount[3] and not amount[2]):
-        raise StablemaxError(f"--memory {shown(text)} is not an amount of memory", "such as 512MB, 2GiB or 1000000")
-    power = " kmgt".index(amount[2].lower() or " ")
-    # A fraction, as 8.2 * 10**6 is a little less than 8,200,000 in float64.
-    return int(Fraction(amount[1]) * (1024 if amount[3] else 1000) ** power)
-
-
-def row_count(text: str | None) -> int | None:
-    """Read the N of --judge; None for as many rows as are judged without it."""
-    if text is None:
-        return None
-    if text == "all":
-        return 2**62
-    if not text.removeprefix("-").isdecimal():
-        raise StablemaxError(
-            f"--judge {shown(text)} is neither 'all' nor a number of rows", "--judge all, or --judge 500"
-        )
-    return int(text)
-
-
-def failures_named(texts: Iterable[str], known: tuple[str, ...], lack: str) -> tuple[str, ...]:
-    """Read --fail-on: names, each alone or with commas between them; `lack` begins what refuses another one."""
-    names = tuple(dict.fromkeys(name.strip().lower() for text in texts for name in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise StablemaxError(f"--fail-on: there is {lack} {shown(name)!r}", f"one or more of: {', '.join(known)}")
-    return names
-
-
-def formats_named(names: Iterable[str]) -> tuple[Format, ...]:
-    """Look up the number formats that --format names, each once."""
-    from stablemax.numerics.formats import get_format
-
-    return tuple(dict.fromkeys(get_format(name) for name in names))
-
-
-def number_format_named(name: str | None) -> Format | None:
-    """Look up the number format of --format, where one is given."""
-    return None if name is None else formats_named([name])[0]

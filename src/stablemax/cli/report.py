@@ -7,13 +7,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.completion import targets
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.reports import REPORT
 from stablemax.sweeping import NAMES
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
+from stablemax.text.words import either
 
 if TYPE_CHECKING:
     from stablemax.results import CheckReport, Comparison, Trace
@@ -22,43 +25,49 @@ if TYPE_CHECKING:
 _OF_TARGET = ("implementation", "--timeout", "--memory")
 
 
+@in_panel(Panel.COMMON)
 @dataclass(frozen=True)
 class ReportedOptions:
     """What stands on the page."""
 
     target: str | None = option(
-        "Code to check and to trace on this input, too: path/to/file.py:function, package.module:function, or a "
+        "Code to check, and to trace on this input: path/to/file.py:function, package.module:function, or a "
         "variant's id.",
         metavar="TARGET",
+        autocompletion=targets,
     )
     number_format: list[str] | None = options.number_format_option(
-        "Number format; repeatable. float16, bfloat16, float32, float64."
+        "Number format; repeatable.", unset="float16, bfloat16, float32, float64"
     )
+    # Names, not an enumeration: a quantity of a plugin is one more name.
     over: str = option(
-        "What is swept: " + ", ".join(NAMES) + ".",
+        f"What the main formulas are swept over: {either(NAMES)}.",
         default="scale",
         metavar="QUANTITY",
         autocompletion=lambda: list(NAMES),
     )
     ignore_index: options.IgnoreIndexOption = IGNORED
-    timeout: float = option("Seconds that one call of TARGET may take.", default=60.0, metavar="S")
+    timeout: float = option(
+        "Seconds that one call of TARGET may take.", default=60.0, metavar="SECONDS", panel=Panel.RUNNING
+    )
     memory: options.TargetMemoryOption = "2GB"
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("All of it on logits of your own, as one page", "stablemax report logits.npy labels.npy -o report.html"),
+    Example("With the check and the trace of a function", "stablemax report --target my.py:softmax -o report.html"),
+)
 def report(
     line: CommandLine,
     source: LabelledSourceOptions,
     reported: ReportedOptions,
     implementation: options.ImplementationOptions,
     printing: options.PrintOptions,
-    output_format: Annotated[
-        str | None, options.format_option(REPORT, "How the result is written. By the ending of -o; else html.")
-    ] = None,
+    output_format: Annotated[str | None, options.format_option(REPORT, unset="html")] = None,
 ) -> int:
     """Write one page for a browser: every formula on the input, where each breaks, and what becomes of your code.
 
-    Examples: stablemax report logits.npy labels.npy -o report.html;
-    stablemax report --scale 1e5 --target my.py:softmax -o report.html.
     The page needs no network and no other file. The exit code is 0 also where formulas or TARGET fail: check is for
     that.
     """
@@ -97,7 +106,9 @@ def _sweep_options(reported: ReportedOptions) -> SweepOptions:
     from stablemax.sweeping.sweep_options import SweepOptions
 
     steps = min(STEPS, quantity_named(reported.over).steps)
-    return SweepOptions(over=reported.over, steps=steps, formats=options.formats_named(reported.number_format or ()))
+    return SweepOptions(
+        over=reported.over, steps=steps, formats=option_values.formats_named(reported.number_format or ())
+    )
 
 
 def _line_of(line: CommandLine, command: str, groups: tuple[str, ...], arguments: tuple[str, ...] = ()) -> CommandLine:
@@ -114,7 +125,7 @@ def _with_option(words: tuple[str, ...], *given: str) -> tuple[str, ...]:
 def _comparison(source: Source, reported: ReportedOptions, printing: options.PrintOptions) -> Comparison:
     from stablemax.comparing.comparison import DEFAULT_FORMATS, CompareOptions, compare_hazard, compare_problem
 
-    formats = options.formats_named(reported.number_format or ()) or DEFAULT_FORMATS
+    formats = option_values.formats_named(reported.number_format or ()) or DEFAULT_FORMATS
     request = CompareOptions(formats=formats, ignore_index=reported.ignore_index)
     groups = ("source", "reading", "generated", "--ignore-index", "--format")
     line = _line_of(source.line, "compare", groups, source.line.arguments)
@@ -137,9 +148,9 @@ def _check(
     with io.progress(printing, f"loading {target}") as step:
         return check(
             implementation.target(target),
-            CheckOptions(options.formats_named(reported.number_format or ())),
+            CheckOptions(option_values.formats_named(reported.number_format or ())),
             timeout_s=reported.timeout,
-            memory_bytes=options.bytes_of(reported.memory),
+            memory_bytes=option_values.bytes_of(reported.memory),
             command=_line_of(line, "check", ("--format", *_OF_TARGET), (target,)).words(),
             progress=step,
         )

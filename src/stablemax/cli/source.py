@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stablemax.cli.option_groups import CommandLine, option, worded
+from stablemax.cli.completion import hazards, presets
+from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
+from stablemax.cli.panels import Panel
 from stablemax.inputs.file_format import NAMES
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.vocabulary import Distribution
+from stablemax.text.words import either
 
 if TYPE_CHECKING:
     from stablemax.compute.streaming import Resources
@@ -22,7 +25,15 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Format
     from stablemax.operations.targets import TargetOptions
 
-HazardOption = Annotated[str | None, worded("A hazard as the input: stablemax list hazards.", metavar="NAME")]
+HazardOption = Annotated[
+    str | None,
+    worded(
+        "An input on which code is known to fail, as in: stablemax list hazards.",
+        metavar="NAME",
+        panel=Panel.COMMON,
+        autocompletion=hazards,
+    ),
+]
 # Options about what a hazard brings along.
 HAZARDS_OWN = ("--ignore-index", "--weight", "--pos-weight", "--label-smoothing", "--upstream", "--second-logits")
 
@@ -32,32 +43,63 @@ _KINDS = (
 _PATTERNS = "A quoted pattern ('part-*.npy') is several files, part-2 before part-10"
 
 
+@in_panel(Panel.INPUT)
 @dataclass(frozen=True)
 class InputOptions:
     """How files are read."""
 
-    axis: int | None = option("Axis of the classes. That which the labels' shape fits; else the last.")
-    input_format: str | None = option("What the file is, where its name does not say.", metavar="|".join(NAMES))
-    delimiter: str | None = option("Between the cells of a table. Recognized by the first lines.")
-    header: bool | None = option("The first line of a table is a header. Recognized.", "--header/--no-header")
-    index_column: bool | None = option(
-        "The first column is a row number. Recognized.", "--index-column/--no-index-column"
+    axis: int | None = option(
+        "Axis of the classes, counted from 0.", metavar="N", unset="that which fits the labels, else the last"
     )
-    comment: str = option("What begins a comment line in a table.", default="#")
-    label_column: str | None = option("Column of a table that holds the labels (N counts from 0).", metavar="NAME|N")
+    input_format: str | None = option(
+        f"Format of the files: {either(NAMES)}.",
+        metavar="FORMAT",
+        unset="by the name of each, else by its content",
+        autocompletion=lambda: list(NAMES),
+    )
+    delimiter: str | None = option(
+        "What stands between the cells of a table: a character, or comma, semicolon, tab, pipe, space.",
+        metavar="SIGN",
+        unset="by the first lines",
+    )
+    header: bool | None = option(
+        "Whether the first line of a table is a header.", "--header/--no-header", unset="by the first lines"
+    )
+    index_column: bool | None = option(
+        "Whether the first column is a row number.", "--index-column/--no-index-column", unset="by its header"
+    )
+    comment: str = option("What begins a comment line in a table.", metavar="SIGN", default="#")
+    label_column: str | None = option(
+        "Column of a table that holds the labels: its name, or its number counted from 0.", metavar="COLUMN"
+    )
 
 
+@in_panel(Panel.GENERATED)
 @dataclass(frozen=True)
 class GeneratedOptions:
     """Which logits are generated."""
 
-    seed: int = option("Seed of the generated logits and labels.", default=0)
-    scale: float = option("Half-width, or standard deviation, of the generated logits.", default=10.0)
-    rows: int = option("Generated rows.", default=16)
-    classes: int = option("Generated classes.", default=64)
-    distribution: Distribution = option("Distribution of the generated logits.", default=Distribution.UNIFORM)
-    offset: float = option("Added to every generated logit.", default=0.0)
-    preset: str | None = option("A notebook's input instead: stablemax list presets.", metavar="NAME")
+    seed: int = option("Seed of the generated logits and labels.", metavar="N", default=0)
+    scale: float = option(
+        "How large the generated logits are: half-width of uniform, standard deviation of normal.",
+        metavar="X",
+        default=10.0,
+        panel=Panel.COMMON,
+    )
+    rows: int = option("Generated rows.", metavar="N", default=16)
+    classes: int = option("Generated classes.", metavar="N", default=64)
+    distribution: Distribution = option(
+        f"Distribution of the generated logits: {either(list(Distribution))}.",
+        metavar="NAME",
+        default=Distribution.UNIFORM,
+    )
+    offset: float = option("Added to every generated logit.", metavar="X", default=0.0)
+    preset: str | None = option(
+        "The input of a notebook, as in: stablemax list presets.",
+        metavar="NAME",
+        panel=Panel.COMMON,
+        autocompletion=presets,
+    )
 
     def problem(self) -> Problem:
         """Draw logits, or take a preset."""
@@ -101,7 +143,10 @@ class LabelledSourceOptions(SourceOptions):
         files_argument("LOGITS [LABELS]", "Logits, then labels or soft targets (with --labels all are logits)"),
     ] = None
     labels: list[str] | None = option(
-        "Labels or soft targets, apart from the logits; repeatable.", "--labels", metavar="FILE"
+        "Labels or soft targets, apart from the logits; repeatable.",
+        "--labels",
+        metavar="FILE",
+        panel=Panel.INPUT,
     )
 
     @property

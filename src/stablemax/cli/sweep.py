@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.completion import libraries, targets, variants
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.operations import get_operation
 from stablemax.render.sweeps import SWEEP
 from stablemax.sweeping import NAMES, PRESETS
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import Accumulation
+from stablemax.text.words import either
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Target
@@ -30,31 +33,35 @@ TargetToSweep = Annotated[
         show_default=False,
         help="Code to sweep instead of our formulas: path/to/file.py:function, package.module:function, or a "
         "variant's or a peer's id.",
+        autocompletion=targets,
     ),
 ]
 
 
+@in_panel(Panel.COMMON)
 @dataclass(frozen=True)
 class SweptOptions:
     """What is swept, from where to where."""
 
     # Names, not an enumeration: a quantity of a plugin is one more name.
     over: str = option(
-        "What is swept: " + ", ".join(NAMES) + ".",
+        f"What is swept: {either(NAMES)}.",
         default="scale",
         metavar="QUANTITY",
         autocompletion=lambda: list(NAMES),
     )
-    start: float | None = option("First value. Each quantity has its own.", "--from", metavar="VALUE")
+    start: float | None = option("First value.", "--from", metavar="X", unset="that of the quantity")
     stop: float | None = option(
-        "Last value. Each quantity has its own; without --from and --to breaking points are looked for to the end of "
-        "the format.",
+        "Last value. Without --from and --to breaking points are looked for to the end of the format.",
         "--to",
-        metavar="VALUE",
+        metavar="X",
+        unset="that of the quantity",
     )
-    steps: int | None = option("Values in the picture. 101; 18 for classes and rows.", metavar="N")
-    log: bool | None = option("They grow by a factor, or by a step. What suits the quantity.", "--log/--linear")
-    preset: str | None = option(f"A notebook's sweep instead: {', '.join(PRESETS)}.", metavar="NAME")
+    steps: int | None = option("Values in the picture.", metavar="N", unset="101; 18 for classes and rows")
+    log: bool | None = option("They grow by a factor, or by a step.", "--log/--linear", unset="what suits the quantity")
+    preset: str | None = option(
+        f"The sweep of a notebook: {either(list(PRESETS))}.", metavar="NAME", autocompletion=lambda: list(PRESETS)
+    )
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,9 @@ class CodeOptions(options.ImplementationOptions):
 
     # Of our formulas there may be several.
     operation: list[str] | None = option(  # type: ignore[assignment]
-        **options.operation_words(
-            "Operation to sweep; repeatable. softmax, cross_entropy, cross_entropy_grad. With TARGET what it computes, "
-            "where its name does not say. Of:"
-        )
+        **options.operation_words("Operation to sweep, or that TARGET computes; repeatable:"),
+        unset="softmax, cross_entropy and its gradient; of TARGET what its name says",
+        panel=Panel.COMMON,
     )
 
     def operations(self) -> tuple[Operation, ...]:
@@ -82,29 +88,50 @@ class CodeOptions(options.ImplementationOptions):
         return options.ImplementationOptions(**of_one).target(name, seed)
 
 
+@in_panel(Panel.FORMULAS)
 @dataclass(frozen=True)
 class FormulaOptions:
     """Which formulas are swept, in which formats, and how they are judged."""
 
     variant: list[str] | None = option(
-        "Variants by name or id; repeatable. The naive, the usual and the most accurate one.", metavar="GLOB"
+        "Variants by name, id or pattern; repeatable.",
+        metavar="NAME",
+        unset="the naive, the usual and the most accurate one",
+        panel=Panel.COMMON,
+        autocompletion=variants,
     )
     peer: list[str] | None = option(
-        "Add the built-ins of a library; repeatable. all: those installed.", metavar="torch|jax|scipy|all"
+        "Add the built-ins of a library: torch, jax, scipy, or all that are installed; repeatable.",
+        metavar="LIBRARY",
+        panel=Panel.COMMON,
+        autocompletion=libraries,
     )
     number_format: list[str] | None = options.number_format_option(
-        "Number format; repeatable. float16, bfloat16, float32, float64."
+        "Number format; repeatable.", unset="float16, bfloat16, float32, float64"
     )
-    accumulate: Accumulation | None = option("How sums are added. What an ordinary kernel of each format does.")
+    accumulate: Accumulation | None = option(
+        f"How sums are added: {either(list(Accumulation))}.",
+        metavar="METHOD",
+        unset="as an ordinary kernel of each format does",
+    )
     max_ulp: options.MaxUlpOption = None
-    timeout: float = option("Seconds that TARGET may take for an answer.", default=60.0, metavar="S")
+    timeout: float = option(
+        "Seconds that TARGET may take for an answer.", default=60.0, metavar="SECONDS", panel=Panel.RUNNING
+    )
     memory: options.TargetMemoryOption = "2GB"
     show_values: bool = option(
-        "Print every output, and a curve where it is one number.", "--show-values", default=False
+        "Print every output, and a curve where it is one number.", "--show-values", default=False, panel=Panel.COMMON
     )
-    details: bool = option("Error growth of formulas without a bound, too.", "--details", default=False)
+    details: bool = option(
+        "Error growth of formulas without a bound, too.", "--details", default=False, panel=Panel.COMMON
+    )
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("From which class count on is a bfloat16 sum wrong?", "stablemax sweep --over classes --format bfloat16"),
+    Example("From which logit on does your function break?", "stablemax sweep my.py:softmax --from 0 --to 200"),
+)
 def sweep(
     line: CommandLine,
     swept: SweptOptions,
@@ -115,16 +142,12 @@ def sweep(
     output_format: Annotated[
         str | None,
         options.format_option(
-            SWEEP,
-            "How the result is written; plain has a line for each breaking point, csv one "
-            "for each value. By the ending of -o; else table.",
+            SWEEP, "How the result is written; plain has a line for each breaking point, csv one for each value."
         ),
     ] = None,
 ) -> int:
     """Move one quantity through its range, and tell between which two numbers each formula breaks.
 
-    Examples: stablemax sweep --over classes --format bfloat16 --accumulate sequential;
-    stablemax sweep my.py:softmax --over offset --from -200 --to 200.
     Breaking points are exact: no number of the format lies between the last right one and the first broken one.
     """
     output = io.output_of(SWEEP, output_format, printing, *([target, io.module_file(target)] if target else []))
@@ -162,7 +185,7 @@ def _request(
         stop=swept.stop,
         steps=swept.steps,
         is_log=swept.log,
-        formats=options.formats_named(formulas.number_format or ()),
+        formats=option_values.formats_named(formulas.number_format or ()),
         operations=operations,
         patterns=tuple(formulas.variant or ()),
         built_ins=built_ins,
@@ -191,7 +214,7 @@ def _swept(
             code.target(target),
             request,
             timeout_s=formulas.timeout,
-            memory_bytes=options.bytes_of(formulas.memory),
+            memory_bytes=option_values.bytes_of(formulas.memory),
             command=line.words(),
             progress=step,
         )

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from stablemax.cli import io, options
-from stablemax.cli.option_groups import CommandLine, option
+from stablemax.cli import io, option_values, options
+from stablemax.cli.option_groups import CommandLine, in_panel, option
+from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome, Trace
@@ -23,18 +24,24 @@ if TYPE_CHECKING:
     from stablemax.trace.trace_input import TraceInput
 
 
+@in_panel(Panel.RUNNING)
 @dataclass(frozen=True)
 class TracedOptions:
     """What a trace computes in, and how it is judged and shown."""
 
-    number_format: str | None = options.number_format_option("Number format. The file's; else float32.")
+    number_format: str | None = options.number_format_option("Number format.", unset="the file's, else float32")
     upstream: options.UpstreamOption = Upstream.NORMAL
     max_ulp: options.MaxUlpOption = None
-    timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="S")
+    timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="SECONDS")
     memory: options.TargetMemoryOption = "2GB"
-    details: bool = option("All the figures of every operation.", "--details", default=False)
+    details: bool = option("All the figures of every operation.", "--details", default=False, panel=Panel.COMMON)
 
 
+@help_entry(
+    CommandPanel.JUDGE,
+    Example("Which line of a function loses the result?", "stablemax trace my.py:softmax"),
+    Example("The same on logits of your own", "stablemax trace my.py:softmax logits.npy --format float16"),
+)
 def trace(
     line: CommandLine,
     target: options.TargetArgument,
@@ -75,7 +82,7 @@ def trace_of(
 
     check_max_ulp(traced.max_ulp)
     check_timeout(traced.timeout)
-    named, memory = implementation.target(target, logits.options.generated.seed), options.bytes_of(traced.memory)
+    named, memory = implementation.target(target, logits.options.generated.seed), option_values.bytes_of(traced.memory)
     with io.progress(printing, f"tracing {target}"), _loaded(named, traced.timeout, memory) as loaded:
         info = loaded.prepare()
         if losses.weight is not None and "weights" not in info.takes:
@@ -98,7 +105,7 @@ def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, tr
     def output_of(tried: TraceInput) -> Array | None:
         return loaded.call(_call(tried)).output
 
-    operation, fmt = loaded.info.operation, options.number_format_named(traced.number_format)
+    operation, fmt = loaded.info.operation, option_values.number_format_named(traced.number_format)
     notes: tuple[str, ...] = ()
     takes = loaded.info.takes
     if source.hazard is not None:

@@ -12,7 +12,7 @@ from stablemax.hazards.catalogue import HAZARDS, Hazard, promised_for
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT32, Array
 from stablemax.operations.citations import CITATIONS
-from stablemax.operations.operation import Second
+from stablemax.operations.operation import Operation, Second
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Example, Explanation, Outcome
 from stablemax.truth.case import case_of
@@ -20,14 +20,15 @@ from stablemax.truth.measure import CODES, exact_result, judge
 
 # So that the code to paste stands whole in a terminal of 80 columns.
 _PROMISES_WIDTH = 48
-_WITHOUT_VALUE = ("row-all-neg-inf", "positive-infinity")
 
 
 def explanation_of(variant: Variant) -> Explanation:
     """Explain a variant; its example is the first promised condition under which it breaks, or large logits."""
-    reasoning = variant.reasoning
-    conditions = promised_for(variant.operation)
-    broken = (name for name in conditions if name in variant.promises and name not in _WITHOUT_VALUE)
+    reasoning, operation = variant.reasoning, variant.operation
+    conditions = promised_for(operation)
+    without_value = tuple(name for name, hazard in conditions.items() if has_no_value(operation, hazard))
+    broken = (name for name in conditions if name in variant.promises and name not in without_value)
+    shown = next(broken, "large-logits")
     return Explanation(
         variant=variant.id,
         summary=variant.summary,
@@ -40,8 +41,30 @@ def explanation_of(variant: Variant) -> Explanation:
         sources=tuple(str(CITATIONS[key]) for key in variant.cites),
         promises={name: variant.promises.get(name, Outcome.OK) for name in conditions},
         measured=measured(variant),
-        example=example(variant, HAZARDS[next(broken, "large-logits")]),
+        without_value=without_value,
+        example=example(variant, HAZARDS[shown]),
+        see=(
+            *((f"stablemax explain {variant.cure}",) if variant.cure else ()),
+            f"stablemax compare --hazard {shown} --operation {operation}",
+            f"stablemax explain {shown}",
+            f"stablemax explain {operation}",
+        ),
     )
+
+
+def undefined_on(operation: Operation, hazard: Hazard) -> Array:
+    """Mark the rows, or the cells, of a hazard in float32 that count and have no value."""
+    if not hazard.concerns(operation):
+        return np.zeros(1, dtype=bool)
+    case = case_of(hazard.case(FLOAT32), operation)
+    undefined = operation.undefined(FLOAT32.round(case.logits), case.second(Arithmetic(FLOAT32)))
+    return undefined if case.kept is None else undefined[case.kept]
+
+
+def has_no_value(operation: Operation, hazard: Hazard) -> bool:
+    """Tell whether an operation has no value at all on a hazard: NaN is no failure there."""
+    undefined = undefined_on(operation, hazard)
+    return undefined.size > 0 and bool(undefined.all())
 
 
 def measured(variant: Variant) -> dict[str, Outcome]:

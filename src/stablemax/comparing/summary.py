@@ -136,7 +136,8 @@ def league_finding(standouts: tuple[Standout, ...]) -> str:
         losing = {s.implementation for s in group if s.stable} - failing.keys()
         if losing:
             stable = [name for name in names if name in losing]
-            sentences.append(f"{few(stable)} hold{'s' if len(stable) == 1 else ''} on all, and lose small values.")
+            verbs = ("holds", "loses") if len(stable) == 1 else ("hold", "lose")
+            sentences.append(f"{few(stable)} {verbs[0]} on all, and {verbs[1]} small values.")
         accurate = [name for name in names if name not in losing | failing.keys()]
         if accurate:
             errors = [s.error_ulp for s in group if s.implementation in accurate and s.error_ulp is not None]

@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeVar
 
-from stablemax.compute.engines.threads import Engine, Threads, available_threads
+from stablemax.compute.engines.threads import Engine, Threads
 from stablemax.inputs.blocks import Block, blocks_of, tapering
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels.row_kernels import PIECE
 from stablemax.text.errors import StablemaxError
+from stablemax.text.processor import available_threads
 from stablemax.text.vocabulary import EngineName
 
 Progress = Callable[[int, int, str], None]

@@ -93,6 +93,8 @@ class FileFormat:
         What a file may hold several of, each with a name (``FILE:NAME``); empty where it holds one array.
     is_table : bool
         Whether it always has two dimensions, so that a single column stands for one number a row.
+    guess : re.Pattern of bytes, optional
+        Matches the beginning of text that is taken for this format where nothing names one; other text is a table.
     cells : callable, optional
         Calls a visitor with the cells of each row of the array as they are printed, in a format of text.
     """
@@ -105,4 +107,5 @@ class FileFormat:
     open_pipe: Callable[[OpenedFile], StoredArray] | None = None
     members: str = ""
     is_table: bool = False
+    guess: re.Pattern[bytes] | None = None
     cells: Callable[[OpenedFile, Callable[[list[str]], None]], None] | None = None

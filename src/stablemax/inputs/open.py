@@ -12,7 +12,14 @@ import numpy as np
 
 from stablemax.inputs.file_format import IN_MEMORY, FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
-from stablemax.inputs.formats import FORMATS, endings_with_members, format_named, format_of_content, format_of_ending
+from stablemax.inputs.formats import (
+    FORMATS,
+    endings_with_members,
+    format_named,
+    format_of_content,
+    format_of_ending,
+    format_of_text,
+)
 from stablemax.inputs.labels import without_axis
 from stablemax.inputs.logits import Problem, Stream, as_problem, as_stream
 from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
@@ -66,18 +73,17 @@ def open_array(
     """Open the array that a user named, without reading its numbers where that is possible.
 
     The array is named by a path or address, `archive.npz:member`, `file.safetensors:tensor`, or "-" for standard input.
-    Its format is `input_format`, else that of its ending, else that of its content. Uncompressed .npy, .npz and
-    safetensors data are left where they lie, be it behind an address. Text, Parquet, compressed data and standard input
-    are read once, and kept in memory while they have at most `in_memory` bytes, else in a temporary file that goes away
-    with the last reference to it.
+    Its format is `input_format`, else that of its ending, else that of its content; text is taken for a table or for
+    JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Text, Parquet,
+    compressed data and standard input are read once, and kept in memory while they have at most `in_memory` bytes, else
+    in a temporary file that goes away with the last reference to it.
 
     >>> import io
     >>> stored = open_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
     >>> stored.shape, stored.dtype.name, stored.format, stored.array
     ((1, 2), 'float64', 'csv', array([[1., 2.]]))
-    >>> open_array("-", stdin=io.BytesIO(b"1,2"))
-    Traceback (most recent call last):
-    stablemax.text.errors.StablemaxError: standard input: the format is not known
+    >>> open_array("-", stdin=io.BytesIO(b"1,2")).notes
+    ('standard input: taken for csv by its content; --input-format names another format',)
     """
     asked = None if input_format is None else format_named(input_format)
     options = table or TableOptions()
@@ -106,15 +112,12 @@ def _open_named(
 
 def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
     start = read_exactly(file.stream, START)
-    content = format_of_content(start)
-    # Only a format that its beginning tells and that a pipe can give needs no option.
-    if asked is None and (content is None or content.open_pipe is None):
-        if not start:
-            raise StablemaxError(f"{file.name}: is empty", "does the command before it fail?")
-        hint = f"--input-format {'csv' if content is None else content.name} (or {', '.join(FORMATS)})"
-        raise StablemaxError(f"{file.name}: the format is not known", hint)
+    if asked is None and not start:
+        raise StablemaxError(f"{file.name}: is empty", "does the command before it fail?")
     chosen = _chosen(start, asked, "", file.name)
     file = replace(file, stream=_Rejoined(start, file.stream))
+    if asked is None and chosen.begins is None:
+        return _guessed(file, chosen)
     if chosen.open_pipe is not None:
         return _opened(file, chosen)
     # These formats have a table of contents at the end, or positions in the file: the stream must seek.
@@ -122,6 +125,20 @@ def _from_pipe(file: OpenedFile, asked: FileFormat | None) -> StoredArray:
         spool.fill(file.stream)
         with open_regular(spool.path) as stream:
             return _opened(replace(file, stream=stream, path=spool.path), chosen)
+
+
+def _guessed(file: OpenedFile, chosen: FileFormat) -> StoredArray:
+    """Read text whose format nobody has named, and say what it was taken for, also where that fails."""
+    try:
+        stored = _opened(file, chosen)
+    except StablemaxError as error:
+        others = ", ".join(name for name in FORMATS if name != chosen.name)
+        raise StablemaxError(
+            f"{error.message} (taken for {chosen.name} by its content)",
+            f"{error.hint}; or name another format: --input-format {others}",
+        ) from None
+    note = f"{file.name}: taken for {chosen.name} by its content; --input-format names another format"
+    return replace(stored, notes=(note, *stored.notes))
 
 
 def _opened(file: OpenedFile, chosen: FileFormat) -> StoredArray:
@@ -144,7 +161,7 @@ def _chosen(start: bytes, asked: FileFormat | None, ending: str, name: str) -> F
     if content is not None and chosen is not content:
         said = f"--input-format {asked.name}" if asked else f"its name ends in {ending}"
         raise StablemaxError(f"{name}: holds {content.name} data, but {said}", f"--input-format {content.name}")
-    return chosen or FORMATS["csv"]
+    return chosen or format_of_text(start)
 
 
 def _standard_input(given: BinaryIO | None) -> BinaryIO:

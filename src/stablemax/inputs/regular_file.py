@@ -18,7 +18,7 @@ CHUNK = 2**20
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a directory", "name a file inside it"),
-    (stat.S_ISFIFO, "a pipe (FIFO)", "pipe into standard input instead: `... | stablemax ... - --input-format csv`"),
+    (stat.S_ISFIFO, "a pipe (FIFO)", "pipe into standard input instead: `... | stablemax ... -`"),
     (stat.S_ISSOCK, "a socket", "save its data to a file first"),
     (stat.S_ISCHR, "a device", "copy its data to a file first, or use `-` for standard input"),
     (stat.S_ISBLK, "a device", "copy its data to a file first"),

@@ -59,6 +59,7 @@ OPERATION = Operation(
         "torch": "torch.nn.functional.binary_cross_entropy_with_logits",
         "optax": "optax.sigmoid_binary_cross_entropy",
     },
+    computes="The loss of each logit with its target t: -(t log(p) + (1 - t) log(1 - p)), p = sigmoid(x).",
     noun="binary cross-entropy",
     command="bce",
     timed=False,

@@ -62,6 +62,7 @@ OPERATION = Operation(
         "torch": "torch.autograd.grad of torch.nn.functional.binary_cross_entropy_with_logits",
         "optax": "jax.grad of optax.sigmoid_binary_cross_entropy",
     },
+    computes="The derivative of the mean binary cross-entropy by each logit: (sigmoid(x) - t) / N.",
     noun="gradient",
     command="bce-grad",
     timed=False,

@@ -30,6 +30,7 @@ OPERATION = Operation(
         "torch": "torch.nn.functional.cross_entropy",
         "optax": "optax.softmax_cross_entropy_with_integer_labels",
     },
+    computes="The loss of each row: minus the log-probability of its label, or of its soft target.",
     noun="loss",
     command="loss",
     in_overview=True,

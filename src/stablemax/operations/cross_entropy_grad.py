@@ -31,6 +31,7 @@ OPERATION = Operation(
         "torch": "torch.autograd.grad of torch.nn.functional.cross_entropy",
         "optax": "jax.grad of optax.softmax_cross_entropy_with_integer_labels",
     },
+    computes="The derivative of the mean loss by each logit: the probability, minus 1 at the label, over N rows.",
     noun="gradient",
     command="grad",
     in_overview=True,

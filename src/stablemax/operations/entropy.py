@@ -28,6 +28,7 @@ OPERATION = Operation(
         "jax": "jax.scipy.special.entr of jax.nn.softmax",
         "scipy": "scipy.special.entr of scipy.special.softmax",
     },
+    computes="How uncertain the softmax p of a row is, in nats: -sum(p log(p)).",
     noun="entropy",
     command="entropy",
     timed=False,

@@ -65,6 +65,7 @@ OPERATION = Operation(
         "optax": "optax.kl_divergence_with_log_targets of jax.nn.log_softmax",
         "scipy": "scipy.special.rel_entr of scipy.special.softmax",
     },
+    computes="How far q, the softmax of a second row of logits, is from p, that of the first: sum(p log(p / q)).",
     noun="divergence",
     command="kl-divergence",
     timed=False,

@@ -30,6 +30,7 @@ OPERATION = Operation(
         "jax": "jax.nn.log_sigmoid",
         "scipy": "scipy.special.log_expit",
     },
+    computes="The log-probability of one logit: -log(1 + exp(-x)).",
     noun="log-sigmoid",
     command="log-sigmoid",
     timed=False,

@@ -25,6 +25,7 @@ OPERATION = Operation(
     looks_like=r"log_?soft_?max",
     kernel="log_softmax",
     libraries={"torch": "torch.log_softmax", "jax": "jax.nn.log_softmax", "scipy": "scipy.special.log_softmax"},
+    computes="The log-probabilities of the classes: x_j minus the log-sum-exp of the row.",
     noun="log-softmax",
     command="log-softmax",
 )

@@ -28,6 +28,7 @@ OPERATION = Operation(
         "jax": "jax.scipy.special.logsumexp",
         "scipy": "scipy.special.logsumexp",
     },
+    computes="The logarithm of the sum of the exponentials of a row: a smooth maximum of the logits.",
     noun="log-sum-exp",
     command="logsumexp",
 )

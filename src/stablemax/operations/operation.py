@@ -101,6 +101,8 @@ class Operation:
         From `array_job.KERNELS`; without one the best variant computes arrays, in blocks.
     libraries : mapping of str to str
         What other libraries call it, by library.
+    computes : str
+        What it computes, in a sentence for those who see it for the first time.
     noun : str
         What a result is called in a sentence.
     command : str
@@ -134,6 +136,7 @@ class Operation:
     looks_rank: int = 50
     kernel: str = ""
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    computes: str = ""
     noun: str = ""
     command: str = ""
     timed: bool = True

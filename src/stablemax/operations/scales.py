@@ -10,12 +10,12 @@ from stablemax.operations.targets import LabelTargets, SoftTargets
 
 
 def of_the_value(values: Array, given: Given) -> Array:  # noqa: ARG001 - one signature for all scales
-    """The value's own size, at least 1: of log-probabilities, losses and log-sum-exps."""
+    """The value's own size, and at least 1."""
     return np.maximum(1.0, np.abs(values))
 
 
 def largest_of_the_row(values: Array, given: Given) -> Array:  # noqa: ARG001
-    """The largest value of the row: of probabilities."""
+    """The largest probability of the row."""
     return np.max(np.abs(values), axis=-1, keepdims=True)
 
 
@@ -39,7 +39,7 @@ def probability_times_upstream(values: Array, given: Given) -> Array:  # noqa: A
 
 
 def larger_of_two(values: Array, given: Given) -> Array:  # noqa: ARG001
-    """The larger of a probability and its complement: of the probability of one logit."""
+    """The probability p, or 1 - p if that is larger."""
     return np.maximum(values, 1.0 - values)
 
 

@@ -24,6 +24,7 @@ OPERATION = Operation(
     looks_like=rf"{VALUE}(sigmoid|expit|logistic)",
     looks_rank=70,
     libraries={"torch": "torch.sigmoid", "jax": "jax.nn.sigmoid", "scipy": "scipy.special.expit"},
+    computes="The probability of one logit: 1 / (1 + exp(-x)).",
     noun="sigmoid",
     command="sigmoid",
     timed=False,

@@ -26,6 +26,7 @@ OPERATION = Operation(
     looks_rank=60,
     kernel="softmax",
     libraries={"torch": "torch.softmax", "jax": "jax.nn.softmax", "scipy": "scipy.special.softmax"},
+    computes="The probabilities of the classes: exp(x_j) over the sum of exp(x) along the row.",
     noun="softmax",
     command="softmax",
     in_overview=True,

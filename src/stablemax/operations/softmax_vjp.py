@@ -28,6 +28,7 @@ OPERATION = Operation(
     looks_like=rf"softmax.*({GRADIENT})|({GRADIENT}).*softmax",
     looks_rank=20,
     libraries={"torch": "torch.autograd.grad of torch.softmax", "jax": "jax.vjp of jax.nn.softmax"},
+    computes="The gradient of sum(g * softmax(x)) by each logit, for an upstream gradient g: what backward hands on.",
     noun="gradient",
     timed=False,
     main_variants=("jacobian", "closed-form", "centred"),

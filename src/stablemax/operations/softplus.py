@@ -32,6 +32,7 @@ OPERATION = Operation(
         "jax": "jax.nn.softplus",
         "scipy": "scipy.special.softplus",
     },
+    computes="The loss of one logit whose target is 0: log(1 + exp(x)).",
     noun="softplus",
     command="softplus",
     timed=False,

@@ -21,6 +21,14 @@ _TINY = "tiny"
 _WIDE = 23  # "≈ inaccurate 1.6e15 ulp"
 _NARROW = 10  # "▲ overflow", "≈ 1920 ulp"
 # What happened instead of an output, by how the message about it begins.
+_NO_ANSWER = {
+    "raised": "it raised an exception",
+    "junk": "its answer is no array of that shape",
+    "memory": "it needs more than --memory",
+    "crashed": "its process ended",
+    "hung": "no answer within --timeout",
+    "none": "no answer",
+}
 _TROUBLES = {
     "raised": "raised",
     "returned": "junk",
@@ -90,17 +98,31 @@ def _hazards(report: CheckReport, *, details: bool) -> list[doc.Section]:
     if not names or not report.formats:
         return []
     shown = [h for h in report.hazards if h.hazard in names and h.worst is not None]
-    legend = doc.legend_of((h.worst, h.grade) for h in shown)
-    if any(_is_tiny(h, report.contract) for h in shown):
-        legend.append(doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0"))
-    blocks: list[doc.Block] = [_matrix(report, names)]
-    if legend:
+    matrix = _matrix(report, names)
+    cells = [cell for row in matrix.rows for cell in row]
+    blocks: list[doc.Block] = [matrix]
+    if legend := [*_legend(shown, cells, report.contract), *judged_words.meanings(cell.wide.text for cell in cells)]:
         blocks.append(doc.Legend(legend))
     passed = len({h.hazard for h in report.hazards if not h.skipped} - failing)
     if not details and passed:
         kept = "is accurate" if report.passed else "keeps its contract"
         blocks.append(doc.aside(f"and {counted(passed, 'hazard')} on which it {kept}: --details"))
     return [blocks]
+
+
+def _legend(shown: list[HazardVerdict], cells: list[doc.Cell], contract: Contract) -> Iterator[doc.Span]:
+    """Explain the words and signs of the cells."""
+    if any(h.worst is Outcome.OK and h.grade is not Grade.STABLE for h in shown):
+        yield doc.Span(" ok: accurate, with the largest error in ulp", sign=Outcome.OK)
+    yield from doc.legend_of(((h.worst, h.grade) for h in shown if not h.trouble), has_short_words=True)
+    if any(_is_tiny(h, contract) for h in shown):
+        yield doc.Span(f"{_TINY}: the result is below the smallest normal number, and may be flushed to 0")
+    signs = {cell.wide.text.partition("\n")[0].strip(): cell.wide.sign for cell in cells}
+    for word, meaning in _NO_ANSWER.items():
+        if word in signs:
+            yield doc.Span(f" {word}: {meaning}", sign=signs[word])
+    if judged_words.NOT_RUN.text in signs:
+        yield doc.Span(f"{judged_words.NOT_RUN.text}: the code does not take such an input")
 
 
 def _is_tiny(verdict: HazardVerdict, contract: Contract) -> bool:

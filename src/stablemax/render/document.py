@@ -60,6 +60,8 @@ class Lines(Block):
     """Lines in words."""
 
     lines: Sequence[Line]
+    #: Columns in front of each, also where it wraps
+    indent: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Table(Block):
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+    #: Headers of columns that are copied, no cell of which is broken
+    whole: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -303,15 +307,30 @@ Document = Sequence[Section]
 """Blocks of a section belong together; sections stand apart."""
 
 
-def legend_of(seen: Iterable[tuple[Outcome | None, Grade | None]]) -> list[Span]:
-    """Explain what occurs, except ok: stable, then failures, from mild to bad, then what has no value."""
+RANGE_ENDS = "range ends"
+"""What a cell says where a result is NaN or infinite for logits near the end of the format, and stable otherwise."""
+
+
+def legend_of(seen: Iterable[tuple[Outcome | None, Grade | None]], *, has_short_words: bool = False) -> list[Span]:
+    """Explain what occurs, except ok: stable, then failures, from mild to bad, then what has no value.
+
+    With `has_short_words` a cell may say the short word of an outcome, which is then named too.
+    """
     seen = list(seen)
     others = {o for o, grade in seen if o is not None and o.severity and grade is not Grade.STABLE}
     order = sorted(others, key=lambda o: o.severity if o.is_failure else 2 * len(OUTCOMES) - o.severity)
-    spans = [Span(f" {OUTCOMES[o].word}: {OUTCOMES[o].sentence}", sign=o) for o in order]
-    if any(grade is Grade.STABLE for _, grade in seen):
+    spans = [Span(f" {_words_of(o, has_short=has_short_words)}: {OUTCOMES[o].sentence}", sign=o) for o in order]
+    stable = {outcome for outcome, grade in seen if grade is Grade.STABLE}
+    if stable & {Outcome.OVERFLOW, Outcome.NAN}:
+        spans.insert(0, Span(f"{RANGE_ENDS}: only for logits beyond a quarter of the largest number of the format"))
+    if stable:
         spans.insert(0, Span(f" {Grade.STABLE}: {GRADES[Grade.STABLE].sentence}", sign=Grade.STABLE))
     return spans
+
+
+def _words_of(outcome: Outcome, *, has_short: bool) -> str:
+    word, short = OUTCOMES[outcome].word, OUTCOMES[outcome].short
+    return f"{word}, {short}" if has_short and short != word else word
 
 
 def words(*texts: str) -> Lines:

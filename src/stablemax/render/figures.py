@@ -43,18 +43,13 @@ def number(value: float, fmt: str = "float64") -> str:
     >>> number(448.0, "float8_e4m3fn")
     '448'
     """
-    # Loaded here, as help has to do without NumPy.
-    from stablemax.numerics.formats import get_format
-
     if fmt == "float64" or not math.isfinite(value):
         return f"{value:.12g}"
-    if value.is_integer() and abs(value) < 2**24:
-        # The fewest digits would do, but 4.5e+02 looks like a number cut short.
-        return f"{value:.0f}"
-    # Every number of a format is a float64; the fewest digits that round to it there are enough.
-    convert = get_format(fmt).round
-    texts = (f"{value:.{digits}g}" for digits in range(1, 18))
-    return next((text for text in texts if float(convert(float(text))) == value), repr(value))
+    # Loaded here, as help has to do without NumPy.
+    from stablemax.numerics.decimals import shortest
+    from stablemax.numerics.formats import get_format
+
+    return shortest(value, get_format(fmt))
 
 
 def exact(value: float) -> str:

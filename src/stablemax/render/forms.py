@@ -21,6 +21,7 @@ class Form(enum.StrEnum):
     LINES = "lines"
     CHECKS = "checks"
     PAGE = "page"
+    CELLS = "cells"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,16 @@ class Checks:
     checks: tuple[Check, ...]
 
 
+@dataclass(frozen=True)
+class NotebookCell:
+    """A cell of a notebook: a document, or a program where there is one."""
+
+    document: Document = ()
+    program: str = ""
+    #: The document is folded behind this title; empty where it is open
+    title: str = ""
+
+
 def absent(*_: Any, **__: Any) -> Any:
     """Stand where a kind of result has no such form."""
     raise NotImplementedError
@@ -103,6 +114,8 @@ class ResultKind:
     checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
     #: From the result to a whole HTML page, where it is more than what a terminal shows.
     page: Callable[[Any], str] = absent
+    #: From the result to the cells of a notebook.
+    cells: Callable[[Any], Iterable[NotebookCell]] = absent
 
     def has(self, form: Form) -> bool:
         """Whether results of this kind have a form."""

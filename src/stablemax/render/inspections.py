@@ -29,10 +29,21 @@ _CELLS = ("nan", "inf", "masked")
 _ABOUT_LABELS = ("label-masked", "ignored")
 _NARROW = 15  # "▲ overflow >99%"
 _EXACT_DIGITS = 4
-SAFE = (
-    "tied: rows whose two largest logits become equal in the format; safe: it holds every logit, and the shifted "
-    "softmax, loss and gradient (of the sum of the losses) are nowhere NaN, infinite, or 0 where a normal number of "
-    "the format is right. stablemax compare tells how accurate they are"
+_OF_ROWS = (
+    "maximum: the largest logit of a row; spread: from its smallest finite logit to its largest; gap: from its largest "
+    "to its second largest; 25%: a quarter of the rows have at most this"
+)
+_COLUMN_WORDS = (
+    doc.Span(
+        "naive: exp of the logits as they are; shifted: of what is left when the largest logit of the row is subtracted"
+    ),
+    doc.Span("tied: rows whose two largest logits become equal in the format"),
+    doc.Span(
+        " yes, safe: it holds every logit, and the shifted softmax, loss and gradient (of the sum of the losses) are "
+        "nowhere NaN, infinite, or 0 where a normal number of the format is right",
+        sign=Outcome.OK,
+    ),
+    doc.Span(" no: one of these does not hold. stablemax compare tells how accurate they are", sign=Outcome.NAN),
 )
 COLUMNS = ("format", "formula", "operation", "rows", "worst", *(o.value for o in Outcome), "tied", "safe")
 
@@ -41,7 +52,10 @@ def document(result: Inspection) -> doc.Document:
     """Give the finding, what the logits are, and what becomes of them in each format."""
     quantiles = [q for q in result.quantiles if q.rows]
     lead = doc.Span("each cell: the worst outcome of any row, with the share of the rows that have it")
-    legend = doc.Legend([lead, *doc.legend_of((f.worst, None) for f in result.forecasts), doc.Span(SAFE)])
+    is_ok = (
+        [doc.Span(" ok: no row fails", sign=Outcome.OK)] if any(f.worst is Outcome.OK for f in result.forecasts) else []
+    )
+    legend = doc.Legend([lead, *is_ok, *doc.legend_of((f.worst, None) for f in result.forecasts), *_COLUMN_WORDS])
     sections = [_quantiles(quantiles)] if quantiles else []
     sections += [_sightings(result), [_forecasts(result)], [legend]]
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
@@ -68,9 +82,9 @@ def _quantiles(quantiles: list[Quantiles]) -> doc.Section:
     table = doc.Table(headers, [[q.of, *_shown(q)] for q in quantiles])
     rough = {q.of: q.digits for q in quantiles if q.digits is not None}
     if not rough:
-        return [table]
+        return table, doc.aside(_OF_ROWS)
     digits = counted(min(rough.values()), "digit")
-    return table, doc.aside(f"between min and max to {digits}: {listed(list(rough))}")
+    return table, doc.aside(_OF_ROWS, f"between min and max to {digits}: {listed(list(rough))}")
 
 
 def _shown(quantiles: Quantiles) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,8 +27,8 @@ NOT_RUN = doc.Span("not run", "dim")
 _LOSSES = {
     Outcome.INACCURATE: ("small values off", "small off"),
     Outcome.LOST: ("small values lost", "small lost"),
-    Outcome.OVERFLOW: ("range ends", "range ends"),
-    Outcome.NAN: ("range ends", "range ends"),
+    Outcome.OVERFLOW: (doc.RANGE_ENDS, doc.RANGE_ENDS),
+    Outcome.NAN: (doc.RANGE_ENDS, doc.RANGE_ENDS),
 }
 """What a result that is stable and not accurate loses, in words and in short."""
 _ADDED = {
@@ -206,3 +207,22 @@ def gives(place: Place | None, fmt: str) -> str:
     if place is None:
         return ""
     return f"gives {figures.number(place.output, fmt)} where {figures.number(place.truth, fmt)} is right"
+
+
+_MEANINGS = (
+    (r"\d ulp\b", "1 ulp: the distance between two neighbouring numbers of the format"),
+    (r"\d u\b", "1 u: the largest relative error of a single rounding"),
+    (r"over (its|the) bound", "over a bound: the largest error divided by the largest that theory allows"),
+    (r"\|sum p - 1\|", "|sum p - 1|: how far the probabilities of a row are from adding up to 1"),
+)
+"""What a figure or a unit means, wherever it is shown."""
+
+
+def meanings(texts: Iterable[str]) -> list[doc.Span]:
+    """Explain the units and the figures that occur in some texts, each once.
+
+    >>> [span.text for span in meanings(["largest error 0.5 ulp", "ok"])]
+    ['1 ulp: the distance between two neighbouring numbers of the format']
+    """
+    text = "\n".join(texts)
+    return [doc.Span(meaning) for pattern, meaning in _MEANINGS if re.search(pattern, text)]

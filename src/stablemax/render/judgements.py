@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from stablemax.render import document as doc
@@ -27,10 +28,20 @@ def document(report: JudgeReport) -> doc.Document:
         [[doc.Cell(doc.Span(text)) for text in _row(report.verdict, outcome)] for outcome in shares],
     )
     details = judged_words.detail_lines(report.verdict, f"the bound of {report.bound_of}")
-    end = [doc.words(*details)] if details else []
+    end = [*([doc.words(*details)] if details else []), doc.Legend([*_legend(shares), *judged_words.meanings(details)])]
     style = GRADES[report.grade].style if report.passed else "bold red"
     finding = doc.Finding(report.finding, style, report.grade.value)
     return doc.report(finding, facts, [[matrix], end], report.command)
+
+
+def _legend(shares: Iterable[Outcome]) -> list[doc.Span]:
+    """Explain the outcomes and the grades."""
+    by_digits = "grade: accurate keeps more than half of the digits of every value, stable on the scale of the result"
+    return [
+        doc.Span(" ok: accurate", sign=Outcome.OK),
+        *doc.legend_of((outcome, None) for outcome in shares),
+        doc.Span(f"{by_digits}, unstable neither"),
+    ]
 
 
 def _row(verdict: Verdict, outcome: Outcome) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ def document(result: League, *, details: bool = False) -> doc.Document:
         if details:
             section.append(doc.words(*(line for s in standouts for line in _details(s))))
         sections.append(section)
-    sections.append([doc.Legend(_legend([(s.worst, s.grade) for s in result.standouts]))])
+    units = judged_words.meanings(figures.short_error(s.error_ulp) for s in result.standouts if s.worst is Outcome.OK)
+    sections.append([doc.Legend([*_legend([(s.worst, s.grade) for s in result.standouts]), *units])])
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 
 
@@ -89,7 +90,7 @@ def _letters(index: int) -> str:
 
 def _legend(seen: list[tuple[Outcome | None, Grade | None]]) -> list[doc.Span]:
     """Explain what a cell says."""
-    failures = doc.legend_of((o, grade) for o, grade in seen if o is not None and o.is_failure)
+    failures = doc.legend_of(seen)
     entries = [doc.Span("worst outcome over all hazards")]
     if any(outcome is Outcome.OK for outcome, _ in seen):
         entries.append(doc.Span(" ok: the largest error, all is accurate", sign=Outcome.OK))

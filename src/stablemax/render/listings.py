@@ -1,4 +1,4 @@
-"""Lists of variants, formats, presets and hazards."""
+"""Lists of variants, formats, presets, hazards and terms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stablemax.operations import all_operations
 from stablemax.operations.operation import Operation
 from stablemax.render import figures
-from stablemax.render.document import Document, Table
+from stablemax.render.document import Document, Table, aside
 from stablemax.render.forms import ResultKind, Rows
 
 if TYPE_CHECKING:
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from stablemax.numerics.formats import Array, Threshold
 
 _SHOWN_CELLS = 64
+_COMMAND = "command"
+_FORMAT_LEGEND = (
+    "p: the binary digits of a number",
+    "u: the largest relative error of a rounding",
+    "max: the largest number",
+    "smallest normal: the smallest number with all p digits",
+    "smallest: the smallest above 0",
+    "exp overflows: above this logit its exponential is beyond the format",
+    "first at: the first number of the format where it is infinite, or NaN",
+    "exp gives 0: below this logit its exponential rounds to 0",
+    "first 0 at: the first number of the format where it does",
+)
+_HAZARD_LEGEND = (
+    "reason: what fails on it",
+    "seen in: where it was reported, or the notebook that has it",
+    "operations: what it is tried on",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,8 @@ class Listing:
     cells: list[dict[str, str]]
     #: The same and more, for JSON
     records: list[dict[str, Any]]
+    #: What the headers mean
+    legend: tuple[str, ...] = ()
 
 
 def variants(operation: Operation | None) -> Listing:
@@ -68,7 +87,7 @@ def formats() -> Listing:
         }
         for f in FORMATS.values()
     ]
-    return Listing(cells, records)
+    return Listing(cells, records, _FORMAT_LEGEND)
 
 
 def _threshold(threshold: Threshold, real: str, last_good: str, first_bad: str) -> dict[str, float]:
@@ -77,11 +96,11 @@ def _threshold(threshold: Threshold, real: str, last_good: str, first_bad: str) 
 
 def presets() -> Listing:
     """List the notebooks' inputs."""
-    from stablemax.hazards.generated import PRESETS
+    from stablemax.hazards.presets import PRESETS
 
     return Listing(
-        [{"preset": p.name, "what it shows": p.about} for p in PRESETS.values()],
-        [{"name": p.name, "about": p.about} for p in PRESETS.values()],
+        [{"preset": p.name, "what it shows": p.about, _COMMAND: f"stablemax {p.command}"} for p in PRESETS.values()],
+        [{"name": p.name, "about": p.about, "command": f"stablemax {p.command}"} for p in PRESETS.values()],
     )
 
 
@@ -105,6 +124,17 @@ def hazards(operation: Operation | None) -> Listing:
             }
             for h in chosen
         ],
+        _HAZARD_LEGEND,
+    )
+
+
+def terms() -> Listing:
+    """List the glossary's terms."""
+    from stablemax.glossary.terms import TERMS
+
+    return Listing(
+        [{"term": t.name, "what it is": t.definition, "also called": ", ".join(t.aliases)} for t in TERMS.values()],
+        [{"name": t.name, "definition": t.definition, "aliases": t.aliases} for t in TERMS.values()],
     )
 
 
@@ -134,7 +164,8 @@ def _input(case: HazardCase) -> dict[str, Any]:
 
 def document(result: Listing) -> Document:
     """Give the list as a table."""
-    return [[Table(_headers(result), [list(row.values()) for row in result.cells])]]
+    table = Table(_headers(result), [list(row.values()) for row in result.cells], whole=(_COMMAND,))
+    return [[table], *([[aside(*result.legend)]] if result.legend else [])]
 
 
 def _headers(result: Listing) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stablemax.render import document as model
 from stablemax.render.console import Surface
-from stablemax.render.pictures import curve_lines, heatmap_lines
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 
 def written(document: model.Document, on: Surface) -> str:
@@ -116,7 +116,9 @@ BLOCKS: Mapping[type, Callable[[Any, Surface], str]] = {
     model.Heatmap: lambda block, on: _picture(heatmap_lines(block, on)),
     model.Curve: lambda block, on: _picture(curve_lines(block, on)),
     model.Legend: lambda block, on: "; ".join(map(on.spelled, block.entries)),
-    model.Code: lambda block, _: f"{block.title[:1].upper()}{block.title[1:]}\n\n{_fenced(block.text, block.language)}",
+    model.Code: lambda block, _: (
+        (f"{block.title[:1].upper()}{block.title[1:]}\n\n" if block.title else "") + _fenced(block.text, block.language)
+    ),
     model.Excerpt: lambda block, _: f"{block.title}\n\n{_fenced(chr(10).join((*block.lines, block.more)))}",
     model.Source: _source,
     model.Values: lambda block, _: table(block.headers, block.rows),

@@ -39,7 +39,11 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
     headers = [on.readable(text) for text in table.headers]
     rows = [[on.readable(text) for text in row] for row in table.rows]
     needed = [
-        max(len(word) for cell in (header, *(row[i] for row in rows)) for word in cell.split())
+        max(
+            len(piece)
+            for cell in (header, *(row[i] for row in rows))
+            for piece in ([cell] if header in table.whole else cell.split())
+        )
         for i, header in enumerate(headers)
     ]
     if sum(needed) + _GAP * len(headers) > on.width:
@@ -50,13 +54,26 @@ def listing(table: Table, on: Surface) -> list[RenderableType]:
             blocks += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
         return blocks
     laid = _empty(on)
-    for i, (header, width) in enumerate(zip(headers, needed, strict=True)):
-        # Rich would first narrow the widest column, if nothing can be wrapped in it, too, and then cut the last one.
-        is_whole = width == max(len(cell) for cell in (header, *(row[i] for row in rows)))
-        laid.add_column(header, min_width=width, no_wrap=is_whole)
+    longest = [max(len(header), *(len(row[i]) for row in rows)) for i, header in enumerate(headers)]
+    room = on.width - _GAP * (len(headers) - 1)
+    # Left to itself, Rich takes from a short column what a long one lacks, down to two characters.
+    for header, width in zip(headers, _shared(room, needed, longest), strict=True):
+        laid.add_column(header, width=width)
     for row in rows:
         laid.add_row(*map(Text, row))
     return [laid]
+
+
+def _shared(room: int, needed: Sequence[int], longest: Sequence[int]) -> list[int]:
+    """Give each column what its longest word needs, and of what is left the more, the longer its cells are.
+
+    >>> _shared(20, [4, 5], [4, 60]), _shared(20, [4, 5], [14, 15]), _shared(80, [4, 5], [14, 15])
+    ([4, 16], [9, 10], [14, 15])
+    """
+    left, wanted = room - sum(needed), sum(longest) - sum(needed)
+    if wanted <= left:
+        return list(longest)
+    return [least + left * (most - least) // wanted for least, most in zip(needed, longest, strict=True)]
 
 
 def matrix(block: Matrix, on: Surface, gap: int = _GAP) -> list[RenderableType]:

@@ -13,8 +13,8 @@ from rich.text import Text
 from stablemax.render import document as model
 from stablemax.render.console import Surface, printed
 from stablemax.render.formula_tables import formulas
-from stablemax.render.pictures import curve_lines, heatmap_lines
 from stablemax.render.tables import bars, listing, matrices, matrix, text_of
+from stablemax.render.terminal_plots import curve_lines, heatmap_lines
 
 _GUTTER = 8  # "▶ 1234  "
 
@@ -68,6 +68,11 @@ def _picture(lines: Iterable[Sequence[model.Span]]) -> list[RenderableType]:
     return [Text.assemble(*((span.text, span.style) for span in line), no_wrap=True) for line in lines]
 
 
+def _lines(block: model.Lines, on: Surface) -> list[RenderableType]:
+    lines = [Text.assemble(*(text_of(span, on) for span in line)) for line in block.lines]
+    return [Padding(line, (0, 0, 0, block.indent)) for line in lines] if block.indent else [*lines]
+
+
 def _excerpt(block: model.Excerpt, on: Surface) -> list[RenderableType]:
     cut = [line if len(line) <= on.width - 2 else f"{line[: on.width - 5]}..." for line in block.lines]
     more = [block.more] if block.more else []
@@ -119,7 +124,7 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Finding: lambda block, _: [Text(block.text, style=block.style)],
     model.Facts: lambda block, _: _dim(block.lines),
     model.Heading: lambda block, _: [Text(block.text, style="bold cyan" if block.level == 1 else "bold")],
-    model.Lines: lambda block, on: [Text.assemble(*(text_of(span, on) for span in line)) for line in block.lines],
+    model.Lines: _lines,
     model.Items: lambda block, _: [Padding(Text(line), (0, 0, 0, 2)) for line in block.lines],
     model.Table: listing,
     model.Matrix: matrix,
@@ -133,7 +138,10 @@ LAID: Mapping[type, Callable[[Any, Surface], list[RenderableType]]] = {
     model.Source: _source,
 }
 WHOLE: Mapping[type, Callable[[Any], list[str]]] = {
-    model.Code: lambda block: [block.title, "", textwrap.indent(block.text.rstrip("\n"), "    ")],
+    model.Code: lambda block: [
+        *([block.title, ""] if block.title else []),
+        textwrap.indent(block.text.rstrip("\n"), "    "),
+    ],
     model.Values: lambda block: [row[-1] for row in block.rows],
     model.Command: lambda block: [f"{block.title}: {block.line}{f' ({block.remark})' if block.remark else ''}"],
 }

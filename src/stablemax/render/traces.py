@@ -57,13 +57,17 @@ def _facts(result: Trace) -> list[str]:
 
 
 def _legend(result: Trace) -> list[doc.Span]:
-    seen = {o.origin for line in result.lines for o in line.operations}
+    is_undefined = _nan_as(result) is Outcome.UNDEFINED
+    seen = set() if is_undefined else {o.origin for line in result.lines for o in line.operations}
     lead = (
         "beneath each line: its operations, with the range of their finite cells, the cells that are infinite, NaN or 0"
         " where the exact value is not, and the largest error, in ulps of the operation's own format"
     )
     meanings = (f"{origin.value}: {text}" for origin, text in _ORIGINS.items() if origin in seen)
-    return [doc.Span(text) for text in (lead, *meanings)]
+    signs = doc.legend_of([(Outcome.UNDEFINED, None)]) if is_undefined else []
+    has_errors = any(o.error_ulp for line in result.lines for o in line.operations)
+    units = judged_words.meanings(["1 ulp"] if has_errors else [])
+    return [*(doc.Span(text) for text in (lead, *meanings)), *signs, *units]
 
 
 def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool) -> Iterator[doc.SourceLine]:
@@ -75,7 +79,7 @@ def _source(lines: list[TracedLine], result: Trace, width: int, *, details: bool
         yield doc.SourceLine(
             line.line,
             escaped(line.text),
-            [_happening(o, width, details=details) for o in line.operations],
+            [_happening(o, width, _nan_as(result), details=details) for o in line.operations],
             line.blamed,
             blame,
             after_gap=0 <= before < i - 1,
@@ -95,11 +99,16 @@ def _near_operations(lines: list[TracedLine]) -> list[int]:
     return sorted(near)
 
 
-def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.Happening:
+def _nan_as(result: Trace) -> Outcome:
+    """Return what a NaN counts as: in a row without a value it is no failure of anybody's."""
+    return Outcome.UNDEFINED if result.outcome is Outcome.UNDEFINED else Outcome.NAN
+
+
+def _happening(operation: TracedOperation, width: int, nan_as: Outcome, *, details: bool) -> doc.Happening:
     phase = "" if operation.phase == "forward" else operation.phase
     counts = (
         (Outcome.OVERFLOW, operation.inf, "inf"),
-        (Outcome.NAN, operation.nan, "NaN"),
+        (nan_as, operation.nan, "NaN"),
         (Outcome.LOST, operation.lost, "lost"),
     )
     bad = [doc.Span(f" {word} {n:,} of {operation.cells:,}", sign=outcome) for outcome, n, word in counts if n]
@@ -109,14 +118,14 @@ def _happening(operation: TracedOperation, width: int, *, details: bool) -> doc.
         pieces.append(doc.Span(f" {error}", sign=Outcome.INACCURATE) if _is_inaccurate(operation) else doc.Span(error))
     elif operation.error_ulp == 0 and not bad:
         pieces.append(doc.Span("exact"))
-    if operation.origin is not Origin.NONE:
+    if operation.origin is not Origin.NONE and nan_as is Outcome.NAN:
         pieces.append(doc.Span(operation.origin.value))
     if details:
         pieces.append(doc.Span(f"{operation.dtype} {_shape(operation)}"))
         if operation.local_error_ulp is not None:
             pieces.append(doc.Span(f"made here {figures.error(operation.local_error_ulp)}"))
         pieces += map(doc.Span, operation.note.split(" "))
-    return doc.Happening(f"{_name(operation):<{width}}", [p for p in pieces if p.text], _style(operation))
+    return doc.Happening(f"{_name(operation):<{width}}", [p for p in pieces if p.text], _style(operation, nan_as))
 
 
 def _name(operation: TracedOperation) -> str:
@@ -135,9 +144,9 @@ def _is_inaccurate(operation: TracedOperation) -> bool:
     return fmt is not None and (operation.error_ulp or 0.0) > 2.0 ** (fmt.precision / 2)
 
 
-def _style(operation: TracedOperation) -> str:
+def _style(operation: TracedOperation, nan_as: Outcome) -> str:
     if operation.nan:
-        return OUTCOMES[Outcome.NAN].style
+        return OUTCOMES[nan_as].style
     if operation.inf:
         return OUTCOMES[Outcome.OVERFLOW].style
     return OUTCOMES[Outcome.INACCURATE].style if _is_inaccurate(operation) else "dim"

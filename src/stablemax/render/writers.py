@@ -91,6 +91,12 @@ def _github(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     yield for_github(kind.checks(result, page.failures), kind.document(result))
 
 
+def _notebook(kind: ResultKind, result: Any, _: Page) -> Iterator[str]:
+    from stablemax.render.jupyter import written
+
+    yield written(kind.cells(result))
+
+
 def _svg(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
     from stablemax.render.screen_pictures import as_svg
 
@@ -137,6 +143,7 @@ _ALL = (
     Writer("html", (Form.PAGE, Form.DOCUMENT), _html, (".html", ".htm")),
     Writer("png", (Form.DOCUMENT,), _png, (".png",), is_binary=True),
     Writer("pdf", (Form.DOCUMENT,), _pdf, (".pdf",), is_binary=True),
+    Writer("notebook", (Form.CELLS,), _notebook, (".ipynb",)),
 )
 WRITERS: Registry[Writer] = Registry(Writer, _ALL)
 """By name, in the order in which help and hints list them."""

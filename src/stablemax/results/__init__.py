@@ -37,6 +37,15 @@ from stablemax.results.swept import SumStall as SumStall
 from stablemax.results.swept import Sweep as Sweep
 from stablemax.results.swept import SweptLine as SweptLine
 from stablemax.results.swept import SweptPoint as SweptPoint
+from stablemax.results.taught import GradedExercise as GradedExercise
+from stablemax.results.taught import LessonEntry as LessonEntry
+from stablemax.results.taught import LessonList as LessonList
+from stablemax.results.taught import ShownCode as ShownCode
+from stablemax.results.taught import TaughtCell as TaughtCell
+from stablemax.results.taught import TaughtColumn as TaughtColumn
+from stablemax.results.taught import TaughtLesson as TaughtLesson
+from stablemax.results.taught import TaughtStep as TaughtStep
+from stablemax.results.taught import TaughtTable as TaughtTable
 from stablemax.results.traced import Blame as Blame
 from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace

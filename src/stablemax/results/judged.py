@@ -265,5 +265,9 @@ class Explanation:
     promises: Mapping[str, Outcome]
     #: What was measured now under each condition; promises that hold say the same
     measured: Mapping[str, Outcome]
+    #: The conditions under which no value exists: NaN is no failure there
+    without_value: tuple[str, ...]
     #: Computed when asked for
     example: Example
+    #: Commands that show more
+    see: tuple[str, ...]

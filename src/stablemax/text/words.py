@@ -52,3 +52,12 @@ def percentage(value: float) -> str:
     if 99 < percent < 100:
         return ">99%"
     return f"{percent:.0f}%"
+
+
+def either(words: Sequence[str]) -> str:
+    """Join words of which one is chosen.
+
+    >>> either(["mean", "sum", "none"])
+    'mean, sum or none'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stablemax.check.target.notebook import cells_of, load_notebook
+from stablemax.check.target.notebook import load_notebook
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.python_files import ENDINGS, defined_names
 from stablemax.text.suggest import nearest, suggest
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 TARGET_HINT = (
     "TARGET is path/to/file.py:function (or .ipynb), package.module:function, or a variant: stablemax list variants"
 )
-_ENDINGS = (".py", ".ipynb")
 
 
 class Code(NamedTuple):
@@ -42,7 +42,7 @@ def is_code(target: str) -> bool:
     >>> is_code("model.py:softmax"), is_code("torch.nn.functional:softmax"), is_code("softmax/naive")
     (True, True, False)
     """
-    return ":" in target or target.endswith(_ENDINGS)
+    return ":" in target or target.endswith(ENDINGS)
 
 
 def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
@@ -55,7 +55,7 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
     module, colon, name = target.rpartition(":")
     if not colon or (not name and module):
         file = target.rstrip(":")
-        if file.endswith(_ENDINGS):
+        if file.endswith(ENDINGS):
             _check_file(file)
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
     value: Any = _from_file(module) if _is_file(module) else _from_name(module)
@@ -109,7 +109,7 @@ class _Making:
 
 
 def _is_file(module: str) -> bool:
-    return module.endswith(_ENDINGS) or "/" in module or "\\" in module
+    return module.endswith(ENDINGS) or "/" in module or "\\" in module
 
 
 def _is_autograd_function(value: Any) -> bool:
@@ -138,7 +138,7 @@ def _check_file(file: str) -> None:
         return
     if path.exists():
         raise StablemaxError(f"{shown(file)}: is not a regular file, so it holds no Python code", TARGET_HINT)
-    near = nearest(path.name, [p.name for ending in _ENDINGS for p in path.parent.glob(f"*{ending}")])
+    near = nearest(path.name, [p.name for ending in ENDINGS for p in path.parent.glob(f"*{ending}")])
     hint = f"did you mean {shown(path.parent / near)}?" if near else TARGET_HINT
     raise StablemaxError(f"{shown(file)}: there is no such file", hint)
 
@@ -211,13 +211,8 @@ def _functions(owner: Any) -> list[str]:
 
 def _known_functions(file: str) -> str:
     """List what a file offers, without running it."""
-    import ast
-
     try:
-        path = Path(file)
-        text = "\n".join(cells_of(path)) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
-        tree = ast.parse(text)
+        names = [name for name in defined_names(Path(file)) if name[0] != "_"]
     except (OSError, SyntaxError, UnicodeDecodeError):
         return TARGET_HINT
-    names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
     return f"name one: {', '.join(f'{shown(file)}:{n}' for n in names[:10])}" if names else "it defines no function"

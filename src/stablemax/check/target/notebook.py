@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import json
 import linecache
 import sys
 import warnings
@@ -13,23 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.python_files import cells_of
 
 _DEFINITIONS = (
     ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef, ast.Assign, ast.AnnAssign,
 )  # fmt: skip
-
-
-def cells_of(path: Path) -> list[str]:
-    """Return the Python code of a notebook's cells; of another kernel's magic lines only that they were there."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        cells = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in cells]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {shown(error)}"
-        raise StablemaxError(f"{shown(path)}: is not a notebook ({reason})", "save it with Jupyter") from None
-    return [_without_magic(source) for source in sources]
 
 
 def load_notebook(path: Path) -> ModuleType:
@@ -67,11 +54,3 @@ def _run(statement: ast.stmt, file: str, names: dict[str, Any]) -> None:
         # What is missing then is named by the code that needs it.
         with contextlib.suppress(Exception):
             exec(code, names)  # noqa: S102 - this is what the user asks for
-
-
-def _without_magic(source: str) -> str:
-    """Empty the lines that are commands of Jupyter's, so that the others keep their numbers."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    lines = source.splitlines(keepends=True)
-    return "".join("\n" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,6 @@ Result = TypeVar("Result")
 
 WAITING = 2
 """Blocks for each thread that are handed out before their turn: a slow one does not stop the others."""
-
-
-def available_threads() -> int:
-    """Return how many threads this process may run at once: the cores it is allowed, not those of the machine."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 class Engine(Protocol):

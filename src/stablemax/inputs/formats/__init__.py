@@ -41,6 +41,15 @@ def format_of_content(start: bytes) -> FileFormat | None:
     return next((kind for kind in FORMATS.values() if kind.begins and kind.begins.match(start)), None)
 
 
+def format_of_text(start: bytes) -> FileFormat:
+    """Return the format that text is taken for by its beginning: a table, unless another format claims it.
+
+    >>> format_of_text(b"1.5,2.5").name, format_of_text(b'{"logits": [').name
+    ('csv', 'jsonl')
+    """
+    return next((kind for kind in FORMATS.values() if kind.guess and kind.guess.match(start)), FORMATS["csv"])
+
+
 def endings_of_text() -> tuple[str, ...]:
     """Return the endings of files whose numbers are printed."""
     return tuple(ending for kind in FORMATS.values() if kind.cells for ending in kind.endings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -225,5 +226,7 @@ FORMAT = FileFormat(
     open_pipe=open_jsonl,
     members="key",
     is_table=True,
+    # A table may begin with a bracket, and never with a brace.
+    guess=re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe)?\s*\{"),
     cells=visit_numbers,
 )

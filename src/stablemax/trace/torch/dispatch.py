@@ -64,7 +64,15 @@ class _Before:
     is_shadowed: bool
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Eager(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that PyTorch need not shield from its compiler, which would import it: in a mode it compiles nothing."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class Watch(_Eager):
     """Follows a run operator by operator.
 
     The first dispatches, up to `forgotten_to`, run unseen: the shadow begins after them, with the values as they are
@@ -270,7 +278,7 @@ _WAYS_OUT = {
 }
 
 
-class Replace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Replace(_Eager):
     """Runs code as it is, but for some operators that give what they should have."""
 
     def __init__(self, fixes: Sequence[Fix]) -> None:
