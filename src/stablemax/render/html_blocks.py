@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stablemax.render import document as model
-from stablemax.render.html_elements import Html, details, element, joined, scrolled, sign_class, spelled
+from stablemax.render.html_elements import Html, details, element, joined, scrolled, sign_class, spelled, with_links
 from stablemax.render.line_charts import Chart, Series, chart
 from stablemax.text.outcomes import Grade, Outcome, sign_words
 
@@ -47,8 +47,8 @@ def _lines(lines: Sequence[model.Line]) -> Html:
 
 def _items(lines: Sequence[str]) -> Html:
     if len(lines) == 1:
-        return element("p", lines[0])
-    return element("ul", *(element("li", line) for line in lines))
+        return element("p", with_links(lines[0]))
+    return element("ul", *(element("li", with_links(line)) for line in lines))
 
 
 def _cell(cell: model.Cell, column: str) -> Html:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
 from stablemax.render.document import Span
@@ -34,6 +35,18 @@ def element(tag: str, *children: str, **attributes: str | None) -> Html:
 def joined(children: Iterable[str], separator: str = "") -> Html:
     """Write elements and text one after another."""
     return Html(separator.join(child if isinstance(child, Html) else html.escape(child) for child in children))
+
+
+def with_links(text: str) -> Html:
+    """Make links of the addresses in a text.
+
+    >>> print(with_links("doi: https://doi.org/10/x."))
+    doi: <a href="https://doi.org/10/x" rel="noreferrer">https://doi.org/10/x</a>.
+    """
+    pieces = re.split(r"(https?://[^\s<>]*[^\s<>.,;:)])", text)
+    return joined(
+        element("a", piece, href=piece, rel="noreferrer") if place % 2 else piece for place, piece in enumerate(pieces)
+    )
 
 
 def sign_class(sign: Outcome | Grade) -> str:
