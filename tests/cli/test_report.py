@@ -40,8 +40,8 @@ def test_a_terminal_is_not_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_page_about_files_and_somebodys_code_is_written_whatever_its_name(desk: Path) -> None:
     name = "<b>&.py"
     Path(name).write_text(NAIVE, encoding="utf-8")
-    arguments = ("report", "x.npy", "y.npy", "--target", f"{name}:softmax", "--format", "float32")
-    done = run(*arguments, "-o", "report.html")
+    target = ("--target", f"{name}:softmax", "--format", "float32")
+    done = run("report", "x.npy", "y.npy", *target, "-o", "report.html")
     assert (done.code, done.out) == (0, "")
     page = Path("report.html").read_text(encoding="utf-8")
     assert "<h1>stablemax report: x.npy</h1>" in page
@@ -54,5 +54,3 @@ def test_a_page_about_files_and_somebodys_code_is_written_whatever_its_name(desk
         "sweep --format float32 --steps 41",
     ):
         assert f"<code>stablemax {command}</code>" in page
-    again = run(*arguments)
-    assert (again.code, again.out) == (0, page)
