@@ -1,6 +1,6 @@
-"""The README: every command in it runs, and gives what the page shows.
+"""The README and the guide: every command in them runs, and gives what the page shows.
 
-`python -P tests/test_readme.py` writes what the commands print now into the page.
+`python -P tests/test_readme.py` writes what the commands print now into the pages.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from .cli.running import Done
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-PAGE = README.read_text(encoding="utf-8")
+README, GUIDE = ROOT / "README.md", ROOT / ".github" / "GUIDE.md"
+PAGES = {page: page.read_text(encoding="utf-8") for page in (README, GUIDE)}
+PAGE = "\n".join(PAGES.values())
 ELLIPSIS = "..."
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the page's commands are for a POSIX shell")
@@ -228,14 +229,14 @@ def test_the_page_is_found_and_has_blocks_of_every_kind() -> None:
 
 
 def test_the_first_line_tells_the_two_names_apart() -> None:
-    first = PAGE.partition("\n")[0]
+    first = PAGES[README].partition("\n")[0]
     assert "stablemax" in first
     assert "StableMax" in first
     assert "2501.04697" in first
 
 
 def test_the_page_stays_short() -> None:
-    assert len(PAGE.splitlines()) <= 577
+    assert len(PAGES[README].splitlines()) <= 300
 
 
 @pytest.mark.slow
@@ -257,13 +258,12 @@ def test_the_errors_in_the_page_are_what_the_benchmark_measures() -> None:
 
 
 def test_every_file_that_the_page_links_or_names_is_there() -> None:
-    named = [
-        *re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE),
-        *re.findall(r"`((?:samples|tests)/[^` ]*)`", PAGE),
-    ]
-    assert named
-    for name in named:
-        assert (ROOT / name).exists(), name
+    for page, text in PAGES.items():
+        linked = [page.parent / name for name in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)]
+        named = [ROOT / name for name in re.findall(r"`((?:samples|tests)/[^` ]*)`", text)]
+        assert linked
+        for path in (*linked, *named):
+            assert path.exists(), path
 
 
 @pytest.mark.parametrize(
@@ -296,4 +296,5 @@ def rewritten(page: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rewritten(PAGE), encoding="utf-8")
+    for path, text in PAGES.items():
+        path.write_text(rewritten(text), encoding="utf-8")
