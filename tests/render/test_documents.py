@@ -7,7 +7,7 @@ from typing import get_type_hints
 import pytest
 
 from stablemax.render import document as model
-from stablemax.render import markdown, terminal
+from stablemax.render import html_blocks, markdown, terminal
 from stablemax.render.console import Surface
 from stablemax.text.outcomes import OUTCOMES, Outcome
 from stablemax.text.suggest import nearest, suggest
@@ -15,12 +15,13 @@ from stablemax.text.suggest import nearest, suggest
 BLOCKS = [kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, model.Block)]
 
 
-def test_every_block_has_a_place_in_both_writers() -> None:
+def test_every_block_has_a_place_in_each_writer() -> None:
     blocks = set(BLOCKS) - {model.Block}
     assert len(blocks) > 10
     assert set(terminal.LAID) | set(terminal.WHOLE) == blocks
     assert not set(terminal.LAID) & set(terminal.WHOLE)
     assert set(markdown.BLOCKS) == blocks
+    assert set(html_blocks.BLOCKS) == blocks
 
 
 def test_the_model_knows_no_terminal_and_no_markdown() -> None:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "kl-divergence": ("arrays", "kl_divergence", "Compute the divergence of two rows of logits."),
     "generate": ("generate", "generate", "Write generated logits to a file."),
     "explain": ("explain", "explain", "Explain a term, a formula, an input or a format, with figures."),
+    "report": ("report", "report", "Write all results into one page for a browser."),
     "lesson": ("lesson", "lesson", "Teach the subject in short lessons that compute."),
     "bench": ("bench", "bench", "Time our functions beside other libraries."),
     "list": ("listing", "list_", "List variants, formats, presets, hazards or terms."),

@@ -59,17 +59,30 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
-    from stablemax.check.target.messages import TraceOptions
-    from stablemax.check.trace_advice import advised
-
     logits = source_of(line, source, optional=True)
     output = io.output_of(
         *(TRACE, output_format, printing, target, io.module_file(target)),
         *(*logits.logits, *logits.labels, losses.weight),
     )
+    result = trace_of(target, logits, implementation, losses, traced, printing)
+    return output.finish(result, result.notes, _failed(result), details=traced.details)
+
+
+def trace_of(
+    target: str,
+    logits: Source,
+    implementation: options.ImplementationOptions,
+    losses: options.LossOptions,
+    traced: TracedOptions,
+    printing: options.PrintOptions,
+) -> Trace:
+    """Trace code on what the options name; the line of the source is that of the trace."""
+    from stablemax.check.target.messages import TraceOptions
+    from stablemax.check.trace_advice import advised
+
     check_max_ulp(traced.max_ulp)
     check_timeout(traced.timeout)
-    named, memory = implementation.target(target, source.generated.seed), option_values.bytes_of(traced.memory)
+    named, memory = implementation.target(target, logits.options.generated.seed), option_values.bytes_of(traced.memory)
     with io.progress(printing, f"tracing {target}"), _loaded(named, traced.timeout, memory) as loaded:
         info = loaded.prepare()
         if losses.weight is not None and "weights" not in info.takes:
@@ -81,8 +94,7 @@ def trace(
         request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
         backward = implementation.target(target).backward
-        result = advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
-    return output.finish(result, result.notes, _failed(result), details=traced.details)
+        return advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
 
 
 def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, traced: TracedOptions) -> TraceInput:

@@ -42,10 +42,10 @@ def document(result: Comparison, *, details: bool = False, show_values: bool = F
     legend = verdict_legend(shown, (o for v in shown for o in v.shares) if any(more) else ())
     unfit = unfit_words(result)
     sections.append([*([doc.Lines([unfit])] if unfit else []), doc.Legend([lead, *legend])])
-    return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
+    return doc.report(doc.Finding(result.finding), facts(result), sections, result.command)
 
 
-def _facts(result: Comparison) -> list[str]:
+def facts(result: Comparison) -> list[str]:
     """Say what was compared, and how."""
     added = judged_words.added_words(result.accumulation)
     lines = [judged_words.input_line(result.input), f"sums: {added}. {judged_words.limit_of(result.max_ulp)}"]

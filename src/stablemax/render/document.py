@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 
@@ -87,6 +87,8 @@ class Cell:
 
     wide: Span
     narrow: Span | None = None
+    #: Its place in an order from good to bad, where a reader may sort by it
+    rank: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

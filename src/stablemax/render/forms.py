@@ -22,6 +22,7 @@ class Form(enum.StrEnum):
     LINES = "lines"
     CHECKS = "checks"
     PLOTS = "plots"
+    PAGE = "page"
     CELLS = "cells"
 
 
@@ -113,6 +114,8 @@ class ResultKind:
     lines: Callable[[Any, Page], Iterable[str]] = absent
     #: From the result and the outcomes that count as failures to `Checks`.
     checks: Callable[[Any, frozenset[Outcome | Grade]], Checks] = absent
+    #: From the result to a whole HTML page, where it is more than what a terminal shows.
+    page: Callable[[Any], str] = absent
     #: From the result to the cells of a notebook.
     cells: Callable[[Any], Iterable[NotebookCell]] = absent
 

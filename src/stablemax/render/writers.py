@@ -105,6 +105,9 @@ def _svg(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
 
 
 def _html(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
+    if kind.has(Form.PAGE):
+        yield kind.page(result)
+        return
     from stablemax.render.screen_pictures import as_html
 
     yield as_html(kind.document(result, **page.options), _width(page), _plots(kind, result, page))
@@ -142,7 +145,7 @@ _ALL = (
     Writer("junit", (Form.CHECKS,), _junit),
     Writer("github", (Form.CHECKS,), _github),
     Writer("svg", (Form.DOCUMENT,), _svg, (".svg",)),
-    Writer("html", (Form.DOCUMENT,), _html, (".html", ".htm")),
+    Writer("html", (Form.PAGE, Form.DOCUMENT), _html, (".html", ".htm")),
     Writer("png", (Form.DOCUMENT,), _png, (".png",), is_binary=True),
     Writer("pdf", (Form.DOCUMENT,), _pdf, (".pdf",), is_binary=True),
     Writer("notebook", (Form.CELLS,), _notebook, (".ipynb",)),

@@ -31,6 +31,7 @@ from stablemax.results.judged import Place as Place
 from stablemax.results.judged import ShownRow as ShownRow
 from stablemax.results.judged import Standout as Standout
 from stablemax.results.judged import Verdict as Verdict
+from stablemax.results.reported import Report as Report
 from stablemax.results.swept import Change as Change
 from stablemax.results.swept import SumStall as SumStall
 from stablemax.results.swept import Sweep as Sweep

@@ -1,0 +1,1 @@
+"""Results of other workflows, gathered for one page."""
