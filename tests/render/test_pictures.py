@@ -97,6 +97,35 @@ def test_a_drawn_picture_is_as_wide_as_the_terminal(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1]
 
 
+@with_matplotlib
+def test_the_picture_of_a_sweep_has_its_curves_beneath_the_terminal_the_same_at_every_run(tmp_path: Path) -> None:
+    sweep = ("sweep", "--operation", "softmax", "--format", "float16", "--variant", "shifted", "--steps", "5")
+    texts = []
+    for name in ("a.svg", "b.svg", "c.html", "d.html"):
+        assert run(*sweep, "-o", str(tmp_path / name)).code == 0
+        texts.append((tmp_path / name).read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    assert texts[2] == texts[3]
+    for text in texts:
+        assert "softmax in float16: error and bound" in text
+        assert "softmax/shifted, bound" in text
+    outer, inner = (next(e.iter()) for e in (ET.fromstring(texts[0]), _inner(texts[0])))
+    top, height = float(inner.attrib["y"]), float(inner.attrib["height"])
+    assert float(outer.attrib["viewBox"].split()[3]) == pytest.approx(top + height, rel=1e-5)
+
+
+def _inner(picture: str) -> ET.Element:
+    (inner,) = (e for e in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}svg") if "y" in e.attrib)
+    return inner
+
+
+def test_a_curve_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_matplotlib(monkeypatch)
+    done = run("sweep", "--operation", "softmax", "--format", "float16", "--steps", "3", "-o", str(tmp_path / "a.svg"))
+    assert_refused(done, "a curve needs matplotlib", 'pip install "stablemax[plot]"')
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_text_goes_to_a_file() -> None:
     for name in ("png", "pdf"):
         assert_refused(
@@ -105,9 +134,13 @@ def test_what_is_no_text_goes_to_a_file() -> None:
 
 
 def test_without_matplotlib_the_hint_is_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without_matplotlib(monkeypatch)
     done = run("compare", "-o", str(tmp_path / "a.png"))
     assert_refused(done, "png needs matplotlib", 'pip install "stablemax[plot]"')
     assert list(tmp_path.iterdir()) == []
+
+
+def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -15,13 +15,11 @@ from stablemax.render.html_elements import Html, details, element, joined
 from stablemax.render.html_page import Part, html_page
 from stablemax.render.line_charts import Chart, Series, chart
 from stablemax.render.overviews import formats_held, unfit_words
+from stablemax.render.sweep_plots import FLOOR_U
 from stablemax.render.verdict_cells import verdict_cell, verdict_legend
 from stablemax.results import Comparison, Explanation, Report, Sweep, SweptLine, Verdict
 from stablemax.text.outcomes import OUTCOMES, Grade, Outcome
 from stablemax.text.words import counted
-
-# Where the exact value is tiny, an error relative to the largest value of the row is, too, and tells nothing.
-_FLOOR_U = 1e-3
 
 
 def page(result: Report) -> str:
@@ -132,7 +130,7 @@ def _sweep(result: Sweep) -> Html:
     words = element(
         "p",
         "u is the unit roundoff, 2**-p: the largest relative error of one rounding to p bits. Dashed lines are what "
-        f"the theorem of a formula allows. Errors below {_FLOOR_U:g} u stand on the floor.",
+        f"the theorem of a formula allows. Errors below {FLOOR_U:g} u stand on the floor.",
     )
     return joined([written(before), heading, words, charts, written([last])], "\n")
 
@@ -177,7 +175,7 @@ def _chart(operation: str, fmt: str, lines: Sequence[SweptLine], result: Sweep) 
         "error in u",
         [(place_of(tick, low, high, is_log=result.is_log), f"{tick:g}") for tick in ticks],
         series,
-        floor=_FLOOR_U,
+        floor=FLOOR_U,
         column=fmt,
         listed=[(place_of(v, low, high, is_log=result.is_log), _value(v, fmt, result)) for v in values],
     )

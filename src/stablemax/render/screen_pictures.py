@@ -21,6 +21,7 @@ from stablemax.render.terminal import written
 _FONTS = '"DejaVu Sans Mono", ui-monospace, Menlo, Consolas, "Liberation Mono", monospace'
 _ID = "stablemax"
 _PAGE_PT = 640
+_PLOT_SCALE = 1.7  # letters of a plot are as large as those of the terminal
 
 # In order: black, red, green, yellow, blue, magenta, cyan, white; then the bright ones, of which grey alone is used.
 # Each has a contrast of 4.5 to its background.
@@ -90,9 +91,11 @@ def as_svg(document: Document, width: int, plots: Sequence[Plot] = ()) -> str:
     found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
     assert found is not None, "the template has a view box"
     columns, height = map(float, found.groups())
-    drawn = svg_of(plots, columns)
-    beneath = drawn.replace("<svg ", f'<svg y="{height:g}" ', 1)
-    taller = f'viewBox="0 0 {columns:g} {height + HEIGHT_PT * len(plots):g}"'
+    drawn_height = _PLOT_SCALE * HEIGHT_PT * len(plots)
+    placed = f'y="{height:g}" width="{columns:g}" height="{drawn_height:g}"'
+    drawn = svg_of(plots, columns / _PLOT_SCALE)
+    beneath = re.sub(r'width="\S+" height="\S+"|height="\S+" width="\S+"', placed, drawn, count=1)
+    taller = f'viewBox="0 0 {columns:g} {height + drawn_height:g}"'
     return picture.replace(found[0], taller, 1).replace("</svg>\n", f"{beneath}</svg>\n")
 
 
