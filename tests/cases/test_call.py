@@ -41,9 +41,13 @@ def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stablemax.check, "SubprocessTarget", SubprocessTarget)
-    monkeypatch.setattr(subprocess_target, "SubprocessTarget", SubprocessTarget)
+def in_its_own_process(among_the_cases: None) -> Iterator[None]:
+    # Undone before what it changes is: pytest's monkeypatch would be undone after that, and leave every later test
+    # without a process of its own.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stablemax.check, "SubprocessTarget", SubprocessTarget)
+        patch.setattr(subprocess_target, "SubprocessTarget", SubprocessTarget)
+        yield
 
 
 def needs_torch(target: str) -> None:

@@ -110,6 +110,33 @@ def process(*arguments: str, cwd: Path | None = None, **options: Any) -> Done:
     return Done(child.returncode, (out or b"").decode(), (err or b"").decode())
 
 
+# The first terminal that the leader of a session opens is the one whose Ctrl-C it hears.
+_TAKE_TERMINAL = (
+    "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'stablemax', *sys.argv[1:]])"
+)
+
+
+def start_on_terminal(*arguments: str, **changes: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command on a terminal of its own, and give the descriptor of what is on it.
+
+    By a child that runs another program at once: pty.fork would fork beside the threads of JAX.
+    """
+    import pty
+
+    screen, terminal = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", _TAKE_TERMINAL, *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        env=environment(**changes),
+    )
+    os.close(terminal)
+    return child, screen
+
+
 def assert_refused(done: Done, *words: str) -> None:
     """Assert that the user is told of a mistake in two lines: what is wrong, and what to do."""
     assert done.code == 2, done

@@ -21,7 +21,7 @@ from stablemax.cli import lesson
 from stablemax.hazards.catalogue import HAZARDS
 from stablemax.lessons import MODULES, grading
 
-from .running import assert_refused, environment, run
+from .running import assert_refused, run, start_on_terminal
 
 GOOD = """\
 import numpy as np
@@ -135,15 +135,7 @@ class Terminal:
     """The program on a terminal of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        import pty
-
-        self.pid, self.screen = pty.fork()
-        if self.pid == 0:
-            os.execve(
-                sys.executable,
-                [sys.executable, "-m", "stablemax", *arguments],
-                environment(COLUMNS="80", TERM="xterm", NO_COLOR="1"),
-            )
+        self.child, self.screen = start_on_terminal(*arguments, COLUMNS="80", TERM="xterm", NO_COLOR="1")
 
     def said(self, patience_s: float) -> str:
         """Read what the program says next; nothing at its end, or where it says nothing for so long."""
@@ -179,10 +171,10 @@ class Terminal:
                 os.write(self.screen, key.encode())
             while self.said(1.0):
                 pass
-            ended, status = os.waitpid(self.pid, os.WNOHANG)
-            if ended:
+            code = self.child.poll()
+            if code is not None:
                 os.close(self.screen)
-                return os.waitstatus_to_exitcode(status)
+                return code
             time.sleep(0.5)
         raise AssertionError("it goes on")
 

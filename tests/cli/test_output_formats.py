@@ -202,12 +202,12 @@ def test_only_tables_depend_on_the_terminal(how: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("compare", "--seed", "7", "--scale", "300", "--offset=-20", "--format", "float32", "--accumulate", "sequential"),  # noqa: E501
+        ("compare", "--seed", "7", "--scale", "300", "--offset=-20", "--format", "float32", "--accumulate", "sequential", "--all"),  # noqa: E501
         ("compare", "--preset", "notebook-c", "--operation", "softmax", "--operation", "logsumexp", "--variant", "*a*"),
-        ("compare", "x.npy", "y.npy", "--max-ulp", "2.5", "--judge", "4", "--reduction", "sum"),
-        ("compare", "x.npy", "some-ignored.npy", "--ignore-index=-100", "--format", "float16"),
+        ("compare", "x.npy", "y.npy", "--max-ulp", "2.5", "--judge", "4", "--reduction", "sum", "--all"),
+        ("compare", "x.npy", "some-ignored.npy", "--ignore-index=-100", "--format", "float16", "--all"),
         ("compare", "cube.npy", "cube-labels.npy", "--axis", "1", "--operation", "cross_entropy"),
-        ("compare", "--scale", "0.1", "--distribution", "normal", "--rows", "3", "--classes", "2"),
+        ("compare", "--scale", "0.1", "--distribution", "normal", "--rows", "3", "--classes", "2", "--all"),
         ("compare", "--scale", "123456.789", "--format", "float64", "--operation", "logsumexp"),
     ],
     ids=" ".join,

@@ -18,7 +18,7 @@ from stablemax.cli.io import emit
 from stablemax.cli.options import PrintOptions
 from stablemax.cli.pager import pager_command, write_paged
 
-from .running import environment
+from .running import start_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,19 +116,14 @@ def test_a_pager_that_is_left_early_ends_the_output_without_an_error(monkeypatch
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no pty")
 def test_on_a_real_terminal_the_exit_code_is_that_of_the_command() -> None:
-    import pty
-
     np.save("x.npy", np.full((3, 4), np.nan))
-    words = [sys.executable, "-m", "stablemax", "inspect", "x.npy", "--fail-on", "nan"]
-    wanted = environment(LINES="5", COLUMNS="80", TERM="xterm", PAGER=os.environ["PAGER"])
-    child, terminal = pty.fork()
-    if not child:
-        os.execve(sys.executable, words, wanted)
+    wanted = {"LINES": "5", "COLUMNS": "80", "TERM": "xterm", "PAGER": os.environ["PAGER"]}
+    child, terminal = start_on_terminal("inspect", "x.npy", "--fail-on", "nan", **wanted)
     seen = b""
     with contextlib.suppress(OSError):  # the terminal goes with the child
         while piece := os.read(terminal, 4096):
             seen += piece
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert child.wait(timeout=300) == 1
     assert "\x1b[" in Path("paged.txt").read_text(encoding="utf-8"), "on a terminal it is coloured"
     assert seen.startswith(b"failed: 3 rows with a NaN")
