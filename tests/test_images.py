@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stablemax.operations import all_operations
+
 from .cli.running import run
 
 ROOT = Path(__file__).parents[1]
@@ -20,12 +22,15 @@ COMMANDS = {
     "trace": "trace samples/numpy_loss.py:unstable_loss",
     "heatmap": "sweep --operation softmax --format float32",
     "league": "compare --hazards --peer all --variant wide --format float32",
+    "benchmark": "bench --shape 2048x32768 --threads 2 --peer all",
 }
 needs_peers = pytest.mark.skipif(
     not all(map(find_spec, ("torch", "jax", "optax", "scipy"))), reason="needs torch, jax, optax and scipy"
 )
 needs_matplotlib = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib")
 MARKS = {"league": [needs_peers, pytest.mark.slow], "heatmap": [needs_matplotlib]}
+TIMED = "benchmark"
+"""Its times, and whose are shorter, are facts of a machine: what is timed is compared alone, on little work."""
 
 
 def drawn(name: str, path: Path) -> str:
@@ -43,7 +48,23 @@ def facts_of(picture: str) -> str:
     return " ".join(re.sub(r"<?\d[\d.e+-]*(\+\w+)?", "#", text).split())
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in COMMANDS])
+def timed_in(picture: str) -> set[str]:
+    """The operations and libraries of a benchmark."""
+    names = {*(o.name for o in all_operations() if o.timed), "stablemax", "torch", "jax", "scipy", "numpy"}
+    return names & set(facts_of(picture).split())
+
+
+@pytest.mark.slow
+@needs_peers
+def test_the_picture_of_the_benchmark_has_what_its_command_times(tmp_path: Path) -> None:
+    small = COMMANDS[TIMED].replace("2048x32768", "8x16").split()
+    assert run(*small, "--repeat", "1", "-q", "-o", str(tmp_path / "a.svg")).code == 0
+    kept = timed_in((IMAGES / f"{TIMED}.svg").read_text(encoding="utf-8"))
+    assert timed_in((tmp_path / "a.svg").read_text(encoding="utf-8")) == kept
+    assert len(kept) >= 5 + len([o for o in all_operations() if o.timed])
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in COMMANDS if name != TIMED])
 def test_a_picture_of_the_readme_is_what_its_command_draws(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
