@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pytest
 
 from stablemax.numerics.formats import BFLOAT16, FLOAT4_E2M1FN, FLOAT16, FLOAT32, FLOAT64, Format, get_format
@@ -244,7 +245,24 @@ def test_every_change_between_two_tried_values_is_found_with_few_questions(probe
         (5_000, 5_001, False),
         (700_000, 700_001, False),
     ]
-    assert panel.asked < 3 * 20 * (probes + 1)
+    # Where many numbers cost what one costs, a thousand are tried at once: in the gap, beside it, and before the first.
+    assert panel.asked < 3 * 20 * (probes + 1) + (0 if probes == 1 else 6 * 1024)
+
+
+def test_the_first_of_many_breaks_is_found_and_all_others() -> None:
+    # NumPy's own float32, at each number between 100 and 104: -log of a probability that is rounded to a subnormal one.
+    line = one_line("gap", "cross_entropy/log-of-softmax", FLOAT32, start=64.0, stop=110.0, steps=8)
+    (first, *_), last = line.breaks, line.breaks[-1]
+    ends = np.array([100, 104], dtype=np.float32).view(np.uint32)
+    every = np.arange(*ends, dtype=np.uint32).view(np.float32)
+    e = np.exp(-every)
+    with np.errstate(divide="ignore"):
+        loss = -np.log(e / (1 + e))
+    exact = every + np.log1p(np.exp(-every.astype(np.float64)))
+    is_right = np.abs(loss - exact) <= 4096 * np.spacing(exact.astype(np.float32))
+    where = np.flatnonzero(is_right[1:] != is_right[:-1])
+    assert len(line.breaks) == len(where) > 20
+    assert (first.below.value, last.below.value) == (every[where[0]], every[where[-1]])
 
 
 def test_where_outcomes_alternate_from_number_to_number_the_search_ends() -> None:

@@ -15,6 +15,11 @@ from stablemax.sweeping.panel import Panel
 from stablemax.sweeping.swept_quantity import Range, SweptQuantity
 
 _MOST_FURTHER = 8
+_DENSE = 1023
+"""Numbers that are tried between two values with different outcomes, where many cost what one costs."""
+_MOST_GAPS = 64
+"""Changes of a formula that are all followed; of more, the first in each gap, and the last."""
+_CLOSER = 32
 
 
 def picture_values(shown: Range, count: int, *, by_factor: bool) -> list[float]:
@@ -80,12 +85,8 @@ def changes_of(panel: Panel, numbers: OrderedNumbers, scanned: Sequence[Sequence
     All gaps of all formulas are narrowed together, so that a truth is proved once for all who need it.
     """
     found: list[list[Change]] = [[] for _ in scanned]
-    gaps = [
-        _Gap(formula, below, above)
-        for formula, points in enumerate(scanned)
-        for below, above in itertools.pairwise(points)
-        if _state(below) != _state(above)
-    ]
+    find = _dense_gaps if panel.probes > 1 else _scanned_gaps
+    gaps = [gap for formula, points in enumerate(scanned) for gap in find(formula, points, panel, numbers)]
     while gaps:
         probes = [(gap, _between(gap, numbers, panel.probes)) for gap in gaps]
         values = sorted({value for _, between in probes for value in between})
@@ -97,7 +98,59 @@ def changes_of(panel: Panel, numbers: OrderedNumbers, scanned: Sequence[Sequence
                 found[gap.formula].append(Change(gap.below, gap.above))
                 continue
             gaps += gap.narrowed(judged[gap.formula][place[value]] for value in between)
-    return [sorted(changes, key=lambda change: change.below.value) for changes in found]
+    # Two gaps may have led to one change.
+    once = [{change.below.value: change for change in changes} for changes in found]
+    return [[changes[value] for value in sorted(changes)] for changes in once]
+
+
+def _scanned_gaps(formula: int, points: Sequence[SweptPoint], *_: object) -> list[_Gap]:
+    """Return the pairs of points beside each other with different outcomes."""
+    pairs = itertools.pairwise(points)
+    return [_Gap(formula, below, above) for below, above in pairs if _state(below) != _state(above)]
+
+
+def _dense_gaps(formula: int, points: Sequence[SweptPoint], panel: Panel, numbers: OrderedNumbers) -> Iterator[_Gap]:
+    """Yield the same after many numbers were tried in each gap; of rounding errors between its neighbours, too."""
+    every = []
+    for i, gap in enumerate(_Gap(formula, *pair) for pair in itertools.pairwise(points)):
+        if _state(gap.below) == _state(gap.above):
+            continue
+        every.append(_within(gap, panel, numbers))
+        if any(map(_has_rounding_error, every[-1])):
+            wider = _Gap(formula, points[max(0, i - 1)], points[min(i + 2, len(points) - 1)])
+            every.append(_within(wider, panel, numbers))
+    is_short = sum(map(len, every)) <= _MOST_GAPS
+    for gaps in every:
+        yield from gaps if is_short or len(gaps) < _MOST_FURTHER else [*gaps[: _MOST_FURTHER - 1], gaps[-1]]
+
+
+def _has_rounding_error(gap: _Gap) -> bool:
+    return not {gap.below.outcome, gap.above.outcome}.isdisjoint({Outcome.INACCURATE, Outcome.LOST})
+
+
+def _within(gap: _Gap, panel: Panel, numbers: OrderedNumbers) -> list[_Gap]:
+    """Return the changes within a gap, the very first among them.
+
+    Where a result is all rounding error, right and wrong alternate: -log of a probability that is rounded to a
+    subnormal number is wrong in sixteen short runs of logits before it is infinite.
+    """
+
+    def tried(around: _Gap) -> list[SweptPoint]:
+        values = _between(around, numbers, _DENSE)
+        return panel.judged(values, {gap.formula})[gap.formula] if values else []
+
+    points = [gap.below, *tried(gap), gap.above]
+    while True:
+        first = next((i for i, point in enumerate(points) if _state(point) != _state(points[0])), 0)
+        if not first:
+            return []
+        before = max(0, first - _CLOSER)
+        # The first run may be shorter than the distance of two points.
+        inner = tried(replace(gap, below=points[before], above=points[first - 1])) if before < first - 1 else []
+        if all(_state(point) == _state(points[0]) for point in inner):
+            break
+        points[before + 1 : first - 1] = inner
+    return [replace(found, further=0) for found in _scanned_gaps(gap.formula, points)]
 
 
 def _state(point: SweptPoint) -> tuple[Outcome | None, Grade | None]:
