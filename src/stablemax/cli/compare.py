@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, option_values, options
-from stablemax.cli.completion import variants
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
@@ -16,7 +15,7 @@ from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, Grade, League, Outcome, Standout, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
-from stablemax.text.words import counted, either, listed
+from stablemax.text.words import counted, listed
 
 if TYPE_CHECKING:
     from stablemax.comparing.comparison import CompareOptions
@@ -45,21 +44,11 @@ class ComparedOptions:
         panel=Panel.COMMON,
     )
     all_formulas: bool = option("All formulas of all operations on rows.", "--all", default=False, panel=Panel.COMMON)
-    variant: list[str] | None = option(
-        "Variants by name, id or pattern; repeatable.",
-        metavar="NAME",
-        unset="the main ones",
-        panel=Panel.COMMON,
-        autocompletion=variants,
-    )
+    variant: list[str] | None = options.variants_option("the main ones")
     number_format: list[str] | None = options.number_format_option(
         "Number format; repeatable.", unset="float16, bfloat16, float32, float64"
     )
-    accumulate: Accumulation | None = option(
-        f"How sums are added: {either(list(Accumulation))}.",
-        metavar="METHOD",
-        unset="as an ordinary kernel of each format does",
-    )
+    accumulate: Accumulation | None = options.accumulate_option()
     ignore_index: options.IgnoreIndexOption = IGNORED
     reduction: Reduction = option(
         "What the gradient is the gradient of: the losses' mean or sum; with none each row is that of its own loss.",

@@ -70,12 +70,15 @@ def emit(pieces: Iterable[str | bytes], options: PrintOptions) -> None:
 
     if options.output is None:
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-        texts = (piece for piece in pieces if isinstance(piece, str))  # bytes go to files alone
-        shown_pieces = (text.encode(encoding, "backslashreplace").decode(encoding) for text in texts)
-        write_paged(shown_pieces, wanted=options.pager)
+        write_paged((_readable(piece, encoding) for piece in pieces), wanted=options.pager)
         return
     with whole_file(options.output) as stream:
         stream.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
+
+
+def _readable(piece: str | bytes, encoding: str) -> str:
+    assert isinstance(piece, str), "a writer of bytes goes to a file"
+    return piece.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def check_output(options: PrintOptions, *read: str | None) -> None:

@@ -158,17 +158,42 @@ class StreamOptions:
         return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler)
 
 
-@in_panel(Panel.FORMULAS)
-@dataclass(frozen=True)
-class LibraryOptions:
-    """Whose built-ins are judged, and on whose arrays our variants run."""
-
-    peer: list[str] | None = option(
+def peer_option() -> Any:
+    """Declare the option that adds the built-ins of libraries."""
+    return option(
         "Add the built-ins of a library: torch, jax, scipy, or all that are installed; repeatable.",
         metavar="LIBRARY",
         panel=Panel.COMMON,
         autocompletion=libraries,
     )
+
+
+def variants_option(unset: str) -> Any:
+    """Declare the option that chooses variants, and say which there are without it."""
+    return option(
+        "Variants by name, id or pattern; repeatable.",
+        metavar="NAME",
+        unset=unset,
+        panel=Panel.COMMON,
+        autocompletion=variants,
+    )
+
+
+def accumulate_option() -> Any:
+    """Declare the option that says how sums are added."""
+    return option(
+        f"How sums are added: {either(list(Accumulation))}.",
+        metavar="METHOD",
+        unset="as an ordinary kernel of each format does",
+    )
+
+
+@in_panel(Panel.FORMULAS)
+@dataclass(frozen=True)
+class LibraryOptions:
+    """Whose built-ins are judged, and on whose arrays our variants run."""
+
+    peer: list[str] | None = peer_option()
     backend: BackendName = option(
         f"Library on whose arrays our variants run: {either(list(BackendName))}.",
         metavar="LIBRARY",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablemax.cli import io, option_values, options
-from stablemax.cli.completion import libraries, targets, variants
+from stablemax.cli.completion import targets
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.operations import get_operation
@@ -93,27 +93,12 @@ class CodeOptions(options.ImplementationOptions):
 class FormulaOptions:
     """Which formulas are swept, in which formats, and how they are judged."""
 
-    variant: list[str] | None = option(
-        "Variants by name, id or pattern; repeatable.",
-        metavar="NAME",
-        unset="the naive, the usual and the most accurate one",
-        panel=Panel.COMMON,
-        autocompletion=variants,
-    )
-    peer: list[str] | None = option(
-        "Add the built-ins of a library: torch, jax, scipy, or all that are installed; repeatable.",
-        metavar="LIBRARY",
-        panel=Panel.COMMON,
-        autocompletion=libraries,
-    )
+    variant: list[str] | None = options.variants_option("the naive, the usual and the most accurate one")
+    peer: list[str] | None = options.peer_option()
     number_format: list[str] | None = options.number_format_option(
         "Number format; repeatable.", unset="float16, bfloat16, float32, float64"
     )
-    accumulate: Accumulation | None = option(
-        f"How sums are added: {either(list(Accumulation))}.",
-        metavar="METHOD",
-        unset="as an ordinary kernel of each format does",
-    )
+    accumulate: Accumulation | None = options.accumulate_option()
     max_ulp: options.MaxUlpOption = None
     timeout: float = option(
         "Seconds that TARGET may take for an answer.", default=60.0, metavar="SECONDS", panel=Panel.RUNNING
