@@ -25,10 +25,10 @@ ROOMS = (
     ("operations",),
     ("inputs",),
     ("hazards",),
-    ("kernels",),
-    ("compute",),
     ("libraries",),
     ("truth",),
+    ("kernels",),
+    ("compute",),  # it proves the few results that the kernels leave in doubt
     ("glossary",),
     ("trace",),
     ("comparing", "inspect", "check"),

@@ -27,6 +27,7 @@ from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
+from stablemax.kernels.passes import PAIRS
 from stablemax.kernels.row_kernels import losses
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.text.errors import StablemaxError
@@ -77,7 +78,8 @@ def loss_job(stream: Stream, pause_s: float = 0.0) -> Callable[[Block, Workspace
     def job(block: Block, workspace: Workspace) -> ExactSum:
         time.sleep(pause_s)
         labels = stream.read_labels(block, None, workspace)
-        return ExactSum.of(losses(stream.logits.read(block.start, block.stop, workspace), labels, workspace))
+        x = stream.logits.read(block.start, block.stop, workspace)
+        return ExactSum.of(losses(x, labels, PAIRS, workspace))
 
     return job
 

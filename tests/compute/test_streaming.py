@@ -27,7 +27,7 @@ from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.stored import StoredArray
 from stablemax.inspect.inspection import inspect_stream
-from stablemax.kernels import long_rows, row_kernels
+from stablemax.kernels import passes
 from stablemax.operations.targets import TargetOptions
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
@@ -163,7 +163,7 @@ def test_rows_longer_than_a_piece_give_what_they_give_whole(
     stream = as_stream(StoredArray.of(x), StoredArray.of(labels), axis=axis)
     whole = result(operation, stream, Resources(threads=1))
     loss_whole = loss_of(CROSS_ENTROPY, stream).value
-    for module in (array_job, long_rows, row_kernels, streaming):
+    for module in (array_job, passes, streaming):
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", 64)
     pieces = result(operation, stream, Resources(threads=1))
@@ -190,7 +190,7 @@ def test_a_plan_covers_every_row_once_and_fits_the_memory(rows: int, classes: in
     assert found.blocks[0].start == 0
     assert found.blocks[-1].stop == rows
     assert all(a.stop == b.start for a, b in zip(found.blocks, found.blocks[1:], strict=False))
-    held = found.step * min(classes, row_kernels.PIECE) * found.threads
+    held = found.step * min(classes, passes.PIECE) * found.threads
     assert held * streaming.BYTES_PER_CELL <= memory
     assert 1 <= found.threads <= threads
 
@@ -355,7 +355,7 @@ def test_a_formula_that_takes_a_row_whole_is_refused_where_the_row_does_not_fit(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     # The memory is enough for a piece of the row with the accurate formula.
-    np.save(tmp_path / "x.npy", np.zeros((1, row_kernels.PIECE + 10_000), dtype=np.float32))
+    np.save(tmp_path / "x.npy", np.zeros((1, passes.PIECE + 10_000), dtype=np.float32))
     np.save(tmp_path / "y.npy", np.zeros(1, dtype=np.int64))
     arguments = (command[0], "x.npy", *command[1:], "--memory", "25.5MB")
     assert stablemax(*arguments, cwd=tmp_path).returncode == 0

@@ -12,7 +12,8 @@ from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_n
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
-from stablemax.kernels.odds import Odds
+from stablemax.kernels.passes import Passes, passes_for
+from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
@@ -63,6 +64,11 @@ class Job:
     def xp(self) -> Arithmetic:
         """The arithmetic of the result."""
         return Arithmetic(self.method.format or FLOAT64, self.method.accumulation)
+
+    @cached_property
+    def passes(self) -> Passes:
+        """Who makes the passes of the kernels; a worker chooses for itself, for all that it may choose agree."""
+        return passes_for(self.stream.rows * self.stream.classes, may_be_quick=False)
 
     @property
     def formula(self) -> str:
@@ -118,8 +124,8 @@ class Job:
         """Round logits to the format that was asked for."""
         return x if self.method.format in (None, format_of(x.dtype)) else self.xp.array(x)
 
-    def odds_of_long_row(self, row: int, workspace: Workspace) -> tuple[Odds, Noticed]:
-        """Return the odds of a row that is too long to be taken at once, and its integers that float64 cannot hold."""
+    def sums_of_long_row(self, row: int, workspace: Workspace) -> tuple[RowSums, Noticed]:
+        """Return the sums of a row that is too long to be taken at once, and its integers that float64 cannot hold."""
         noticed = Noticed()
 
         def read(first: int, last: int) -> Array:
@@ -128,7 +134,7 @@ class Job:
             noticed += inexact_integers(x, row, first)
             return self.in_format(x)
 
-        return long_rows.odds(read, self.stream.classes, workspace), noticed
+        return long_rows.sums(read, self.stream.classes, self.passes, workspace), noticed
 
 
 def check_second(operation: Operation, stream: Stream, options: TargetOptions) -> None:

@@ -14,6 +14,7 @@ from stablemax.inputs.input_warnings import Noticed, inexact_integers
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels as kernels
+from stablemax.kernels.passes import PIECE
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive, ExactSum, rounded
 from stablemax.numerics.formats import FLOAT64, Array, Format
@@ -73,16 +74,16 @@ class LossJob(Job):
     def _fast(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
         # A row that does not count may have any label; class 0 is as good as another.
         chosen, noticed = np.where(kept, labels, 0), Noticed()
-        if self.stream.classes <= kernels.PIECE:
+        if self.stream.classes <= PIECE:
             x = self.stream.logits.read(step.start, step.stop, workspace)
             noticed = inexact_integers(x, step.start)
-            out[:] = kernels.losses(x, chosen, workspace)
+            out[:] = kernels.losses(x, chosen, self.passes, workspace)
         else:
             for n, label in enumerate(chosen.tolist()):
-                odds, inexact = self.odds_of_long_row(step.start + n, workspace)
+                sums, inexact = self.sums_of_long_row(step.start + n, workspace)
                 row = slice(step.start + n, step.start + n + 1)
                 at_label = self.stream.logits.read(row.start, row.stop, workspace, first=label, last=label + 1)[:, 0]
-                out[n], noticed = kernels.loss_from(odds, at_label)[0], noticed + inexact
+                out[n], noticed = sums.losses(at_label.astype(np.float64))[0], noticed + inexact
         if self.options.weight is not None:
             out *= self.options.weight[chosen]
         out[~kept] = 0.0
@@ -118,8 +119,8 @@ def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, wor
     """Say what in a row's logits makes its loss infinite or NaN, as words that follow "loss inf"."""
     smallest, largest, masked = math.inf, -math.inf, -1
     at_label = 0.0
-    for first in range(0, stream.classes, kernels.PIECE):
-        last = min(first + kernels.PIECE, stream.classes)
+    for first in range(0, stream.classes, PIECE):
+        last = min(first + PIECE, stream.classes)
         x = stream.logits.read(row, row + 1, workspace, first=first, last=last)[0].astype(np.float64)
         for name, marked in (("NaN", np.isnan(x)), ("+inf", np.isposinf(x))):
             if marked.any():

@@ -14,7 +14,7 @@ from stablemax.inputs.blocks import Block, blocks_of, tapering
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.row_kernels import PIECE
+from stablemax.kernels.passes import PIECE
 from stablemax.text.errors import StablemaxError
 from stablemax.text.processor import available_threads
 from stablemax.text.vocabulary import EngineName

@@ -15,11 +15,12 @@ from stablemax.inputs.input_warnings import Noticed, inexact_integers
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.inspect.inspection_report import inspection_of
-from stablemax.inspect.row_numbers import RowNumbers, computable, joined, row_numbers
+from stablemax.inspect.row_numbers import RowNumbers, joined, row_numbers
 from stablemax.inspect.tails import Tails, second_looks, tails_of
 from stablemax.inspect.tally import Tally, tally_of
-from stablemax.kernels.row_kernels import PIECE
-from stablemax.kernels.ufunc_buffer import quick_columns
+from stablemax.inspect.ufunc_buffer import quick_columns
+from stablemax.kernels.passes import PIECE
+from stablemax.kernels.widening import computable
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.numerics.formats import Array, get_format
 from stablemax.results import Inspection

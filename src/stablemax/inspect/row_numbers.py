@@ -12,7 +12,8 @@ from typing import Self
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.odds import Odds, merged, rows_of, widened
+from stablemax.kernels.elementary import ONE
+from stablemax.kernels.row_sums import RowSums, merged
 from stablemax.numerics.formats import Array
 
 
@@ -76,11 +77,6 @@ class RowNumbers(OfRows):
         return np.maximum(np.abs(self.top), np.abs(self.low))
 
 
-def computable(x: Array, workspace: Workspace) -> Array:
-    """Return logits in float32 or float64: as they are, or a copy in the workspace's buffer "wide"."""
-    return x if x.dtype in (np.float32, np.float64) else widened(x, workspace)
-
-
 def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumbers:
     """Return the numbers of rows (N, K) in float32 or float64; without labels each row has its maximum's class.
 
@@ -109,7 +105,7 @@ def row_numbers(x: Array, labels: Array | None, workspace: Workspace) -> RowNumb
     finite_top = top.copy()
     odd = np.flatnonzero(~(np.isfinite(low) & np.isfinite(top)))
     if len(odd):
-        odd_rows = rows_of(x, odd)
+        odd_rows = x[odd]
         counts[:, odd] = _not_finite(odd_rows, top[odd])
         finite = np.isfinite(odd_rows)
         low[odd] = odd_rows.min(axis=1, where=finite, initial=math.inf)
@@ -133,17 +129,24 @@ def joined(first: RowNumbers, then: RowNumbers, offset: int) -> RowNumbers:
 
     The labels are taken to be the classes of the maxima.
     """
-    odds, more_odds = (Odds(piece.at, piece.top, piece.odds, np.zeros(len(piece))) for piece in (first, then))
-    whole = merged(odds, more_odds, offset)
+    whole = merged(_sums_of(first), _sums_of(then))
+    # A NaN is a maximum of its piece and stays one.
+    later = (then.top > first.top) | (np.isnan(then.top) & ~np.isnan(first.top))
     return RowNumbers(
-        whole.at,
+        np.where(later, then.at + offset, first.at),
         whole.m,
         np.fmax(np.minimum(first.top, then.top), np.fmax(first.second, then.second)),
         np.minimum(first.low, then.low),
         np.fmax(first.finite_top, then.finite_top),
-        whole.q,
+        np.where(whole.m == -math.inf, math.nan, whole.high / ONE),
         first.nans + then.nans,
         first.infinities + then.infinities,
         first.masked + then.masked,
         whole.m,
     )
+
+
+def _sums_of(piece: RowNumbers) -> RowSums:
+    """Return the sums of a piece; one of nothing but -inf, whose odds are NaN, adds nothing."""
+    odds = np.where(piece.top == -math.inf, 0.0, piece.odds)
+    return RowSums(piece.top, odds * ONE, np.zeros(len(piece)))

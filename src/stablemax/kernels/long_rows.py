@@ -1,62 +1,68 @@
-"""Rows too long for one call: their odds are merged from pieces, and their results computed piece by piece."""
+"""Rows too long for one call: their sums are merged from pieces, and their results computed piece by piece."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.double_double import over_weight, two_sum
-from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
-from stablemax.kernels.row_kernels import PIECE
+from stablemax.kernels import passes as ways
+from stablemax.kernels.passes import Passes
+from stablemax.kernels.row_kernels import at_label, factor
+from stablemax.kernels.row_sums import RowSums, merged
+from stablemax.kernels.widening import computable
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, format_of
 
 Read = Callable[[int, int], Array]
 
 
-def odds(read: Read, classes: int, workspace: Workspace) -> Odds:
-    """Return the odds of one row; `read` gives the logits (1, n) from a first to a last class."""
-    found: Odds | None = None
-    for first in range(0, classes, PIECE):
-        piece = careful_odds(read(first, min(first + PIECE, classes)), workspace)
-        found = piece if found is None else merged(found, piece, first)
+def sums(read: Read, classes: int, passes: Passes, workspace: Workspace) -> RowSums:
+    """Return the sums of one row; `read` gives the logits (1, n) from a first to a last class."""
+    found: RowSums | None = None
+    for first in range(0, classes, ways.PIECE):
+        x = computable(read(first, min(first + ways.PIECE, classes)), workspace)
+        piece = passes.sums(x, None)
+        found = piece if found is None else merged(found, piece)
     assert found is not None
     return found
 
 
-def log_softmax(x: Array, of: Odds, out: Array, workspace: Workspace) -> None:
-    """Log-probabilities of a piece (1, n) of the row whose odds are known."""
-    d = np.subtract(widened(x, workspace), of.m[:, None], out=workspace.take("exponentials", x.shape))
-    d -= of.log1p()[:, None]
-    out[...] = Arithmetic(format_of(out.dtype)).narrow(d)
+def log_softmax(x: Array, of: RowSums, out: Array, passes: Passes, workspace: Workspace) -> None:
+    """Log-probabilities of a piece (1, n) of the row whose sums are known."""
+    values = workspace.take("results", x.shape)
+    passes.differences(computable(x, workspace), of.m, of.log1p(), values)
+    _round_into(out, values)
 
 
-def softmax(x: Array, of: Odds, weight: Array, divisor: float, out: Array, workspace: Workspace) -> None:
-    """Probabilities of a piece (1, n), the error of x - m put back, times the row's weight (1,) over the divisor."""
-    e = exponentials(widened(x, workspace), of.m)
-    out[...] = Arithmetic(format_of(out.dtype)).narrow(_share(e, of, weight, divisor))
+def softmax(
+    x: Array, of: RowSums, weight: Array, divisor: float, out: Array, passes: Passes, workspace: Workspace
+) -> None:
+    """Probabilities of a piece (1, n), times the row's weight (1,) over the divisor."""
+    values = workspace.take("results", x.shape)
+    terms = workspace.take("exponentials", x.shape), workspace.take("errors", x.shape)
+    passes.exponentials(computable(x, workspace), of.m, terms)
+    passes.shares(terms, factor(of, _defined(of, weight), divisor), values)
+    # 0 times the NaN of a row that does not count would be NaN.
+    _round_into(out, values if weight[0] else np.zeros_like(values))
 
 
-def gradient_at_label(read: Read, label: int, of: Odds, weight: Array, divisor: float, workspace: Workspace) -> Array:
-    """Return minus the sum of the other probabilities, times weight (1,) / divisor: (1, 1) float64."""
-    mine = exponentials(widened(read(label, label + 1), workspace), of.m)[:, 0]
-    others = np.where(of.at == label, of.q, (of.q - mine) + 1.0)
-    return -_share(others[:, None], of, weight, divisor)
-
-
-def _share(e: Array, of: Odds, weight: Array, divisor: float) -> Array:
-    """Return ``e / (1 + q) weight / divisor``, in the memory of e."""
+def gradient_at_label(x: Array, of: RowSums, weight: Array, divisor: float, passes: Passes) -> Array:
+    """Return minus the sum of the other probabilities than a logit's (1, 1), times weight (1,) / divisor: (1,)."""
     if weight[0] == 0:
-        # 0 times the NaN of a row that does not count would be NaN.
-        e[...] = 0.0
-        return e
-    total, low = two_sum(np.ones(1), of.q)
-    # A row with +inf has no probabilities, though all but its own exponential are 0.
-    total[of.m == np.inf] = np.nan
-    bottom, then = over_weight(total, low + of.low, weight, divisor)
-    e /= bottom[:, None]
-    if then[0] != 1.0:
-        e *= then[:, None]
-    return e
+        return np.zeros(1)
+    mine = np.empty((1, 1)), np.empty((1, 1))
+    x = x.astype(np.float64)
+    passes.exponentials(x, of.m, mine)
+    times = factor(of, _defined(of, weight), divisor)
+    return at_label(of, (mine[0][:, 0], mine[1][:, 0]), times, is_top=x[:, 0] == of.m)
+
+
+def _defined(of: RowSums, weight: Array) -> Array:
+    return np.where(np.isinf(of.m), math.nan, weight)
+
+
+def _round_into(out: Array, values: Array) -> None:
+    out[...] = Arithmetic(format_of(out.dtype)).narrow(values)

@@ -1,117 +1,161 @@
-"""One number a row: losses and log-sum-exps."""
+"""The accurate formulas on blocks of rows (N, K): maximum, exponentials, compensated sum, result.
+
+A float64 result is right to 1.5 ulp and has the same bits on every machine. A narrower one is rounded correctly, except
+in the rows that a function returns: an error may decide there, and who called proves them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels import unshifted as plain
-from stablemax.kernels.odds import SUM_ERROR_U, Odds, careful_odds, fast_odds, is_doubtful, is_narrow, rows_of
-from stablemax.kernels.ufunc_buffer import quick_columns
-from stablemax.numerics.formats import Array
+from stablemax.kernels.elementary import quotient_in_two, two_prod, two_sum
+from stablemax.kernels.passes import Pair, Passes
+from stablemax.kernels.row_sums import RowSums
+from stablemax.kernels.widening import computable
+from stablemax.numerics.formats import FLOAT64, Array, Format
 
-PIECE = 1 << 18
-"""Classes of a longer row are taken in pieces of this many, whatever memory there is: the bits of a
-row must not depend on it."""
-MOST_ULP, MOST_ULP_WIDE = 1.3, 3.3
-"""How much of the 2 ulp of a loss of narrower logits, and of the 4 of float64 logits, the odds may take: the
-logarithm and the rounding take the rest."""
-SAMPLE = 64
-"""How many of a row's logits are looked at to guess whether its loss may be small."""
-SHORT = 1 << 14
-"""Classes of rows so short that guessing costs more than a pass."""
-SMALL_ODDS = 55.0
-"""Odds against a label below which its loss is below 4, so that the errors of a sum would be seen."""
-LARGE = 200.0
-"""Size of a label's logit beyond which the exponentials of the others may leave the range."""
-SMALLEST_LABEL = 2.0**-19
-"""A label's logit of 24 bits and at least this size has exact differences in float64 to logits up to 2**10 away."""
+LEAST_FACTOR, MOST_FACTOR = 2.0**-100, 2.0**100
+"""Weights and divisors outside may take a product out of the range in which two numbers are exact."""
+MOST_ULP = 1.4
+"""Error of a log-sum-exp, which cancels near 0, from which on its row is said to be in doubt."""
 
 
-def mended(
-    found: Array,
+def softmax(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:
+    """Write the probabilities of rows; return the rows (n,) that are in doubt."""
+    return gradient(x, None, np.ones(len(x)), 1.0, out, fmt, passes, workspace)
+
+
+def gradient(
     x: Array,
-    far: Array,
-    result_of: Callable[[Odds, Array], Array],
-    most_ulp: float,
+    labels: Array | None,
+    weights: Array,
+    divisor: float,
+    out: Array,
+    fmt: Format,
+    passes: Passes,
     workspace: Workspace,
 ) -> Array:
-    """Return `found` (N,) with the results of the rows `far` computed again, their maximum subtracted.
+    """Write the gradient of each row's cross-entropy, times its weight, over what the losses are divided by.
 
-    `result_of` maps odds, and the numbers of their rows, to results. Rows in which the error of the odds may move the
-    result by more than `most_ulp` are computed with care.
+    At the label, p_y - 1 is minus the sum of the other probabilities: the subtraction would give 0 for a label that is
+    nearly certain. Without labels it is the probabilities.
     """
-    if len(far) == 0:
-        return found
-    odds = fast_odds(rows_of(x, far), workspace)
-    found[far] = result_of(odds, far)
-    share = odds.q / (1.0 + odds.q)
-    close = (is_doubtful(found[far], share, odds.error(x.shape[1]), most_ulp) | (odds.q == 0)) & (x.shape[1] > 1)
-    near = far[close]
-    if len(near):
-        found[near] = result_of(careful_odds(rows_of(x, near), workspace), near)
-    return found
+    in_doubt = np.zeros(len(x), dtype=bool)
+    for rows in _blocks(x, passes):
+        part = computable(x[rows], workspace)
+        terms = workspace.take("exponentials", part.shape), workspace.take("errors", part.shape)
+        sums = passes.sums(part, terms)
+        weight = np.where(np.isinf(sums.m), math.nan, weights[rows])
+        times = factor(sums, weight, divisor)
+        values = _room(out[rows], workspace)
+        passes.shares(terms, times, values)
+        if labels is not None:
+            at = np.arange(len(part)), labels[rows]
+            values[at] = at_label(sums, _of(terms, at, passes), times, is_top=part[at] == sums.m)
+        # 0 times the NaN of a row that does not count would be NaN.
+        values[weights[rows] == 0] = 0.0
+        in_doubt[rows] = _is_extreme(weights[rows], divisor) | _put(values, out[rows], fmt, passes, x[rows])
+    return np.flatnonzero(in_doubt)
 
 
-def loss_from(odds: Odds, label_logits: Array) -> Array:
-    """Return ``(m - x_y) + log1p(q)``: two terms that are never negative, so nothing cancels."""
-    return (odds.m - label_logits.astype(np.float64)) + odds.log1p()
+def log_softmax(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:
+    """Write the log-probabilities of rows; return the rows in doubt."""
+    in_doubt = np.zeros(len(x), dtype=bool)
+    whole = computable(x, workspace)
+    sums = passes.sums(whole, None)
+    high, low = sums.log1p()
+    for rows in _blocks(x, passes):
+        values = _room(out[rows], workspace)
+        passes.differences(whole[rows], sums.m[rows], (high[rows], low[rows]), values)
+        in_doubt[rows] = _put(values, out[rows], fmt, passes, x[rows])
+    return np.flatnonzero(in_doubt)
 
 
-@quick_columns()
-def losses(x: Array, labels: Array, workspace: Workspace) -> Array:
-    """Cross-entropy of each row of x (N, K), at most `PIECE` classes, float64 (N,).
+def losses(x: Array, labels: Array, passes: Passes, workspace: Workspace) -> Array:
+    """Return the cross-entropy of each row, float64 (N,); NaN for a row of -inf or with a NaN.
 
-    At most 2 ulp from the exact loss of narrower logits, 4 ulp of float64 logits. NaN for a row of -inf or with a NaN.
-
-    >>> from stablemax.inputs.workspace import Workspace
-    >>> losses(np.float32([[1e8, 1e8, 1e8], [0, 20, 0]]), np.array([0, 1]), Workspace())
+    >>> from stablemax.kernels.passes import PAIRS
+    >>> losses(np.float32([[1e8, 1e8, 1e8], [0, 20, 0]]), np.array([0, 1]), PAIRS, Workspace())
     array([1.09861229e+00, 4.12230724e-09])
     """
-    at_label = x[np.arange(len(x)), labels].astype(np.float64)
-    most, less = MOST_ULP_WIDE, None
-    subtracted = np.zeros(len(x), dtype=bool)
-    if is_narrow(x):
-        most, subtracted = MOST_ULP, _to_subtract(x, at_label)
-        less = np.where(subtracted, at_label, 0.0) if subtracted.any() else None
-    others, mine = plain.against(x, labels, workspace, less=less)
-    sound = plain.has_sound_ratio(others, mine)
-    if is_narrow(x):
-        exact = (np.abs(at_label) >= SMALLEST_LABEL) | (at_label == 0)
-        sound &= np.where(subtracted, exact, others >= SMALL_ODDS * mine)
-    found = plain.log1p_of_ratio(x, others, mine, sound, most, workspace)
-
-    def loss(odds: Odds, at: Array) -> Array:
-        return loss_from(odds, at_label[at])
-
-    return mended(found, x, np.flatnonzero(~sound), loss, most, workspace)
+    return sums_of(x, passes, workspace).losses(x[np.arange(len(x)), labels].astype(np.float64))
 
 
-def _to_subtract(x: Array, at_label: Array) -> Array:
-    """Guess in which rows (N,) of narrow logits the label's logit should be subtracted.
+def logsumexps(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:
+    """Write the log-sum-exp of each row into `out` (N, 1); return the rows in doubt."""
+    return put_logsumexps(sums_of(x, passes, workspace), x, out, fmt, passes)
 
-    Between numbers of 24 bits the subtraction rounds nothing, and the label's exponential is 1: so a small loss is as
-    accurate as the sum of the others. It also keeps large logits in range. Elsewhere the pass is wasted. A wrong guess
-    costs time only; the guess depends on the row alone.
+
+def put_logsumexps(sums: RowSums, x: Array, out: Array, fmt: Format, passes: Passes) -> Array:
+    """Write the log-sum-exps of rows (N, 1) from their sums; `x` are logits of theirs, as stored."""
+    values, error_ulp = sums.logsumexps()
+    if fmt is FLOAT64:
+        out[:, 0] = values
+        return np.flatnonzero(error_ulp > MOST_ULP)
+    # An error of so many ulps of the cancelled sum, which is below twice as many units of u.
+    tolerance = passes.tolerance(x) * np.maximum(1.0, 2.0 * error_ulp)
+    return np.flatnonzero(passes.narrowed(values[:, None], tolerance, fmt, out))
+
+
+def sums_of(x: Array, passes: Passes, workspace: Workspace) -> RowSums:
+    """Return the sums of rows, of logits as they are stored."""
+    blocks = [passes.sums(computable(x[rows], workspace), None) for rows in _blocks(x, passes)]
+    return RowSums(*(np.concatenate([getattr(b, name) for b in blocks]) for name in ("m", "high", "low")))
+
+
+def factor(sums: RowSums, weights: Array, divisor: float) -> Pair:
+    """Return ``weight / (sum * divisor)`` of each row (N,), in two numbers."""
+    high, low = sums.total()
+    if divisor != 1.0:
+        product, error = two_prod(high, np.float64(divisor))
+        high, low = product, error + low * divisor
+    return quotient_in_two(weights, np.zeros_like(weights), high, low)
+
+
+def at_label(sums: RowSums, mine: Pair, times: Pair, *, is_top: Array) -> Array:
+    """Return minus the sum of the other exponentials, times a factor: the gradient at the label (N,).
+
+    `mine` are the exponentials of the labels, of which `is_top` tells where they are the maximum's.
     """
-    if x.shape[1] < SHORT:
-        return np.ones(len(x), dtype=bool)
-    some = x[:, :: x.shape[1] // SAMPLE].astype(np.float64)
-    odds = np.exp(some - at_label[:, None]).mean(axis=1) * x.shape[1]
-    return np.asarray(~(odds >= 3.0 * SMALL_ODDS) | (np.abs(at_label) > LARGE))
+    total, rest = sums.total()
+    high, error = two_sum(total, -mine[0])
+    low = error + rest - mine[1]
+    high, low = np.where(is_top, sums.high, high), np.where(is_top, sums.low, low)
+    return np.asarray(-(high * times[0] + (low * times[0] + high * times[1])))
 
 
-def logsumexp_from(odds: Odds) -> Array:
-    """Return ``m + log1p(q)``; the limits -inf and inf where the maximum is."""
-    return np.where(np.isinf(odds.m), odds.m, odds.m + odds.log1p())
+def _of(terms: Pair, at: tuple[Array, Array], passes: Passes) -> Pair:
+    """Return single terms; a way that is not `to_the_bit` has only the first numbers."""
+    first = terms[0][at]
+    return first, terms[1][at] if passes.to_the_bit else np.zeros_like(first)
 
 
-@quick_columns()
-def logsumexps(x: Array, workspace: Workspace) -> Array:
-    """Log-sum-exp of each row, float64 (N,)."""
-    total = plain.sums(x, workspace)
-    found = np.log(total)
-    sound = plain.is_sound(total) & ~is_doubtful(found, 1.0, SUM_ERROR_U, MOST_ULP_WIDE)
-    return mended(found, x, np.flatnonzero(~sound), lambda odds, _: logsumexp_from(odds), MOST_ULP_WIDE, workspace)
+def _blocks(x: Array, passes: Passes) -> Iterator[slice]:
+    rows = max(1, passes.cells // min(passes.lanes, x.shape[1]))
+    for first in range(0, len(x), rows):
+        yield slice(first, min(first + rows, len(x)))
+
+
+def _room(out: Array, workspace: Workspace) -> Array:
+    """Return where float64 results go: the output itself, or a buffer from which it is rounded."""
+    return out if out.dtype == np.float64 and out.flags.c_contiguous else workspace.take("results", out.shape)
+
+
+def _put(values: Array, out: Array, fmt: Format, passes: Passes, x: Array) -> Array:
+    """Write results where they belong; mark the rows in doubt."""
+    if fmt is FLOAT64:
+        if out is not values:
+            out[...] = values
+        return np.zeros(len(out), dtype=bool)
+    return passes.narrowed(values, passes.tolerance(x), fmt, out)
+
+
+def _is_extreme(weights: Array, divisor: float) -> Array:
+    with np.errstate(divide="ignore", over="ignore"):
+        size = weights / divisor
+    inside = (size >= LEAST_FACTOR) & (size <= MOST_FACTOR) & (LEAST_FACTOR <= divisor <= MOST_FACTOR)
+    return ~(inside | (weights == 0) | np.isnan(weights))

@@ -1,0 +1,56 @@
+"""The kernels' passes by NumPy's own exp, of which the processor decides the last bits: for narrow results only.
+
+A result of up to 32 bits is rounded correctly wherever the error of this way cannot decide the rounding, so that it has
+the bits of the other ways; where it may, those compute the row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stablemax.kernels.elementary import ONE
+from stablemax.kernels.row_sums import RowSums
+from stablemax.kernels.widening import may_round
+from stablemax.numerics.formats import Array
+
+CELLS = 1 << 16
+"""Logits in a block: its exponentials stay in the cache."""
+TOLERANCE, TOLERANCE_OF_DIFFERENCES = 64.0, 1024.0
+"""Error of a result in units of u: exp 4 at most, a sum in pairs 16 + log2(K / 8), the rest 8; and what a rounded
+difference of up to 745 adds, where there may be one."""
+
+
+def tolerance(x: Array) -> Array:
+    """Return the error of each row's results in units of u, (N,), for rows in float32 or float64."""
+    if x.dtype == np.float64:
+        return np.full(len(x), TOLERANCE_OF_DIFFERENCES)
+    return np.where(may_round(x), TOLERANCE_OF_DIFFERENCES, TOLERANCE)
+
+
+def sums(x: Array, terms: tuple[Array, Array] | None = None) -> RowSums:
+    """Return the sums of rows, as `pair_arrays.sums`; of the terms the first numbers."""
+    m = np.maximum.reduce(x, axis=1).astype(np.float64)
+    e = np.empty(x.shape) if terms is None else terms[0]
+    np.copyto(e, x)
+    e -= m[:, None]
+    np.exp(e, out=e)
+    e *= ONE
+    at = np.flatnonzero(x == m[:, None].astype(x.dtype))
+    others = e.reshape(-1)
+    others[at] = 0.0
+    total = np.add.reduce(e, axis=1)
+    others[at] = ONE
+    total += (np.bincount(at // x.shape[1], minlength=len(x)) - 1.0) * ONE
+    return RowSums(m, total, np.zeros(len(x)))
+
+
+def shares(terms: tuple[Array, Array], times: tuple[Array, Array], out: Array) -> None:
+    """Write terms times a factor, as `pair_arrays.shares`."""
+    np.multiply(terms[0], times[0][:, None], out=out)
+
+
+def differences(x: Array, m: Array, less: tuple[Array, Array], out: Array) -> None:
+    """Write ``x - m - less``, as `pair_arrays.differences`."""
+    np.copyto(out, x)
+    out -= m[:, None]
+    out -= less[0][:, None]

@@ -1,0 +1,79 @@
+"""What every accurate formula begins with: the maximum of a row, and the sum of the other classes' exponentials."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stablemax.kernels.elementary import LEAST, ONE, exp_in_two, log1p_in_two, two_prod, two_sum
+from stablemax.numerics.formats import Array
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """The maximum m of each row, and the sum of ``exp(x - m)`` over all classes but one that has it, arrays (N,).
+
+    The sum, in two numbers, is `elementary.ONE` times what it is. It is NaN in a row with a NaN; in a row with +inf,
+    or of nothing but -inf, m tells that there is no such sum.
+    """
+
+    m: Array
+    high: Array
+    low: Array
+
+    def total(self) -> tuple[Array, Array]:
+        """Return the sum of all exponentials."""
+        high, low = two_sum(np.full_like(self.high, ONE), self.high)
+        return high, low + self.low
+
+    def log1p(self) -> tuple[Array, Array]:
+        """Return ``-log(p)`` of the maximum's probability p: NaN in a row of nothing but -inf, or with +inf twice."""
+        high, low = log1p_in_two(self.high / ONE, self.low / ONE)
+        return np.where((self.m == -math.inf) | (self.m == math.inf) & (self.high >= ONE), math.nan, high), low
+
+    def losses(self, label_logits: Array) -> Array:
+        """Return ``(m - x_y) + log(1 + q)`` of labels' logits (N,): two terms that are never negative."""
+        high, low = self.log1p()
+        d, r = two_sum(self.m, -label_logits)
+        total, rest = two_sum(d, high)
+        # A label at -inf, or a difference beyond the largest number.
+        return np.where(np.isfinite(d), total + (rest + (r + low)), d + high)
+
+    def logsumexps(self) -> tuple[Array, Array]:
+        """Return ``m + log(1 + q)``, the limits where m is infinite, and a bound of its error in ulps.
+
+        Near 0 the two terms cancel, and the bound is large.
+        """
+        high, low = self.log1p()
+        total, rest = two_sum(self.m, high)
+        # The sum is NaN in a row with a NaN beside an infinity.
+        found = np.where(np.isinf(self.m), self.m + 0.0 * self.high, total + (rest + low))
+        return found, 0.5 + np.where(np.isfinite(found), high * 2.0**-55 / np.spacing(np.abs(found)), 0.0)
+
+
+def merged(first: RowSums, second: RowSums) -> RowSums:
+    """Merge the sums of two pieces of the same rows.
+
+    The online merge of Milakov and Gimelshein, arXiv 1805.02867, with the maximum's own exponential left out of the
+    sum, and the errors of the roundings kept: in a row of many pieces they would add up.
+    """
+    m, below = np.maximum(first.m, second.m), np.minimum(first.m, second.m)
+    later = second.m > first.m
+    high, low = np.where(later, second.high, first.high), np.where(later, second.low, first.low)
+    lower = RowSums(below, np.where(later, first.high, second.high), np.where(later, first.low, second.low))
+    d, r = two_sum(below, -m)
+    # Infinities, too, may be equal.
+    same, inside = below == m, d > LEAST
+    d = np.where(same, 0.0, np.maximum(d, LEAST))
+    scale, scale_low = exp_in_two(d, np.where(inside, r, 0.0))
+    whole, rest = lower.total()
+    more, error = two_prod(scale / ONE, whole)
+    error += scale_low / ONE * whole + scale / ONE * rest
+    # A piece of nothing but -inf adds nothing, and a sum beside +inf means nothing.
+    nothing = ((below == -math.inf) | (m == math.inf)) & ~same & ~np.isnan(whole)
+    more, error = np.where(nothing, 0.0, more), np.where(nothing, 0.0, error)
+    high, rest = two_sum(high, more)
+    high, rest = two_sum(high, rest + low + error)
+    return RowSums(m, high, rest)
