@@ -13,6 +13,7 @@ LANES = 2048
 no block, thread or processor changes."""
 CELLS = 1 << 14
 """Logits in a block: few enough for the cache, enough that a call of NumPy costs little beside its work."""
+_LONG = 256
 
 
 def sums(x: Array, terms: tuple[Array, Array] | None = None) -> RowSums:
@@ -22,8 +23,8 @@ def sums(x: Array, terms: tuple[Array, Array] | None = None) -> RowSums:
     m = np.maximum.reduce(x, axis=1).astype(np.float64)
     high, low, ties = np.zeros((rows, width)), np.zeros((rows, width)), np.zeros(rows)
     for first in range(0, classes, LANES):
-        part = x[:, first : first + LANES].astype(np.float64)
-        minus_m = np.repeat(-m, part.shape[1]).reshape(part.shape)
+        part = x[:, first : first + LANES].astype(np.float64, copy=False)
+        minus_m = _column(-m, part.shape)
         at = np.flatnonzero(part == -minus_m)
         e, rest = _exponentials(part, minus_m)
         if terms is not None:
@@ -41,9 +42,14 @@ def sums(x: Array, terms: tuple[Array, Array] | None = None) -> RowSums:
     return RowSums(m, others, error + rest)
 
 
+def _column(values: Array, shape: tuple[int, ...]) -> Array:
+    """Return values (N,) beside rows: repeated where NumPy's loop over a short row would cost more than the copies."""
+    return values[:, None] if shape[1] >= _LONG else np.repeat(values, shape[1]).reshape(shape)
+
+
 def exponentials(x: Array, m: Array, terms: tuple[Array, Array]) -> None:
     """Write ``exp(x - m)`` of rows (N, K) and given numbers m (N,), lifted, in two numbers."""
-    terms[0][...], terms[1][...] = _exponentials(x.astype(np.float64), np.repeat(-m, x.shape[1]).reshape(x.shape))
+    terms[0][...], terms[1][...] = _exponentials(x.astype(np.float64), _column(-m, x.shape))
 
 
 def _exponentials(x: Array, minus_m: Array) -> tuple[Array, Array]:
@@ -79,9 +85,8 @@ def shares(terms: tuple[Array, Array], times: tuple[Array, Array], out: Array) -
 
 def differences(x: Array, m: Array, less: tuple[Array, Array], out: Array) -> None:
     """Write ``x - m - less`` of rows (N, K), m (N,) and two numbers (N,), as float64 into `out`."""
-    x = x.astype(np.float64)
-    d, r = two_sum(x, np.repeat(-m, x.shape[1]).reshape(x.shape))
-    d, rest = two_sum(d, np.repeat(-less[0], x.shape[1]).reshape(x.shape))
+    d, r = two_sum(x.astype(np.float64, copy=False), _column(-m, x.shape))
+    d, rest = two_sum(d, _column(-less[0], x.shape))
     r -= less[1][:, None]
     rest += r
     # A difference of -inf has the rounding error NaN.

@@ -6,6 +6,9 @@ import numpy as np
 
 from stablemax.numerics.formats import EXPONENT_BITS, FLOAT64, Array, Format
 
+_SIZE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+"""The bits of a float64 but its sign."""
+
 
 def narrowed(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
     """Round float64 values (N, K) into `out`; mark the rows (N,) in which an error may change the rounding.
@@ -20,8 +23,28 @@ def narrowed(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
     """
     # ml_dtypes converts float64 by way of float32, which rounds twice.
     out[...] = values if fmt.is_native else fmt.cast(values)
+    pattern = values.view(np.int64)
+    sizes = (pattern & _SIZE).view(np.float64)
+    if not (_least(sizes) >= fmt.smallest_normal and np.maximum.reduce(sizes, axis=None) <= fmt.max):
+        return _near_the_middle(values, sizes, tolerance, fmt, out)
+    # The bits that the format has not, of which the middle is a one and zeros: how far from it, in units of the last.
+    place = FLOAT64.precision - fmt.precision
+    reach = np.ceil(tolerance).astype(np.int64)[:, None]
+    pattern = pattern + (reach - (1 << place - 1))
+    pattern &= (1 << place) - 1
+    return np.asarray((pattern <= 2 * reach).any(axis=1))
+
+
+def _least(sizes: Array) -> float:
+    """Return the smallest size but 0."""
+    least = np.minimum.reduce(sizes, axis=None)
+    return float(least or np.min(sizes, where=sizes != 0, initial=np.inf))
+
+
+def _near_the_middle(values: Array, sizes: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
+    """Mark rows as `narrowed` does, of any values."""
     rounded = out.astype(np.float64)
-    scale = (values.view(np.int64) & EXPONENT_BITS).view(np.float64)
+    scale = (sizes.view(np.int64) & EXPONENT_BITS).view(np.float64)
     np.maximum(scale, fmt.smallest_normal, out=scale)
     beyond = ~np.isfinite(rounded)
     if beyond.any():
