@@ -1,0 +1,164 @@
+"""Cross-entropy and its gradient, as PyTorch defines them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from stablemax.api.arguments import (
+    axis_of,
+    logits_of,
+    numbers_of,
+    options_of,
+    reduction_of,
+    resources_of,
+    stream_of,
+    warn,
+)
+from stablemax.compute.arrays import array_of
+from stablemax.compute.loss import loss_of
+from stablemax.inputs.labels import fitting_axes, without_axis
+from stablemax.inputs.logits import Stream
+from stablemax.inputs.probabilities import with_probabilities_noted
+from stablemax.numerics.formats import Array, format_of
+from stablemax.operations import get_operation
+from stablemax.operations.targets import TargetOptions, check_options
+from stablemax.text.vocabulary import IGNORED, Reduction
+
+
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    axis: int | None = None,
+    ignore_index: int | None = IGNORED,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    threads: int | None = None,
+) -> Any:
+    """Cross-entropy, as torch.nn.functional.cross_entropy defines it, computed in float64.
+
+    Parameters
+    ----------
+    logits : array_like
+        One or more dimensions, of any library, as for `softmax`. Rows that are probabilities already are warned of.
+    labels : array_like
+        Classes, in the shape of the logits without the class axis, or soft targets in the shape of
+        the logits. For logits (K,) of one row, a single number.
+    weight : array_like (K,), optional
+        Weight of each class.
+    axis : int, optional
+        The axis of the classes. When not given it is axis 1 as in PyTorch, or the last where labels fit that alone.
+    ignore_index : int or None
+        Rows with this label do not count.
+    label_smoothing : float
+        From 0 to 1.
+    reduction : str
+        "mean", "sum" or "none".
+    threads : int, optional
+        Worker threads; all cores when not given. They change no bit of the result.
+
+    Returns
+    -------
+    float or ndarray of float64
+        The sum over the rows is exact and rounded once. With "none" every row's loss, 0 where
+        ignored. NaN for the mean of no rows; their sum is 0.
+
+    Raises
+    ------
+    StablemaxError
+        If labels and logits do not fit, or an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(f"{cross_entropy(np.float32([[1e8, 1e8, 1e8]]), [0]):.12g}")
+    1.09861228867
+    """
+    options, reduced = options_of(weight, label_smoothing, ignore_index), reduction_of(reduction)
+    x, y, at = _labelled(logits, labels, axis)
+    operation, resources = get_operation("cross_entropy"), resources_of(threads)
+    others = _shape_without_rows(x, y, at, options)
+    if others is not None:
+        return {Reduction.MEAN: math.nan, Reduction.SUM: 0.0, Reduction.NONE: np.zeros(others)}[reduced]
+    stream = _stream(x, y, at)
+    result = loss_of(operation, stream, reduction=reduced, options=options, resources=resources)
+    return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
+
+
+def cross_entropy_grad(
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    axis: int | None = None,
+    ignore_index: int | None = IGNORED,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    threads: int | None = None,
+) -> Array:
+    """Gradient of `cross_entropy` with respect to the logits.
+
+    Parameters
+    ----------
+    logits, labels, axis, weight, ignore_index, label_smoothing, reduction, threads
+        As for `cross_entropy`; with "none" each row holds the gradient of its own loss.
+
+    Returns
+    -------
+    ndarray
+        Of the logits' shape and dtype, float64 for integers; 0 in ignored rows. At most 0.51 ulp
+        from the exact gradient in every format of 32 bits or fewer, 6 ulp in float64; with soft or
+        smoothed targets p - t cancels where they are close, and digits are lost in that measure.
+
+    Raises
+    ------
+    StablemaxError
+        If labels and logits do not fit, or an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(*(f"{g:.12g}" for g in cross_entropy_grad(np.float32([[20.0, 0.0]]), [0])[0]))
+    -2.06115369217e-09 2.06115369217e-09
+    """
+    options, reduced = options_of(weight, label_smoothing, ignore_index), reduction_of(reduction)
+    x, y, at = _labelled(logits, labels, axis)
+    operation, resources = get_operation("cross_entropy_grad"), resources_of(threads)
+    if _shape_without_rows(x, y, at, options) is not None:
+        return np.empty(x.shape, format_of(x.dtype).dtype)
+    return array_of(operation, _stream(x, y, at), reduction=reduced, options=options, resources=resources)
+
+
+def _labelled(logits: Any, labels: Any, axis: Any) -> tuple[Array, Array, int | None]:
+    """Take logits and labels, and the axis of the classes; None where the labels fit none."""
+    x, y = logits_of(logits), numbers_of(labels)
+    if axis is not None:
+        return x, y, axis_of(axis)
+    # Where two axes fit, PyTorch's comes first.
+    fitting = fitting_axes(x.shape, y.shape)
+    return x, y, fitting[0] if fitting else None
+
+
+def _shape_without_rows(x: Array, y: Array, axis: int | None, options: TargetOptions) -> tuple[int, ...] | None:
+    """Return the shape of the losses where there are none, of logits that fit labels and options; else None."""
+    if axis is None or x.size or not -x.ndim <= axis < x.ndim:
+        return None
+    others = without_axis(x.shape, axis % x.ndim)
+    if 0 not in others or y.shape not in (x.shape, others):
+        return None
+    check_options(options, x.shape[axis])
+    return others
+
+
+def _stream(x: Array, y: Array, axis: int | None) -> Stream:
+    """Describe logits and labels as rows; rows that are probabilities are warned of."""
+    stream = stream_of(x, axis, y)
+    noted = with_probabilities_noted(stream).notes[len(stream.notes) :]
+    # Rows of ones and zeros are as likely logits.
+    if noted and ((x > 0) & (x < 1)).any():
+        warn(noted[0])
+    return stream
