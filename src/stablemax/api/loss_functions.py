@@ -18,10 +18,10 @@ from stablemax.api.arguments import (
     warn,
 )
 from stablemax.compute.arrays import array_of
+from stablemax.compute.at_once import loss_at_once
 from stablemax.compute.loss import loss_of
 from stablemax.inputs.labels import fitting_axes, without_axis
-from stablemax.inputs.logits import Stream
-from stablemax.inputs.probabilities import with_probabilities_noted
+from stablemax.inputs.probabilities import FIRST_CLASSES, with_probabilities_noted
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations import get_operation
 from stablemax.operations.targets import TargetOptions, check_options
@@ -79,12 +79,13 @@ def cross_entropy(
     1.09861228867
     """
     options, reduced = options_of(weight, label_smoothing, ignore_index), reduction_of(reduction)
-    x, y, at = _labelled(logits, labels, axis)
-    operation, resources = get_operation("cross_entropy"), resources_of(threads)
-    others = _shape_without_rows(x, y, at, options)
-    if others is not None:
+    (x, y, at), resources = _labelled(logits, labels, axis), resources_of(threads)
+    if (others := _shape_without_rows(x, at, options)) is not None:
         return {Reduction.MEAN: math.nan, Reduction.SUM: 0.0, Reduction.NONE: np.zeros(others)}[reduced]
-    stream = _stream(x, y, at)
+    _warn_of_probabilities(x, y, at)
+    if (found := loss_at_once(x, y, at, reduced, options)) is not None:
+        return found
+    stream, operation = stream_of(x, at, y), get_operation("cross_entropy")
     result = loss_of(operation, stream, reduction=reduced, options=options, resources=resources)
     return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 
@@ -128,37 +129,43 @@ def cross_entropy_grad(
     options, reduced = options_of(weight, label_smoothing, ignore_index), reduction_of(reduction)
     x, y, at = _labelled(logits, labels, axis)
     operation, resources = get_operation("cross_entropy_grad"), resources_of(threads)
-    if _shape_without_rows(x, y, at, options) is not None:
+    if _shape_without_rows(x, at, options) is not None:
         return np.empty(x.shape, format_of(x.dtype).dtype)
-    return array_of(operation, _stream(x, y, at), reduction=reduced, options=options, resources=resources)
+    _warn_of_probabilities(x, y, at)
+    return array_of(operation, stream_of(x, at, y), reduction=reduced, options=options, resources=resources)
 
 
-def _labelled(logits: Any, labels: Any, axis: Any) -> tuple[Array, Array, int | None]:
-    """Take logits and labels, and the axis of the classes; None where the labels fit none."""
+def _labelled(logits: Any, labels: Any, axis: Any) -> tuple[Array, Array, int]:
+    """Take logits and labels that fit each other, and the axis of the classes, not negative."""
     x, y = logits_of(logits), numbers_of(labels)
-    if axis is not None:
-        return x, y, axis_of(axis)
+    named = None if axis is None else axis_of(axis)
+    fitting: list[int] = []
+    if named is None or -x.ndim <= named < x.ndim:
+        fitting = fitting_axes(x.shape, y.shape, None if named is None else named % x.ndim)
+    if not fitting:
+        stream_of(x, named, y)
+        raise AssertionError("what fits no axis is refused in words")
     # Where two axes fit, PyTorch's comes first.
-    fitting = fitting_axes(x.shape, y.shape)
-    return x, y, fitting[0] if fitting else None
+    return x, y, fitting[0]
 
 
-def _shape_without_rows(x: Array, y: Array, axis: int | None, options: TargetOptions) -> tuple[int, ...] | None:
-    """Return the shape of the losses where there are none, of logits that fit labels and options; else None."""
-    if axis is None or x.size or not -x.ndim <= axis < x.ndim:
-        return None
-    others = without_axis(x.shape, axis % x.ndim)
-    if 0 not in others or y.shape not in (x.shape, others):
+def _shape_without_rows(x: Array, axis: int, options: TargetOptions) -> tuple[int, ...] | None:
+    """Return the shape of the losses where there are none; None where there are some."""
+    others = without_axis(x.shape, axis)
+    if 0 not in others:
         return None
     check_options(options, x.shape[axis])
     return others
 
 
-def _stream(x: Array, y: Array, axis: int | None) -> Stream:
-    """Describe logits and labels as rows; rows that are probabilities are warned of."""
+def _warn_of_probabilities(x: Array, y: Array, axis: int) -> None:
+    """Warn of rows that are probabilities."""
+    # Of logits, hardly ever do the first few lie in [0, 1], and this look at them costs nothing.
+    first = x[tuple(slice(0, FIRST_CLASSES) if n == axis else 0 for n in range(x.ndim))].astype(np.float64)
+    if not ((first >= 0) & (first <= 1)).all() or x.size == 0:
+        return
     stream = stream_of(x, axis, y)
     noted = with_probabilities_noted(stream).notes[len(stream.notes) :]
     # Rows of ones and zeros are as likely logits.
     if noted and ((x > 0) & (x < 1)).any():
         warn(noted[0])
-    return stream

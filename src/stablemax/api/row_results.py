@@ -9,8 +9,8 @@ import numpy as np
 
 from stablemax.api.arguments import logits_of, numbers_of, resources_of, same_shape, stream_of
 from stablemax.api.class_axes import ClassAxes
-from stablemax.compute.array_job import result_at_once
 from stablemax.compute.arrays import array_of
+from stablemax.compute.at_once import result_at_once
 from stablemax.compute.weighted_sums import logs_of_weighted_sums
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 from stablemax.operations import get_operation

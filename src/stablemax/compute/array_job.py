@@ -10,7 +10,6 @@ import numpy as np
 
 from stablemax.compute.block_job import Job, Noticings
 from stablemax.compute.sinks import Sink
-from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import inexact_integers
 from stablemax.inputs.workspace import Workspace
@@ -18,9 +17,7 @@ from stablemax.kernels import array_kernels as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.odds import Odds
 from stablemax.kernels.row_kernels import PIECE, logsumexp_from, logsumexps
-from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import Array, format_of
-from stablemax.operations.operation import Operation, Second
+from stablemax.numerics.formats import Array
 from stablemax.operations.targets import kept_rows, row_weights
 
 
@@ -46,32 +43,6 @@ KERNELS: dict[str, Kernel] = {
     "gradient": Kernel(kernels.gradient, long_rows.softmax),
 }
 """By the name that an operation's record gives."""
-
-
-def result_at_once(operation: Operation, x: Array, axis: int) -> Array | None:
-    """Compute an operation of logits alone by one call of its kernel, to the bits of an `ArrayJob`.
-
-    None where there is no such kernel, or too much for one call. What plans, reads and merges blocks takes several
-    times as long as the numbers of a few rows.
-    """
-    classes = x.shape[axis]
-    if not operation.kernel or operation.second is not Second.NONE or x.size > ALONE_CELLS or classes > PIECE:
-        return None
-    others, fmt = (*x.shape[:axis], *x.shape[axis + 1 :]), format_of(x.dtype)
-    is_last = axis == x.ndim - 1
-    moved = x if is_last else np.moveaxis(x, axis, -1)
-    if not x.dtype.isnative:
-        moved = moved.astype(x.dtype.newbyteorder("="))
-    rows, workspace = np.ascontiguousarray(moved).reshape(-1, classes), Workspace()
-    with np.errstate(all="ignore"):
-        if operation.per_row:
-            return Arithmetic(fmt).narrow(logsumexps(rows, workspace)).reshape(others)
-        kernel = KERNELS[operation.kernel].block
-        assert kernel is not None, "one number a row comes from the odds"
-        out = np.empty(rows.shape, fmt.dtype)
-        kernel(rows, None, None, 1.0, out, workspace)
-    out = out.reshape((*others, classes))
-    return out if is_last else np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
