@@ -36,6 +36,9 @@ def result_of_rows(
     axes = ClassAxes.of(axis, array.shape)
     merged, at = axes.merged(array), axes.merged_axis
     other = None if second is None else _merged(axes, array, second, operation)
+    if other is not None and merged.ndim == 1:
+        # An array of one number beside a single row is a label to `as_stream`.
+        merged, other, at = merged[np.newaxis], other[np.newaxis], 1
     if array.size == 0:
         shape = axes.others if operation.per_row else array.shape
         values = np.full(shape, of_nothing, dtype=format_of(array.dtype).dtype)
