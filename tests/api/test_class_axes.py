@@ -77,9 +77,11 @@ def moved(x: Array, axes: tuple[int, ...]) -> Array:
 def bits(values: Any) -> tuple[Any, ...]:
     array = np.asarray(values)
     # Which of the NaN's stands there is nobody's promise.
-    return array.dtype, array.shape, np.where(np.isnan(array.astype(np.float64)), NAN, array.astype(np.float64)).tobytes()
-
-
+    return (
+        array.dtype,
+        array.shape,
+        np.where(np.isnan(array.astype(np.float64)), NAN, array.astype(np.float64)).tobytes(),
+    )
 
 
 @pytest.mark.parametrize("name", PER_CLASS)
@@ -120,7 +122,7 @@ def test_kept_axes_are_those_that_the_result_lacks_otherwise(given_axis: Any) ->
     assert kept.tobytes() == np.asarray(stablemax.logsumexp(x, axis)).tobytes()
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "cross_entropy"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "cross_entropy", "cross_entropy_grad"])
 @given(hnp.array_shapes(min_dims=1, max_dims=3, max_side=6), st.sampled_from(DTYPES), st.data())
 def test_one_call_of_a_kernel_gives_the_bits_of_a_computation_in_blocks(
     name: str, shape: tuple[int, ...], dtype: np.dtype[Any], data: st.DataObject
@@ -129,12 +131,14 @@ def test_one_call_of_a_kernel_gives_the_bits_of_a_computation_in_blocks(
     x = (np.random.default_rng(0).normal(size=shape) * data.draw(st.sampled_from([1.0, 30.0, 3e3]))).astype(dtype)
     arguments: tuple[Any, ...] = (x,)
     options: dict[str, Any] = {"axis": axis}
-    if name == "cross_entropy":
+    if name.startswith("cross_entropy"):
         others = np.delete(np.array(shape), axis)
         arguments = x, np.random.default_rng(1).integers(0, shape[axis], others)
         options |= {"reduction": data.draw(st.sampled_from(["mean", "sum", "none"])), "ignore_index": 0}
         if data.draw(st.booleans()):
             options["weight"] = np.arange(shape[axis]) + 0.5
+        if data.draw(st.booleans()):
+            arguments[1][...] = 0
     function = getattr(stablemax, name)
     at_once_found = bits(function(*arguments, **options))
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,7 @@ from stablemax.api.arguments import (
     warn,
 )
 from stablemax.compute.arrays import array_of
-from stablemax.compute.at_once import loss_at_once
+from stablemax.compute.at_once import gradient_at_once, loss_at_once
 from stablemax.compute.loss import loss_of
 from stablemax.inputs.labels import fitting_axes, without_axis
 from stablemax.inputs.probabilities import FIRST_CLASSES, with_probabilities_noted
@@ -132,6 +132,8 @@ def cross_entropy_grad(
     if _shape_without_rows(x, at, options) is not None:
         return np.empty(x.shape, format_of(x.dtype).dtype)
     _warn_of_probabilities(x, y, at)
+    if (found := gradient_at_once(operation, x, y, at, reduced, options)) is not None:
+        return found
     return array_of(operation, stream_of(x, at, y), reduction=reduced, options=options, resources=resources)
 
 

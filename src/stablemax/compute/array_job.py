@@ -18,7 +18,7 @@ from stablemax.kernels import long_rows
 from stablemax.kernels.odds import Odds
 from stablemax.kernels.row_kernels import PIECE, logsumexp_from, logsumexps
 from stablemax.numerics.formats import Array
-from stablemax.operations.targets import kept_rows, row_weights
+from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ KERNELS: dict[str, Kernel] = {
     "gradient": Kernel(kernels.gradient, long_rows.softmax),
 }
 """By the name that an operation's record gives."""
+
+
+def classes_and_weights(labels: Array | None, options: TargetOptions, divisor: float) -> tuple[Array | None, Array]:
+    """Return labels that are classes, and each row's weight: 0 where it does not count."""
+    if labels is None:
+        return None, np.ones(1)
+    kept = kept_rows(labels, options.ignore_index)
+    chosen = np.where(kept, labels, 0)
+    weights = row_weights(chosen, options)
+    if divisor == 0:
+        # The mean over rows of no weight is 0/0, and so is its gradient.
+        return chosen, np.where(kept, np.nan, 0.0)
+    return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,20 +95,8 @@ class ArrayJob(Job):
         out = self.sink.room(block.start, block.stop, workspace, dtype=self.xp.format.dtype)
         kernel = KERNELS[self.operation.kernel].block
         assert kernel is not None, "one number a row comes from the odds"
-        kernel(x, *self._weighted(labels), self.divisor, out, workspace)
+        kernel(x, *classes_and_weights(labels, self.options, self.divisor), self.divisor, out, workspace)
         self.sink.put(block.start, out, workspace)
-
-    def _weighted(self, labels: Array | None) -> tuple[Array | None, Array]:
-        """Return labels that are classes, and each row's weight: 0 where it does not count."""
-        if labels is None:
-            return None, np.ones(1)
-        kept = kept_rows(labels, self.options.ignore_index)
-        chosen = np.where(kept, labels, 0)
-        weights = row_weights(chosen, self.options)
-        if self.divisor == 0:
-            # The mean over rows of no weight is 0/0, and so is its gradient.
-            return chosen, np.where(kept, np.nan, 0.0)
-        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:
         """Compute a row that is too long to be taken at once, in pieces."""
@@ -107,7 +108,7 @@ class ArrayJob(Job):
         def read(first: int, last: int) -> Array:
             return self.in_format(self.stream.logits.read(row, row + 1, workspace, first=first, last=last))
 
-        chosen, weight = self._weighted(labels)
+        chosen, weight = classes_and_weights(labels, self.options, self.divisor)
         kernel = KERNELS[self.operation.kernel].piece
         assert kernel is not None, "one number a row comes from the odds"
         for first in range(0, self.stream.classes, PIECE):

@@ -5,19 +5,22 @@ What plans, reads and merges blocks takes several times as long as the numbers o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from stablemax.compute.array_job import KERNELS
+from stablemax.compute.array_job import KERNELS, classes_and_weights
+from stablemax.compute.arrays import weight_of
 from stablemax.compute.loss import weigh
 from stablemax.compute.streaming import ALONE_CELLS
-from stablemax.inputs.labels import as_labels
+from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.operation import Operation, Second
-from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows
 from stablemax.text.vocabulary import Reduction
 
 
@@ -25,45 +28,66 @@ def result_at_once(operation: Operation, x: Array, axis: int) -> Array | None:
     """Compute an operation of logits alone; None where there is no kernel of it, or too much for one call."""
     if not operation.kernel or operation.second is not Second.NONE or not _is_small(x, axis):
         return None
-    rows, others, fmt, workspace = (
-        _rows(x, axis),
-        (*x.shape[:axis], *x.shape[axis + 1 :]),
-        format_of(x.dtype),
-        Workspace(),
-    )
+    rows = _rows(x, axis)
+    if not operation.per_row:
+        return _by_kernel(operation, rows, (None, np.ones(1), 1.0), x, axis)
     with np.errstate(all="ignore"):
-        if operation.per_row:
-            return Arithmetic(fmt).narrow(row_kernels.logsumexps(rows, workspace)).reshape(others)
-        kernel = KERNELS[operation.kernel].block
-        assert kernel is not None, "one number a row comes from the odds"
-        out = np.empty(rows.shape, fmt.dtype)
-        kernel(rows, None, None, 1.0, out, workspace)
-    out = out.reshape((*others, rows.shape[1]))
-    return out if axis == x.ndim - 1 else np.ascontiguousarray(np.moveaxis(out, -1, axis))
+        found = row_kernels.logsumexps(rows, Workspace())
+    return Arithmetic(format_of(x.dtype)).narrow(found).reshape(without_axis(x.shape, axis))
 
 
 def loss_at_once(
     x: Array, labels: Array, axis: int, reduction: Reduction, options: TargetOptions
 ) -> float | Array | None:
     """Compute the cross-entropy of labels that fit the logits; None for soft targets, or too much for one call."""
-    is_soft = options.label_smoothing or (labels.shape == x.shape and x.shape != (1,))
-    if is_soft or not _is_small(x, axis):
+    if not _has_plain_labels(x, labels, options) or not _is_small(x, axis):
         return None
     rows = _rows(x, axis)
-    check_options(options, rows.shape[1])
-    ignored, count = options.ignore_index, len(rows)
-    checked = as_labels(labels.reshape(-1), rows=count, classes=rows.shape[1], name="the labels", ignore_index=ignored)
-    kept = kept_rows(checked, ignored)
+    checked = _checked(rows, labels, options)
+    kept = kept_rows(checked, options.ignore_index)
     chosen = np.where(kept, checked, 0)
     with np.errstate(all="ignore"):
         losses = row_kernels.losses(rows, chosen, Workspace())
         weigh(losses, chosen, kept, options)
     if reduction is Reduction.NONE:
-        return losses.reshape((*x.shape[:axis], *x.shape[axis + 1 :]))[()]
-    total, weights = ExactSum.of(losses[kept]), row_weights(checked[kept], options)
-    if reduction is Reduction.SUM:
-        return total.rounded()
-    return total.mean(None if weights is None else ExactSum.of(weights))
+        return losses.reshape(without_axis(x.shape, axis))[()]
+    total = ExactSum.of(losses[kept])
+    return total.rounded() if reduction is Reduction.SUM else total.mean(weight_of(checked, options))
+
+
+def gradient_at_once(
+    operation: Operation, x: Array, labels: Array, axis: int, reduction: Reduction, options: TargetOptions
+) -> Array | None:
+    """Compute the gradient of `loss_at_once`; None where that is."""
+    if not _has_plain_labels(x, labels, options) or not _is_small(x, axis):
+        return None
+    rows = _rows(x, axis)
+    checked = _checked(rows, labels, options)
+    weight = weight_of(checked, options) if reduction is Reduction.MEAN else None
+    divisor = weight.rounded() if weight is not None and weight.count else 1.0
+    return _by_kernel(operation, rows, (*classes_and_weights(checked, options, divisor), divisor), x, axis)
+
+
+def _has_plain_labels(x: Array, labels: Array, options: TargetOptions) -> bool:
+    # One number for a single row of one class is a class number.
+    return not options.label_smoothing and (labels.shape != x.shape or x.shape == (1,))
+
+
+def _checked(rows: Array, labels: Array, options: TargetOptions) -> Array:
+    count, classes = rows.shape
+    check_options(options, classes)
+    flat, ignored = labels.reshape(-1), options.ignore_index
+    return as_labels(flat, rows=count, classes=classes, name="the labels", ignore_index=ignored)
+
+
+def _by_kernel(operation: Operation, rows: Array, given: tuple[Any, Any, float], x: Array, axis: int) -> Array:
+    """Compute one number a class, in the layout of the logits."""
+    kernel, out = KERNELS[operation.kernel].block, np.empty(rows.shape, format_of(x.dtype).dtype)
+    assert kernel is not None, "one number a row comes from the odds"
+    with np.errstate(all="ignore"):
+        kernel(rows, *given, out, Workspace())
+    out = out.reshape((*without_axis(x.shape, axis), rows.shape[1]))
+    return out if axis == x.ndim - 1 else np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
 
 def _is_small(x: Array, axis: int) -> bool:
