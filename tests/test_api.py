@@ -246,8 +246,11 @@ def test_a_row_with_an_infinity_has_no_probabilities_however_long_it_is(classes:
 def test_integers_that_float64_cannot_hold_are_warned_of() -> None:
     with pytest.warns(
         UserWarning, match="1 integer among the logits cannot be exact in float64, such as 9007199254740993"
-    ):
+    ) as caught:
         stablemax.softmax(np.array([2**53 + 1, 2**53]))
+        stablemax.sigmoid(np.array([2**53 + 1, 2**53]))
+        stablemax.compare(np.array([[2**53 + 1, 2**53]]), operations=["softmax"], formats=["float32"])
+    assert [warning.filename for warning in caught] == [__file__] * 3
 
 
 # --- the commands give the same -----------------------------------------------------------------

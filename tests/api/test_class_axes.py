@@ -155,6 +155,26 @@ def test_what_is_too_large_for_one_call_is_computed_in_blocks(
     assert (stablemax.softmax(x) == np.float32(1 / shape[1])).all()
 
 
+def test_the_order_of_axes_changes_no_bit() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 40, 30))
+    for function in (stablemax.softmax, stablemax.logsumexp, stablemax.entropy):
+        assert function(x, (2, 0)).tobytes() == function(x, (0, -1)).tobytes()
+        assert function(x, (1, 0)).tobytes() == function(x, (0, 1)).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4"])
+def test_the_byte_order_changes_no_bit_of_rows_that_need_care(dtype: str) -> None:
+    rows = [[3e4, 0.1, 0.0], [20.0, 0.0, 0.0], [0.0, -40.0, -41.0], [3e4, 3e4, 1.0], [0.0, 1e-5, -700.0]]
+    x = np.array(rows).astype(dtype)
+    swapped = x.astype(x.dtype.newbyteorder())
+    for function in (stablemax.softmax, stablemax.log_softmax, stablemax.logsumexp):
+        assert bits(function(swapped)) == bits(function(x))
+    for loss in (stablemax.cross_entropy, stablemax.cross_entropy_grad):
+        for label in range(3):
+            found = loss(swapped, [label] * 5, reduction="none")
+            assert bits(found) == bits(loss(x, [label] * 5, reduction="none"))
+
+
 def test_axes_that_lie_together_are_not_copied() -> None:
     from stablemax.api.class_axes import ClassAxes
 

@@ -92,10 +92,9 @@ def test_the_sign_has_the_shape_of_the_logarithm(axis: Any, shape: tuple[int, ..
 def test_logits_and_factors_are_repeated_to_each_other_and_left_as_they_were() -> None:
     x, b = np.zeros((4, 1, 2, 1)), np.ones((3, 1, 5))
     assert error_ulp(logsumexp(x, None, b), math.log(4 * 3 * 2 * 5)) <= 1
-    x, b = np.array([5.0, 4.0]), np.array([3.0, 0.0])
-    logsumexp(x, b=b)
-    assert x.tolist() == [5.0, 4.0]
-    assert b.tolist() == [3.0, 0.0]
+    logits, factors = np.array([5.0, 4.0]), np.array([3.0, 0.0])
+    logsumexp(logits, b=factors)
+    assert [*logits, *factors] == [5.0, 4.0, 3.0, 0.0]
 
 
 def test_the_rest_beside_a_large_term_is_not_lost() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import flint
@@ -53,6 +54,8 @@ FACTORS = st.one_of(st.floats(-4, 4), st.integers(-3, 3).map(float), st.floats(a
 @example([(1455.0, 5e-324), (0.0, 1.0)])
 @example([(1400.0, 5e-324), (0.0, -1.7e308)])
 @example([(1e5, 1.0), (1e5, -1.0), (0.0, 2.0)])
+@example([(1.0, 1.7e308)] * 4)
+@example([(-1e5, 1.7e308)] * 4)
 @example([(1.0, 0.1), (1.0, 0.2), (1.0, -0.3)])
 def test_a_weighted_sum_is_as_right_as_its_condition_allows(terms: list[tuple[float, float]]) -> None:
     x, b = [t[0] for t in terms], [t[1] for t in terms]
@@ -66,7 +69,7 @@ def test_a_weighted_sum_is_as_right_as_its_condition_allows(terms: list[tuple[fl
     # The logarithm of the sum, the logit and the factor it is relative to are rounded once each.
     parts = max(abs(v) for v, w in terms if w) + max(abs(math.log(abs(w))) for w in b if w)
     assert sign == expected
-    assert error(float(found), log) <= U * (3 * condition + 2 * parts + abs(float(found)))
+    assert error(found, log) <= U * (3 * condition + 2 * parts + abs(float(log.mid())))
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=40))
@@ -112,6 +115,21 @@ def test_a_row_is_the_same_whatever_block_it_is_computed_in(monkeypatch: pytest.
     monkeypatch.setattr(weighted_sums, "BLOCK_CELLS", 14)
     pieces = stablemax.logsumexp(x, b=b, return_sign=True)
     assert [v.tobytes() for v in pieces] == [v.tobytes() for v in whole]
+
+
+@pytest.mark.parametrize("b", [[1e16, -1e16, 1.0, 1.0], [2.0**60, 1.0, 1.0, -(2.0**60)], [0.1, 0.2, -0.3, 2.0]])
+def test_the_factors_of_equal_logits_add_up_exactly(b: list[float]) -> None:
+    right = 3 + math.log(sum(map(Fraction, b)))
+    assert abs(stablemax.logsumexp([3.0] * 4, b=b) - right) <= math.ulp(right)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_small_term_beside_1_is_not_lost(sign: float) -> None:
+    for x in (-40.0, -90.0, -700.0):
+        right = math.log1p(sign * math.exp(x))
+        assert abs(stablemax.logsumexp([0.0, x], b=[1.0, sign]) - right) <= 2 * math.ulp(right)
+    right = math.log1p(math.expm1(1e-10) / 2)
+    assert abs(stablemax.logsumexp([0.0, 1e-10], b=[0.5, 0.5]) - right) <= 2.0**-52
 
 
 def test_the_two_parts_of_log_2_are_exact() -> None:

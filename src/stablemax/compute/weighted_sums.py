@@ -91,9 +91,7 @@ def _sum_in_two(terms: Array) -> tuple[Array, Array]:
 
 
 def _log(high: Array, low: Array, exponent: Array) -> Array:
-    """Return ``log((high + low) 2**exponent)`` of positive numbers, accurate also where it is near 0."""
-    whole, rest = np.ldexp(high, exponent), np.ldexp(low, exponent)
-    near_1 = np.log1p((whole - 1.0) + rest)
+    """Return ``log((high + low) 2**exponent)`` of positive numbers: of one number where the product is one."""
+    whole = np.ldexp(high, exponent)
     inside = (whole > 2.0**-900) & (whole < 2.0**900)
-    log = np.where(inside, np.log(whole), np.log(high) + exponent * math.log(2)) + low / high
-    return np.where((whole >= 0.5) & (whole <= 2.0), near_1, log)
+    return np.where(inside, np.log(whole), np.log(high) + exponent * math.log(2)) + low / high
