@@ -43,7 +43,7 @@ def compare(
     Parameters
     ----------
     logits, labels, axis, ignore_index
-        As for `cross_entropy`; without labels the cross-entropies are not run.
+        As for `cross_entropy`; without labels the cross-entropies are not run. Where labels fit two axes, one is named.
     formats : sequence of str
         Number formats to run in.
     operations, variants : sequence of str
