@@ -243,14 +243,14 @@ def test_a_row_with_an_infinity_has_no_probabilities_however_long_it_is(classes:
         assert np.isnan(stablemax.cross_entropy_grad(x, [label])).all()
 
 
-def test_integers_that_float64_cannot_hold_are_warned_of() -> None:
-    with pytest.warns(
-        UserWarning, match="1 integer among the logits cannot be exact in float64, such as 9007199254740993"
-    ) as caught:
-        stablemax.softmax(np.array([2**53 + 1, 2**53]))
-        stablemax.sigmoid(np.array([2**53 + 1, 2**53]))
-        stablemax.compare(np.array([[2**53 + 1, 2**53]]), operations=["softmax"], formats=["float32"])
-    assert [warning.filename for warning in caught] == [__file__] * 3
+@pytest.mark.parametrize("call", [
+    stablemax.softmax, stablemax.sigmoid, lambda x: stablemax.compare(x, operations=["softmax"], formats=["float32"]),
+])  # fmt: skip
+def test_integers_that_float64_cannot_hold_are_warned_of_where_they_are_given(call: Any) -> None:
+    words = "1 integer among the logits cannot be exact in float64, such as 9007199254740993"
+    with pytest.warns(UserWarning, match=words) as caught:
+        call(np.array([2**53 + 1, 2**53]))
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # --- the commands give the same -----------------------------------------------------------------

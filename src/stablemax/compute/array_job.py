@@ -17,7 +17,9 @@ from stablemax.kernels import array_kernels as kernels
 from stablemax.kernels import long_rows
 from stablemax.kernels.odds import Odds
 from stablemax.kernels.row_kernels import PIECE, logsumexp_from, logsumexps
-from stablemax.numerics.formats import Array
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import Array, Format
+from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 
 
@@ -58,6 +60,26 @@ def classes_and_weights(labels: Array | None, options: TargetOptions, divisor: f
     return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
 
+def fill(
+    out: Array,
+    operation: Operation,
+    x: Array,
+    given: tuple[Array | None, Array, float],
+    fmt: Format,
+    workspace: Workspace,
+) -> None:
+    """Compute rows x (N, K) by the kernel of an operation into `out`, (N, K) or (N, 1), in a format.
+
+    `given` are the labels, the weights of the rows, and the divisor of a gradient.
+    """
+    if operation.per_row:
+        out[:, 0] = Arithmetic(fmt).narrow(logsumexps(x, workspace))
+        return
+    kernel = KERNELS[operation.kernel].block
+    assert kernel is not None, "one number a row comes from the odds"
+    kernel(x, *given, out, workspace)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArrayJob(Job):
     """The results of a block of rows, put where they belong."""
@@ -88,14 +110,13 @@ class ArrayJob(Job):
         return noticed
 
     def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
-        x = self.in_format(x)
+        fmt = self.xp.format
         if self.operation.per_row:
-            self.sink.put(block.start, self.xp.narrow(logsumexps(x, workspace))[:, None], workspace)
-            return
-        out = self.sink.room(block.start, block.stop, workspace, dtype=self.xp.format.dtype)
-        kernel = KERNELS[self.operation.kernel].block
-        assert kernel is not None, "one number a row comes from the odds"
-        kernel(x, *classes_and_weights(labels, self.options, self.divisor), self.divisor, out, workspace)
+            out = np.empty((block.rows, 1), dtype=fmt.dtype)
+        else:
+            out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
+        given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
+        fill(out, self.operation, self.in_format(x), given, fmt, workspace)
         self.sink.put(block.start, out, workspace)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:

@@ -5,18 +5,15 @@ What plans, reads and merges blocks takes several times as long as the numbers o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from stablemax.compute.array_job import KERNELS, classes_and_weights
+from stablemax.compute.array_job import classes_and_weights, fill
 from stablemax.compute.arrays import weight_of
 from stablemax.compute.loss import weigh
 from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels
-from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.operation import Operation, Second
@@ -28,12 +25,7 @@ def result_at_once(operation: Operation, x: Array, axis: int) -> Array | None:
     """Compute an operation of logits alone; None where there is no kernel of it, or too much for one call."""
     if not operation.kernel or operation.second is not Second.NONE or not _is_small(x, axis):
         return None
-    rows = _rows(x, axis)
-    if not operation.per_row:
-        return _by_kernel(operation, rows, (None, np.ones(1), 1.0), x, axis)
-    with np.errstate(all="ignore"):
-        found = row_kernels.logsumexps(rows, Workspace())
-    return Arithmetic(format_of(x.dtype)).narrow(found).reshape(without_axis(x.shape, axis))
+    return _filled(operation, _rows(x, axis), (None, np.ones(1), 1.0), x, axis)
 
 
 def loss_at_once(
@@ -65,7 +57,7 @@ def gradient_at_once(
     checked = _checked(rows, labels, options)
     weight = weight_of(checked, options) if reduction is Reduction.MEAN else None
     divisor = weight.rounded() if weight is not None and weight.count else 1.0
-    return _by_kernel(operation, rows, (*classes_and_weights(checked, options, divisor), divisor), x, axis)
+    return _filled(operation, rows, (*classes_and_weights(checked, options, divisor), divisor), x, axis)
 
 
 def _has_plain_labels(x: Array, labels: Array, options: TargetOptions) -> bool:
@@ -80,13 +72,16 @@ def _checked(rows: Array, labels: Array, options: TargetOptions) -> Array:
     return as_labels(flat, rows=count, classes=classes, name="the labels", ignore_index=ignored)
 
 
-def _by_kernel(operation: Operation, rows: Array, given: tuple[Any, Any, float], x: Array, axis: int) -> Array:
-    """Compute one number a class, in the layout of the logits."""
-    kernel, out = KERNELS[operation.kernel].block, np.empty(rows.shape, format_of(x.dtype).dtype)
-    assert kernel is not None, "one number a row comes from the odds"
+def _filled(operation: Operation, rows: Array, given: tuple[Array | None, Array, float], x: Array, axis: int) -> Array:
+    """Compute the rows of x, and return the results in its layout."""
+    count, classes = rows.shape
+    fmt, others = format_of(x.dtype), without_axis(x.shape, axis)
+    out = np.empty((count, 1 if operation.per_row else classes), fmt.dtype)
     with np.errstate(all="ignore"):
-        kernel(rows, *given, out, Workspace())
-    out = out.reshape((*without_axis(x.shape, axis), rows.shape[1]))
+        fill(out, operation, rows, given, fmt, Workspace())
+    if operation.per_row:
+        return out.reshape(others)
+    out = out.reshape((*others, classes))
     return out if axis == x.ndim - 1 else np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
 
