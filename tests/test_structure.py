@@ -36,7 +36,6 @@ ROOMS = (
     ("explaining",),
     ("lessons",),  # they grade exercises with the check
     ("reporting",),  # it gathers what the other workflows return
-    ("arguments",),
     ("api",),
     ("bench",),  # it times what people call: the functions of the api
     ("render",),

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from stablemax.arguments import reduction_of
+from stablemax.api.arguments import reduction_of
 from stablemax.check import CheckOptions, check_at_hand
 from stablemax.check.judge_output import JudgeOptions, WrongShapeError, judge_output
 from stablemax.check.target.call_style import as_array

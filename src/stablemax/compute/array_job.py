@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +18,8 @@ from stablemax.kernels import row_kernels as kernels
 from stablemax.kernels.passes import PIECE, Passes, passes_for
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import FLOAT64, Array, Format
-from stablemax.operations.targets import LabelTargets, kept_rows, row_weights
+from stablemax.operations.operation import Operation
+from stablemax.operations.targets import LabelTargets, TargetOptions, kept_rows, row_weights
 from stablemax.truth.measure import exact_result
 
 
@@ -65,6 +65,54 @@ KERNELS: dict[str, Kernel] = {
 """By the name that an operation's record gives."""
 
 
+def classes_and_weights(labels: Array | None, options: TargetOptions, divisor: float) -> tuple[Array | None, Array]:
+    """Return labels that are classes, and each row's weight: 0 where it does not count."""
+    if labels is None:
+        return None, np.ones(1)
+    kept = kept_rows(labels, options.ignore_index)
+    chosen = np.where(kept, labels, 0)
+    weights = row_weights(chosen, options)
+    if divisor == 0:
+        # The mean over rows of no weight is 0/0, and so is its gradient.
+        return chosen, np.where(kept, np.nan, 0.0)
+    return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
+
+
+def fill(
+    out: Array,
+    operation: Operation,
+    x: Array,
+    given: tuple[Array | None, Array, float],
+    fmt: Format,
+    workspace: Workspace,
+    *,
+    cells: int,
+) -> None:
+    """Compute rows x (N, K) by the kernel of an operation into `out`, (N, K) or (N, 1), in a format.
+
+    `given` are the labels, the weights of the rows, and the divisor of a gradient; `cells` is how many logits there
+    are in all. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in two
+    numbers, and what these leave in doubt is proved.
+    """
+    block, careful = KERNELS[operation.kernel].block, passes_for(cells, may_be_quick=False)
+    passes = careful if fmt is FLOAT64 else passes_for(cells, may_be_quick=True)
+    rest = block(x, *given, out, fmt, passes, workspace)
+    if len(rest) and passes is not careful:
+        again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)
+        still = block(x[rest], *_of_rows(given, rest), again, fmt, careful, workspace)
+        out[rest] = again
+        rest = rest[still]
+    if len(rest):
+        labels, weights, divisor = _of_rows(given, rest)
+        second = None if labels is None else LabelTargets(labels, weights[:, None], divisor)
+        out[rest] = fmt.cast(exact_result(operation, x[rest], second, fmt).truth.rounded)
+
+
+def _of_rows(given: tuple[Array | None, Array, float], rows: Array) -> tuple[Array | None, Array, float]:
+    labels, weights, divisor = given
+    return (None, weights, divisor) if labels is None else (labels[rows], weights[rows], divisor)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArrayJob(Job):
     """The results of a block of rows, put where they belong."""
@@ -94,49 +142,15 @@ class ArrayJob(Job):
         (self._fast if self.is_fast else self._by_variant)(block, x, labels, workspace)
         return noticed
 
-    @cached_property
-    def first_passes(self) -> Passes:
-        """Who makes the passes first: for results of up to 32 bits a quicker way, after which rows may be in doubt."""
-        return passes_for(self.stream.rows * self.stream.classes, may_be_quick=self.xp.format is not FLOAT64)
-
     def _fast(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
-        x, fmt = self.in_format(x), self.xp.format
-        labels, weights = self._weighted(labels, block.rows)
+        fmt = self.xp.format
         if self.operation.per_row:
             out = np.empty((block.rows, 1), dtype=fmt.dtype)
         else:
             out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
-        kernel = KERNELS[self.operation.kernel].block
-        rest = kernel(x, labels, weights, self.divisor, out, fmt, self.first_passes, workspace)
-        if len(rest) and not self.first_passes.to_the_bit:
-            again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)
-            some = None if labels is None else labels[rest]
-            still = kernel(x[rest], some, weights[rest], self.divisor, again, fmt, self.passes, workspace)
-            out[rest] = again
-            rest = rest[still]
-        if len(rest):
-            out[rest] = self._proved(x[rest], None if labels is None else labels[rest], weights[rest])
+        given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
+        fill(out, self.operation, self.in_format(x), given, fmt, workspace, cells=self.cells)
         self.sink.put(block.start, out, workspace)
-
-    def _proved(self, x: Array, labels: Array | None, weights: Array) -> Array:
-        """Return the correctly rounded results of a few rows."""
-        second = None
-        if labels is not None:
-            second = LabelTargets(labels, weights[:, None], self.divisor)
-        exact = exact_result(self.operation, x, second, self.xp.format)
-        return self.xp.format.cast(exact.truth.rounded)
-
-    def _weighted(self, labels: Array | None, rows: int = 1) -> tuple[Array | None, Array]:
-        """Return labels that are classes, and each row's weight: 0 where it does not count."""
-        if labels is None:
-            return None, np.ones(rows)
-        kept = kept_rows(labels, self.options.ignore_index)
-        chosen = np.where(kept, labels, 0)
-        weights = row_weights(chosen, self.options)
-        if self.divisor == 0:
-            # The mean over rows of no weight is 0/0, and so is its gradient.
-            return chosen, np.where(kept, np.nan, 0.0)
-        return chosen, np.where(kept, 1.0 if weights is None else weights, 0.0)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:
         """Compute a row that is too long to be taken at once, in pieces."""
@@ -150,7 +164,7 @@ class ArrayJob(Job):
             kernels.put_logsumexps(sums, read(0, 1), out, self.xp.format, self.passes)
             self.sink.put(row, out, workspace)
             return Noticings(inexact=inexact)
-        chosen, weight = self._weighted(labels)
+        chosen, weight = classes_and_weights(labels, self.options, self.divisor)
         kernel = KERNELS[self.operation.kernel].piece
         assert kernel is not None, "one number a row comes from the sums"
         for first in range(0, self.stream.classes, PIECE):

@@ -135,7 +135,12 @@ def _divisor(operation: Operation, stream: Stream, options: TargetOptions) -> fl
     with Workspace() as workspace:
         for block in blocks_of(stream.rows, STEP_CELLS // ROW_CELLS):
             labels = stream.read_labels(block, options.ignore_index, workspace)
-            labels = labels[kept_rows(labels, options.ignore_index)]
-            weights = row_weights(labels, options)
-            total += ExactSum.of(np.ones(len(labels)) if weights is None else weights)
+            total += weight_of(labels, options)
     return total.rounded() if total.count else 1.0
+
+
+def weight_of(labels: Array, options: TargetOptions) -> ExactSum:
+    """Return what the mean of the losses of labels is divided by: how many count, or their weights."""
+    labels = labels[kept_rows(labels, options.ignore_index)]
+    weights = row_weights(labels, options)
+    return ExactSum.of_ones(len(labels)) if weights is None else ExactSum.of(weights)

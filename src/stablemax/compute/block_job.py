@@ -65,10 +65,15 @@ class Job:
         """The arithmetic of the result."""
         return Arithmetic(self.method.format or FLOAT64, self.method.accumulation)
 
+    @property
+    def cells(self) -> int:
+        """How many logits there are."""
+        return self.stream.rows * self.stream.classes
+
     @cached_property
     def passes(self) -> Passes:
         """Who makes the passes of the kernels; a worker chooses for itself, for all that it may choose agree."""
-        return passes_for(self.stream.rows * self.stream.classes, may_be_quick=False)
+        return passes_for(self.cells, may_be_quick=False)
 
     @property
     def formula(self) -> str:

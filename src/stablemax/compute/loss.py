@@ -84,9 +84,7 @@ class LossJob(Job):
                 row = slice(step.start + n, step.start + n + 1)
                 at_label = self.stream.logits.read(row.start, row.stop, workspace, first=label, last=label + 1)[:, 0]
                 out[n], noticed = sums.losses(at_label.astype(np.float64))[0], noticed + inexact
-        if self.options.weight is not None:
-            out *= self.options.weight[chosen]
-        out[~kept] = 0.0
+        weigh(out, chosen, kept, self.options)
         return noticed
 
     def _by_variant(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
@@ -113,6 +111,13 @@ class LossJob(Job):
             label = int(labels[index]) if labels.ndim == 1 else None
             words = f"{called} has loss {loss}{why_not_finite(self.stream, row, label, self.xp.format, workspace)}"
         return Noticed(len(bad), (row, words))
+
+
+def weigh(losses: Array, labels: Array, kept: Array, options: TargetOptions) -> None:
+    """Multiply losses by the weights of their labels, in place; those of rows that do not count become 0."""
+    if options.weight is not None:
+        losses *= options.weight[labels]
+    losses[~kept] = 0.0
 
 
 def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, workspace: Workspace) -> str:

@@ -29,7 +29,7 @@ def find_axis(
     (1, ('the array: classes found on axis 1 of (2, 5, 3), from the shape of the labels',))
     """
     shape, name = logits.shape, logits.name
-    _check_dtype(logits.dtype, name)
+    check_logits_dtype(logits.dtype, name)
     if not shape:
         raise StablemaxError(f"{name}: holds a single number, not a row of classes", "save x.reshape(1, -1)")
     named = None if axis is None else _normalised(axis, shape, name)
@@ -43,7 +43,7 @@ def find_axis(
         return chosen, ()
     _check_swapped(shape, labels.shape, name, labels.name)
     check_label_dtype(labels.dtype, labels.name)
-    candidates = _fitting(shape, labels.shape, named)
+    candidates = fitting_axes(shape, labels.shape, named)
     if not candidates:
         raise shape_error(labels.shape, shape, labels.name, second)
     if len(candidates) > 1:
@@ -68,7 +68,7 @@ def _check_swapped(logits: tuple[int, ...], labels: tuple[int, ...], logits_name
 
     Labels have at most as many dimensions as logits; more of them, fitting the other way round, can only mean that.
     """
-    axes = _fitting(labels, logits, None) if len(labels) == len(logits) + 1 else []
+    axes = fitting_axes(labels, logits, None) if len(labels) == len(logits) + 1 else []
     if any(labels[axis] > 1 for axis in axes):
         raise StablemaxError(
             f"{logits_name}: has shape {shape_of(logits)}, {labels_name} {shape_of(labels)}: "
@@ -77,7 +77,8 @@ def _check_swapped(logits: tuple[int, ...], labels: tuple[int, ...], logits_name
         )
 
 
-def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+def check_logits_dtype(dtype: np.dtype[Any], name: str) -> None:
+    """Refuse logits that are not real numbers."""
     if dtype.kind == "b":
         raise StablemaxError(
             f"{name}: holds booleans: a mask, not logits", "if 0 and 1 are meant as logits: x.astype(np.float32)"
@@ -97,8 +98,14 @@ def _normalised(axis: int, shape: tuple[int, ...], name: str) -> int:
     return axis % count
 
 
-def _fitting(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None) -> list[int]:
-    """Find the axes that may be that of the classes, from the shapes alone."""
+def fitting_axes(logits: tuple[int, ...], labels: tuple[int, ...], axis: int | None = None) -> list[int]:
+    """Find the axes that may be that of the classes, from the shapes alone; `axis` is the one that was named.
+
+    >>> fitting_axes((2, 3, 3), (2, 3))
+    [1, 2]
+    """
+    if not logits:
+        return []
     last = len(logits) - 1
     # One number for a single row is a class number, also where the row has a single class.
     if last == 0 and labels == (1,):

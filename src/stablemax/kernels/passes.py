@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -90,6 +91,7 @@ def loops(*, may_be_quick: bool) -> Passes:
     )
 
 
+@functools.cache
 def has_numba() -> bool:
     """Whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None

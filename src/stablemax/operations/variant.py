@@ -229,7 +229,7 @@ def evaluate(
     cells = classes * classes if variant.max_classes is not None else classes
     # Balls live all over the heap, so that blocks would gain nothing; a library's kernels choose their own.
     whole = not variant.rowwise or not isinstance(x, np.ndarray) or x.dtype == object
-    size = max(1, rows) if whole else max(1, CELLS_PER_BLOCK // cells)
+    size = max(1, rows) if whole else max(1, CELLS_PER_BLOCK // max(1, cells))
     out: Array | None = None
     # A float operation that overflows is what we are here to look at, not something to warn of.
     with np.errstate(all="ignore"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
+import sys
 import warnings
 from typing import Any
 
 import numpy as np
 
+from stablemax.api.foreign_arrays import array_from
 from stablemax.compute.streaming import Resources
 from stablemax.inputs.input_warnings import inexact_in_float64
+from stablemax.inputs.labels import check_logits_dtype
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.probabilities import with_probabilities_noted
 from stablemax.inputs.stored import StoredArray
@@ -21,56 +24,51 @@ from stablemax.text.words import counted
 
 
 def numbers_of(values: Any) -> Array:
-    """Take anything that NumPy makes an array of real numbers of."""
-    if np.ma.is_masked(values):
-        raise StablemaxError(
-            "a masked array, whose mask would be lost", "x.filled(-numpy.inf) takes masked classes out of a row"
-        )
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        # NumPy's own words of rows of different lengths; torch's of what NumPy lacks, or must not take.
-        is_tensor = type(values).__module__.partition(".")[0] == "torch"
-        hint = "x.detach().cpu().float().numpy()" if is_tensor else "rows need one length"
-        raise StablemaxError(f"not an array: {shown(error)}", hint) from None
+    """Take real numbers: an array or a tensor of any library, nested lists, a number."""
+    array = array_from(values)
     if array.dtype.kind not in "iub":
         format_of(array.dtype)
     return array
 
 
-def logits_of(x: Any, above: int = 3) -> Array:
-    """Take logits; integers that float64 cannot hold are warned of, `above` calls up."""
+def logits_of(x: Any) -> Array:
+    """Take logits; integers that float64 cannot hold are warned of."""
     array = numbers_of(x)
-    if array.size:
+    kind = array.dtype.kind
+    if kind == "b":
+        check_logits_dtype(array.dtype, "the logits")
+    if kind in "iu" and array.size:
         inexact = inexact_in_float64(array.reshape(1, -1))
         if inexact is not None and inexact.any():
             value = array.ravel()[int(np.argmax(inexact))]
             many = counted(int(np.count_nonzero(inexact)), "integer")
-            warnings.warn(f"{many} among the logits cannot be exact in float64, such as {value}", stacklevel=above)
+            warn(f"{many} among the logits cannot be exact in float64, such as {value}")
     return array
 
 
-def stream_of(x: Any, axis: int | None, labels: Any = None) -> Stream:
-    """Take logits, and labels if there are any, as rows."""
-    targets = () if labels is None else StoredArray.of(numbers_of(labels), "the labels")
-    return as_stream(StoredArray.of(logits_of(x, above=4), "the logits"), targets, axis=axis)
+def warn(message: str) -> None:
+    """Warn of something at the line that called the package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("stablemax."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def same_shape(x: Array, other: Array, name: str) -> None:
+    """Refuse an array that does not have the shape of the logits."""
+    if x.shape != other.shape:
+        raise StablemaxError(f"{name} have shape {other.shape}, the logits {x.shape}", "they need one shape")
+
+
+def stream_of(array: Array, axis: int | None, second: Array | None = None) -> Stream:
+    """Describe logits, and what an operation takes beside them, as rows."""
+    targets = () if second is None else StoredArray.of(second, "the labels")
+    return as_stream(StoredArray.of(array, "the logits"), targets, axis=axis)
 
 
 def probability_notes(rows: Array) -> tuple[str, ...]:
     """Note that rows of logits are probabilities, where they are."""
     return with_probabilities_noted(as_stream(StoredArray.of(rows, "the logits"))).notes
-
-
-def labelled_rows_of(x: Any, axis: int | None, labels: Any) -> Stream:
-    """Take logits with their labels; rows that are probabilities are warned of, two calls up."""
-    targets = StoredArray.of(numbers_of(labels), "the labels")
-    stored = StoredArray.of(logits_of(x, above=4), "the logits")
-    stream = as_stream(stored, targets, axis=axis)
-    noted = with_probabilities_noted(stream).notes[len(stream.notes) :]
-    # Rows of ones and zeros are as likely logits.
-    if noted and ((stored.array > 0) & (stored.array < 1)).any():
-        warnings.warn(noted[0], stacklevel=3)
-    return stream
 
 
 def _whole(name: str, value: Any, hint: str) -> int:
@@ -82,8 +80,7 @@ def _whole(name: str, value: Any, hint: str) -> int:
 
 def axis_of(axis: Any) -> int:
     """Take one axis."""
-    # SciPy's axis=None, over everything, would be another function.
-    return _whole("axis", axis, "one axis: the last is -1; of all numbers at once: x.ravel()")
+    return _whole("axis", axis, "one axis: the last is -1")
 
 
 def resources_of(threads: int | None) -> Resources:
@@ -97,7 +94,7 @@ def resources_of(threads: int | None) -> Resources:
 def options_of(weight: Any, label_smoothing: Any, ignore_index: Any) -> TargetOptions:
     """Take what turns labels into targets."""
     try:
-        weights = None if weight is None else np.asarray(weight, dtype=np.float64)
+        weights = None if weight is None else array_from(weight).astype(np.float64, casting="same_kind")
         smoothing = float(label_smoothing)
     except (TypeError, ValueError) as error:
         raise StablemaxError(
