@@ -155,7 +155,7 @@ class StreamOptions:
 
         if self.scheduler is not None and self.engine is not EngineName.DASK:
             raise StablemaxError("--scheduler is for --engine dask", "add --engine dask, or leave --scheduler out")
-        return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler)
+        return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler, once=True)
 
 
 def peer_option() -> Any:

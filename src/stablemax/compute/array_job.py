@@ -15,12 +15,11 @@ from stablemax.inputs.input_warnings import inexact_integers
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
 from stablemax.kernels import row_kernels as kernels
-from stablemax.kernels.passes import PIECE, Passes, passes_for
+from stablemax.kernels.passes import PIECE, Passes, passes_by
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets, TargetOptions, kept_rows, row_weights
-from stablemax.truth.measure import exact_result
 
 
 class BlockKernel(Protocol):
@@ -86,16 +85,16 @@ def fill(
     fmt: Format,
     workspace: Workspace,
     *,
-    cells: int,
+    uses_loops: bool,
 ) -> None:
     """Compute rows x (N, K) by the kernel of an operation into `out`, (N, K) or (N, 1), in a format.
 
-    `given` are the labels, the weights of the rows, and the divisor of a gradient; `cells` is how many logits there
-    are in all. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in two
-    numbers, and what these leave in doubt is proved.
+    `given` are the labels, the weights of the rows, and the divisor of a gradient; `uses_loops` tells whether Numba
+    makes the passes. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in
+    two numbers, and what these leave in doubt is proved.
     """
-    block, careful = KERNELS[operation.kernel].block, passes_for(cells, may_be_quick=False)
-    passes = careful if fmt is FLOAT64 else passes_for(cells, may_be_quick=True)
+    block, careful = KERNELS[operation.kernel].block, passes_by(uses_loops=uses_loops, may_be_quick=False)
+    passes = careful if fmt is FLOAT64 else passes_by(uses_loops=uses_loops, may_be_quick=True)
     rest = block(x, *given, out, fmt, passes, workspace)
     if len(rest) and passes is not careful:
         again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)
@@ -103,6 +102,9 @@ def fill(
         out[rest] = again
         rest = rest[still]
     if len(rest):
+        # Only here: the exact arithmetic costs a third of the start, and most results are in no doubt.
+        from stablemax.truth.measure import exact_result
+
         labels, weights, divisor = _of_rows(given, rest)
         second = None if labels is None else LabelTargets(labels, weights[:, None], divisor)
         out[rest] = fmt.cast(exact_result(operation, x[rest], second, fmt).truth.rounded)
@@ -127,6 +129,22 @@ class ArrayJob(Job):
         has_kernel = self.operation.kernel and (self.has_plain_labels or not self.operation.needs_targets)
         return bool(has_kernel and not changed)
 
+    def rehearse(self) -> None:
+        """Compute two logits."""
+        x = np.zeros((1, 2), dtype=self.in_format(np.zeros(1, dtype=self.stream.logits.dtype)).dtype)
+        out = np.empty((1, 1 if self.operation.per_row else 2), dtype=self.xp.format.dtype)
+        labels = np.zeros(1, dtype=np.int64) if self.operation.needs_targets else None
+        with np.errstate(all="ignore"):
+            fill(
+                out,
+                self.operation,
+                x,
+                (labels, np.ones(1), 1.0),
+                self.xp.format,
+                Workspace(),
+                uses_loops=self.uses_loops,
+            )
+
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
         return sum((self._compute(step, workspace) for step in block.steps(self.step)), Noticings())
@@ -149,7 +167,7 @@ class ArrayJob(Job):
         else:
             out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
         given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
-        fill(out, self.operation, self.in_format(x), given, fmt, workspace, cells=self.cells)
+        fill(out, self.operation, self.in_format(x), given, fmt, workspace, uses_loops=self.uses_loops)
         self.sink.put(block.start, out, workspace)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:

@@ -12,7 +12,7 @@ from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_n
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
-from stablemax.kernels.passes import Passes, passes_for
+from stablemax.kernels.passes import Passes, is_worth_loops, passes_by
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive
@@ -59,21 +59,17 @@ class Job:
     method: Method
     options: TargetOptions  #: weights, smoothing, ignored label
     step: int = 1  #: how many rows are computed at once
+    uses_loops: bool = False  #: whether Numba makes the passes of the kernels; it changes no bit
 
     @cached_property
     def xp(self) -> Arithmetic:
         """The arithmetic of the result."""
         return Arithmetic(self.method.format or FLOAT64, self.method.accumulation)
 
-    @property
-    def cells(self) -> int:
-        """How many logits there are."""
-        return self.stream.rows * self.stream.classes
-
     @cached_property
     def passes(self) -> Passes:
-        """Who makes the passes of the kernels; a worker chooses for itself, for all that it may choose agree."""
-        return passes_for(self.cells, may_be_quick=False)
+        """Who makes the passes of the kernels."""
+        return passes_by(uses_loops=self.uses_loops, may_be_quick=False)
 
     @property
     def formula(self) -> str:
@@ -90,6 +86,10 @@ class Job:
         """True where the kernels compute it."""
         raise NotImplementedError
 
+    def rehearse(self) -> None:
+        """Run the kernels on two logits, so that Numba has compiled what the workers run."""
+        raise NotImplementedError
+
     def __call__(self, block: Block, workspace: Workspace) -> Any:
         """Compute a block."""
         raise NotImplementedError
@@ -97,9 +97,16 @@ class Job:
     def run(self, nothing: Part, resources: Resources, progress: Progress | None, *, steps: int = STEPS) -> Part:
         """Compute all blocks of the input, and merge what they give; `nothing` is what no block gives."""
         stream, variant = self.stream, self.method.variant
+        # Another machine need not have Numba.
+        cells = stream.rows * stream.classes
+        uses_loops = self.is_fast and not resources.elsewhere and is_worth_loops(cells, once=resources.once)
         whole = variant is not None and not variant.rowwise
         chosen = plan(stream.rows, stream.classes, resources, whole=whole, by_variant=not self.is_fast, steps=steps)
-        job = replace(self, stream=for_engine(stream, resources), step=chosen.step)
+        job = replace(self, stream=for_engine(stream, resources), step=chosen.step, uses_loops=uses_loops)
+        if uses_loops:
+            if progress is not None:
+                progress(0, stream.logits.size_bytes, "the kernels, which are compiled once on a machine")
+            job.rehearse()
         return total_of(job, chosen, nothing, stream, resources, progress, self.formula)
 
     def read_second(self, block: Block, workspace: Workspace) -> Any:
