@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from stablemax.kernels.elementary import LN2_HIGH, LN2_LOW, two_sum
+from stablemax.kernels.double_double import LN2_HIGH, LN2_LOW, two_sum
 from stablemax.numerics.formats import Array
 
 BLOCK_CELLS = 1 << 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stablemax.kernels.elementary import LEAST, ONE, exp_in_two, two_sum
+from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, two_sum
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import Array
 

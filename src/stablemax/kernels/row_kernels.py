@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.elementary import quotient_in_two, two_prod, two_sum
+from stablemax.kernels.double_double import quotient_in_two, two_prod, two_sum
 from stablemax.kernels.passes import Pair, Passes
 from stablemax.kernels.row_sums import RowSums
 from stablemax.kernels.widening import computable
