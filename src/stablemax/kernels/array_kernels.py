@@ -8,12 +8,13 @@ import numpy as np
 
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import unshifted as plain
-from stablemax.kernels.double_double import over_weight, two_sum
+from stablemax.kernels.double_double import over_weight
 from stablemax.kernels.odds import FAST_TO_SEARCH, maxima, rows_of, widened
 from stablemax.kernels.row_kernels import MOST_ULP, mended
 from stablemax.kernels.ufunc_buffer import quick_columns
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, format_of
+from stablemax.numerics.rounding_errors import two_sum
 
 ROUNDING_U, NARROW_ROUNDING_U = 2.0, 2.0**16
 """How many units of u a log-probability may be off by because ``m + log1p(q)`` is rounded; in formats of fewer

@@ -1,44 +1,14 @@
-"""Sums and products as two numbers: the rounded one and what the rounding took off."""
+"""A quotient of a double-double number, whose denominator is rounded once."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from stablemax.numerics.formats import Array
+from stablemax.numerics.rounding_errors import two_prod
 
 LEAST, MOST = 2.0**-450, 2.0**450
 """Factors between them have a product that `two_prod` neither overflows nor loses in underflow."""
-_SPLIT = 2.0**27 + 1.0
-
-
-def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
-
-    >>> two_sum(np.array([1.0]), np.array([1e-20]))
-    (array([1.]), array([1.e-20]))
-    """
-    total = a + b
-    back = total - a
-    return total, (a - (total - back)) + (b - back)
-
-
-def two_prod(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the rounded product and its rounding error: Dekker's, of Veltkamp's halves.
-
-    >>> product, error = two_prod(np.array([0.1]), np.array([3.0]))
-    >>> from fractions import Fraction
-    >>> Fraction(product[0]) + Fraction(error[0]) == Fraction(0.1) * 3
-    True
-    """
-    product = a * b
-    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _halves(a: Array) -> tuple[Array, Array]:
-    upper = a * _SPLIT
-    upper = upper - (upper - a)
-    return upper, a - upper
 
 
 def over_weight(high: Array, low: Array, weights: Array, divisor: float) -> tuple[Array, Array]:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.double_double import over_weight, two_sum
+from stablemax.kernels.double_double import over_weight
 from stablemax.kernels.odds import Odds, careful_odds, exponentials, merged, widened
 from stablemax.kernels.row_kernels import PIECE
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, format_of
+from stablemax.numerics.rounding_errors import two_sum
 
 Read = Callable[[int, int], Array]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.double_double import two_prod, two_sum
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
+from stablemax.numerics.rounding_errors import two_prod, two_sum
 
 SUM_ERROR_U = 8.0
 """Error of a sum of exponentials, or of one over another, in units of u: the largest that was measured. The sum

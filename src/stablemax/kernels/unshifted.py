@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.double_double import two_sum
 from stablemax.kernels.odds import SUM_ERROR_U, is_doubtful, is_narrow, may_round, rows_of, widened
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array
+from stablemax.numerics.rounding_errors import two_sum
 
 LOWEST, HIGHEST = 2.0**-450, 2.0**450
 """Sums of exponentials in between are as accurate as their terms: none has overflowed, those that have

@@ -43,10 +43,10 @@ class Given(NamedTuple):
 
 
 class Prover(Protocol):
-    """What proves truths in balls; `truth.measure` hands one to the hooks of a record."""
+    """What proves truths in exact arithmetic; `truth.measure` hands one to the hooks of a record."""
 
-    def prove(self, compute: Callable[[Any], Any]) -> Any:
-        """Return the truth of what `compute` gives in balls."""
+    def prove(self, compute: Callable[[Any, Any], Any], shape: tuple[int, int]) -> Any:
+        """Return the truth of what ``compute(xp, rows)`` gives for some rows of logits of a shape (N, K)."""
 
     def of(self, operation: Operation, x: Array, second: Any) -> Any:
         """Return the truth of an operation on finite logits."""
