@@ -61,6 +61,8 @@ def decide(head: Enclosure | None, tail: Enclosure, fmt: Format) -> tuple[Array,
         if tail.negligible:
             # Counted in units of 2**-1130 they are far below the smallest number.
             is_zero = Enclosure(high, low, radius, negligible=True).negligibles
+            if head is not None:
+                is_zero &= (head.high == 0) & (head.lows == 0)
             high, low, more, radius = (
                 np.where(is_zero, zero, part)
                 for part, zero in ((high, np.copysign(0.0, high)), (low, 0.0), (more, 0.0), (radius, 0.0))
@@ -72,11 +74,11 @@ def decide(head: Enclosure | None, tail: Enclosure, fmt: Format) -> tuple[Array,
         is_narrow = width <= MOST_RADIUS
         certain = is_narrow & (np.abs(at.offset) > width + MARGIN)
         up = at.offset > 0
-        doubtful = np.flatnonzero(is_narrow & ~certain & (spacing > _LEAST_SPACING))
-        if doubtful.size:
+        doubtful = np.nonzero(is_narrow & ~certain & (spacing > _LEAST_SPACING))
+        if doubtful[0].size:
             middle = ((at.units - at.below) - 0.5) * spacing
-            cells = (np.broadcast_to(part, high.shape).ravel()[doubtful] for part in (middle, low, more, radius))
-            certain.ravel()[doubtful], up.ravel()[doubtful] = _beside_a_tie(*cells, at.below.ravel()[doubtful])
+            parts = (middle, low, more, radius, at.below)
+            certain[doubtful], up[doubtful] = _beside_a_tie(*(part[doubtful] for part in parts))
         return certain, (high, remainder, at.rounded(up, high, fmt))
 
 

@@ -1,4 +1,4 @@
-"""exp, expm1, log and log1p of double-double numbers, each with a proved bound of its relative error.
+"""exp, expm1, log and log1p of double-double numbers, each with a proved bound of its error.
 
 Numbers are pairs (high, low) with ``high = round(high + low)``; u is 2**-53. No function of NumPy's own enters a bound:
 where one gives a first guess, what it lacks is computed and held against what the proof needs.
@@ -22,9 +22,11 @@ Pair = tuple[Array, Array]
 EXP_REACH = 620.0
 """exp is taken within this of 0: its results, and their products with others, stay far from underflow."""
 EXP_ERROR = 2.0**-102
-EXPM1_ERROR = 2.0**-92
-LOG_ERROR = 2.0**-97
-LOG1P_ERROR = 2.0**-90
+"""Relative error of `exp`."""
+EXPM1_ERROR, EXPM1_DISTANCE = 2.0**-92, 2.0**-101
+"""Relative error of `expm1`, and its error in units of 1 + |expm1|: both bound it."""
+LOG1P_ERROR, LOG1P_DISTANCE, LOG_ERROR = 2.0**-90, 2.0**-101, 2.0**-104
+"""Relative error of `log1p`, and its error less `LOG_ERROR` of itself: the second also bounds that of `log`."""
 
 _STEPS = 256
 _BITS_OF_STEPS = 34
@@ -103,10 +105,10 @@ def exp(high: Array, low: Array | None) -> Pair:
 
 
 def expm1(high: Array, low: Array | None) -> Pair:
-    """``e**(high + low) - 1`` for numbers from -620 to 620, to a relative error of 2**-92.
+    """``e**(high + low) - 1`` for numbers from -620 to 620, to 2**-92 of itself and to 2**-101 of 1 and itself.
 
-    Within log(2)/512 of 0 it is D itself, right to 2**-95 of itself. Elsewhere it is exp minus 1: at least 2**-9.53 of
-    exp, or of 1, whose error is 2**-102 of exp.
+    Within log(2)/512 of 0 it is D itself, right to 2**-95 of itself, and below 2**-9.5. Elsewhere it is exp minus 1: at
+    least 2**-9.6 of exp, or of 1, whose error is 2**-102 of exp; the sum of the lower parts is rounded to 2**-105.
     """
     _, (grown_high, grown_low), _ = _parts(high, low)
     e_high, e_low = exp(high, low)
@@ -166,11 +168,11 @@ def _times(r: Array, r_low: Array, r_halves: Pair, s: Array, s_low: Array) -> Pa
 
 
 def log(high: Array, low: Array) -> Pair:
-    """Logarithm of positive numbers from 2**-890 to 2**890 that are no nearer to 1 than 1/4, to 2**-97 of itself.
+    """Logarithm of positive numbers from 2**-890 to 2**890, to 2**-101 and 2**-104 of itself.
 
     One step of Newton's from any guess g: log y = g + log1p(z), z = y exp(-g) - 1. The product is right to 2**-102 +
-    2**-103, and z as well; log1p(z) = z - z**2/2 to 2**-121; the logarithm is at least 0.22. NaN where the guess is so
-    bad that z is not small.
+    2**-103, and z as well; log1p(z) = z - z**2/2 to 2**-121; the sum of the lower parts is rounded to 2**-105 of the
+    logarithm. NaN where the guess is so bad that z is not small.
     """
     guess = np.log(high)
     e_high, e_low = exp(-guess, None)
@@ -182,7 +184,7 @@ def log(high: Array, low: Array) -> Pair:
 
 
 def log1p(high: Array, low: Array) -> Pair:
-    """``log(1 + high + low)`` for numbers from -1 + 2**-50 to 2**890, to 2**-90 of itself; NaN beyond, see `log`."""
+    """``log(1 + high + low)`` for numbers from -1 + 2**-50 to 2**890, to 2**-90 of itself, and as `log`."""
     out, out_low = np.zeros_like(high), np.zeros_like(high)
     sizes = np.abs(high)
     is_tiny, is_small = sizes < _NEAR_ZERO, sizes < _SMALL
@@ -214,8 +216,8 @@ def _log1p_series(x: Array, x_low: Array) -> Pair:
 def _log1p_near(x: Array, x_low: Array) -> Pair:
     """log1p where 1 + x would lose digits of x: with m = expm1(-g), z is m + x + x m.
 
-    m is right to 2**-92 of itself, which is at most 4/3 of x, and the product and the sums to less: z is right to
-    2**-91.2 of x, and log1p(x) is at least 0.89 |x|.
+    m is right to 2**-92 of itself, which is at most 4/3 of x, and to 2**-102 of exp(-g) < 4/3. With the roundings of
+    the product and the sums z is right to 2**-91.2 of x, and log1p(x) is at least 0.89 |x|; and to 2**-101.3.
     """
     guess = np.log1p(x)
     m, m_low = expm1(-guess, None)
@@ -227,7 +229,7 @@ def _log1p_near(x: Array, x_low: Array) -> Pair:
 
 
 def _log_of_1_plus(x: Array, x_low: Array) -> Pair:
-    """Log of 1 + x, whose rounding is below 2**-105 of it."""
+    """Log of 1 + x, whose rounding is below 2**-105 of 1 + x."""
     y, rest = two_sum(x, np.full_like(x, 1.0))
     return log(*two_sum(y, rest + x_low))
 

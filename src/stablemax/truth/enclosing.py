@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array
 from stablemax.truth import elementary
-from stablemax.truth.enclosure import UNDERFLOW, UNIT, UP, Enclosure, UndecidedError
+from stablemax.truth.enclosure import LEAST, UNDERFLOW, UNIT, UP, Enclosure, UndecidedError
 
 _NEGLIGIBLE = -790.0
 """exp of less is below 2**-1138."""
@@ -35,7 +35,7 @@ class Enclosures(Namespace):
     """
 
     def __init__(self) -> None:
-        self._exponentials: dict[int, tuple[Enclosure, Enclosure]] = {}
+        self._exponentials: dict[int, tuple[Any, Any]] = {}
 
     @property
     def wider(self) -> Enclosures:
@@ -204,6 +204,8 @@ def _slope(x: Enclosure, radius: Array, derivative: Array, scale: Array | float 
 
 def _settled(x: Enclosure, high: Array, low: Array, radius: Array) -> Enclosure:
     """Return what a function with f(0) = 0 and f'(0) = 1 gives: 0 of 0, and of the negligible up to twice as much."""
+    # Below the range of products not even the radius is a number.
+    radius = np.where(np.abs(x.high) < LEAST, radius + UNDERFLOW, radius)
     radius = np.where((x.high == 0) & (x.lows == 0) & (x.radii == 0), 0.0, radius)
     if x.negligible:
         where = x.negligibles
@@ -222,18 +224,24 @@ def _expm1(x: Enclosure) -> Enclosure:
     is_within = ~(below | beyond)
     core = np.where(is_within, x.high, 0.0)
     high, low = elementary.expm1(core, np.where(is_within, x.lows, 0.0))
-    radius = np.abs(high) * elementary.EXPM1_ERROR
+    size = np.abs(high)
+    radius = np.minimum(size * elementary.EXPM1_ERROR, (1.0 + size) * elementary.EXPM1_DISTANCE)
     high, low = np.where(below, -1.0, np.where(beyond, np.nan, high)), np.where(below, 0.0, low)
     # exp of less than -620 is below 2**-894.
-    return _settled(x, high, low, _slope(x, np.where(below, UNDERFLOW, radius), 1.0 + np.abs(high)))
+    return _settled(x, high, low, _slope(x, np.where(below, UNDERFLOW, radius), 1.0 + size))
 
 
 def _log1p(x: Enclosure) -> Enclosure:
     outside = ~((x.high > -1.0 + 2.0**-50) & (x.high < 2.0**890))
     core = np.where(outside, 0.0, x.high) if outside.any() else x.high
     high, low = elementary.log1p(core, x.lows)
-    radius = _slope(x, np.abs(high) * elementary.LOG1P_ERROR, 1.0 / (1.0 + core), 1.0 + core)
+    error = np.minimum(np.abs(high) * elementary.LOG1P_ERROR, _error_of_log(high))
+    radius = _slope(x, error, 1.0 / (1.0 + core), 1.0 + core)
     return _settled(x, np.where(outside, np.nan, high), low, radius)
+
+
+def _error_of_log(high: Array) -> Array:
+    return elementary.LOG1P_DISTANCE + np.abs(high) * elementary.LOG_ERROR
 
 
 def _log(x: Enclosure) -> Enclosure:
@@ -242,7 +250,7 @@ def _log(x: Enclosure) -> Enclosure:
     near = _log1p(Enclosure(np.where(is_near, x.high, 1.0), *(_at(is_near, part) for part in (x.low, x.radius))) - 1.0)
     core = np.where(is_near | outside, 2.0, x.high)
     high, low = elementary.log(core, np.where(is_near | outside, 0.0, x.lows))
-    radius = _slope(x, np.abs(high) * elementary.LOG_ERROR, 1.0 / core, core)
+    radius = _slope(x, _error_of_log(high), 1.0 / core, core)
     unknown = outside | ~np.isfinite(high)
     return Enclosure(
         np.where(is_near, near.high, np.where(unknown, 0.0, high)),

@@ -220,7 +220,10 @@ class Enclosure:
                 radius = np.where(b.radius <= _SURE * below, radius, np.nan)
             radius *= UP
             result = Enclosure(high, low, radius, negligible=a.negligible or b.negligible)
-            if not (_is_ordinary(size) and np.isfinite(np.add.reduce(low, axis=None))):
+            of_a = np.abs(a.high)
+            if not (_is_ordinary(of_a) and _is_ordinary(size) and np.isfinite(np.add.reduce(low, axis=None))):
+                # Where the dividend is too small the rest is, too, and nothing is known.
+                size = np.where((of_a < LEAST) & (size >= LEAST), np.nan, size)
                 _mend(result, size, np.broadcast_to(_is_zero(a), size.shape) & (below > 0))
                 if result.negligible:
                     _scale(result, (a.negligibles, np.zeros(b.shape, dtype=bool)), a, b, lambda x, _: x / below)
@@ -284,8 +287,8 @@ def _sum_of(a: Array | None, b: Array | None) -> Array | None:
 
 
 def _with_error(radius: Array | None, error: Array) -> Array | None:
-    """Add what a sum leaves out to its radius, if it leaves anything out."""
-    return _sum_of(radius, np.abs(error)) if error.any() else radius
+    """Add what a sum leaves out to its radius, if it leaves anything out: twice, for an enclosure is open."""
+    return _sum_of(radius, 2 * np.abs(error)) if error.any() else radius
 
 
 def _within_range(result: Enclosure) -> Enclosure:

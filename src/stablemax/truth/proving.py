@@ -12,7 +12,7 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import cells_of, in_arithmetic, rows_of
-from stablemax.operations.variant import evaluate, get
+from stablemax.operations.variant import Variant, evaluate, get
 from stablemax.truth.balls import Balls, Truth, truth
 from stablemax.truth.deciding import decide
 from stablemax.truth.enclosing import Enclosures
@@ -24,9 +24,9 @@ Compute = Callable[[Any, Rows], Any]
 """``(xp, rows)`` to an array of the arithmetic, or to a head and a tail: see `balls.truth`."""
 
 ALL = slice(None)
-FEWEST_CELLS = 128
+FEWEST_CELLS = 192
 """Below, balls start sooner than a hundred loops over arrays."""
-CELLS_PER_BLOCK = 1 << 13
+CELLS_PER_BLOCK = 1 << 14
 """Rows are computed in blocks of so many cells: some forty arrays of them stay in the cache."""
 
 
@@ -49,7 +49,8 @@ class Prover:
 
     def of(self, operation: Operation, x: Array, second: Any) -> Truth:
         """Prove an operation on finite logits."""
-        compute = functools.partial(_computed, operation, x, second)
+        best = get(operation.best_id)
+        compute = functools.partial(_computed, operation, best, x, second)
         if not operation.cellwise:
             return self.prove(compute, x.shape)
         enclosed = _enclosed(compute, self.format, x.shape)
@@ -57,7 +58,7 @@ class Prover:
             return self._by_balls(compute, ALL)
         cells = np.nonzero(~enclosed.certain)
         if cells[0].size:
-            of_cells = functools.partial(_computed, operation, x[cells][:, None], cells_of(second, *cells))
+            of_cells = functools.partial(_computed, operation, best, x[cells][:, None], cells_of(second, *cells))
             proved = truth(lambda xp: of_cells(xp, ALL), self.format)
             enclosed.truth.put(cells, proved.mapped(np.ravel))
         return enclosed.truth
@@ -68,13 +69,13 @@ class Prover:
         return proved if proved.nearest.ndim == 2 else proved.mapped(lambda part: part[:, None])
 
 
-def _computed(operation: Operation, x: Array, second: Any, xp: Any, rows: Rows) -> Any:
+def _computed(operation: Operation, best: Variant, x: Array, second: Any, xp: Any, rows: Rows) -> Any:
     """Run the best variant of an operation on some rows."""
     some = x if rows is ALL else x[rows]
     logits, exact_second = xp.array(some), in_arithmetic(second if rows is ALL else rows_of(second, rows), xp)
     opened = None if operation.open_sum is None else operation.open_sum(logits, exact_second, xp)
     if opened is None:
-        return evaluate(get(operation.best_id), logits, xp, exact_second)
+        return evaluate(best, logits, xp, exact_second)
     a, b, tail = opened
     return xp.exact_difference(a, b), tail
 
