@@ -13,7 +13,7 @@ from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORM
 from stablemax.operations import all_operations
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
-from stablemax.truth import proving
+from stablemax.truth import balls, proving
 from stablemax.truth.case import Shared, case_of, setting_of
 from stablemax.truth.measure import exact_result
 
@@ -45,10 +45,10 @@ def both(prove: Callable[[], ExactResult]) -> tuple[ExactResult, ExactResult]:
 
 def assert_same(prove: Callable[[], ExactResult], fmt: Format, what: Any = "") -> None:
     """The same rounded numbers; exact values to the tenth digit of an ulp."""
-    ours, balls = both(prove)
-    np.testing.assert_array_equal(ours.undefined, balls.undefined)
-    np.testing.assert_array_equal(ours.truth.rounded, balls.truth.rounded, err_msg=str(what))
-    a, b = ours.truth, balls.truth
+    ours, theirs = both(prove)
+    np.testing.assert_array_equal(ours.undefined, theirs.undefined)
+    np.testing.assert_array_equal(ours.truth.rounded, theirs.truth.rounded, err_msg=str(what))
+    a, b = ours.truth, theirs.truth
     same = (a.nearest == b.nearest) | (np.isnan(a.nearest) & np.isnan(b.nearest))
     with np.errstate(invalid="ignore"):
         distance = np.where(same, 0.0, (a.nearest - b.nearest) / fmt.ulp(b.nearest)) + (a.residual_ulp - b.residual_ulp)
@@ -72,8 +72,8 @@ def seconds(operation: Operation, x: Array, fmt: Format, rng: np.random.Generato
         yield SoftTargets(held(rng.dirichlet(np.ones(classes), rows)), float(rows))
     elif operation.second is Second.CELL_TARGETS:
         yield CellTargets(rng.integers(0, 2, (rows, classes)).astype(np.float64), None, None, float(x.size))
-        weights = (held(rng.uniform(0.1, 3, shape)) for shape in ((rows, classes), (1, classes)))
-        yield CellTargets(held(rng.uniform(0, 1, (rows, classes))), *weights, 7.0)
+        weight, pos_weight = (held(rng.uniform(0.1, 3, shape)) for shape in ((rows, classes), (1, classes)))
+        yield CellTargets(held(rng.uniform(0, 1, (rows, classes))), weight, pos_weight, 7.0)
     elif operation.second is Second.UPSTREAM:
         yield held(rng.standard_normal((rows, classes)))
     elif operation.second is Second.LOGITS:
@@ -141,7 +141,7 @@ def test_the_truth_about_a_hazard_is_that_of_balls(hazard: Hazard) -> None:
 
 @pytest.mark.slow
 @EACH_HAZARD
-@pytest.mark.parametrize("fmt", EVERY_FORMAT.values(), ids=EVERY_FORMAT)
+@pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
 def test_the_truth_about_a_hazard_is_that_of_balls_in_every_format(hazard: Hazard, fmt: Format) -> None:
     assert_same_on_hazard(hazard, fmt)
 
@@ -207,7 +207,7 @@ def test_a_weighted_loss_beside_a_tie_is_rounded_away_from_it_by_its_tail_alone(
 def left_to_balls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the cells that balls prove."""
     cells: list[int] = []
-    prove = proving.truth
+    prove = balls.truth
 
     def counted(*args: Any, **options: Any) -> Any:
         proved = prove(*args, **options)

@@ -32,7 +32,8 @@ _REMAINDER_COEFFICIENTS = tuple(1 / math.factorial(n) for n in range(19, 1, -1))
 
 
 class Namespace(Protocol):
-    """What a variant may ask of its arithmetic, `Arithmetic` on floats or `truth.balls.Balls` on exact numbers.
+    """What a variant may ask of its arithmetic, `Arithmetic` on floats, `truth.balls.Balls` and
+    `truth.enclosing.Enclosures` on exact numbers.
 
     Arrays add, subtract, multiply and divide with their own operators, rounding each operation.
     Reductions run over the last axis and keep it. Python numbers enter through `number` only:
