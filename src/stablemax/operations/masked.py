@@ -1,4 +1,4 @@
-"""The truth about cross-entropies of rows with classes at -inf, which exact arithmetic does not know: `Operation.masked`."""
+"""The truth about cross-entropies of rows with classes at -inf, which is no exact number: `Operation.masked`."""
 
 from __future__ import annotations
 
