@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.check.target.messages import Call
 from stablemax.hazards.catalogue import HazardCase
-from stablemax.numerics.formats import FLOAT32, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Grade, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import LoadedTarget, Result
 
 _PRINTED_LIMIT = 4000
-MAX_CELLS_IN_BALLS = 4096
-"""Larger inputs of finite logits are judged against float64, whose error no narrower format shows."""
-
 UNSTABLE = len(CODES)
 """Severities from here on are those of unstable cells; those of cells that are stable and not accurate are smaller."""
 NO_ANSWER = 2 * len(CODES)
@@ -205,8 +202,6 @@ def _in_rows(result: Result, case: HazardCase, operation: Operation) -> Result:
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
     settled = replace(case_of(case, operation), reduced=reduced)
-    if case.logits.size > MAX_CELLS_IN_BALLS and shared.format.precision <= FLOAT32.precision:
-        settled = replace(settled, in_float64=settled.kept is None and bool(np.isfinite(settled.logits).all()))
     if reduction is Reduction.SUM:
         settled = replace(settled, divisor=1.0, summed=True)
     return setting_of(settled, shared)

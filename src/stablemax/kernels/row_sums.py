@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two, two_prod, two_sum
+from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two
 from stablemax.numerics.formats import Array
+from stablemax.numerics.rounding_errors import two_prod, two_sum
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stablemax.check.trials import MAX_CELLS_IN_BALLS
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT32, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import rows_of
 from stablemax.operations.variant import Variant, evaluate
@@ -84,8 +83,6 @@ class VariantPanel(Panel):
         if self._quantity.is_stacked and self.operation.of_losses:
             # Each row is an input of its own: the mean of its losses divides by one row.
             case = replace(case, divisor=float(self.operation.loss_count(1, case.logits.shape[1])))
-        if case.logits.shape[1] > MAX_CELLS_IN_BALLS and self.format.precision <= FLOAT32.precision:
-            case = replace(case, in_float64=True)
         return setting_of(case, Shared(self.format), self._accumulation)
 
     def _of_run(self, variant: Variant, mean: str, setting: Setting, values: Sequence[float]) -> list[SweptPoint]:
