@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from stablemax.compute.block_job import Job, Noticings
+from stablemax.compute.proved import nearest
 from stablemax.compute.sinks import Sink
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import inexact_integers
@@ -102,12 +103,9 @@ def fill(
         out[rest] = again
         rest = rest[still]
     if len(rest):
-        # Only here: the exact arithmetic costs a third of the start, and most results are in no doubt.
-        from stablemax.truth.measure import exact_result
-
         labels, weights, divisor = _of_rows(given, rest)
         second = None if labels is None else LabelTargets(labels, weights[:, None], divisor)
-        out[rest] = fmt.cast(exact_result(operation, x[rest], second, fmt).truth.rounded)
+        out[rest] = fmt.cast(nearest(operation, x[rest].astype(np.float64), second, fmt)[0])
 
 
 def _of_rows(given: tuple[Array | None, Array, float], rows: Array) -> tuple[Array | None, Array, float]:
@@ -125,7 +123,10 @@ class ArrayJob(Job):
     @property
     def is_fast(self) -> bool:
         """True where the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
-        changed = self.method.variant or self.method.accumulation or self.xp.format.is_emulated
+        fmt, classes = self.xp.format, self.stream.classes
+        changed = self.method.is_formula or fmt.is_emulated
+        # Its float64 results, and those of rows in pieces, are right to 1.5 ulp and to a little more than a half.
+        changed |= self.method.exact and (fmt is FLOAT64 or classes > PIECE)
         has_kernel = self.operation.kernel and (self.has_plain_labels or not self.operation.needs_targets)
         return bool(has_kernel and not changed)
 
@@ -199,7 +200,7 @@ class ArrayJob(Job):
     def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
         xp, method = self.xp, self.method
         # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
-        second_xp = xp if method.variant or method.accumulation else xp.wider
+        second_xp = xp if method.is_formula else xp.wider
         if not self.operation.needs_targets:
             values = self.evaluate(x, labels, second_xp, self.divisor)
         else:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from stablemax.compute.proved import accurate
 from stablemax.compute.streaming import STEPS, Part, Progress, Resources, for_engine, plan, total_of
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
@@ -31,6 +34,12 @@ class Method:
     variant: Variant | None = None  #: by default `wide`, in float64 the accurate variant
     format: Format | None = None  #: of an array by default the input's own, float64 for integers; of a loss float64
     accumulation: Accumulation | None = None  #: by default what an ordinary kernel of the format does
+    exact: bool = False  #: whether every result is proved to be the nearest number
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether a formula is computed as it is written, rounding errors and all."""
+        return self.variant is not None or self.accumulation is not None
 
     def result_format(self, stream: Stream) -> Format:
         """Return the format of an array."""
@@ -123,14 +132,20 @@ class Job:
         is_soft = self.operation.needs_targets and labels.ndim == 2
         return odd_targets(labels, first_row) if is_soft else Noticed()
 
-    def evaluate(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Array:
-        """Run the formula on logits (n, K), of rows that count, and on labels, or the second array, in `second_xp`."""
+    def second(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Any:
+        """Return labels, or the second array, of rows that count as what formulas take, in `second_xp`."""
         if self.operation.needs_targets:
             assert labels is not None
-            second: Any = targets_of(labels, x.shape[1], self.options, second_xp, divisor)
-        else:
-            second = second_of(self.operation, labels, second_xp, divisor, self.options)
-        return evaluate(get(self.formula), self.xp.array(x), self.xp, second)
+            return targets_of(labels, x.shape[1], self.options, second_xp, divisor)
+        return second_of(self.operation, labels, second_xp, divisor, self.options)
+
+    def evaluate(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Array:
+        """Run the formula, or what is accurate, on logits (n, K) of rows that count, and on what `second` gives."""
+        second = self.second(x, labels, second_xp, divisor)
+        if self.method.is_formula:
+            return evaluate(get(self.formula), self.xp.array(x), self.xp, second)
+        found = accurate(self.operation, self.in_format(x).astype(np.float64), second, self.xp.format)
+        return found[:, 0] if self.operation.per_row else found
 
     def in_format(self, x: Array) -> Array:
         """Round logits to the format that was asked for."""

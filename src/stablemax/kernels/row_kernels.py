@@ -112,7 +112,7 @@ def factor(sums: RowSums, weights: Array, divisor: float) -> Pair:
     """Return ``weight / (sum * divisor)`` of each row (N,), in two numbers."""
     high, low = sums.total()
     if divisor != 1.0:
-        product, error = two_prod(high, np.float64(divisor))
+        product, error = two_prod(high, np.full_like(high, divisor))
         high, low = product, error + low * divisor
     return quotient_in_two(weights, np.zeros_like(weights), high, low)
 

@@ -85,6 +85,9 @@ class Operation:
         True where its numbers are losses, of which a program may give the mean or the sum.
     gradient_of : str
         Name of the operation whose gradient it is; empty for none.
+    error_u : float, optional
+        Bound of the relative error of the best variant in float64, in units of u, several times what was measured;
+        None where a result may be ill-conditioned, so that there is no such bound.
     best : str
         Name of the variant that runs in exact arithmetic, and is right to a few ulps in float64.
     reference : str
@@ -128,6 +131,7 @@ class Operation:
     open_sum: Callable[[Array, Any, Any], tuple[Array, Any, Array] | None] | None = None
     reduces: bool = False
     gradient_of: str = ""
+    error_u: float | None = None
     best: str = "compensated"
     reference: str = ""
     follows_shift: bool = False
