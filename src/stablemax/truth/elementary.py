@@ -78,7 +78,8 @@ def _head(value: Any) -> float:
 def pair_of(value: Any) -> tuple[float, float]:
     """Return an exact number as a pair of floats.
 
-    >>> high, low = pair_of(flint.arb(1) / 3)
+    >>> with flint.ctx.workprec(200):
+    ...     high, low = pair_of(flint.arb(1) / 3)
     >>> high, f"{low:.4g}"
     (0.3333333333333333, '1.85e-17')
     """
