@@ -85,6 +85,9 @@ def pytest_configure() -> None:
     installs no handler of its own. A handler, be it one that does nothing, is not inherited. (Popen's preexec_fn
     would do it for one child, but it runs what JAX does at a fork, which warns.)
     """
+    # PyTorch's threads wait in a loop for the next operation, on the processors that the other half of the run needs:
+    # an operation on ten numbers takes 3 ms instead of 0.1. Asleep, the same threads give the same bits.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # What this run was asked for is not meant for the runs that tests start.
     os.environ.pop("PYTEST_ADDOPTS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
