@@ -80,7 +80,7 @@ def test_a_scalar_type_that_takes_a_number_out_is_found_and_a_constant_is_not() 
 class Layer:
     def of_a_method(self, x: Any) -> Any:
         """Say something
-that is not indented as the code is.
+        that is not indented as the code is.
         """
         import numpy as np
 

@@ -28,7 +28,7 @@ _PRINTED_LIMIT = 4000
 MAX_CELLS_IN_BALLS = 4096
 """Larger inputs of finite logits are judged against float64, whose error no narrower format shows."""
 _MOST_CELLS_KEPT = 1 << 17
-"""The truth about a larger hazard is proved again where it is needed again: kept, it would take 100 MB in all formats."""
+"""The truth about a larger hazard is proved again where it is needed again: to keep it would take 100 MB."""
 
 UNSTABLE = len(CODES)
 """Severities from here on are those of unstable cells; those of cells that are stable and not accurate are smaller."""
