@@ -95,6 +95,8 @@ def pytest_configure() -> None:
     # PyTorch's threads wait in a loop for the next operation, on the processors that the other half of the run needs:
     # an operation on ten numbers takes 3 ms instead of 0.1. Asleep, the same threads give the same bits.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # As the program itself does: to look for garbage at every 700th object takes a tenth of the run.
+    gc.set_threshold(100_000)
     # What this run was asked for is not meant for the runs that tests start.
     os.environ.pop("PYTEST_ADDOPTS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
