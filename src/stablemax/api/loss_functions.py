@@ -48,28 +48,24 @@ def cross_entropy(
     logits : array_like
         One or more dimensions, of any library, as for `softmax`. Rows that are probabilities already are warned of.
     labels : array_like
-        Classes, in the shape of the logits without the class axis, or soft targets in the shape of
-        the logits. For logits (K,) of one row, a single number.
+        Classes, in the shape of the logits without the class axis, or soft targets in theirs; one number for one row.
     weight : array_like (K,), optional
-        Weight of each class.
     axis : int, optional
         The axis of the classes. When not given it is axis 1 as in PyTorch, or the last where labels fit that alone.
     ignore_index : int or None
         Rows with this label do not count.
     label_smoothing : float
         From 0 to 1.
-    reduction : str
-        "mean", "sum" or "none".
+    reduction : "mean", "sum" or "none"
     exact : bool
-        Prove the result: the number that is nearest to the mean, or the sum, of the exact losses.
+        Prove the result: the nearest number to the mean, or the sum, of the exact losses.
     threads : int, optional
-        Worker threads; all cores when not given. They change no bit of the result.
 
     Returns
     -------
     float or ndarray of float64
-        Each loss is at most 1.5 ulp from the exact one, and their sum is exact and rounded once. With "none" every
-        row's loss, 0 where ignored. NaN for the mean of no rows; their sum is 0.
+        Each loss is at most 1.5 ulp from the exact one; their sum is rounded once. With "none" every row's loss, 0
+        where ignored. NaN for the mean of no rows; their sum is 0.
 
     Raises
     ------
@@ -83,15 +79,15 @@ def cross_entropy(
     1.09861228867
     """
     options, reduced = options_of(weight, label_smoothing, ignore_index), reduction_of(reduction)
-    (x, y, at), resources = _labelled(logits, labels, axis), resources_of(threads)
+    x, y, at = _labelled(logits, labels, axis)
     if (others := _shape_without_rows(x, at, options)) is not None:
         return {Reduction.MEAN: math.nan, Reduction.SUM: 0.0, Reduction.NONE: np.zeros(others)}[reduced]
     _warn_of_probabilities(x, y, at)
     if not exact and (found := loss_at_once(x, y, at, reduced, options)) is not None:
         return found
     stream, operation = stream_of(x, at, y), get_operation("cross_entropy")
-    method = Method(exact=exact)
-    result = loss_of(operation, stream, method, reduction=reduced, options=options, resources=resources)
+    chosen: dict[str, Any] = {"reduction": reduced, "options": options, "resources": resources_of(threads)}
+    result = loss_of(operation, stream, Method(exact=exact), **chosen)
     return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 
 

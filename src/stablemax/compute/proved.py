@@ -24,6 +24,8 @@ def accurate(operation: Operation, x: Array, second: Any, fmt: Format) -> Array:
     >>> accurate(get_operation("sigmoid"), np.zeros((1, 2)), None, FLOAT64)
     array([[0.5, 0.5]])
     """
+    if x.size == 0:
+        return fmt.cast(_by_formula(operation, x, second))
     if fmt is FLOAT64 or fmt.is_emulated or operation.error_u is None:
         return fmt.cast(nearest(operation, x, second, fmt)[0])
     values = _by_formula(operation, x, second)
@@ -58,4 +60,4 @@ def _by_formula(operation: Operation, x: Array, second: Any) -> Array:
     xp = Arithmetic(FLOAT64)
     with np.errstate(all="ignore"):
         values = evaluate(get(operation.best_id), x, xp, in_arithmetic(second, xp))
-    return np.asarray(values, dtype=np.float64).reshape(len(x), -1)
+    return np.asarray(values, dtype=np.float64).reshape(len(x), 1 if operation.per_row else x.shape[1])

@@ -14,6 +14,7 @@ MARGIN = 2.0**-40
 """A cell closer to a rounding boundary than this part of an ulp is decided by exact differences, not in float64."""
 _LEAST_SPACING = 2.0**-1000
 """Half of a smaller spacing may underflow."""
+_LEAST_REMAINDER = 2.0**-100
 MOST_RADIUS = 2.0**-34
 """Radius in ulps up to which double-double numbers tell a value: the tenth digit of an ulp is certain."""
 
@@ -79,7 +80,9 @@ def decide(head: Enclosure | None, tail: Enclosure, fmt: Format) -> tuple[Array,
             middle = ((at.units - at.below) - 0.5) * spacing
             parts = (middle, low, more, radius, at.below)
             certain[doubtful], up[doubtful] = _beside_a_tie(*(part[doubtful] for part in parts))
-        return certain, (high, remainder, at.rounded(up, high, fmt))
+        # Balls of 128 bits do not show it either, and no error in float64 does.
+        shown = np.where(np.abs(remainder) < _LEAST_REMAINDER, 0.0, remainder)
+        return certain, (high, shown, at.rounded(up, high, fmt))
 
 
 def _parts(head: Enclosure | None, tail: Enclosure) -> tuple[Array, Array, Array, Array]:
