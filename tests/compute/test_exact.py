@@ -122,6 +122,8 @@ def test_the_command_proves_what_it_is_asked_to(tmp_path: Path, monkeypatch: pyt
     np.save("y.npy", np.zeros(30, dtype=np.int64))
     done = run("loss", "x.npy", "y.npy", "--exact")
     assert done.out == f"{stablemax.cross_entropy(x, np.zeros(30, int), exact=True)}\n"
+    for options, exact in (((), False), (("--exact",), True)):
+        assert run("loss", "x.npy", "y.npy", *options, "--output-format", "json").json["exact"] == exact
     assert run("softmax", "x.npy", "--exact", "-o", "p.npy").code == 0
     np.testing.assert_array_equal(np.load("p.npy"), stablemax.softmax(x, exact=True))
 

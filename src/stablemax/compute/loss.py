@@ -201,6 +201,7 @@ def loss_of(
         total_rows=stream.rows,
         first_bad=total.bad.first,
         notes=total.noticed.notes(stream),
+        exact=method.exact,
     )
 
 
