@@ -97,12 +97,17 @@ def has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def has_loops() -> bool:
+    """Whether Numba's loops are loaded."""
+    return _LOOPS in sys.modules
+
+
 def passes_for(cells: int, *, may_be_quick: bool) -> Passes:
     """Choose for an input of some logits; `may_be_quick` where whatever is in doubt afterwards will be proved.
 
     >>> passes_for(10, may_be_quick=False).name, passes_for(10, may_be_quick=True).name
     ('NumPy in two numbers', 'NumPy')
     """
-    if cells >= (WORTH_LOADED_LOOPS if _LOOPS in sys.modules else WORTH_LOOPS) and has_numba():
+    if cells >= (WORTH_LOADED_LOOPS if has_loops() else WORTH_LOOPS) and has_numba():
         return loops(may_be_quick=may_be_quick)
     return QUICK if may_be_quick else PAIRS
