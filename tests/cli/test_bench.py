@@ -187,8 +187,8 @@ def test_ndjson_and_csv_hold_the_numbers_of_json_to_the_last_bit() -> None:
     assert plain == [columns, *([row[c] for c in columns] for row in rows)]
     for row, expected in zip(rows, flat, strict=True):
         assert set(row) == set(expected)
-        for name, value in expected.items():
-            value = math.inf if value == "Infinity" else value
+        for name, in_json in expected.items():
+            value = math.inf if in_json == "Infinity" else in_json
             assert row[name] == ("" if value is None else repr(value) if isinstance(value, float) else str(value))
 
 
