@@ -52,6 +52,10 @@ class _Measured:
     judged_rows: dict[Input, int] = field(default_factory=dict)
     rates: dict[int, list[Rates]] = field(default_factory=dict)
 
+    def typical_rates(self) -> dict[int, Rates]:
+        """Return the median rates over the run, by number of threads."""
+        return {threads: _typical(rates) for threads, rates in self.rates.items()}
+
 
 def bench(
     options: BenchOptions | None = None,
@@ -99,15 +103,12 @@ def bench(
     notes += missing
     for given in inputs:
         _measure(given, plan, options, instruments, measured, lambda text: step(steps + len(measured.times), text))
-    typical = {threads: _typical(rates) for threads, rates in measured.rates.items()}
     formulas = {(i.name, o): f for i in implementations for o, f in i.formulas.items()}
-    cases = tuple(
-        _timed_case(case, measured, typical[case.threads], formulas, peaks, compiler)
-        for case in sorted(measured.times, key=lambda case: _place(case, options))
-    )
+    ordered = sorted(measured.times, key=lambda case: _place(case, options))
+    cases = tuple(_timed_case(case, measured, formulas, peaks, compiler) for case in ordered)
     return Benchmark(
         machine=here,
-        rates=tuple(typical.values()),
+        rates=tuple(measured.typical_rates().values()),
         cases=cases,
         seed=options.seed,
         libraries={name: version(name) for i in implementations for name in i.libraries},
@@ -167,7 +168,6 @@ def _typical(rates: list[Rates]) -> Rates:
 def _timed_case(
     case: Case,
     measured: _Measured,
-    rates: Rates,
     formulas: Mapping[tuple[str, Operation], str],
     peaks: Peaks,
     compiler: LoopCompiler | None,
@@ -175,6 +175,7 @@ def _timed_case(
     """Put the times of a case beside ours and beside the limit."""
     rows, classes = case.input.shape
     logits = rows * classes
+    rates = measured.typical_rates()[case.threads]
     # What gives a number for each logit writes as many bytes as it reads.
     bound, rate = ("read", rates.read_bytes_per_s) if case.operation.per_row else ("copy", rates.copy_bytes_per_s)
     limit_s = logits * np.dtype(case.input.dtype.value).itemsize / rate
