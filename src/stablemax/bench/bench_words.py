@@ -94,10 +94,10 @@ def times(ratio: float) -> str:
 
 
 def error_words(error_ulp: float | None) -> str:
-    """Write the largest error of a result, in ulps, to two digits.
+    """Write the largest error of a result, in ulps.
 
-    >>> error_words(0.4987), error_words(7.2), error_words(1.6e15), error_words(math.inf), error_words(None)
-    ('0.50', '7.2', '1.6e15', 'broken', '-')
+    >>> error_words(0.4987), error_words(7.25), error_words(1.6e15), error_words(math.inf), error_words(None)
+    ('0.50', '7.25', '1.6e15', 'broken', '-')
     """
     return "-" if error_ulp is None else "broken" if math.isinf(error_ulp) else short_number(error_ulp)
 
