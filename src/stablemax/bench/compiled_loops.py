@@ -25,7 +25,7 @@ def compiled_loops(operations: Iterable[Operation], inputs: list[Input]) -> tupl
         return None, []
     if not passes.has_numba():
         why = f"numba is not installed: inputs of {passes.WORTH_LOOPS:,} logits and more are computed by NumPy's loops"
-        return None, [f"{why}, which take several times as long; {INSTALL}"]
+        return None, [f"{why}, which take longer, in float64 several times; {INSTALL}"]
     from stablemax.kernels import compiling, fused_loops  # noqa: F401 - now loaded, they run small inputs, too
 
     implementation = ours()
