@@ -16,7 +16,7 @@ LOSS = """
 import atexit, sys
 from stablemax.kernels import passes
 passes.WORTH_LOOPS = int(sys.argv.pop(1))
-atexit.register(lambda: print({"numba", "llvmlite"} & set(sys.modules)))
+atexit.register(lambda: print({name for name in ("numba", "llvmlite") if sys.modules.get(name)}))
 from stablemax.cli.main import main
 main()
 """
