@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from stablemax.bench.bench_words import Shape, TimedDtype, timed_operations
 from stablemax.bench.benchmark import Instruments, bench
+from stablemax.bench.judged_rows import Accuracy
 from stablemax.bench.plan import BenchOptions, Case, Input
-from stablemax.results import Benchmark, Machine, Rates
+from stablemax.results import Benchmark, LoopCompiler, Machine, Rates
 from stablemax.text.processor import available_threads
 
 from ..records import CROSS_ENTROPY, SOFTMAX
@@ -40,7 +42,7 @@ class Clock:
 
 @dataclass
 class Clockwork:
-    """One that takes some seconds for each logit, every other time a swing more or less, and nothing else."""
+    """One that takes some seconds for each logit, every other time a swing more or less, and gives its error."""
 
     name: str
     seconds: float
@@ -49,6 +51,7 @@ class Clockwork:
     needs_affinity: bool = False
     libraries: tuple[str, ...] = ()
     swing: float = 0.0
+    error_ulp: float = 0.5
     ran_with: list[int] = field(default_factory=list)
     ran_on: list[int] = field(default_factory=list)
 
@@ -71,17 +74,36 @@ class Clockwork:
 
         return spend
 
+    def call_by_row(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
+        return lambda: self.error_ulp
+
     def back(self, result: Any) -> Array:
         return np.asarray(result)
 
 
+class Judged:
+    """Eight rows of an input; nothing that is judged needs them, for it says how far it is off."""
+
+    def __init__(self, x: Array, y: Array) -> None:
+        self.rows = np.arange(min(8, len(x)))
+
+    def accuracy(self, operation: Operation, result: Array) -> Accuracy:
+        return Accuracy(float(result), 1.0 if result <= 0.5 else 0.25)
+
+
 def machine_of(cores: int = 2, available_bytes: int | None = 16 * GIB) -> Machine:
-    return Machine("A processor", "A system 1.0", cores, available_bytes)
+    loops = {"exp float32": "AVX2", "exp float64": "baseline"}
+    return Machine("A processor", "A system 1.0", cores, available_bytes, ("avx2", "fma"), loops)
 
 
 def rates_of(threads: int, _: Any = None) -> Rates:
-    """A machine that copies 8e9 bytes and takes 1e9 exponentials a second with each thread."""
-    return Rates(threads, 8e9 * threads, 1e9 * threads)
+    """A machine that reads 8e9 bytes and copies 4e9 a second with each thread."""
+    return Rates(threads, 8e9 * threads, 4e9 * threads)
+
+
+def loops_of(operations: tuple[Operation, ...], inputs: list[Input]) -> tuple[LoopCompiler, list[str]]:
+    """A Numba for whatever is not tiny."""
+    return LoopCompiler("0.1", "some-cpu"), []
 
 
 def peaks_of(options: BenchOptions, inputs: list[Input], progress: Callable[[Case], None]) -> tuple[Peaks, list[str]]:
@@ -100,19 +122,20 @@ def peaks_of(options: BenchOptions, inputs: list[Input], progress: Callable[[Cas
 
 
 def instruments(clock: Clock, **changes: Any) -> Instruments:
-    given = {"clock": clock, "rates": rates_of, "peaks": peaks_of, "machine": machine_of}
+    given = {"clock": clock, "rates": rates_of, "peaks": peaks_of, "machine": machine_of, "loops": loops_of}
+    given["judge"] = Judged
     return Instruments(**{**given, **changes})
 
 
 def clockworks(clock: Clock) -> tuple[Clockwork, ...]:
-    """Ours, one that is nearly as fast, one without a measured peak, one without a loss, and a slow one."""
+    """Ours, one that is nearly as fast, a broken one without a measured peak, one without a loss, and a slow one."""
     array_operations = tuple(o for o in timed_operations() if not o.needs_targets)
     return (
         Clockwork("stablemax", 2e-9, clock),
-        Clockwork("torch", 1.999e-9, clock),
-        Clockwork("jax", 3e-9, clock),
+        Clockwork("torch", 1.999e-9, clock, error_ulp=7.25),
+        Clockwork("jax", 3e-9, clock, error_ulp=math.inf),
         Clockwork("scipy", 25e-9, clock, array_operations, swing=0.25),
-        Clockwork("numpy", 300e-9, clock),
+        Clockwork("numpy", 300e-9, clock, error_ulp=120.5),
     )
 
 

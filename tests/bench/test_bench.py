@@ -27,6 +27,7 @@ from stablemax.bench.bench_words import (
 )
 from stablemax.bench.benchmark import bench
 from stablemax.bench.implementations import whole_array_numpy
+from stablemax.bench.judged_rows import MOST_CLASSES, JudgedRows
 from stablemax.bench.plan import ARRAYS_HELD, BenchOptions, Case, Input
 from stablemax.bench.timing import ENOUGH_S, MAX_CALLS, MIN_ROUNDS, TURN_S, in_turns, rehearsed
 from stablemax.libraries import peers
@@ -39,6 +40,8 @@ from .clockwork import Clock, Clockwork, clockworks, instruments, machine_of, sa
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from stablemax.operations.operation import Operation
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="cores and peak memory are set and told by Linux")
 MIB = 1 << 20
@@ -163,22 +166,35 @@ def test_cases_come_by_operation_then_dtype_then_threads_then_shape() -> None:
     ]
 
 
-@pytest.mark.slow
-def test_the_limit_is_the_longer_of_copying_and_taking_exponentials() -> None:
+@pytest.mark.parametrize("operation", timed_operations(), ids=str)
+def test_the_limit_is_reading_for_a_number_a_row_and_copying_for_a_number_a_logit(operation: Operation) -> None:
     clock = Clock()
-    rates = {"fast memory": (16e9, 1e9, "exponentials"), "slow memory": (4e9, 1e9, "copy")}
-    for copied, taken, bound in rates.values():
-        from stablemax.results import Rates
+    options = BenchOptions((operation,), (Shape(10, 100),), (TimedDtype.FLOAT64,), (1,), repeat=1)
+    (case,) = bench(options, instruments=instruments(clock), implementations=clockworks(clock)[:2]).cases
+    writes = operation.name in ("softmax", "log_softmax", "cross_entropy_grad")
+    assert (case.bound, case.limit_s) == (("copy", 1000 * 8 / 4e9) if writes else ("read", 1000 * 8 / 8e9))
+    assert case.limit_share == case.limit_s / case.timings[0].median_s
 
-        result = bench(
-            BenchOptions((SOFTMAX,), (Shape(10, 100),), (TimedDtype.FLOAT64,), (1,), repeat=1),
-            instruments=instruments(clock, rates=lambda threads, _, c=copied, e=taken: Rates(threads, c, e)),
-            implementations=clockworks(clock)[:2],
-        )
-        (case,) = result.cases
-        assert case.bound == bound
-        assert case.limit_s == max(1000 * 8 / copied, 1000 / taken)
-        assert case.limit_share == case.limit_s / case.timings[0].median_s
+
+@pytest.mark.slow
+def test_every_timing_has_the_error_of_its_result() -> None:
+    result = sample()
+    for case in result.cases:
+        errors = {t.implementation: t.error_ulp for t in case.timings}
+        expected = {"stablemax": 0.5, "torch": 7.25, "jax": math.inf, "scipy": 0.5, "numpy": 120.5}
+        assert errors == {name: expected[name] for name in errors}
+        assert {t.correctly_rounded_share for t in case.timings if errors[t.implementation] == 0.5} == {1.0}
+        assert case.judged_rows == 8
+
+
+def test_rows_that_are_not_judged_have_no_error() -> None:
+    clock = Clock()
+    options = BenchOptions((SOFTMAX,), (Shape(1, MOST_CLASSES + 1),), (TimedDtype.FLOAT32,), (1,), repeat=1)
+    given = instruments(clock, judge=JudgedRows)
+    (case,) = bench(options, instruments=given, implementations=clockworks(clock)[:2]).cases
+    assert case.judged_rows == 0
+    assert {(t.error_ulp, t.correctly_rounded_share) for t in case.timings} == {(None, None)}
+    assert finding((case,)).endswith("1 thread.")
 
 
 @pytest.mark.slow
@@ -246,7 +262,8 @@ def test_the_finding_counts_the_cases_and_names_the_worst() -> None:
     result = sample()
     assert result.finding == (
         "stablemax is the fastest in 0 of 8 cases. At worst, torch takes 0.999 times its time: "
-        f"{named(min(result.cases, key=lambda c: min(t.ratio for t in others(c))))}."
+        f"{named(min(result.cases, key=lambda c: min(t.ratio for t in others(c))))}. "
+        "Largest errors in ulp: stablemax 0.50, torch 7.25, jax broken, scipy 0.50, numpy 120."
     )
     clock = Clock()
     quick = (Clockwork("stablemax", 1e-9, clock), Clockwork("numpy", 2e-9, clock))
@@ -254,7 +271,8 @@ def test_the_finding_counts_the_cases_and_names_the_worst() -> None:
     won = bench(options, instruments=instruments(clock), implementations=quick)
     assert won.finding.startswith("stablemax is the fastest in all 2 cases. At the closest, numpy takes 2.00 times")
     assert finding(won.cases[:1]) == (
-        "stablemax is the fastest: numpy takes 2.00 times its time: softmax, 64 x 1000, float32, 1 thread."
+        "stablemax is the fastest: numpy takes 2.00 times its time: softmax, 64 x 1000, float32, 1 thread. "
+        "Largest errors in ulp: stablemax 0.50, numpy 0.50."
     )
 
 
@@ -409,8 +427,8 @@ def test_every_thread_is_held_to_the_cores_and_let_go_again() -> None:
 def test_rates_are_what_was_done_over_the_time_it_took() -> None:
     ticks = iter(range(1000))
     found = machine.rates(2, lambda: float(next(ticks)))
-    assert found.copy_bytes_per_s == 2 * machine._COPIED_CELLS * 8
-    assert found.exp_per_s == 2 * machine._BLOCKS * machine._CACHED_CELLS
+    assert found.read_bytes_per_s == 2 * machine._READ_CELLS * 8
+    assert found.copy_bytes_per_s == machine._READ_CELLS * 8
 
 
 @pytest.mark.slow

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from stablemax.operations import default_operations
+from stablemax.text.processor import available_threads
 
 HERE = Path(__file__).parent
 FIGURE = r"(broken|\d+\.\d\d|\d\.\de\+\d\d)"
@@ -93,3 +95,25 @@ def test_the_benchmark_of_shapes_prints_what_each_kind_finds_in_a_second() -> No
     assert kinds["up to 1,100 classes"] == 3
     # A bug is new once in each of the two tables.
     assert sum(int(row[5]) for row in found) == 6
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_what_is_fast_prints_two_times_a_ratio_and_a_verdict_for_every_pair() -> None:
+    lines = output_of("fast.py", "--runs", "1", "--logits", "200000")
+    pattern = r"(.+?) +(\d+\.\d\d) / +(\d+\.\d\d) ms +(\d+\.\d\d)  at (least|most) (\S+): (ok|missed)"
+    rows = [row for row in (re.fullmatch(pattern, line) for line in lines) if row]
+    names = ["stablemax loss, 16 x 64: numba there / hidden"]
+    if available_threads() > 1:
+        names.append("softmax: two threads / one")
+    ways = ["NumPy", "Numba"] if find_spec("numba") else ["NumPy"]
+    names += [f"{k} by {way}: a logit in rows of 100,000 / 1,000" for way in ways for k in ("losses", "softmax")]
+    if "Numba" in ways:
+        names += [f"{kernel}: NumPy / Numba" for kernel in ("losses", "softmax")]
+    else:
+        assert lines.pop() == "numba is not installed: nothing is compared with its loops"
+    assert [row[1] for row in rows] == names
+    assert len(lines) == 1 + len(rows)
+    for row in rows:
+        ratio, limit = float(row[4]), float(row[6])
+        # The printed ratio is rounded: on the limit itself both words are possible.
+        assert ratio == limit or (row[7] == "ok") == ((ratio > limit) == (row[5] == "least")), row[0]

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import io
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -17,7 +18,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from stablemax.bench.bench_words import Shape, TimedDtype
 from stablemax.operations import all_operations
-from stablemax.render.benches import CASE_COLUMNS, LIMIT_COLUMNS, TIMING_COLUMNS
+from stablemax.render.benches import CASE_COLUMNS, LIMIT_COLUMNS, TIMING_COLUMNS, document
+from stablemax.render.document import Facts
 from stablemax.render.tables import drawn_bar
 
 from ..bench.clockwork import sample
@@ -117,6 +119,24 @@ def test_colour_says_nothing_that_is_not_said_in_words() -> None:
     assert lines == run("bench", COLUMNS="200").out.splitlines()
 
 
+def test_the_facts_name_what_the_processor_and_the_loops_ran_by() -> None:
+    some = sample(shapes=(Shape(8, 16), Shape(128, 1000)))
+    facts = facts_of(some)
+    assert facts[1:3] == [
+        "vector extensions: avx2, fma; NumPy runs exp float32 by AVX2, exp float64 by baseline",
+        "our loops: Numba 0.1, compiled for some-cpu; NumPy's up to 128 logits",
+    ]
+    bare = dataclasses.replace(some.machine, vector_extensions=(), numpy_loops={})
+    facts = facts_of(dataclasses.replace(some, machine=bare, numba=None))
+    assert facts[1:3] == ["vector extensions: not told", "our loops: NumPy's"]
+
+
+def facts_of(result: Benchmark) -> list[str]:
+    """What is said of where a benchmark ran, a line each."""
+    (facts,) = (b for b in document(result)[1] if isinstance(b, Facts))
+    return list(facts.lines)
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     for ascii_only, wanted in ((True, 10), (False, 10)):
         drawn = drawn_bar(1.0, 4.0, 40, ascii_only=ascii_only)
@@ -167,7 +187,8 @@ def test_ndjson_and_csv_hold_the_numbers_of_json_to_the_last_bit() -> None:
     assert plain == [columns, *([row[c] for c in columns] for row in rows)]
     for row, expected in zip(rows, flat, strict=True):
         assert set(row) == set(expected)
-        for name, value in expected.items():
+        for name, in_json in expected.items():
+            value = math.inf if in_json == "Infinity" else in_json
             assert row[name] == ("" if value is None else repr(value) if isinstance(value, float) else str(value))
 
 

@@ -79,6 +79,20 @@ def test_a_timed_call_gives_the_operation_of_its_logits(name: str, operation: Op
     assert (y == kept[1]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TimedDtype)
+@pytest.mark.parametrize("name", ["stablemax", "numpy", "torch", "jax"])
+def test_the_losses_that_are_judged_are_those_of_each_row(name: str, dtype: TimedDtype) -> None:
+    found = implementation(name)
+    x, y = Input(Shape(ROWS, CLASSES), dtype).generated(1)
+    with found.running(1):
+        losses = found.back(found.call_by_row(CROSS_ENTROPY, x, y, 1)())
+    fmt = FORMATS[losses.dtype.name]
+    truth = truth_of(CROSS_ENTROPY, x, fmt, LabelTargets(y, None, float(ROWS)))
+    assert losses.shape == (ROWS,)
+    assert float(np.max(truth.error_ulp(losses.astype(np.float64), fmt))) < WORST_ULP
+
+
 @pytest.mark.parametrize("name", ["torch"])
 def test_the_number_of_threads_is_put_back(name: str) -> None:
     torch = pytest.importorskip(name, reason="its number of threads is set")

@@ -12,7 +12,7 @@ from stablemax.operations import all_operations
 from stablemax.operations.operation import Operation
 from stablemax.results import TimedCase, Timing
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.words import counted
+from stablemax.text.words import counted, short_number
 
 OURS = "stablemax"
 
@@ -93,8 +93,31 @@ def times(ratio: float) -> str:
     return f"{ratio:.{digits}f}"
 
 
+def error_words(error_ulp: float | None) -> str:
+    """Write the largest error of a result, in ulps.
+
+    >>> error_words(0.4987), error_words(7.25), error_words(1.6e15), error_words(math.inf), error_words(None)
+    ('0.50', '7.25', '1.6e15', 'broken', '-')
+    """
+    return "-" if error_ulp is None else "broken" if math.isinf(error_ulp) else short_number(error_ulp)
+
+
+def largest_errors(cases: Sequence[TimedCase]) -> dict[str, float]:
+    """Return the largest error of each implementation in all cases, in ulps; of those of which rows were judged."""
+    errors: dict[str, float] = {}
+    for timing in (t for case in cases for t in case.timings):
+        if timing.error_ulp is not None:
+            errors[timing.implementation] = max(errors.get(timing.implementation, 0.0), timing.error_ulp)
+    return errors
+
+
 def finding(cases: Sequence[TimedCase]) -> str:
-    """Say how often ours is the fastest, and where it stands worst."""
+    """Say how often ours is the fastest, where it stands worst, and how large the errors are."""
+    errors = [f"{name} {error_words(error)}" for name, error in largest_errors(cases).items()]
+    return " ".join([_fastest(cases), *([f"Largest errors in ulp: {', '.join(errors)}."] if errors else [])])
+
+
+def _fastest(cases: Sequence[TimedCase]) -> str:
     nearest = [min(others(case), key=lambda t: t.ratio) for case in cases]
     first = sum(t.ratio >= 1 for t in nearest)
     worst, case = min(zip(nearest, cases, strict=True), key=lambda pair: pair[0].ratio)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ class ArrayFunctions:
     formulas: Mapping[Operation, str]
     #: They take logits and labels.
     functions: Mapping[Operation, Callable[..., Any]]
+    #: Those of each row's loss, where that is not what `functions` give
+    by_row: Mapping[Operation, Callable[..., Any]] = field(default_factory=dict)
     #: True where they take a number of threads.
     takes_threads: bool = False
     libraries: tuple[str, ...] = ()
@@ -36,8 +38,17 @@ class ArrayFunctions:
 
     def call(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
         """Take the arrays as they are."""
+        return self._calling(self.functions[operation], operation, x, y, threads)
+
+    def call_by_row(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
+        """Take the arrays as they are, and of a loss the function that gives each row's."""
+        return self._calling(self.by_row.get(operation, self.functions[operation]), operation, x, y, threads)
+
+    def _calling(
+        self, function: Callable[..., Any], operation: Operation, x: Array, y: Array, threads: int
+    ) -> Callable[[], Any]:
         arrays = (x, y) if operation.needs_targets else (x,)
-        return partial(self.functions[operation], *arrays, **({"threads": threads} if self.takes_threads else {}))
+        return partial(function, *arrays, **({"threads": threads} if self.takes_threads else {}))
 
     def back(self, result: Any) -> Array:
         """Return it as an array."""
@@ -50,6 +61,7 @@ def ours() -> ArrayFunctions:
         OURS,
         {o: f"stablemax.{o}({'x, y' if o.needs_targets else 'x'}, threads=threads)" for o in timed_operations()},
         {o: getattr(api, o.name) for o in timed_operations()},
+        {o: partial(getattr(api, o.name), reduction="none") for o in timed_operations() if o.reduces},
         takes_threads=True,
     )
 
@@ -58,7 +70,12 @@ def whole_array_numpy() -> ArrayFunctions:
     """Return what a NumPy user writes: the shifted formulas on the whole array at once, in its own dtype."""
     plain = {get_operation(one.operation): one for one in _PLAIN}
     formulas = {operation: one.formula for operation, one in plain.items()}
-    return ArrayFunctions("numpy", formulas, {operation: one.function for operation, one in plain.items()})
+    return ArrayFunctions(
+        "numpy",
+        formulas,
+        {operation: one.function for operation, one in plain.items()},
+        {operation: one.by_row for operation, one in plain.items() if one.by_row},
+    )
 
 
 def _exponentials(x: Array) -> tuple[Array, Array, Array]:
@@ -82,9 +99,13 @@ def _logsumexp(x: Array) -> Array:
     return np.asarray((m + np.log(s))[:, 0])
 
 
-def _cross_entropy(x: Array, y: Array) -> Any:
+def _losses(x: Array, y: Array) -> Array:
     m, _, s = _exponentials(x)
-    return np.mean(np.log(s[:, 0]) - (x[np.arange(len(x)), y] - m[:, 0]))
+    return np.asarray(np.log(s[:, 0]) - (x[np.arange(len(x)), y] - m[:, 0]))
+
+
+def _cross_entropy(x: Array, y: Array) -> Any:
+    return np.mean(_losses(x, y))
 
 
 def _cross_entropy_grad(x: Array, y: Array) -> Array:
@@ -101,12 +122,13 @@ class _Plain(NamedTuple):
     operation: str
     formula: str
     function: Callable[..., Any]
+    by_row: Callable[..., Any] | None = None
 
 
 _PLAIN = (
     _Plain("softmax", "e / sum(e),  e = exp(x - max(x))", _softmax),
     _Plain("log_softmax", "d - log(sum(exp(d))),  d = x - max(x)", _log_softmax),
     _Plain("logsumexp", "m + log(sum(exp(x - m))),  m = max(x)", _logsumexp),
-    _Plain("cross_entropy", "mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)", _cross_entropy),
+    _Plain("cross_entropy", "mean(log(sum(exp(x - m))) - (x_y - m)),  m = max(x)", _cross_entropy, _losses),
     _Plain("cross_entropy_grad", "(e / sum(e) - onehot(y)) / N,  e = exp(x - max(x))", _cross_entropy_grad),
 )

@@ -1,4 +1,4 @@
-"""The machine: its cores, its memory, and how fast it copies and takes exponentials."""
+"""The machine: its cores, its vector extensions, its memory, and how fast it reads and copies that."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.introspect import opt_func_info
 
 from stablemax.results import Machine, Rates
-from stablemax.text.processor import available_threads, processor_name
+from stablemax.text.processor import available_threads, processor_name, vector_extensions
 
 HAS_AFFINITY = hasattr(os, "sched_setaffinity")
 """True where a process can be held to some cores: on Linux."""
 
-_COPIED_CELLS = 1 << 23  # 64 MiB of float64 for each thread: beyond most caches
-_CACHED_CELLS = 1 << 14  # 128 KiB in and 128 KiB out: within the second-level cache
-_BLOCKS = 64
-_ROUNDS = 3
+_READ_CELLS = 1 << 24  # 128 MiB of float64 for each thread, and twice that for a single one: far beyond the caches
+_ROUNDS = 5
+_NUMPY_LOOPS = (("exp", "float32"), ("exp", "float64"), ("multiply", "float64"))
 _TASKS = Path("/proc/self/task")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -41,7 +41,22 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         cores=available_threads(),
         available_bytes=available_bytes(),
+        vector_extensions=tuple(vector_extensions()),
+        numpy_loops=numpy_loops(),
     )
+
+
+def numpy_loops() -> dict[str, str]:
+    """Return the vector extension that each of some loops of NumPy's runs by in this process.
+
+    >>> list(numpy_loops())
+    ['exp float32', 'exp float64', 'multiply float64']
+    """
+    found: dict[str, str] = {}
+    for function, dtype in _NUMPY_LOOPS:
+        loops = opt_func_info(func_name=f"^{function}$", signature=f"^{dtype}$")
+        found |= {f"{function} {dtype}": one["current"] for one in loops.get(function, {}).values()}
+    return found
 
 
 def available_bytes() -> int | None:
@@ -140,18 +155,18 @@ def _settle() -> None:
 
 
 def rates(threads: int, clock: Callable[[], float]) -> Rates:
-    """Measure how fast some threads together copy memory and take exponentials; the best of three rounds."""
-    sources = [np.full(_COPIED_CELLS, float(i)) for i in range(threads)]
-    copies = [np.full_like(source, -1.0) for source in sources]
-    arguments = [-20.0 * np.random.default_rng(i).random(_CACHED_CELLS) for i in range(threads)]
-    results = [np.ones_like(argument) for argument in arguments]
+    """Measure how fast some threads together read and copy memory; the best of some rounds.
+
+    They read by taking a maximum, which a core does several times as fast as any memory is read.
+    """
+    cells = _READ_CELLS * (2 if threads == 1 else 1)
+    arrays = [np.full(cells, float(i)) for i in range(threads)]
+
+    def read(i: int) -> None:
+        np.maximum.reduce(arrays[i])
 
     def copy(i: int) -> None:
-        np.copyto(copies[i], sources[i])
-
-    def exponentials(i: int) -> None:
-        for _ in range(_BLOCKS):
-            np.exp(arguments[i], out=results[i])
+        np.copyto(arrays[i][: cells // 2], arrays[i][cells // 2 :])
 
     def best(work: Callable[[int], None], pool: ThreadPoolExecutor) -> float:
         spent = []
@@ -162,5 +177,6 @@ def rates(threads: int, clock: Callable[[], float]) -> Rates:
         return min(spent)
 
     with ThreadPoolExecutor(threads) as pool:
-        copy_s, exp_s = best(copy, pool), best(exponentials, pool)
-    return Rates(threads, threads * sources[0].nbytes / copy_s, threads * _BLOCKS * _CACHED_CELLS / exp_s)
+        read_s, copy_s = best(read, pool), best(copy, pool)
+    count = threads * arrays[0].nbytes
+    return Rates(threads, count / read_s, count // 2 / copy_s)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from stablemax.bench import machine
 from stablemax.bench.bench_words import Shape, TimedDtype, TimedPeer
+from stablemax.bench.compiled_loops import compiled_loops
 from stablemax.bench.plan import BenchOptions, Case, Input
 from stablemax.operations import get_operation
 from stablemax.text.processor import available_threads
@@ -75,8 +76,9 @@ def main() -> None:
     )
     implementations, _ = options.implementations()
     plan, _ = options.plan(implementations, available_threads())
-    for shape, dtype in order["inputs"]:
-        given = Input(Shape(*shape), TimedDtype(dtype))
+    inputs = [Input(Shape(*shape), TimedDtype(dtype)) for shape, dtype in order["inputs"]]
+    compiled_loops(options.operations, inputs)
+    for given in inputs:
         x, y = given.generated(order["seed"])
         for (threads, operation), chosen in plan.items():
             with machine.on_cores(threads):

@@ -101,9 +101,9 @@ def bench(
 ) -> int:
     """Time our functions beside torch, jax, scipy and plain NumPy, in turns, on this machine.
 
-    Prints times, peak memory, ratios to ours, and the share of what the machine allows: the rate at which
-    it copies memory and the rate of NumPy's exp, measured in the same run. The defaults, with logits of
-    up to 2 GiB, take up to half an hour; --shape 2048x4096 takes a minute or two.
+    Prints times, ratios to ours, peak memory, the largest error in some rows against exact values, and the
+    share of what the machine allows: the rate at which it reads or copies memory, measured in the same run.
+    The defaults, with logits of up to 2 GiB, take up to half an hour; --shape 2048x4096 takes a minute or two.
     """
     output = io.output_of(BENCHMARK, output_format, printing)
     if fail_under is not None and not 0 < fail_under < float("inf"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import config, njit, types
+from llvmlite.binding import get_host_cpu_name
+from numba import __version__, config, njit, types
 from numba.extending import intrinsic, overload
 from numba.misc.appdirs import AppDirs
 
@@ -79,6 +80,11 @@ def compiled(function: Callable[..., Any]) -> Any:
         return njit(nogil=True)(function)
     finally:
         config.CACHE_DIR = usual
+
+
+def compiler() -> tuple[str, str]:
+    """Return Numba's version, and the processor that it compiles for."""
+    return __version__, config.CPU_NAME or get_host_cpu_name()
 
 
 _FOLDER = _folder()

@@ -100,13 +100,18 @@ def has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def has_loops() -> bool:
+    """Whether Numba's loops are loaded."""
+    return _LOOPS in sys.modules
+
+
 def is_worth_loops(cells: int, *, once: bool = False) -> bool:
     """Tell whether an input of some logits is computed sooner by Numba, which may have to be imported.
 
     >>> is_worth_loops(10)
     False
     """
-    least = WORTH_LOOPS if _LOOPS in sys.modules else WORTH_IMPORT_ONCE if once else WORTH_IMPORT
+    least = WORTH_LOOPS if has_loops() else WORTH_IMPORT_ONCE if once else WORTH_IMPORT
     return cells >= least and has_numba()
 
 

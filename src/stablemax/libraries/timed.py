@@ -41,6 +41,9 @@ class Implementation(Protocol):
     def call(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
         """Convert logits (N, K) and labels (N,), and return what is timed: it ends when the result is there."""
 
+    def call_by_row(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:
+        """Return what `call` does, but with the loss of each row where that gives their mean."""
+
     def back(self, result: Any) -> Array:
         """Copy a result to NumPy."""
 
@@ -79,9 +82,16 @@ class TimedBuiltIns:
 
     def call(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:  # noqa: ARG002
         """Bring the arrays to the library, and return the call of its function alone."""
-        declared, put, finish = self.declared[operation], self.timing.put, self.timing.finish
+        declared = self.declared[operation]
+        return self._calling(declared.mean or declared.function, operation, x, y)
+
+    def call_by_row(self, operation: Operation, x: Array, y: Array, threads: int) -> Callable[[], Any]:  # noqa: ARG002
+        """Return the call of the function that gives the loss of each row."""
+        return self._calling(self.declared[operation].function, operation, x, y)
+
+    def _calling(self, adapter: Any, operation: Operation, x: Array, y: Array) -> Callable[[], Any]:
+        put, finish = self.timing.put, self.timing.finish
         # What the decorator of the built-in wraps works on the library's own arrays.
-        adapter: Any = declared.mean or declared.function
         function = adapter.__wrapped__
         arguments = (put(x), Given(put(y))) if operation.needs_targets else (put(x),)
         return lambda: finish(function(*arguments))

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from stablemax.bench.bench_words import OURS, means, times
+from stablemax.bench.bench_words import OURS, error_words, means, times
 from stablemax.render import document as doc
 from stablemax.render import judged_words
 from stablemax.render.data import versions
 from stablemax.render.forms import ResultKind, in_columns
-from stablemax.results import Benchmark, TimedCase, Timing
+from stablemax.results import Benchmark, Machine, TimedCase, Timing
 from stablemax.text.words import counted, listed, percentage
 
-CASE_COLUMNS = ("operation", "dtype", "threads", "rows", "classes")
+CASE_COLUMNS = ("operation", "dtype", "threads", "rows", "classes", "loops", "judged_rows")
 TIMING_COLUMNS = tuple(field.name for field in dataclasses.fields(Timing))
 LIMIT_COLUMNS = ("bound", "limit_s", "limit_share")
 LEGEND = (
-    "median time; its spread: half the distance between the quartiles, in percent; times our median: below 1x it "
-    "is faster than ours; peak memory of a call beyond its input",
-    "limit: the share of what the machine allows that ours reaches: the longer of copying as many bytes as the "
-    "logits have, and taking as many exponentials of float64 as there are logits, at the rates above",
+    "time: the median; its spread is half the distance between the quartiles, in percent",
+    "ratio: times our median, below 1x it is faster than ours; memory: the peak of a call beyond its input",
+    "error, ulp: the largest against exact values, in some rows of the result; an ulp is the gap between a number of "
+    "the result's format and the next, and 0.50 the best that rounding allows",
+    "right: the share of these results that are correctly rounded; of a loss, those of the rows, not their mean",
+    "limit: the share of what the machine allows that is reached: reading the logits once or, where as much is "
+    "written, copying them, at the rates above; what lies in a cache is read faster",
 )
-"""What a cell says."""
+"""What the columns say."""
+HEADERS = ("time", "ratio", "memory", "error, ulp", "right", "limit")
 
 
 def document(result: Benchmark, *, chart: bool = False) -> doc.Document:
@@ -44,16 +49,34 @@ def _facts(result: Benchmark) -> list[str]:
     here, ours = result.machine, versions()
     free = "" if here.available_bytes is None else f", {size(here.available_bytes)} of memory free"
     rates = [
-        f"{counted(r.threads, 'thread')}: copies {r.copy_bytes_per_s / 1e9:.3g} GB/s, "
-        f"{r.exp_per_s / 1e9:.3g} billion exponentials of float64 a second"
+        f"{counted(r.threads, 'thread')}: reads {r.read_bytes_per_s / 1e9:.3g} GB/s, "
+        f"copies {r.copy_bytes_per_s / 1e9:.3g} GB/s"
         for r in result.rates
     ]
     beside = f", beside {judged_words.library_words(result.libraries)}" if result.libraries else ""
     return [
         f"{here.processor}, {counted(here.cores, 'core')}{free}; {here.system}",
+        _vectors(here),
+        _loops(result),
         *rates,
         f"stablemax {ours['stablemax']} on numpy {ours['numpy']}{beside}",
     ]
+
+
+def _vectors(here: Machine) -> str:
+    """Say which vector extensions there are, and which of them NumPy's loops use."""
+    known = ", ".join(here.vector_extensions) or "not told"
+    used = ", ".join(f"{name} by {extension}" for name, extension in here.numpy_loops.items())
+    return f"vector extensions: {known}" + (f"; NumPy runs {used}" if used else "")
+
+
+def _loops(result: Benchmark) -> str:
+    """Say what ran our loops, and where."""
+    if result.numba is None:
+        return "our loops: NumPy's"
+    numba = f"our loops: Numba {result.numba.version}, compiled for {result.numba.processor}"
+    small = sorted({c.rows * c.classes for c in result.cases if c.loops != "Numba"})
+    return f"{numba}; NumPy's up to {small[-1]:,} logits" if small else numba
 
 
 def duration(seconds: float) -> str:
@@ -92,25 +115,28 @@ def _shape(case: TimedCase) -> str:
 
 
 def _matrix(title: str, cases: list[TimedCase]) -> doc.Matrix:
-    names = list(dict.fromkeys(t.implementation for c in cases for t in c.timings))
-    rows = []
-    for case in cases:
-        cells = {t.implementation: _cell(t) for t in case.timings}
-        limit = doc.Cell(doc.Span(percentage(case.limit_share)))
-        rows.append([*(cells.get(name, doc.Cell(doc.Span("-", "dim"))) for name in names), limit])
-    columns = [*map(doc.Column, names), doc.Column("limit", is_pinned=True)]
-    return doc.Matrix(title, columns, [doc.Span(_shape(case)) for case in cases], rows, title_above=True)
+    """Give a row for each shape and implementation; the shape stands before the first."""
+    width = max(len(_shape(case)) for case in cases)
+    timed = [(case, timing) for case in cases for timing in case.timings]
+    labels = [f"{'' if t is not c.timings[0] else _shape(c):<{width}} {t.implementation}" for c, t in timed]
+    rows = [[doc.Cell(span) for span in _spans(case, timing)] for case, timing in timed]
+    columns = [doc.Column(header) for header in HEADERS]
+    return doc.Matrix(title, columns, [doc.Span(label) for label in labels], rows, title_above=True)
 
 
-def _cell(timing: Timing) -> doc.Cell:
-    """Write time, spread, ratio and memory on one line, or on three."""
-    is_ours = timing.implementation == OURS
-    style = "" if is_ours else "red" if timing.ratio < 1 else "green"
-    time, memory = duration(timing.median_s), size(timing.peak_bytes)
-    spread = f"±{percentage(timing.spread)}" if timing.calls > 1 else ""
-    ratio = "" if is_ours else f"{times(timing.ratio)}x"
-    wide = " ".join(text for text in (time, spread, ratio, memory) if text)
-    return doc.Cell(doc.Span(wide, style), doc.Span(f"{time}\n{f'{ratio} {spread}'.strip()}\n{memory}", style))
+def _spans(case: TimedCase, timing: Timing) -> list[doc.Span]:
+    """Write what is known of a call, in the order of `HEADERS`."""
+    style = "" if timing.implementation == OURS else "red" if timing.ratio < 1 else "green"
+    spread = f" ±{percentage(timing.spread)}" if timing.calls > 1 else ""
+    right = timing.correctly_rounded_share
+    return [
+        doc.Span(f"{duration(timing.median_s)}{spread}"),
+        doc.Span(f"{times(timing.ratio)}x", style),
+        doc.Span(size(timing.peak_bytes)),
+        doc.Span(error_words(timing.error_ulp), "red" if timing.error_ulp == math.inf else ""),
+        doc.Span("-" if right is None else percentage(right)),
+        doc.Span(percentage(case.limit_s / timing.median_s)),
+    ]
 
 
 def _mean_bars(result: Benchmark) -> doc.Bars:

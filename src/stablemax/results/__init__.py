@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stablemax.results.benched import Benchmark as Benchmark
+from stablemax.results.benched import LoopCompiler as LoopCompiler
 from stablemax.results.benched import Machine as Machine
 from stablemax.results.benched import Rates as Rates
 from stablemax.results.benched import TimedCase as TimedCase

@@ -1,4 +1,4 @@
-"""Times and memory of implementations side by side."""
+"""Times, memory and errors of implementations side by side."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class Timing:
     #: Peak resident memory of a call beyond what was there before it, its output included; None where the system does
     #: not tell
     peak_bytes: int | None
+    #: Largest error in the judged rows, in ulps of the format that the result is in: inf where a result is NaN or
+    #: infinite; None where no row was judged
+    error_ulp: float | None
+    #: Share of the cells of the judged rows that are correctly rounded; None where no row was judged
+    correctly_rounded_share: float | None
 
     @property
     def spread(self) -> float:
@@ -47,7 +52,11 @@ class TimedCase:
     #: Shape of the logits
     rows: int
     classes: int
-    #: What sets the limit: `exponentials` or `copy`
+    #: What runs our loops: `Numba` or `NumPy`
+    loops: str
+    #: How many rows of each result were judged against exact values; 0 where the rows are too long for that
+    judged_rows: int
+    #: What sets the limit: `read` where a row gives one number, else `copy`
     bound: str
     #: The least time that the machine allows, in seconds
     limit_s: float
@@ -62,10 +71,10 @@ class Rates:
     """What the machine can do with a number of threads."""
 
     threads: int
-    #: Bytes copied in a second, from memory to memory
+    #: Bytes read in a second, from memory that no cache holds
+    read_bytes_per_s: float
+    #: Bytes copied in a second, from memory to memory: each is read and written
     copy_bytes_per_s: float
-    #: Exponentials that NumPy takes in a second, of float64 that lie in the cache
-    exp_per_s: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,19 @@ class Machine:
     cores: int
     #: Memory that was free; None where the system does not tell
     available_bytes: int | None
+    #: Of the processor, as the system tells them
+    vector_extensions: tuple[str, ...]
+    #: The extension that each loop of NumPy's runs by, which its build, the processor and the environment decide
+    numpy_loops: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LoopCompiler:
+    """Numba, where it compiles our loops."""
+
+    version: str
+    #: The processor that it compiles for, as LLVM names it
+    processor: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,8 @@ class Benchmark:
     seed: int
     #: Versions of the libraries that took part
     libraries: Mapping[str, str]
+    #: None where NumPy runs all our loops
+    numba: LoopCompiler | None
     finding: str
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
