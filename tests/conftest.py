@@ -36,13 +36,18 @@ OF_ALL_SHAPES = {
     "test_seeded_torch_kernels.py",
     "test_shapes.py",
 }
-# Files in whose checks and traces the process is not what is tested: to start one takes a second.
+# Files in whose checks and traces the process is not what is tested, but for those marked `own_process`: to start one
+# takes a second.
 OF_NO_PROCESS = {
+    "test_call.py",
     "test_cells_and_distributions.py",
     "test_mistakes.py",
+    "test_number_formats.py",
+    "test_remedies.py",
     "test_remedy.py",
     "test_source.py",
     "test_twelve_failures.py",
+    *(f"cli/{name}" for name in ("test_check.py", "test_trace.py")),
 }
 OF_PROOFS = {"truth", "operations", "hazards"}
 
@@ -59,7 +64,9 @@ def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def targets_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
     """Load code in the test's own process."""
-    with no_process() if request.path.name in OF_NO_PROCESS else contextlib.nullcontext():
+    names = {request.path.name, "/".join(request.path.parts[-2:])}
+    in_own_process = OF_NO_PROCESS.isdisjoint(names) or request.node.get_closest_marker("own_process")
+    with contextlib.nullcontext() if in_own_process else no_process():
         yield
 
 
@@ -85,6 +92,11 @@ def pytest_configure() -> None:
     installs no handler of its own. A handler, be it one that does nothing, is not inherited. (Popen's preexec_fn
     would do it for one child, but it runs what JAX does at a fork, which warns.)
     """
+    # PyTorch's threads wait in a loop for the next operation, on the processors that the other half of the run needs:
+    # an operation on ten numbers takes 3 ms instead of 0.1. Asleep, the same threads give the same bits.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # As the program itself does: to look for garbage at every 700th object takes a tenth of the run.
+    gc.set_threshold(100_000)
     # What this run was asked for is not meant for the runs that tests start.
     os.environ.pop("PYTEST_ADDOPTS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,14 @@ _INSTALLED = {sys.prefix, sys.base_prefix, *(str(Path(m).parents[1]) for m in (s
 class InThisProcess:
     """Takes the place of a target's own process, whose start takes a second."""
 
-    def __init__(self, target: Target, timeout_s: float, memory_bytes: int | None = None) -> None:
-        self._loaded = load_local(target)
+    def __init__(
+        self,
+        target: Target,
+        timeout_s: float,
+        memory_bytes: int | None = None,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        self._loaded = load_local(target, function)
 
     def __enter__(self) -> LoadedTarget:
         return self._loaded

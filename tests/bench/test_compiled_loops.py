@@ -24,7 +24,7 @@ from stablemax.bench.implementations import ours
 from stablemax.bench.plan import Input
 from stablemax.kernels import passes
 
-passes.WORTH_LOOPS = 40_000
+passes.WORTH_IMPORT = 40_000
 given = [Input(Shape(20, 2000), dtype) for dtype in TimedDtype]
 compiler, notes = compiled_loops(timed_operations(), given)
 
@@ -66,9 +66,9 @@ def test_without_numba_a_note_on_a_large_input_names_the_extra(monkeypatch: pyte
 def test_what_runs_an_input_is_what_the_kernels_choose_for_it() -> None:
     pytest.importorskip("numba", reason="its loops are chosen")
     passes.loops(may_be_quick=False)
-    for classes in (passes.WORTH_LOADED_LOOPS - 1, passes.WORTH_LOADED_LOOPS):
-        chosen = passes.passes_for(classes, may_be_quick=False).name
-        assert chosen.partition(" ")[0] == loops_of(Shape(1, classes), LoopCompiler("0.1", "some-cpu"))
+    for classes in (passes.WORTH_LOOPS - 1, passes.WORTH_LOOPS):
+        chosen = "Numba" if passes.is_worth_loops(classes) else "NumPy"
+        assert chosen == loops_of(Shape(1, classes), LoopCompiler("0.1", "some-cpu"))
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from stablemax.operations.targets import LabelTargets
 from stablemax.operations.variant import Variant, evaluate, get, matching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stablemax.operations.operation import Operation
 
@@ -46,9 +46,9 @@ def compared(operation: Operation) -> tuple[Variant, Variant, Variant]:
     return plain_variant(operation), get(operation.best_id), get(f"{operation}/wide")
 
 
-def errors(operation: Operation, fmt: str, rows: int, classes: int) -> list[list[float | None]]:
-    """Largest error in ulps: a list for each of the three variants, over the scales."""
-    names = [v.id for v in compared(operation)]
+def errors(variants: Sequence[Variant], fmt: str, rows: int, classes: int) -> list[list[float | None]]:
+    """Largest error in ulps: a list for each of some variants of an operation, over the scales."""
+    operation, names = variants[0].operation, [v.id for v in variants]
     found: dict[str, list[float | None]] = {name: [] for name in names}
     for scale in SCALES:
         rng = np.random.default_rng(scale)
@@ -156,8 +156,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{'':40}" + "".join(f"{f'x {s}':>10}" for s in SCALES))
     for fmt in ("float32", "float64"):
         for operation in default_operations():
-            rows = errors(operation, fmt, args.rows, args.classes)
-            for variant, values in zip(compared(operation), rows, strict=True):
+            variants = compared(operation)
+            rows = errors(variants, fmt, args.rows, args.classes)
+            for variant, values in zip(variants, rows, strict=True):
                 finite = [v for v in values if v is not None]
                 worst = max(finite) if len(finite) == len(values) else None
                 print(

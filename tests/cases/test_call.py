@@ -5,49 +5,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import stablemax.check
 from stablemax.check.check_options import CheckOptions
 from stablemax.check.laws import easy_case
 from stablemax.check.reproducer import counterexample_of
-from stablemax.check.target import subprocess_target
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, FurtherArgument, Target, TargetInfo
 from stablemax.check.target.probe import Fit, probe_of
-from stablemax.check.target.subprocess_target import SubprocessTarget
 from stablemax.check.trials import Trials
 from stablemax.numerics.formats import FLOAT32
 from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
 
 from ..cli.running import Done, assert_refused, run
-from ..in_this_process import no_process
 
 CASES = Path(__file__).parent
 QUICK = ("--only", "gentle", "--no-search", "--format", "float32")
 
 
 @pytest.fixture(autouse=True)
-def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def among_the_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CASES)
-    with no_process():
-        yield
-
-
-@pytest.fixture
-def in_its_own_process(among_the_cases: None) -> Iterator[None]:
-    # Undone before what it changes is: pytest's monkeypatch would be undone after that, and leave every later test
-    # without a process of its own.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stablemax.check, "SubprocessTarget", SubprocessTarget)
-        patch.setattr(subprocess_target, "SubprocessTarget", SubprocessTarget)
-        yield
 
 
 def needs_torch(target: str) -> None:
@@ -460,7 +443,7 @@ AT_THE_END_OF_THE_RANGE = {"rising-ramp", "falling-ramp", "opposite-extremes", "
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_its_own_process")
+@pytest.mark.own_process
 @pytest.mark.parametrize(
     ("arguments", "holds"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -11,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ..cli.running import Done, process, run
+from ..cli.running import Done, run
 
 CASES = Path(__file__).parent
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory")
 
 
-def case(*arguments: str) -> Done:
-    """Run a command on the files of this folder, in a process of its own."""
-    return process(*arguments, cwd=CASES)
+def case(*arguments: str, folder: Path = CASES) -> Done:
+    """Run a command where its files are; the code that a check is given runs in a process of its own."""
+    with contextlib.chdir(folder):
+        return run(*arguments)
 
 
 def words(text: str) -> str:
@@ -82,7 +84,7 @@ def test_one_wrong_digit_among_printed_decimals_is_found(tmp_path: Path) -> None
     text = (CASES / "c24_p6.csv").read_text()
     assert text.startswith("0.141154,")
     (tmp_path / "p.csv").write_text(text.replace("0.141154,", "0.141155,", 1))
-    done = process("judge", "--operation", "softmax", str(CASES / "c24_x.csv"), "p.csv", cwd=tmp_path)
+    done = case("judge", "--operation", "softmax", str(CASES / "c24_x.csv"), "p.csv", folder=tmp_path)
     assert done.code == 1
 
 

@@ -221,9 +221,10 @@ SCHEMA = an_object(
         (f"{SOFTMAX}:unstable",),
         (f"{LOSS}:unstable_loss",),
         ("softmax_vjp/closed-form",),
-        (f"{MISBEHAVING}:prints", "--operation", "softmax"),
-        (f"{MISBEHAVING}:raises", "--operation", "softmax"),
-        (f"{MISBEHAVING}:raises_when_large", "--operation", "softmax"),
+        *(
+            pytest.param((f"{MISBEHAVING}:{name}", "--operation", "softmax"), marks=pytest.mark.own_process)
+            for name in ("prints", "raises", "raises_when_large")
+        ),
     ],
     ids=lambda a: a[0].rpartition(":")[2],
 )
@@ -273,6 +274,7 @@ def test_a_report_goes_whole_into_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 def test_what_is_printed_is_shown_bounded_and_disarmed() -> None:
     done = misbehaving("prints")
     assert done.code == 0
@@ -285,6 +287,7 @@ def test_what_is_printed_is_shown_bounded_and_disarmed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -306,6 +309,7 @@ def test_whatever_the_code_does_is_told_in_a_sentence_with_exit_code_1(name: str
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
     done = misbehaving("hangs_when_large", "--timeout", "0.5")
     assert done.code == 1
@@ -314,6 +318,7 @@ def test_code_that_hangs_is_given_up_after_the_time_limit() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 @pytest.mark.skipif(os.name == "nt", reason="the code speaks to a Unix")
 @pytest.mark.parametrize(
     ("name", "code"),
@@ -362,7 +367,11 @@ def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process_behind() -> N
         (("absent.py:softmax",), ("absent.py: there is no such file",)),
         ((SOFTMAX,), ("which function?", f"{SOFTMAX}:good")),
         ((f"{SOFTMAX}:god",), ("has no function 'god'", "did you mean good?")),
-        ((f"{MISBEHAVING}:raises",), ("its name does not say what it computes", "--operation softmax")),
+        pytest.param(
+            (f"{MISBEHAVING}:raises",),
+            ("its name does not say what it computes", "--operation softmax"),
+            marks=pytest.mark.own_process,
+        ),
         (("softmax/naiv",), ("there is no variant", "did you mean softmax/naive?")),
         ((f"{SOFTMAX}:good", "--format", "float31"), ("float31", "did you mean float32?")),
         ((f"{SOFTMAX}:good", "--max-ulp", "-1"), ("--max-ulp -1.0 is out of range",)),

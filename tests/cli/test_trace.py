@@ -371,9 +371,23 @@ def test_a_process_writes_the_same_as_a_run_here() -> None:
         (("softmax/naive", "--output-format", "junit"), ("junit",)),
         (("softmax/naive", "x.npy", "--max-ulp", "nan"), ("--max-ulp",)),
         (("softmax/no-such-thing",), ("no-such-thing",)),
-        (("code.py:hanging_softmax", "small.npy", "--timeout", "0.5"), ("no answer within 0.5 s", "--timeout 300")),
-        (("code.py:leaving_softmax", "small.npy"), ("ended its process (exit code 3)",)),
-        (("code.py:large_softmax", "small.npy", "--memory", "100MB"), ("raises MemoryError", "--memory 8GB")),
+        pytest.param(
+            *(
+                ("code.py:hanging_softmax", "small.npy", "--timeout", "0.5"),
+                ("no answer within 0.5 s", "--timeout 300"),
+            ),
+            marks=pytest.mark.own_process,
+        ),
+        pytest.param(
+            ("code.py:leaving_softmax", "small.npy"),
+            ("ended its process (exit code 3)",),
+            marks=pytest.mark.own_process,
+        ),
+        pytest.param(
+            ("code.py:large_softmax", "small.npy", "--memory", "100MB"),
+            ("raises MemoryError", "--memory 8GB"),
+            marks=pytest.mark.own_process,
+        ),
         (("code.py:loss", "small.npy", "--memory", "lots"), ("--memory lots", "such as 512MB")),
         (("code.py:loss", "--timeout", "0"), ("--timeout 0", "more than 0")),
     ],

@@ -15,7 +15,7 @@ from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
 from stablemax.kernels import passes as ways
 from stablemax.kernels import row_kernels as kernels
-from stablemax.kernels.elementary import LEAST, ONE, exp_in_two, log1p_in_two, quotient_in_two
+from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two, quotient_in_two
 from stablemax.kernels.passes import PAIRS, QUICK, Passes
 from stablemax.kernels.rounding import narrowed
 from stablemax.kernels.widening import may_round, widened

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOSS = """
 import atexit, sys
 from stablemax.kernels import passes
-passes.WORTH_LOOPS = int(sys.argv.pop(1))
+passes.WORTH_IMPORT_ONCE = int(sys.argv.pop(1))
 atexit.register(lambda: print({name for name in ("numba", "llvmlite") if sys.modules.get(name)}))
 from stablemax.cli.main import main
 main()
@@ -41,7 +41,7 @@ def loaded_by_a_loss(worth: int, folder: Path) -> str:
 def test_the_loss_of_a_small_file_does_not_load_numba(tmp_path: Path) -> None:
     from stablemax.kernels import passes
 
-    assert loaded_by_a_loss(passes.WORTH_LOOPS, tmp_path) == "set()"
+    assert loaded_by_a_loss(passes.WORTH_IMPORT_ONCE, tmp_path) == "set()"
 
 
 @pytest.mark.slow

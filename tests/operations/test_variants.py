@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -195,19 +196,22 @@ def test_the_whole_array_variant_is_right_for_one_row_and_wrong_for_two() -> Non
 # --- shapes and formats -------------------------------------------------------------------------
 
 
+SHAPES = ((1, 1), (1, 7), (5, 1), (3, 5), (2, 70))
+
+
 @EVERY
-@ALL_FORMATS
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (3, 5), (2, 70)])
-def test_every_variant_keeps_format_and_shape(variant: Variant, fmt: Format, shape: tuple[int, int]) -> None:
-    x = in_format(np.linspace(-2.0, 2.0, shape[0] * shape[1]).reshape(shape), fmt)
-    second = second_for(variant.operation, x)
-    xp = Arithmetic(fmt)
-    result = evaluate(variant, x, xp, in_arithmetic(second, xp))
-    assert result.dtype == fmt.dtype
-    assert result.shape == (shape[:1] if variant.operation.per_row else shape)
-    # With 3 bits 1 - p is 0 for a logit of 2, and its log infinite.
-    few_bits = fmt.precision < 4 and variant.operation.second is Second.CELL_TARGETS and variant.cure
-    assert few_bits or np.all(np.isfinite(result.astype(np.float64)))
+def test_every_variant_keeps_format_and_shape(variant: Variant) -> None:
+    # In one test: three thousand take longer to report than to run.
+    for fmt, shape in itertools.product(USUAL.values(), SHAPES):
+        x = in_format(np.linspace(-2.0, 2.0, shape[0] * shape[1]).reshape(shape), fmt)
+        second = second_for(variant.operation, x)
+        xp = Arithmetic(fmt)
+        result = evaluate(variant, x, xp, in_arithmetic(second, xp))
+        assert result.dtype == fmt.dtype, (fmt.name, shape)
+        assert result.shape == (shape[:1] if variant.operation.per_row else shape), (fmt.name, shape)
+        # With 3 bits 1 - p is 0 for a logit of 2, and its log infinite.
+        few_bits = fmt.precision < 4 and variant.operation.second is Second.CELL_TARGETS and variant.cure
+        assert few_bits or np.all(np.isfinite(result.astype(np.float64))), (fmt.name, shape)
 
 
 @pytest.mark.parametrize("variant", [v for v in variants() if v.operation.needs_targets], ids=lambda v: v.id)
@@ -326,14 +330,14 @@ ACCURATE_OPERATIONS = pytest.mark.parametrize("operation", [o for o in all_opera
 @pytest.mark.slow
 @ACCURATE_OPERATIONS
 @ALL_FORMATS
-@pytest.mark.parametrize("name", HAZARDS)
-def test_the_accurate_variants_keep_their_ulps_on_every_hazard(operation: Operation, fmt: Format, name: str) -> None:
-    x = hazard_rows(name, fmt)
-    second = second_for(operation, x)
-    if operation.needs_targets:
-        x, second = with_every_label(x)
-    if len(x):
-        check_promises(operation, x, second, fmt)
+def test_the_accurate_variants_keep_their_ulps_on_every_hazard(operation: Operation, fmt: Format) -> None:
+    for name in HAZARDS:
+        x = hazard_rows(name, fmt)
+        second = second_for(operation, x)
+        if operation.needs_targets:
+            x, second = with_every_label(x)
+        if len(x):
+            check_promises(operation, x, second, fmt)
 
 
 def normals(scale: float, fmt: Format, rows: int = 6, classes: int = 1000) -> Array:

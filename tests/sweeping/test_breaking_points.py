@@ -61,6 +61,7 @@ def test_between_the_neighbours_of_a_breaking_point_there_is_no_number_and_each_
                 verdict = variant_verdict(variant, setting_of(case, Shared(fmt)))
                 assert (verdict.worst, verdict.grade) == (point.outcome, point.grade), (line.variant, point)
                 assert (verdict.grade is Grade.UNSTABLE) is (point is change.broken)
+                assert verdict.error_ulp == point.error_ulp, (line.variant, point)
 
 
 @BY_FORMAT

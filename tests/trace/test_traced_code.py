@@ -75,3 +75,21 @@ def test_a_scalar_type_that_takes_a_number_out_is_found_and_a_constant_is_not() 
     (found,) = scalar_conversions([takes_numbers_out.__code__])
     line = takes_numbers_out.__code__.co_firstlineno + 4
     assert found == f"np.float32(x.sum()) at test_traced_code.py:{line}"
+
+
+class Layer:
+    def of_a_method(self, x: Any) -> Any:
+        """Say something
+        that is not indented as the code is.
+        """
+        import numpy as np
+
+        return np.float64(x.sum())
+
+
+def test_a_method_is_cut_out_of_its_class_whatever_its_strings_hold() -> None:
+    code = Layer.of_a_method.__code__
+    assert lines_of(Layer.of_a_method) == [
+        "def of_a_method(self, x: Any) -> Any:", "import numpy as np", "return np.float64(x.sum())"
+    ]  # fmt: skip
+    assert scalar_conversions([code]) == (f"np.float64(x.sum()) at test_traced_code.py:{code.co_firstlineno + 6}",)

@@ -9,12 +9,12 @@ import numpy as np
 from stablemax.api.arguments import logits_of, numbers_of, reduction_of, same_shape
 from stablemax.api.class_axes import ClassAxes
 from stablemax.api.row_results import result_of_rows
+from stablemax.compute.proved import accurate
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import FLOAT64, Array, format_of
 from stablemax.operations import get_operation
 from stablemax.operations.targets import CellTargets, TargetOptions, second_of
-from stablemax.operations.variant import default_variant, evaluate
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 
@@ -32,8 +32,8 @@ def sigmoid(x: Any, *, threads: int | None = None) -> Any:
     Returns
     -------
     ndarray or scalar
-        Of the input's shape and dtype, float64 for integers. At most 0.51 ulp from the exact value in every
-        format of 32 bits or fewer, 1.8 ulp in float64, subnormal results included. -inf gives 0 and inf gives 1.
+        Of the input's shape and dtype, float64 for integers; rounded correctly, subnormal results included. -inf
+        gives 0 and inf gives 1.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def binary_cross_entropy(
     Returns
     -------
     float or ndarray of float64
-        The sum over the cells is exact and rounded once. With "none" the loss of every cell. A logit of -inf or
+        Every loss is rounded correctly, their sum is exact and rounded once. With "none" every loss. A logit of -inf or
         inf has the loss 0 where its target agrees, or its weight is 0. NaN for the mean of no cells.
 
     Raises
@@ -142,9 +142,8 @@ def binary_cross_entropy(
     reduced = reduction_of(reduction)
     x = logits_of(logits)
     rows, given = _cells(x, targets, weight, pos_weight)
-    xp = Arithmetic(FLOAT64)
-    formula = default_variant(get_operation("binary_cross_entropy"), FLOAT64)
-    losses = evaluate(formula, xp.array(rows), xp, given).reshape(x.shape)
+    operation = get_operation("binary_cross_entropy")
+    losses = accurate(operation, rows.astype(np.float64), given, FLOAT64).reshape(x.shape)
     if reduced is Reduction.NONE:
         return losses[()]
     total = ExactSum.of(losses.ravel())
@@ -164,9 +163,8 @@ def binary_cross_entropy_grad(
     Returns
     -------
     ndarray or scalar
-        Of the logits' shape and dtype, float64 for integers. At most 0.51 ulp from the exact gradient in every
-        format of 32 bits or fewer; in float64 3 u of what moving a logit by an ulp changes: digits are lost
-        where the sigmoid comes within many ulp of a target other than 0, 1/2 and 1.
+        Of the logits' shape and dtype, float64 for integers; rounded correctly, also where the sigmoid is close to
+        the target.
 
     Raises
     ------
@@ -182,9 +180,8 @@ def binary_cross_entropy_grad(
     x = logits_of(logits)
     divisor = float(max(x.size, 1)) if reduction_of(reduction) is Reduction.MEAN else 1.0
     rows, given = _cells(x, targets, weight, pos_weight, divisor=divisor)
-    xp = Arithmetic(format_of(x.dtype.newbyteorder("=")))
-    formula = default_variant(get_operation("binary_cross_entropy_grad"), xp.format)
-    return evaluate(formula, xp.array(rows), xp, given).reshape(x.shape)[()]
+    operation, fmt = get_operation("binary_cross_entropy_grad"), format_of(x.dtype.newbyteorder("="))
+    return accurate(operation, rows.astype(np.float64), given, fmt).reshape(x.shape)[()]
 
 
 def _cells(x: Array, targets: Any, weight: Any, pos_weight: Any, *, divisor: float = 1.0) -> tuple[Array, CellTargets]:

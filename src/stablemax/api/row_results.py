@@ -11,6 +11,7 @@ from stablemax.api.arguments import logits_of, numbers_of, resources_of, same_sh
 from stablemax.api.class_axes import ClassAxes
 from stablemax.compute.arrays import array_of
 from stablemax.compute.at_once import result_at_once
+from stablemax.compute.block_job import Method
 from stablemax.compute.weighted_sums import logs_of_weighted_sums
 from stablemax.numerics.formats import FLOAT64, Array, Format, format_of
 from stablemax.operations import get_operation
@@ -27,6 +28,7 @@ def result_of_rows(
     threads: int | None = None,
     keepdims: bool = False,
     of_nothing: float = math.nan,
+    exact: bool = False,
 ) -> Any:
     """Compute an operation of each row of x, and of the same row of `second` if it takes one.
 
@@ -42,10 +44,11 @@ def result_of_rows(
     if array.size == 0:
         shape = axes.others if operation.per_row else array.shape
         values = np.full(shape, of_nothing, dtype=format_of(array.dtype).dtype)
-    elif (found := result_at_once(operation, merged, at)) is not None:
+    elif not exact and (found := result_at_once(operation, merged, at)) is not None:
         values = found
     else:
-        values = array_of(operation, stream_of(merged, at, other), resources=resources)
+        method = Method(exact=exact)
+        values = array_of(operation, stream_of(merged, at, other), method=method, resources=resources)
     result = axes.reduced(values, keepdims=keepdims) if operation.per_row else axes.restored(values)
     # A number for a number, as NumPy has it.
     return result if result.ndim else result[()]

@@ -12,7 +12,7 @@ from stablemax.operations.operation import Operation
 from stablemax.results import LoopCompiler
 
 INSTALL = 'pip install "stablemax[fast]"'
-_SMALL = Shape(passes.WORTH_LOADED_LOOPS >> 10, 1 << 10)
+_SMALL = Shape(passes.WORTH_LOOPS >> 10, 1 << 10)
 
 
 def compiled_loops(operations: Iterable[Operation], inputs: list[Input]) -> tuple[LoopCompiler | None, list[str]]:
@@ -20,11 +20,11 @@ def compiled_loops(operations: Iterable[Operation], inputs: list[Input]) -> tupl
 
     They are loaded for all inputs or for none: otherwise what runs a small one would hang on what came before it.
     """
-    worth = any(i.shape.rows * i.shape.classes >= passes.WORTH_LOOPS for i in inputs)
+    worth = any(i.shape.rows * i.shape.classes >= passes.WORTH_IMPORT for i in inputs)
     if not (worth or passes.has_loops()):
         return None, []
     if not passes.has_numba():
-        why = f"numba is not installed: inputs of {passes.WORTH_LOOPS:,} logits and more are computed by NumPy's loops"
+        why = f"numba is not installed: inputs of {passes.WORTH_IMPORT:,} logits and more are computed by NumPy's loops"
         return None, [f"{why}, which take longer, in float64 several times; {INSTALL}"]
     from stablemax.kernels import compiling, fused_loops  # noqa: F401 - now loaded, they run small inputs, too
 
@@ -38,4 +38,4 @@ def compiled_loops(operations: Iterable[Operation], inputs: list[Input]) -> tupl
 
 def loops_of(shape: Shape, compiler: LoopCompiler | None) -> str:
     """Name what runs our loops on an input, where `compiled_loops` found a compiler, or none."""
-    return "Numba" if compiler and shape.rows * shape.classes >= passes.WORTH_LOADED_LOOPS else "NumPy"
+    return "Numba" if compiler and shape.rows * shape.classes >= passes.WORTH_LOOPS else "NumPy"

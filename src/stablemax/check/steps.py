@@ -270,7 +270,7 @@ def _hazard_verdict(run: CheckRun, hazard: Hazard, fmt: Format) -> HazardVerdict
         return HazardVerdict(hazard.name, fmt.name, None, skipped=f"needs {listed(lacking)}")
     if run.has_hung_too_often:
         return HazardVerdict(hazard.name, fmt.name, None, skipped=f"it hung {MAX_HANGS} times before")
-    trial = run.trials.trial(hazard.case(fmt), fmt)
+    trial = run.trials.trial_hazard(hazard, fmt)
     if trial.result.lacks_memory:
         run.beyond_memory.append(HazardVerdict(hazard.name, fmt.name, None, skipped=f"it {trial.trouble}"))
         return run.beyond_memory[-1]
@@ -451,8 +451,8 @@ def find_cure(run: CheckRun) -> None:
     of_operation = {variant.name: variant for variant in variants(run.trials.operation)}
     best = run.trials.operation.best
     for variant in (of_operation[name] for name in (*_CURES, best) if name in of_operation):
-        trials = Trials(load_local(Target(variant.id)), run.trials.contract)
-        if not any(trials.trial(hazard.case(fmt), fmt).failed for hazard in hazards for fmt in formats):
+        trials = Trials(load_local(Target(variant.id)), run.trials.contract, proved=run.trials.proved)
+        if not any(trials.trial_hazard(hazard, fmt).failed for hazard in hazards for fmt in formats):
             run.cure = variant
             return
 

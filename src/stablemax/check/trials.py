@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stablemax.check.target.messages import Call
 from stablemax.hazards.catalogue import HazardCase
-from stablemax.numerics.formats import FLOAT32, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.results import Contract, Grade, Outcome, Verdict
 from stablemax.text.vocabulary import IGNORED, Reduction
@@ -21,10 +22,11 @@ from stablemax.truth.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import LoadedTarget, Result
+    from stablemax.hazards.hazard import Hazard
 
 _PRINTED_LIMIT = 4000
-MAX_CELLS_IN_BALLS = 4096
-"""Larger inputs of finite logits are judged against float64, whose error no narrower format shows."""
+_MOST_CELLS_KEPT = 1 << 17
+"""The truth about a larger hazard is proved again where it is needed again: to keep it would take 100 MB."""
 
 UNSTABLE = len(CODES)
 """Severities from here on are those of unstable cells; those of cells that are stable and not accurate are smaller."""
@@ -81,6 +83,8 @@ class Trials:
     #: Logits of -inf are tried, as a mask gives them.
     tries_masks: bool = True
     printed: list[str] = field(default_factory=list)
+    #: The truths about hazards that were proved: by name, format, whether the output is their mean, and the reduction.
+    proved: dict[tuple[str, str, bool, Reduction], Setting] = field(default_factory=dict)
 
     @property
     def operation(self) -> Operation:
@@ -91,15 +95,34 @@ class Trials:
         """Try one input."""
         return self.trial_each([case], fmt)[0]
 
+    def trial_hazard(self, hazard: Hazard, fmt: Format) -> Trial:
+        """Try a hazard, whose truth is proved once for the code and for the variants that may be its cure."""
+        case = hazard.case(fmt)
+        (result,) = self.results([self.call_on(case, fmt)])
+
+        def prove(*, reduced: bool) -> Setting:
+            key = (hazard.name, fmt.name, reduced, self.reduction)
+            if key in self.proved:
+                return self.proved[key]
+            setting = self.setting(case, fmt, reduced=reduced)
+            if case.logits.size <= _MOST_CELLS_KEPT:
+                self.proved[key] = setting
+            return setting
+
+        return self._judged(case, fmt, result, prove)
+
     def trial_each(self, cases: Sequence[HazardCase], fmt: Format) -> list[Trial]:
         """Try several inputs in one message."""
         results = self.results([self.call_on(case, fmt) for case in cases])
         shared = Shared(fmt)
-        return [self._judged(case, fmt, result, shared) for case, result in zip(cases, results, strict=True)]
+        return [
+            self._judged(case, fmt, result, partial(self.setting, case, fmt, shared))
+            for case, result in zip(cases, results, strict=True)
+        ]
 
     def judged(self, case: HazardCase, fmt: Format, result: Result) -> Trial:
         """Judge what came of a call on a case, however the case was passed."""
-        return self._judged(case, fmt, result, Shared(fmt))
+        return self._judged(case, fmt, result, partial(self.setting, case, fmt))
 
     def results(self, calls: Sequence[Call]) -> list[Result]:
         """Call the function once for each, and remember what it printed."""
@@ -157,11 +180,11 @@ class Trials:
         """Prove the truth about a case; ignored rows have loss and gradient 0."""
         return _setting(case, self.operation, self.reduction, shared or Shared(fmt), reduced=reduced)
 
-    def _judged(self, case: HazardCase, fmt: Format, result: Result, shared: Shared) -> Trial:
+    def _judged(self, case: HazardCase, fmt: Format, result: Result, prove: Callable[..., Setting]) -> Trial:
         result = _in_rows(result, case, self.operation)
         output = result.output
         reduced = output is not None and self.operation.is_reduced(output.shape, case.logits.shape)
-        setting = self.setting(case, fmt, shared, reduced=reduced)
+        setting = prove(reduced=reduced)
         if output is None:
             # Where no value exists, refusing the input is as good an answer as NaN.
             has_no_value = bool(setting.exact.undefined.all() or setting.input_overflow.all())
@@ -205,8 +228,6 @@ def _in_rows(result: Result, case: HazardCase, operation: Operation) -> Result:
 
 def _setting(case: HazardCase, operation: Operation, reduction: Reduction, shared: Shared, *, reduced: bool) -> Setting:
     settled = replace(case_of(case, operation), reduced=reduced)
-    if case.logits.size > MAX_CELLS_IN_BALLS and shared.format.precision <= FLOAT32.precision:
-        settled = replace(settled, in_float64=settled.kept is None and bool(np.isfinite(settled.logits).all()))
     if reduction is Reduction.SUM:
         settled = replace(settled, divisor=1.0, summed=True)
     return setting_of(settled, shared)

@@ -64,6 +64,7 @@ def command(
         output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output.", unset="csv")] = None,
     ) -> int:
         from stablemax.compute.arrays import compute, result_in_npy, result_of
+        from stablemax.kernels.passes import note_on_speed
         from stablemax.render.array_files import check_target, write_file
 
         io.check_output(printing, *source.read, *losses.read)
@@ -92,7 +93,7 @@ def command(
                         output.write(ArrayOfInput(result, stream))
                     else:
                         write_file(result, path, force=force)
-        io.say([*stream.notes, *notes], printing)
+        io.say([*stream.notes, *notes, *note_on_speed(stream.rows * stream.classes)], printing)
         return 0
 
     run.__annotations__ |= {"source": source, "losses": losses}

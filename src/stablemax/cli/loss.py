@@ -75,6 +75,7 @@ def command(
         ] = None,
     ) -> int:
         from stablemax.compute.loss import loss_of
+        from stablemax.kernels.passes import note_on_speed
 
         output = io.output_of(LOSS, output_format, printing, *source.read, *losses.read, default="plain")
         if max_loss is not None and math.isnan(max_loss):
@@ -93,7 +94,7 @@ def command(
                 resources=resources,
                 progress=step,
             )
-        notes = [*given.stream.notes, *result.notes]
+        notes = [*given.stream.notes, *result.notes, *note_on_speed(given.stream.rows * given.stream.classes)]
         failed = _failed(result, reduction, max_loss)
         if result.first_bad is not None:
             # Only here: the exact arithmetic costs a third of the start and 8 MB of the cap.

@@ -155,7 +155,7 @@ class StreamOptions:
 
         if self.scheduler is not None and self.engine is not EngineName.DASK:
             raise StablemaxError("--scheduler is for --engine dask", "add --engine dask, or leave --scheduler out")
-        return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler)
+        return Resources(self.threads, bytes_of(self.memory), self.engine, self.scheduler, once=True)
 
 
 def peer_option() -> Any:
@@ -223,6 +223,7 @@ class ArithmeticOptions:
         metavar="METHOD",
         unset="as an ordinary kernel of the format does",
     )
+    exact: bool = option("Prove that every result is the nearest number to the exact one.", "--exact", default=False)
 
     def method(self, operation: Operation) -> Method:
         """Look up what an operation is computed with; --variant has its operation in front, or has not."""
@@ -236,7 +237,13 @@ class ArithmeticOptions:
                 raise StablemaxError(
                     f"{variant.id} does not compute {operation}", f"stablemax list variants {operation}"
                 )
-        return Method(variant, number_format_named(self.number_format), self.accumulate)
+        method = Method(variant, number_format_named(self.number_format), self.accumulate, self.exact)
+        if self.exact and (method.is_formula or (operation.reduces and method.format)):
+            raise StablemaxError(
+                "--exact has no rounding errors, and --variant, --accumulate and a --format of losses ask for them",
+                "leave one of them out",
+            )
+        return method
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from typing import Protocol
 import numpy as np
 
 from stablemax.compute.block_job import Job, Noticings
+from stablemax.compute.proved import nearest
 from stablemax.compute.sinks import Sink
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import inexact_integers
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
 from stablemax.kernels import row_kernels as kernels
-from stablemax.kernels.passes import PIECE, Passes, passes_for
+from stablemax.kernels.passes import PIECE, Passes, passes_by
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import LabelTargets, TargetOptions, kept_rows, row_weights
-from stablemax.truth.measure import exact_result
 
 
 class BlockKernel(Protocol):
@@ -86,16 +86,16 @@ def fill(
     fmt: Format,
     workspace: Workspace,
     *,
-    cells: int,
+    uses_loops: bool,
 ) -> None:
     """Compute rows x (N, K) by the kernel of an operation into `out`, (N, K) or (N, 1), in a format.
 
-    `given` are the labels, the weights of the rows, and the divisor of a gradient; `cells` is how many logits there
-    are in all. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in two
-    numbers, and what these leave in doubt is proved.
+    `given` are the labels, the weights of the rows, and the divisor of a gradient; `uses_loops` tells whether Numba
+    makes the passes. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in
+    two numbers, and what these leave in doubt is proved.
     """
-    block, careful = KERNELS[operation.kernel].block, passes_for(cells, may_be_quick=False)
-    passes = careful if fmt is FLOAT64 else passes_for(cells, may_be_quick=True)
+    block, careful = KERNELS[operation.kernel].block, passes_by(uses_loops=uses_loops, may_be_quick=False)
+    passes = careful if fmt is FLOAT64 else passes_by(uses_loops=uses_loops, may_be_quick=True)
     rest = block(x, *given, out, fmt, passes, workspace)
     if len(rest) and passes is not careful:
         again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)
@@ -105,7 +105,7 @@ def fill(
     if len(rest):
         labels, weights, divisor = _of_rows(given, rest)
         second = None if labels is None else LabelTargets(labels, weights[:, None], divisor)
-        out[rest] = fmt.cast(exact_result(operation, x[rest], second, fmt).truth.rounded)
+        out[rest] = fmt.cast(nearest(operation, x[rest].astype(np.float64), second, fmt)[0])
 
 
 def _of_rows(given: tuple[Array | None, Array, float], rows: Array) -> tuple[Array | None, Array, float]:
@@ -123,9 +123,28 @@ class ArrayJob(Job):
     @property
     def is_fast(self) -> bool:
         """True where the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
-        changed = self.method.variant or self.method.accumulation or self.xp.format.is_emulated
+        fmt, classes = self.xp.format, self.stream.classes
+        changed = self.method.is_formula or fmt.is_emulated
+        # Its float64 results, and those of rows in pieces, are right to 1.5 ulp and to a little more than a half.
+        changed |= self.method.exact and (fmt is FLOAT64 or classes > PIECE)
         has_kernel = self.operation.kernel and (self.has_plain_labels or not self.operation.needs_targets)
         return bool(has_kernel and not changed)
+
+    def rehearse(self) -> None:
+        """Compute two logits."""
+        x = np.zeros((1, 2), dtype=self.in_format(np.zeros(1, dtype=self.stream.logits.dtype)).dtype)
+        out = np.empty((1, 1 if self.operation.per_row else 2), dtype=self.xp.format.dtype)
+        labels = np.zeros(1, dtype=np.int64) if self.operation.needs_targets else None
+        with np.errstate(all="ignore"):
+            fill(
+                out,
+                self.operation,
+                x,
+                (labels, np.ones(1), 1.0),
+                self.xp.format,
+                Workspace(),
+                uses_loops=self.uses_loops,
+            )
 
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
@@ -149,7 +168,7 @@ class ArrayJob(Job):
         else:
             out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
         given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
-        fill(out, self.operation, self.in_format(x), given, fmt, workspace, cells=self.cells)
+        fill(out, self.operation, self.in_format(x), given, fmt, workspace, uses_loops=self.uses_loops)
         self.sink.put(block.start, out, workspace)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:
@@ -181,7 +200,7 @@ class ArrayJob(Job):
     def _by_variant(self, block: Block, x: Array, labels: Array | None, workspace: Workspace) -> None:
         xp, method = self.xp, self.method
         # A second argument is no part of the logits' format, unless a formula is asked for as it is written.
-        second_xp = xp if method.variant or method.accumulation else xp.wider
+        second_xp = xp if method.is_formula else xp.wider
         if not self.operation.needs_targets:
             values = self.evaluate(x, labels, second_xp, self.divisor)
         else:

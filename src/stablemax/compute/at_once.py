@@ -14,7 +14,7 @@ from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels
-from stablemax.kernels.passes import PIECE, passes_for
+from stablemax.kernels.passes import PIECE, is_worth_loops, passes_by
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.operation import Operation, Second
@@ -40,7 +40,9 @@ def loss_at_once(
     kept = kept_rows(checked, options.ignore_index)
     chosen = np.where(kept, checked, 0)
     with np.errstate(all="ignore"):
-        losses = row_kernels.losses(rows, chosen, passes_for(x.size, may_be_quick=False), Workspace())
+        losses = row_kernels.losses(
+            rows, chosen, passes_by(uses_loops=is_worth_loops(x.size), may_be_quick=False), Workspace()
+        )
         weigh(losses, chosen, kept, options)
     if reduction is Reduction.NONE:
         return losses.reshape(without_axis(x.shape, axis))[()]
@@ -79,7 +81,7 @@ def _filled(operation: Operation, rows: Array, given: tuple[Array | None, Array,
     fmt, others = format_of(x.dtype), without_axis(x.shape, axis)
     out = np.empty((count, 1 if operation.per_row else classes), fmt.dtype)
     with np.errstate(all="ignore"):
-        fill(out, operation, rows, given, fmt, Workspace(), cells=x.size)
+        fill(out, operation, rows, given, fmt, Workspace(), uses_loops=is_worth_loops(x.size))
     if operation.per_row:
         return out.reshape(others)
     out = out.reshape((*others, classes))

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from stablemax.compute.proved import accurate
 from stablemax.compute.streaming import STEPS, Part, Progress, Resources, for_engine, plan, total_of
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_notes, odd_targets, soft_target_notes
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
-from stablemax.kernels.passes import Passes, passes_for
+from stablemax.kernels.passes import Passes, is_worth_loops, passes_by
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive
@@ -31,6 +34,12 @@ class Method:
     variant: Variant | None = None  #: by default `wide`, in float64 the accurate variant
     format: Format | None = None  #: of an array by default the input's own, float64 for integers; of a loss float64
     accumulation: Accumulation | None = None  #: by default what an ordinary kernel of the format does
+    exact: bool = False  #: whether every result is proved to be the nearest number
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether a formula is computed as it is written, rounding errors and all."""
+        return self.variant is not None or self.accumulation is not None
 
     def result_format(self, stream: Stream) -> Format:
         """Return the format of an array."""
@@ -59,21 +68,17 @@ class Job:
     method: Method
     options: TargetOptions  #: weights, smoothing, ignored label
     step: int = 1  #: how many rows are computed at once
+    uses_loops: bool = False  #: whether Numba makes the passes of the kernels; it changes no bit
 
     @cached_property
     def xp(self) -> Arithmetic:
         """The arithmetic of the result."""
         return Arithmetic(self.method.format or FLOAT64, self.method.accumulation)
 
-    @property
-    def cells(self) -> int:
-        """How many logits there are."""
-        return self.stream.rows * self.stream.classes
-
     @cached_property
     def passes(self) -> Passes:
-        """Who makes the passes of the kernels; a worker chooses for itself, for all that it may choose agree."""
-        return passes_for(self.cells, may_be_quick=False)
+        """Who makes the passes of the kernels."""
+        return passes_by(uses_loops=self.uses_loops, may_be_quick=False)
 
     @property
     def formula(self) -> str:
@@ -90,6 +95,10 @@ class Job:
         """True where the kernels compute it."""
         raise NotImplementedError
 
+    def rehearse(self) -> None:
+        """Run the kernels on two logits, so that Numba has compiled what the workers run."""
+        raise NotImplementedError
+
     def __call__(self, block: Block, workspace: Workspace) -> Any:
         """Compute a block."""
         raise NotImplementedError
@@ -97,9 +106,16 @@ class Job:
     def run(self, nothing: Part, resources: Resources, progress: Progress | None, *, steps: int = STEPS) -> Part:
         """Compute all blocks of the input, and merge what they give; `nothing` is what no block gives."""
         stream, variant = self.stream, self.method.variant
+        # Another machine need not have Numba.
+        cells = stream.rows * stream.classes
+        uses_loops = self.is_fast and not resources.elsewhere and is_worth_loops(cells, once=resources.once)
         whole = variant is not None and not variant.rowwise
         chosen = plan(stream.rows, stream.classes, resources, whole=whole, by_variant=not self.is_fast, steps=steps)
-        job = replace(self, stream=for_engine(stream, resources), step=chosen.step)
+        job = replace(self, stream=for_engine(stream, resources), step=chosen.step, uses_loops=uses_loops)
+        if uses_loops:
+            if progress is not None:
+                progress(0, stream.logits.size_bytes, "the kernels, which are compiled once on a machine")
+            job.rehearse()
         return total_of(job, chosen, nothing, stream, resources, progress, self.formula)
 
     def read_second(self, block: Block, workspace: Workspace) -> Any:
@@ -116,14 +132,20 @@ class Job:
         is_soft = self.operation.needs_targets and labels.ndim == 2
         return odd_targets(labels, first_row) if is_soft else Noticed()
 
-    def evaluate(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Array:
-        """Run the formula on logits (n, K), of rows that count, and on labels, or the second array, in `second_xp`."""
+    def second(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Any:
+        """Return labels, or the second array, of rows that count as what formulas take, in `second_xp`."""
         if self.operation.needs_targets:
             assert labels is not None
-            second: Any = targets_of(labels, x.shape[1], self.options, second_xp, divisor)
-        else:
-            second = second_of(self.operation, labels, second_xp, divisor, self.options)
-        return evaluate(get(self.formula), self.xp.array(x), self.xp, second)
+            return targets_of(labels, x.shape[1], self.options, second_xp, divisor)
+        return second_of(self.operation, labels, second_xp, divisor, self.options)
+
+    def evaluate(self, x: Array, labels: Array | None, second_xp: Arithmetic, divisor: float = 1.0) -> Array:
+        """Run the formula, or what is accurate, on logits (n, K) of rows that count, and on what `second` gives."""
+        second = self.second(x, labels, second_xp, divisor)
+        if self.method.is_formula:
+            return evaluate(get(self.formula), self.xp.array(x), self.xp, second)
+        found = accurate(self.operation, self.in_format(x).astype(np.float64), second, self.xp.format)
+        return found[:, 0] if self.operation.per_row else found
 
     def in_format(self, x: Array) -> Array:
         """Round logits to the format that was asked for."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stablemax.compute.block_job import Job, Method, Noticings, check_second
+from stablemax.compute.proved import nearest
 from stablemax.compute.streaming import STEPS, Progress, Resources
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers
@@ -33,6 +34,7 @@ class LossPart(Additive):
     """The partial sums of a loss over a block of rows; they merge in any order to the same bits."""
 
     losses: ExactSum = field(default_factory=ExactSum)  #: of the rows that count, multiplied by their weights
+    rests: ExactSum = field(default_factory=ExactSum)  #: of what the rounding took off proved losses
     weights: ExactSum = field(default_factory=ExactSum)  #: of these losses; without weights, how many they are
     kept_rows: int = 0  #: how many rows count
     bad: Noticed = field(default_factory=Noticed)  #: losses that are not finite: the first row, and why in words
@@ -47,18 +49,25 @@ class LossJob(Job):
 
     keeps_losses: bool = False  #: whether every loss is wanted
 
+    def rehearse(self) -> None:
+        """Compute the loss of two logits."""
+        x = np.zeros((1, 2), dtype=self.stream.logits.dtype)
+        kernels.losses(x, np.zeros(1, dtype=np.int64), self.passes, Workspace())
+
     def __call__(self, block: Block, workspace: Workspace) -> LossPart:
         """Compute the losses of a block."""
         labels = self.read_second(block, workspace)
         kept = kept_rows(labels, self.options.ignore_index)
         losses = np.zeros(labels.shape if self.operation.cellwise else block.rows, dtype=self.xp.format.dtype)
-        compute, inexact = (self._fast if self.is_fast else self._by_variant), Noticed()
+        compute, inexact, rests = (self._fast if self.is_fast else self._by_variant), Noticed(), ExactSum()
         for step in block.steps(self.step):
             rows = slice(step.start - block.start, step.stop - block.start)
-            inexact += compute(step, labels[rows], kept[rows], losses[rows], workspace)
+            noticed, rest = compute(step, labels[rows], kept[rows], losses[rows], workspace)
+            inexact, rests = inexact + noticed, rests + rest
         weights = row_weights(labels[kept], self.options)
         return LossPart(
             ExactSum.of(losses[kept]),
+            rests,
             ExactSum.of_ones(losses[kept].size) if weights is None else ExactSum.of(weights),
             int(kept.sum()),
             self._bad(block, losses, labels, workspace),
@@ -71,7 +80,9 @@ class LossJob(Job):
         """True where the kernels compute it: the accurate formula, in float64, of labels."""
         return self.method == Method() and self.has_plain_labels
 
-    def _fast(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
+    def _fast(
+        self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
+    ) -> tuple[Noticed, ExactSum]:
         # A row that does not count may have any label; class 0 is as good as another.
         chosen, noticed = np.where(kept, labels, 0), Noticed()
         if self.stream.classes <= PIECE:
@@ -85,14 +96,20 @@ class LossJob(Job):
                 at_label = self.stream.logits.read(row.start, row.stop, workspace, first=label, last=label + 1)[:, 0]
                 out[n], noticed = sums.losses(at_label.astype(np.float64))[0], noticed + inexact
         weigh(out, chosen, kept, self.options)
-        return noticed
+        return noticed, ExactSum()
 
-    def _by_variant(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> Noticed:
+    def _by_variant(
+        self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
+    ) -> tuple[Noticed, ExactSum]:
         x = self.stream.logits.read(step.start, step.stop, workspace)
-        index = np.flatnonzero(kept)
-        if len(index):
+        index, rests = np.flatnonzero(kept), ExactSum()
+        if len(index) and self.method.exact:
+            second = self.second(x[index], labels[index], self.xp)
+            values, rest = nearest(self.operation, x[index].astype(np.float64), second, FLOAT64)
+            out[index], rests = values.reshape(out[index].shape), ExactSum.of(rest)
+        elif len(index):
             out[index] = self.evaluate(x[index], labels[index], self.xp)
-        return inexact_integers(x, step.start)
+        return inexact_integers(x, step.start), rests
 
     def _bad(self, block: Block, losses: Array, labels: Array, workspace: Workspace) -> Noticed:
         """Count the losses that are not finite, and say of the first why it is not."""
@@ -184,6 +201,7 @@ def loss_of(
         total_rows=stream.rows,
         first_bad=total.bad.first,
         notes=total.noticed.notes(stream),
+        exact=method.exact,
     )
 
 
@@ -203,7 +221,9 @@ def reduced(
     if reduction is Reduction.NONE:
         return math.nan
     if fmt is None:
-        return total.losses.rounded() if reduction is Reduction.SUM else total.losses.mean(total.weights)
+        # What is not finite is so already without what the rounding took off.
+        exact = total.losses + total.rests if total.losses.is_finite else total.losses
+        return exact.rounded() if reduction is Reduction.SUM else exact.mean(total.weights)
     if total.losses.count == 0:
         return 0.0 if reduction is Reduction.SUM else math.nan
     losses = xp.array(np.concatenate([losses[kept].ravel() for losses, kept in total.values]))

@@ -57,6 +57,7 @@ class Resources:
     memory: int | None = None
     engine: EngineName = EngineName.THREADS  #: who computes
     scheduler: str | None = None  #: the address of a cluster's scheduler
+    once: bool = False  #: whether the process ends afterwards, so that what it imports has to pay off at once
 
     @property
     def elsewhere(self) -> bool:

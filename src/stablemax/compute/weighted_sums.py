@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from stablemax.kernels.elementary import LN2_HIGH, LN2_LOW, two_sum
+from stablemax.kernels.double_double import LN2_HIGH, LN2_LOW
 from stablemax.numerics.formats import Array
+from stablemax.numerics.rounding_errors import two_sum
 
 BLOCK_CELLS = 1 << 16
 """Numbers that are computed at once, so that they stay in the cache."""

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.elementary import ONE
+from stablemax.kernels.double_double import ONE
 from stablemax.kernels.row_sums import RowSums, merged
 from stablemax.numerics.formats import Array
 

@@ -17,7 +17,7 @@ from numba import __version__, config, njit, types
 from numba.extending import intrinsic, overload
 from numba.misc.appdirs import AppDirs
 
-from stablemax.kernels import elementary
+from stablemax.kernels import double_double
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -53,12 +53,12 @@ def muladd(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), generated
 
 
-@overload(elementary.bits, inline="always")
+@overload(double_double.bits, inline="always")
 def _bits(t):  # type: ignore[no-untyped-def]  # noqa: ARG001, ANN - Numba compares the signatures
     return lambda t: as_integer(t)  # noqa: PLW0108 - Numba wants a function of Python
 
 
-@overload(elementary.from_bits, inline="always")
+@overload(double_double.from_bits, inline="always")
 def _from_bits(i):  # type: ignore[no-untyped-def]  # noqa: ARG001
     return lambda i: as_float(i)  # noqa: PLW0108
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.kernels import elementary, pair_arrays, rounding
+from stablemax.kernels import double_double, pair_arrays, rounding
 from stablemax.kernels.compiling import compiled, inlined
-from stablemax.kernels.elementary import LEAST, ONE
+from stablemax.kernels.double_double import LEAST, ONE
 from stablemax.kernels.row_sums import RowSums
+from stablemax.numerics import rounding_errors
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array, Format
 
 LANES = pair_arrays.LANES
@@ -18,8 +19,8 @@ CELLS = 1 << 17
 _WIDTH = 64
 """Maxima kept apart, so that the search is vectorised."""
 _U = FLOAT64.u
-two_sum = inlined(elementary.two_sum)
-_exp_in_two = inlined(elementary.exp_in_two)
+two_sum = inlined(rounding_errors.two_sum)
+_exp_in_two = inlined(double_double.exp_in_two)
 
 
 @compiled

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stablemax.kernels.elementary import LEAST, ONE, exp_in_two, two_sum
+from stablemax.kernels.double_double import LEAST, ONE, exp_in_two
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import Array
+from stablemax.numerics.rounding_errors import two_sum
 
 LANES = 2048
 """Class k is added to sum k modulo LANES of its row, and these sums are then folded: the order of the additions, which

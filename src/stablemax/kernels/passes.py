@@ -18,9 +18,10 @@ PIECE = 1 << 18
 """Classes of a longer row are taken in pieces of this many, whatever memory there is: the bits of a row must not
 depend on it."""
 Pair = tuple[Array, Array]
-WORTH_LOOPS = 10_000_000
-"""Logits from which on Numba is imported, which takes a second, and a few where nothing is compiled yet."""
-WORTH_LOADED_LOOPS = 1 << 14
+WORTH_IMPORT, WORTH_IMPORT_ONCE = 10_000_000, 200_000_000
+"""Logits from which on Numba is imported, which takes a second or two, and a few more where nothing is compiled yet: in
+a process that will compute more, and in one that ends then. Measured: in two threads, 7 ns a logit are saved."""
+WORTH_LOOPS = 1 << 14
 """Logits from which on it is used where it is there already."""
 PAIR_TOLERANCE = 4.0
 """Error of a result in two numbers, before it is narrowed, in units of u."""
@@ -41,6 +42,7 @@ class Passes:
     narrowed: Callable[[Array, Array, Format, Array], Array]
     tolerance: Callable[[Array], Array]  #: of the logits as they are stored, as `quick_arrays.tolerance`
     to_the_bit: bool = True  #: whether float64 results have the bits that they have everywhere
+    is_compiled: bool = False  #: whether it is compiled when it is first run
 
 
 def _pair_tolerance(x: Array) -> Array:
@@ -88,6 +90,7 @@ def loops(*, may_be_quick: bool) -> Passes:
         fused_loops.narrowed,
         quick_loops.tolerance if may_be_quick else _pair_tolerance,
         to_the_bit=not may_be_quick,
+        is_compiled=True,
     )
 
 
@@ -102,12 +105,32 @@ def has_loops() -> bool:
     return _LOOPS in sys.modules
 
 
-def passes_for(cells: int, *, may_be_quick: bool) -> Passes:
-    """Choose for an input of some logits; `may_be_quick` where whatever is in doubt afterwards will be proved.
+def is_worth_loops(cells: int, *, once: bool = False) -> bool:
+    """Tell whether an input of some logits is computed sooner by Numba, which may have to be imported.
 
-    >>> passes_for(10, may_be_quick=False).name, passes_for(10, may_be_quick=True).name
+    >>> is_worth_loops(10)
+    False
+    """
+    least = WORTH_LOOPS if has_loops() else WORTH_IMPORT_ONCE if once else WORTH_IMPORT
+    return cells >= least and has_numba()
+
+
+def note_on_speed(cells: int) -> tuple[str, ...]:
+    """Say how a command on so many logits would be faster, where Numba is not installed."""
+    if cells < WORTH_IMPORT_ONCE or has_numba():
+        return ()
+    return (
+        "Numba is not installed: after pip install 'stablemax[fast]' losses and float64 results take a fifth of the "
+        "time, other results half of it, to the same bits",
+    )
+
+
+def passes_by(*, uses_loops: bool, may_be_quick: bool) -> Passes:
+    """Choose who makes the passes; `may_be_quick` where whatever is in doubt afterwards will be proved.
+
+    >>> passes_by(uses_loops=False, may_be_quick=False).name, passes_by(uses_loops=False, may_be_quick=True).name
     ('NumPy in two numbers', 'NumPy')
     """
-    if cells >= (WORTH_LOADED_LOOPS if has_loops() else WORTH_LOOPS) and has_numba():
+    if uses_loops:
         return loops(may_be_quick=may_be_quick)
     return QUICK if may_be_quick else PAIRS

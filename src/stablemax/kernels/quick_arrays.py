@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stablemax.kernels.elementary import ONE
+from stablemax.kernels.double_double import ONE
 from stablemax.kernels.row_sums import RowSums
 from stablemax.kernels.widening import may_round
 from stablemax.numerics.formats import Array

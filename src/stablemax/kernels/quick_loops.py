@@ -13,7 +13,7 @@ import numpy as np
 
 from stablemax.kernels import fused_loops
 from stablemax.kernels.compiling import as_float, as_integer, compiled, inlined, muladd
-from stablemax.kernels.elementary import LEAST, LIFT, LN2_HIGH, LN2_LOW, LOG2_E, ONE, TO_INTEGER
+from stablemax.kernels.double_double import LEAST, LIFT, LN2_HIGH, LN2_LOW, LOG2_E, ONE, TO_INTEGER
 from stablemax.kernels.fused_loops import maximum, read_only, two_sum
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import Array
@@ -28,7 +28,7 @@ _EXPONENT_OF_ONE = (1023 + LIFT) << 52
 
 @inlined  # type: ignore[untyped-decorator]
 def _exp(d: Any, r: Any) -> Any:
-    """Return ``exp(d + r)``, lifted, as `elementary.exp_in_two` but in one number."""
+    """Return ``exp(d + r)``, lifted, as `double_double.exp_in_two` but in one number."""
     t = muladd(d, LOG2_E, TO_INTEGER)
     n = t - TO_INTEGER
     v = muladd(n, -LN2_LOW, muladd(n, -LN2_HIGH, d)) + r

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.elementary import quotient_in_two, two_prod, two_sum
+from stablemax.kernels.double_double import quotient_in_two
 from stablemax.kernels.passes import Pair, Passes
 from stablemax.kernels.row_sums import RowSums
 from stablemax.kernels.widening import computable
 from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.numerics.rounding_errors import two_prod, two_sum
 
 LEAST_FACTOR, MOST_FACTOR = 2.0**-100, 2.0**100
 """Weights and divisors outside may take a product out of the range in which two numbers are exact."""
@@ -111,7 +112,7 @@ def factor(sums: RowSums, weights: Array, divisor: float) -> Pair:
     """Return ``weight / (sum * divisor)`` of each row (N,), in two numbers."""
     high, low = sums.total()
     if divisor != 1.0:
-        product, error = two_prod(high, np.float64(divisor))
+        product, error = two_prod(high, np.full_like(high, divisor))
         high, low = product, error + low * divisor
     return quotient_in_two(weights, np.zeros_like(weights), high, low)
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stablemax.kernels.elementary import LEAST, ONE, exp_in_two, log1p_in_two, two_prod, two_sum
+from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two
 from stablemax.numerics.formats import Array
+from stablemax.numerics.rounding_errors import two_prod, two_sum
 
 
 @dataclass(frozen=True)
 class RowSums:
     """The maximum m of each row, and the sum of ``exp(x - m)`` over all classes but one that has it, arrays (N,).
 
-    The sum, in two numbers, is `elementary.ONE` times what it is. It is NaN in a row with a NaN; in a row with +inf,
+    The sum, in two numbers, is `double_double.ONE` times what it is. It is NaN in a row with a NaN; in a row with +inf,
     or of nothing but -inf, m tells that there is no such sum.
     """
 

@@ -32,8 +32,9 @@ _REMAINDER_COEFFICIENTS = tuple(1 / math.factorial(n) for n in range(19, 1, -1))
 
 
 class Namespace(Protocol):
-    """What a variant may ask of its arithmetic, `Arithmetic` on floats or `truth.balls.Balls` on exact numbers.
+    """What a variant may ask of its arithmetic, `Arithmetic` on floats, or one on exact numbers.
 
+    Of these there are two, `truth.balls.Balls` and `truth.enclosing.Enclosures`.
     Arrays add, subtract, multiply and divide with their own operators, rounding each operation.
     Reductions run over the last axis and keep it. Python numbers enter through `number` only:
     a bfloat16 array plus a bare ``1.0`` would silently become float32. What has a body here is the

@@ -65,6 +65,7 @@ OPERATION = Operation(
     timed=False,
     by_default=False,
     main_variants=("naive", "minus-product", "compensated"),
+    error_u=32.0,
 )
 
 

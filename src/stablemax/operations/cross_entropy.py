@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array
 from stablemax.operations import softmax as _softmax
@@ -14,6 +16,15 @@ from stablemax.operations.undefined import rows_without_distribution
 from stablemax.operations.variant import variant
 from stablemax.results import Outcome
 
+
+def _open_sum(x: Array, t: Targets, xp: Any) -> tuple[Array, Any, Array]:
+    """Return the loss as how far the label is below the maximum, without rounding, plus the log of the normaliser."""
+    m, tail = xp.max(x), xp.log1p(xp.odds(x))
+    if not is_weighted(t):
+        return m, t.pick(x, xp), tail
+    return xp.exactly(lambda: t.weigh(t.below(m, x, xp))), xp.number(0.0), t.weigh(tail * t.total(xp))
+
+
 OPERATION = Operation(
     "cross_entropy",
     Gives.ROW,
@@ -21,7 +32,7 @@ OPERATION = Operation(
     scale=of_the_value,
     undefined=rows_without_distribution,
     masked=masked_loss,
-    open_sum=lambda x, t, xp: None if is_weighted(t) else (xp.max(x), t.pick(x, xp), xp.log1p(xp.odds(x))),
+    open_sum=_open_sum,
     reduces=True,
     laws=("shift-invariance", "permutation", "rows-independent", *BOOKKEEPING),
     looks_like=rf"{LOSS}|(^|_)ce(_?v?\d+)?($|_)",

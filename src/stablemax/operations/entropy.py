@@ -34,6 +34,7 @@ OPERATION = Operation(
     timed=False,
     by_default=False,
     main_variants=("naive", "log-softmax", "compensated"),
+    error_u=64.0,
 )
 
 

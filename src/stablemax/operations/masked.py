@@ -1,4 +1,4 @@
-"""The truth about cross-entropies of rows with classes at -inf, which balls do not know: `Operation.masked`."""
+"""The truth about cross-entropies of rows with classes at -inf, which is no exact number: `Operation.masked`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import get_operation
 from stablemax.operations.operation import Prover
-from stablemax.operations.targets import LabelTargets, SoftTargets, Targets
+from stablemax.operations.targets import LabelTargets, SoftTargets, Targets, rows_of
 from stablemax.operations.variant import evaluate, get
 
 
@@ -28,12 +28,12 @@ def masked_loss(prover: Prover, x: Array, unmasked: Array, t: Targets) -> Any:
     weights, hidden = _weights(x, unmasked, t)
     some, some_weights = x[:, unmasked], weights[:, unmasked]
 
-    def loss(xp: Any) -> Array:
-        logits = xp.array(some)
-        y = evaluate(get("logsumexp/compensated"), logits, xp)
-        return np.asarray(t.to(xp).weigh(xp.sum(xp.array(some_weights) * (y[:, None] - logits))))
+    def loss(xp: Any, rows: Any) -> Any:
+        logits = xp.array(some[rows])
+        y = evaluate(get("logsumexp/compensated"), logits, xp).reshape(-1, 1)
+        return rows_of(t, rows).to(xp).weigh(xp.sum(xp.array(some_weights[rows]) * (y - logits)))
 
-    return prover.prove(loss).replaced((weights[:, hidden] > 0).any(axis=-1), np.inf)
+    return prover.prove(loss, some.shape).replaced((weights[:, hidden] > 0).any(axis=-1), np.inf)
 
 
 def masked_gradient(prover: Prover, x: Array, unmasked: Array, t: Targets) -> Any:
@@ -43,14 +43,16 @@ def masked_gradient(prover: Prover, x: Array, unmasked: Array, t: Targets) -> An
     active = np.flatnonzero(~hidden | (weights > 0).any(axis=0))
     within = np.searchsorted(active, unmasked)
     some, some_weights = x[:, unmasked], weights[:, active]
+    # Of these no more than the place of the largest is asked for.
+    finite = np.maximum(x[:, active], -FLOAT64.max)
 
-    def gradient(xp: Any) -> Array:
-        p = np.full(some_weights.shape, xp.number(0.0), dtype=object)
-        p[:, within] = evaluate(get("softmax/compensated"), xp.array(some), xp)
-        total = xp.array(some_weights)
-        return t.to(xp).scaled(p * xp.sum(total) - total, xp)
+    def gradient(xp: Any, rows: Any) -> Any:
+        here = some_weights[rows]
+        e = xp.spread(xp.shifted_exp(xp.array(some[rows])), within, here.shape)
+        unscaled = SoftTargets(xp.array(here)).gradient(e, xp.array(finite[rows]), xp)
+        return rows_of(t, rows).to(xp).scaled(unscaled, xp)
 
-    return prover.prove(gradient).spread(active, x.shape, 0.0)
+    return prover.prove(gradient, some_weights.shape).spread(active, x.shape, 0.0)
 
 
 def _weights(x: Array, unmasked: Array, t: Targets) -> tuple[Array, Array]:

@@ -43,10 +43,10 @@ class Given(NamedTuple):
 
 
 class Prover(Protocol):
-    """What proves truths in balls; `truth.measure` hands one to the hooks of a record."""
+    """What proves truths in exact arithmetic; `truth.measure` hands one to the hooks of a record."""
 
-    def prove(self, compute: Callable[[Any], Any]) -> Any:
-        """Return the truth of what `compute` gives in balls."""
+    def prove(self, compute: Callable[[Any, Any], Any], shape: tuple[int, int]) -> Any:
+        """Return the truth of what ``compute(xp, rows)`` gives for some rows of logits of a shape (N, K)."""
 
     def of(self, operation: Operation, x: Array, second: Any) -> Any:
         """Return the truth of an operation on finite logits."""
@@ -79,14 +79,17 @@ class Operation:
         ``(prover, x, unmasked, second)`` to the truth of rows that share a mask, where it is not what the
         row without its classes at -inf gives; `unmasked` are the other classes.
     open_sum : callable, optional
-        ``(x, second, xp)`` in balls to ``(a, b, tail)``, whose value is a - b + tail: a difference of
+        ``(x, second, xp)`` in exact arithmetic to ``(a, b, tail)``, whose value is a - b + tail: a difference of
         logits without any rounding, and what may be tiny beside it. None where there is no such sum.
     reduces : bool
         True where its numbers are losses, of which a program may give the mean or the sum.
     gradient_of : str
         Name of the operation whose gradient it is; empty for none.
+    error_u : float, optional
+        Bound of the relative error of the best variant in float64, in units of u, several times what was measured;
+        None where a result may be ill-conditioned, so that there is no such bound.
     best : str
-        Name of the variant that runs in balls, and is right to a few ulps in float64.
+        Name of the variant that runs in exact arithmetic, and is right to a few ulps in float64.
     reference : str
         Name of the variant whose bound any good kernel should keep; the best one when empty.
     follows_shift : bool
@@ -128,6 +131,7 @@ class Operation:
     open_sum: Callable[[Array, Any, Any], tuple[Array, Any, Array] | None] | None = None
     reduces: bool = False
     gradient_of: str = ""
+    error_u: float | None = None
     best: str = "compensated"
     reference: str = ""
     follows_shift: bool = False

@@ -30,6 +30,7 @@ OPERATION = Operation(
     timed=False,
     by_default=False,
     main_variants=("naive", "by-sign", "compensated"),
+    error_u=16.0,
 )
 
 

@@ -38,6 +38,7 @@ OPERATION = Operation(
     timed=False,
     by_default=False,
     main_variants=("naive", "log1p", "compensated"),
+    error_u=16.0,
 )
 
 

@@ -164,6 +164,12 @@ class CellTargets:
         weight, pos_weight = (None if a is None else a[:, index] for a in (self.weight, self.pos_weight))
         return CellTargets(self.values[:, index], weight, pos_weight, self.divisor)
 
+    def cells(self, rows: Array, columns: Array) -> CellTargets:
+        """Return the targets of some cells, as a column."""
+        weight = None if self.weight is None else self.weight[rows, columns][:, None]
+        pos_weight = None if self.pos_weight is None else self.pos_weight[0, columns][:, None]
+        return CellTargets(self.values[rows, columns][:, None], weight, pos_weight, self.divisor)
+
     def finite(self) -> CellTargets:
         """Return the targets in float64, with 0 for what is not finite, of cells that have no value."""
         weight, pos_weight = (None if a is None else _finite(a) for a in (self.weight, self.pos_weight))
@@ -211,6 +217,13 @@ def rows_of(second: Any, index: Any) -> Any:
     if second is None:
         return None
     return second.rows(index) if isinstance(second, TARGETS) else second[index]
+
+
+def cells_of(second: Any, rows: Array, columns: Array) -> Any:
+    """Return some cells of the second argument of a cell-wise operation, as a column."""
+    if second is None:
+        return None
+    return second.cells(rows, columns) if isinstance(second, CellTargets) else second[rows, columns][:, None]
 
 
 def columns_of(second: Any, index: Any) -> Any:

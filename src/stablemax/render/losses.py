@@ -48,7 +48,7 @@ def _about(loss: LossOfInput) -> dict[str, Any]:
     row = None if result.first_bad is None else result.first_bad[0]
     file, file_row = (None, None) if row is None else loss.stream.logits.place(row)
     return {
-        **{name: getattr(result, name) for name in ("variant", "format", "kept_rows", "total_rows")},
+        **{name: getattr(result, name) for name in ("variant", "format", "exact", "kept_rows", "total_rows")},
         "first_bad_row": row,
         "first_bad_file": file,
         "first_bad_file_row": file_row,

@@ -219,6 +219,8 @@ class LossResult:
     first_bad: tuple[int, str] | None
     #: What was noticed in the numbers, a sentence each
     notes: tuple[str, ...] = ()
+    #: Whether every loss was proved, and the value is the nearest number to their exact mean or sum
+    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -89,5 +89,5 @@ class SweptQuantity:
     def case(self, values: Sequence[float]) -> HazardCase:
         """Make the rows of some numbers, one after another."""
         arrays: list[Any] = [self.logits(value) for value in values]
-        logits = np.vstack(arrays) if len(arrays) > 1 else np.asarray(arrays[0])
+        logits = np.asarray([row for array in arrays for row in array] if len(arrays) > 1 else arrays[0])
         return case_of_rows(logits, np.full(len(logits), self.label), reduced=self.of_mean)

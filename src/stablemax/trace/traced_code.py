@@ -11,7 +11,6 @@ import linecache
 import os
 import sys
 import sysconfig
-import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,23 +121,39 @@ def listing(codes: Iterable[CodeType], ran: dict[str, set[int]]) -> dict[tuple[s
 
 
 def _body(code: CodeType) -> set[int]:
+    """Return the numbers of a function's lines, without decorators, docstring and empty ones."""
+    block, first = _block(code), code.co_firstlineno
+    numbers = {first + i for i, line in enumerate(block) if line.strip()}
+    function = _parsed(block, first)
+    if isinstance(function, ast.FunctionDef):
+        numbers -= set(range(first, function.lineno))
+        opening = function.body[0]
+        if ast.get_docstring(function, clean=False) is not None and len(function.body) > 1:
+            numbers -= set(range(opening.lineno, (opening.end_lineno or opening.lineno) + 1))
+    return numbers
+
+
+def _block(code: CodeType) -> list[str]:
+    """Cut the source of a function out of its file; empty where there is none."""
     text = linecache.getlines(code.co_filename)
     first = code.co_firstlineno
-    if not 1 <= first <= len(text) or code.co_name.startswith("<"):
-        return set()
-    block: list[str] = []
-    with contextlib.suppress(IndentationError, SyntaxError):
-        block = inspect.getblock(text[first - 1 :])
-    numbers = set(range(first, first + len(block)))
+    if 1 <= first <= len(text) and not code.co_name.startswith("<"):
+        with contextlib.suppress(IndentationError, SyntaxError):
+            return inspect.getblock(text[first - 1 :])
+    return []
+
+
+def _parsed(block: list[str], first: int) -> ast.stmt | None:
+    """Parse the source of a function alone, for a file may be long; its nodes have their lines in the file."""
+    if not block:
+        return None
+    is_indented = block[0][:1].isspace()
+    # After an `if`, for to dedent it would change its strings of several lines.
     with contextlib.suppress(SyntaxError, ValueError):
-        tree = ast.parse(textwrap.dedent("".join(block)))
-        function = tree.body[0]
-        if isinstance(function, ast.FunctionDef):
-            numbers -= set(range(first, first + function.lineno - 1))
-            opening = function.body[0]
-            if ast.get_docstring(function, clean=False) is not None and len(function.body) > 1:
-                numbers -= set(range(first + opening.lineno - 1, first + (opening.end_lineno or opening.lineno)))
-    return {n for n in numbers if text[n - 1].strip()}
+        (statement,) = ast.parse(("if True:\n" if is_indented else "") + "".join(block)).body
+        function = statement.body[0] if is_indented and isinstance(statement, ast.If) else statement
+        return ast.increment_lineno(function, first - 1 - is_indented)
+    return None
 
 
 _SCALARS = frozenset(("float16", "float32", "float64", "half", "single", "double", "type"))
@@ -152,11 +167,11 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
     """
     calls: dict[str, None] = {}
     for code in codes:
-        lines = _body(code)
-        # Parsing a file takes longer than running most functions of it: first see whether a name is there at all.
-        text = "".join(linecache.getline(code.co_filename, n) for n in lines)
-        tree = _parsed(code.co_filename) if any(name in text for name in _SCALARS) else None
-        for node in ast.walk(tree) if tree is not None else ():
+        block = _block(code)
+        # Parsing a function may take longer than running it: first see whether a name is there at all.
+        has_name = any(name in line for line in block for name in _SCALARS)
+        lines, function = (_body(code), _parsed(block, code.co_firstlineno)) if has_name else (set(), None)
+        for node in ast.walk(function) if function is not None else ():
             if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
                 calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")
     return tuple(calls)
@@ -165,13 +180,6 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
 def _takes_a_number_out(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     return name in _SCALARS and len(call.args) == 1 and not isinstance(call.args[0], ast.Constant)
-
-
-def _parsed(file: str) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError):
-        return None
 
 
 def display_name(file: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array, Format
+from stablemax.truth.deciding import MARGIN, placed
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
@@ -19,8 +20,6 @@ _NO_DIFFERENCE = 2.0**-1000
 LAST_PRECISION = 1 << 17
 # Sums and differences of two float64 numbers are exact with this many bits.
 _EXACT = 2200
-# A cell closer to a rounding boundary than this part of an ulp is decided in balls, not in float64.
-_MARGIN = 2.0**-40
 
 _maximum = np.frompyfunc(lambda a, b: a.max(b), 2, 1)
 _minimum = np.frompyfunc(lambda a, b: a.min(b), 2, 1)
@@ -115,6 +114,22 @@ class Balls(Namespace):
         """Return x and 1: exact numbers have no largest."""
         return x, flint.arb(1)
 
+    def exactly(self, compute: Callable[[], Array]) -> Array:
+        """Return sums of products of float64 numbers without any rounding."""
+        with flint.ctx.workprec(2 * _EXACT):
+            return compute()
+
+    def exact_difference(self, a: Array, b: Array) -> Array:
+        """A - b for balls that hold float64 numbers, without any rounding."""
+        with flint.ctx.workprec(_EXACT):
+            return np.asarray(a - b)
+
+    def spread(self, values: Array, columns: Array, shape: tuple[int, ...]) -> Array:
+        """Put `values` into some columns of an array of zeros."""
+        out = np.full(shape, self.number(0.0), dtype=object)
+        out[:, columns] = values
+        return out
+
     def widen(self, x: Array) -> Array:
         """Return x: nothing is wider."""
         return x
@@ -190,12 +205,6 @@ def _balls_of(values: Array) -> Array:
     return out.reshape(values.shape)
 
 
-def exact_difference(a: Array, b: Array) -> Array:
-    """A - b for arrays of balls that hold float64 numbers, without any rounding."""
-    with flint.ctx.workprec(_EXACT):
-        return np.asarray(a - b)
-
-
 def truth(
     compute: Callable[[Balls], Array | tuple[Array, Array]],
     fmt: Format,
@@ -206,7 +215,7 @@ def truth(
     """Run a computation in balls, with more and more precision, until each cell's rounding to the format is certain.
 
     The computation gets a :class:`Balls` and returns an object array, or a pair of them, a sum left open: a
-    head that is a sum or difference of float64 numbers, taken by :func:`exact_difference`, and a tail. A tail
+    head that is a sum or difference of float64 numbers, taken by :meth:`Balls.exact_difference`, and a tail. A tail
     of e**-1e5 beside a head on a tie would otherwise take 140,000 bits to be seen. `balls` that have seen the
     same arrays save their exponentials. A cell that 131,072 bits do not decide is an ArithmeticError.
 
@@ -253,13 +262,9 @@ def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) ->
     rest = _scaled_rest(cells, tails, base, exponent)
     remainder = np.array([float(r.mid()) for r in rest])
     radius = np.array([float(r.rad()) for r in rest])
-    units = np.ldexp(np.ldexp(base, -np.maximum(exponent, -1000)), -np.minimum(exponent + 1000, 0))
-    below = np.floor(units)
-    fraction = (units - below) + remainder
-    borrow = np.floor(np.where(np.isfinite(fraction), fraction, 0.0))
-    below, fraction = below + borrow, fraction - borrow
-    offset = fraction - 0.5  # positive: the upper neighbour is nearer
-    certain = (np.abs(offset) > radius + _MARGIN) & (radius < 0.25)
+    at = placed(base, remainder, fmt)
+    below, offset = at.below, at.offset
+    certain = (np.abs(offset) > radius + MARGIN) & (radius < 0.25)
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
     # (A remainder of e**-2049 is 0 in float64 too: only the ball itself shows the difference.)
     tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
@@ -267,17 +272,14 @@ def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) ->
     certain |= tie
     for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
         side = _side_of_tie(
-            cells[i], tails[i] if tails is not None else None, base[i], exponent[i], units[i] - below[i]
+            cells[i], tails[i] if tails is not None else None, base[i], exponent[i], at.units[i] - below[i]
         )
         if side > 0 or side < 0:
             offset[i], certain[i] = (1.0 if side > 0 else -1.0), True
         elif side.is_zero():
             offset[i], certain[i], tie[i] = 0.0, True, True
     up = (offset > 0) | (tie & (below % 2 == 1))
-    with np.errstate(over="ignore"):
-        value = fmt.round(np.ldexp(below + up, exponent))
-    # What is too small for the format keeps its sign.
-    value = np.where(value == 0, np.copysign(value, base), value)
+    value = at.rounded(up, base, fmt)
     value = np.where(beyond, fmt.round(mid), value)
     certain |= beyond & np.array([b.is_finite() for b in whole])
     return certain, Truth(mid, np.where(beyond, 0.0, remainder), value)

@@ -27,7 +27,7 @@ from stablemax.operations.targets import (
 from stablemax.operations.variant import evaluate, get
 from stablemax.text.vocabulary import IGNORED, Accumulation
 from stablemax.truth.balls import Balls, Truth
-from stablemax.truth.measure import ExactResult, Judgement, at_the_end_of_range, exact_result, judge, result_in_float64
+from stablemax.truth.measure import ExactResult, Judgement, at_the_end_of_range, exact_result, judge
 from stablemax.truth.reductions import reduced
 
 
@@ -44,7 +44,6 @@ class Case:
     targets: TargetOptions = field(default_factory=TargetOptions)
     reduced: bool = False  #: True where the output is the mean of the losses, one number
     summed: bool = False  #: True where that number is their sum instead
-    in_float64: bool = False  #: True where the truth is that of float64: finite logits, too many for balls
 
     @functools.cached_property
     def kept(self) -> Array | None:
@@ -210,9 +209,7 @@ def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = N
 def _exact_with_ignored(case: Case, x: Array, second: Any, fmt: Format, shared: Shared) -> ExactResult:
     """Prove the truth about the rows that count; the others have loss and gradient 0, whatever is in them."""
     kept = case.kept
-    if case.in_float64:
-        exact = result_in_float64(case.operation, x, second, fmt)
-    elif kept is None:
+    if kept is None:
         exact = exact_result(case.operation, x, second, fmt, shared.balls)
     else:
         of_kept = exact_result(case.operation, x[kept], rows_of(second, kept), fmt)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation, Second
 from stablemax.operations.targets import arrays_of, columns_of, finite_of, in_arithmetic, rows_of
-from stablemax.operations.variant import evaluate, get
 from stablemax.results import Grade, Outcome
-from stablemax.truth.balls import Balls, Truth, exact_difference, truth
+from stablemax.truth.balls import Balls, Truth
+from stablemax.truth.proving import Prover, Rows
 
 _MANY_ROWS = 64
 """Rows from which on equal ones are looked for: with fewer, finding them costs as much as it saves."""
@@ -63,34 +62,8 @@ class ExactResult:
         return np.broadcast_to(cells, self.truth.nearest.shape)
 
 
-@dataclass(frozen=True)
-class Prover:
-    """Proves what the records of operations have computed in balls."""
-
-    format: Format
-    balls: Balls
-
-    def prove(self, compute: Callable[[Balls], Array | tuple[Array, Array]]) -> Truth:
-        """Prove a computation; one number a row becomes a column."""
-        proved = truth(compute, self.format, balls=self.balls)
-        return proved if proved.nearest.ndim == 2 else proved.mapped(lambda part: part[:, None])
-
-    def of(self, operation: Operation, x: Array, second: Any) -> Truth:
-        """Prove an operation on finite logits."""
-        exact_second, best = in_arithmetic(second, self.balls), get(operation.best_id)
-
-        def compute(xp: Balls) -> Array | tuple[Array, Array]:
-            opened = None if operation.open_sum is None else operation.open_sum(xp.array(x), exact_second, xp)
-            if opened is None:
-                return evaluate(best, xp.array(x), xp, exact_second)
-            a, b, tail = opened
-            return exact_difference(a, b), tail
-
-        return self.prove(compute)
-
-
 def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls: Balls | None = None) -> ExactResult:
-    """Compute an operation in balls, correctly rounded to the format, on numbers of the format.
+    """Compute an operation exactly, correctly rounded to the format, on numbers of the format.
 
     Balls that have seen this very array, in float64, save its exponentials.
     """
@@ -103,17 +76,6 @@ def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls
     undefined = operation.undefined(x, second)
     prove = _by_cell if operation.cellwise else _by_row
     return ExactResult(prove(operation, x, second, undefined, Prover(fmt, balls or Balls())), undefined)
-
-
-def result_in_float64(operation: Operation, x: Array, second: Any, fmt: Format) -> ExactResult:
-    """Compute an operation by its best variant in float64: right to 8 ulp of float64, which no format of 24 bits shows.
-
-    For inputs too large for balls; the logits are finite.
-    """
-    x, xp = np.asarray(x, dtype=np.float64), Arithmetic(FLOAT64)
-    values = evaluate(get(operation.best_id), x, xp, in_arithmetic(second, xp))
-    nearest = np.asarray(values, dtype=np.float64).reshape(len(x), -1)
-    return ExactResult(Truth(nearest, np.zeros_like(nearest), fmt.round(nearest)), operation.undefined(x, second))
 
 
 def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:
@@ -134,13 +96,13 @@ def _by_cell(operation: Operation, x: Array, second: Any, undefined: Array, prov
             continue
         value: Any = limit(second, prover.balls) if callable(limit) else limit
         if callable(limit) and value.dtype == object:
-            value = prover.prove(functools.partial(_limit_in_balls, limit, second))
+            value = prover.prove(functools.partial(_limit_in_balls, limit, second), x.shape)
         proved = proved.replaced(where, value)
     return proved.replaced(undefined, np.nan)
 
 
-def _limit_in_balls(limit: Callable[[Any, Any], Array], second: Any, xp: Balls) -> Array:
-    return limit(in_arithmetic(second, xp), xp)
+def _limit_in_balls(limit: Callable[[Any, Any], Array], second: Any, xp: Any, rows: Rows) -> Array:
+    return limit(in_arithmetic(rows_of(second, rows), xp), xp)
 
 
 def _by_row(operation: Operation, x: Array, second: Any, undefined: Array, prover: Prover) -> Truth:

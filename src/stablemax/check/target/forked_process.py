@@ -21,11 +21,18 @@ def may_be_forked(function: Callable[..., Any], backend: str) -> bool:
     """Tell whether a forked process can call a function.
 
     PyTorch's autograd and JAX cannot be used in a process that was forked after they ran: only NumPy code may be, and
-    not where Numba is loaded, whose parallel loops end a forked process. A daemon of multiprocessing may have no child.
+    not where Numba has run a parallel loop, after which those of a forked process end it. A daemon of multiprocessing
+    may have no child.
     """
-    if not CAN_FORK or "numba" in sys.modules or multiprocessing.current_process().daemon:
+    if not CAN_FORK or _has_run_parallel_loops() or multiprocessing.current_process().daemon:
         return False
     return ({backend} if backend else set(backends_of(function))) == {"numpy"}
+
+
+def _has_run_parallel_loops() -> bool:
+    # Our own kernels load Numba, and run in threads of ours.
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    return parallel is not None and getattr(parallel, "_is_initialized", True)
 
 
 class ForkedProcess:

@@ -46,17 +46,19 @@ def following(tape: Tape) -> Iterator[None]:
 
     Libraries get NumPy's own functions.
     """
-    replaced: list[tuple[Any, str, Any]] = []
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
+    originals = {name: getattr(np, name) for name in _REPLACED}
+    wrappers = {name: wrap(originals[name], tape) for name, wrap in _REPLACED.items()}
+    # By identity, so that one pass finds the aliases of all; of two names of one function the first has it.
+    by_id = {id(originals[name]): wrappers[name] for name in reversed(_REPLACED)}
     try:
-        for name, wrap in _REPLACED.items():
-            original = getattr(np, name)
-            wrapper = wrap(original, tape)
-            replaced.append((vars(np), name, original))
+        for name, wrapper in wrappers.items():
+            replaced.append((vars(np), name, originals[name]))
             setattr(np, name, wrapper)
-            for names in tape.code.namespaces:
-                for alias in [k for k, v in names.items() if v is original]:
-                    replaced.append((names, alias, original))
-                    names[alias] = wrapper
+        for names in tape.code.namespaces:
+            for alias, original in [item for item in names.items() if id(item[1]) in by_id]:
+                replaced.append((names, alias, original))
+                names[alias] = by_id[id(original)]
         yield
     finally:
         for space, name, original in replaced:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from stablemax.numerics.rounding_errors import two_prod, two_sum
+
 LIFT = 192
 """Exponentials are kept as 2**LIFT times what they are: so none that a share can show is subnormal."""
 ONE = 2.0**LIFT
@@ -24,7 +26,6 @@ LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefa0000p-1"), float.fromhex("0x1.cf
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 TO_INTEGER = 1.5 * 2.0**52
 """Adding it rounds to an integer, which then stands in the low bits."""
-_SPLIT = 2.0**27 + 1.0
 _PLACE = 52
 _EXPONENT_OF_ONE = (1023 + LIFT) << _PLACE
 _ROOT_HALF = 0x3FE6A09E667F3BCD
@@ -40,36 +41,6 @@ def bits(t: Any) -> Any:
 def from_bits(i: Any) -> Any:
     """Return the float64 numbers of some bit patterns."""
     return i.view(np.float64)
-
-
-def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
-
-    >>> two_sum(np.array([1.0]), np.array([1e-20]))
-    (array([1.]), array([1.e-20]))
-    """
-    total = a + b
-    back = total - a
-    rest = total - back
-    rest = a - rest
-    back = b - back
-    rest += back
-    return total, rest
-
-
-def two_prod(a: Any, b: Any) -> tuple[Any, Any]:
-    """Return the rounded product and its rounding error: Dekker's, of Veltkamp's halves.
-
-    >>> product, error = two_prod(np.array([0.1]), np.array([3.0]))
-    >>> from fractions import Fraction
-    >>> Fraction(product[0]) + Fraction(error[0]) == Fraction(0.1) * 3
-    True
-    """
-    product = a * b
-    upper_a, upper_b = a * _SPLIT, b * _SPLIT
-    upper_a, upper_b = upper_a - (upper_a - a), upper_b - (upper_b - b)
-    lower_a, lower_b = a - upper_a, b - upper_b
-    return product, ((upper_a * upper_b - product) + upper_a * lower_b + lower_a * upper_b) + lower_a * lower_b
 
 
 def quotient_in_two(high: Any, low: Any, by_high: Any, by_low: Any) -> tuple[Any, Any]:
