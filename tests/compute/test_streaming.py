@@ -264,7 +264,7 @@ from pathlib import Path
 from stablemax.cli.main import main
 import numpy, ml_dtypes, secrets, concurrent.futures.thread, stablemax.compute.loss, stablemax.compute.arrays
 # Code is no memory of the computation.
-import stablemax.operations.cross_entropy_grad, stablemax.hazards.operation_input
+import stablemax.operations.cross_entropy_grad, stablemax.hazards.operation_input, stablemax.truth.measure
 import stablemax.cli.source, stablemax.inputs.open
 
 def peak():
@@ -329,8 +329,14 @@ def test_progress_counts_bytes_from_none_before_the_first_block_to_all(run: Any)
 @pytest.mark.parametrize("command", ["loss", "grad"])
 def test_what_comes_with_the_logits_counts_too(command: str, classes: int, targets: str, tmp_path: Path) -> None:
     rows = 12_000_000 // classes
-    np.save(tmp_path / "x.npy", np.ones((rows, classes), dtype=np.float32))
     soft = targets == "soft"
+    # A soft target that is exactly the probability has a gradient of 0, which balls alone can tell.
+    x = (
+        np.random.default_rng(0).standard_normal((rows, classes), np.float32)
+        if soft
+        else np.ones((rows, classes), "f4")
+    )
+    np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", np.full((rows, classes), 1 / classes, np.float32) if soft else np.zeros(rows, np.int64))
     arguments = [command, "x.npy", "y.npy", "--memory", "24MB", "--threads", "2"]
     arguments += ["-o", "g.npy"] if command == "grad" else []

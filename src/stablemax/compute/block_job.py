@@ -90,6 +90,9 @@ class Job:
         """True where the targets are labels as they are: neither soft nor smoothed."""
         return not (self.stream.has_soft_targets or self.options.label_smoothing)
 
+    #: Whether the kernels may leave a row in doubt.
+    proves = True
+
     @property
     def is_fast(self) -> bool:
         """True where the kernels compute it."""
@@ -110,7 +113,12 @@ class Job:
         cells = stream.rows * stream.classes
         uses_loops = self.is_fast and not resources.elsewhere and is_worth_loops(cells, once=resources.once)
         whole = variant is not None and not variant.rowwise
-        chosen = plan(stream.rows, stream.classes, resources, whole=whole, by_variant=not self.is_fast, steps=steps)
+        ways = {
+            "whole": whole,
+            "by_variant": not self.is_fast,
+            "may_prove": self.proves if self.is_fast else not self.method.is_formula,
+        }
+        chosen = plan(stream.rows, stream.classes, resources, **ways, steps=steps)
         job = replace(self, stream=for_engine(stream, resources), step=chosen.step, uses_loops=uses_loops)
         if uses_loops:
             if progress is not None:

@@ -48,6 +48,8 @@ class LossJob(Job):
     """The losses of a block: one for each row, or for each cell of an operation of cells."""
 
     keeps_losses: bool = False  #: whether every loss is wanted
+    #: A loss is right to 1.5 ulp, and never in doubt.
+    proves = False
 
     def rehearse(self) -> None:
         """Compute the loss of two logits."""

@@ -40,10 +40,12 @@ ALONE_CELLS = 1 << 18
 """An input of fewer logits is computed sooner than threads are started."""
 BYTES_PER_CELL = 64
 """Memory of a worker for each logit of its block: as stored, widened, exponentials, errors, result."""
-BYTES_PER_CELL_BY_VARIANT = 128
-"""The same where a formula runs as it is written: each of its operations makes an array."""
+BYTES_PER_CELL_BY_VARIANT = 256
+"""The same where a formula runs as it is written, each of whose operations makes an array, or results are proved."""
 ROW_CELLS = 8
 """What a row of a block takes beside its logits (label, loss, its sum), in logits at most."""
+PROOF_BYTES_PER_CLASS = 480
+"""Memory for each class of a row that has to be proved, for which some forty arrays are made."""
 RESERVED = 8 << 20
 """Bytes for everything that does not grow with the blocks."""
 
@@ -75,9 +77,16 @@ class Plan:
 
 
 def plan(
-    rows: int, classes: int, resources: Resources, *, whole: bool = False, by_variant: bool = False, steps: int = STEPS
+    rows: int,
+    classes: int,
+    resources: Resources,
+    *,
+    whole: bool = False,
+    by_variant: bool = False,
+    may_prove: bool = False,
+    steps: int = STEPS,
 ) -> Plan:
-    """Cut rows into blocks.
+    """Cut rows into blocks; where a row may have to be proved, there is memory for that. One in pieces is not.
 
     >>> chosen = plan(2048, 32768, Resources(threads=2))
     >>> chosen.step, chosen.blocks[:2]
@@ -91,9 +100,10 @@ def plan(
     size = BYTES_PER_CELL_BY_VARIANT if by_variant else BYTES_PER_CELL
     cells = affordable = STEP_CELLS
     if resources.memory is not None:
-        affordable = max(0, resources.memory - RESERVED) // size
+        reserved = RESERVED + (PROOF_BYTES_PER_CLASS * classes if may_prove and (by_variant or classes <= PIECE) else 0)
+        affordable = max(0, resources.memory - reserved) // size
         if affordable < least:
-            need = RESERVED + least * size
+            need = reserved + least * size
             raise StablemaxError(
                 f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
                 f"give at least {math.ceil(need / 1e6)}MB",

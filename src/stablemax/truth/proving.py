@@ -26,6 +26,7 @@ Compute = Callable[[Any, Rows], Any]
 ALL = slice(None)
 FEWEST_CELLS = 192
 """Below, balls start sooner than a hundred loops over arrays."""
+BALLS_AT_A_TIME = 4096
 CELLS_PER_BLOCK = 1 << 14
 """Rows are computed in blocks of so many cells: some forty arrays of them stay in the cache."""
 
@@ -42,9 +43,7 @@ class Prover:
         enclosed = _enclosed(compute, self.format, shape)
         if enclosed is None:
             return self._by_balls(compute, ALL)
-        rows = np.flatnonzero(~enclosed.certain.all(axis=-1))
-        if rows.size:
-            enclosed.truth.put(rows, self._by_balls(compute, rows))
+        self._some_by_balls(compute, np.flatnonzero(~enclosed.certain.all(axis=-1)), shape[1], enclosed.truth)
         return enclosed.truth
 
     def of(self, operation: Operation, x: Array, second: Any) -> Truth:
@@ -67,6 +66,13 @@ class Prover:
         """Prove a computation on some rows in balls."""
         proved = truth(lambda xp: compute(xp, rows), self.format, balls=self.balls if rows is ALL else None)
         return proved if proved.nearest.ndim == 2 else proved.mapped(lambda part: part[:, None])
+
+    def _some_by_balls(self, compute: Compute, rows: Array, classes: int, into: Truth) -> None:
+        """Prove a few rows, of which a ball for each class takes up to 4 KB, a few thousand classes at a time."""
+        step = max(1, BALLS_AT_A_TIME // classes)
+        for start in range(0, rows.size, step):
+            some = rows[start : start + step]
+            into.put(some, self._by_balls(compute, some))
 
 
 def _computed(operation: Operation, best: Variant, x: Array, second: Any, xp: Any, rows: Rows) -> Any:
