@@ -186,7 +186,9 @@ def test_the_answer_is_hidden_until_a_key_is_pressed_and_ctrl_c_ends_it() -> Non
     question = terminal.until("any key: the answer; q stops]")
     assert "What do you expect?" in question
     assert "1001" not in question
-    answer = terminal.press(" ") + terminal.until("q stops]")
+    answer = terminal.press(" ")
+    # On a quiet machine all of the answer is there by then.
+    answer += "" if "q stops]" in answer else terminal.until("q stops]")
     assert "1001" in answer
     assert "any key: why it is the maximum" in answer
     assert terminal.stop("\x03") == 128 + signal.SIGINT
