@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import stablemax
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
 from stablemax.kernels import passes as ways
@@ -228,6 +229,28 @@ def test_a_log_sum_exp_that_cancels_is_in_doubt() -> None:
 def test_a_weight_that_takes_a_product_out_of_range_is_in_doubt() -> None:
     x, weights = np.zeros((3, 2)), np.array([1e-180, 1.0, 1e200])
     assert run(CROSS_ENTROPY_GRAD, x, PAIRS, np.zeros(3, np.int64), weights)[1].tolist() == [0, 2]
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.floats(-1600.0, 0.0) | st.just(-INF), min_size=1, max_size=5),
+    st.floats(-300.0, 300.0),
+    st.integers(0, 5),
+)
+def test_a_weight_brings_out_no_more_and_no_less_than_there_is(gaps: list[float], power: float, label: int) -> None:
+    # Of e**-1000 nothing is left in float64, but of 1e200 times as much there is; of a masked class there is never.
+    x, labels = np.array([[0.0, *gaps]]), np.array([label % (len(gaps) + 1)])
+    assume(np.isfinite(x[0, labels[0]]))
+    weights = np.full(x.shape[1], 2.0**power)
+    second = LabelTargets(labels, weights[labels][:, None])
+    for operation, function in (
+        (CROSS_ENTROPY, stablemax.cross_entropy),
+        (CROSS_ENTROPY_GRAD, stablemax.cross_entropy_grad),
+    ):
+        found = function(x, labels, weights, reduction="none" if operation is CROSS_ENTROPY else "sum")
+        exact = truth_of(operation, x, FLOAT64, second)
+        if np.isfinite(exact.rounded).all():
+            assert ulps_of(np.asarray(found), exact, FLOAT64).max() <= 1.5
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,7 +9,6 @@ import numpy as np
 
 from stablemax.compute.array_job import classes_and_weights, fill
 from stablemax.compute.arrays import weight_of
-from stablemax.compute.loss import weigh
 from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
@@ -18,7 +17,7 @@ from stablemax.kernels.passes import PIECE, is_worth_loops, passes_by
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.operation import Operation, Second
-from stablemax.operations.targets import TargetOptions, check_options, kept_rows
+from stablemax.operations.targets import TargetOptions, check_options, kept_rows, row_weights
 from stablemax.text.vocabulary import Reduction
 
 
@@ -40,10 +39,9 @@ def loss_at_once(
     kept = kept_rows(checked, options.ignore_index)
     chosen = np.where(kept, checked, 0)
     with np.errstate(all="ignore"):
-        losses = row_kernels.losses(
-            rows, chosen, passes_by(uses_loops=is_worth_loops(x.size), may_be_quick=False), Workspace()
-        )
-        weigh(losses, chosen, kept, options)
+        passes = passes_by(uses_loops=is_worth_loops(x.size), may_be_quick=False)
+        losses = row_kernels.losses(rows, chosen, passes, Workspace(), row_weights(chosen, options))
+    losses[~kept] = 0.0
     if reduction is Reduction.NONE:
         return losses.reshape(without_axis(x.shape, axis))[()]
     total = ExactSum.of(losses[kept])

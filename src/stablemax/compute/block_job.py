@@ -113,12 +113,16 @@ class Job:
         cells = stream.rows * stream.classes
         uses_loops = self.is_fast and not resources.elsewhere and is_worth_loops(cells, once=resources.once)
         whole = variant is not None and not variant.rowwise
-        ways = {
-            "whole": whole,
-            "by_variant": not self.is_fast,
-            "may_prove": self.proves if self.is_fast else not self.method.is_formula,
-        }
-        chosen = plan(stream.rows, stream.classes, resources, **ways, steps=steps)
+        may_prove = self.proves if self.is_fast else not self.method.is_formula
+        chosen = plan(
+            stream.rows,
+            stream.classes,
+            resources,
+            whole=whole,
+            by_variant=not self.is_fast,
+            may_prove=may_prove,
+            steps=steps,
+        )
         job = replace(self, stream=for_engine(stream, resources), step=chosen.step, uses_loops=uses_loops)
         if uses_loops:
             if progress is not None:

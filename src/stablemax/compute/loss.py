@@ -87,17 +87,19 @@ class LossJob(Job):
     ) -> tuple[Noticed, ExactSum]:
         # A row that does not count may have any label; class 0 is as good as another.
         chosen, noticed = np.where(kept, labels, 0), Noticed()
+        weights = row_weights(chosen, self.options)
         if self.stream.classes <= PIECE:
             x = self.stream.logits.read(step.start, step.stop, workspace)
             noticed = inexact_integers(x, step.start)
-            out[:] = kernels.losses(x, chosen, self.passes, workspace)
+            out[:] = kernels.losses(x, chosen, self.passes, workspace, weights)
         else:
             for n, label in enumerate(chosen.tolist()):
                 sums, inexact = self.sums_of_long_row(step.start + n, workspace)
                 row = slice(step.start + n, step.start + n + 1)
                 at_label = self.stream.logits.read(row.start, row.stop, workspace, first=label, last=label + 1)[:, 0]
-                out[n], noticed = sums.losses(at_label.astype(np.float64))[0], noticed + inexact
-        weigh(out, chosen, kept, self.options)
+                weight = None if weights is None else weights[n : n + 1]
+                out[n], noticed = sums.losses(at_label.astype(np.float64), weight)[0], noticed + inexact
+        out[~kept] = 0.0
         return noticed, ExactSum()
 
     def _by_variant(
@@ -130,13 +132,6 @@ class LossJob(Job):
             label = int(labels[index]) if labels.ndim == 1 else None
             words = f"{called} has loss {loss}{why_not_finite(self.stream, row, label, self.xp.format, workspace)}"
         return Noticed(len(bad), (row, words))
-
-
-def weigh(losses: Array, labels: Array, kept: Array, options: TargetOptions) -> None:
-    """Multiply losses by the weights of their labels, in place; those of rows that do not count become 0."""
-    if options.weight is not None:
-        losses *= options.weight[labels]
-    losses[~kept] = 0.0
 
 
 def why_not_finite(stream: Stream, row: int, label: int | None, fmt: Format, workspace: Workspace) -> str:

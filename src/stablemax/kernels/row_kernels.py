@@ -19,8 +19,9 @@ from stablemax.kernels.widening import computable
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.numerics.rounding_errors import two_prod, two_sum
 
-LEAST_FACTOR, MOST_FACTOR = 2.0**-100, 2.0**100
-"""Weights and divisors outside may take a product out of the range in which two numbers are exact."""
+LEAST_FACTOR, MOST_FACTOR = 2.0**-100, 2.0**64
+"""Weights and divisors outside may take a product out of the range in which two numbers are exact, or bring out what
+`double_double.LEAST` stands for: exp(-800) is below 2**-1154."""
 MOST_ULP = 1.4
 """Error of a log-sum-exp, which cancels near 0, from which on its row is said to be in doubt."""
 
@@ -76,14 +77,14 @@ def log_softmax(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Wo
     return np.flatnonzero(in_doubt)
 
 
-def losses(x: Array, labels: Array, passes: Passes, workspace: Workspace) -> Array:
-    """Return the cross-entropy of each row, float64 (N,); NaN for a row of -inf or with a NaN.
+def losses(x: Array, labels: Array, passes: Passes, workspace: Workspace, weights: Array | None = None) -> Array:
+    """Return the cross-entropy of each row, times its weight, float64 (N,); NaN for a row of -inf or with a NaN.
 
     >>> from stablemax.kernels.passes import PAIRS
     >>> losses(np.float32([[1e8, 1e8, 1e8], [0, 20, 0]]), np.array([0, 1]), PAIRS, Workspace())
     array([1.09861229e+00, 4.12230724e-09])
     """
-    return sums_of(x, passes, workspace).losses(x[np.arange(len(x)), labels].astype(np.float64))
+    return sums_of(x, passes, workspace).losses(x[np.arange(len(x)), labels].astype(np.float64), weights)
 
 
 def logsumexps(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:

@@ -11,6 +11,8 @@ from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two
 from stablemax.numerics.formats import Array
 from stablemax.numerics.rounding_errors import two_prod, two_sum
 
+_TINY = 2.0**-900
+
 
 @dataclass(frozen=True)
 class RowSums:
@@ -34,13 +36,17 @@ class RowSums:
         high, low = log1p_in_two(self.high / ONE, self.low / ONE)
         return np.where((self.m == -math.inf) | (self.m == math.inf) & (self.high >= ONE), math.nan, high), low
 
-    def losses(self, label_logits: Array) -> Array:
-        """Return ``(m - x_y) + log(1 + q)`` of labels' logits (N,): two terms that are never negative."""
+    def losses(self, label_logits: Array, weights: Array | None = None) -> Array:
+        """Return ``(m - x_y) + log(1 + q)`` of labels' logits (N,), times weights: neither term is negative."""
         high, low = self.log1p()
         d, r = two_sum(self.m, -label_logits)
         total, rest = two_sum(d, high)
         # A label at -inf, or a difference beyond the largest number.
-        return np.where(np.isfinite(d), total + (rest + (r + low)), d + high)
+        found = np.where(np.isfinite(d), total + (rest + (r + low)), d + high)
+        if weights is None:
+            return found
+        # Of what is this small log(1 + q) is q, and a weight may bring it back from underflow.
+        return np.where(found < _TINY, self.high * weights / ONE, found * weights)
 
     def logsumexps(self) -> tuple[Array, Array]:
         """Return ``m + log(1 + q)``, the limits where m is infinite, and a bound of its error in ulps.
