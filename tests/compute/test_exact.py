@@ -132,4 +132,7 @@ def test_the_command_proves_what_it_is_asked_to(tmp_path: Path, monkeypatch: pyt
 def test_a_proof_of_what_has_rounding_errors_is_refused(option: tuple[str, str]) -> None:
     refused = run("loss", "samples/logits.npy", "samples/labels.npy", "--exact", *option)
     assert refused.code == 2
-    assert refused.err.startswith("error: --exact")
+    named = " ".join(option)
+    assert refused.err == (
+        f"error: --exact proves results, and {named} asks for its rounding errors\nhint: leave out --exact or {named}\n"
+    )

@@ -49,7 +49,7 @@ def cross_entropy(
         One or more dimensions, of any library, as for `softmax`. Rows that are probabilities already are warned of.
     labels : array_like
         Classes, in the shape of the logits without the class axis, or soft targets in theirs; one number for one row.
-    weight : array_like (K,), optional
+    weight : array_like (K,), of the losses of each class, optional
     axis : int, optional
         The axis of the classes. When not given it is axis 1 as in PyTorch, or the last where labels fit that alone.
     ignore_index : int or None
@@ -59,7 +59,7 @@ def cross_entropy(
     reduction : "mean", "sum" or "none"
     exact : bool
         Prove the result: the nearest number to the mean, or the sum, of the exact losses.
-    threads : int, optional
+    threads : int, as for `softmax`, optional
 
     Returns
     -------

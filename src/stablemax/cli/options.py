@@ -238,10 +238,13 @@ class ArithmeticOptions:
                     f"{variant.id} does not compute {operation}", f"stablemax list variants {operation}"
                 )
         method = Method(variant, number_format_named(self.number_format), self.accumulate, self.exact)
-        if self.exact and (method.is_formula or (operation.reduces and method.format)):
+        given = {"--variant": self.variant, "--accumulate": self.accumulate}
+        if operation.reduces:
+            given["--format"] = self.number_format
+        asked = next((f"{name} {shown(value)}" for name, value in given.items() if value is not None), None)
+        if self.exact and asked is not None:
             raise StablemaxError(
-                "--exact has no rounding errors, and --variant, --accumulate and a --format of losses ask for them",
-                "leave one of them out",
+                f"--exact proves results, and {asked} asks for its rounding errors", f"leave out --exact or {asked}"
             )
         return method
 

@@ -42,7 +42,6 @@ class Passes:
     narrowed: Callable[[Array, Array, Format, Array], Array]
     tolerance: Callable[[Array], Array]  #: of the logits as they are stored, as `quick_arrays.tolerance`
     to_the_bit: bool = True  #: whether float64 results have the bits that they have everywhere
-    is_compiled: bool = False  #: whether it is compiled when it is first run
 
 
 def _pair_tolerance(x: Array) -> Array:
@@ -90,7 +89,6 @@ def loops(*, may_be_quick: bool) -> Passes:
         fused_loops.narrowed,
         quick_loops.tolerance if may_be_quick else _pair_tolerance,
         to_the_bit=not may_be_quick,
-        is_compiled=True,
     )
 
 
