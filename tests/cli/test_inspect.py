@@ -158,7 +158,7 @@ def test_markdown_and_plain_are_written(dump: Path, snapshot: SnapshotAssertion)
 
 
 @pytest.mark.parametrize(
-    "options", [("--threads", "1"), ("--threads", "3"), ("--memory", "26MB"), ("--threads", "2", "--memory", "30MB")]
+    "options", [("--threads", "1"), ("--threads", "3"), ("--memory", "28MB"), ("--threads", "2", "--memory", "30MB")]
 )
 def test_threads_and_memory_change_nothing(options: tuple[str, ...], desk: Path) -> None:
     rng = np.random.default_rng(0)
@@ -209,7 +209,7 @@ def test_every_failure_is_listed_when_one_is_misspelt(desk: Path) -> None:
         (("x.npy", "--output-format", "junit"), "an inspection is not written as junit"),
         (("x.npy", "soft.npy"), "soft targets of shape (3, 4)"),
         (("nowhere.npy",), "nowhere.npy"),
-        (("x.npy", "--memory", "9MB"), "give at least 26MB"),
+        (("x.npy", "--memory", "9MB"), "give at least 27MB"),
     ],
 )
 def test_a_mistake_is_one_line_with_a_hint(arguments: tuple[str, ...], words: str, desk: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_file_of_interleaved_rows_has_the_same_bytes_for_any_threads_and_memor
     np.save(folder / "y.npy", rng.integers(0, shape[1], (shape[0], shape[2])))
     stream = as_stream(open_array(str(folder / "x.npy")), open_array(str(folder / "y.npy")), axis=1)
     _, _, cells, threads = data.draw(cuts(1))
-    resources = Resources(threads=threads, memory=data.draw(st.one_of(st.none(), st.integers(9 << 20, 20 << 20))))
+    resources = Resources(threads=threads, memory=data.draw(st.one_of(st.none(), st.integers(10 << 20, 20 << 20))))
     for operation in (SOFTMAX, CROSS_ENTROPY_GRAD):
         whole = result(operation, stream, Resources(threads=1))
 
@@ -363,7 +363,7 @@ def test_a_formula_that_takes_a_row_whole_is_refused_where_the_row_does_not_fit(
     # The memory is enough for a piece of the row with the accurate formula.
     np.save(tmp_path / "x.npy", np.zeros((1, passes.PIECE + 10_000), dtype=np.float32))
     np.save(tmp_path / "y.npy", np.zeros(1, dtype=np.int64))
-    arguments = (command[0], "x.npy", *command[1:], "--memory", "25.5MB")
+    arguments = (command[0], "x.npy", *command[1:], "--memory", "26.5MB")
     assert stablemax(*arguments, cwd=tmp_path).returncode == 0
     refused = stablemax(*arguments, "--variant", "shifted", cwd=tmp_path)
     assert refused.returncode == 2

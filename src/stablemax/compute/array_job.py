@@ -16,7 +16,7 @@ from stablemax.inputs.input_warnings import inexact_integers
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
 from stablemax.kernels import row_kernels as kernels
-from stablemax.kernels.passes import PIECE, Passes, passes_by
+from stablemax.kernels.passes import PIECE, Passes, Ways
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation
@@ -86,16 +86,16 @@ def fill(
     fmt: Format,
     workspace: Workspace,
     *,
-    uses_loops: bool,
+    ways: Ways,
 ) -> None:
     """Compute rows x (N, K) by the kernel of an operation into `out`, (N, K) or (N, 1), in a format.
 
-    `given` are the labels, the weights of the rows, and the divisor of a gradient; `uses_loops` tells whether Numba
-    makes the passes. Results of up to 32 bits are computed in a quick way first, the rows that it leaves in doubt in
-    two numbers, and what these leave in doubt is proved.
+    `given` are the labels, the weights of the rows, and the divisor of a gradient. Results of up to 32 bits are
+    computed in a quick way first, the rows that it leaves in doubt in two numbers, and what these leave in doubt is
+    proved.
     """
-    block, careful = KERNELS[operation.kernel].block, passes_by(uses_loops=uses_loops, may_be_quick=False)
-    passes = careful if fmt is FLOAT64 else passes_by(uses_loops=uses_loops, may_be_quick=True)
+    block, careful = KERNELS[operation.kernel].block, ways.careful
+    passes = careful if fmt is FLOAT64 else ways.quick
     rest = block(x, *given, out, fmt, passes, workspace)
     if len(rest) and passes is not careful:
         again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)
@@ -143,7 +143,7 @@ class ArrayJob(Job):
                 (labels, np.ones(1), 1.0),
                 self.xp.format,
                 Workspace(),
-                uses_loops=self.uses_loops,
+                ways=self.ways,
             )
 
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
@@ -168,7 +168,7 @@ class ArrayJob(Job):
         else:
             out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
         given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
-        fill(out, self.operation, self.in_format(x), given, fmt, workspace, uses_loops=self.uses_loops)
+        fill(out, self.operation, self.in_format(x), given, fmt, workspace, ways=self.ways)
         self.sink.put(block.start, out, workspace)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:

@@ -13,7 +13,7 @@ from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import row_kernels
-from stablemax.kernels.passes import PIECE, is_worth_loops, passes_by
+from stablemax.kernels.passes import PIECE, Ways, is_worth_loops, ways_by
 from stablemax.numerics.exact_sum import ExactSum
 from stablemax.numerics.formats import Array, format_of
 from stablemax.operations.operation import Operation, Second
@@ -39,8 +39,7 @@ def loss_at_once(
     kept = kept_rows(checked, options.ignore_index)
     chosen = np.where(kept, checked, 0)
     with np.errstate(all="ignore"):
-        passes = passes_by(uses_loops=is_worth_loops(x.size), may_be_quick=False)
-        losses = row_kernels.losses(rows, chosen, passes, Workspace(), row_weights(chosen, options))
+        losses = row_kernels.losses(rows, chosen, _ways(x).careful, Workspace(), row_weights(chosen, options))
     losses[~kept] = 0.0
     if reduction is Reduction.NONE:
         return losses.reshape(without_axis(x.shape, axis))[()]
@@ -79,11 +78,15 @@ def _filled(operation: Operation, rows: Array, given: tuple[Array | None, Array,
     fmt, others = format_of(x.dtype), without_axis(x.shape, axis)
     out = np.empty((count, 1 if operation.per_row else classes), fmt.dtype)
     with np.errstate(all="ignore"):
-        fill(out, operation, rows, given, fmt, Workspace(), uses_loops=is_worth_loops(x.size))
+        fill(out, operation, rows, given, fmt, Workspace(), ways=_ways(x))
     if operation.per_row:
         return out.reshape(others)
     out = out.reshape((*others, classes))
     return out if axis == x.ndim - 1 else np.ascontiguousarray(np.moveaxis(out, -1, axis))
+
+
+def _ways(x: Array) -> Ways:
+    return ways_by(uses_loops=is_worth_loops(x.size), alone=True)
 
 
 def _is_small(x: Array, axis: int) -> bool:

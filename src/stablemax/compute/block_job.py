@@ -15,7 +15,7 @@ from stablemax.inputs.input_warnings import Noticed, inexact_integers, inexact_n
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import long_rows
-from stablemax.kernels.passes import Passes, is_worth_loops, passes_by
+from stablemax.kernels.passes import Passes, Ways, is_worth_loops, ways_by
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.exact_sum import Additive
@@ -76,9 +76,14 @@ class Job:
         return Arithmetic(self.method.format or FLOAT64, self.method.accumulation)
 
     @cached_property
-    def passes(self) -> Passes:
+    def ways(self) -> Ways:
         """Who makes the passes of the kernels."""
-        return passes_by(uses_loops=self.uses_loops, may_be_quick=False)
+        return ways_by(uses_loops=self.uses_loops)
+
+    @property
+    def passes(self) -> Passes:
+        """Who makes those of float64 results."""
+        return self.ways.careful
 
     @property
     def formula(self) -> str:

@@ -46,7 +46,7 @@ ROW_CELLS = 8
 """What a row of a block takes beside its logits (label, loss, its sum), in logits at most."""
 PROOF_BYTES_PER_CLASS = 480
 """Memory for each class of a row that has to be proved, for which some forty arrays are made."""
-RESERVED = 8 << 20
+RESERVED = 9 << 20
 """Bytes for everything that does not grow with the blocks."""
 
 

@@ -12,9 +12,8 @@ from stablemax.numerics.rounding_errors import two_sum
 LANES = 2048
 """Class k is added to sum k modulo LANES of its row, and these sums are then folded: the order of the additions, which
 no block, thread or processor changes."""
-CELLS = 1 << 13
-"""Logits in a block: enough that a call of NumPy costs little beside its work, and so few that the C library keeps what
-an array of 64 KB leaves: at twice as many a small input takes twice as long, in page faults."""
+CELLS = 1 << 15
+"""Logits in a block: enough that two threads seldom wait for the interpreter's lock, few enough for the cache."""
 _LONG = 256
 
 

@@ -6,7 +6,8 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,10 @@ WORTH_IMPORT, WORTH_IMPORT_ONCE = 10_000_000, 200_000_000
 a process that will compute more, and in one that ends then. Measured: in two threads, 7 ns a logit are saved."""
 WORTH_LOOPS = 1 << 14
 """Logits from which on it is used where it is there already."""
+CELLS_ALONE = 1 << 13
+"""Logits in a block of a call that no thread shares. The C library keeps what an array of 64 KB leaves; at twice as
+many logits a small input takes twice as long, in page faults. Threads want longer blocks: NumPy holds the interpreter's
+lock between any two operations."""
 PAIR_TOLERANCE = 4.0
 """Error of a result in two numbers, before it is narrowed, in units of u."""
 _LOOPS = "stablemax.kernels.fused_loops"
@@ -123,12 +128,19 @@ def note_on_speed(cells: int) -> tuple[str, ...]:
     )
 
 
-def passes_by(*, uses_loops: bool, may_be_quick: bool) -> Passes:
-    """Choose who makes the passes; `may_be_quick` where whatever is in doubt afterwards will be proved.
+class Ways(NamedTuple):
+    """The ways that results of up to 32 bits take one after the other; of others, the second alone."""
 
-    >>> passes_by(uses_loops=False, may_be_quick=False).name, passes_by(uses_loops=False, may_be_quick=True).name
-    ('NumPy in two numbers', 'NumPy')
+    quick: Passes  #: after it, rows may be in doubt
+    careful: Passes
+
+
+def ways_by(*, uses_loops: bool, alone: bool = False) -> Ways:
+    """Choose who makes the passes: Numba's loops, or NumPy for threads, or for a single call.
+
+    >>> [way.name for way in ways_by(uses_loops=False)]
+    ['NumPy', 'NumPy in two numbers']
     """
     if uses_loops:
-        return loops(may_be_quick=may_be_quick)
-    return QUICK if may_be_quick else PAIRS
+        return Ways(loops(may_be_quick=True), loops(may_be_quick=False))
+    return Ways(QUICK, replace(PAIRS, cells=CELLS_ALONE) if alone else PAIRS)

@@ -13,7 +13,7 @@ from stablemax.kernels.row_sums import RowSums
 from stablemax.kernels.widening import may_round
 from stablemax.numerics.formats import Array
 
-CELLS = 1 << 16
+CELLS = 1 << 17
 """Logits in a block: its exponentials stay in the cache."""
 TOLERANCE, TOLERANCE_OF_DIFFERENCES = 64.0, 1024.0
 """Error of a result in units of u: exp 4 at most, a sum in pairs 16 + log2(K / 8), the rest 8; and what a rounded
