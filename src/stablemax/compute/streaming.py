@@ -44,8 +44,8 @@ BYTES_PER_CELL_BY_VARIANT = 256
 """The same where a formula runs as it is written, each of whose operations makes an array, or results are proved."""
 ROW_CELLS = 8
 """What a row of a block takes beside its logits (label, loss, its sum), in logits at most."""
-PROOF_BYTES_PER_CLASS = 480
-"""Memory for each class of a row that has to be proved, for which some forty arrays are made."""
+PROOF_BYTES_PER_CLASS = 360
+"""Memory of a worker for each class of a row that has to be proved, for which some forty arrays are made."""
 RESERVED = 9 << 20
 """Bytes for everything that does not grow with the blocks."""
 
@@ -100,15 +100,16 @@ def plan(
     size = BYTES_PER_CELL_BY_VARIANT if by_variant else BYTES_PER_CELL
     cells = affordable = STEP_CELLS
     if resources.memory is not None:
-        reserved = RESERVED + (PROOF_BYTES_PER_CLASS * classes if may_prove and (by_variant or classes <= PIECE) else 0)
-        affordable = max(0, resources.memory - reserved) // size
-        if affordable < least:
-            need = reserved + least * size
+        available = max(0, resources.memory - RESERVED)
+        proof = PROOF_BYTES_PER_CLASS * classes if may_prove and (by_variant or classes <= PIECE) else 0
+        per_thread = least * size + proof
+        if available < per_thread:
             raise StablemaxError(
                 f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
-                f"give at least {math.ceil(need / 1e6)}MB",
+                f"give at least {math.ceil((RESERVED + per_thread) / 1e6)}MB",
             )
-        threads = min(threads, affordable // least)
+        threads = min(threads, available // per_thread)
+        affordable = (available - threads * proof) // size
         cells = min(cells, affordable // threads)
     if whole:
         if resources.memory is not None and rows * classes > affordable:
