@@ -65,6 +65,10 @@ KERNELS: dict[str, Kernel] = {
 """By the name that an operation's record gives."""
 
 
+PROOF_CELLS = 1 << 15
+"""Most results that are proved at once: a proof's arrays take hundreds of bytes for each."""
+
+
 def classes_and_weights(labels: Array | None, options: TargetOptions, divisor: float) -> tuple[Array | None, Array]:
     """Return labels that are classes, and each row's weight: 0 where it does not count."""
     if labels is None:
@@ -102,10 +106,12 @@ def fill(
         still = block(x[rest], *_of_rows(given, rest), again, fmt, careful, workspace)
         out[rest] = again
         rest = rest[still]
-    if len(rest):
-        labels, weights, divisor = _of_rows(given, rest)
+    step = max(1, PROOF_CELLS // x.shape[1])
+    for first in range(0, len(rest), step):
+        rows = rest[first : first + step]
+        labels, weights, divisor = _of_rows(given, rows)
         second = None if labels is None else LabelTargets(labels, weights[:, None], divisor)
-        out[rest] = fmt.cast(nearest(operation, x[rest].astype(np.float64), second, fmt)[0])
+        out[rows] = fmt.cast(nearest(operation, x[rows].astype(np.float64), second, fmt)[0])
 
 
 def _of_rows(given: tuple[Array | None, Array, float], rows: Array) -> tuple[Array | None, Array, float]:
