@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from stablemax.numerics.exact_sum import exact_sum, rounded
+from stablemax.numerics.exact_sum import ExactSum, exact_sum, rounded
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.vocabulary import Reduction
 from stablemax.truth.balls import Truth
@@ -29,13 +30,25 @@ def reduced(losses: ExactResult, fmt: Format, divisor: float) -> ExactResult:
     truth = losses.truth
     if truth.nearest.size == 1 and divisor == 1:
         return ExactResult(truth.mapped(lambda part: part.reshape(1, 1)), losses.undefined.reshape(1))
-    undefined = np.array([bool(losses.undefined.any()) or divisor == 0])
+    total = sum_of(losses, fmt)
+    return mean_of(total, Fraction(divisor), fmt, is_undefined=bool(losses.undefined.any()))
+
+
+def sum_of(losses: ExactResult, fmt: Format) -> ExactSum:
+    """Add exact losses, each as the number that is nearest to it and what this rounding took off."""
+    near, finite = losses.truth.nearest, np.isfinite(losses.truth.nearest)
+    rests = np.ldexp(losses.truth.residual_ulp[finite], losses.truth.ulp_exponent(fmt)[finite])
+    return ExactSum.of(near) + replace(ExactSum.of(rests), count=0)
+
+
+def mean_of(total: ExactSum, divisor: Fraction, fmt: Format, *, is_undefined: bool) -> ExactResult:
+    """Divide a sum of exact losses, and round once; see `reduced`."""
+    undefined = np.array([is_undefined or divisor == 0])
     if undefined[0]:
         return ExactResult(Truth.known([[math.nan]]), undefined)
-    if not np.isfinite(truth.nearest).all():
+    if not total.is_finite:
         return ExactResult(Truth.known([[math.inf]]), undefined)
-    rest = np.ldexp(truth.residual_ulp, truth.ulp_exponent(fmt))
-    right = (exact_sum(truth.nearest) + exact_sum(rest)) / Fraction(divisor)
+    right = total.fraction / divisor
     near = np.full((1, 1), rounded(right))
     remainder = (right - exact_sum(near)) / exact_sum(fmt.ulp(near)) if np.isfinite(near).all() else 0
     return ExactResult(Truth(near, np.full((1, 1), float(remainder)), fmt.round(near)), undefined)

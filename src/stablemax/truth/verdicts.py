@@ -16,7 +16,8 @@ from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
-from stablemax.truth.measure import CODES, GRADES_OF_CELLS, Judgement, largest, largest_sum_error, row_error_u
+from stablemax.truth.measure import CODES, Judgement, largest, largest_sum_error, row_error_u
+from stablemax.truth.verdict_tally import FirstBad, VerdictTally, severity_of
 
 LIBRARY_SUMS = "library"
 """In place of an accumulation policy, where a library chooses the order of its additions."""
@@ -112,48 +113,34 @@ def verdict_of(
     the arithmetic's when not given. A printed number stands for every number that is printed so, and is judged as
     that which is nearest to the exact value. `judged` saves judging its cells once more.
     """
-    fmt, case = setting.xp.format, setting.case
+    fmt = setting.xp.format
     nearest = output if printed is None else nearest_printed(output, printed, setting.exact.truth)
     if judged is None:
         judged = setting.judge(nearest, max_ulp=max_ulp, may_flush=may_flush)
-    counts = np.bincount(judged.codes.ravel(), minlength=len(CODES))
-    worst = _worst(judged)
+    tally = tally_of(output, setting, judged, nearest, bound=bound, watched=watched, printed=printed)
     mean, mean_error = _mean(output, setting, mean)
-    place, cause = _first_bad(watched, setting, judged, output, printed)
-    return Verdict(
-        name,
-        fmt.name,
-        accumulation or setting.xp.policy.value,
-        worst=worst,
-        grade=GRADES_OF_CELLS[int(judged.grades.max())],
-        shares={CODES[i]: float(n) / judged.codes.size for i, n in enumerate(counts) if n},
-        row_shares=_row_shares(judged.codes),
-        outcome_grades={
-            CODES[i]: GRADES_OF_CELLS[judged.grades[judged.codes == i].max()] for i, n in enumerate(counts) if n
-        },
-        error_ulp=largest(judged.error_ulp),
-        error_u=largest(judged.error_u),
+    shown = _shown(output, judged, setting, show_values)
+    sums = accumulation or setting.xp.policy.value
+    return tally.verdict(name, fmt.name, sums, mean=mean, mean_error_ulp=mean_error, values=shown)
+
+
+def tally_of(
+    output: Array,
+    setting: Setting,
+    judged: Judgement,
+    nearest: Array,
+    *,
+    bound: Bound | None = None,
+    watched: Variant | None = None,
+    printed: PrintedNumbers | None = None,
+) -> VerdictTally:
+    """Count the cells of an output that was judged as `nearest`, which differs from it for printed numbers alone."""
+    return VerdictTally.of(
+        judged,
+        _first_bad(watched, setting, judged, output, printed),
         error_over_bound=_over_bound(bound, setting, judged, nearest),
-        sum_error=largest_sum_error(output) if "rows-sum-to-1" in case.operation.laws else None,
-        mean=mean,
-        mean_error_ulp=mean_error,
-        first_bad=place,
-        cause=cause,
-        values=_shown(output, judged, setting, show_values),
+        sum_error=largest_sum_error(output) if "rows-sum-to-1" in setting.case.operation.laws else None,
     )
-
-
-def _row_shares(codes: Array) -> dict[Outcome, float]:
-    """Return the share of the rows that have a cell of each outcome: of 1,000 classes one may be lost in every row."""
-    if len(codes) == 1:
-        return {}
-    has = {outcome: (codes == i).any(axis=-1) for i, outcome in enumerate(CODES)}
-    return {outcome: float(rows.mean()) for outcome, rows in has.items() if rows.any()}
-
-
-def _worst(judged: Judgement) -> Outcome:
-    """Return the worst outcome of the cells of the worst grade: a NaN at the end of the range is no worse than a 0."""
-    return CODES[int(judged.codes[judged.grades == judged.grades.max()].max())]
 
 
 def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output: Array) -> float | None:
@@ -184,35 +171,43 @@ def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | 
 
 def _first_bad(
     watched: Variant | None, setting: Setting, judged: Judgement, output: Array, printed: PrintedNumbers | None
-) -> tuple[Place | None, str]:
-    """Find the first cell of the worst outcome, and why it came out so."""
-    worst = CODES.index(_worst(judged))
+) -> FirstBad | None:
+    """Find the first cell of the worst outcome, and why it came out so; None where all is well."""
+    severity = severity_of(judged)
+    grade, worst = severity
     if worst == 0:
-        return None, ""
+        return None
     case = setting.case
-    is_worst = (judged.codes == worst) & (judged.grades == judged.grades.max())
+    is_worst = (judged.codes == worst) & (judged.grades == grade)
     row, cell = (int(i) for i in np.argwhere(is_worst)[0])
     value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
     right = float(setting.exact.truth.rounded[row, cell])
-    if case.reduced and not CODES[worst].is_failure:
-        return None, "the losses of this input have no mean"
-    comparison = " where ".join(distinguishing_digits(value, right))
-    digits = (
-        "" if printed is None else wrong_digit(value, right, printed.half_units.reshape(judged.codes.shape)[row, cell])
-    )
+    half_unit = 0.0 if printed is None else float(printed.half_units.reshape(judged.codes.shape)[row, cell])
     if case.reduced:
-        return (
-            None,
-            f"the mean of {case.operation.loss_count(*case.logits.shape):,} losses gives {comparison} is right{digits}",
-        )
+        losses = case.operation.loss_count(*case.logits.shape)
+        return FirstBad(severity, None, cause_of_mean(CODES[worst], value, right, losses, half_unit))
     bad = _bad_cell(watched, setting, CODES[worst], row, cell)
     words, column = describe(bad)
     if watched is None and CODES[worst].is_failure:
         # Nobody could watch it: what is known is the cell itself.
-        words, column = f"gives {comparison} is right{digits}", bad.columns[0] if bad.columns else column
+        words, column = _what_came_out(value, right, half_unit), bad.columns[0] if bad.columns else column
     logit = float(case.logits[row, column])
     place = Place(row=int(case.rows[row]), column=column, logit=logit, output=value, truth=right)
-    return place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+    return FirstBad(
+        severity, place, f"{words}; first at row {place.row}, class {place.column}, logit {place.logit:.6g}"
+    )
+
+
+def cause_of_mean(outcome: Outcome, value: float, right: float, losses: int, half_unit: float = 0.0) -> str:
+    """Say what became of the mean of losses, which has no cell to name; `half_unit` is that of a printed number."""
+    if not outcome.is_failure:
+        return "the losses of this input have no mean"
+    return f"the mean of {losses:,} losses {_what_came_out(value, right, half_unit)}"
+
+
+def _what_came_out(value: float, right: float, half_unit: float) -> str:
+    comparison = " where ".join(distinguishing_digits(value, right))
+    return f"gives {comparison} is right{wrong_digit(value, right, half_unit)}"
 
 
 def distinguishing_digits(a: float, b: float) -> tuple[str, str]:
