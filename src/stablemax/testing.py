@@ -26,7 +26,8 @@ import numpy as np
 
 from stablemax.api.arguments import reduction_of
 from stablemax.check import CheckOptions, check_at_hand
-from stablemax.check.judge_output import JudgeOptions, WrongShapeError, judge_output
+from stablemax.check.judge_options import JudgeOptions
+from stablemax.check.judge_output import WrongShapeError, judge_output
 from stablemax.check.target.call_style import as_array
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Call, Target

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import stablemax
-from stablemax.check.judge_output import JudgeOptions, judge_output
+from stablemax.check.judge_options import JudgeOptions
+from stablemax.check.judge_output import judge_output
 from stablemax.inputs.printed import parts_of, printed_numbers
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format

@@ -288,6 +288,23 @@ SCHEMA = an_object(
     bound_of=TEXT,
     command=TEXTS,
     notes=TEXTS,
+    correctly_rounded_share=NUMBER,
+    errors={
+        "type": "array",
+        "items": an_object(above_ulp=NUMBER, up_to_ulp=NUMBER, cells={"type": "integer"}),
+    },
+    faulty_cells={
+        "type": "array",
+        "items": an_object(
+            row={"type": "integer"},
+            column={"type": "integer"},
+            logit=NUMBER,
+            output=NUMBER,
+            truth=NUMBER,
+            outcome=TEXT,
+            error_ulp=NUMBER,
+        ),
+    },
 )
 
 

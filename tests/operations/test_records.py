@@ -17,7 +17,8 @@ import pytest
 
 import stablemax
 from stablemax import operations
-from stablemax.check.judge_output import JudgeOptions, judge_output
+from stablemax.check.judge_options import JudgeOptions
+from stablemax.check.judge_output import judge_output
 from stablemax.check.target.infer import operation_in
 from stablemax.compute.array_job import KERNELS
 from stablemax.hazards.catalogue import HAZARDS

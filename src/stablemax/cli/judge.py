@@ -20,7 +20,9 @@ from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted, either
 
 if TYPE_CHECKING:
+    from stablemax.compute.streaming import Progress, Resources
     from stablemax.hazards.operation_input import OperationInput
+    from stablemax.inputs.logits import Stream
     from stablemax.numerics.formats import Format
 
 
@@ -54,7 +56,9 @@ class ClaimOptions:
     require: options.RequireOption = Grade.STABLE.value
     max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
-    judge: options.JudgeOption = None
+    judge: str | None = option(
+        "Rows to judge, the extreme ones among them: a number, or all.", "--judge", metavar="ROWS", unset="all"
+    )
 
 
 @help_entry(
@@ -70,13 +74,14 @@ def judge(
     source: JudgedSourceOptions,
     claim: ClaimOptions,
     losses: options.LossOptions,
+    streaming: options.StreamOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(JUDGEMENT)] = None,
 ) -> int:
     """Judge an output that any program computed: a CUDA kernel, a C++ engine, a phone.
 
     OUTPUT is compared with the exact value for LOGITS, cell by cell; with a preset, a hazard or random logits it is
-    the only file. Exit code 1 if a cell is wrong.
+    the only file. Every cell of an output of any size is judged, in bounded memory. Exit code 1 if a cell is wrong.
     """
     if claim.operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
@@ -92,10 +97,11 @@ def judge(
     )
     from stablemax.inputs.formats import endings_of_text
 
-    with io.progress(printing, logits.reading):
+    resources = streaming.resources()
+    with io.progress(printing, logits.reading, unit="B") as progress:
         try:
-            given = logits.input_for(operation, fmt, losses.targets())
-            report = _report(given, operation, claim, fmt, computed, array, logits.words())
+            given = logits.input_for(operation, fmt, losses.targets(), resources)
+            report = _report(given, claim, fmt, (computed, array), resources, progress, logits.words())
         except StablemaxError as error:
             _refuse_other_order(logits, computed, operation, losses)
             raise error from None
@@ -141,14 +147,15 @@ def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]
 
 def _refuse_other_order(logits: Source, computed: str, operation: Operation, losses: options.LossOptions) -> None:
     """Say so where the labels are named before the output, as the other commands have them."""
-    from stablemax.inputs.open import read_computed
+    from stablemax.inputs.open import open_computed
 
     if len(logits.logits) != 1 or len(logits.labels) != 1:
         return
     labels = logits.labels[0]
     try:
         swapped = replace(logits, labels=[computed]).input_for(operation, None, losses.targets())
-        read_computed(labels, swapped.problem(operation)[0], operation)
+        swapped.problem(operation)
+        open_computed(labels, swapped.stream, operation)
     except StablemaxError:
         return
     raise StablemaxError(
@@ -159,36 +166,30 @@ def _refuse_other_order(logits: Source, computed: str, operation: Operation, los
 
 def _report(
     given: OperationInput,
-    operation: Operation,
     claim: ClaimOptions,
     fmt: Format | None,
-    computed: str,
-    array: str | None,
+    files: tuple[str, str | None],
+    resources: Resources,
+    progress: Progress,
     words: tuple[str, ...],
 ) -> JudgeReport:
-    """Read the output and the file of a second array, and hold the output against the truth."""
-    from stablemax.check.judge_output import JudgeOptions, judge_output
-    from stablemax.inputs.logits import as_problem
-    from stablemax.inputs.open import open_array, read_computed
+    """Open the files of the output and of a second array, and hold the output against the truth."""
+    from stablemax.check.judge_options import JudgeOptions
+    from stablemax.check.judge_output import judge_stream
+    from stablemax.check.judge_report import JudgedOutput
+    from stablemax.inputs.open import open_computed
     from stablemax.numerics.formats import FLOAT32, format_of
 
-    problem, second = given.problem(operation)
-    output = read_computed(computed, problem, operation)
+    (computed, array), operation = files, get_operation(str(claim.operation))
+    stream = given.stream if array is None else _with_second(given.stream, array, operation)
+    output = open_computed(computed, stream, operation)
     printed = output.printed
     if printed is not None and fmt is None:
         # Nobody said what the program computed in: with so few digits float32 looks as float64 does.
-        printed = printed.allowing_for(output.values, FLOAT32)
-    if array is not None:
-        read = open_array(array)
-        if read.shape != problem.shape:
-            raise StablemaxError(
-                f"{read.name}: has shape {read.shape}, and the logits have {problem.shape}",
-                f"the {operation.second.value}: one number for each logit",
-            )
-        second = as_problem(read, axis=problem.axis).logits
+        printed = printed.allowing_for(output.rows(), FLOAT32)
     request = JudgeOptions(
         operation,
-        fmt or format_of(output.values.dtype.newbyteorder("=")),
+        fmt or format_of(output.dtype),
         max_ulp=claim.max_ulp,
         allow=tuple(claim.allow or ()),
         reduction=claim.reduction,
@@ -198,11 +199,19 @@ def _report(
         round_logits=option_values.number_format_named(claim.round_logits),
         require=required_grade(claim.require),
     )
-    names = (problem.sources[0].name, output.name, problem.sources[1].name if len(problem.sources) > 1 else "")
-    return judge_output(
-        *(output.values, problem.logits, problem.labels, second, request),
-        names=names,
-        command=words,
-        notes=(*problem.notes, *output.notes),
-        printed=printed,
-    )
+    judged = JudgedOutput(output.values, output.name, printed, output.notes)
+    return judge_stream(stream, judged, request, resources=resources, progress=progress, command=words)
+
+
+def _with_second(stream: Stream, path: str, operation: Operation) -> Stream:
+    """Open the file of a second array, which is read beside the logits."""
+    from stablemax.inputs.open import open_array
+    from stablemax.inputs.stored_rows import Part, Rows
+
+    stored = open_array(path)
+    if stored.shape != stream.shape:
+        raise StablemaxError(
+            f"{stored.name}: has shape {stored.shape}, and the logits have {stream.shape}",
+            f"the {operation.second.value}: one number for each logit",
+        )
+    return replace(stream, labels=Rows((Part(stored, stream.axis),)))

@@ -114,7 +114,7 @@ def compute(
     method, options = method or Method(), options or TargetOptions()
     check_second(operation, stream, options)
     of_mean = operation.of_losses and reduction is Reduction.MEAN
-    divisor = _divisor(operation, stream, options) if of_mean else 1.0
+    divisor = divisor_of(operation, stream, options) if of_mean else 1.0
     with in_row_order(sink) as sink_of_rows:
         job = ArrayJob(
             stream=stream,
@@ -127,9 +127,9 @@ def compute(
         return job.run(Noticings(), resources or Resources(), progress).notes(stream)
 
 
-def _divisor(operation: Operation, stream: Stream, options: TargetOptions) -> float:
+def divisor_of(operation: Operation, stream: Stream, options: TargetOptions) -> float:
     """Return what the gradient of the mean is divided by: one look at the labels beforehand."""
-    if stream.has_soft_targets:
+    if stream.has_soft_targets or not operation.needs_targets:
         return float(operation.loss_count(stream.rows, stream.classes))
     total = ExactSum()
     with Workspace() as workspace:

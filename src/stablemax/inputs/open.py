@@ -20,13 +20,13 @@ from stablemax.inputs.formats import (
     format_of_ending,
     format_of_text,
 )
-from stablemax.inputs.labels import without_axis
-from stablemax.inputs.logits import Problem, Stream, as_problem, as_stream
+from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
 from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
+from stablemax.inputs.stored_rows import Part, Rows
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError
@@ -230,30 +230,49 @@ def read_weights(path: str) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class ComputedOutput:
-    """What a program computed, as a file holds it."""
+    """What a program computed, as a file holds it; its numbers are not read yet, where that is possible."""
 
-    #: With its classes where the logits have theirs.
-    values: Array
+    #: With its classes where the logits have theirs, or one number a row; else the one number that all losses are.
+    values: Stream | float
     name: str
-    #: The digits of numbers in text, in the shape of the values; None where they are exact.
+    #: As stored, in the byte order of this machine.
+    dtype: np.dtype[Any]
+    #: The digits of numbers in text, (N, C) or (1, 1); None where they are exact.
     printed: PrintedNumbers | None
-    #: What was found out when the file was read.
+    #: What was found out when the file was opened.
     notes: tuple[str, ...]
 
+    def rows(self) -> Array:
+        """All its numbers, (N, C) or (1, 1)."""
+        return np.full((1, 1), self.values) if isinstance(self.values, float) else self.values.logits.whole()
 
-def read_computed(path: str, problem: Problem, operation: Operation) -> ComputedOutput:
-    """Read what a program computed of the logits of a problem."""
-    stored = open_array(path)
-    values, name = stored.array, stored.name
-    if values.dtype.kind not in "iuf":
-        raise StablemaxError(f"{name}: holds {values.dtype}, not real numbers", "save it as float32")
 
-    def as_output(array: Array) -> Array:
-        return _as_output(StoredArray.of(array, name, format=stored.format), problem, operation)
+def open_computed(path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY) -> ComputedOutput:
+    """Open what a program computed of the logits of a stream."""
+    stored = open_array(path, in_memory=in_memory)
+    name = stored.name
+    if stored.dtype.kind not in "iuf":
+        raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
+    is_one_number = operation.is_reduced(stored.shape, (stream.rows, stream.classes))
+    if not is_one_number:
+        _check_shape(stored, stream, operation)
+    axis = None if operation.per_row else stream.axis
+
+    def as_rows(array: Array) -> Array:
+        stored = StoredArray.of(array)
+        return array.reshape(1, 1) if is_one_number else Rows((Part(stored, axis),)).whole()
 
     printed = _read_printed(path)
-    printed = None if printed is None else printed.shaped(as_output)
-    return ComputedOutput(as_output(values), name, printed, stored.notes)
+    dtype = stored.dtype.newbyteorder("=")
+    return ComputedOutput(
+        float(stored.array.astype(np.float64).reshape(()))
+        if is_one_number
+        else Stream(Rows((Part(stored, axis),)), None, stored.shape, stream.axis, (), ()),
+        name,
+        dtype,
+        None if printed is None else printed.shaped(as_rows),
+        stored.notes,
+    )
 
 
 def _read_printed(path: str) -> PrintedNumbers | None:
@@ -266,20 +285,15 @@ def _read_printed(path: str) -> PrintedNumbers | None:
     return printed_numbers(rows)
 
 
-def _as_output(stored: StoredArray, problem: Problem, operation: Operation) -> Array:
-    """Give the numbers of an output the shape that an operation has on the logits, or refuse theirs."""
-    values, name = stored.array, stored.name
-    if operation.is_reduced(values.shape, problem.logits.shape) and not operation.per_row:
-        return values.reshape(())
-    # A table cannot say whether a single column is one number a row.
-    rows, expected, hint = problem.logits.shape[0], problem.shape, "the output has the shape of the logits"
-    fits = values.shape == expected
+def _check_shape(stored: StoredArray, stream: Stream, operation: Operation) -> None:
+    """Refuse an output whose shape is not that of the operation on the logits."""
+    expected, hint = stream.shape, "the output has the shape of the logits"
+    allowed = {expected}
     if operation.per_row:
-        expected = without_axis(problem.shape, problem.axis)
-        hint = "one number for each row, or for a cross-entropy their mean"
-        fits = values.shape in {expected, (rows,), (rows, 1), (), (1,), (1, 1)}
-    if not fits:
-        raise StablemaxError(f"{name}: has shape {values.shape}, and {operation} of these logits has {expected}", hint)
-    if operation.per_row:
-        return np.asarray(values).reshape(-1 if values.ndim else ())
-    return as_problem(stored, axis=problem.axis).logits
+        expected, hint = stream.others, "one number for each row, or for a cross-entropy their mean"
+        # A table cannot say whether a single column is one number a row.
+        allowed = {expected, (stream.rows,), (stream.rows, 1)}
+    if stored.shape not in allowed:
+        raise StablemaxError(
+            f"{stored.name}: has shape {stored.shape}, and {operation} of these logits has {expected}", hint
+        )

@@ -11,6 +11,8 @@ from stablemax.results.benched import Timing as Timing
 from stablemax.results.checked import CheckReport as CheckReport
 from stablemax.results.checked import Contract as Contract
 from stablemax.results.checked import Counterexample as Counterexample
+from stablemax.results.checked import ErrorBin as ErrorBin
+from stablemax.results.checked import FaultyCell as FaultyCell
 from stablemax.results.checked import HazardVerdict as HazardVerdict
 from stablemax.results.checked import JudgeReport as JudgeReport
 from stablemax.results.checked import LawVerdict as LawVerdict

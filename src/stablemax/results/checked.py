@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from stablemax.results.judged import InputSummary, Place, Verdict
 from stablemax.text.outcomes import Grade, Outcome
-
-if TYPE_CHECKING:
-    from stablemax.results.judged import InputSummary, Place, Verdict
-
 
 UNSTABLE_IN = "unstable-in="
 """Begins what allows code to be unstable in a format."""
@@ -174,6 +170,25 @@ class CheckReport:
 
 
 @dataclass(frozen=True)
+class ErrorBin:
+    """How many finite cells have an error in a range."""
+
+    #: In ulps of the format
+    above_ulp: float
+    up_to_ulp: float
+    cells: int
+
+
+@dataclass(frozen=True)
+class FaultyCell(Place):
+    """A cell of an output that is wrong."""
+
+    outcome: Outcome
+    #: None where the output or the exact value is not finite
+    error_ulp: float | None
+
+
+@dataclass(frozen=True)
 class JudgeReport:
     """What `judge` returns."""
 
@@ -196,3 +211,10 @@ class JudgeReport:
     notes: tuple[str, ...] = ()
     #: Accurate, stable or unstable; outcomes that are allowed do not count
     grade: Grade = Grade.ACCURATE
+    #: Share of the cells that hold the number nearest to the exact value, of those that have one; None without such a
+    #: cell, and where an output was printed with too few digits to tell
+    correctly_rounded_share: float | None = None
+    #: The errors of the finite cells, by powers of two; empty ranges are left out
+    errors: tuple[ErrorBin, ...] = ()
+    #: The first cells that are wrong, in the order of their rows
+    faulty_cells: tuple[FaultyCell, ...] = ()
