@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stablemax import softmax
 from stablemax.cli import source
 from stablemax.cli.source import InputOptions
 from stablemax.compute import array_job, arrays, streaming
@@ -213,6 +214,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y = rng.integers(0, 20_000, 600)
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", y)
+    np.save(folder / "proved.npy", softmax(x))
     np.save(folder / "interleaved.npy", x.reshape(2, 300, 20_000).swapaxes(1, 2))
     np.save(folder / "few.npy", y.reshape(2, 300))
     for n, (piece, labels) in enumerate(zip(np.split(x, [100, 350]), np.split(y, [99, 400]), strict=True)):
@@ -278,6 +280,7 @@ def run(*arguments):
 
 asked = sys.argv[1:]
 run("loss", "two.npy", "two-labels.npy")
+run("judge", "two.npy", "two.npy", "--operation", "softmax")
 before = peak()
 assert not run(*asked)
 print(peak() - before, file=sys.stderr)
@@ -306,6 +309,7 @@ def peak_of(*arguments: str, cwd: Path) -> int:
         ("softmax", "interleaved.npy", "--axis", "1", "-o", "p.npy", "--force"),
         ("softmax", "interleaved.npy", "--axis", "1", "-o", "p.npy", "--force", "--variant", "shifted"),
         ("grad", "interleaved.npy", "few.npy", "-o", "g.npy", "--force"),
+        ("judge", "x.npy", "proved.npy", "--operation", "softmax"),
     ],
     ids=" ".join,
 )

@@ -28,7 +28,7 @@ from stablemax.truth.reductions import sum_of
 from stablemax.truth.verdict_tally import VerdictTally
 from stablemax.truth.verdicts import tally_of
 
-STEP_CELLS = 1 << 17
+STEP_CELLS = 1 << 15
 """Most logits that are judged at once: some hundred arrays of them are made."""
 SHOWN_CELLS = 5
 """How many wrong cells are named."""

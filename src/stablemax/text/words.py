@@ -54,6 +54,20 @@ def percentage(value: float) -> str:
     return f"{percent:.0f}%"
 
 
+def precise_percentage(value: float) -> str:
+    """Write a share with two decimals of a percent; it says 0 or 100 only where it is.
+
+    >>> precise_percentage(1.0), precise_percentage(0.74981), precise_percentage(0.999999), precise_percentage(1e-9)
+    ('100%', '74.98%', '>99.99%', '<0.01%')
+    """
+    percent = 100 * value
+    if percent in (0, 100):
+        return f"{percent:.0f}%"
+    if percent < 0.01 or percent > 99.99:
+        return "<0.01%" if percent < 1 else ">99.99%"
+    return f"{percent:.2f}%"
+
+
 def either(words: Sequence[str]) -> str:
     """Join words of which one is chosen.
 
