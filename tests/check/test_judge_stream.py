@@ -1,4 +1,4 @@
-"""`judge_stream`: an output of any size, whose every cell is judged, to the same report for any threads and memory."""
+"""`judge_stream`: an output of any size, whose every cell is judged, to one report for any threads and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from stablemax.operations.targets import TargetOptions
 from stablemax.results import JudgeReport, Outcome
 from stablemax.text.vocabulary import Reduction
 from stablemax.truth.case import Case, Shared, setting_of
-from stablemax.truth.sampling import MAX_JUDGED_CELLS
 
 DRAW = np.random.default_rng(7)
 X = (DRAW.normal(size=(60, 11)) * 4).astype(np.float32)
@@ -100,8 +99,8 @@ def test_a_job_can_be_sent_to_another_process(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_one_wrong_cell_among_more_than_compare_judges_is_found() -> None:
-    rows = 2 * MAX_JUDGED_CELLS // 64 + 1
+def test_one_wrong_cell_in_any_step_is_found() -> None:
+    rows = 2 * judge_job.STEP_CELLS // 64 + 1
     x = DRAW.normal(size=(rows, 64)).astype(np.float32)
     p = stablemax.softmax(x)
     row, column = rows // 3, 17

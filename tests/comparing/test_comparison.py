@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import stablemax
+from stablemax.comparing import block_verdicts
 from stablemax.comparing.comparison import CompareOptions, compare_problem
 from stablemax.inputs.logits import as_problem
-from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64
-from stablemax.operations import default_operations
-from stablemax.operations.variant import variants
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.operations import all_operations, default_operations
+from stablemax.operations.operation import Second
+from stablemax.operations.variant import get, variants
 from stablemax.results import Comparison, Outcome, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Accumulation
@@ -345,10 +348,40 @@ def test_a_row_that_breaks_is_judged_however_few_rows_are() -> None:
     assert found.cause == "exp overflows above 709.78; first at row 1234, class 56, logit 1000"
 
 
-def test_up_to_2_to_the_18_cells_all_rows_are_judged() -> None:
-    x = np.broadcast_to(0.0, (2**16, 4))
-    small = stablemax.compare(x, operations=["logsumexp"], variants=["shifted"], formats=["float32"])
-    assert (small.input.judged_rows, small.notes) == (2**16, ())
+def words_of(verdict: Verdict) -> str:
+    """Return a verdict as text: a NaN does not equal itself. Errors have nine digits, as many as are always proved."""
+    errors = {n: getattr(verdict, n) for n in ("error_ulp", "error_u", "error_over_bound", "mean_error_ulp")}
+    verdict = replace(verdict, error_ulp=None, error_u=None, error_over_bound=None, mean_error_ulp=None)
+    if not get(verdict.variant).rowwise:
+        # Nobody watches on a block what takes all rows.
+        verdict = replace(verdict, cause="", first_bad=None)
+    return f"{[None if e is None else f'{e:.9g}' for e in errors.values()]} {verdict}"
+
+
+@pytest.mark.parametrize("rows", [1, 7, 39])
+def test_verdicts_are_the_same_in_blocks_of_any_size(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(3).normal(size=(40, 6)) * 30
+    x[5, 2] = x[11] = -np.inf
+    x[30, 1] = np.nan
+    problem = as_problem(x, np.arange(40) % 6)
+    operations = tuple(o for o in all_operations() if o.second is not Second.LOGITS)
+    options = CompareOptions((FLOAT16, BFLOAT16, FLOAT32, FLOAT64), operations, show_values=9)
+    at_once = compare_problem(problem, options)
+    monkeypatch.setattr(block_verdicts, "BLOCK_CELLS", rows * 6)
+    in_blocks = compare_problem(problem, options)
+    for whole, part in zip(at_once.verdicts, in_blocks.verdicts, strict=True):
+        assert words_of(part) == words_of(whole)
+    assert (in_blocks.input, in_blocks.finding) == (at_once.input, at_once.finding)
+
+
+def test_a_wrong_cell_in_any_row_of_a_large_input_is_judged() -> None:
+    x = np.zeros((3, block_verdicts.BLOCK_CELLS), np.float32)
+    x[1, 77] = 1000.0
+    result = stablemax.compare(x, operations=["softmax"], variants=["naive"], formats=["float32"])
+    (found,) = result.verdicts
+    assert (result.input.judged_rows, result.notes, found.worst) == (3, (), Outcome.NAN)
+    assert found.first_bad is not None
+    assert (found.first_bad.row, found.first_bad.column) == (1, 77)
 
 
 def test_the_mean_gradient_divides_by_all_rows_not_by_those_judged() -> None:

@@ -53,7 +53,7 @@ def compare(
     max_ulp : float, optional
         Errors above are inaccurate; half of the format's bits when not given.
     judge : int, optional
-        How many rows to judge; by default as many as 2**18 cells hold.
+        How many rows to judge, the extreme ones among them; all by default.
     reduction : str
         "mean" or "sum": what the gradient is the gradient of.
 

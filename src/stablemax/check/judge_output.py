@@ -68,7 +68,7 @@ def judge_stream(
 ) -> JudgeReport:
     """Judge every cell of an output of any size; the labels of the stream are the operation's second argument.
 
-    The result is the same to the last bit for any resources.
+    The verdict and the counts are the same for any resources, and so are at least nine digits of an error.
     """
     operation = options.operation
     _check(stream, options)

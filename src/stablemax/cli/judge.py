@@ -56,9 +56,7 @@ class ClaimOptions:
     require: options.RequireOption = Grade.STABLE.value
     max_ulp: options.MaxUlpOption = None
     allow: list[str] | None = option("An outcome that does not count; repeatable.", metavar="OUTCOME")
-    judge: str | None = option(
-        "Rows to judge, the extreme ones among them: a number, or all.", "--judge", metavar="ROWS", unset="all"
-    )
+    judge: options.JudgeOption = None
 
 
 @help_entry(

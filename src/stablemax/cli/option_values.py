@@ -30,11 +30,9 @@ def bytes_of(text: str | None) -> int | None:
 
 
 def row_count(text: str | None) -> int | None:
-    """Read the N of --judge; None for as many rows as are judged without it."""
-    if text is None:
+    """Read the N of --judge; None for all rows."""
+    if text is None or text == "all":
         return None
-    if text == "all":
-        return 2**62
     if not text.removeprefix("-").isdecimal():
         raise StablemaxError(
             f"--judge {shown(text)} is neither 'all' nor a number of rows", "--judge all, or --judge 500"

@@ -42,11 +42,11 @@ IgnoreIndexOption = Annotated[
 JudgeOption = Annotated[
     str | None,
     worded(
-        "Rows to judge: a number, or all.",
+        "Rows to judge, the extreme ones among them: a number, or all.",
         "--judge",
         metavar="ROWS",
         panel=Panel.JUDGING,
-        unset=f"as many as have {2**18:,} logits",
+        unset="all",
     ),
 ]
 TargetMemoryOption = Annotated[

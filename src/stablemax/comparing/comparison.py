@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stablemax.comparing.block_verdicts import BlockJudge, blocks_of_case
 from stablemax.comparing.overview import overview_finding
 from stablemax.comparing.summary import finding, refusals
 from stablemax.hazards.catalogue import Hazard
@@ -48,7 +49,7 @@ class CompareOptions:
     accumulation: Accumulation | None = None
     #: Errors above are inaccurate; half of the format's bits when not given.
     max_ulp: float | None = None
-    #: How many rows to judge; None for as many as 2**18 cells hold, `rows` or more for all.
+    #: How many rows to judge, the extreme ones among them; None for all.
     judge: int | None = None
     #: Mean or sum: what the gradient is the gradient of.
     reduction: Reduction = Reduction.MEAN
@@ -206,6 +207,10 @@ def verdicts_on(
     for case in cases:
         if case.operation not in plan:
             continue
+        if len(blocks_of_case(case)) > 1:
+            limits = (options.accumulation, options.max_ulp, options.show_values, options.backend, needs, may_flush)
+            yield from BlockJudge(case, fmt, *limits).verdicts(plan[case.operation], advance)
+            continue
         advance(0, f"{case.operation} in {fmt.name}: the truth")
         setting = setting_of(case, shared, options.accumulation)
         advance(2, f"{case.operation} in {fmt.name}")
@@ -235,7 +240,12 @@ def _comparison(
     hazard: str = "",
 ) -> Comparison:
     """Judge everything that is planned, in every format."""
-    steps = sum(len(chosen) + 2 for chosen in plan.values()) * len(cases)
+    steps = sum(
+        (len(plan[case.operation]) + 2) * len(blocks_of_case(case))
+        for of_format in cases.values()
+        for case in of_format
+        if case.operation in plan
+    )
     done = 0
 
     def advance(count: int, text: str) -> None:

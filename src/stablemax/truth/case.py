@@ -65,6 +65,11 @@ class Case:
         targets = targets_of(self._kept_labels, self.logits.shape[-1], self.targets, xp, self.divisor)
         return targets if self.kept is None else _spread_targets(targets, self.labels, self.kept)
 
+    def block(self, rows: slice) -> Case:
+        """Return some of the rows."""
+        labels, array = (None if part is None else part[rows] for part in (self.labels, self.array))
+        return replace(self, rows=self.rows[rows], logits=self.logits[rows], labels=labels, array=array)
+
     @property
     def is_weighted(self) -> bool:
         """True where the mean divides by the sum of the labels' weights."""
@@ -115,13 +120,19 @@ def spread(values: Array, kept: Array, fill: float) -> Array:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A case in one format: the rounded input and the truth about it."""
+class RoundedCase:
+    """A case in one format: the rounded input."""
 
     case: Case
     xp: Arithmetic  #: the format, and how sums are added
     x: Array  #: logits (N, K) in the format's dtype
     second: Any  #: the second argument, rounded too
+
+
+@dataclass(frozen=True)
+class Setting(RoundedCase):
+    """A case in one format: the rounded input and the truth about it."""
+
     exact: ExactResult  #: the truth about the rows, or about their mean for a reduced case
     input_overflow: Array  #: where the format cannot hold a logit: rows (N,) or (1,), or cells of a cell-wise operation
     mean: Truth | None = None  #: exact mean of the losses
@@ -182,17 +193,22 @@ class Shared:
         return self._rounded[id(logits)][1]
 
 
+def rounded_case_of(case: Case, shared: Shared, accumulation: Accumulation | None = None) -> RoundedCase:
+    """Round a case to a format; see `setting_of`."""
+    xp = Arithmetic(shared.format, accumulation)
+    x = shared.inputs.cast(shared.rounded(case.logits))
+    return RoundedCase(case, xp, x, case.second(xp if shared.second is shared.format else Arithmetic(shared.second)))
+
+
 def setting_of(case: Case, shared: Shared, accumulation: Accumulation | None = None) -> Setting:
     """Round a case to a format and prove the truth about it.
 
     One `shared` for all operations on the same logits saves their balls. Sums are added as the format's
     ordinary kernel does where no accumulation is given.
     """
-    fmt = shared.format
-    xp = Arithmetic(fmt, accumulation)
+    fmt, rounded_case = shared.format, rounded_case_of(case, shared, accumulation)
+    xp, x, second = rounded_case.xp, rounded_case.x, rounded_case.second
     rounded_x = shared.rounded(case.logits)
-    x = shared.inputs.cast(rounded_x)
-    second = case.second(xp if shared.second is fmt else Arithmetic(shared.second))
     beyond = shared.inputs.lacks(case.logits)
     overflow = beyond if case.operation.cellwise else np.asarray(beyond.any(axis=-1))
     exact = _exact_with_ignored(case, rounded_x, second, fmt, shared)

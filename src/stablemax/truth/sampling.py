@@ -1,4 +1,4 @@
-"""Which rows to judge where judging all would take too long, and what a result says of their logits."""
+"""Which rows to judge where somebody asks for some of them, and what a result says of their logits."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.results import InputSummary
 
-MAX_JUDGED_CELLS = 1 << 18
-"""Above this many cells, rows are sampled."""
-
 _CELLS_PER_READ = 1 << 20
 
 
 def judged_rows(logits: Array, limit: int | None) -> Array:
-    """Choose rows evenly, with the first, the last and the extreme ones always in.
+    """Choose rows evenly, with the first, the last and the extreme ones always in; all where there is no limit.
 
     >>> judged_rows(np.arange(20.0).reshape(10, 2), 4).tolist()
     [0, 3, 6, 9]
     """
-    rows, classes = logits.shape
-    count = max(1, MAX_JUDGED_CELLS // classes) if limit is None else limit
-    if rows <= count:
+    rows, _ = logits.shape
+    if limit is None or rows <= limit:
         return np.arange(rows)
     extreme = _extreme_rows(logits)
-    even = np.linspace(0, rows - 1, max(2, count - len(extreme - {0, rows - 1}))).round().astype(np.int64)
+    even = np.linspace(0, rows - 1, max(2, limit - len(extreme - {0, rows - 1}))).round().astype(np.int64)
     chosen = np.union1d(even, np.fromiter(extreme, dtype=np.int64))
     return np.asarray(chosen)
 

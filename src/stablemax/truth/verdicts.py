@@ -13,7 +13,7 @@ from stablemax.operations.targets import rows_of
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
-from stablemax.truth.case import Setting, spread
+from stablemax.truth.case import RoundedCase, Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
 from stablemax.truth.measure import CODES, Judgement, largest, largest_sum_error, row_error_u
@@ -34,13 +34,10 @@ def variant_verdict(
     may_flush: bool = False,
 ) -> Verdict:
     """Run a variant in a setting and judge what comes out."""
-    fmt = setting.xp.format
     sums = sums_of(variant, setting.xp, backend)
-    why = variant.refusal(fmt.name, setting.case.logits.shape[-1], needs)
-    if backend is not None and not variant.library:
-        why = why or backend.refusal(fmt)
-    if why:
-        return not_run(variant.id, fmt, sums, why)
+    refused = refused_verdict(variant, setting.xp, setting.case.logits.shape[-1], backend, needs)
+    if refused is not None:
+        return refused
     output, mean = computed(variant, setting, backend)
     return verdict_of(
         np.asarray(mean) if setting.case.reduced else output,
@@ -56,13 +53,23 @@ def variant_verdict(
     )
 
 
+def refused_verdict(
+    variant: Variant, xp: Arithmetic, classes: int, backend: Backend | None = None, needs: tuple[str, ...] = ()
+) -> Verdict | None:
+    """Return the verdict on a variant that does not run in a format, and says why; None for one that does."""
+    why = variant.refusal(xp.format.name, classes, needs)
+    if backend is not None and not variant.library:
+        why = why or backend.refusal(xp.format)
+    return not_run(variant.id, xp.format, sums_of(variant, xp, backend), why) if why else None
+
+
 def sums_of(variant: Variant, xp: Arithmetic, backend: Backend | None) -> str:
     """Name how a variant's sums are added: by a policy, or by a library."""
     by_library = variant.library or (backend is not None and xp.accumulation is None)
     return LIBRARY_SUMS if by_library else xp.policy.value
 
 
-def computed(variant: Variant, setting: Setting, backend: Backend | None = None) -> tuple[Array, float | None]:
+def computed(variant: Variant, setting: RoundedCase, backend: Backend | None = None) -> tuple[Array, float | None]:
     """Run a variant, or a built-in, on a setting's input; return its output, 0 on ignored rows, and its own mean."""
     case, xp = setting.case, setting.xp
     of_losses = case.operation.reduces
@@ -119,7 +126,7 @@ def verdict_of(
         judged = setting.judge(nearest, max_ulp=max_ulp, may_flush=may_flush)
     tally = tally_of(output, setting, judged, nearest, bound=bound, watched=watched, printed=printed)
     mean, mean_error = _mean(output, setting, mean)
-    shown = _shown(output, judged, setting, show_values)
+    shown = shown_rows(output, judged, setting, show_values)
     sums = accumulation or setting.xp.policy.value
     return tally.verdict(name, fmt.name, sums, mean=mean, mean_error_ulp=mean_error, values=shown)
 
@@ -244,7 +251,8 @@ def _witnessed(variant: Variant, setting: Setting, row: int) -> tuple[Event, ...
     return tuple(witness.events)
 
 
-def _shown(output: Array, judged: Judgement, setting: Setting, count: int) -> tuple[ShownRow, ...]:
+def shown_rows(output: Array, judged: Judgement, setting: Setting, count: int) -> tuple[ShownRow, ...]:
+    """Return the first rows of an output, with what became of each cell."""
     values, truth = output.reshape(judged.codes.shape).astype(np.float64), setting.exact.truth.rounded
     return tuple(
         ShownRow(
