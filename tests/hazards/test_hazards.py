@@ -13,7 +13,7 @@ import pytest
 
 from stablemax.hazards.catalogue import HAZARDS, NEEDS, PROMISED, promised_for
 from stablemax.numerics.arithmetic import Arithmetic
-from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, get_format
 from stablemax.operations import all_operations
 from stablemax.operations.variant import evaluate, get, variants
 from stablemax.results import Outcome
@@ -600,3 +600,10 @@ def test_jax_and_optax_give_what_was_reported_of_them() -> None:
     masked = HAZARDS["soft-zero-at-neg-inf"].case(FLOAT32)
     loss = optax.softmax_cross_entropy(jax.numpy.array(masked.logits), jax.numpy.array(masked.labels))
     assert jax.numpy.isnan(loss).all()
+
+
+@pytest.mark.parametrize("name", ["e2m24", "e2m1", "e2m3", "e8m1", "e4m3", "e5m10", "tf32", "float4_e2m1fn"])
+def test_every_hazard_has_an_input_in_formats_of_little_range_or_precision(name: str) -> None:
+    fmt = get_format(name)
+    for hazard in HAZARDS.values():
+        assert hazard.case(fmt).logits.shape[-1] > 0, hazard.name

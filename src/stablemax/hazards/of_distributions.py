@@ -32,7 +32,9 @@ def _subnormal_entropy(fmt: Format) -> HazardCase:
 
 def _underflowing_times_huge(fmt: Format) -> HazardCase:
     """Give a class a probability below the smallest number, and all but exclude it from the second row."""
-    return _pair([0.0, math.floor(fmt.exp_underflow.first_bad) - 1.0], [0.0, -fmt.max / 4])
+    # A format of much precision and little range has no logit whose exponential underflows.
+    first = max(fmt.exp_underflow.first_bad, -fmt.max)
+    return _pair([0.0, math.floor(first) - 1.0], [0.0, -fmt.max / 4])
 
 
 OF_DISTRIBUTIONS: tuple[Hazard, ...] = (
