@@ -81,7 +81,7 @@ def test_lists_of_any_length_are_read_where_all_have_the_same(arrow: Any, kind: 
     assert file.labels.array.tolist() == [0, 1, 1]
     assert "there are other columns" in refusal(read).message
     write(arrow.table({"logits": arrow.array([*rows, [1.0]], of(arrow.float32()))}))
-    assert refusal(read).message == ("x.parquet: column logits, row 3: the list has 1 entries, but that of row 0 has 2")
+    assert refusal(read).message == ("x.parquet: column logits, row 3: the list has 1 entry, but that of row 0 has 2")
 
 
 def test_columns_of_several_types_become_float64_and_what_that_rounds_is_noted(arrow: Any) -> None:
@@ -198,6 +198,32 @@ def test_without_pyarrow_the_way_to_install_it_is_given(monkeypatch: pytest.Monk
     error = refusal(read)
     assert error.message == "x.parquet: Parquet files need the package pyarrow"
     assert error.hint == 'pip install "stablemax[parquet]"'
+
+
+@pytest.mark.usefixtures("arrow")
+def test_a_row_group_with_fewer_rows_than_it_declares_is_refused(refusal: Refusal) -> None:
+    lost = Path(__file__).parents[1] / "cases" / "hostile" / "parquet-rows-lost.parquet"
+    error = refusal(open_array, str(lost))
+    assert error.message.endswith("(row group 2 declares 1 row, and its columns hold 0)")
+
+
+@pytest.mark.parametrize(("columns", "label"), [(1, None), (3, None), (3, "c1")])
+def test_a_column_that_ends_early_is_refused_whatever_stands_beside_it(
+    arrow: Any, columns: int, label: str | None, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
+    write(arrow.table({f"c{n}": np.arange(10.0) for n in range(columns)}), row_group_size=5)
+    from pyarrow import parquet
+
+    batches = parquet.ParquetFile.iter_batches
+
+    def shorter(self: Any, *given: Any, columns: Any, **options: Any) -> Any:
+        for batch in batches(self, *given, columns=columns, **options):
+            # As pyarrow's own batches end where a column chunk has fewer values than its row group.
+            yield batch.slice(0, len(batch) - 1) if columns is None or "c0" in columns else batch
+
+    assert read(label_column=label).shape == (10, columns - (label is not None))
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", shorter)
+    assert "row group 0 declares 5 rows" in refusal(read, label_column=label).message
 
 
 @pytest.mark.slow

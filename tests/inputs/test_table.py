@@ -198,7 +198,7 @@ def test_a_name_comes_before_a_number() -> None:
     ("column", "says"),
     [
         ("-1", "counted from 0"),
-        ("3", "there are 3 columns"),
+        ("3", "the table has 3 columns"),
         ("lable", "no column is named lable"),
         ("", "no column"),
     ],

@@ -24,6 +24,7 @@ from stablemax.operations.targets import TargetOptions, kept_rows, row_weights
 from stablemax.results import LossResult
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
+from stablemax.text.words import counted
 
 BYTES_PER_ROW = 128
 """Memory that the loss of a row takes until it is printed, its text included."""
@@ -206,7 +207,7 @@ def check_rows_fit(rows: int, resources: Resources) -> None:
     """Refuse to hold a number for every row where that alone is more than the memory that may be used."""
     if resources.memory is not None and rows * BYTES_PER_ROW > resources.memory:
         raise StablemaxError(
-            f"a loss for each of {rows:,} rows takes more than --memory {resources.memory:,} bytes",
+            f"a loss for each of {counted(rows, 'row')} takes more than --memory {resources.memory:,} bytes",
             f"give --memory {math.ceil(rows * BYTES_PER_ROW / 1e6)}MB, or take the mean",
         )
 

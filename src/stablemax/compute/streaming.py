@@ -18,6 +18,7 @@ from stablemax.kernels.passes import PIECE
 from stablemax.text.errors import StablemaxError
 from stablemax.text.processor import available_threads
 from stablemax.text.vocabulary import EngineName
+from stablemax.text.words import counted
 
 Progress = Callable[[int, int, str], None]
 
@@ -105,7 +106,7 @@ def plan(
         per_thread = least * size + proof
         if available < per_thread:
             raise StablemaxError(
-                f"--memory {size_of(resources.memory)} is too little for rows of {classes:,} classes",
+                f"--memory {size_of(resources.memory)} is too little for rows of {counted(classes, 'class')}",
                 f"give at least {math.ceil((RESERVED + per_thread) / 1e6)}MB",
             )
         threads = min(threads, available // per_thread)

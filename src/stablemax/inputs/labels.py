@@ -179,11 +179,12 @@ def shape_error(
     elif len(logits) == 2 and labels == logits[::-1]:
         hint = "are they transposed? labels.T"
     elif len(logits) == 2 and labels == (classes,):
-        hint = f"are the classes on axis 0 of the logits? --axis 0 reads {classes:,} rows of {rows:,} classes"
+        size = f"{counted(classes, 'row')} of {counted(rows, 'class')}"
+        hint = f"are the classes on axis 0 of the logits? --axis 0 reads {size}"
     elif len(logits) > 2:
         hint = "labels have the shape of the logits without the class axis: --axis N says which that is"
     if len(labels) == 1 and len(logits) == 2:
-        return StablemaxError(f"{name}: {counted(labels[0], 'label')} for {rows:,} rows of logits", hint)
+        return StablemaxError(f"{name}: {counted(labels[0], 'label')} for {counted(rows, 'row')} of logits", hint)
     return StablemaxError(
         f"{name}: labels of shape {shape_of(labels)} do not fit logits of shape {shape_of(logits)}", hint
     )
@@ -221,7 +222,7 @@ def _label_error(value: int | float, row: int, array: np.ndarray, classes: int, 
         hint += f"; -1 becomes this in {array.dtype.name}: save int64, with -100 for rows that do not count"
     elif value == classes:
         hint += "; if labels count from 1, save labels - 1"
-    return StablemaxError(f"{place} {whole} is out of range for {classes:,} classes", hint)
+    return StablemaxError(f"{place} {whole} is out of range for {counted(classes, 'class')}", hint)
 
 
 def _soft(array: np.ndarray, name: str, first_row: int) -> np.ndarray:

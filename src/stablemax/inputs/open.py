@@ -30,6 +30,7 @@ from stablemax.inputs.stored_rows import Part, Rows
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 START = 16
 """Bytes that tell the formats apart."""
@@ -209,7 +210,7 @@ def open_files(
     notes = []
     if len(named) > 1:
         ends = f"{file_name(named[0])} to {file_name(named[-1])}"
-        notes.append(f"{len(named):,} files as one input: {ends}, {stream.rows:,} rows")
+        notes.append(f"{len(named):,} files as one input: {ends}, {counted(stream.rows, 'row')}")
     for pair in filter(None, map(out_of_order, (targets, named))):
         before, after = map(file_name, pair)
         notes.append(f"{before} comes before {after}, as they were named; a quoted pattern has numbers in order")

@@ -26,6 +26,7 @@ from stablemax.numerics.formats import Array, get_format
 from stablemax.results import Inspection
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import IGNORED
+from stablemax.text.words import counted
 
 ROWS_AT_A_TIME = 1 << 15
 """Most rows that are looked at and judged at once, however few classes they have: some fifty numbers are kept of
@@ -86,7 +87,7 @@ def _planned(stream: Stream, resources: Resources) -> Plan:
     need = RESERVED + KEPT_BYTES + min(stream.classes, PIECE) * BYTES_PER_CELL
     if resources.memory < need:
         raise StablemaxError(
-            f"--memory {size_of(resources.memory)} is too little to inspect rows of {stream.classes:,} classes",
+            f"--memory {size_of(resources.memory)} is too little to inspect rows of {counted(stream.classes, 'class')}",
             f"give at least {math.ceil(need / 1e6):.0f}MB",
         )
     return plan(stream.rows, stream.classes, replace(resources, memory=resources.memory - KEPT_BYTES))

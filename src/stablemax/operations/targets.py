@@ -13,6 +13,7 @@ from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError
 from stablemax.text.ranges import check_range
 from stablemax.text.vocabulary import IGNORED
+from stablemax.text.words import counted
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,7 @@ def check_options(options: TargetOptions, classes: int) -> None:
 def _check_weight(weight: Array, classes: int, options: TargetOptions) -> None:
     if weight.shape != (classes,):
         raise StablemaxError(
-            f"{options.weight_name}: shape {weight.shape} does not fit {classes:,} classes",
+            f"{options.weight_name}: shape {weight.shape} does not fit {counted(classes, 'class')}",
             "give one weight for each class",
         )
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))

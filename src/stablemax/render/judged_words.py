@@ -68,7 +68,7 @@ def contract_words(contract: Contract) -> str:
 
 def size_words(rows: int, classes: int, note: str = "") -> str:
     """Say how large an input is, with a note about its rows."""
-    return f"{counted(rows, 'row')}{note} x {counted(classes, 'class', 'classes')}"
+    return f"{counted(rows, 'row')}{note} x {counted(classes, 'class')}"
 
 
 def range_words(smallest: float, largest: float, digits: str = "") -> str:

@@ -134,7 +134,7 @@ def first_logits(shape: tuple[int, ...], logits: Sequence[Sequence[float]], dtyp
     rows, classes = shape
     shown = [", ".join(figures.number(v, dtype) for v in row) for row in logits]
     more = ["and so on"] if rows > len(shown) or classes > len(next(iter(logits), ())) else []
-    heading = f"Logits in {dtype}, {counted(rows, 'row')} x {counted(classes, 'class', 'classes')}"
+    heading = f"Logits in {dtype}, {counted(rows, 'row')} x {counted(classes, 'class')}"
     return section(heading, [*shown, *more]) if shown else []
 
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 def counted(count: int, singular: str, plural: str = "") -> str:
     """Write a number with its noun.
 
-    >>> counted(1, "row"), counted(4096, "row"), counted(2, "class", "classes")
-    ('1 row', '4,096 rows', '2 classes')
+    >>> counted(1, "row"), counted(4096, "row"), counted(2, "class"), counted(3, "entry", "entries")
+    ('1 row', '4,096 rows', '2 classes', '3 entries')
     """
-    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
+    regular = f"{singular}es" if singular.endswith("s") else f"{singular}s"
+    return f"{count:,} {singular if count == 1 else plural or regular}"
 
 
 def listed(words: Sequence[str]) -> str:

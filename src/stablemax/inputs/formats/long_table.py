@@ -12,6 +12,7 @@ from stablemax.inputs.formats.table_cells import is_number
 from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 # Not id and label: id, label, score is a wide table, too, with the label of each row.
 _TITLES = (
@@ -96,7 +97,7 @@ def widened(stored: StoredArray) -> StoredArray:
     order, rows, classes = _order(stored.array, stored.name, stored.class_names)
     logits = stored.array[order, 2].reshape(rows, classes)
     logits.flags.writeable = False
-    note = f"{stored.name}: lines of row, class and value taken as {rows:,} rows x {classes:,} classes"
+    note = f"{stored.name}: lines of row, class and value taken as {counted(rows, 'row')} x {counted(classes, 'class')}"
     class_names = tuple(sorted(stored.class_names))
     return replace(
         stored, shape=logits.shape, memory=logits, path="", class_names=class_names, notes=(*stored.notes, note)

@@ -20,6 +20,7 @@ from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 
 BATCH_CELLS = 2**18
 """Numbers that are converted at a time."""
@@ -60,9 +61,12 @@ def open_parquet(file: OpenedFile) -> StoredArray:
         count = 0
         for group in range(opened.num_row_groups):
             end = table.copy(group, columns, count, values, table.dtype)
-            if label is not None and table.copy(group, [label], count, labels, np.dtype(np.float64)) != end:
-                raise ValueError("its columns differ in length")
+            if label is not None:
+                table.copy(group, [label], count, labels, np.dtype(np.float64))
             count = end
+        if count != opened.metadata.num_rows:
+            declared = counted(opened.metadata.num_rows, "row")
+            raise ValueError(f"it declares {declared}, and its row groups hold {count:,}")
         if not count:
             raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
         notes += [*table.inexact, *table.named]
@@ -134,11 +138,10 @@ class _Groups:
         if len(slices) == 1:
             return self._copy_slice(group, columns, start, spool, dtype)
         with Spool(self._name, in_memory=-1) as scratch:
-            ends = [self._copy_slice(group, columns, start, scratch, dtype) for columns in slices]
-            if len(set(ends)) > 1:
-                raise ValueError("its columns differ in length")
-            self._join(scratch, ends[0] - start, list(map(len, slices)), spool)
-        return ends[0]
+            for some in slices:
+                end = self._copy_slice(group, some, start, scratch, dtype)
+            self._join(scratch, end - start, list(map(len, slices)), spool)
+        return end
 
     def _copy_slice(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
         names, width = [self._names[column] for column in columns], len(columns)
@@ -146,6 +149,7 @@ class _Groups:
             about = self._file.metadata.row_group(group)
             values = sum(about.column(column).num_values for column in range(about.num_columns))
             width = values // max(1, about.num_rows)
+        first = start
         # Threads take more memory, and are no faster where the columns are read a few at a time.
         batches = self._file.iter_batches(
             max(1, BATCH_CELLS // max(1, width)),
@@ -168,6 +172,12 @@ class _Groups:
                 self._note_inexact(numbers, dtype, name, start)
             spool.write(block)
             start += len(block)
+        # pyarrow's batches end in silence where a column has fewer values than its row group declares.
+        declared = self._file.metadata.row_group(group).num_rows
+        if start - first != declared:
+            held = f"column {brief(names[0], 120)} holds" if len(names) == 1 else "columns hold"
+            rows = counted(declared, "row")
+            raise ValueError(f"row group {group:,} declares {rows}, and its {held} {start - first:,}")
         return start
 
     def _join(self, scratch: Spool, rows: int, widths: Sequence[int], spool: Spool) -> None:
@@ -201,8 +211,8 @@ class _Groups:
         if len(wrong):
             row = int(wrong[0])
             raise StablemaxError(
-                f"{self._name}: column {brief(column, 120)}, row {start + row:,}: the list has {int(lengths[row]):,} "
-                f"entries, but that of row 0 has {self.list_length:,}",
+                f"{self._name}: column {brief(column, 120)}, row {start + row:,}: the list has "
+                f"{counted(int(lengths[row]), 'entry', 'entries')}, but that of row 0 has {self.list_length:,}",
                 "give every row as many classes",
             )
         flat = array.flatten()

@@ -11,6 +11,7 @@ from stablemax.inputs.formats.long_table import is_long, with_numbers
 from stablemax.inputs.formats.table_cells import MISSING_WORDS, is_number, split
 from stablemax.text.errors import StablemaxError
 from stablemax.text.suggest import nearest
+from stablemax.text.words import counted
 
 # As --delimiter has them.
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"} | dict.fromkeys(
@@ -243,7 +244,8 @@ def _label_place(asked: str, names: Sequence[str], width: int, name: str) -> int
         if int(asked) < width:
             return int(asked)
         raise StablemaxError(
-            f"{name}: --label-column {int(asked):,}: there are {width:,} columns", f"columns are 0 to {width - 1:,}"
+            f"{name}: --label-column {int(asked):,}: the table has {counted(width, 'column')}",
+            f"columns are 0 to {width - 1:,}",
         )
     if asked.isascii() and asked.startswith("-") and asked[1:].isdigit():
         raise StablemaxError(
