@@ -6,6 +6,7 @@ import contextlib
 import sys
 
 from stablemax import __version__
+from stablemax.text.log_commands import broken_in_text
 
 
 def version_line() -> str:
@@ -36,4 +37,4 @@ def to_stderr(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
+        sys.stderr.write(broken_in_text(text))

@@ -37,7 +37,11 @@ class Output:
         """Write a result; the options are those of its document, the failures what its checks fail on."""
         to_file = self.printing.output is not None
         page = Page(self.printing.color, to_file, options, failures)
-        emit(self.writer.write(self.kind, result, page), self.printing)
+        pieces, broken = self.writer.write(self.kind, result, page), self.writer.broken
+        if broken is not None and not to_file:
+            # No writer of bytes writes to standard output.
+            pieces = (broken(str(piece)) for piece in pieces)
+        emit(pieces, self.printing)
 
     def finish(
         self,

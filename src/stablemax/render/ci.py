@@ -10,6 +10,7 @@ from pathlib import Path
 from stablemax.render.document import Document
 from stablemax.render.forms import Check, Checks
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.log_commands import broken_in_text
 from stablemax.text.words import listed
 
 MAX_ANNOTATIONS = 10
@@ -89,8 +90,7 @@ def github(checks: Sequence[Check], finding: str, *, root: Path, has_summary: bo
     if more > 0:
         place = "the job's summary" if has_summary else "--output-format json or junit"
         lines.append(_command("notice", {"title": "stablemax"}, f"{more:,} more failed: see {place}"))
-    # A line of the log that began with "::" or "##[" would be obeyed, so it begins with our name.
-    lines.append(f"stablemax: {shown(finding, _MESSAGE_LIMIT)}")
+    lines.append(broken_in_text(f"stablemax: {shown(finding, _MESSAGE_LIMIT)}"))
     return "".join(f"{line}\n" for line in lines)
 
 

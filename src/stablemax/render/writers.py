@@ -10,6 +10,7 @@ from typing import Any
 from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.plots import Plot
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.log_commands import broken_in_json, broken_in_text, broken_in_xml
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
 
@@ -32,6 +33,8 @@ class Writer:
         Endings of files that are written in it unless another format is asked for.
     is_binary : bool
         True where the pieces are bytes, which no terminal shows: it goes to a file.
+    broken : callable, optional
+        Breaks what the runner of a CI job would obey in its log; none for what is made of such commands.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Writer:
     write: Callable[[ResultKind, Any, Page], Iterable[str | bytes]]
     endings: tuple[str, ...] = ()
     is_binary: bool = False
+    broken: Callable[[str], str] | None = broken_in_text
 
 
 def _table(kind: ResultKind, result: Any, page: Page) -> Iterator[str]:
@@ -138,12 +142,12 @@ def _width(page: Page) -> int:
 _ALL = (
     Writer("table", (Form.DOCUMENT,), _table, (".txt",)),
     Writer("plain", (Form.LINES, Form.ROWS), _plain, (".tsv",)),
-    Writer("json", (Form.CONTENT,), _json, (".json",)),
-    Writer("ndjson", (Form.RECORDS,), _ndjson, (".ndjson", ".jsonl")),
+    Writer("json", (Form.CONTENT,), _json, (".json",), broken=broken_in_json),
+    Writer("ndjson", (Form.RECORDS,), _ndjson, (".ndjson", ".jsonl"), broken=broken_in_json),
     Writer("csv", (Form.ROWS,), _csv, (".csv",)),
     Writer("markdown", (Form.DOCUMENT,), _markdown, (".md",)),
-    Writer("junit", (Form.CHECKS,), _junit),
-    Writer("github", (Form.CHECKS,), _github),
+    Writer("junit", (Form.CHECKS,), _junit, broken=broken_in_xml),
+    Writer("github", (Form.CHECKS,), _github, broken=None),
     Writer("svg", (Form.DOCUMENT,), _svg, (".svg",)),
     Writer("html", (Form.PAGE, Form.DOCUMENT), _html, (".html", ".htm")),
     Writer("png", (Form.DOCUMENT,), _png, (".png",), is_binary=True),
