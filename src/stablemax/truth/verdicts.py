@@ -9,7 +9,7 @@ from stablemax.libraries.array_api import Backend
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.bounds import Bound
-from stablemax.operations.targets import rows_of
+from stablemax.operations.targets import in_arithmetic, rows_of
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
@@ -76,7 +76,8 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
     if backend is not None and len(x):
         output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
     else:
-        output = evaluate(variant, x, xp, second)
+        quick = xp.quickest
+        output = xp.array(evaluate(variant, quick.array(x), quick, in_arithmetic(second, quick)))
         with np.errstate(all="ignore"):
             mean = float(xp.mean(output.reshape(-1))) if of_losses else None
     if mean is not None and case.is_weighted:
