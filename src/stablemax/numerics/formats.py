@@ -162,7 +162,13 @@ class Format:
         >>> float(BFLOAT16.ulp(1.0)), float(FLOAT64.ulp(0.0))
         (0.0078125, 5e-324)
         """
-        return np.asarray(np.ldexp(1.0, self.ulp_exponent(value)))
+        value = np.asarray(value, dtype=np.float64)
+        # The bits of the exponent alone are a power of two, 0 for 0 and infinite for what is not finite.
+        powers = (np.atleast_1d(value).view(np.int64) & EXPONENT_BITS).view(np.float64)
+        np.maximum(powers, self.smallest_normal, out=powers)
+        np.minimum(powers, 2.0**self.emax, out=powers)
+        powers *= 2.0 ** (1 - self.precision)
+        return powers.reshape(value.shape)
 
     def ulp_exponent(self, value: Any) -> Array:
         """Return the exponent e of the spacing ``2**e`` at `value`, as integers."""

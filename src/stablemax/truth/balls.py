@@ -161,7 +161,7 @@ class Truth:
         """Return the same of every array."""
         return Truth(*(change(array) for array in self._arrays))
 
-    def at(self, index: Array) -> Truth:
+    def at(self, index: Array | slice) -> Truth:
         """Return the truth about some rows or cells."""
         return self.mapped(lambda array: array[index])
 
@@ -189,13 +189,13 @@ class Truth:
 
     def error_ulp(self, output: Array, fmt: Format) -> Array:
         """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
-        exponent = self.ulp_exponent(fmt)
         with np.errstate(invalid="ignore", over="ignore"):
-            distance = np.ldexp(output - self.nearest, -np.maximum(exponent, -1000))
-            distance = np.ldexp(distance, -np.minimum(exponent + 1000, 0))
-            error = np.abs(distance - self.residual_ulp)
+            error = np.abs((output - self.nearest) / fmt.ulp(self.nearest) - self.residual_ulp)
+        is_nan = np.isnan(error)
+        if not is_nan.any():
+            return np.asarray(error)
         both_infinite = np.isinf(self.nearest) & (output == self.nearest)
-        return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
+        return np.where(both_infinite, 0.0, np.where(is_nan, np.inf, error))
 
 
 def _balls_of(values: Array) -> Array:

@@ -16,7 +16,8 @@ from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
-from stablemax.truth.measure import CODES, Judgement, largest, largest_sum_error, row_error_u
+from stablemax.truth.measure import CODES, Judgement, largest, row_error_u
+from stablemax.truth.sums_to_one import largest_sum_error
 from stablemax.truth.verdict_tally import FirstBad, VerdictTally, severity_of
 
 LIBRARY_SUMS = "library"
