@@ -24,7 +24,7 @@ CODES: tuple[Outcome, ...] = tuple(Outcome)
 """Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
 GRADES_OF_CELLS = (Grade.ACCURATE, Grade.STABLE, Grade.UNSTABLE)
 """Grades that a cell may have; arrays of grades hold positions in this tuple."""
-CELLS_PER_BLOCK = 1 << 15
+_CELLS_PER_BLOCK = 1 << 15
 """Rows are judged in blocks of about so many cells: a dozen arrays of them stay in the cache."""
 _END_OF_RANGE = 0.25
 """Share of a format's largest number beyond which a logit tells only the range in which code holds."""
@@ -63,7 +63,7 @@ class ExactResult:
         cells = self.undefined if self.undefined.ndim == 2 else self.undefined[:, None]
         return np.broadcast_to(cells, self.truth.nearest.shape)
 
-    def rows(self, index: slice) -> ExactResult:
+    def rows(self, index: Array | slice) -> ExactResult:
         """Return the truth about some rows."""
         return ExactResult(self.truth.at(index), self.undefined[index])
 
@@ -197,7 +197,7 @@ def judge(
     """
     limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
     rows, cells = exact.truth.nearest.shape
-    out, step = output.reshape(rows, cells), max(1, CELLS_PER_BLOCK // max(1, cells))
+    out, step = output.reshape(rows, cells), rows_per_block(cells)
 
     def judged(block: slice) -> Judgement:
         beyond, size, at_the_end = (None if a is None else a[block] for a in (input_overflow, scale, end_of_range))
@@ -205,6 +205,11 @@ def judge(
 
     blocks = [judged(slice(start, start + step)) for start in range(0, max(rows, 1), step)]
     return blocks[0] if len(blocks) == 1 else _joined(blocks)
+
+
+def rows_per_block(cells: int) -> int:
+    """Return how many rows of so many cells are judged at a time."""
+    return max(1, _CELLS_PER_BLOCK // max(1, cells))
 
 
 def _joined(blocks: list[Judgement]) -> Judgement:
@@ -303,8 +308,9 @@ def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:
 
 def largest(values: Array) -> float | None:
     """Return the largest number that is not NaN, or None."""
-    values = values[~np.isnan(values)]
-    return float(values.max()) if values.size else None
+    # Of two numbers fmax takes that which is not NaN.
+    value = float(np.fmax.reduce(values, axis=None, initial=np.nan))
+    return None if np.isnan(value) else value
 
 
 def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 
 from stablemax.numerics.formats import Array
 from stablemax.numerics.rounding_errors import two_sum
+from stablemax.truth.measure import rows_per_block
 
-_CELLS_PER_BLOCK = 1 << 15
 _HUGE = 2.0**900
 """Beyond, sums may overflow."""
 _U = 2.0**-53
@@ -47,7 +47,7 @@ def _may_be_largest(rows: Array) -> Array:
     if size > _HUGE:
         return np.ones(count, dtype=bool)
     cut = math.ldexp(1.0, math.frexp(classes + 2.0)[1] + math.frexp(size)[1])
-    step = max(1, _CELLS_PER_BLOCK // max(1, classes))
+    step = rows_per_block(classes)
     error = np.empty(count)
     for start in range(0, count, step):
         some = rows[start : start + step]

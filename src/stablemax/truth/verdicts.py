@@ -16,7 +16,7 @@ from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
-from stablemax.truth.measure import CODES, Judgement, largest, row_error_u
+from stablemax.truth.measure import CODES, Judgement, largest, row_error_u, rows_per_block
 from stablemax.truth.sums_to_one import largest_sum_error
 from stablemax.truth.verdict_tally import FirstBad, VerdictTally, severity_of
 
@@ -149,14 +149,15 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
     """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
     if bound is None:
         return None
-    x = setting.x.astype(np.float64)
-    finite = (Outcome.OK, Outcome.INACCURATE)
-    usable = np.isin(judged.codes, [CODES.index(o) for o in finite]).all(axis=-1)
-    if not usable.any():
-        return None
-    error = row_error_u(output, setting.exact, setting.xp.format)[usable]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return largest(error / bound.in_u(x[usable], setting.lse[usable]))
+    usable = np.isin(judged.codes, [CODES.index(Outcome.OK), CODES.index(Outcome.INACCURATE)]).all(axis=-1)
+    rows, step = np.flatnonzero(usable), rows_per_block(judged.codes.shape[-1])
+    ratios = []
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        error = row_error_u(output[some], setting.exact.rows(some), setting.xp.format)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratios.append(error / bound.in_u(setting.x[some].astype(np.float64), setting.lse[some]))
+    return largest(np.concatenate(ratios)) if ratios else None
 
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
@@ -181,7 +182,7 @@ def _first_bad(
         return None
     case = setting.case
     is_worst = (judged.codes == worst) & (judged.grades == grade)
-    row, cell = (int(i) for i in np.argwhere(is_worst)[0])
+    row, cell = divmod(int(np.argmax(is_worst)), is_worst.shape[1])
     value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
     right = float(setting.exact.truth.rounded[row, cell])
     half_unit = 0.0 if printed is None else float(printed.half_units.reshape(judged.codes.shape)[row, cell])
