@@ -207,7 +207,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 CELLS_PER_BLOCK = 1 << 15
 """Rows are computed in blocks of about this many cells, so that the temporaries stay in the cache."""
-CELLS_PER_EMULATED_BLOCK = 1 << 17
+CELLS_PER_EMULATED_BLOCK = 1 << 16
 """An emulated operation takes 20 us to start."""
 
 
