@@ -13,6 +13,7 @@ import numpy as np
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array, Format
 from stablemax.truth.deciding import MARGIN, placed
+from stablemax.truth.enclosing import Enclosures
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
@@ -43,6 +44,8 @@ class Balls(Namespace):
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, int, int], tuple[Array, Array]] = {}
+        #: The same of double-double numbers, which are tried first.
+        self.enclosures = Enclosures()
 
     def _once(self, what: str, source: Array, make: Callable[[Array], Array]) -> Array:
         # The source is kept beside the result: while it lives, no other array has its id.
@@ -67,6 +70,10 @@ class Balls(Namespace):
         if values.dtype == object:
             return values
         return self._once("array", values, _balls_of)
+
+    def rows_of(self, x: Array, rows: Any) -> Array:
+        """Turn rows of floats into exact balls."""
+        return self.array(x[rows])
 
     def number(self, value: float) -> Any:
         """Return the exact number."""
