@@ -77,7 +77,7 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
     if backend is not None and len(x):
         output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
     else:
-        quick = xp.quickest
+        quick = _quickest(variant, x, xp)
         output = xp.array(evaluate(variant, quick.array(x), quick, in_arithmetic(second, quick)))
         with np.errstate(all="ignore"):
             mean = float(xp.mean(output.reshape(-1))) if of_losses else None
@@ -86,6 +86,13 @@ def computed(variant: Variant, setting: Setting, backend: Backend | None = None)
         with np.errstate(all="ignore"):
             mean = float(xp.array(np.float64(mean) * len(x) / np.float64(case.mean_divisor)))
     return (output if case.kept is None else spread(output, case.kept, 0.0)), mean
+
+
+def _quickest(variant: Variant, x: Array, xp: Arithmetic) -> Arithmetic:
+    """Choose the arrays to compute with: each operation on emulated ones takes 20 us to start."""
+    # A variant may run through the classes one by one, with a column of the rows at a time.
+    has_long_arrays = len(x) >= 512 if variant.max_classes is None else x.size >= 1024
+    return xp.quickest if has_long_arrays else xp
 
 
 def not_run(name: str, fmt: Format, accumulation: str, why: str) -> Verdict:
