@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stablemax.hazards.catalogue import HAZARDS
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.emulated import Emulated
-from stablemax.numerics.formats import FLOAT32, FORMATS, TF32, Format, format_of_array, get_format
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FORMATS, TF32, Format, format_of_array, get_format
 from stablemax.operations.variant import evaluate, variants
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Accumulation
@@ -204,11 +204,12 @@ def test_a_format_too_wide_for_float64_to_emulate_is_refused_where_it_is_used() 
     ("name", "own", "policy"),
     [
         ("e5m10", "float16", Accumulation.SEQUENTIAL),
+        ("e5m10", "float16", None),
         ("e8m7", "bfloat16", Accumulation.FLOAT64),
     ],
 )
 def test_every_variant_gives_on_every_hazard_what_it_gives_in_the_format_with_a_dtype(
-    name: str, own: str, policy: Accumulation
+    name: str, own: str, policy: Accumulation | None
 ) -> None:
     compared = 0
     arithmetics = [Arithmetic(get_format(n), policy) for n in (name, own)]
@@ -231,3 +232,21 @@ def test_every_variant_gives_on_every_hazard_what_it_gives_in_the_format_with_a_
 
 def _rows(second: Any, kept: Any) -> Any:
     return second if second is None else second[kept] if isinstance(second, np.ndarray) else second.rows(kept)
+
+
+def test_float16_is_computed_in_its_emulation() -> None:
+    quickest = FLOAT16.quickest
+    assert quickest.is_emulated
+    assert dataclasses.replace(quickest, name="e5m10") == get_format("e5m10")
+    assert FLOAT32.quickest is FLOAT32
+
+
+@pytest.mark.parametrize(
+    "function", [np.where, np.maximum, np.negative, np.abs], ids=["where", "maximum", "negative", "abs"]
+)
+def test_what_a_function_that_rounds_nothing_is_given_from_outside_the_format_is_rounded(function: Any) -> None:
+    x = TF32.cast([-0.1, 0.2])
+    given = {np.where: (x > 0, x, 0.1), np.maximum: (x, 0.1)}.get(function, (x,))
+    assert held(function(*given), TF32)
+    inside = {np.where: (x > 0, x, -x), np.maximum: (x, -x)}.get(function, (x,))
+    assert held(function(*inside), TF32)

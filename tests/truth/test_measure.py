@@ -24,7 +24,6 @@ from stablemax.truth.measure import (
     default_max_ulp,
     exact_result,
     judge,
-    largest_sum_error,
     row_error_u,
 )
 from stablemax.truth.verdicts import variant_verdict
@@ -224,16 +223,6 @@ def test_an_upstream_gradient_that_the_format_cannot_hold_leaves_the_row_without
     exact = exact_result(SOFTMAX_VJP, np.zeros((2, 2)), g, FORMATS["float8_e4m3fn"])
     assert exact.undefined.tolist() == [True, False]
     assert exact.truth.rounded[1].tolist() == [0.25, -0.25]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_the_sum_of_probabilities_is_taken_exactly(p: list[float]) -> None:
-    assert largest_sum_error(np.array([p])) == abs(math.fsum([*p, -1.0]))
-
-
-def test_rows_that_are_not_finite_have_no_sum() -> None:
-    assert largest_sum_error(np.array([[NAN, 1.0], [0.5, 0.75]])) == 0.25
-    assert largest_sum_error(np.array([[NAN, 1.0]])) is None
 
 
 def test_outcomes_are_ordered_from_harmless_to_worst() -> None:

@@ -14,7 +14,8 @@ from stablemax.operations import all_operations
 from stablemax.operations.operation import Second
 from stablemax.operations.targets import CellTargets, LabelTargets, SoftTargets
 from stablemax.truth import balls, proving
-from stablemax.truth.case import Shared, case_of, setting_of
+from stablemax.truth.case import Case, Shared, case_of, setting_of
+from stablemax.truth.enclosing import Enclosures
 from stablemax.truth.measure import exact_result
 
 from ..exactly import EVERY_FORMAT
@@ -273,3 +274,25 @@ def test_an_emulated_format_with_the_range_of_float64_all_but() -> None:
     fmt = get_format("e10m24")
     x = fmt.round(np.random.default_rng(1).standard_normal((30, 20)) * 300)
     assert_same(lambda: exact_result(SOFTMAX, x, None, fmt), fmt)
+
+
+def test_operations_on_the_same_logits_take_their_exponentials_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(5).normal(size=(40, 16)) * 10
+    computed: list[int] = []
+    exp = Enclosures.exp
+
+    def counted(xp: Enclosures, a: Any) -> Any:
+        computed.append(a.shape[0])
+        return exp(xp, a)
+
+    monkeypatch.setattr(Enclosures, "exp", counted)
+    monkeypatch.setattr(proving, "CELLS_PER_BLOCK", 160)  # four blocks
+    shared = Shared(FLOAT32)
+    together = [setting_of(Case(o, np.arange(40), x), shared).exact for o in (SOFTMAX, LOG_SOFTMAX)]
+    assert len(computed) == 4
+    monkeypatch.setattr(proving, "MOST_REMEMBERED", 0)
+    alone = [setting_of(Case(o, np.arange(40), x), Shared(FLOAT32)).exact for o in (SOFTMAX, LOG_SOFTMAX)]
+    assert len(computed) == 12
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(ours.truth.nearest, theirs.truth.nearest)
+        np.testing.assert_array_equal(ours.truth.residual_ulp, theirs.truth.residual_ulp)

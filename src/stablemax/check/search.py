@@ -76,9 +76,7 @@ def _candidates(classes: int, fmt: Format, seed: int, most: int, *, needs_second
         logits, labels = np.repeat(logits, kinds, axis=0), np.tile(np.arange(kinds), len(logits))
     numbers = np.arange(classes)
     upstream = np.stack([numbers + 1.0, 1000.0 + 0.001 * (numbers == 0), -1.0 * numbers])
-    costs = [_cost(row, label) for row, label in zip(logits, labels.tolist(), strict=True)]
-    simplest_first = sorted(range(len(costs)), key=costs.__getitem__)
-    return with_rows(HazardCase(logits, labels, upstream[labels]), simplest_first)
+    return with_rows(HazardCase(logits, labels, upstream[labels]), _simplest_first(logits, labels))
 
 
 def smallest_failure(
@@ -148,17 +146,24 @@ def fewest_rows(trials: Trials, fmt: Format) -> Trial | None:
     return None
 
 
-def _cost(row: Array, label: int) -> tuple[float, ...]:
-    """Order of simplicity: masks, digits, numbers that are not 0, negative ones, size."""
-    finite = row[np.isfinite(row)]
-    digits = sum(len(f"{abs(v):.3g}".replace(".", "").strip("0").partition("e")[0]) for v in finite)
-    return (
-        float(len(row) - len(finite)),
-        float(digits),
-        float(np.count_nonzero(finite)),
-        float((finite < 0).sum()),
-        float(np.abs(np.log10(np.abs(finite[finite != 0]))).sum()) if finite.any() else 0.0,
-        float(label),
+def _simplest_first(logits: Array, labels: Array) -> Array:
+    """Sort rows by simplicity: masks, digits, numbers that are not 0, negative ones, size."""
+    finite = np.isfinite(logits)
+    sizes = np.abs(np.where(finite, logits, 0.0))
+    # A few dozen numbers make up all rows.
+    numbers, which = np.unique(sizes, return_inverse=True)
+    digits = np.array([len(f"{v:.3g}".replace(".", "").strip("0").partition("e")[0]) for v in numbers])
+    is_zero = sizes == 0
+    orders = np.abs(np.log10(np.where(is_zero, 1.0, sizes)))
+    return np.lexsort(
+        (
+            labels,
+            np.array([row[counts].sum() for row, counts in zip(orders, ~is_zero, strict=True)]),
+            (finite & (logits < 0)).sum(axis=-1),
+            (~is_zero).sum(axis=-1),
+            digits[which].reshape(sizes.shape).sum(axis=-1),
+            (~finite).sum(axis=-1),
+        )
     )
 
 

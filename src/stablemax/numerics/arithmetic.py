@@ -188,6 +188,11 @@ class Arithmetic(Namespace):
         """Float64, whose sums no policy may narrow."""
         return Arithmetic(FLOAT64)
 
+    @cached_property
+    def quickest(self) -> Arithmetic:
+        """The same arithmetic, to the same bits, on the arrays with which NumPy computes fastest."""
+        return Arithmetic(self.format.quickest, self.accumulation)
+
     def array(self, values: Any) -> Array:
         """Round values to the format."""
         return self.format.cast(values)

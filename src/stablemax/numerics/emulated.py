@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _SELECTING = (np.maximum, np.minimum, np.fmax, np.fmin)
 """Binary functions that return one of their operands: their reductions round nothing."""
+_CLOSED = (*_SELECTING, np.negative, np.absolute)
+"""Functions that make numbers of a format of numbers of it: nothing is left to round."""
 
 
 class Emulated(np.ndarray):
@@ -52,7 +54,8 @@ class Emulated(np.ndarray):
         if kwargs.get("dtype") is not None:
             return result
         if out is None:
-            return _rounded(result, fmt)
+            is_closed = method == "__call__" and ufunc in _CLOSED and _are_numbers_of(fmt, inputs)
+            return Emulated.of(result, fmt) if is_closed else _rounded(result, fmt)
         for target, value in zip(out, result if isinstance(result, tuple) else (result,), strict=True):
             plain = _plain(target)
             plain[...] = fmt.round(value) if plain.dtype == np.float64 else value
@@ -60,6 +63,8 @@ class Emulated(np.ndarray):
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         """Run a NumPy function, made of ufuncs or not, and round what it returns."""
+        if func is np.where and len(args) == 3 and _are_numbers_of(self.format, args[1:]):
+            return Emulated.of(np.where(*map(_plain, args)), self.format)
         return _rounded(super().__array_function__(func, types, args, kwargs), self.format)
 
     def __getitem__(self, index: Any) -> Any:
@@ -81,6 +86,10 @@ class Emulated(np.ndarray):
     def __reduce__(self) -> Any:
         """Take the format along to another process."""
         return Emulated.of, (np.array(self), self.format)
+
+
+def _are_numbers_of(fmt: Format, things: Iterable[Any]) -> bool:
+    return all(isinstance(t, Emulated) and t.dtype == np.float64 and t.format == fmt for t in things)
 
 
 def _format_of(*things: Any) -> Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -119,6 +119,12 @@ class Format:
         return self.dtype == np.float64 and self.name != "float64"
 
     @cached_property
+    def quickest(self) -> Format:
+        """The format of the same numbers with whose arrays NumPy computes fastest: this one, or its emulation."""
+        # NumPy takes float16 apart bit by bit: 6 ns for a product, and 80 for a subnormal one. Emulated it takes 4.
+        return replace(self, name="float16-emulated") if self.name == "float16" else self
+
+    @cached_property
     def exp_overflow(self) -> Threshold:
         """Logits from which exp, correctly rounded, exceeds the largest finite number."""
         top = decimal.Decimal(self.max)
@@ -156,7 +162,13 @@ class Format:
         >>> float(BFLOAT16.ulp(1.0)), float(FLOAT64.ulp(0.0))
         (0.0078125, 5e-324)
         """
-        return np.asarray(np.ldexp(1.0, self.ulp_exponent(value)))
+        value = np.asarray(value, dtype=np.float64)
+        # The bits of the exponent alone are a power of two, 0 for 0 and infinite for what is not finite.
+        powers = (np.atleast_1d(value).view(np.int64) & EXPONENT_BITS).view(np.float64)
+        np.maximum(powers, self.smallest_normal, out=powers)
+        np.minimum(powers, 2.0**self.emax, out=powers)
+        powers *= 2.0 ** (1 - self.precision)
+        return powers.reshape(value.shape)
 
     def ulp_exponent(self, value: Any) -> Array:
         """Return the exponent e of the spacing ``2**e`` at `value`, as integers."""
@@ -203,9 +215,9 @@ class Format:
             # A NaN is not within the format either.
             if not sizes.max(initial=0.0) <= self.max:
                 beyond = ~(sizes <= self.max) & ~np.isnan(numbers)
-                rounded = np.where(beyond, np.copysign(self.overflow, numbers), rounded)
+                rounded[beyond] = np.copysign(self.overflow, numbers[beyond])
                 if self.saturates:
-                    rounded = np.where(np.isnan(numbers), 0.0, rounded)
+                    rounded[np.isnan(numbers)] = 0.0
             if not self.has_subnormals:
                 rounded = np.where(sizes < self.smallest_normal, np.copysign(0.0, numbers), rounded)
         return rounded.reshape(value.shape)

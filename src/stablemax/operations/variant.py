@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stablemax.numerics.arithmetic import Namespace
+from stablemax.numerics.emulated import Emulated
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations import all_operations, get_operation, operation_names
 from stablemax.operations.bounds import Bound
@@ -206,6 +207,8 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 CELLS_PER_BLOCK = 1 << 15
 """Rows are computed in blocks of about this many cells, so that the temporaries stay in the cache."""
+CELLS_PER_EMULATED_BLOCK = 1 << 16
+"""An emulated operation takes 20 us to start."""
 
 
 def evaluate(
@@ -229,7 +232,8 @@ def evaluate(
     cells = classes * classes if variant.max_classes is not None else classes
     # Balls live all over the heap, so that blocks would gain nothing; a library's kernels choose their own.
     whole = not variant.rowwise or not isinstance(x, np.ndarray) or x.dtype == object
-    size = max(1, rows) if whole else max(1, CELLS_PER_BLOCK // max(1, cells))
+    room = CELLS_PER_EMULATED_BLOCK if isinstance(x, Emulated) else CELLS_PER_BLOCK
+    size = max(1, rows) if whole else max(1, room // max(1, cells))
     out: Array | None = None
     # A float operation that overflows is what we are here to look at, not something to warn of.
     with np.errstate(all="ignore"):

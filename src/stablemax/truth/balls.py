@@ -13,6 +13,7 @@ import numpy as np
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array, Format
 from stablemax.truth.deciding import MARGIN, placed
+from stablemax.truth.enclosing import Enclosures
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
@@ -43,6 +44,8 @@ class Balls(Namespace):
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, int, int], tuple[Array, Array]] = {}
+        #: The same of double-double numbers, which are tried first.
+        self.enclosures = Enclosures()
 
     def _once(self, what: str, source: Array, make: Callable[[Array], Array]) -> Array:
         # The source is kept beside the result: while it lives, no other array has its id.
@@ -67,6 +70,10 @@ class Balls(Namespace):
         if values.dtype == object:
             return values
         return self._once("array", values, _balls_of)
+
+    def rows_of(self, x: Array, rows: Any) -> Array:
+        """Turn rows of floats into exact balls."""
+        return self.array(x[rows])
 
     def number(self, value: float) -> Any:
         """Return the exact number."""
@@ -161,7 +168,7 @@ class Truth:
         """Return the same of every array."""
         return Truth(*(change(array) for array in self._arrays))
 
-    def at(self, index: Array) -> Truth:
+    def at(self, index: Array | slice) -> Truth:
         """Return the truth about some rows or cells."""
         return self.mapped(lambda array: array[index])
 
@@ -189,13 +196,13 @@ class Truth:
 
     def error_ulp(self, output: Array, fmt: Format) -> Array:
         """Distance of an output from the exact value, in ulps of the format there; inf where not finite."""
-        exponent = self.ulp_exponent(fmt)
         with np.errstate(invalid="ignore", over="ignore"):
-            distance = np.ldexp(output - self.nearest, -np.maximum(exponent, -1000))
-            distance = np.ldexp(distance, -np.minimum(exponent + 1000, 0))
-            error = np.abs(distance - self.residual_ulp)
+            error = np.abs((output - self.nearest) / fmt.ulp(self.nearest) - self.residual_ulp)
+        is_nan = np.isnan(error)
+        if not is_nan.any():
+            return np.asarray(error)
         both_infinite = np.isinf(self.nearest) & (output == self.nearest)
-        return np.where(both_infinite, 0.0, np.where(np.isnan(error), np.inf, error))
+        return np.where(both_infinite, 0.0, np.where(is_nan, np.inf, error))
 
 
 def _balls_of(values: Array) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stablemax.numerics.formats import EXPONENT_BITS, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.numerics.rounding_errors import two_sum
 from stablemax.truth.enclosure import UP, Enclosure
 
@@ -37,19 +37,13 @@ class Placement:
 
 def placed(base: Array, remainder: Array, fmt: Format) -> Placement:
     """Place the values that are `remainder` units of the format's spacing above the float64 nearest to them."""
-    spacing = spacing_at(base, fmt)
+    spacing = fmt.ulp(base)
     units = base / spacing
     below = np.floor(units)
     fraction = (units - below) + remainder
     borrow = np.floor(np.where(np.isfinite(fraction), fraction, 0.0))
     below, fraction = below + borrow, fraction - borrow
     return Placement(spacing, units, below, fraction - 0.5)
-
-
-def spacing_at(values: Array, fmt: Format) -> Array:
-    """Return the spacing of a format at finite float64 numbers, as `Format.ulp` does."""
-    powers = (np.ascontiguousarray(values).view(np.int64) & EXPONENT_BITS).view(np.float64)
-    return np.clip(powers, 2.0**fmt.emin, 2.0**fmt.emax) * 2.0 ** (1 - fmt.precision)
 
 
 def decide(head: Enclosure | None, tail: Enclosure, fmt: Format) -> tuple[Array, tuple[Array, Array, Array]]:
@@ -68,7 +62,7 @@ def decide(head: Enclosure | None, tail: Enclosure, fmt: Format) -> tuple[Array,
                 np.where(is_zero, zero, part)
                 for part, zero in ((high, np.copysign(0.0, high)), (low, 0.0), (more, 0.0), (radius, 0.0))
             )
-        spacing = spacing_at(high, fmt)
+        spacing = fmt.ulp(high)
         remainder = (low + more) / spacing
         width = radius / spacing * UP
         at = placed(high, remainder, fmt)

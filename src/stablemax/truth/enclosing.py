@@ -36,6 +36,7 @@ class Enclosures(Namespace):
 
     def __init__(self) -> None:
         self._exponentials: dict[int, tuple[Any, Any]] = {}
+        self._rows: dict[tuple[int, int], tuple[Array, Any]] = {}
 
     @property
     def wider(self) -> Enclosures:
@@ -50,6 +51,14 @@ class Enclosures(Namespace):
     def array(self, values: Any) -> Any:
         """Turn floats into an enclosure, exactly."""
         return Enclosure.of(values)
+
+    def rows_of(self, x: Array, rows: slice) -> Any:
+        """Turn rows of floats into an enclosure: the same one where they begin at the same row of the same array."""
+        # The array is kept beside it: while it lives, no other array has its id.
+        key = (id(x), rows.start)
+        if key not in self._rows:
+            self._rows[key] = (x, self.array(x[rows]))
+        return self._rows[key][1]
 
     def number(self, value: float) -> Any:
         """Return the exact number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ CODES: tuple[Outcome, ...] = tuple(Outcome)
 """Outcomes in order of severity; arrays of outcomes hold positions in this tuple."""
 GRADES_OF_CELLS = (Grade.ACCURATE, Grade.STABLE, Grade.UNSTABLE)
 """Grades that a cell may have; arrays of grades hold positions in this tuple."""
+_CELLS_PER_BLOCK = 1 << 15
+"""Rows are judged in blocks of about so many cells: a dozen arrays of them stay in the cache."""
 _END_OF_RANGE = 0.25
 """Share of a format's largest number beyond which a logit tells only the range in which code holds."""
 
@@ -60,6 +62,10 @@ class ExactResult:
         """Cells without a value, (N, C)."""
         cells = self.undefined if self.undefined.ndim == 2 else self.undefined[:, None]
         return np.broadcast_to(cells, self.truth.nearest.shape)
+
+    def rows(self, index: Array | slice) -> ExactResult:
+        """Return the truth about some rows."""
+        return ExactResult(self.truth.at(index), self.undefined[index])
 
 
 def exact_result(operation: Operation, x: Array, second: Any, fmt: Format, balls: Balls | None = None) -> ExactResult:
@@ -189,39 +195,80 @@ def judge(
     >>> [CODES[c].value for c in judged.codes[0]]
     ['ok', 'nan', 'ok']
     """
-    limit, right = default_max_ulp(fmt) if max_ulp is None else max_ulp, exact.truth.rounded
-    out = output.astype(np.float64).reshape(right.shape)
-    error = exact.truth.error_ulp(out, fmt)
-    as_rounded = (out == right) | (np.isnan(out) & np.isnan(right))
+    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
+    rows, cells = exact.truth.nearest.shape
+    out, step = output.reshape(rows, cells), rows_per_block(cells)
+
+    def judged(block: slice) -> Judgement:
+        beyond, size, at_the_end = (None if a is None else a[block] for a in (input_overflow, scale, end_of_range))
+        return _judged(out[block], exact.rows(block), fmt, limit, beyond, size, at_the_end, may_flush=may_flush)
+
+    blocks = [judged(slice(start, start + step)) for start in range(0, max(rows, 1), step)]
+    return blocks[0] if len(blocks) == 1 else _joined(blocks)
+
+
+def rows_per_block(cells: int) -> int:
+    """Return how many rows of so many cells are judged at a time."""
+    return max(1, _CELLS_PER_BLOCK // max(1, cells))
+
+
+def _joined(blocks: list[Judgement]) -> Judgement:
+    return Judgement(*(np.concatenate([getattr(block, array.name) for block in blocks]) for array in fields(Judgement)))
+
+
+def _judged(
+    output: Array,
+    exact: ExactResult,
+    fmt: Format,
+    limit: float,
+    input_overflow: Array | None,
+    scale: Array | None,
+    end_of_range: Array | None,
+    *,
+    may_flush: bool,
+) -> Judgement:
+    """Judge a block of rows, whose temporaries stay in the cache; most masks of most blocks are empty."""
+    out, truth = output.astype(np.float64), exact.truth
+    right, is_nan = truth.rounded, np.isnan(out)
+    error = truth.error_ulp(out, fmt)
+    as_rounded = (out == right) | (is_nan & np.isnan(right))
     codes = np.zeros(out.shape, dtype=np.int8)
 
     def mark(where: Array, outcome: Outcome) -> None:
-        codes[where] = CODES.index(outcome)
+        if where.any():
+            np.putmask(codes, where, CODES.index(outcome))
 
     mark(error > limit, Outcome.INACCURATE)
     mark((out == 0) & (right != 0), Outcome.LOST)
     mark(np.isinf(out) & np.isfinite(right), Outcome.OVERFLOW)
     # In a format without infinities overflow shows as NaN, also that of a right result.
-    mark(np.isnan(out), Outcome.NAN)
+    mark(is_nan, Outcome.NAN)
     if may_flush:
-        tiny = may_be_flushed(out, exact.truth, fmt)
+        tiny = may_be_flushed(out, truth, fmt)
         # A formula is not to blame for a value that the processor flushed to 0.
-        error = np.where(tiny & (codes != 0), np.nan, error)
+        np.putmask(error, tiny & (codes != 0), np.nan)
         mark(tiny, Outcome.OK)
-    mark(as_rounded, Outcome.OK)
+    mark(as_rounded & (codes != 0), Outcome.OK)
     mark(exact.undefined_cells, Outcome.UNDEFINED)
     compared = ~exact.undefined_cells
     if input_overflow is not None:
         beyond = input_overflow if input_overflow.ndim == 2 else input_overflow[:, None]
         mark(np.broadcast_to(beyond, out.shape), Outcome.INPUT_OVERFLOW)
         compared = compared & ~beyond
-    finite = np.isfinite(out) & np.isfinite(exact.truth.nearest) & compared
+    finite = np.isfinite(out) & np.isfinite(truth.nearest) & compared
     if fmt.saturates:
         # A result that saturates has no error, just as one that overflows to inf has none.
-        finite &= ~(as_rounded & fmt.lacks(exact.truth.nearest))
-    error = np.where(finite, error, np.nan)
-    is_small = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, exact.truth, limit, fmt)
-    return Judgement(codes, _grades(codes, is_small, end_of_range), error, _in_units_of_u(error, exact.truth, fmt))
+        finite &= ~(as_rounded & fmt.lacks(truth.nearest))
+    np.putmask(error, ~finite, np.nan)
+    grades = np.zeros_like(codes)
+    is_failure = np.array([outcome.is_failure for outcome in CODES])[codes]
+    if is_failure.any():
+        is_small = np.zeros_like(finite) if scale is None else _is_small_beside(scale, out, truth, limit, fmt)
+        if end_of_range is not None:
+            is_small = is_small | (end_of_range if end_of_range.ndim == 2 else end_of_range[:, None])
+        # These are positions in GRADES_OF_CELLS.
+        grades[is_failure] = np.where(is_small, 1, 2)[is_failure]
+    return Judgement(codes, grades, error, _in_units_of_u(error, truth, fmt))
 
 
 def may_be_flushed(output: Array, truth: Truth, fmt: Format) -> Array:
@@ -231,14 +278,6 @@ def may_be_flushed(output: Array, truth: Truth, fmt: Format) -> Array:
             (np.abs(truth.nearest) < fmt.smallest_normal)
             & (np.abs(output.reshape(truth.nearest.shape)) <= fmt.smallest_normal)
         )
-
-
-def _grades(codes: Array, is_small: Array, end_of_range: Array | None) -> Array:
-    """Grade each cell by its outcome, and by whether its error is small on the scale of the result."""
-    is_failure = np.array([outcome.is_failure for outcome in CODES])[codes]
-    if end_of_range is not None:
-        is_small = is_small | (end_of_range if end_of_range.ndim == 2 else end_of_range[:, None])
-    return np.where(is_failure, np.where(is_small, 1, 2), 0).astype(np.int8)
 
 
 def at_the_end_of_range(x: Array, fmt: Format, *, by_cell: bool) -> Array:
@@ -261,15 +300,17 @@ def _is_small_beside(scale: Array, output: Array, truth: Truth, limit: float, fm
 def _in_units_of_u(error_ulp: Array, truth: Truth, fmt: Format) -> Array:
     """Convert errors from ulps to units of u of the exact value, where that is a normal number."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        spacing_u = np.ldexp(1.0, truth.ulp_exponent(fmt)) / np.abs(truth.nearest) / fmt.u
+        size = np.abs(truth.nearest)
+        spacing_u = fmt.ulp(size) / size / fmt.u
         # Below the smallest normal number digits go missing one by one, and no relative error is bounded.
-        return np.where(np.abs(truth.nearest) >= fmt.smallest_normal, error_ulp * spacing_u, np.nan)
+        return np.where(size >= fmt.smallest_normal, error_ulp * spacing_u, np.nan)
 
 
 def largest(values: Array) -> float | None:
     """Return the largest number that is not NaN, or None."""
-    values = values[~np.isnan(values)]
-    return float(values.max()) if values.size else None
+    # Of two numbers fmax takes that which is not NaN.
+    value = float(np.fmax.reduce(values, axis=None, initial=np.nan))
+    return None if np.isnan(value) else value
 
 
 def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:
@@ -281,20 +322,6 @@ def row_error_u(output: Array, exact: ExactResult, fmt: Format) -> Array:
     right = exact.truth.nearest
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         size = np.abs(right).max(axis=-1)
-        absolute = exact.truth.error_ulp(out, fmt) * np.ldexp(1.0, exact.truth.ulp_exponent(fmt))
+        absolute = exact.truth.error_ulp(out, fmt) * fmt.ulp(right)
         error = absolute.max(axis=-1) / size / fmt.u
     return np.where(np.isfinite(out).all(axis=-1) & np.isfinite(right).all(axis=-1), error, np.nan)
-
-
-def largest_sum_error(p: Array) -> float | None:
-    """Largest |sum p - 1| over the rows of finite probabilities, the sum taken exactly."""
-    rows = p.astype(np.float64)
-    errors = [_sum_error(row) for row in rows[np.isfinite(rows).all(axis=-1)].tolist()]
-    return max(errors, default=None)
-
-
-def _sum_error(row: list[float]) -> float:
-    try:
-        return abs(math.fsum([*row, -1.0]))
-    except OverflowError:  # an output that holds no probabilities may sum to anything
-        return math.inf

@@ -26,6 +26,8 @@ Compute = Callable[[Any, Rows], Any]
 ALL = slice(None)
 FEWEST_CELLS = 192
 """Below, balls start sooner than a hundred loops over arrays."""
+MOST_REMEMBERED = 1 << 18
+"""Cells of an input up to which the exponentials are kept for its other operations: 24 bytes for each."""
 BALLS_AT_A_TIME = 4096
 CELLS_PER_BLOCK = 1 << 14
 """Rows are computed in blocks of so many cells: some forty arrays of them stay in the cache."""
@@ -40,7 +42,7 @@ class Prover:
 
     def prove(self, compute: Compute, shape: tuple[int, int]) -> Truth:
         """Prove a computation on logits of some shape; one number a row becomes a column."""
-        enclosed = _enclosed(compute, self.format, shape)
+        enclosed = self._enclosed(compute, shape)
         if enclosed is None:
             return self._by_balls(compute, ALL)
         self._some_by_balls(compute, np.flatnonzero(~enclosed.certain.all(axis=-1)), shape[1], enclosed.truth)
@@ -52,7 +54,7 @@ class Prover:
         compute = functools.partial(_computed, operation, best, x, second)
         if not operation.cellwise:
             return self.prove(compute, x.shape)
-        enclosed = _enclosed(compute, self.format, x.shape)
+        enclosed = self._enclosed(compute, x.shape)
         if enclosed is None:
             return self._by_balls(compute, ALL)
         cells = np.nonzero(~enclosed.certain)
@@ -61,6 +63,26 @@ class Prover:
             proved = truth(lambda xp: of_cells(xp, ALL), self.format)
             enclosed.truth.put(cells, proved.mapped(np.ravel))
         return enclosed.truth
+
+    def _enclosed(self, compute: Compute, shape: tuple[int, int]) -> _Enclosed | None:
+        """Run a computation in double-double numbers, in blocks; None where balls do as well, or nothing is certain."""
+        count, classes = shape
+        if count * classes < FEWEST_CELLS:
+            return None
+        is_remembered = count * classes <= MOST_REMEMBERED
+        step, result = max(1, CELLS_PER_BLOCK // classes), None
+        for start in range(0, count, step):
+            rows = slice(start, min(start + step, count))
+            decided = _decided(compute, self.balls.enclosures if is_remembered else Enclosures(), self.format, rows)
+            if decided is None:
+                continue
+            certain, arrays = decided
+            if result is None:
+                whole = (count, certain.shape[-1])
+                result = _Enclosed(Truth(*(np.empty(whole) for _ in arrays)), np.zeros(whole, dtype=bool))
+            result.certain[rows] = certain
+            result.truth.put(rows, Truth(*arrays))
+        return result
 
     def _by_balls(self, compute: Compute, rows: Rows) -> Truth:
         """Prove a computation on some rows in balls."""
@@ -77,8 +99,8 @@ class Prover:
 
 def _computed(operation: Operation, best: Variant, x: Array, second: Any, xp: Any, rows: Rows) -> Any:
     """Run the best variant of an operation on some rows."""
-    some = x if rows is ALL else x[rows]
-    logits, exact_second = xp.array(some), in_arithmetic(second if rows is ALL else rows_of(second, rows), xp)
+    logits = xp.array(x) if rows is ALL else xp.rows_of(x, rows)
+    exact_second = in_arithmetic(second if rows is ALL else rows_of(second, rows), xp)
     opened = None if operation.open_sum is None else operation.open_sum(logits, exact_second, xp)
     if opened is None:
         return evaluate(best, logits, xp, exact_second)
@@ -93,30 +115,10 @@ class _Enclosed(NamedTuple):
     certain: Array
 
 
-def _enclosed(compute: Compute, fmt: Format, shape: tuple[int, int]) -> _Enclosed | None:
-    """Run a computation in double-double numbers, in blocks; None where balls do as well, or nothing is certain."""
-    count, classes = shape
-    if count * classes < FEWEST_CELLS:
-        return None
-    step, result = max(1, CELLS_PER_BLOCK // classes), None
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        decided = _decided(compute, fmt, rows)
-        if decided is None:
-            continue
-        certain, arrays = decided
-        if result is None:
-            whole = (count, certain.shape[-1])
-            result = _Enclosed(Truth(*(np.empty(whole) for _ in arrays)), np.zeros(whole, dtype=bool))
-        result.certain[rows] = certain
-        result.truth.put(rows, Truth(*arrays))
-    return result
-
-
-def _decided(compute: Compute, fmt: Format, rows: slice) -> tuple[Array, list[Array]] | None:
+def _decided(compute: Compute, xp: Enclosures, fmt: Format, rows: slice) -> tuple[Array, list[Array]] | None:
     """Return which cells of some rows are certain, and the arrays of their truth; None where no cell is."""
     try:
-        computed = compute(Enclosures(), rows)
+        computed = compute(xp, rows)
     except UndecidedError:
         return None
     except (AttributeError, TypeError):

@@ -9,14 +9,15 @@ from stablemax.libraries.array_api import Backend
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.bounds import Bound
-from stablemax.operations.targets import rows_of
+from stablemax.operations.targets import in_arithmetic, rows_of
 from stablemax.operations.variant import Variant, evaluate
 from stablemax.results import Outcome, Place, ShownRow, Verdict
 from stablemax.text.vocabulary import IGNORED
 from stablemax.truth.case import RoundedCase, Setting, spread
 from stablemax.truth.causes import BadCell, Event, Witness, describe
 from stablemax.truth.intervals import nearest_printed, wrong_digit
-from stablemax.truth.measure import CODES, Judgement, largest, largest_sum_error, row_error_u
+from stablemax.truth.measure import CODES, Judgement, largest, row_error_u, rows_per_block
+from stablemax.truth.sums_to_one import largest_sum_error
 from stablemax.truth.verdict_tally import FirstBad, VerdictTally, severity_of
 
 LIBRARY_SUMS = "library"
@@ -83,7 +84,8 @@ def computed(variant: Variant, setting: RoundedCase, backend: Backend | None = N
     if backend is not None and len(x):
         output, mean = backend.run(variant, x, second, xp.format, xp.accumulation)
     else:
-        output = evaluate(variant, x, xp, second)
+        quick = _quickest(variant, x, xp)
+        output = xp.array(evaluate(variant, quick.array(x), quick, in_arithmetic(second, quick)))
         with np.errstate(all="ignore"):
             mean = float(xp.mean(output.reshape(-1))) if of_losses else None
     if mean is not None and case.is_weighted:
@@ -91,6 +93,13 @@ def computed(variant: Variant, setting: RoundedCase, backend: Backend | None = N
         with np.errstate(all="ignore"):
             mean = float(xp.array(np.float64(mean) * len(x) / np.float64(case.mean_divisor)))
     return (output if case.kept is None else spread(output, case.kept, 0.0)), mean
+
+
+def _quickest(variant: Variant, x: Array, xp: Arithmetic) -> Arithmetic:
+    """Choose the arrays to compute with: each operation on emulated ones takes 20 us to start."""
+    # A variant may run through the classes one by one, with a column of the rows at a time.
+    has_long_arrays = len(x) >= 512 if variant.max_classes is None else x.size >= 1024
+    return xp.quickest if has_long_arrays else xp
 
 
 def not_run(name: str, fmt: Format, accumulation: str, why: str) -> Verdict:
@@ -154,14 +163,15 @@ def _over_bound(bound: Bound | None, setting: Setting, judged: Judgement, output
     """Largest ratio of error to bound over the rows that the theorems speak of: no over- or underflow."""
     if bound is None:
         return None
-    x = setting.x.astype(np.float64)
-    finite = (Outcome.OK, Outcome.INACCURATE)
-    usable = np.isin(judged.codes, [CODES.index(o) for o in finite]).all(axis=-1)
-    if not usable.any():
-        return None
-    error = row_error_u(output, setting.exact, setting.xp.format)[usable]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return largest(error / bound.in_u(x[usable], setting.lse[usable]))
+    usable = np.isin(judged.codes, [CODES.index(Outcome.OK), CODES.index(Outcome.INACCURATE)]).all(axis=-1)
+    rows, step = np.flatnonzero(usable), rows_per_block(judged.codes.shape[-1])
+    ratios = []
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        error = row_error_u(output[some], setting.exact.rows(some), setting.xp.format)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratios.append(error / bound.in_u(setting.x[some].astype(np.float64), setting.lse[some]))
+    return largest(np.concatenate(ratios)) if ratios else None
 
 
 def _mean(output: Array, setting: Setting, mean: float | None) -> tuple[float | None, float | None]:
@@ -186,7 +196,7 @@ def _first_bad(
         return None
     case = setting.case
     is_worst = (judged.codes == worst) & (judged.grades == grade)
-    row, cell = (int(i) for i in np.argwhere(is_worst)[0])
+    row, cell = divmod(int(np.argmax(is_worst)), is_worst.shape[1])
     value = float(output.reshape(judged.codes.shape)[row, cell].astype(np.float64))
     right = float(setting.exact.truth.rounded[row, cell])
     half_unit = 0.0 if printed is None else float(printed.half_units.reshape(judged.codes.shape)[row, cell])
