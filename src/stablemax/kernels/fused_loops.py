@@ -118,7 +118,9 @@ def _narrowed(values: Any, tolerance: Any, out: Any, doubtful: Any) -> None:
         count = 0
         for k in range(values.shape[1]):
             out[i, k] = np.float32(values[i, k])
-            count += np.float32(values[i, k] * lower) != np.float32(values[i, k] * upper)
+            # A NaN is in no doubt, although it is unequal to itself.
+            one, other = np.float32(values[i, k] * lower), np.float32(values[i, k] * upper)
+            count += (one < other) | (one > other)
         doubtful[i] = count > 0
 
 
