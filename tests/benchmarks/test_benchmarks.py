@@ -117,3 +117,18 @@ def test_the_benchmark_of_what_is_fast_prints_two_times_a_ratio_and_a_verdict_fo
         ratio, limit = float(row[4]), float(row[6])
         # The printed ratio is rounded: on the limit itself both words are possible.
         assert ratio == limit or (row[7] == "ok") == ((ratio > limit) == (row[5] == "least")), row[0]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_small_calls_prints_a_time_a_ratio_and_a_verdict_for_every_function_and_input() -> None:
+    lines = output_of("small.py", "--runs", "1")
+    pattern = r" *(\d+ x \d+) +(\w+) +(\w+) +(\d+\.\d) us +(\d+\.\d\d) x NumPy  (ok|over)"
+    rows = [row for row in (re.fullmatch(pattern, line) for line in lines) if row]
+    tables = 2 if find_spec("numba") else 1
+    assert len(rows) == tables * 4 * 3 * 5
+    assert len(lines) == tables + len(rows)
+    assert {row[3] for row in rows} == {"softmax", "log_softmax", "logsumexp", "cross_entropy", "cross_entropy_grad"}
+    for row in rows:
+        within = float(row[5]) <= 1 or (row[1] == "1 x 10" and float(row[4]) <= 30)
+        # A ratio of 1.00 and a time of 30.0 are rounded: on the limit itself both words are possible.
+        assert float(row[5]) == 1 or float(row[4]) == 30 or (row[6] == "ok") == within, row[0]

@@ -19,6 +19,7 @@ from stablemax.kernels import row_kernels as kernels
 from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two, quotient_in_two
 from stablemax.kernels.passes import PAIRS, QUICK, Passes
 from stablemax.kernels.rounding import narrowed
+from stablemax.kernels.row_sums import in_rows
 from stablemax.kernels.widening import may_round, widened
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, format_of
@@ -294,6 +295,14 @@ def test_most_roundings_are_not_in_doubt() -> None:
         np.testing.assert_array_equal(out, fmt.cast(values))
 
 
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+def test_no_value_but_one_between_two_numbers_is_in_doubt(way: str) -> None:
+    values, out = np.array([[NAN, 1.0], [INF, -INF], [0.0, 0.1], [1 + 2.0**-24, 0.1]]), np.empty((4, 2), np.float32)
+    with np.errstate(all="ignore"):
+        doubted = FOR_NARROW[way]().narrowed(values, np.full(4, 4.0), FLOAT32, out)
+    assert doubted.tolist() == [False, False, False, True]
+
+
 # --- the same bits ----------------------------------------------------------------------------------
 
 
@@ -474,7 +483,7 @@ def test_a_piece_has_the_results_of_the_whole_row_within_1_5_ulp(seed: int, shor
 def test_a_piece_without_a_value_is_merged_as_the_row_has_it(where: Any, value: float, short_pieces: int) -> None:
     x = np.random.default_rng(0).normal(size=(1, 50))
     x[0, where] = value
-    (found, _), whole = in_pieces(x).logsumexps(), run(LOGSUMEXP, x, PAIRS)[0][:, 0]
+    found, whole = in_rows(in_pieces(x).logsumexps()[0]), run(LOGSUMEXP, x, PAIRS)[0][:, 0]
     np.testing.assert_array_equal(np.isnan(found), np.isnan(whole))
     if not np.isnan(whole[0]):
         np.testing.assert_array_max_ulp(found, whole, maxulp=2)

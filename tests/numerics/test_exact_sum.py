@@ -51,6 +51,11 @@ def test_a_weighted_mean_divides_by_the_sum_of_the_weights(pairs: list[tuple[flo
         assert found == rounded(summed(values.tolist()) / total)
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=33, max_size=60))
+def test_a_sum_of_many_numbers_has_the_units_of_its_numbers_one_by_one(values: list[float]) -> None:
+    assert ExactSum.of(np.array(values)) == sum((ExactSum.of(np.array([value])) for value in values), ExactSum())
+
+
 def test_a_mean_does_not_overflow_where_its_sum_does() -> None:
     assert ExactSum.of(np.full(3, 1e308)).mean() == 1e308
     assert ExactSum.of(np.full(3, 1e308)).rounded() == math.inf

@@ -167,7 +167,7 @@ def _warn_of_probabilities(x: Array, y: Array, axis: int) -> None:
     """Warn of rows that are probabilities."""
     # Of logits, hardly ever do the first few lie in [0, 1], and this look at them costs nothing.
     first = x[tuple(slice(0, FIRST_CLASSES) if n == axis else 0 for n in range(x.ndim))].astype(np.float64)
-    if not ((first >= 0) & (first <= 1)).all() or x.size == 0:
+    if x.size == 0 or not (first.min() >= 0 and first.max() <= 1):
         return
     stream = stream_of(x, axis, y)
     noted = with_probabilities_noted(stream).notes[len(stream.notes) :]

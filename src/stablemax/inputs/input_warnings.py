@@ -51,12 +51,14 @@ def odd_targets(targets: Array, first_row: int = 0) -> Noticed:
 
 
 def inexact_in_float64(rows: Array) -> Array | None:
-    """Mark integers (N, K) that float64 cannot hold; None where no number of the dtype can be one.
+    """Mark integers (N, K) that float64 cannot hold; None where all are too small for that.
 
     >>> inexact_in_float64(np.array([[2**53, 2**53 + 1]]))
     array([[False,  True]])
     """
     if rows.dtype.kind not in "iu" or rows.dtype.itemsize < 8:
+        return None
+    if int(rows.min(initial=0)) >= -(2**53) and int(rows.max(initial=0)) <= 2**53:
         return None
     # The bits of a negative number are negated, which also holds for the smallest of them.
     bits = rows.astype(np.uint64)

@@ -199,8 +199,8 @@ def _hard(array: np.ndarray, classes: int, name: str, ignore_index: int | None, 
             valid &= block == np.floor(block)
         if ignore_index is not None and -(2**63) <= ignore_index < 2**63:
             valid |= block == ignore_index
-        if not valid.all():
-            row = int(np.argmin(valid))
+        row = int(valid.argmin())
+        if not valid[row]:
             raise _label_error(block[row].item(), first_row + start + row, array, classes, name)
     return array.astype(np.int64, copy=False)
 

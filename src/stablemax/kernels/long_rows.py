@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +10,7 @@ from stablemax.inputs.workspace import Workspace
 from stablemax.kernels import passes as ways
 from stablemax.kernels.passes import Passes
 from stablemax.kernels.row_kernels import at_label, factor
-from stablemax.kernels.row_sums import RowSums, merged
+from stablemax.kernels.row_sums import RowSums, in_rows, merged
 from stablemax.kernels.widening import computable
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, format_of
@@ -33,7 +32,8 @@ def sums(read: Read, classes: int, passes: Passes, workspace: Workspace) -> RowS
 def log_softmax(x: Array, of: RowSums, out: Array, passes: Passes, workspace: Workspace) -> None:
     """Log-probabilities of a piece (1, n) of the row whose sums are known."""
     values = workspace.take("results", x.shape)
-    passes.differences(computable(x, workspace), of.m, of.log1p(), values)
+    high, low = map(in_rows, of.log1p())
+    passes.differences(computable(x, workspace), in_rows(of.m), (high, low), values)
     _round_into(out, values)
 
 
@@ -43,8 +43,9 @@ def softmax(
     """Probabilities of a piece (1, n), times the row's weight (1,) over the divisor."""
     values = workspace.take("results", x.shape)
     terms = workspace.take("exponentials", x.shape), workspace.take("errors", x.shape)
-    passes.exponentials(computable(x, workspace), of.m, terms)
-    passes.shares(terms, factor(of, _defined(of, weight), divisor), values)
+    passes.exponentials(computable(x, workspace), in_rows(of.m), terms)
+    high, low = map(in_rows, factor(of, weight, divisor))
+    passes.shares(terms, (high, low), values)
     # 0 times the NaN of a row that does not count would be NaN.
     _round_into(out, values if weight[0] else np.zeros_like(values))
 
@@ -55,13 +56,9 @@ def gradient_at_label(x: Array, of: RowSums, weight: Array, divisor: float, pass
         return np.zeros(1)
     mine = np.empty((1, 1)), np.empty((1, 1))
     x = x.astype(np.float64)
-    passes.exponentials(x, of.m, mine)
-    times = factor(of, _defined(of, weight), divisor)
-    return at_label(of, (mine[0][:, 0], mine[1][:, 0]), times, is_top=x[:, 0] == of.m)
-
-
-def _defined(of: RowSums, weight: Array) -> Array:
-    return np.where(np.isinf(of.m), math.nan, weight)
+    passes.exponentials(x, in_rows(of.m), mine)
+    times = factor(of, weight, divisor)
+    return in_rows(at_label(of, (mine[0][0, 0], mine[1][0, 0]), times, is_top=x[0, 0] == of.m))
 
 
 def _round_into(out: Array, values: Array) -> None:

@@ -24,22 +24,19 @@ WORTH_IMPORT, WORTH_IMPORT_ONCE = 10_000_000, 200_000_000
 a process that will compute more, and in one that ends then. Measured: in two threads, 7 ns a logit are saved."""
 WORTH_LOOPS = 1 << 14
 """Logits from which on it is used where it is there already."""
-CELLS_ALONE = 1 << 13
-"""Logits in a block of a call that no thread shares. The C library keeps what an array of 64 KB leaves; at twice as
-many logits a small input takes twice as long, in page faults. Threads want longer blocks: NumPy holds the interpreter's
-lock between any two operations."""
 PAIR_TOLERANCE = 4.0
 """Error of a result in two numbers, before it is narrowed, in units of u."""
 _LOOPS = "stablemax.kernels.fused_loops"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Passes:
     """One way of making the passes; all that are `to the bit` give the same bits."""
 
     name: str
     cells: int  #: logits in a block, of at most so many classes:
     lanes: int
+    cells_alone: int  #: logits in a block of a call that no thread shares
     sums: Callable[[Array, Pair | None], RowSums]
     exponentials: Callable[[Array, Array, Pair], None]
     shares: Callable[[Pair, Pair, Array], None]
@@ -57,6 +54,7 @@ PAIRS = Passes(
     "NumPy in two numbers",
     pair_arrays.CELLS,
     pair_arrays.LANES,
+    pair_arrays.CELLS_ALONE,
     pair_arrays.sums,
     pair_arrays.exponentials,
     pair_arrays.shares,
@@ -68,6 +66,7 @@ QUICK = Passes(
     "NumPy",
     quick_arrays.CELLS,
     PIECE,
+    quick_arrays.CELLS_ALONE,
     quick_arrays.sums,
     pair_arrays.exponentials,
     quick_arrays.shares,
@@ -78,6 +77,7 @@ QUICK = Passes(
 )
 
 
+@functools.cache
 def loops(*, may_be_quick: bool) -> Passes:
     """Return Numba's loops, in two numbers or in one; what is not compiled yet is compiled when it is first run."""
     from stablemax.kernels import fused_loops, quick_loops
@@ -87,6 +87,7 @@ def loops(*, may_be_quick: bool) -> Passes:
         "Numba" if may_be_quick else "Numba in two numbers",
         made.CELLS,
         PIECE,
+        fused_loops.CELLS_ALONE,
         made.sums,
         fused_loops.exponentials,
         made.shares,
@@ -136,11 +137,15 @@ class Ways(NamedTuple):
 
 
 def ways_by(*, uses_loops: bool, alone: bool = False) -> Ways:
-    """Choose who makes the passes: Numba's loops, or NumPy for threads, or for a single call.
+    """Choose who makes the passes: Numba's loops or NumPy, for threads or for a single call.
 
     >>> [way.name for way in ways_by(uses_loops=False)]
     ['NumPy', 'NumPy in two numbers']
     """
-    if uses_loops:
-        return Ways(loops(may_be_quick=True), loops(may_be_quick=False))
-    return Ways(QUICK, replace(PAIRS, cells=CELLS_ALONE) if alone else PAIRS)
+    ways = Ways(loops(may_be_quick=True), loops(may_be_quick=False)) if uses_loops else Ways(QUICK, PAIRS)
+    return Ways(*map(_in_short_blocks, ways)) if alone else ways
+
+
+@functools.cache
+def _in_short_blocks(passes: Passes) -> Passes:
+    return replace(passes, cells=passes.cells_alone)

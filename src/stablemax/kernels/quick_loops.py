@@ -82,7 +82,7 @@ def sums(x: Array, terms: tuple[Array, Array] | None = None) -> RowSums:
     m, high = np.empty(len(x)), np.empty(len(x))
     loop, kept = (_added, np.empty((0, 0))) if terms is None else (_added_and_kept, terms[0])
     loop(read_only(x), kept, m, high)
-    return RowSums(m, high, np.zeros(len(x)))
+    return RowSums.of(m, high, np.zeros(len(x)))
 
 
 def tolerance(x: Array) -> Array:

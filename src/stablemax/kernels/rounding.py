@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stablemax.kernels.pair_arrays import beside
 from stablemax.numerics.formats import EXPONENT_BITS, FLOAT64, Array, Format
 
 _SIZE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
@@ -29,7 +30,7 @@ def narrowed(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
         return _near_the_middle(values, sizes, tolerance, fmt, out)
     # The bits that the format has not, of which the middle is a one and zeros: how far from it, in units of the last.
     place = FLOAT64.precision - fmt.precision
-    reach = np.ceil(tolerance).astype(np.int64)[:, None]
+    reach = beside(values, np.ceil(tolerance).astype(np.int64))
     pattern = pattern + (reach - (1 << place - 1))
     pattern &= (1 << place) - 1
     return np.asarray((pattern <= 2 * reach).any(axis=1))

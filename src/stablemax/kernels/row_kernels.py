@@ -6,15 +6,15 @@ in the rows that a function returns: an error may decide there, and who called p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from stablemax.inputs.workspace import Workspace
-from stablemax.kernels.double_double import quotient_in_two
+from stablemax.kernels.double_double import quotient_in_two, where
 from stablemax.kernels.passes import Pair, Passes
-from stablemax.kernels.row_sums import RowSums
+from stablemax.kernels.row_sums import RowSums, in_rows, of_rows
 from stablemax.kernels.widening import computable
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.numerics.rounding_errors import two_prod, two_sum
@@ -51,30 +51,29 @@ def gradient(
         part = computable(x[rows], workspace)
         terms = workspace.take("exponentials", part.shape), workspace.take("errors", part.shape)
         sums = passes.sums(part, terms)
-        weight = np.where(np.isinf(sums.m), math.nan, weights[rows])
-        times = factor(sums, weight, divisor)
+        times = factor(sums, weights[rows], divisor)
         values = _room(out[rows], workspace)
-        passes.shares(terms, times, values)
+        passes.shares(terms, (in_rows(times[0]), in_rows(times[1])), values)
         if labels is not None:
-            at = np.arange(len(part)), labels[rows]
+            at = of_rows(np.arange(len(part))), of_rows(labels[rows])
             values[at] = at_label(sums, _of(terms, at, passes), times, is_top=part[at] == sums.m)
-        # 0 times the NaN of a row that does not count would be NaN.
-        values[weights[rows] == 0] = 0.0
-        in_doubt[rows] = _is_extreme(weights[rows], divisor) | _put(values, out[rows], fmt, passes, x[rows])
-    return np.flatnonzero(in_doubt)
+            # 0 times the NaN of a row that does not count would be NaN.
+            values[weights[rows] == 0] = 0.0
+            in_doubt[rows] = _is_extreme(of_rows(weights[rows]), divisor)
+        in_doubt[rows] |= _put(values, out[rows], fmt, passes, x[rows])
+    return in_doubt.nonzero()[0]
 
 
 def log_softmax(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:
     """Write the log-probabilities of rows; return the rows in doubt."""
     in_doubt = np.zeros(len(x), dtype=bool)
-    whole = computable(x, workspace)
-    sums = passes.sums(whole, None)
-    high, low = sums.log1p()
+    sums = sums_of(x, passes, workspace)
+    m, high, low = map(in_rows, (sums.m, *sums.log1p()))
     for rows in _blocks(x, passes):
         values = _room(out[rows], workspace)
-        passes.differences(whole[rows], sums.m[rows], (high[rows], low[rows]), values)
+        passes.differences(computable(x[rows], workspace), m[rows], (high[rows], low[rows]), values)
         in_doubt[rows] = _put(values, out[rows], fmt, passes, x[rows])
-    return np.flatnonzero(in_doubt)
+    return in_doubt.nonzero()[0]
 
 
 def losses(x: Array, labels: Array, passes: Passes, workspace: Workspace, weights: Array | None = None) -> Array:
@@ -84,7 +83,8 @@ def losses(x: Array, labels: Array, passes: Passes, workspace: Workspace, weight
     >>> losses(np.float32([[1e8, 1e8, 1e8], [0, 20, 0]]), np.array([0, 1]), PAIRS, Workspace())
     array([1.09861229e+00, 4.12230724e-09])
     """
-    return sums_of(x, passes, workspace).losses(x[np.arange(len(x)), labels].astype(np.float64), weights)
+    mine = x[np.arange(len(x)), labels].astype(np.float64)
+    return in_rows(sums_of(x, passes, workspace).losses(of_rows(mine), weights))
 
 
 def logsumexps(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Workspace) -> Array:
@@ -100,34 +100,36 @@ def put_logsumexps(sums: RowSums, x: Array, out: Array, fmt: Format, passes: Pas
         return np.flatnonzero(error_ulp > MOST_ULP)
     # An error of so many ulps of the cancelled sum, which is below twice as many units of u.
     tolerance = passes.tolerance(x) * np.maximum(1.0, 2.0 * error_ulp)
-    return np.flatnonzero(passes.narrowed(values[:, None], tolerance, fmt, out))
+    return np.flatnonzero(passes.narrowed(in_rows(values)[:, None], tolerance, fmt, out))
 
 
 def sums_of(x: Array, passes: Passes, workspace: Workspace) -> RowSums:
     """Return the sums of rows, of logits as they are stored."""
     blocks = [passes.sums(computable(x[rows], workspace), None) for rows in _blocks(x, passes)]
-    return RowSums(*(np.concatenate([getattr(b, name) for b in blocks]) for name in ("m", "high", "low")))
+    if len(blocks) == 1:
+        return blocks[0]
+    return RowSums(*(np.concatenate(list(map(in_rows, pieces))) for pieces in zip(*blocks, strict=True)))
 
 
 def factor(sums: RowSums, weights: Array, divisor: float) -> Pair:
-    """Return ``weight / (sum * divisor)`` of each row (N,), in two numbers."""
+    """Return ``weight / (sum * divisor)`` of each row, in two numbers; NaN where its maximum is infinite."""
     high, low = sums.total()
     if divisor != 1.0:
-        product, error = two_prod(high, np.full_like(high, divisor))
+        product, error = two_prod(high, divisor)
         high, low = product, error + low * divisor
-    return quotient_in_two(weights, np.zeros_like(weights), high, low)
+    return quotient_in_two(of_rows(weights) + 0.0 * sums.m, 0.0, high, low)
 
 
-def at_label(sums: RowSums, mine: Pair, times: Pair, *, is_top: Array) -> Array:
-    """Return minus the sum of the other exponentials, times a factor: the gradient at the label (N,).
+def at_label(sums: RowSums, mine: Pair, times: Pair, *, is_top: Array) -> Any:
+    """Return minus the sum of the other exponentials, times a factor: the gradient at the label of each row.
 
     `mine` are the exponentials of the labels, of which `is_top` tells where they are the maximum's.
     """
     total, rest = sums.total()
     high, error = two_sum(total, -mine[0])
     low = error + rest - mine[1]
-    high, low = np.where(is_top, sums.high, high), np.where(is_top, sums.low, low)
-    return np.asarray(-(high * times[0] + (low * times[0] + high * times[1])))
+    high, low = where(is_top, sums.high, high), where(is_top, sums.low, low)
+    return -(high * times[0] + (low * times[0] + high * times[1]))
 
 
 def _of(terms: Pair, at: tuple[Array, Array], passes: Passes) -> Pair:
@@ -147,17 +149,16 @@ def _room(out: Array, workspace: Workspace) -> Array:
     return out if out.dtype == np.float64 and out.flags.c_contiguous else workspace.take("results", out.shape)
 
 
-def _put(values: Array, out: Array, fmt: Format, passes: Passes, x: Array) -> Array:
+def _put(values: Array, out: Array, fmt: Format, passes: Passes, x: Array) -> Array | bool:
     """Write results where they belong; mark the rows in doubt."""
     if fmt is FLOAT64:
         if out is not values:
             out[...] = values
-        return np.zeros(len(out), dtype=bool)
+        return False
     return passes.narrowed(values, passes.tolerance(x), fmt, out)
 
 
 def _is_extreme(weights: Array, divisor: float) -> Array:
-    with np.errstate(divide="ignore", over="ignore"):
-        size = weights / divisor
+    size = weights / divisor
     inside = (size >= LEAST_FACTOR) & (size <= MOST_FACTOR) & (LEAST_FACTOR <= divisor <= MOST_FACTOR)
-    return ~(inside | (weights == 0) | np.isnan(weights))
+    return np.logical_not(inside | (weights == 0) | np.isnan(weights))

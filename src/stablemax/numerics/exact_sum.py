@@ -13,6 +13,7 @@ from stablemax.numerics.formats import Array
 
 _SPLIT = 27
 _LOWEST = 1074  # The smallest float64 is 2**-1074: every sum is an integer number of them.
+_FEW = 32  # Numbers that Python adds as integers sooner than NumPy sorts them into bins.
 _PIECE = 1 << 25  # Numbers added at a time: a bin of halves of 27 bits then stays an exact float64.
 
 
@@ -78,7 +79,7 @@ class ExactSum(Additive):
     def rounded(self) -> float:
         """Round once to float64; infinities and NaN as IEEE adds them."""
         if self.is_finite:
-            return rounded(self.fraction)
+            return quotient(self.units, 1 << _LOWEST)
         if self.nans or (self.infinities and self.negative_infinities):
             return math.nan
         return math.inf if self.infinities else -math.inf
@@ -88,14 +89,18 @@ class ExactSum(Additive):
 
         The mean of no numbers, or of a total weight of 0, is NaN, as in PyTorch.
         """
-        by = Fraction(self.count) if divisor is None else divisor.fraction
+        by = self.count << _LOWEST if divisor is None else divisor.units
         if by and not self.is_finite:
             return self.rounded()
-        return rounded(self.fraction / by) if by else math.nan
+        return quotient(self.units, by) if by else math.nan
 
 
 def _units(values: Array) -> int:
     """Add finite numbers as integers: of each exponent the upper and the lower half of the significands."""
+    if values.size <= _FEW:
+        # Each denominator is a power of two.
+        ratios = (value.as_integer_ratio() for value in values.tolist())
+        return sum(numerator << _LOWEST + 1 - denominator.bit_length() for numerator, denominator in ratios)
     total = 0
     for start in range(0, values.size, _PIECE):
         fraction, exponent = np.frexp(values[start : start + _PIECE])
@@ -127,7 +132,16 @@ def rounded(value: Fraction) -> float:
     >>> rounded(Fraction(1, 3)), rounded(Fraction(10) ** 400)
     (0.3333333333333333, inf)
     """
+    return quotient(value.numerator, value.denominator)
+
+
+def quotient(numerator: int, denominator: int) -> float:
+    """Divide two integers, the second above 0, and round once.
+
+    >>> quotient(1, 3), quotient(-(10**400), 1)
+    (0.3333333333333333, -inf)
+    """
     try:
-        return float(value)
+        return numerator / denominator
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if numerator > 0 else -math.inf

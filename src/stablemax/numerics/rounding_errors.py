@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stablemax.numerics.formats import Array
 
 _SPLIT = 2.0**27 + 1.0
 
 
-def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
     """Return the rounded sum and its rounding error: Knuth's 2Sum, for any signs and sizes.
 
     >>> import numpy as np
@@ -30,7 +32,7 @@ def fast_two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return total, b - (total - a)
 
 
-def two_prod(a: Array, b: Array) -> tuple[Array, Array]:
+def two_prod(a: Any, b: Any) -> tuple[Any, Any]:
     """Return the rounded product and its rounding error: Dekker's, of Veltkamp's halves.
 
     The error is exact where the product is 0 or its size lies between 2**-968 and 2**995, and so do its factors' sizes.
@@ -44,16 +46,14 @@ def two_prod(a: Array, b: Array) -> tuple[Array, Array]:
     return product_of_halves(a, halves(a), b, halves(b))
 
 
-def product_of_halves(
-    a: Array, halves_of_a: tuple[Array, Array], b: Array, halves_of_b: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def product_of_halves(a: Any, halves_of_a: tuple[Any, Any], b: Any, halves_of_b: tuple[Any, Any]) -> tuple[Any, Any]:
     """Return what `two_prod` does, of factors whose halves are at hand."""
     product = a * b
     (a_high, a_low), (b_high, b_low) = halves_of_a, halves_of_b
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-def halves(a: Array) -> tuple[Array, Array]:
+def halves(a: Any) -> tuple[Any, Any]:
     """Split numbers below 2**996 into two of at most 26 bits each: Veltkamp's splitting.
 
     >>> high, low = halves(0.1)
