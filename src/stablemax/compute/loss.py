@@ -129,11 +129,13 @@ class LossJob(Job):
         found = self._nearest(x, chosen, row_weights(chosen, self.options), workspace)
         out[:] = np.where(kept, found.values, 0.0)
         sure = kept & ~found.in_doubt
-        rests = Rests(ExactSum.of(found.rests[sure]), ExactSum.of(found.errors[sure]))
+        rests, errors = ExactSum.of(found.rests[sure]), ExactSum.of(found.errors[sure])
         doubtful, size = np.flatnonzero(kept & found.in_doubt), max(1, PROOF_CELLS // x.shape[1])
         for first in range(0, len(doubtful), size):
             rests += self._put_nearest(x, labels, doubtful[first : first + size], out)
-        return inexact_integers(x, step.start), rests
+        # What proves a rounding may leave up to a quarter of an ulp open.
+        ulps = np.spacing(np.abs(out[doubtful][np.isfinite(out[doubtful])]))
+        return inexact_integers(x, step.start), Rests(rests, errors + ExactSum.of(ulps))
 
     def _nearest(self, x: Array, labels: Array, weights: Array | None, workspace: Workspace) -> Nearest:
         # Only here: it loads Numba, and the exact arithmetic.
@@ -141,15 +143,12 @@ class LossJob(Job):
 
         return exact_rows.losses(x, labels, workspace, weights)
 
-    def _put_nearest(self, x: Array, labels: Array, index: Array, out: Array) -> Rests:
-        """Prove the losses of some rows."""
-        from stablemax.truth.deciding import MOST_RADIUS
-
+    def _put_nearest(self, x: Array, labels: Array, index: Array, out: Array) -> ExactSum:
+        """Prove the losses of some rows, and add what rounding took off them."""
         second = self.second(x[index], labels[index], self.xp)
         values, rests = nearest(self.operation, x[index].astype(np.float64), second, FLOAT64)
         out[index] = values.reshape(out[index].shape)
-        spacing = np.spacing(np.abs(np.where(np.isfinite(values), values, 0.0)))
-        return Rests(ExactSum.of(rests), ExactSum.of(spacing * MOST_RADIUS))
+        return ExactSum.of(rests)
 
     def _by_variant(
         self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
@@ -157,7 +156,7 @@ class LossJob(Job):
         x = self.stream.logits.read(step.start, step.stop, workspace)
         index, rests = np.flatnonzero(kept), Rests()
         if len(index) and self.method.exact:
-            rests = self._put_nearest(x, labels, index, out)
+            rests = Rests(self._put_nearest(x, labels, index, out))
         elif len(index):
             out[index] = self.evaluate(x[index], labels[index], self.xp)
         return inexact_integers(x, step.start), rests

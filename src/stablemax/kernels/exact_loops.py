@@ -19,10 +19,10 @@ from stablemax.kernels.fused_loops import maximum, read_only, two_sum
 from stablemax.kernels.row_sums import RowSums
 from stablemax.numerics.formats import Array
 
-DELTA = 2.0**-78
+DELTA = 2.0**-79
 """Relative error of an exponential and of a sum of them; a share, a quotient of the two, has twice as much.
 
-`_exp` is right to 2**-78.3: see there. A sum adds exponentials in LANES sums, and what each addition rounds off apart
+`_exp` is right to 2**-79.2: see there. A sum adds exponentials in LANES sums, and what each addition rounds off apart
 from them, in n = K / LANES <= 512 steps: of that at most 2 n**2 u**2 = 2**-87 is rounded off itself. The roundings of a
 quotient and of a product of pairs are below 2**-99.
 """
@@ -69,9 +69,9 @@ def _exp(d: Any, r: Any, masked: Any) -> Any:
     is below 2**-88, and its roundings below 2**-95.
 
     exp(v/8), of |v/8| <= 0.04333 = 2**-4.528, is Taylor's polynomial. What follows the power 12 is below 2**-91. From
-    1/5! on it is summed in float64: the roundings of the sum and of its product with v/8, and 1/5! itself, cost 2.2 u
-    of 2**-22.64 / 5!, which is below 2**-81.4; the rest is added in pairs, right to 2**-101. So exp(v/8) >= 0.957 is
-    right to 2**-81.3 of itself, and three squarings take eight times as much: 2**-78.3.
+    1/5! on it is summed in float64: the last rounding and that of 1/5! cost 1.14 u of 2**-22.64 / 5!, which is below
+    2**-82.3; the rest is added in pairs, right to 2**-101. So exp(v/8) >= 0.957 is right to 2**-82.2 of itself, and
+    three squarings take eight times as much: 2**-79.2.
     """
     t = fma(d, LOG2_E, TO_INTEGER)
     n = t - TO_INTEGER
@@ -82,9 +82,10 @@ def _exp(d: Any, r: Any, masked: Any) -> Any:
     v *= 0.125
     v2 = v * v
     even = fma(fma(fma(_C12, v2, _C10), v2, _C8), v2, _C6)
-    p = v * fma(fma(fma(fma(_C11, v2, _C9), v2, _C7), v, even), v, _C5)
+    tail = fma(fma(fma(fma(_C11, v2, _C9), v2, _C7), v, even), v, _C5)
+    p = v * tail
     high = _C4 + p
-    high, low = _added(_C3, v, high, ((_C4 - high) + p) + _REST4)
+    high, low = _added(_C3, v, high, ((_C4 - high) + p) + (fma(v, tail, -p) + _REST4))
     high, low = _added(0.5, v, high, low + _REST3)
     high, low = _added(1.0, v, high, low)
     high, low = _added(1.0, v, high, low)

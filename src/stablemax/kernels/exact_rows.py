@@ -82,7 +82,9 @@ def losses(x: Array, labels: Array, workspace: Workspace, weights: Array | None 
     product, more = two_prod(total, weights)
     found = _nearest(product, more + low * weights, error * weights + product * ROUNDED)
     # Elsewhere the product of two numbers may not be exact.
-    inside = ((weights == 0) | (total >= _LEAST_LOSS) & ~is_extreme(weights, 1.0)) & (total <= _MOST_LOSS)
+    inside = ((weights == 0) | (total == 0) | (total >= _LEAST_LOSS) & ~is_extreme(weights, 1.0)) & (
+        total <= _MOST_LOSS
+    )
     return found._replace(in_doubt=found.in_doubt | ~inside)
 
 
