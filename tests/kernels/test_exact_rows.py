@@ -159,6 +159,17 @@ def test_results_beside_a_rounding_boundary_are_in_doubt_or_right() -> None:
     assert doubts["cross_entropy"] >= 1
 
 
+def test_a_log_probability_beside_a_rounding_boundary_is_in_doubt() -> None:
+    # log(1 + q) is 2**-46 to 2**-140, half of what lies between 128 and the next number.
+    with flint.ctx.workprec(400):
+        left = (flint.arb(2) ** -46).expm1() - flint.arb(-128).exp()
+        first = np.nextafter(float(left.log()), -INF)
+        second = float((left - flint.arb(first).exp()).log())
+    x = np.array([[0.0, -128.0, first, second]])
+    doubts = doubts_beside_the_truth(x, np.array([1]), np.ones(1))
+    assert doubts["log_softmax"] == doubts["cross_entropy"] == 1
+
+
 def test_a_log_probability_on_a_tie_but_for_the_sum_is_decided() -> None:
     # x - m is the middle of two numbers, and log(1 + q) is 2**-100 of it.
     x = np.array([[1.0 + 2.0**-52, -(2.0**53), -80.0], [2.0**-20, -(2.0**33), -90.0]])
