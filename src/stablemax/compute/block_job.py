@@ -127,7 +127,7 @@ class Job:
     def run(self, nothing: Part, resources: Resources, progress: Progress | None, *, steps: int = STEPS) -> Part:
         """Compute all blocks of the input, and merge what they give; `nothing` is what no block gives."""
         stream, variant = self.stream, self.method.variant
-        job = replace(self, stream=for_engine(stream, resources), uses_loops=self._is_worth_loops(resources))
+        job = replace(self, uses_loops=self._is_worth_loops(resources))
         chosen = plan(
             stream.rows,
             stream.classes,
@@ -137,7 +137,7 @@ class Job:
             may_prove=job.proves if job.is_fast else not job.method.is_formula,
             steps=steps,
         )
-        job = replace(job, step=chosen.step)
+        job = replace(job, stream=for_engine(stream, resources), step=chosen.step)
         if job.uses_loops:
             if progress is not None:
                 progress(0, stream.logits.size_bytes, "the kernels, which are compiled once on a machine")
