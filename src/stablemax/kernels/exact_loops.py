@@ -106,7 +106,7 @@ def _loop_of_sums(*, keeps: bool) -> Any:
         lanes[:] = 0.0
         errors[:] = 0.0
         for first in range(0, classes, _LANES):
-            # Of a slice Numba knows that no index is negative: those of a row would be gathered one by one.
+            # Slices, as in `fused_loops`.
             piece = row[first : first + _LANES]
             terms_here, rests_here = terms[first : first + _LANES], rests[first : first + _LANES]
             for j in range(piece.size):
