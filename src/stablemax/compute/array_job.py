@@ -106,6 +106,24 @@ def fill(
         still = block(x[rest], *_of_rows(given, rest), again, fmt, careful, workspace)
         out[rest] = again
         rest = rest[still]
+    prove(out, operation, x, given, fmt, rest)
+
+
+def fill_nearest(
+    out: Array, operation: Operation, x: Array, given: tuple[Array | None, Array, float], workspace: Workspace
+) -> None:
+    """Compute rows as `fill`, by Numba's proofs into float64."""
+    # Only here: it loads Numba, and the exact arithmetic.
+    from stablemax.kernels import exact_rows
+
+    rest = exact_rows.KERNELS[operation.kernel](x, *given, out, workspace)
+    prove(out, operation, x, given, FLOAT64, rest)
+
+
+def prove(
+    out: Array, operation: Operation, x: Array, given: tuple[Array | None, Array, float], fmt: Format, rest: Array
+) -> None:
+    """Put the nearest numbers to the exact results where rows are in doubt, whose indices are `rest`."""
     step = max(1, PROOF_CELLS // x.shape[1])
     for first in range(0, len(rest), step):
         rows = rest[first : first + step]
@@ -127,12 +145,11 @@ class ArrayJob(Job):
     divisor: float = 1.0  #: of a gradient
 
     @property
-    def is_fast(self) -> bool:
-        """True where the kernels compute it: the accurate formula, in a dtype, and of the gradients that of labels."""
-        fmt, classes = self.xp.format, self.stream.classes
-        changed = self.method.is_formula or fmt.is_emulated
-        # Its float64 results, and those of rows in pieces, are right to 1.5 ulp and to a little more than a half.
-        changed |= self.method.exact and (fmt is FLOAT64 or classes > PIECE)
+    def has_kernel(self) -> bool:
+        """True where there is a kernel: of the accurate formula, in a dtype, and of the gradients that of labels."""
+        changed = self.method.is_formula or self.xp.format.is_emulated
+        # The results of rows in pieces are right to a little more than a half ulp.
+        changed |= self.method.exact and self.stream.classes > PIECE
         has_kernel = self.operation.kernel and (self.has_plain_labels or not self.operation.needs_targets)
         return bool(has_kernel and not changed)
 
@@ -142,15 +159,7 @@ class ArrayJob(Job):
         out = np.empty((1, 1 if self.operation.per_row else 2), dtype=self.xp.format.dtype)
         labels = np.zeros(1, dtype=np.int64) if self.operation.needs_targets else None
         with np.errstate(all="ignore"):
-            fill(
-                out,
-                self.operation,
-                x,
-                (labels, np.ones(1), 1.0),
-                self.xp.format,
-                Workspace(),
-                ways=self.ways,
-            )
+            self._fill(out, x, (labels, np.ones(1), 1.0), Workspace())
 
     def __call__(self, block: Block, workspace: Workspace) -> Noticings:
         """Compute a block."""
@@ -174,8 +183,14 @@ class ArrayJob(Job):
         else:
             out = self.sink.room(block.start, block.stop, workspace, dtype=fmt.dtype)
         given = *classes_and_weights(labels, self.options, self.divisor), self.divisor
-        fill(out, self.operation, self.in_format(x), given, fmt, workspace, ways=self.ways)
+        self._fill(out, self.in_format(x), given, workspace)
         self.sink.put(block.start, out, workspace)
+
+    def _fill(self, out: Array, x: Array, given: tuple[Array | None, Array, float], workspace: Workspace) -> None:
+        if self.needs_loops:
+            fill_nearest(out, self.operation, x, given, workspace)
+        else:
+            fill(out, self.operation, x, given, self.xp.format, workspace, ways=self.ways)
 
     def _long(self, row: int, labels: Array | None, workspace: Workspace) -> Noticings:
         """Compute a row that is too long to be taken at once, in pieces."""

@@ -69,6 +69,7 @@ class Job:
     options: TargetOptions  #: weights, smoothing, ignored label
     step: int = 1  #: how many rows are computed at once
     uses_loops: bool = False  #: whether Numba makes the passes of the kernels; it changes no bit
+    may_use_loops: bool = True  #: whether `run` may choose them
 
     @cached_property
     def xp(self) -> Arithmetic:
@@ -95,13 +96,25 @@ class Job:
         """True where the targets are labels as they are: neither soft nor smoothed."""
         return not (self.stream.has_soft_targets or self.options.label_smoothing)
 
-    #: Whether the kernels may leave a row in doubt.
-    proves = True
+    @property
+    def proves(self) -> bool:
+        """Whether the kernels may leave a row in doubt."""
+        return True
 
     @property
     def is_fast(self) -> bool:
-        """True where the kernels compute it."""
+        """True where the kernels compute it, for a proof in float64 those of Numba alone."""
+        return self.has_kernel and (self.uses_loops or not self.needs_loops)
+
+    @property
+    def has_kernel(self) -> bool:
+        """True where there is a kernel of it."""
         raise NotImplementedError
+
+    @property
+    def needs_loops(self) -> bool:
+        """True where the kernel is a proof in float64, which NumPy has not."""
+        return self.method.exact and self.xp.format is FLOAT64
 
     def rehearse(self) -> None:
         """Run the kernels on two logits, so that Numba has compiled what the workers run."""
@@ -114,26 +127,28 @@ class Job:
     def run(self, nothing: Part, resources: Resources, progress: Progress | None, *, steps: int = STEPS) -> Part:
         """Compute all blocks of the input, and merge what they give; `nothing` is what no block gives."""
         stream, variant = self.stream, self.method.variant
-        # Another machine need not have Numba.
-        cells = stream.rows * stream.classes
-        uses_loops = self.is_fast and not resources.elsewhere and is_worth_loops(cells, once=resources.once)
-        whole = variant is not None and not variant.rowwise
-        may_prove = self.proves if self.is_fast else not self.method.is_formula
+        job = replace(self, uses_loops=self._is_worth_loops(resources))
         chosen = plan(
             stream.rows,
             stream.classes,
             resources,
-            whole=whole,
-            by_variant=not self.is_fast,
-            may_prove=may_prove,
+            whole=variant is not None and not variant.rowwise,
+            by_variant=not job.is_fast,
+            may_prove=job.proves if job.is_fast else not job.method.is_formula,
             steps=steps,
         )
-        job = replace(self, stream=for_engine(stream, resources), step=chosen.step, uses_loops=uses_loops)
-        if uses_loops:
+        job = replace(job, stream=for_engine(stream, resources), step=chosen.step)
+        if job.uses_loops:
             if progress is not None:
                 progress(0, stream.logits.size_bytes, "the kernels, which are compiled once on a machine")
             job.rehearse()
         return total_of(job, chosen, nothing, stream, resources, progress, self.formula)
+
+    def _is_worth_loops(self, resources: Resources) -> bool:
+        cells = self.stream.rows * self.stream.classes
+        # Another machine need not have Numba.
+        may_be = self.has_kernel and self.may_use_loops and not resources.elsewhere
+        return may_be and is_worth_loops(cells, once=resources.once, proves=self.needs_loops)
 
     def read_second(self, block: Block, workspace: Workspace) -> Any:
         """Read the labels of a block, or the array (n, K) that the operation takes; None for none."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stablemax.compute.array_job import PROOF_CELLS
 from stablemax.compute.block_job import Job, Method, Noticings, check_second
 from stablemax.compute.proved import nearest
 from stablemax.compute.streaming import STEPS, Progress, Resources
@@ -26,8 +28,19 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.text.words import counted
 
+if TYPE_CHECKING:
+    from stablemax.kernels.exact_rows import Nearest
+
 BYTES_PER_ROW = 128
 """Memory that the loss of a row takes until it is printed, its text included."""
+
+
+@dataclass(frozen=True)
+class Rests(Additive):
+    """What the rounding took off proved losses."""
+
+    sums: ExactSum = field(default_factory=ExactSum)
+    errors: ExactSum = field(default_factory=ExactSum)  #: of what is not known of them, where Numba's loops proved them
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class LossPart(Additive):
     """The partial sums of a loss over a block of rows; they merge in any order to the same bits."""
 
     losses: ExactSum = field(default_factory=ExactSum)  #: of the rows that count, multiplied by their weights
-    rests: ExactSum = field(default_factory=ExactSum)  #: of what the rounding took off proved losses
+    rests: Rests = field(default_factory=Rests)  #: of the losses that are proved
     weights: ExactSum = field(default_factory=ExactSum)  #: of these losses; without weights, how many they are
     kept_rows: int = 0  #: how many rows count
     bad: Noticed = field(default_factory=Noticed)  #: losses that are not finite: the first row, and why in words
@@ -49,20 +62,27 @@ class LossJob(Job):
     """The losses of a block: one for each row, or for each cell of an operation of cells."""
 
     keeps_losses: bool = False  #: whether every loss is wanted
-    #: A loss is right to 1.5 ulp, and never in doubt.
-    proves = False
+
+    @property
+    def proves(self) -> bool:
+        """Whether a loss may be in doubt: one that is right to 1.5 ulp never is."""
+        return self.method.exact
 
     def rehearse(self) -> None:
         """Compute the loss of two logits."""
-        x = np.zeros((1, 2), dtype=self.stream.logits.dtype)
-        kernels.losses(x, np.zeros(1, dtype=np.int64), self.passes, Workspace())
+        x, label = np.zeros((1, 2), dtype=self.stream.logits.dtype), np.zeros(1, dtype=np.int64)
+        if self.needs_loops:
+            self._nearest(x, label, None, Workspace())
+        else:
+            kernels.losses(x, label, self.passes, Workspace())
 
     def __call__(self, block: Block, workspace: Workspace) -> LossPart:
         """Compute the losses of a block."""
         labels = self.read_second(block, workspace)
         kept = kept_rows(labels, self.options.ignore_index)
         losses = np.zeros(labels.shape if self.operation.cellwise else block.rows, dtype=self.xp.format.dtype)
-        compute, inexact, rests = (self._fast if self.is_fast else self._by_variant), Noticed(), ExactSum()
+        compute = self._by_variant if not self.is_fast else self._proved if self.needs_loops else self._fast
+        inexact, rests = Noticed(), Rests()
         for step in block.steps(self.step):
             rows = slice(step.start - block.start, step.stop - block.start)
             noticed, rest = compute(step, labels[rows], kept[rows], losses[rows], workspace)
@@ -79,13 +99,12 @@ class LossJob(Job):
         )
 
     @property
-    def is_fast(self) -> bool:
-        """True where the kernels compute it: the accurate formula, in float64, of labels."""
-        return self.method == Method() and self.has_plain_labels
+    def has_kernel(self) -> bool:
+        """True where there is a kernel: of the accurate formula, in float64, of labels, and of proofs of whole rows."""
+        is_kind = self.method == Method() or (self.method == Method(exact=True) and self.stream.classes <= PIECE)
+        return is_kind and self.has_plain_labels
 
-    def _fast(
-        self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
-    ) -> tuple[Noticed, ExactSum]:
+    def _fast(self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace) -> tuple[Noticed, Rests]:
         # A row that does not count may have any label; class 0 is as good as another.
         chosen, noticed = np.where(kept, labels, 0), Noticed()
         weights = row_weights(chosen, self.options)
@@ -101,17 +120,44 @@ class LossJob(Job):
                 weight = None if weights is None else weights[n : n + 1]
                 out[n], noticed = sums.losses(at_label.astype(np.float64), weight)[0], noticed + inexact
         out[~kept] = 0.0
-        return noticed, ExactSum()
+        return noticed, Rests()
+
+    def _proved(
+        self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
+    ) -> tuple[Noticed, Rests]:
+        """Prove losses by Numba's loops, and those that are left in doubt as `_by_variant`."""
+        x, chosen = self.stream.logits.read(step.start, step.stop, workspace), np.where(kept, labels, 0)
+        found = self._nearest(x, chosen, row_weights(chosen, self.options), workspace)
+        out[:] = np.where(kept, found.values, 0.0)
+        sure = kept & ~found.in_doubt
+        rests, errors = ExactSum.of(found.rests[sure]), ExactSum.of(found.errors[sure])
+        doubtful, size = np.flatnonzero(kept & found.in_doubt), max(1, PROOF_CELLS // x.shape[1])
+        for first in range(0, len(doubtful), size):
+            rests += self._put_nearest(x, labels, doubtful[first : first + size], out)
+        # What proves a rounding may leave up to a quarter of an ulp open.
+        ulps = np.spacing(np.abs(out[doubtful][np.isfinite(out[doubtful])]))
+        return inexact_integers(x, step.start), Rests(rests, errors + ExactSum.of(ulps))
+
+    def _nearest(self, x: Array, labels: Array, weights: Array | None, workspace: Workspace) -> Nearest:
+        # Only here: it loads Numba, and the exact arithmetic.
+        from stablemax.kernels import exact_rows
+
+        return exact_rows.losses(x, labels, workspace, weights)
+
+    def _put_nearest(self, x: Array, labels: Array, index: Array, out: Array) -> ExactSum:
+        """Prove the losses of some rows, and add what rounding took off them."""
+        second = self.second(x[index], labels[index], self.xp)
+        values, rests = nearest(self.operation, x[index].astype(np.float64), second, FLOAT64)
+        out[index] = values.reshape(out[index].shape)
+        return ExactSum.of(rests)
 
     def _by_variant(
         self, step: Block, labels: Array, kept: Array, out: Array, workspace: Workspace
-    ) -> tuple[Noticed, ExactSum]:
+    ) -> tuple[Noticed, Rests]:
         x = self.stream.logits.read(step.start, step.stop, workspace)
-        index, rests = np.flatnonzero(kept), ExactSum()
+        index, rests = np.flatnonzero(kept), Rests()
         if len(index) and self.method.exact:
-            second = self.second(x[index], labels[index], self.xp)
-            values, rest = nearest(self.operation, x[index].astype(np.float64), second, FLOAT64)
-            out[index], rests = values.reshape(out[index].shape), ExactSum.of(rest)
+            rests = Rests(self._put_nearest(x, labels, index, out))
         elif len(index):
             out[index] = self.evaluate(x[index], labels[index], self.xp)
         return inexact_integers(x, step.start), rests
@@ -187,7 +233,10 @@ def loss_of(
         check_rows_fit(stream.rows, resources)
     job = LossJob(stream=stream, operation=operation, method=method, options=options, keeps_losses=keeps_losses)
     # The labels of a block are read at once.
-    total = job.run(LossPart(), resources, progress, steps=1 if stream.has_soft_targets else STEPS)
+    steps = 1 if stream.has_soft_targets else STEPS
+    total = job.run(LossPart(), resources, progress, steps=steps)
+    if not (keeps_losses or is_certain(total, reduction)):
+        total = replace(job, may_use_loops=False).run(LossPart(), resources, progress, steps=steps)
     weighted = options.weight is not None and not stream.has_soft_targets
     losses = np.concatenate([losses for losses, _ in total.values]) if total.values else np.zeros(0)
     return LossResult(
@@ -212,6 +261,21 @@ def check_rows_fit(rows: int, resources: Resources) -> None:
         )
 
 
+def is_certain(total: LossPart, reduction: Reduction) -> bool:
+    """Tell whether what is not known of the losses leaves their mean, or their sum, the same number."""
+    error = total.rests.errors.units
+    lower, upper = (exactly_reduced(total, reduction, off) for off in (-error, error))
+    return lower == upper or math.isnan(lower)
+
+
+def exactly_reduced(total: LossPart, reduction: Reduction, off: int = 0) -> float:
+    """Reduce the losses and round once; `off` are units of 2**-1074 to add."""
+    # What is not finite is so already without what the rounding took off.
+    exact = total.losses + total.rests.sums if total.losses.is_finite else total.losses
+    exact = replace(exact, units=exact.units + off)
+    return exact.rounded() if reduction is Reduction.SUM else exact.mean(total.weights)
+
+
 def reduced(
     total: LossPart, reduction: Reduction, fmt: Format | None, xp: Arithmetic, weights: ExactSum | None
 ) -> float:
@@ -219,9 +283,7 @@ def reduced(
     if reduction is Reduction.NONE:
         return math.nan
     if fmt is None:
-        # What is not finite is so already without what the rounding took off.
-        exact = total.losses + total.rests if total.losses.is_finite else total.losses
-        return exact.rounded() if reduction is Reduction.SUM else exact.mean(total.weights)
+        return exactly_reduced(total, reduction)
     if total.losses.count == 0:
         return 0.0 if reduction is Reduction.SUM else math.nan
     losses = xp.array(np.concatenate([losses[kept].ravel() for losses, kept in total.values]))

@@ -53,6 +53,16 @@ def muladd(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), generated
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """Return ``a * b + c``, rounded once."""
+
+    def generated(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.fma(*values)
+
+    return types.float64(types.float64, types.float64, types.float64), generated
+
+
 @overload(double_double.bits, inline="always")
 def _bits(t):  # type: ignore[no-untyped-def]  # noqa: ARG001, ANN - Numba compares the signatures
     return lambda t: as_integer(t)  # noqa: PLW0108 - Numba wants a function of Python

@@ -53,14 +53,19 @@ def _loop_of_sums(*, keeps: bool) -> Any:
             lanes[:] = 0.0
             errors[:] = 0.0
             for first in range(0, classes, LANES):
-                for j in range(min(LANES, classes - first)):
-                    value = np.float64(row[first + j])
+                # Of slices Numba knows that no index is negative: parts of a row would be gathered one by one.
+                piece = row[first : first + LANES]
+                if keeps:
+                    terms_here = terms[i, first : first + LANES]
+                    rests_here = rests[i, first : first + LANES]
+                for j in range(piece.size):
+                    value = np.float64(piece[j])
                     d, r = two_sum(value, -top)
                     r = max(-1.0, r)
                     e, rest = _exp_in_two(np.maximum(d, LEAST), min(1.0, r))
                     if keeps:
-                        terms[i, first + j] = e
-                        rests[i, first + j] = rest
+                        terms_here[j] = e
+                        rests_here[j] = rest
                     if value == top:
                         e, rest = 0.0, 0.0
                         ties += 1

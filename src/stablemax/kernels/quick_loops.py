@@ -50,13 +50,17 @@ def _loop_of_sums(*, keeps: bool) -> Any:
             row, top, ties = x[i], maximum(x[i]), 0
             lanes[:] = 0.0
             for first in range(0, classes, LANES):
-                for j in range(min(LANES, classes - first)):
-                    value = np.float64(row[first + j])
+                # Of slices Numba knows that no index is negative: parts of a row would be gathered one by one.
+                piece = row[first : first + LANES]
+                if keeps:
+                    terms_here = terms[i, first : first + LANES]
+                for j in range(piece.size):
+                    value = np.float64(piece[j])
                     d, r = two_sum(value, -top)
                     r = max(-1.0, r)
                     e = _exp(np.maximum(d, LEAST), min(1.0, r))
                     if keeps:
-                        terms[i, first + j] = e
+                        terms_here[j] = e
                     if value == top:
                         e = 0.0
                         ties += 1

@@ -59,7 +59,7 @@ def gradient(
             values[at] = at_label(sums, _of(terms, at, passes), times, is_top=part[at] == sums.m)
             # 0 times the NaN of a row that does not count would be NaN.
             values[weights[rows] == 0] = 0.0
-            in_doubt[rows] = _is_extreme(of_rows(weights[rows]), divisor)
+            in_doubt[rows] = is_extreme(of_rows(weights[rows]), divisor)
         in_doubt[rows] |= _put(values, out[rows], fmt, passes, x[rows])
     return in_doubt.nonzero()[0]
 
@@ -158,7 +158,8 @@ def _put(values: Array, out: Array, fmt: Format, passes: Passes, x: Array) -> Ar
     return passes.narrowed(values, passes.tolerance(x), fmt, out)
 
 
-def _is_extreme(weights: Array, divisor: float) -> Array:
+def is_extreme(weights: Array, divisor: float) -> Array:
+    """Mark weights that may take a product out of range."""
     size = weights / divisor
     inside = (size >= LEAST_FACTOR) & (size <= MOST_FACTOR) & (LEAST_FACTOR <= divisor <= MOST_FACTOR)
     return np.logical_not(inside | (weights == 0) | np.isnan(weights))
