@@ -295,6 +295,14 @@ def test_most_roundings_are_not_in_doubt() -> None:
         np.testing.assert_array_equal(out, fmt.cast(values))
 
 
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+def test_no_value_but_one_between_two_numbers_is_in_doubt(way: str) -> None:
+    values, out = np.array([[NAN, 1.0], [INF, -INF], [0.0, 0.1], [1 + 2.0**-24, 0.1]]), np.empty((4, 2), np.float32)
+    with np.errstate(all="ignore"):
+        doubted = FOR_NARROW[way]().narrowed(values, np.full(4, 4.0), FLOAT32, out)
+    assert doubted.tolist() == [False, False, False, True]
+
+
 # --- the same bits ----------------------------------------------------------------------------------
 
 
