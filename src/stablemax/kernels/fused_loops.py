@@ -120,7 +120,7 @@ def _subtracted(x: Any, m: Any, high: Any, low: Any, out: Any) -> None:
 def _narrowed(values: Any, tolerance: Any, out: Any, doubtful: Any) -> None:
     for i in range(values.shape[0]):
         lower, upper = 1.0 - tolerance[i] * _U, 1.0 + tolerance[i] * _U
-        count = 0
+        count: Any = 0
         for k in range(values.shape[1]):
             out[i, k] = np.float32(values[i, k])
             # A NaN is in no doubt, although it is unequal to itself.
