@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.files import check_place, whole_file, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and devices of POSIX")
@@ -137,6 +139,72 @@ def test_a_link_still_points_to_the_file_that_is_replaced(tmp_path: Path) -> Non
         stream.write(b"new")
     assert link.is_symlink()
     assert target.read_text() == "new"
+
+
+WRITES = """
+import sys
+from stablemax.text.files import whole_file
+with whole_file(sys.argv[1], force=True) as stream:
+    stream.write(b"theirs")
+    stream.flush()
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def writing_elsewhere(target: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Let another process write the target, as far as the end of its input."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        yield process
+
+
+def test_the_next_run_removes_what_a_killed_one_left_behind(tmp_path: Path) -> None:
+    target = tmp_path / "p.npy"
+    (tmp_path / ".p.npy.notes").write_text("mine")
+    with writing_elsewhere(target) as process:
+        process.kill()
+    assert len(listed(tmp_path)) == 2
+    with whole_file(str(target)) as stream:
+        stream.write(b"ours")
+    assert listed(tmp_path) == [".p.npy.notes", "p.npy"]
+
+
+def test_what_a_living_process_writes_is_no_leftover(tmp_path: Path) -> None:
+    target = tmp_path / "p.npy"
+    with writing_elsewhere(target) as process:
+        with whole_file(str(target)) as stream:
+            stream.write(b"ours")
+        assert target.read_bytes() == b"ours"
+        assert process.stdin is not None
+        process.stdin.close()
+    assert process.returncode == 0
+    assert target.read_bytes() == b"theirs"
+    assert listed(tmp_path) == ["p.npy"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_runs_that_may_replace_nothing_the_second_is_refused(
+    tmp_path: Path, has_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
+    target = str(tmp_path / "p.npy")
+
+    def write_twice() -> None:
+        with whole_file(target, force=False) as slow:
+            slow.write(b"slow")
+            with whole_file(target, force=False) as quick:
+                quick.write(b"quick")
+
+    with pytest.raises(StablemaxError, match="exists"):
+        write_twice()
+    assert (tmp_path / "p.npy").read_bytes() == b"quick"
+    assert listed(tmp_path) == ["p.npy"]
 
 
 def test_a_long_name_fits(tmp_path: Path) -> None:

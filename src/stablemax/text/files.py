@@ -20,26 +20,105 @@ _MOST_LINKS = 40
 @contextlib.contextmanager
 def whole_file(path: str, *, force: bool = True, option: str = "-o") -> Iterator[IO[bytes]]:
     """Open a file that takes its name only when the block ends well; the option is what the user names it with."""
-    # Loaded here, as printing needs nothing random.
-    import secrets
-
     with writing(path, option):
         check_place(path, option)
         # A link keeps pointing where it points: what it points to is replaced.
         target = Path(os.path.realpath(path))
         if target.exists() and not force:
-            raise StablemaxError(f"{shown(path)}: exists", "add --force to replace it")
-        # The name is chosen before the file is there: an interrupt between the two leaves nothing behind.
-        beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
-        try:
-            with beside.open("xb") as stream:
+            raise _exists(path)
+        _remove_left_behind(target)
+        with _beside(target) as (beside, stream):
+            with stream:
                 yield stream
-            if target.exists():
-                beside.chmod(target.stat().st_mode & 0o777)
-            beside.replace(target)
-        finally:
+            if force:
+                if target.exists():
+                    beside.chmod(target.stat().st_mode & 0o777)
+                beside.replace(target)
+            elif not _named(beside, target):
+                # Another run has written it meanwhile.
+                raise _exists(path)
+
+
+def _exists(path: str) -> StablemaxError:
+    return StablemaxError(f"{shown(path)}: exists", "add --force to replace it")
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Open a hidden file beside the target, which is held until the block ends, and then removed if it is there."""
+    # Loaded here, as printing needs nothing random.
+    import secrets
+
+    held = -1
+    try:
+        while held < 0:
+            # The name is chosen before the file is there: an interrupt between the two leaves nothing behind.
+            beside = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}")
+            stream = beside.open("xb")
+            # Another descriptor of the same open file: the lock outlives the stream, until the file has its name.
+            held = os.dup(stream.fileno())
+            # Some network drives have no locks.
             with contextlib.suppress(OSError):
-                beside.unlink()
+                _lock(held)
+            if not beside.exists():
+                # Another run took it for one that was left behind, before it was locked.
+                stream.close()
+                os.close(held)
+                held = -1
+        yield beside, stream
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        if held >= 0:
+            os.close(held)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:100]}."
+
+
+def _remove_left_behind(target: Path) -> None:
+    """Remove what runs that were killed left beside the target: hidden files that no living process holds."""
+    hidden = re.compile(re.escape(_prefix(target)) + "[0-9a-f]{8}")
+    with contextlib.suppress(OSError):
+        for path in [path for path in target.parent.iterdir() if hidden.fullmatch(path.name)]:
+            # What another user left, or Windows holds for a process, stays.
+            with contextlib.suppress(OSError):
+                _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    if os.name == "nt":
+        path.unlink()
+        return
+    with path.open("rb") as stream:
+        _lock(stream.fileno(), waits=False)
+        path.unlink()
+
+
+def _lock(descriptor: int, *, waits: bool = True) -> None:
+    """Lock an open file for this process, where there are locks; raise BlockingIOError where another one holds it."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+
+
+def _named(beside: Path, target: Path) -> bool:
+    """Give a file a name that nothing has; False where something has it by now."""
+    try:
+        if os.name == "nt":
+            beside.rename(target)
+        else:
+            os.link(beside, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without links: the look at the name and the renaming are two steps there.
+        if target.exists():
+            return False
+        beside.replace(target)
+    return True
 
 
 @contextlib.contextmanager
