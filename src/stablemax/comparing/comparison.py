@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stablemax.comparing.block_verdicts import BlockJudge, blocks_of_case
+from stablemax.comparing.block_verdicts import BLOCK_CELLS, BlockJudge, blocks_of_case
 from stablemax.comparing.overview import overview_finding
 from stablemax.comparing.summary import finding, refusals
 from stablemax.hazards.catalogue import Hazard
@@ -285,7 +285,10 @@ def _comparison(
 
 
 def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
-    logits = np.ascontiguousarray(problem.logits[rows])
+    logits = problem.logits
+    if rows.size < len(logits) or logits.size <= BLOCK_CELLS:
+        # A large input stays where it lies, in a file that is mapped: its blocks are copied one at a time.
+        logits = np.ascontiguousarray(logits[rows])
     wanted = options.asked_operations
     cases: list[Case] = []
     notes: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -57,9 +57,9 @@ def _extreme_rows(logits: Array) -> set[int]:
 
 def input_summary(logits: Array, judged: Array, source: str, labels: str = "") -> InputSummary:
     """Sum up logits (N, K) of which some rows were judged."""
-    x = np.asarray(logits[judged], dtype=np.float64)
     rows, classes = logits.shape
-    smallest, largest = _range(x)
+    step = max(1, _CELLS_PER_READ // max(1, classes))
+    smallest, largest = _range(logits[judged[start : start + step]] for start in range(0, len(judged), step))
     return InputSummary(source, logits.dtype.name, rows, classes, len(judged), smallest, largest, labels)
 
 
@@ -67,10 +67,11 @@ def hazard_summary(source: str, logits: Mapping[Format, Array]) -> InputSummary:
     """Sum up the logits of each format; the widest one has the most rows."""
     widest = logits[max(logits, key=lambda fmt: fmt.precision)]
     rows, classes = widest.shape
-    return InputSummary(source, "each format's own", rows, classes, rows, *_range(*logits.values()))
+    return InputSummary(source, "each format's own", rows, classes, rows, *_range(logits.values()))
 
 
-def _range(*arrays: Array) -> tuple[float, float]:
+def _range(arrays: Iterable[Array]) -> tuple[float, float]:
     """Return the smallest and the largest finite number; NaN where there is none."""
-    finite = np.concatenate([x[np.isfinite(x)] for x in arrays])
-    return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
+    finite = (numbers[np.isfinite(numbers)] for numbers in (array.astype(np.float64) for array in arrays))
+    ends = [(float(numbers.min()), float(numbers.max())) for numbers in finite if numbers.size]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (math.nan, math.nan)
