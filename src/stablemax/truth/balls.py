@@ -14,6 +14,7 @@ from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array, Format
 from stablemax.truth.deciding import MARGIN, placed
 from stablemax.truth.enclosing import Enclosures
+from stablemax.truth.precision import working_precision
 
 FIRST_PRECISION = 128
 _NO_DIFFERENCE = 2.0**-1000
@@ -123,12 +124,12 @@ class Balls(Namespace):
 
     def exactly(self, compute: Callable[[], Array]) -> Array:
         """Return sums of products of float64 numbers without any rounding."""
-        with flint.ctx.workprec(2 * _EXACT):
+        with working_precision(2 * _EXACT):
             return compute()
 
     def exact_difference(self, a: Array, b: Array) -> Array:
         """A - b for balls that hold float64 numbers, without any rounding."""
-        with flint.ctx.workprec(_EXACT):
+        with working_precision(_EXACT):
             return np.asarray(a - b)
 
     def spread(self, values: Array, columns: Array, shape: tuple[int, ...]) -> Array:
@@ -235,7 +236,7 @@ def truth(
     proved: Truth | None = None
     pending = np.arange(0)
     while precision <= LAST_PRECISION:
-        with flint.ctx.workprec(precision):
+        with working_precision(precision):
             computed = compute(arithmetic)
             head, tail = computed if isinstance(computed, tuple) else (computed, None)
             shape = np.broadcast_shapes(head.shape, () if tail is None else tail.shape)
@@ -297,14 +298,14 @@ def _scaled_rest(cells: list[Any], tails: Array | None, base: Array, exponent: A
     units = [_power(-e) for e in exponent.tolist()]
     if tails is None:
         return [(b - m) * unit for b, m, unit in zip(cells, base.tolist(), units, strict=True)]
-    with flint.ctx.workprec(_EXACT):
+    with working_precision(_EXACT):
         heads = [b - m for b, m in zip(cells, base.tolist(), strict=True)]
     return [(h + t) * unit for h, t, unit in zip(heads, tails.tolist(), units, strict=True)]
 
 
 def _side_of_tie(cell: Any, tail: Any, base: float, exponent: int, units: float) -> Any:
     """Return the ball's distance from the tie from which float64 cannot distinguish it."""
-    with flint.ctx.workprec(max(_EXACT, flint.ctx.prec)):
+    with working_precision(max(_EXACT, flint.ctx.prec)):
         head = (cell - float(base)) * _power(-int(exponent)) + (float(units) - 0.5)
     return head if tail is None else head + tail * _power(-int(exponent))
 

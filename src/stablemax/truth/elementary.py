@@ -16,6 +16,7 @@ import numpy as np
 
 from stablemax.numerics.formats import Array
 from stablemax.numerics.rounding_errors import fast_two_sum, halves, product_of_halves, two_prod, two_sum
+from stablemax.truth.precision import working_precision
 
 Pair = tuple[Array, Array]
 
@@ -53,7 +54,7 @@ class _Constants:
 
 @functools.cache
 def _constants() -> _Constants:
-    with flint.ctx.workprec(300):
+    with working_precision(300):
         step = flint.arb.const_log2() / _STEPS
         first = _head(step)
         second = _head(step - first)
@@ -78,7 +79,7 @@ def _head(value: Any) -> float:
 def pair_of(value: Any) -> tuple[float, float]:
     """Return an exact number as a pair of floats.
 
-    >>> with flint.ctx.workprec(200):
+    >>> with working_precision(200):
     ...     high, low = pair_of(flint.arb(1) / 3)
     >>> high, f"{low:.4g}"
     (0.3333333333333333, '1.85e-17')
