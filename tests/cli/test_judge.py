@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -328,6 +329,22 @@ def test_the_other_output_formats_hold_the_verdict() -> None:
         done = judge("softmax", "x.npy", "bad.npy", "--output-format", how)
         assert done.code == 1
         assert done.out.startswith(beginning), how
+
+
+def test_an_output_of_bfloat16_is_judged_as_it_is_stored(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    x = (np.random.default_rng(1).normal(size=(7, 5)) * 3).astype(ml_dtypes.bfloat16)
+    right = stablemax.softmax(x)
+    wrong = right.copy()
+    wrong[4, 2] *= ml_dtypes.bfloat16(1.5)
+    safetensors.save_file({"x": x, "p": right, "q": wrong}, tmp_path / "all.safetensors")
+    found = {}
+    for name in "pq":
+        files = (f"{tmp_path}/all.safetensors:x", f"{tmp_path}/all.safetensors:{name}")
+        found[name] = run("judge", *files, "--operation", "softmax", "--output-format", "json").json
+    assert (found["p"]["passed"], found["p"]["correctly_rounded_share"]) == (True, 1.0)
+    assert found["p"]["verdict"]["format"] == "bfloat16"
+    assert [(cell["row"], cell["column"]) for cell in found["q"]["faulty_cells"]] == [(4, 2)]
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "200"])

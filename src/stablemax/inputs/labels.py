@@ -83,9 +83,14 @@ def check_logits_dtype(dtype: np.dtype[Any], name: str) -> None:
         raise StablemaxError(
             f"{name}: holds booleans: a mask, not logits", "if 0 and 1 are meant as logits: x.astype(np.float32)"
         )
-    # bfloat16 and the 8-bit formats are kind V to NumPy, but their scalars are no np.void.
-    if dtype.kind not in "iuf" and (dtype.kind != "V" or dtype.type is np.void):
+    if not holds_numbers(dtype):
         raise StablemaxError(f"{name}: holds {dtype.name}, not real numbers", "save x.astype(np.float32)")
+
+
+def holds_numbers(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is one of real numbers."""
+    # bfloat16 and the 8-bit formats are kind V to NumPy, but their scalars are no np.void.
+    return dtype.kind in "iuf" or (dtype.kind == "V" and dtype.type is not np.void)
 
 
 def _normalised(axis: int, shape: tuple[int, ...], name: str) -> int:

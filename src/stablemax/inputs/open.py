@@ -20,6 +20,7 @@ from stablemax.inputs.formats import (
     format_of_ending,
     format_of_text,
 )
+from stablemax.inputs.labels import holds_numbers
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
 from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
@@ -252,7 +253,7 @@ def open_computed(path: str, stream: Stream, operation: Operation, in_memory: in
     """Open what a program computed of the logits of a stream."""
     stored = open_array(path, in_memory=in_memory)
     name = stored.name
-    if stored.dtype.kind not in "iuf":
+    if not holds_numbers(stored.dtype):
         raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
     is_one_number = operation.is_reduced(stored.shape, (stream.rows, stream.classes))
     if not is_one_number:
