@@ -12,7 +12,7 @@ import numpy as np
 
 from stablemax.numerics.arithmetic import Namespace
 from stablemax.numerics.formats import Array, Format
-from stablemax.truth.deciding import MARGIN, placed
+from stablemax.truth.deciding import MARGIN, MOST_RADIUS, placed
 from stablemax.truth.enclosing import Enclosures
 from stablemax.truth.precision import working_precision
 
@@ -272,13 +272,15 @@ def _decide(balls: Array, tails: Array | None, fmt: Format, *, is_last: bool) ->
     radius = np.array([float(r.rad()) for r in rest])
     at = placed(base, remainder, fmt)
     below, offset = at.below, at.offset
-    certain = (np.abs(offset) > radius + MARGIN) & (radius < 0.25)
+    # So far off at most is also what the rounding took off, of which errors and sums are made.
+    is_narrow = radius <= MOST_RADIUS
+    certain = (np.abs(offset) > radius + MARGIN) & is_narrow
     # Only an exact ball can sit on a tie (1/1024 in float8_e4m3fn), which goes to the even neighbour.
     # (A remainder of e**-2049 is 0 in float64 too: only the ball itself shows the difference.)
     tie = np.array([bool(o == 0 and r.is_zero()) for o, r in zip(offset.tolist(), rest, strict=True)])
     tie |= (np.abs(offset) <= radius) & (radius < _NO_DIFFERENCE) if is_last else False
     certain |= tie
-    for i in np.flatnonzero(~certain & (radius < 0.25)).tolist():
+    for i in np.flatnonzero(~certain & is_narrow).tolist():
         side = _side_of_tie(
             cells[i], tails[i] if tails is not None else None, base[i], exponent[i], at.units[i] - below[i]
         )
