@@ -57,7 +57,7 @@ def _histogram(report: JudgeReport) -> doc.Bars:
         )
         for errors in _fewer(report.errors)
     ]
-    return doc.Bars("cells by their error in ulps", "", [bars])
+    return doc.Bars("finite cells by their error in ulps", "", [bars])
 
 
 def _fewer(errors: Sequence[ErrorBin]) -> list[ErrorBin]:
