@@ -15,10 +15,10 @@ from stablemax.check import judge_job
 from stablemax.check.judge_job import JudgeJob, JudgePart
 from stablemax.check.judge_options import JudgeOptions
 from stablemax.check.judge_output import judge_output, judge_stream
-from stablemax.check.judge_report import JudgedOutput
 from stablemax.compute.streaming import RESERVED, Resources
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.logits import as_stream
+from stablemax.inputs.open import ComputedOutput
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
 from stablemax.numerics.formats import FLOAT32, FLOAT64, Array
@@ -68,7 +68,9 @@ def judged(name: str, **resources: Any) -> JudgeReport:
     stream = as_stream(StoredArray.of(X), () if second is None else StoredArray.of(second), axis=1)
     rows = as_stream(StoredArray.of(output.reshape(len(X), -1)), axis=1)
     options = JudgeOptions(get_operation(name), FLOAT32, ignore_index=-100)
-    return judge_stream(stream, JudgedOutput(rows), options, resources=Resources(**resources))
+    return judge_stream(
+        stream, ComputedOutput(rows, "the output", output.dtype), options, resources=Resources(**resources)
+    )
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

@@ -8,10 +8,11 @@ import numpy as np
 
 from stablemax.check.judge_job import JudgeJob
 from stablemax.check.judge_options import JudgeOptions
-from stablemax.check.judge_report import JudgedOutput, report_of
+from stablemax.check.judge_report import report_of
 from stablemax.compute.arrays import divisor_of
 from stablemax.compute.streaming import Progress, Resources
 from stablemax.inputs.logits import Source, Stream
+from stablemax.inputs.open import ComputedOutput
 from stablemax.inputs.printed import PrintedNumbers
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Part, Rows
@@ -48,18 +49,20 @@ def judge_output(
     second = labels if operation.takes_labels else upstream
     stream = _stream_of(logits, "the logits", second)
     _check(stream, options)
+    values: Stream | float
     if operation.is_reduced(output.shape, logits.shape):
-        judged = JudgedOutput(float(output.astype(np.float64).reshape(())), printed=_shaped(printed, (1, 1)))
+        values, shape = float(output.astype(np.float64).reshape(())), (1, 1)
     else:
         _check_shape(output, operation, logits.shape, "the output")
-        rows = output.reshape(len(logits), -1)
-        judged = JudgedOutput(_stream_of(rows, "the output"), printed=_shaped(printed, rows.shape))
-    return judge_stream(stream, judged, options)
+        shape = (len(logits), output.size // len(logits))
+        values = _stream_of(output.reshape(shape), "the output")
+    printed = None if printed is None else printed.shaped(lambda digits: digits.reshape(shape))
+    return judge_stream(stream, ComputedOutput(values, "the output", output.dtype, printed), options)
 
 
 def judge_stream(
     stream: Stream,
-    output: JudgedOutput,
+    output: ComputedOutput,
     options: JudgeOptions,
     *,
     resources: Resources | None = None,
@@ -105,10 +108,6 @@ def _stream_of(array: Array, name: str, second: Array | None = None) -> Stream:
 
 def _rows_of(stored: StoredArray) -> Rows:
     return Rows((Part(stored, 1 if len(stored.shape) == 2 else None),))
-
-
-def _shaped(printed: PrintedNumbers | None, shape: tuple[int, int]) -> PrintedNumbers | None:
-    return None if printed is None else printed.shaped(lambda digits: digits.reshape(shape))
 
 
 def _sampled(job: JudgeJob, limit: int) -> JudgeJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.check.judge_job import JudgeJob, JudgePart
 from stablemax.check.judge_options import JudgeOptions
 from stablemax.inputs.logits import Stream
+from stablemax.inputs.open import ComputedOutput
 from stablemax.inputs.printed import PrintedNumbers
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Format
@@ -30,23 +31,10 @@ _AS_PRINTED = (Outcome.OK, Outcome.UNDEFINED)
 """The worst outcome of an output that may agree to every digit."""
 
 
-@dataclass(frozen=True, eq=False)
-class JudgedOutput:
-    """What a program computed, not read yet."""
-
-    #: (N, C), or the one number that is the mean of all losses.
-    values: Stream | float
-    name: str = "the output"
-    #: The digits of numbers in text, (N, C) or (1, 1); None where they are exact.
-    printed: PrintedNumbers | None = None
-    #: What was found out when the file was opened.
-    notes: tuple[str, ...] = ()
-
-
 def report_of(
     job: JudgeJob,
     part: JudgePart,
-    output: JudgedOutput,
+    output: ComputedOutput,
     printed: PrintedNumbers | None,
     stream: Stream,
     command: tuple[str, ...],
@@ -105,7 +93,7 @@ def _summary(stream: Stream, part: JudgePart) -> InputSummary:
     return InputSummary(source, dtype, stream.rows, stream.classes, part.rows, *ends, labels)
 
 
-def _notes(job: JudgeJob, part: JudgePart, output: JudgedOutput, stream: Stream, *, is_inaccurate: bool) -> list[str]:
+def _notes(job: JudgeJob, part: JudgePart, output: ComputedOutput, stream: Stream, *, is_inaccurate: bool) -> list[str]:
     """Say what a reader should know before they believe the verdict."""
     options, fmt, notes = job.options, job.options.fmt, []
     if output.printed is not None and options.max_ulp is not None and output.printed.is_short_of(fmt):

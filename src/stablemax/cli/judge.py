@@ -174,7 +174,6 @@ def _report(
     """Open the files of the output and of a second array, and hold the output against the truth."""
     from stablemax.check.judge_options import JudgeOptions
     from stablemax.check.judge_output import judge_stream
-    from stablemax.check.judge_report import JudgedOutput
     from stablemax.inputs.open import open_computed
     from stablemax.numerics.formats import FLOAT32, format_of
 
@@ -197,8 +196,8 @@ def _report(
         round_logits=option_values.number_format_named(claim.round_logits),
         require=required_grade(claim.require),
     )
-    judged = JudgedOutput(output.values, output.name, printed, output.notes)
-    return judge_stream(stream, judged, request, resources=resources, progress=progress, command=words)
+    output = replace(output, printed=printed)
+    return judge_stream(stream, output, request, resources=resources, progress=progress, command=words)
 
 
 def _with_second(stream: Stream, path: str, operation: Operation) -> Stream:

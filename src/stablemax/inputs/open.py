@@ -232,7 +232,7 @@ def read_weights(path: str) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class ComputedOutput:
-    """What a program computed, as a file holds it; its numbers are not read yet, where that is possible."""
+    """What a program computed, in a file or in memory; its numbers are not read yet, where that is possible."""
 
     #: With its classes where the logits have theirs, or one number a row; else the one number that all losses are.
     values: Stream | float
@@ -240,9 +240,9 @@ class ComputedOutput:
     #: As stored, in the byte order of this machine.
     dtype: np.dtype[Any]
     #: The digits of numbers in text, (N, C) or (1, 1); None where they are exact.
-    printed: PrintedNumbers | None
+    printed: PrintedNumbers | None = None
     #: What was found out when the file was opened.
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> Array:
         """All its numbers, (N, C) or (1, 1)."""
