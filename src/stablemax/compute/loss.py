@@ -134,7 +134,7 @@ class LossJob(Job):
         doubtful, size = np.flatnonzero(kept & found.in_doubt), max(1, PROOF_CELLS // x.shape[1])
         for first in range(0, len(doubtful), size):
             rests += self._put_nearest(x, labels, doubtful[first : first + size], out)
-        # What proves a rounding may leave up to a quarter of an ulp open.
+        # What proves a rounding leaves at most 2**-34 of an ulp open: a whole one is on the safe side.
         ulps = np.spacing(np.abs(out[doubtful][np.isfinite(out[doubtful])]))
         return inexact_integers(x, step.start), Rests(rests, errors + ExactSum.of(ulps))
 
