@@ -6,28 +6,33 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stablemax.inputs import spooled as spooled_module
 from stablemax.inputs.file_format import OpenedFile
 from stablemax.inputs.foreign_text import file_name
 from stablemax.inputs.formats.npz import open_npz
+from stablemax.inputs.logits import as_stream
+from stablemax.inputs.open import find_array, open_array, open_computed, open_files, read_weights
 from stablemax.inputs.regular_file import open_regular
+from stablemax.inputs.spooled import Spool
+from stablemax.inputs.stored import StoredArray
+from stablemax.operations import get_operation
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Peak, Refusal
 
 
 def read_npz(path: str, member: str | None = None, *, name: str | None = None) -> np.ndarray:
     with open_regular(path) as stream:
-        return open_npz(OpenedFile(stream, name or file_name(path), path, member=member)).array
+        return open_npz(OpenedFile(stream, name or file_name(path), path, member=member)).read_in().array
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -117,7 +122,7 @@ def test_a_member_that_grows_when_decompressed_needs_no_memory(path: Path, peak:
         member.write(header)
         for _ in range(256):
             member.write(bytes(2**20))
-    memory, output = peak("print(open_array(sys.argv[1]).array.shape)", str(path))
+    memory, output = peak("print(open_array(sys.argv[1], force=True).array.shape)", str(path))
     assert output == "(268435456,)"
     assert memory < 150
 
@@ -134,8 +139,10 @@ def test_a_zip_bomb_that_no_disk_can_hold_is_refused_before_it_grows(path: Path,
     extra = struct.pack("<HHQ", 1, 8, size + len(header))
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry) + len(name) + len(extra), at, 0)
     path.write_bytes(raw[:at] + bytes(entry) + name + extra + end)
-    memory, output = peak("refused(sys.argv[1])", str(path))
-    assert "1,125,899,906,842,624 bytes do not fit into" in output
+    memory, output = peak("refused(sys.argv[1]); refused(sys.argv[1], force=True)", str(path))
+    claimed, without_room = output.splitlines()
+    assert "bytes claim to hold 1,125,899,906,842,752 bytes" in claimed
+    assert "1,125,899,906,842,624 bytes do not fit into" in without_room
     assert memory < 150
 
 
@@ -228,3 +235,82 @@ def test_changed_bytes_are_read_as_before_or_refused_in_words(
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
     with contextlib.suppress(StablemaxError):
         assert read_npz(str(path)).tolist() == array.tolist()
+
+
+@pytest.fixture
+def spooled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes that were decompressed, a number for each member."""
+    sizes: list[int] = []
+    fill = Spool.fill
+
+    def counted(spool: Spool, *given: Any) -> int:
+        sizes.append(fill(spool, *given))
+        return sizes[-1]
+
+    monkeypatch.setattr(Spool, "fill", counted)
+    return sizes
+
+
+def save_compressed(path: Path, **arrays: np.ndarray) -> str:
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.arange(3), "3 labels for 4 rows of logits"),
+        (np.zeros((4, 3)), "of shape (4, 3) do not fit"),
+        (np.zeros((2, 2, 2), int), "of shape (2, 2, 2) do not fit"),
+    ],
+    ids=["too few", "other classes", "other axes"],
+)
+def test_shapes_are_compared_before_anything_is_decompressed(
+    path: Path, labels: np.ndarray, said: str, spooled: list[int], refusal: Refusal
+) -> None:
+    name = save_compressed(path, logits=np.ones((4, 5)), labels=labels)
+    assert said in refusal(open_files, [f"{name}:logits"], [f"{name}:labels"]).message
+    assert not spooled
+    open_files([f"{name}:logits"]).load()
+    assert spooled == [160]
+
+
+def test_weights_and_outputs_of_another_shape_are_not_decompressed(
+    path: Path, spooled: list[int], refusal: Refusal
+) -> None:
+    name = save_compressed(path, logits=np.ones((4, 5)))
+    assert "is not a vector of weights" in refusal(read_weights, name).message
+    stream = as_stream(StoredArray.of(np.ones((4, 6))))
+    assert "has shape (4, 5)" in refusal(open_computed, name, stream, get_operation("softmax")).message
+    assert not spooled
+
+
+def test_a_thousandfold_needs_force_where_it_is_large(
+    path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
+    monkeypatch.setattr(spooled_module, "IN_MEMORY", 10**6)
+    large = save_compressed(path, logits=np.zeros(2 * 10**6))
+    error = refusal(open_array, large)
+    assert "claim to hold 16,000,128 bytes" in error.message
+    assert error.hint == f"unzip it first: python -m zipfile -e {large} FOLDER"
+    assert refusal(open_array, large, force=False).hint.startswith("--force reads it; or unzip")
+    assert open_array(large, force=True).shape == (2 * 10**6,)
+    # What compresses less well than zeros is data, and a few numbers harm nobody.
+    assert open_array(save_compressed(path, logits=np.arange(10**6.0) % 999)).shape == (10**6,)
+    assert open_array(save_compressed(path, logits=np.zeros(10**5))).shape == (10**5,)
+    # As the hint says.
+    np.savez_compressed(path, logits=np.zeros(2 * 10**6))
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(path.parent)
+    assert open_array(str(path.parent / "logits.npy")).shape == (2 * 10**6,)
+
+
+def test_an_archive_that_is_replaced_between_header_and_numbers_is_refused(path: Path, refusal: Refusal) -> None:
+    found = find_array(save_compressed(path, logits=np.zeros((4, 5))))
+    save_compressed(path, logits=np.zeros((5, 4)))
+    assert "was replaced while it was read" in refusal(found.read_in).message
+
+
+def test_a_compressed_array_from_standard_input_is_read(path: Path) -> None:
+    raw = Path(save_compressed(path, logits=np.arange(6.0))).read_bytes()
+    assert open_array("-", stdin=io.BytesIO(raw)).array.tolist() == [0, 1, 2, 3, 4, 5]

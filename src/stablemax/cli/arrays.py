@@ -60,7 +60,6 @@ def command(
         arithmetic: options.ArithmeticOptions,
         streaming: options.StreamOptions,
         printing: options.PrintOptions,
-        force: options.ForceOption = False,
         output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output.", unset="csv")] = None,
     ) -> int:
         from stablemax.compute.arrays import compute, result_in_npy, result_of
@@ -68,7 +67,7 @@ def command(
         from stablemax.render.array_files import check_target, write_file
 
         io.check_output(printing, *source.read, *losses.read)
-        path = printing.output
+        path, force = printing.output, source.reading.force
         # A file is written by its ending, which other results do not have.
         output = io.Output(ARRAY, chosen(ARRAY, output_format, None, "csv"), printing)
         check_target(path, output_format, force=force)

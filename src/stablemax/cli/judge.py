@@ -99,7 +99,9 @@ def judge(
     with io.progress(printing, logits.reading, unit="B") as progress:
         try:
             given = logits.input_for(operation, fmt, losses.targets(), resources)
-            report = _report(given, claim, fmt, (computed, array), resources, progress, logits.words())
+            report = _report(
+                given, claim, fmt, (computed, array), resources, progress, logits.words(), force=source.reading.force
+            )
         except StablemaxError as error:
             _refuse_other_order(logits, computed, operation, losses)
             raise error from None
@@ -170,6 +172,8 @@ def _report(
     resources: Resources,
     progress: Progress,
     words: tuple[str, ...],
+    *,
+    force: bool,
 ) -> JudgeReport:
     """Open the files of the output and of a second array, and hold the output against the truth."""
     from stablemax.check.judge_options import JudgeOptions
@@ -178,8 +182,8 @@ def _report(
     from stablemax.numerics.formats import FLOAT32, format_of
 
     (computed, array), operation = files, get_operation(str(claim.operation))
-    stream = given.stream if array is None else _with_second(given.stream, array, operation)
-    output = open_computed(computed, stream, operation)
+    stream = given.stream if array is None else _with_second(given.stream, array, operation, force=force)
+    output = open_computed(computed, stream, operation, force=force)
     printed = output.printed
     if printed is not None and fmt is None:
         # Nobody said what the program computed in: with so few digits float32 looks as float64 does.
@@ -200,15 +204,15 @@ def _report(
     return judge_stream(stream, output, request, resources=resources, progress=progress, command=words)
 
 
-def _with_second(stream: Stream, path: str, operation: Operation) -> Stream:
+def _with_second(stream: Stream, path: str, operation: Operation, *, force: bool) -> Stream:
     """Open the file of a second array, which is read beside the logits."""
-    from stablemax.inputs.open import open_array
+    from stablemax.inputs.open import find_array
     from stablemax.inputs.stored_rows import Part, Rows
 
-    stored = open_array(path)
+    stored = find_array(path, force=force)
     if stored.shape != stream.shape:
         raise StablemaxError(
             f"{stored.name}: has shape {stored.shape}, and the logits have {stream.shape}",
             f"the {operation.second.value}: one number for each logit",
         )
-    return replace(stream, labels=Rows((Part(stored, stream.axis),)))
+    return replace(stream, labels=Rows((Part(stored.read_in(), stream.axis),)))

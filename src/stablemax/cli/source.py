@@ -72,6 +72,11 @@ class InputOptions:
     label_column: str | None = option(
         "Column of a table that holds the labels: its name, or its number counted from 0.", metavar="COLUMN"
     )
+    force: bool = option(
+        "Read files that claim to hold over 1,000 times their size; let an array replace the file of -o.",
+        "--force",
+        default=False,
+    )
 
 
 @in_panel(Panel.GENERATED)
@@ -336,7 +341,7 @@ def open_stream(
     from stablemax.inputs.probabilities import with_probabilities_noted
     from stablemax.operations.operation import Second
 
-    of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format")}
+    of_tables = {name: value for name, value in vars(options).items() if name not in ("axis", "input_format", "force")}
     stream = open_files(
         logits,
         labels,
@@ -345,5 +350,6 @@ def open_stream(
         table=TableOptions(**of_tables),
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
         second=second or Second.LABELS,
+        force=options.force,
     )
     return with_probabilities_noted(stream) if is_of_rows else stream

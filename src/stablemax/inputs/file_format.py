@@ -53,6 +53,8 @@ class OpenedFile:
     in_memory: int = IN_MEMORY
     #: The array that the user named, in a format with members.
     member: str | None = None
+    #: Whether a file is read that declares more than a thousand times its size; None: no, and no option says so.
+    force: bool | None = None
 
     def pick(self, names: Sequence[str], kind: FileFormat) -> int:
         """Return the index of the named member among those of the file, or of the only one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,27 +65,39 @@ class _Rejoined:
         return piece
 
 
-def open_array(
+def open_array(spec: str, **options: Any) -> StoredArray:
+    """Open the array that a user named, as `find_array` does, and decompress it where it is compressed.
+
+    >>> import io
+    >>> open_array("-", stdin=io.BytesIO(b"1,2")).array
+    array([[1., 2.]])
+    """
+    return find_array(spec, **options).read_in()
+
+
+def find_array(
     spec: str,
     *,
     input_format: str | None = None,
     table: TableOptions | None = None,
     stdin: BinaryIO | None = None,
     in_memory: int = IN_MEMORY,
+    force: bool | None = None,
 ) -> StoredArray:
-    """Open the array that a user named, without reading its numbers where that is possible.
+    """Find the array that a user named, without reading its numbers where that is possible.
 
     The array is named by a path or address, `archive.npz:member`, `file.safetensors:tensor`, or "-" for standard input.
     Its format is `input_format`, else that of its ending, else that of its content; text is taken for a table or for
-    JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Text, Parquet,
-    compressed data and standard input are read once, and kept in memory while they have at most `in_memory` bytes, else
-    in a temporary file that goes away with the last reference to it.
+    JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Compressed data
+    are yet to be read (`StoredArray.read_in`). Text, Parquet and standard input are read once, and kept in memory while
+    they have at most `in_memory` bytes, else in a temporary file that goes away with the last reference to it. A file
+    that declares more than a thousand times its own size is refused, unless `force` is given.
 
     >>> import io
-    >>> stored = open_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
+    >>> stored = find_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
     >>> stored.shape, stored.dtype.name, stored.format, stored.array
     ((1, 2), 'float64', 'csv', array([[1., 2.]]))
-    >>> open_array("-", stdin=io.BytesIO(b"1,2")).notes
+    >>> find_array("-", stdin=io.BytesIO(b"1,2")).notes
     ('standard input: taken for csv by its content; --input-format names another format',)
     """
     asked = None if input_format is None else format_named(input_format)
@@ -93,14 +106,14 @@ def open_array(
         name = file_name("-")
         with reading(name):
             member = split_spec(spec)[1]
-            return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member), asked)
-    with _open_named(spec, asked, options, in_memory) as (file, chosen):
+            return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member, force), asked)
+    with _open_named(spec, asked, options, in_memory, force=force) as (file, chosen):
         return _opened(file, chosen)
 
 
 @contextlib.contextmanager
 def _open_named(
-    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int = IN_MEMORY
+    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int = IN_MEMORY, *, force: bool | None = None
 ) -> Iterator[tuple[OpenedFile, FileFormat]]:
     """Open a file, and find out its format."""
     path, member = split_spec(spec)
@@ -108,7 +121,7 @@ def _open_named(
     with open_file(path) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
-        file = OpenedFile(stream, name, path, options, in_memory, member)
+        file = OpenedFile(stream, name, path, options, in_memory, member, force)
         yield file, _chosen(start, asked, extension_of(path), name)
 
 
@@ -187,10 +200,11 @@ def open_files(
     table: TableOptions | None = None,
     in_memory: int = IN_MEMORY,
     second: Second = Second.LABELS,
+    force: bool | None = None,
 ) -> Stream:
-    """Open logits and labels of any size; only numbers in text are read.
+    """Open logits and labels of any size; only numbers in text, Parquet and compressed archives are read.
 
-    The files share the memory in which text may be kept.
+    The files share the memory in which those may be kept; `force` as in `find_array`.
     """
     table = table or TableOptions()
     if labels and table.label_column is not None:
@@ -199,15 +213,15 @@ def open_files(
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
     share = in_memory // (len(named) + len(targets))
-    stored = [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named]
+    stored = [find_array(one, input_format=input_format, table=table, in_memory=share, force=force) for one in named]
     names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
     label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
-    stream = as_stream(
-        stored,
-        [open_array(one, table=label_table, in_memory=share) for one in targets],
-        axis=axis,
-        second=second,
-    )
+    label_arrays = [find_array(one, table=label_table, in_memory=share, force=force) for one in targets]
+    # Shapes are compared before anything is decompressed.
+    stream = as_stream(stored, label_arrays, axis=axis, second=second)
+    if any(one.unread for one in (*stored, *label_arrays)):
+        read = [[one.read_in() for one in arrays] for arrays in (stored, label_arrays)]
+        stream = as_stream(*read, axis=axis, second=second)
     notes = []
     if len(named) > 1:
         ends = f"{file_name(named[0])} to {file_name(named[-1])}"
@@ -220,14 +234,14 @@ def open_files(
 
 def read_weights(path: str) -> Array:
     """Read the weight of each class."""
-    stored = open_array(path)
+    stored = find_array(path)
     if stored.dtype.kind not in "iuf":
         raise StablemaxError(f"{stored.name}: weights of dtype {stored.dtype} are not numbers", "use float64")
-    if max(stored.shape, default=0) != stored.array.size:
+    if max(stored.shape, default=0) != math.prod(stored.shape):
         raise StablemaxError(
             f"{stored.name}: shape {stored.shape} is not a vector of weights", "give one weight for each class"
         )
-    return np.asarray(stored.array, dtype=np.float64).ravel()
+    return np.asarray(stored.read_in().array, dtype=np.float64).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,15 +263,18 @@ class ComputedOutput:
         return np.full((1, 1), self.values) if isinstance(self.values, float) else self.values.logits.whole()
 
 
-def open_computed(path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY) -> ComputedOutput:
-    """Open what a program computed of the logits of a stream."""
-    stored = open_array(path, in_memory=in_memory)
+def open_computed(
+    path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY, *, force: bool | None = None
+) -> ComputedOutput:
+    """Open what a program computed of the logits of a stream; `force` as in `find_array`."""
+    stored = find_array(path, in_memory=in_memory, force=force)
     name = stored.name
     if not holds_numbers(stored.dtype):
         raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
     is_one_number = operation.is_reduced(stored.shape, (stream.rows, stream.classes))
     if not is_one_number:
         _check_shape(stored, stream, operation)
+    stored = stored.read_in()
     axis = None if operation.per_row else stream.axis
 
     def as_rows(array: Array) -> Array:

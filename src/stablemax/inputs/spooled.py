@@ -22,6 +22,8 @@ from stablemax.text.errors import StablemaxError
 
 DOWNLOADED = 4 * 2**20
 """Bytes that one request asks a server for: enough that waiting for an answer is worth it."""
+EXPANSION = 1000
+"""How many times its own size a file of more than `IN_MEMORY` bytes may declare."""
 _ROOM = "set TMPDIR to a folder on a disk with more room"
 
 
@@ -96,16 +98,16 @@ class Spool:
     def reserve(self, size: int) -> None:
         """Take room on the disk, so that a full disk is refused before the work."""
         path = self.path
-        with self._full_disk(), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
+        with disk_errors(self.name), open(path, "r+b") as file:  # noqa: PTH123 - a path stays text
             take_room(file, size)
 
     def _write_to_file(self, data: memoryview) -> SpooledPath:
-        with self._full_disk():
+        with disk_errors(self.name):
             if self._path is None:
                 # Loading tempfile takes as long as reading a small array, which does not need it.
                 import tempfile
 
-                self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=_folder())
+                self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=temporary_folder())
                 self._path = SpooledPath(path)
                 self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
             for rest in (memoryview(self._memory), data):
@@ -114,29 +116,32 @@ class Spool:
             self._memory = bytearray()
             return self._path
 
-    @contextlib.contextmanager
-    def _full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            folder, reason = brief(_folder(), 200), reason_of(error)
-            raise StablemaxError(
-                f"{self.name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", _ROOM
-            ) from None
-
     def stored(self, shape: tuple[int, ...], dtype: np.dtype[Any], **known: Any) -> StoredArray:
         """Describe what was written as an array; `known` is what else `StoredArray` takes."""
         stored = StoredArray(shape, dtype, self.name, path=self._path or "", **known)
         return replace(stored, memory=stored.shaped(self._memory or b"", 0)) if self._path is None else stored
 
 
-def _folder() -> str:
+def temporary_folder() -> str:
+    """Find the folder of temporary files; refuse to go on without one."""
     import tempfile
 
     try:
         return tempfile.gettempdir()
     except OSError:
         raise StablemaxError("there is no folder that temporary files can be written to", _ROOM) from None
+
+
+@contextlib.contextmanager
+def disk_errors(name: str) -> Iterator[None]:
+    """Turn what the operating system reports while numbers of a file are kept in a temporary one into words."""
+    try:
+        yield
+    except OSError as error:
+        folder, reason = brief(temporary_folder(), 200), reason_of(error)
+        raise StablemaxError(
+            f"{name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", _ROOM
+        ) from None
 
 
 def take_room(file: IO[bytes], size: int) -> None:
@@ -165,12 +170,26 @@ def check_room(size: int, name: str) -> None:
         return
     import shutil
 
-    folder = _folder()
+    folder = temporary_folder()
     free = shutil.disk_usage(folder).free
     if size > free:
         raise StablemaxError(
             f"{name}: {size_of(size)} do not fit into {brief(folder, 200)}, where {size_of(free)} are free", _ROOM
         )
+
+
+def check_expanded(declared: int, held: int, name: str, cure: str, *, force: bool | None) -> None:
+    """Refuse a file that declares over a thousand times the bytes that it holds, once they are many, unless forced.
+
+    Deflate reaches 1,032, and only for what is one number over and over.
+
+    >>> check_expanded(2**30, 2**20, "dump.npz:logits", "unzip it first", force=False)
+    Traceback (most recent call last):
+    stablemax.text.errors.StablemaxError: dump.npz:logits: 1,048,576 bytes claim to hold 1,073,741,824 bytes
+    """
+    if not force and declared > IN_MEMORY and declared > EXPANSION * held:
+        option = "" if force is None else "--force reads it; or "
+        raise StablemaxError(f"{name}: {size_of(held)} claim to hold {size_of(declared)}", option + cure)
 
 
 def downloaded(stored: StoredArray) -> StoredArray:

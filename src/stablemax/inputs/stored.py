@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO, Literal, cast
@@ -48,6 +49,8 @@ class StoredArray:
     class_names: tuple[str, ...] = ()
     #: What was found out, a sentence each.
     notes: tuple[str, ...] = ()
+    #: Decompresses the numbers, where that is still to be done: shapes are compared before.
+    unread: Callable[[], StoredArray] | None = None
 
     @classmethod
     def of(cls, array: Array, name: str = "the array", **known: Any) -> StoredArray:
@@ -57,6 +60,10 @@ class StoredArray:
         (2, 3)
         """
         return cls(array.shape, array.dtype, name, memory=array, **known)
+
+    def read_in(self) -> StoredArray:
+        """Return the array with its numbers where they can be read by offset."""
+        return self if self.unread is None else self.unread()
 
     @property
     def size_bytes(self) -> int:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-
-# Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO, cast
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
-from stablemax.inputs.regular_file import length_of, pieces_of
+from stablemax.inputs.regular_file import length_of, open_file, pieces_of, reading
+from stablemax.inputs.spooled import check_expanded
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
+
+if TYPE_CHECKING:
+    # Loading it takes longer than reading a .npy file, which needs this module only to know of it.
+    import zipfile
 
 READ_LIMIT = 4 * 2**20
 """Most bytes that one read of the archive may ask for; bounds the central directory above all."""
@@ -71,8 +74,8 @@ def _zip_errors(name: str) -> Iterator[None]:
 def open_npz(file: OpenedFile) -> StoredArray:
     """Find one array of an .npz archive: the named one, or the only one.
 
-    A member stored without compression is left where it lies; another is decompressed into memory, or into a temporary
-    file where it is large.
+    A member stored without compression is left where it lies; another is yet to be decompressed, into memory, or into a
+    temporary file where it is large.
 
     >>> import io, numpy as np
     >>> from stablemax.inputs.file_format import OpenedFile
@@ -89,22 +92,46 @@ def open_npz(file: OpenedFile) -> StoredArray:
     name, stream = file.name, cast("BinaryIO", file.stream)
     if length_of(stream) == 0:
         raise StablemaxError(f"{name}: is empty", _RESAVE)
-    with _zip_errors(name), zipfile.ZipFile(_Bounded(stream, name)) as archive:
-        info = _chosen(archive, file)
-        called = f"{name}:{brief(info.filename.removesuffix('.npy'), 120)}"
-        if info.flag_bits & 1:
-            raise StablemaxError(f"{called}: is encrypted", _RESAVE)
+    with _member(file) as (archive, info, called):
         if info.compress_type == zipfile.ZIP_STORED:
             stored = _stored(stream, archive, info, file.path, called)
-        # The other methods take as much memory as the archive asks for; NumPy writes only this one.
-        elif info.compress_type != zipfile.ZIP_DEFLATED:
-            raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
         else:
             with archive.open(info) as data:
-                member = replace(file, stream=data, path="", name=called)
-                stored = spool_npy(member, size=info.file_size, kind="npz")
+                header = read_header(data, called, "npz")
+            check_size(header, info.file_size)
+            unzip = f"unzip it first: python -m zipfile -e {name} FOLDER"
+            check_expanded(info.file_size, info.compress_size, called, unzip, force=file.force)
+            stored = replace(header, unread=partial(_decompressed, replace(file, stream=io.BytesIO()), header))
     # A single array is called by the archive's name alone, unless the user named it.
     return stored if file.member is not None else replace(stored, name=name)
+
+
+@contextlib.contextmanager
+def _member(file: OpenedFile) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo, str]]:
+    """Give the archive, the entry of the array that was named, and what that is called in messages."""
+    import zipfile
+
+    bounded = _Bounded(cast("BinaryIO", file.stream), file.name)
+    with _zip_errors(file.name), zipfile.ZipFile(bounded) as archive:
+        info = _chosen(archive, file)
+        called = f"{file.name}:{brief(info.filename.removesuffix('.npy'), 120)}"
+        if info.flag_bits & 1:
+            raise StablemaxError(f"{called}: is encrypted", _RESAVE)
+        # The other methods take as much memory as the archive asks for; NumPy writes only these.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise StablemaxError(f"{called}: compression method {info.compress_type} is not read", _RESAVE)
+        yield archive, info, called
+
+
+def _decompressed(file: OpenedFile, declared: StoredArray) -> StoredArray:
+    """Read a compressed member of a file that was closed meanwhile."""
+    with open_file(file.path) as stream, reading(file.name), _member(replace(file, stream=stream)) as found:
+        archive, info, called = found
+        with archive.open(info) as data:
+            stored = spool_npy(replace(file, stream=data, path="", name=called), size=info.file_size, kind="npz")
+    if (stored.shape, stored.dtype) != (declared.shape, declared.dtype):
+        raise StablemaxError(f"{called}: was replaced while it was read", "is it still being written? try again")
+    return stored if file.member is not None else replace(stored, name=file.name)
 
 
 def _chosen(archive: zipfile.ZipFile, file: OpenedFile) -> zipfile.ZipInfo:
