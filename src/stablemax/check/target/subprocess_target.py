@@ -19,10 +19,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 from stablemax.check.target.forked_process import ForkedProcess
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, NoMessageError, framed, receive, send
 from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, Result
-from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.numerics.formats import Array
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.process_limits import tells_of_memory
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions

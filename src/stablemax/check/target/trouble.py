@@ -6,8 +6,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from stablemax.check.target.process_limits import tells_of_memory
 from stablemax.text.errors import shown
+from stablemax.text.process_limits import tells_of_memory
 
 _PACKAGE = Path(__file__).parents[2]
 

@@ -21,9 +21,9 @@ from stablemax.check.target.interpreter_state import OF_IMPORTS, InterpreterStat
 from stablemax.check.target.local import load_local
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, framed, private, receive, send
 from stablemax.check.target.messages import LoadedTarget, LoadRequest, NoAnswerError, Reply
-from stablemax.check.target.process_limits import end_with_parent, limit_memory, limits, lowered_limits
 from stablemax.operations import all_operations
 from stablemax.text.errors import StablemaxError
+from stablemax.text.process_limits import end_with_parent, limit_memory, limits, lowered_limits
 from stablemax.text.words import listed
 
 PRINTED_LIMIT = 2000

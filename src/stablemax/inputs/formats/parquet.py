@@ -1,41 +1,49 @@
-"""Parquet: numeric columns as classes, or one column of lists."""
+"""Parquet: numeric columns as classes, or one column of lists; pyarrow reads them in a process of its own.
+
+What a file makes pyarrow do is the file's choice: 600 bytes can ask for gigabytes, and others end the process (Arrow
+aborts where an exception reaches code that is declared not to throw). So a child reads, within limits, and sends the
+numbers over a pipe.
+"""
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import itertools
+import importlib.util
+import io
+import json
+import os
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.formats.table_cells import is_number, no_class_error
-from stablemax.inputs.formats.table_layout import class_names_note, other_columns
-from stablemax.inputs.input_warnings import inexact_in_float64
-from stablemax.inputs.spooled import Spool
+from stablemax.inputs.regular_file import CHUNK, length_of
+from stablemax.inputs.spooled import Spool, temporary_folder
 from stablemax.inputs.stored import StoredArray
-from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
-from stablemax.text.words import counted
+from stablemax.text.process_limits import tells_of_memory
 
-BATCH_CELLS = 2**18
-"""Numbers that are converted at a time."""
-OPEN_BYTES = 2**22
-"""What the columns that are read at once may take at least: pyarrow holds a page of each, as stored and decoded."""
-PAGE_BYTES = 2**20
-"""Pages are about so long where a column of a row group is longer."""
-BUFFER_BYTES = 2**16
-"""What pyarrow reads of a column at once; a page that is longer, whole."""
-_INDEX = "__index_level_0__"
-"""What pandas calls its index where that is no plain count."""
+_LINE_BYTES = 2**20
+"""Longest message of the child, but for names of columns: these are in the file, and a character is at most 8 bytes."""
+_LAST_WORDS = 10_000
+# -P: the folder that somebody stands in is not searched for modules, unless this process does it, too.
+_CHILD = ("-P", "-m", f"{__package__}.parquet_process")
+
+
+class _CutOffError(Exception):
+    """The child ended before it had said how it went."""
 
 
 def open_parquet(file: OpenedFile) -> StoredArray:
-    """Read a Parquet file, batch by batch.
+    """Read a Parquet file, batch by batch, in a process of its own.
 
     Every numeric column is a class; a file of one column of lists has a row of logits in each list. Numbers keep their
     type where all columns have the same one, else they become float64; labels are float64.
@@ -46,240 +54,126 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: x.parquet: ...
     """
-    name, in_memory, options, notes = file.name, file.in_memory, file.table, list[str]()
-    with _pyarrow(name) as parquet, Spool(name, in_memory) as values, Spool(name, in_memory) as labels:
-        opened = parquet.ParquetFile(file.stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
-        schema = opened.schema_arrow  # made anew each time that it is asked for
-        names = tuple(schema.names)
-        index, label = other_columns(options, names, len(names), names.index(_INDEX) if _INDEX in names else None, name)
-        if index is not None and not options.index_column:
-            notes.append(f"{name}: column {_INDEX} taken as the index of pandas and left out")
-        columns = [column for column in range(len(names)) if column not in {index, label}]
-        table = _Groups(opened, name, schema, columns, max(OPEN_BYTES, in_memory // 2), options.class_names)
-        if label is not None:
-            table.check_numbers(schema.field(label), schema.field(label).type, of_labels=True)
-        count = 0
-        for group in range(opened.num_row_groups):
-            end = table.copy(group, columns, count, values, table.dtype)
-            if label is not None:
-                table.copy(group, [label], count, labels, np.dtype(np.float64))
-            count = end
-        if count != opened.metadata.num_rows:
-            declared = counted(opened.metadata.num_rows, "row")
-            raise ValueError(f"it declares {declared}, and its row groups hold {count:,}")
-        if not count:
-            raise StablemaxError(f"{name}: holds no rows", "save at least one row of logits")
-        notes += [*table.inexact, *table.named]
-        targets = None if label is None else labels.stored((count,), np.dtype(np.float64), format="parquet")
-        width = len(columns) if table.list_length is None else table.list_length
-        known = {"labels": targets, "notes": tuple(notes), "class_names": table.class_names}
-        return values.stored((count, width), table.dtype, format="parquet", **known)
-
-
-class _Groups:
-    """A Parquet file, a row group at a time; of its columns so many at once as memory allows."""
-
-    def __init__(
-        self,
-        file: Any,
-        name: str,
-        schema: Any,
-        columns: Sequence[int],
-        at_once: int,
-        class_names: tuple[str, ...] | None,
-    ) -> None:
-        #: A note about labels that are names of classes.
-        self.named: list[str] = []
-        #: A note about the first integer that float64 does not hold, where columns of several types become float64.
-        self.inexact: list[str] = []
-        #: The length of the first list, and of all others, once it is read.
-        self.list_length: int | None = None
-        self._file = file
-        self._name = name
-        self._names = schema.names
-        self._at_once = at_once
-        # Columns are asked for by name; where two have the same one, all are read.
-        self._unique = len(set(self._names)) == len(self._names)
-        fields = [schema.field(column) for column in columns]
-        self._holds_lists = len(fields) == 1 and _is_list(fields[0].type)
-        types = [field.type.value_type if self._holds_lists else field.type for field in fields]
-        for field, kind in zip(fields, types, strict=True):
-            # Names of classes are given where the whole file is one of labels.
-            self.check_numbers(field, kind, of_labels=class_names is not None and len(fields) == 1)
-        titles = () if self._holds_lists else tuple(field.name for field in fields)
-        #: Names of the classes, which may stand for their numbers in a column of labels.
-        self.class_names = titles if class_names is None else class_names
-        counts = collections.Counter(self.class_names)
-        self._classes = {title: float(place) for place, title in enumerate(self.class_names) if counts[title] == 1}
-        dtypes = {np.dtype(np.float64) if _is_text(kind) else np.dtype(kind.to_pandas_dtype()) for kind in types}
-        self.dtype: np.dtype[Any] = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float64)
-
-    def check_numbers(self, field: Any, kind: Any, *, of_labels: bool = False) -> None:
-        """Refuse a column whose values, or entries of lists, are of a type that is no number; labels may be names."""
-        if _is_number(kind) or (of_labels and _is_text(kind)):
-            return
-        column, what = brief(field.name, 120), brief(field.type, 120)
-        if _is_list(field.type) and _is_number(field.type.value_type):
-            raise StablemaxError(
-                f"{self._name}: column {column} holds lists ({what}), and there are other columns",
-                f"write {column} alone, or name the labels: --label-column",
-            )
-        raise StablemaxError(
-            f"{self._name}: column {column} holds {what}, not numbers",
-            "write the columns of the logits alone; --index-column leaves the first one out",
-        )
-
-    def copy(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
-        """Write the rows of a group, whose first is row `start`; return the row after the last."""
-        about = self._file.metadata.row_group(group)
-        size = 2 * min(PAGE_BYTES, max(1, about.total_byte_size // max(1, about.num_columns)))
-        width = max(1, self._at_once // size) if self._unique else len(columns)
-        slices = [columns[first : first + width] for first in range(0, len(columns), width)]
-        if len(slices) == 1:
-            return self._copy_slice(group, columns, start, spool, dtype)
-        with Spool(self._name, in_memory=-1) as scratch:
-            for some in slices:
-                end = self._copy_slice(group, some, start, scratch, dtype)
-            self._join(scratch, end - start, list(map(len, slices)), spool)
-        return end
-
-    def _copy_slice(self, group: int, columns: Sequence[int], start: int, spool: Spool, dtype: np.dtype[Any]) -> int:
-        names, width = [self._names[column] for column in columns], len(columns)
-        if self._holds_lists:
-            about = self._file.metadata.row_group(group)
-            values = sum(about.column(column).num_values for column in range(about.num_columns))
-            width = values // max(1, about.num_rows)
-        first = start
-        # Threads take more memory, and are no faster where the columns are read a few at a time.
-        batches = self._file.iter_batches(
-            max(1, BATCH_CELLS // max(1, width)),
-            row_groups=[group],
-            columns=names if self._unique else None,
-            use_threads=False,
-        )
-        for batch in batches:
-            block = np.empty((len(batch), len(columns)), dtype)
-            for place, (name, key) in enumerate(zip(names, names if self._unique else columns, strict=True)):
-                array = batch.column(key)
-                self._check_nulls(array, name, start)
-                if _is_list(array.type):
-                    block = self._list_rows(array, start, name)
-                    continue
-                if _is_text(array.type):
-                    block[:, place] = self._class_numbers(array.to_pylist(), name, start)
-                    continue
-                block[:, place] = numbers = array.to_numpy(zero_copy_only=False)
-                self._note_inexact(numbers, dtype, name, start)
-            spool.write(block)
-            start += len(block)
-        # pyarrow's batches end in silence where a column has fewer values than its row group declares.
-        declared = self._file.metadata.row_group(group).num_rows
-        if start - first != declared:
-            held = f"column {brief(names[0], 120)} holds" if len(names) == 1 else "columns hold"
-            rows = counted(declared, "row")
-            raise ValueError(f"row group {group:,} declares {rows}, and its {held} {start - first:,}")
-        return start
-
-    def _join(self, scratch: Spool, rows: int, widths: Sequence[int], spool: Spool) -> None:
-        """Write rows whose slices, of several columns each, lie one after the other in a file."""
-        step = max(1, BATCH_CELLS // sum(widths))
-        for start in range(0, rows, step):
-            count = min(step, rows - start)
-            blocks = [
-                np.fromfile(
-                    scratch.path, self.dtype, count * width, offset=(rows * first + start * width) * self.dtype.itemsize
-                ).reshape(count, width)
-                for first, width in zip(itertools.accumulate(widths, initial=0), widths, strict=False)
-            ]
-            spool.write(np.hstack(blocks))
-
-    def _check_nulls(self, array: Any, column: str, start: int, list_length: int | None = None) -> None:
-        if array.null_count:
-            at = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
-            row, entry = divmod(at, list_length or 1)
-            place = f"column {brief(column, 120)}, row {start + row:,}" + (f", entry {entry:,}" if list_length else "")
-            raise StablemaxError(
-                f"{self._name}: {place}: there is no value (null)", "write nan for a value that is not known"
-            )
-
-    def _list_rows(self, array: Any, start: int, column: str) -> Array:
-        """Turn lists into rows, all of the length of the first."""
-        lengths = array.value_lengths().to_numpy(zero_copy_only=False)
-        if self.list_length is None:
-            self.list_length = int(lengths[0])
-        wrong = np.flatnonzero(lengths != self.list_length)
-        if len(wrong):
-            row = int(wrong[0])
-            raise StablemaxError(
-                f"{self._name}: column {brief(column, 120)}, row {start + row:,}: the list has "
-                f"{counted(int(lengths[row]), 'entry', 'entries')}, but that of row 0 has {self.list_length:,}",
-                "give every row as many classes",
-            )
-        flat = array.flatten()
-        self._check_nulls(flat, column, start, self.list_length)
-        rows: Array = flat.to_numpy(zero_copy_only=False).reshape(len(array), self.list_length)
-        return rows
-
-    def _class_numbers(self, labels: Sequence[str], column: str, start: int) -> list[float]:
-        """Return the numbers of classes that labels name, or hold as text."""
-        numbers = []
-        for row, label in enumerate(map(str.strip, labels), start):
-            if is_number(label):
-                numbers.append(float(label))
-            elif label in self._classes:
-                numbers.append(self._classes[label])
-                self.named = [class_names_note(self.class_names, self._name)]
-            else:
-                place = f"{self._name}: column {brief(column, 120)}, row {row:,}"
-                raise no_class_error(place, label, self.class_names)
-        return numbers
-
-    def _note_inexact(self, numbers: Array, dtype: np.dtype[Any], column: str, start: int) -> None:
-        inexact = None if self.inexact or dtype.kind != "f" else inexact_in_float64(numbers)
-        if inexact is not None and inexact.any():
-            at = int(np.argmax(inexact))
-            place = f"column {brief(column, 120)}, row {start + at:,}"
-            self.inexact.append(f"{self._name}: {place}: {int(numbers[at])} is not exact in float64")
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_integer(kind) or types.is_floating(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
-    if types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(types.is_string(kind) or types.is_large_string(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+    if importlib.util.find_spec("pyarrow") is None:
+        raise StablemaxError(f"{file.name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"')
+    name, in_memory = file.name, file.in_memory
+    with (
+        _regular(file) as (stream, size),
+        tempfile.TemporaryFile(buffering=0, dir=temporary_folder()) as printed,
+        _reader(stream, file, printed) as process,
+        Spool(name, in_memory) as values,
+        Spool(name, in_memory) as labels,
+    ):
+        assert process.stdout is not None
+        try:
+            answer = _answer(process.stdout, (values, labels), _LINE_BYTES + 8 * size)
+        except _CutOffError:
+            process.stdout.close()
+            raise _end_of(process.wait(), printed, name) from None
+        if "refused" in answer:
+            raise StablemaxError(*answer["refused"])
+        dtype = np.dtype(answer["dtype"])
+        rows, classes = answer["shape"]
+        targets = labels.stored((rows,), np.dtype(np.float64), format="parquet") if answer["has_labels"] else None
+        known = {"labels": targets, "notes": tuple(answer["notes"]), "class_names": tuple(answer["class_names"])}
+        return values.stored((rows, classes), dtype, format="parquet", **known)
 
 
 @contextlib.contextmanager
-def _pyarrow(name: str) -> Iterator[Any]:
-    """Give pyarrow's reader, and word what pyarrow raises at a damaged file."""
+def _regular(file: OpenedFile) -> Iterator[tuple[BinaryIO, int]]:
+    """Give a file of this machine, which another process can read: that which is open, or a copy of it; and its length.
+
+    The other process moves the position of the file, which nobody else may use meanwhile.
+    """
+    stream = cast("BinaryIO", file.stream)
     try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise StablemaxError(
-            f"{name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"'
-        ) from None
-    try:
-        yield parquet
-    except MemoryError:  # one of pyarrow's is both
-        raise
-    except (ArrowException, OSError, ValueError) as error:
-        reason = brief(" ".join(str(error).split()) or type(error).__name__, 200)
-        raise StablemaxError(
-            f"{name}: the Parquet file is damaged ({reason})", "copy it again, or write it again"
-        ) from None
+        stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        with Spool(file.name, in_memory=-1) as spool:
+            spool.fill(stream)
+            with open(spool.path, "rb") as copy:  # noqa: PTH123 - a path stays text
+                yield copy, length_of(copy)
+    else:
+        yield stream, length_of(stream)
+
+
+@contextlib.contextmanager
+def _reader(stream: BinaryIO, file: OpenedFile, printed: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the process that reads an open file, and end it in any case."""
+    # Windows hands down standard streams alone.
+    descriptors = (stream.fileno(),) if os.name == "posix" else ()
+    request = {
+        "source": descriptors[0] if descriptors else stream.name,
+        "name": file.name,
+        "table": asdict(file.table),
+        "in_memory": file.in_memory,
+        "force": file.force,
+    }
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, *_CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed,
+        pass_fds=descriptors,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(json.dumps(request).encode())
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _answer(answers: IO[bytes], spools: tuple[Spool, Spool], line_bytes: int) -> dict[str, Any]:
+    """Take the numbers that the child sends, and return what it says in the end."""
+    while True:
+        line = answers.readline(line_bytes)
+        if not line.endswith(b"\n"):
+            raise _CutOffError
+        try:
+            message: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise _CutOffError from None
+        if "bytes" not in message:
+            return message
+        if spools[message["spool"]].fill(answers, message["bytes"], CHUNK) < message["bytes"]:
+            raise _CutOffError
+
+
+def _end_of(code: int, printed: IO[bytes], name: str) -> StablemaxError:
+    """Word how the child ended before its time."""
+    printed.seek(0)
+    words = printed.read(_LAST_WORDS).decode("utf-8", "replace")
+    if -code == getattr(signal, "SIGXCPU", 0):
+        return StablemaxError(
+            f"{name}: one part of the Parquet file takes seconds of processor time to read",
+            "it is damaged, or made to harm; write it again, or as .npy",
+        )
+    if tells_of_memory(words):
+        return no_memory(name)
+    last = next((line for line in reversed(words.splitlines()) if line.strip()), f"its reader ended with {code}")
+    return damaged(name, last)
+
+
+def damaged(name: str, reason: str) -> StablemaxError:
+    """Word what pyarrow says of a damaged file."""
+    return StablemaxError(
+        f"{name}: the Parquet file is damaged ({brief(' '.join(reason.split()), 200)})",
+        "copy it again, or write it again",
+    )
+
+
+def no_memory(name: str) -> StablemaxError:
+    """Word that reading a file took more memory than it may."""
+    return StablemaxError(
+        f"{name}: one part of the Parquet file takes far more memory than the file",
+        "it is damaged, or made to harm; write it with smaller row groups and pages, or as .npy",
+    )
 
 
 FORMAT = FileFormat(

@@ -1,8 +1,9 @@
-"""What a target's process may take, and that it does not outlive the one that started it."""
+"""What a process that runs foreign code or C++ may take, and that it does not outlive the one that started it."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -45,17 +46,34 @@ def end_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def limit_memory(size_bytes: int) -> None:
-    """Let this process take so much memory beyond what it has; nothing is limited where the system is not Linux."""
+def limit_memory(size_bytes: int, threads: int | None = None) -> None:
+    """Let this process take so much memory beyond what it has; nothing is limited where the system is not Linux.
+
+    `threads` are those that it still starts, by default as many as there are processors.
+    """
     if sys.platform != "linux":
         return
     # Data, not addresses: frameworks reserve far more of those than they use. Their pools of threads are
     # started at the first call, and the stack of each is counted whole.
-    stacks = (os.cpu_count() or 1) * _THREAD_STACK_BYTES
+    stacks = (threads or os.cpu_count() or 1) * _THREAD_STACK_BYTES
     limit = _data_bytes() + size_bytes + stacks
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def limit_processor_time(further_s: int) -> None:
+    """Let this process run for so long from now, then end it by SIGXCPU; nothing is limited on Windows.
+
+    Processor time, not time: a slow disk and a machine that others use are no fault of the process.
+    """
+    if sys.platform == "win32":
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime) + further_s
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _data_bytes() -> int:
