@@ -134,7 +134,7 @@ def test_nothing_but_the_table_of_contents_is_read(tmp_path: Path) -> None:
         stream.truncate(path.stat().st_size + 2**32)
     tracemalloc.start()
     stored = open_array(str(path))
-    assert stored.array[-1] == 0
+    assert stored.shape == (2**32,)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
 

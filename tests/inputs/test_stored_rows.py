@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stablemax.compute.sinks import FileSink, MemorySink, in_row_order, npy_sink
-from stablemax.inputs import row_layout
+from stablemax.inputs import row_layout, spooled
 from stablemax.inputs.blocks import blocks_of
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
@@ -26,6 +28,8 @@ from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stablemax.numerics.formats import Array
 
 SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
@@ -90,13 +94,71 @@ def test_what_is_sent_to_another_process_reads_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(rows)).read(0, 8, Workspace()), before)
 
 
-def test_a_file_that_becomes_shorter_is_told_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "x.npy"
-    np.save(path, np.zeros((4, 4)))
-    rows = Rows((Part(open_array(str(path)), 1),))
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(StablemaxError, match=r"x\.npy: ends before its array does"), Workspace() as workspace:
+def save_as(path: Path, array: np.ndarray) -> None:
+    """Save an array under a name that may end in anything, as a new file; a file that is open stays as it is."""
+    with (path.parent / "new").open("wb") as stream:
+        np.save(stream, array)
+    (path.parent / "new").replace(path)
+
+
+@pytest.fixture(params=["npy", "npz", "safetensors"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Rows]:
+    """A file in each format whose numbers are left where they lie, and its rows."""
+    path, array = tmp_path / f"x.{request.param}", np.arange(16.0).reshape(4, 4)
+    if request.param == "safetensors":
+        header = json.dumps({"x": {"dtype": "F64", "shape": [4, 4], "data_offsets": [0, 128]}}).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + array.tobytes())
+    else:
+        {"npy": np.save, "npz": np.savez}[request.param](path, array)
+    return path, Rows((Part(open_array(str(path)), 1),))
+
+
+def _cut_short(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size // 2)
+
+
+def _rewritten(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-8] + bytes(8))
+
+
+def _replaced(path: Path) -> None:
+    save_as(path, np.zeros((4, 4)))
+
+
+def _of_another_length(path: Path) -> None:
+    save_as(path, np.zeros((400, 4)))
+
+
+@pytest.mark.parametrize("change", [_cut_short, _rewritten, _replaced, _of_another_length])
+def test_a_file_that_changes_after_it_was_opened_is_refused(
+    opened: tuple[Path, Rows], change: Callable[[Path], None]
+) -> None:
+    path, rows = opened
+    change(path)
+    said = rf"{re.escape(path.name)}(:arr_0)?: was changed while it was read"
+    with pytest.raises(StablemaxError, match=said), Workspace() as workspace:
         rows.read(0, 4, workspace)
+    with pytest.raises(StablemaxError, match=said):
+        rows.whole()
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_refused(opened: tuple[Path, Rows]) -> None:
+    path, rows = opened
+    with Workspace() as workspace:
+        rows.read(0, 2, workspace)
+        _cut_short(path)
+        with pytest.raises(StablemaxError, match="ends before its array does"):
+            rows.read(0, 4, workspace)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(opened: tuple[Path, Rows]) -> None:
+    path, rows = opened
+    with Workspace() as workspace:
+        rows.read(0, 2, workspace)
+        _replaced(path)
+        np.testing.assert_array_equal(rows.read(2, 4, workspace), np.arange(8.0, 16).reshape(2, 4))
 
 
 def test_thousands_of_files_do_not_run_out_of_descriptors(tmp_path: Path) -> None:
@@ -297,3 +359,15 @@ def test_rows_that_are_interleaved_are_read_right_in_place_and_in_row_order(
             for rows in (in_place, in_order):
                 read = rows.read(start, stop, workspace, first=first, last=last)
                 assert read.tolist() == expected[start:stop, first:last].tolist()
+
+
+@pytest.mark.parametrize("in_memory", [0, 2**20])
+def test_numbers_in_memory_do_not_change_with_their_file(
+    opened: tuple[Path, Rows], in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooled, "IN_MEMORY", in_memory)
+    path, rows = opened
+    whole = rows.whole()
+    with path.open("r+b") as stream:
+        stream.truncate(0)
+    np.testing.assert_array_equal(whole, np.arange(16.0).reshape(4, 4))

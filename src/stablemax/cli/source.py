@@ -259,7 +259,7 @@ class Source:
         return labelled_hazard(self.hazard, fmt or FLOAT32)
 
     def problem(self, ignore_index: int | None = None, operations: Sequence[Operation] = ()) -> Problem:
-        """Take files, or drawn logits, into memory, mapped where that is possible; refuse what operations lack."""
+        """Take files, or drawn logits, into memory, large ones into a temporary file; refuse what operations lack."""
         if not self.logits:
             return self.options.generated.problem()
         from stablemax.inputs.second_array import check_second, kind_of_second

@@ -287,7 +287,7 @@ def _comparison(
 def _cases(problem: Problem, rows: Array, options: CompareOptions) -> tuple[list[Case], list[str]]:
     logits = problem.logits
     if rows.size < len(logits) or logits.size <= BLOCK_CELLS:
-        # A large input stays where it lies, in a file that is mapped: its blocks are copied one at a time.
+        # A large input stays in a temporary file that is mapped: its blocks are copied one at a time.
         logits = np.ascontiguousarray(logits[rows])
     wanted = options.asked_operations
     cases: list[Case] = []

@@ -131,7 +131,7 @@ class Stream:
         )
 
     def load(self, ignore_index: int | None = IGNORED, second: Second = Second.LABELS) -> Problem:
-        """Take all rows into memory, mapped where that is possible, with the labels checked as what they are."""
+        """Take all rows, large ones in a temporary file that is mapped, with the labels checked as what they are."""
         rows, labels, notes = self.logits.whole(), None, list(self.notes)
         if self.has_soft_targets and second is not Second.LABELS:
             with Workspace() as workspace:

@@ -77,6 +77,19 @@ def open_file(path: str) -> BinaryIO:
     return open_regular(path)
 
 
+Version = tuple[int, int]
+"""What tells one state of a file from another: its length in bytes, and when it was changed, in nanoseconds."""
+
+
+def version_of(stream: BinaryIO) -> Version | None:
+    """Return what tells that a file is still the same; None for what is no file of this machine."""
+    try:
+        about = os.fstat(stream.fileno())
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
+
+
 class Readable(Protocol):
     """Anything with `read(n)` that gives bytes."""
 

@@ -188,7 +188,13 @@ def in_row_order(stored: StoredArray, layout: RowLayout) -> StoredArray:
         with Path(spool.path).open("r+b", buffering=0) as target:
             turn(Place(source, stored.offset, stored.name), Place(target), layout.box, stored.dtype.itemsize)
         return replace(
-            stored, shape=(layout.rows, layout.classes), path=spool.path, offset=0, fortran_order=False, labels=None
+            stored,
+            shape=(layout.rows, layout.classes),
+            path=spool.path,
+            version=None,
+            offset=0,
+            fortran_order=False,
+            labels=None,
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from stablemax.inputs.file_format import IN_MEMORY
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.regular_file import CHUNK, Readable, pieces_of, reading, reason_of
-from stablemax.inputs.stored import StoredArray, ends_early
+from stablemax.inputs.stored import SpooledPath, StoredArray, ends_early
 from stablemax.inputs.workspace import bytes_of
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
@@ -25,14 +25,6 @@ DOWNLOADED = 4 * 2**20
 EXPANSION = 1000
 """How many times its own size a file of more than `IN_MEMORY` bytes may declare."""
 _ROOM = "set TMPDIR to a folder on a disk with more room"
-
-
-class SpooledPath(str):
-    """The path of a temporary file, which is removed when nobody holds the path any more.
-
-    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in another
-    process does not keep it.
-    """
 
 
 def _remove(path: str, owner: int) -> None:
@@ -193,7 +185,7 @@ def check_expanded(declared: int, held: int, name: str, cure: str, *, force: boo
 
 
 def downloaded(stored: StoredArray) -> StoredArray:
-    """Copy the numbers of a stored array, which lie behind an address, into a temporary file.
+    """Copy the numbers of a stored array into a temporary file.
 
     >>> import numpy as np
     >>> with Spool("x.npy", in_memory=0) as spool:
@@ -208,4 +200,13 @@ def downloaded(stored: StoredArray) -> StoredArray:
         stream.seek(stored.offset)
         if spool.fill(stream, stored.size_bytes, DOWNLOADED) < stored.size_bytes:
             raise ends_early(stored.name)
-        return replace(stored, path=spool.path, offset=0)
+        return replace(stored, path=spool.path, version=None, offset=0)
+
+
+def at_hand(stored: StoredArray) -> StoredArray:
+    """Return an array whose numbers need no more memory than `IN_MEMORY`: it, or a copy in a temporary file.
+
+    The file that a user named is not mapped: who cuts it short would end this process by SIGBUS.
+    """
+    is_ready = stored.memory is not None or stored.is_temporary or stored.size_bytes <= IN_MEMORY
+    return stored if is_ready else downloaded(stored)

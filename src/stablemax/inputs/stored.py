@@ -13,12 +13,19 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
-from stablemax.inputs.regular_file import open_file, pieces_of, reading
+from stablemax.inputs.regular_file import Version, open_file, pieces_of, reading, version_of
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 
-MEMORY_LIMIT = 256 * 2**20
-"""Most bytes of a remote array that are held in memory at once."""
+_STILL_WRITTEN = "is it still being written? copy it again"
+
+
+class SpooledPath(str):
+    """The path of a temporary file, which is removed when nobody holds the path any more.
+
+    Whoever can name the file keeps it: a stored array, its copies, the rows made of it. A copy of the path in another
+    process does not keep it.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,8 @@ class StoredArray:
     memory: Array | None = None
     #: The file of an array that is not in memory: a local path, or an address (``scheme://``).
     path: str = ""
+    #: What tells that the file is still the same; None where nothing does.
+    version: Version | None = None
     #: Where in the file the numbers begin, in bytes.
     offset: int = 0
     #: Whether the first axis varies fastest.
@@ -75,9 +84,18 @@ class StoredArray:
         """Whether the file has an address instead of a path."""
         return "://" in self.path
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the file is a temporary one of ours, which no stranger cuts short."""
+        return isinstance(self.path, SpooledPath)
+
     def open(self) -> BinaryIO:
-        """Open the file for reading bytes; it can seek, and the caller closes it."""
-        return open_file(self.path)
+        """Open the file for reading bytes; it can seek, and the caller closes it; a changed file is refused."""
+        stream = open_file(self.path)
+        if self.version is not None and version_of(stream) != self.version:
+            stream.close()
+            raise StablemaxError(f"{self.name}: was changed while it was read", _STILL_WRITTEN)
+        return stream
 
     def open_raw(self) -> BinaryIO:
         """Open the file without a buffer, for many small reads."""
@@ -86,14 +104,14 @@ class StoredArray:
 
     @cached_property
     def array(self) -> Array:
-        """All its numbers as one array, not to be written to: mapped where that is possible, else read."""
+        """All its numbers as one array, not to be written to: mapped where the file is ours, else read."""
         if self.memory is not None:
             return self.memory
         size = self.size_bytes
         if size == 0:
             return self.shaped(b"", 0)
         with self.open() as stream, reading(self.name):
-            if self.is_remote:
+            if not self.is_temporary:
                 return self.shaped(self._read(stream, size), 0)
             try:
                 whole = mmap.mmap(stream.fileno(), self.offset + size, access=mmap.ACCESS_READ)
@@ -108,11 +126,6 @@ class StoredArray:
         return {key: value for key, value in self.__dict__.items() if key != "array"}
 
     def _read(self, stream: BinaryIO, size: int) -> bytearray:
-        if size > MEMORY_LIMIT:
-            raise StablemaxError(
-                f"{self.name}: holds {size_of(size)}; at most {MEMORY_LIMIT:,} are held in memory here",
-                "loss, softmax, log-softmax, logsumexp, grad and inspect take it in pieces; or copy it to a local disk",
-            )
         stream.seek(self.offset)
         data = bytearray()
         for piece in pieces_of(stream, size):
@@ -131,4 +144,4 @@ class StoredArray:
 
 def ends_early(name: str) -> StablemaxError:
     """Word the error for a file that became shorter than it was when it was opened."""
-    return StablemaxError(f"{name}: ends before its array does", "is it still being written? copy it again")
+    return StablemaxError(f"{name}: ends before its array does", _STILL_WRITTEN)

@@ -15,7 +15,7 @@ import numpy as np
 
 from stablemax.inputs.regular_file import reading
 from stablemax.inputs.row_layout import IN_PLACE_BYTES, Place, RowLayout, gather, in_row_order, layout_of, move
-from stablemax.inputs.spooled import downloaded
+from stablemax.inputs.spooled import at_hand, downloaded
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
 from stablemax.numerics.formats import Array
@@ -32,7 +32,7 @@ class Part:
 
     @cached_property
     def layout(self) -> RowLayout | None:
-        """Where the rows lie in the file; None for an array in memory, or one to be mapped."""
+        """Where the rows lie in the file; None for an array in memory, or one to be brought there."""
         shape = self.stored.shape
         if self.stored.memory is not None:
             return None
@@ -43,12 +43,16 @@ class Part:
 
     @property
     def memory(self) -> Array:
-        """The array with the classes last; mapped if the file's layout has the rows out of order."""
-        array = self.stored.array
+        """The array with the classes last; a large one in a temporary file, which is mapped."""
+        array = self._at_hand.array
         if self.axis is None:
             return array[..., np.newaxis]
         # np.moveaxis takes as long as the exponentials of a short row, also where nothing moves.
         return array if self.axis == array.ndim - 1 else np.moveaxis(array, self.axis, -1)
+
+    @cached_property
+    def _at_hand(self) -> StoredArray:
+        return at_hand(self.stored)
 
     def __getstate__(self) -> dict[str, Any]:
         # Cached views stay in their process.

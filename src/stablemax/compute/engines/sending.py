@@ -10,7 +10,7 @@ import numpy as np
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.logits import Stream
 from stablemax.inputs.regular_file import CHUNK
-from stablemax.inputs.spooled import Spool, SpooledPath
+from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.stored_rows import Rows
 from stablemax.text.errors import StablemaxError
@@ -47,7 +47,7 @@ def _readable(stored: StoredArray, scheduler: str | None, *, sends: bool) -> Sto
     stored = replace(stored, labels=None)
     if stored.memory is not None:
         return stored if sends else _spooled(stored, scheduler)
-    if isinstance(stored.path, SpooledPath):
+    if stored.is_temporary:
         if scheduler is not None:
             raise _only_here(stored)
         return stored

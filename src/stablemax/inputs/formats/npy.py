@@ -13,7 +13,7 @@ import numpy as np
 
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
-from stablemax.inputs.regular_file import Readable, length_of, read_exactly
+from stablemax.inputs.regular_file import Readable, length_of, read_exactly, version_of
 from stablemax.inputs.spooled import Spool, check_room
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
@@ -197,7 +197,7 @@ def open_npy(file: OpenedFile) -> StoredArray:
     stream = cast("BinaryIO", file.stream)
     header = read_header(stream, file.name)
     check_size(header, length_of(stream))
-    return replace(header, path=file.path)
+    return replace(header, path=file.path, version=version_of(stream))
 
 
 def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -> StoredArray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import check_size, read_header, spool_npy
-from stablemax.inputs.regular_file import length_of, open_file, pieces_of, reading
+from stablemax.inputs.regular_file import length_of, open_file, pieces_of, reading, version_of
 from stablemax.inputs.spooled import check_expanded
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
@@ -161,7 +161,7 @@ def _stored(stream: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo, p
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     if not local.startswith(b"PK\x03\x04") or start + info.file_size > length_of(stream):
         raise StablemaxError(f"{name}: the archive ends before the array does", "copy it again, or " + _RESAVE)
-    return replace(header, path=path, offset=start + header.offset)
+    return replace(header, path=path, version=version_of(stream), offset=start + header.offset)
 
 
 FORMAT = FileFormat(

@@ -13,7 +13,7 @@ import numpy as np
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief, size_of
 from stablemax.inputs.formats.npy import literal, shape_in_header
-from stablemax.inputs.regular_file import length_of, read_exactly
+from stablemax.inputs.regular_file import length_of, read_exactly, version_of
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
 
@@ -58,7 +58,9 @@ def open_safetensors(file: OpenedFile) -> StoredArray:
             _RESAVE,
         )
     called = name if file.member is None else long_name
-    return StoredArray(shape, dtype, called, "safetensors", path=file.path, offset=begin + start)
+    return StoredArray(
+        shape, dtype, called, "safetensors", path=file.path, version=version_of(stream), offset=begin + start
+    )
 
 
 def _contents(stream: BinaryIO, size: int, name: str) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ BLOCK = 2**20
 """Bytes that are read at a time."""
 LINE_LIMIT = 16 * 2**20
 """Longest line, in bytes of UTF-8."""
-TO_NPY = "convert it to .npy, which is mapped instead of read: numpy.save('logits.npy', x)"
+TO_NPY = "convert it to .npy, which is left where it lies: numpy.save('logits.npy', x)"
 """What to do with text that is too large."""
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8", "UTF-8"),
