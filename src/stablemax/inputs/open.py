@@ -24,6 +24,7 @@ from stablemax.inputs.labels import holds_numbers
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
 from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
@@ -71,6 +72,7 @@ def open_array(
     table: TableOptions | None = None,
     stdin: BinaryIO | None = None,
     in_memory: int = IN_MEMORY,
+    timeout_s: float = TIMEOUT_S,
 ) -> StoredArray:
     """Open the array that a user named, without reading its numbers where that is possible.
 
@@ -78,7 +80,7 @@ def open_array(
     Its format is `input_format`, else that of its ending, else that of its content; text is taken for a table or for
     JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Text, Parquet,
     compressed data and standard input are read once, and kept in memory while they have at most `in_memory` bytes, else
-    in a temporary file that goes away with the last reference to it.
+    in a temporary file that goes away with the last reference to it. A server may be silent for `timeout_s`.
 
     >>> import io
     >>> stored = open_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
@@ -94,18 +96,18 @@ def open_array(
         with reading(name):
             member = split_spec(spec)[1]
             return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member), asked)
-    with _open_named(spec, asked, options, in_memory) as (file, chosen):
-        return _opened(file, chosen)
+    with _open_named(spec, asked, options, in_memory, timeout_s) as (file, chosen):
+        return replace(_opened(file, chosen), timeout_s=timeout_s)
 
 
 @contextlib.contextmanager
 def _open_named(
-    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int = IN_MEMORY
+    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int, timeout_s: float
 ) -> Iterator[tuple[OpenedFile, FileFormat]]:
     """Open a file, and find out its format."""
     path, member = split_spec(spec)
     name, path = file_name(path), local_path(path) or path
-    with open_file(path) as stream, reading(name):
+    with open_file(path, timeout_s) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
         file = OpenedFile(stream, name, path, options, in_memory, member)
@@ -187,6 +189,7 @@ def open_files(
     table: TableOptions | None = None,
     in_memory: int = IN_MEMORY,
     second: Second = Second.LABELS,
+    timeout_s: float = TIMEOUT_S,
 ) -> Stream:
     """Open logits and labels of any size; only numbers in text are read.
 
@@ -195,16 +198,18 @@ def open_files(
     table = table or TableOptions()
     if labels and table.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
-    named, targets = expand(logits), expand(labels)
+    named, targets = expand(logits, timeout_s), expand(labels, timeout_s)
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
     share = in_memory // (len(named) + len(targets))
-    stored = [open_array(one, input_format=input_format, table=table, in_memory=share) for one in named]
+    stored = [
+        open_array(one, input_format=input_format, table=table, in_memory=share, timeout_s=timeout_s) for one in named
+    ]
     names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
     label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
     stream = as_stream(
         stored,
-        [open_array(one, table=label_table, in_memory=share) for one in targets],
+        [open_array(one, table=label_table, in_memory=share, timeout_s=timeout_s) for one in targets],
         axis=axis,
         second=second,
     )
@@ -218,9 +223,9 @@ def open_files(
     return replace(stream, notes=(*notes, *stream.notes))
 
 
-def read_weights(path: str) -> Array:
+def read_weights(path: str, timeout_s: float = TIMEOUT_S) -> Array:
     """Read the weight of each class."""
-    stored = open_array(path)
+    stored = open_array(path, timeout_s=timeout_s)
     if stored.dtype.kind not in "iuf":
         raise StablemaxError(f"{stored.name}: weights of dtype {stored.dtype} are not numbers", "use float64")
     if max(stored.shape, default=0) != stored.array.size:
@@ -249,9 +254,11 @@ class ComputedOutput:
         return np.full((1, 1), self.values) if isinstance(self.values, float) else self.values.logits.whole()
 
 
-def open_computed(path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY) -> ComputedOutput:
+def open_computed(
+    path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY, timeout_s: float = TIMEOUT_S
+) -> ComputedOutput:
     """Open what a program computed of the logits of a stream."""
-    stored = open_array(path, in_memory=in_memory)
+    stored = open_array(path, in_memory=in_memory, timeout_s=timeout_s)
     name = stored.name
     if not holds_numbers(stored.dtype):
         raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
@@ -264,7 +271,7 @@ def open_computed(path: str, stream: Stream, operation: Operation, in_memory: in
         stored = StoredArray.of(array)
         return array.reshape(1, 1) if is_one_number else Rows((Part(stored, axis),)).whole()
 
-    printed = _read_printed(path)
+    printed = _read_printed(path, timeout_s)
     dtype = stored.dtype.newbyteorder("=")
     return ComputedOutput(
         float(stored.array.astype(np.float64).reshape(()))
@@ -277,10 +284,10 @@ def open_computed(path: str, stream: Stream, operation: Operation, in_memory: in
     )
 
 
-def _read_printed(path: str) -> PrintedNumbers | None:
+def _read_printed(path: str, timeout_s: float = TIMEOUT_S) -> PrintedNumbers | None:
     """Read the digits of a text once more, as they are printed; None for a file of another format."""
     rows: list[Array] = []
-    with _open_named(path, None, TableOptions()) as (file, chosen):
+    with _open_named(path, None, TableOptions(), IN_MEMORY, timeout_s) as (file, chosen):
         if chosen.cells is None:
             return None
         chosen.cells(file, lambda cells: rows.append(parts_of(cells)))

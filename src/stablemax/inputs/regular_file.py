@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from stablemax.inputs.foreign_text import brief, file_name
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
 
@@ -68,12 +69,12 @@ def open_regular(path: str) -> BinaryIO:
     return stream
 
 
-def open_file(path: str) -> BinaryIO:
+def open_file(path: str, timeout_s: float = TIMEOUT_S) -> BinaryIO:
     """Open a file at a path or an address for reading bytes; it can seek, and the caller closes it."""
     if is_address(path):
         from stablemax.inputs.remote import open_address
 
-        return open_address(path)
+        return open_address(path, timeout_s)
     return open_regular(path)
 
 

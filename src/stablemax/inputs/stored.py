@@ -13,6 +13,7 @@ import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.regular_file import open_file, pieces_of, reading
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 
@@ -48,6 +49,8 @@ class StoredArray:
     class_names: tuple[str, ...] = ()
     #: What was found out, a sentence each.
     notes: tuple[str, ...] = ()
+    #: How long the server of an address may be silent.
+    timeout_s: float = TIMEOUT_S
 
     @classmethod
     def of(cls, array: Array, name: str = "the array", **known: Any) -> StoredArray:
@@ -70,7 +73,7 @@ class StoredArray:
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes; it can seek, and the caller closes it."""
-        return open_file(self.path)
+        return open_file(self.path, self.timeout_s)
 
     def open_raw(self) -> BinaryIO:
         """Open the file without a buffer, for many small reads."""
