@@ -11,6 +11,7 @@ NEEDS = {
     "libraries/scipy*.py": ("scipy",),
     "trace/torch/*.py": ("torch",),
     "inputs/remote.py": ("fsspec",),
+    "inputs/web_answers.py": ("aiohttp",),
 }
 collect_ignore_glob = [
     f"stablemax/{modules}" for modules, libraries in NEEDS.items() if not all(map(find_spec, libraries))

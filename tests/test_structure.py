@@ -58,6 +58,7 @@ CONFINED = {
     "dask": {"compute"},
     "distributed": {"compute"},
     "fsspec": {"inputs"},
+    "aiohttp": {"inputs"},
     "pyarrow": {"inputs"},
 }
 MOST_ROOT_MODULES = 6

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
-from stablemax.cli.source import LabelledSourceOptions, SourceOptions, TwoSourceOptions, source_of
+from stablemax.cli.source import LabelledSourceOptions, NetworkOptions, SourceOptions, TwoSourceOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.array_text import ARRAY, ArrayOfInput
 from stablemax.render.writers import chosen
@@ -58,6 +58,7 @@ def command(
         source: Any,
         losses: Any,
         arithmetic: options.ArithmeticOptions,
+        network: NetworkOptions,
         streaming: options.StreamOptions,
         printing: options.PrintOptions,
         output_format: Annotated[str | None, options.format_option(ARRAY, "On standard output.", unset="csv")] = None,
@@ -71,8 +72,12 @@ def command(
         # A file is written by its ending, which other results do not have.
         output = io.Output(ARRAY, chosen(ARRAY, output_format, None, "csv"), printing)
         check_target(path, output_format, force=force)
-        operation, logits = get_operation(name), source_of(line, source)
-        method, resources, targets = arithmetic.method(operation), streaming.resources(), losses.targets()
+        operation, logits = get_operation(name), source_of(line, source, timeout_s=network.timeout)
+        method, resources, targets = (
+            arithmetic.method(operation),
+            streaming.resources(),
+            losses.targets(network.timeout),
+        )
         with io.progress(printing, logits.reading, unit="B") as step:
             given = logits.input_for(operation, method.format, targets, resources)
             stream = given.stream

@@ -38,7 +38,12 @@ class ContractOptions:
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
     thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
     seed: int = option("Seed of the search, and of the random numbers that TARGET draws.", metavar="N", default=0)
-    timeout: float = option("Seconds that one call may take.", default=10.0, metavar="SECONDS", panel=Panel.RUNNING)
+    timeout: float = option(
+        "Seconds that one call may take, or the server of a file of --arg be silent.",
+        default=10.0,
+        metavar="SECONDS",
+        panel=Panel.RUNNING,
+    )
     memory: options.TargetMemoryOption = "2GB"
     details: bool = option("List the hazards that hold, too.", "--details", default=False, panel=Panel.COMMON)
 
@@ -79,7 +84,7 @@ def check(
     )
     with io.progress(printing, f"loading {target}") as step:
         report = run(
-            implementation.target(target, contract.seed),
+            implementation.target(target, contract.timeout, contract.seed),
             request,
             timeout_s=contract.timeout,
             memory_bytes=option_values.bytes_of(contract.memory),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from stablemax.cli import io, option_values, options
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
-from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
+from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, NetworkOptions, Source, source_of
 from stablemax.operations import get_operation
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.leagues import LEAGUE
 from stablemax.results import Comparison, Grade, League, Outcome, Standout, Verdict
 from stablemax.text.errors import StablemaxError
+from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import IGNORED, Accumulation, BackendName, Reduction, Upstream
 from stablemax.text.words import counted, listed
 
@@ -77,6 +78,7 @@ def compare(
     source: ComparedSourceOptions,
     libraries: options.LibraryOptions,
     compared: ComparedOptions,
+    network: NetworkOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(COMPARISON)] = None,
 ) -> int:
@@ -88,7 +90,8 @@ def compare(
     texts = [] if compared.fail_on is None else [compared.fail_on]
     names = option_values.failures_named(texts, FAILURES, "no outcome")
     failures = frozenset(sign for sign in _SIGNS if sign.value in names)
-    logits = _source(line, source)
+    check_timeout(network.timeout)
+    logits = _source(line, source, network.timeout)
     kind = LEAGUE if source.hazards else COMPARISON
     output = io.output_of(kind, output_format, printing, *logits.logits, *logits.labels)
     built_ins, notes = _built_ins(libraries)
@@ -100,11 +103,11 @@ def compare(
     )
 
 
-def _source(line: CommandLine, source: ComparedSourceOptions) -> Source:
+def _source(line: CommandLine, source: ComparedSourceOptions, timeout_s: float) -> Source:
     """Return where the logits come from; with --hazards from no option at all."""
     own = (*HAZARDS_OWN, "--judge")
     if not source.hazards:
-        return source_of(line, source, own=own, optional=True)
+        return source_of(line, source, own=own, optional=True, timeout_s=timeout_s)
     if source.hazard is not None:
         raise StablemaxError("--hazard is one hazard and --hazards all of them", "leave out one of the two")
     if source.files:

@@ -8,19 +8,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import FurtherArgument
 
 
-def further_arguments(texts: Iterable[str]) -> tuple[FurtherArgument, ...]:
+def further_arguments(texts: Iterable[str], timeout_s: float = TIMEOUT_S) -> tuple[FurtherArgument, ...]:
     """Read --arg: a name, and a number, a word, a Python literal, or a file that holds an array.
 
     >>> [(one.name, one.value, one.text) for one in further_arguments(["temperature=0.5", "reduction=sum"])]
     [('temperature', 0.5, '0.5'), ('reduction', 'sum', '"sum"')]
     """
-    arguments = [_argument(text) for text in texts]
+    arguments = [_argument(text, timeout_s) for text in texts]
     names = [argument.name for argument in arguments]
     for name in names:
         if names.count(name) > 1:
@@ -28,7 +29,7 @@ def further_arguments(texts: Iterable[str]) -> tuple[FurtherArgument, ...]:
     return tuple(arguments)
 
 
-def _argument(text: str) -> FurtherArgument:
+def _argument(text: str, timeout_s: float) -> FurtherArgument:
     from stablemax.check.target.messages import FurtherArgument
     from stablemax.inputs.file_format import NAMES
 
@@ -38,7 +39,7 @@ def _argument(text: str) -> FurtherArgument:
     if Path(value).suffix.lower().lstrip(".") in NAMES:
         from stablemax.inputs.open import open_array
 
-        return FurtherArgument(name, open_array(value).array, f'np.load("{value}")')
+        return FurtherArgument(name, open_array(value, timeout_s=timeout_s).array, f'np.load("{value}")')
     literal = _literal(value)
     if isinstance(literal, str):
         return FurtherArgument(name, literal, f'"{literal}"')

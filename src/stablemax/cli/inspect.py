@@ -8,7 +8,7 @@ from typing import Annotated
 from stablemax.cli import io, option_values, options
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
-from stablemax.cli.source import LabelledSourceOptions, source_of
+from stablemax.cli.source import LabelledSourceOptions, NetworkOptions, source_of
 from stablemax.numerics.format_names import ORDINARY
 from stablemax.render.inspections import INSPECTION
 from stablemax.results import Inspection
@@ -53,6 +53,7 @@ def inspect(
     line: CommandLine,
     source: LabelledSourceOptions,
     asked: InspectOptions,
+    network: NetworkOptions,
     streaming: options.StreamOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(INSPECTION)] = None,
@@ -63,7 +64,7 @@ def inspect(
     softmax, loss and gradient would overflow, turn NaN or lose something to 0. Without LABELS the loss is
     that of each row's most likely class. Takes inputs of any size in bounded memory.
     """
-    logits = source_of(line, source)
+    logits = source_of(line, source, timeout_s=network.timeout)
     output = io.output_of(INSPECTION, output_format, printing, *logits.logits, *logits.labels)
     failures = option_values.failures_named(asked.fail_on or (), FAILURES, "nothing called")
     if "unsafe" in failures and not asked.number_format:

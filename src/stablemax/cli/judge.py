@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from stablemax.cli import io, option_values, options
 from stablemax.cli.completion import number_formats
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
-from stablemax.cli.source import JudgedSourceOptions, Source, source_of
+from stablemax.cli.source import JudgedSourceOptions, NetworkOptions, Source, source_of
 from stablemax.operations import NAMES, get_operation
 from stablemax.operations.operation import Operation
 from stablemax.render.judgements import JUDGEMENT
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stablemax.compute.streaming import Progress, Resources
     from stablemax.hazards.operation_input import OperationInput
     from stablemax.inputs.logits import Stream
+    from stablemax.inputs.stored import StoredArray
     from stablemax.numerics.formats import Format
 
 
@@ -72,6 +73,7 @@ def judge(
     source: JudgedSourceOptions,
     claim: ClaimOptions,
     losses: options.LossOptions,
+    network: NetworkOptions,
     streaming: options.StreamOptions,
     printing: options.PrintOptions,
     output_format: Annotated[str | None, options.format_option(JUDGEMENT)] = None,
@@ -83,7 +85,7 @@ def judge(
     """
     if claim.operation is None:
         raise StablemaxError("what is OUTPUT?", f"--operation {' or '.join(NAMES)}")
-    logits, computed = _files(line, source)
+    logits, computed = _files(line, source, network.timeout)
     # Of the second logits, too, --upstream was the name.
     array = claim.second_logits or claim.upstream
     if "-" in (computed, *logits.labels) or (logits.logits == ["-"] and array == "-"):
@@ -98,10 +100,8 @@ def judge(
     resources = streaming.resources()
     with io.progress(printing, logits.reading, unit="B") as progress:
         try:
-            given = logits.input_for(operation, fmt, losses.targets(), resources)
-            report = _report(
-                given, claim, fmt, (computed, array), resources, progress, logits.words(), force=source.reading.force
-            )
+            given = logits.input_for(operation, fmt, losses.targets(logits.timeout_s), resources)
+            report = _report(given, claim, fmt, (computed, array), resources, progress, logits)
         except StablemaxError as error:
             _refuse_other_order(logits, computed, operation, losses)
             raise error from None
@@ -127,7 +127,7 @@ def _refuse_foreign(line: CommandLine, operation: Operation, logits: Source) -> 
         raise StablemaxError(f"{operation} takes no labels, and {shown(logits.labels[0])} is given", "leave it out")
 
 
-def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]:
+def _files(line: CommandLine, source: JudgedSourceOptions, timeout_s: float) -> tuple[Source, str]:
     """Tell the files of logits and labels from that of the output."""
     files = source.files or []
     if source.hazard is not None or line.given("generated"):
@@ -136,13 +136,13 @@ def _files(line: CommandLine, source: JudgedSourceOptions) -> tuple[Source, str]
                 f"{counted(len(files), 'file')} named: OUTPUT is the only one where the logits are no file",
                 "name the file that the program wrote",
             )
-        return source_of(line, source, ([], [])), files[0]
+        return source_of(line, source, ([], []), timeout_s=timeout_s), files[0]
     if len(files) not in (2, 3):
         raise StablemaxError(
             f"{counted(len(files), 'file')} named: judge reads LOGITS, OUTPUT and, for a loss, LABELS",
             "name the logits before OUTPUT; or take --preset notebook-c-loss, or --hazard large-logits",
         )
-    return source_of(line, source, (files[:1], files[2:])), files[1]
+    return source_of(line, source, (files[:1], files[2:]), timeout_s=timeout_s), files[1]
 
 
 def _refuse_other_order(logits: Source, computed: str, operation: Operation, losses: options.LossOptions) -> None:
@@ -153,9 +153,9 @@ def _refuse_other_order(logits: Source, computed: str, operation: Operation, los
         return
     labels = logits.labels[0]
     try:
-        swapped = replace(logits, labels=[computed]).input_for(operation, None, losses.targets())
+        swapped = replace(logits, labels=[computed]).input_for(operation, None, losses.targets(logits.timeout_s))
         swapped.problem(operation)
-        open_computed(labels, swapped.stream, operation)
+        open_computed(labels, swapped.stream, operation, timeout_s=logits.timeout_s)
     except StablemaxError:
         return
     raise StablemaxError(
@@ -171,19 +171,18 @@ def _report(
     files: tuple[str, str | None],
     resources: Resources,
     progress: Progress,
-    words: tuple[str, ...],
-    *,
-    force: bool,
+    source: Source,
 ) -> JudgeReport:
     """Open the files of the output and of a second array, and hold the output against the truth."""
     from stablemax.check.judge_options import JudgeOptions
     from stablemax.check.judge_output import judge_stream
-    from stablemax.inputs.open import open_computed
+    from stablemax.inputs.open import find_array, open_computed
     from stablemax.numerics.formats import FLOAT32, format_of
 
     (computed, array), operation = files, get_operation(str(claim.operation))
-    stream = given.stream if array is None else _with_second(given.stream, array, operation, force=force)
-    output = open_computed(computed, stream, operation, force=force)
+    how: dict[str, Any] = {"force": source.options.reading.force, "timeout_s": source.timeout_s}
+    stream = given.stream if array is None else _with_second(given.stream, find_array(array, **how), operation)
+    output = open_computed(computed, stream, operation, **how)
     printed = output.printed
     if printed is not None and fmt is None:
         # Nobody said what the program computed in: with so few digits float32 looks as float64 does.
@@ -201,15 +200,13 @@ def _report(
         require=required_grade(claim.require),
     )
     output = replace(output, printed=printed)
-    return judge_stream(stream, output, request, resources=resources, progress=progress, command=words)
+    return judge_stream(stream, output, request, resources=resources, progress=progress, command=source.words())
 
 
-def _with_second(stream: Stream, path: str, operation: Operation, *, force: bool) -> Stream:
-    """Open the file of a second array, which is read beside the logits."""
-    from stablemax.inputs.open import find_array
+def _with_second(stream: Stream, stored: StoredArray, operation: Operation) -> Stream:
+    """Take a second array, which is read beside the logits."""
     from stablemax.inputs.stored_rows import Part, Rows
 
-    stored = find_array(path, force=force)
     if stored.shape != stream.shape:
         raise StablemaxError(
             f"{stored.name}: has shape {stored.shape}, and the logits have {stream.shape}",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from stablemax.cli import io, options
 from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
-from stablemax.cli.source import LabelledSourceOptions, source_of
+from stablemax.cli.source import LabelledSourceOptions, NetworkOptions, source_of
 from stablemax.operations import get_operation
 from stablemax.render.losses import LOSS, LossOfInput
 from stablemax.results import LossResult
@@ -62,6 +62,7 @@ def command(
         source: LabelledSourceOptions,
         losses: Any,
         arithmetic: options.ArithmeticOptions,
+        network: NetworkOptions,
         streaming: options.StreamOptions,
         printing: options.PrintOptions,
         max_loss: Annotated[
@@ -81,8 +82,8 @@ def command(
         if max_loss is not None and math.isnan(max_loss):
             raise StablemaxError(f"--max-loss {shown(max_loss)} is not a number to compare with", "give a finite limit")
         operation, reduction = get_operation(name), Reduction(losses.reduction)
-        method, logits = arithmetic.method(operation), source_of(line, source)
-        targets, resources = losses.targets(), streaming.resources()
+        method, logits = arithmetic.method(operation), source_of(line, source, timeout_s=network.timeout)
+        targets, resources = losses.targets(network.timeout), streaming.resources()
         with io.progress(printing, logits.reading, unit="B") as step:
             given = logits.input_for(operation, method.format, targets, resources)
             result = loss_of(

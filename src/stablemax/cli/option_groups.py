@@ -21,8 +21,9 @@ from stablemax.text.errors import StablemaxError
 Group = TypeVar("Group")
 # Where the field of a group keeps what declares its option.
 _DECLARED = "declared"
-# Groups and options that say where a result goes, how it looks there or who computes it, not what it is.
-NOT_REPRODUCED = frozenset({"printing", "output_format", "force", "streaming"})
+# Groups and options that say where a result goes, how it looks there, who computes it or how long is waited for it,
+# not what it is.
+NOT_REPRODUCED = frozenset({"printing", "output_format", "force", "streaming", "network"})
 
 
 @dataclasses.dataclass(frozen=True)

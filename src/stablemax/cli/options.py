@@ -17,6 +17,7 @@ from stablemax.operations.operation import Operation
 from stablemax.render.forms import ResultKind
 from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import (
     IGNORED,
     Accumulation,
@@ -256,7 +257,7 @@ class NoTargetOptions:
     read = ()
     reduction = Reduction.MEAN
 
-    def targets(self) -> TargetOptions:
+    def targets(self, timeout_s: float) -> TargetOptions:  # noqa: ARG002 - as the other groups have it
         """Return the options by default."""
         from stablemax.operations.targets import TargetOptions
 
@@ -279,12 +280,12 @@ class LossOptions:
         """The files that are named."""
         return (self.weight,)
 
-    def targets(self) -> TargetOptions:
+    def targets(self, timeout_s: float) -> TargetOptions:
         """Read the weights, and bring the options together."""
         from stablemax.inputs.open import read_weights
         from stablemax.operations.targets import TargetOptions
 
-        weight = None if self.weight is None else read_weights(self.weight)
+        weight = None if self.weight is None else read_weights(self.weight, timeout_s)
         return TargetOptions(weight, self.label_smoothing, self.ignore_index, shown(self.weight or "the weights"))
 
 
@@ -303,12 +304,12 @@ class CellLossOptions:
         """The files that are named."""
         return (self.weight, self.pos_weight)
 
-    def targets(self) -> TargetOptions:
+    def targets(self, timeout_s: float) -> TargetOptions:
         """Read the weights."""
         from stablemax.inputs.open import read_weights
         from stablemax.operations.targets import TargetOptions
 
-        weight, pos_weight = (None if path is None else read_weights(path) for path in self.read)
+        weight, pos_weight = (None if path is None else read_weights(path, timeout_s) for path in self.read)
         return TargetOptions(weight, weight_name=self.weight or self.pos_weight or "", pos_weight=pos_weight)
 
 
@@ -362,12 +363,13 @@ class ImplementationOptions:
         default=False,
     )
 
-    def target(self, name: str, seed: int = 0) -> Target:
+    def target(self, name: str, timeout_s: float, seed: int = 0) -> Target:
         """Return what to load."""
         from stablemax.check.target.messages import Target
         from stablemax.check.target.returned import pick_of
         from stablemax.cli.further_arguments import further_arguments
 
+        check_timeout(timeout_s)
         operation = None if self.operation is None else get_operation(self.operation)
         return Target(
             name,
@@ -376,7 +378,7 @@ class ImplementationOptions:
             self.device,
             self.backward,
             pick=pick_of(self.pick),
-            further=further_arguments(self.arg or ()),
+            further=further_arguments(self.arg or (), timeout_s),
             shift=self.shift,
             seed=seed,
         )

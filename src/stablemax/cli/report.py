@@ -12,6 +12,7 @@ from stablemax.cli.completion import targets
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
+from stablemax.inputs.spec import is_address
 from stablemax.render.reports import REPORT
 from stablemax.sweeping import NAMES
 from stablemax.text.errors import StablemaxError
@@ -48,7 +49,10 @@ class ReportedOptions:
     )
     ignore_index: options.IgnoreIndexOption = IGNORED
     timeout: float = option(
-        "Seconds that one call of TARGET may take.", default=60.0, metavar="SECONDS", panel=Panel.RUNNING
+        "Seconds that one call of TARGET may take, or a server of LOGITS be silent.",
+        default=60.0,
+        metavar="SECONDS",
+        panel=Panel.RUNNING,
     )
     memory: options.TargetMemoryOption = "2GB"
 
@@ -72,9 +76,11 @@ def report(
     that.
     """
     named = () if reported.target is None else (reported.target, io.module_file(reported.target))
-    logits = source_of(line, source, own=HAZARDS_OWN, optional=True)
+    logits = source_of(line, source, own=HAZARDS_OWN, optional=True, timeout_s=reported.timeout)
     output = io.output_of(REPORT, output_format, printing, *named, *logits.logits, *logits.labels, default="html")
-    given = line.given(*_OF_TARGET)
+    # The server of an address is waited for, too.
+    waits = any(map(is_address, source.read))
+    given = line.given(*(name for name in _OF_TARGET if not (waits and name == "--timeout")))
     if reported.target is None and given:
         raise StablemaxError(f"{given[0]} is for the code of --target, and none is named", "add --target my.py:softmax")
     if printing.output is None and sys.stdout.isatty():
@@ -147,7 +153,7 @@ def _check(
 
     with io.progress(printing, f"loading {target}") as step:
         return check(
-            implementation.target(target),
+            implementation.target(target, reported.timeout),
             CheckOptions(option_values.formats_named(reported.number_format or ())),
             timeout_s=reported.timeout,
             memory_bytes=option_values.bytes_of(reported.memory),

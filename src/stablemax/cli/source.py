@@ -12,8 +12,10 @@ from stablemax.cli.completion import hazards, presets
 from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
 from stablemax.cli.panels import Panel
 from stablemax.inputs.file_format import NAMES
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import Distribution
 from stablemax.text.words import either
 
@@ -76,6 +78,18 @@ class InputOptions:
         "Read files that claim to hold over 1,000 times their size; let an array replace the file of -o.",
         "--force",
         default=False,
+    )
+
+
+@in_panel(Panel.INPUT)
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How long files behind addresses are waited for, where the command has no other --timeout."""
+
+    timeout: float = option(
+        "Seconds that the server of an address may send nothing, or less than 1 KiB a second.",
+        metavar="SECONDS",
+        default=TIMEOUT_S,
     )
 
 
@@ -205,6 +219,8 @@ class Source:
     #: Files, as they were named; both empty for logits from elsewhere.
     logits: list[str]
     labels: list[str]
+    #: How long a server may be silent.
+    timeout_s: float = TIMEOUT_S
 
     @property
     def hazard(self) -> Hazard | None:
@@ -246,7 +262,11 @@ class Source:
             return stream_of_problem(self.options.generated.problem(), operation)
         second = kind_of_second([operation] if operation else [])
         is_of_rows = operation is None or not operation.cellwise
-        return open_stream(self.logits, self.labels, self.options.reading, used, second, is_of_rows=is_of_rows)
+        return self._opened(used, second, is_of_rows=is_of_rows)
+
+    def _opened(self, used: Resources | None, second: Second | None, *, is_of_rows: bool) -> Stream:
+        files = self.logits, self.labels
+        return open_stream(*files, self.options.reading, used, second, is_of_rows=is_of_rows, timeout_s=self.timeout_s)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -266,7 +286,7 @@ class Source:
 
         second = kind_of_second(operations)
         is_of_rows = not operations or not all(operation.cellwise for operation in operations)
-        stream = open_stream(self.logits, self.labels, self.options.reading, second=second, is_of_rows=is_of_rows)
+        stream = self._opened(None, second, is_of_rows=is_of_rows)
         problem = stream.load(ignore_index, second)
         for operation in operations:
             check_second(operation, problem.labels)
@@ -291,12 +311,14 @@ def source_of(
     *,
     own: tuple[str, ...] = HAZARDS_OWN,
     optional: bool = False,
+    timeout_s: float = TIMEOUT_S,
 ) -> Source:
     """Return the source that was asked for; refuse options about another one, and none at all where one is needed.
 
     `files` are those of logits and of labels, where not all files that were named are such; `own` names the
     options that a hazard leaves no room for.
     """
+    check_timeout(timeout_s)
     logits, labels = options.logits_and_labels() if files is None else files
     if options.hazard is not None:
         if logits:
@@ -312,7 +334,7 @@ def source_of(
             "name a file; or take --preset notebook-c-loss, --hazard large-logits, or random numbers: --rows 16",
         )
     refuse_generated(line, options.hazard, options.generated.preset)
-    return Source(line, options, logits, labels)
+    return Source(line, options, logits, labels, timeout_s)
 
 
 def refuse_generated(line: CommandLine, hazard: str | None, preset: str | None) -> None:
@@ -331,6 +353,7 @@ def open_stream(
     second: Second | None = None,
     *,
     is_of_rows: bool = True,
+    timeout_s: float = TIMEOUT_S,
 ) -> Stream:
     """Open files, which hold labels where nothing else is said; capped memory is all for the computation.
 
@@ -351,5 +374,6 @@ def open_stream(
         in_memory=IN_MEMORY if used is None or used.memory is None else 0,
         second=second or Second.LABELS,
         force=options.force,
+        timeout_s=timeout_s,
     )
     return with_probabilities_noted(stream) if is_of_rows else stream

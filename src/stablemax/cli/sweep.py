@@ -79,13 +79,13 @@ class CodeOptions(options.ImplementationOptions):
         """Look up the operations, each once."""
         return tuple(map(get_operation, dict.fromkeys(self.operation or ())))
 
-    def target(self, name: str, seed: int = 0) -> Target:
+    def target(self, name: str, timeout_s: float, seed: int = 0) -> Target:
         """Return what to load."""
         if len(self.operation or ()) > 1:
             raise StablemaxError("TARGET computes one operation, and --operation names several", "name one of them")
         of_one = {field.name: getattr(self, field.name) for field in fields(self)}
         of_one["operation"] = next(iter(self.operation or ()), None)
-        return options.ImplementationOptions(**of_one).target(name, seed)
+        return options.ImplementationOptions(**of_one).target(name, timeout_s, seed)
 
 
 @in_panel(Panel.FORMULAS)
@@ -101,7 +101,10 @@ class FormulaOptions:
     accumulate: Accumulation | None = options.accumulate_option()
     max_ulp: options.MaxUlpOption = None
     timeout: float = option(
-        "Seconds that TARGET may take for an answer.", default=60.0, metavar="SECONDS", panel=Panel.RUNNING
+        "Seconds that TARGET may take for an answer, or the server of a file of --arg be silent.",
+        default=60.0,
+        metavar="SECONDS",
+        panel=Panel.RUNNING,
     )
     memory: options.TargetMemoryOption = "2GB"
     show_values: bool = option(
@@ -196,7 +199,7 @@ def _swept(
         if target is None:
             return sweep_variants(request, command=line.words(), progress=step)
         return sweep_code(
-            code.target(target),
+            code.target(target, formulas.timeout),
             request,
             timeout_s=formulas.timeout,
             memory_bytes=option_values.bytes_of(formulas.memory),

@@ -15,7 +15,7 @@ from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, sou
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome, Trace
 from stablemax.text.errors import StablemaxError
-from stablemax.text.ranges import check_max_ulp, check_timeout
+from stablemax.text.ranges import check_max_ulp
 from stablemax.text.vocabulary import Upstream
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class TracedOptions:
     number_format: str | None = options.number_format_option("Number format.", unset="the file's, else float32")
     upstream: options.UpstreamOption = Upstream.NORMAL
     max_ulp: options.MaxUlpOption = None
-    timeout: float = option("Seconds that the trace may take.", default=60.0, metavar="SECONDS")
+    timeout: float = option(
+        "Seconds that the trace may take, or a server of LOGITS be silent.", default=60.0, metavar="SECONDS"
+    )
     memory: options.TargetMemoryOption = "2GB"
     details: bool = option("All the figures of every operation.", "--details", default=False, panel=Panel.COMMON)
 
@@ -59,7 +61,7 @@ def trace(
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     """
-    logits = source_of(line, source, optional=True)
+    logits = source_of(line, source, optional=True, timeout_s=traced.timeout)
     output = io.output_of(
         *(TRACE, output_format, printing, target, io.module_file(target)),
         *(*logits.logits, *logits.labels, losses.weight),
@@ -81,8 +83,8 @@ def trace_of(
     from stablemax.check.trace_advice import advised
 
     check_max_ulp(traced.max_ulp)
-    check_timeout(traced.timeout)
-    named, memory = implementation.target(target, logits.options.generated.seed), option_values.bytes_of(traced.memory)
+    named = implementation.target(target, traced.timeout, logits.options.generated.seed)
+    memory = option_values.bytes_of(traced.memory)
     with io.progress(printing, f"tracing {target}"), _loaded(named, traced.timeout, memory) as loaded:
         info = loaded.prepare()
         if losses.weight is not None and "weights" not in info.takes:
@@ -93,7 +95,7 @@ def trace_of(
         notes = (*given.notes, *info.notes)
         request = TraceOptions(given.source, traced.max_ulp, _words(logits, given), notes, given.row_numbers)
         result = loaded.trace(_call(given), request)
-        backward = implementation.target(target).backward
+        backward = named.backward
         return advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
 
 
@@ -118,7 +120,7 @@ def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, tr
         notes = (f"{count} hazards tried in {name}, none breaks it: generated logits are shown",)
     problem = source.problem(losses.ignore_index, (operation,))
     fmt = fmt or (FLOAT32 if source.is_drawn else None)
-    given = of_problem(problem, operation, fmt, targets=losses.targets(), upstream=traced.upstream)
+    given = of_problem(problem, operation, fmt, targets=losses.targets(traced.timeout), upstream=traced.upstream)
     given = dataclasses.replace(given, notes=(*given.notes, *notes))
     return given if loaded.info.backend == "numpy" else with_labels_of_int64(given)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stablemax.inputs.foreign_text import brief, listed
 from stablemax.inputs.regular_file import Readable
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class OpenedFile:
     member: str | None = None
     #: Whether a file is read that declares more than a thousand times its size; None: no, and no option says so.
     force: bool | None = None
+    #: How long the server of an address may be silent.
+    timeout_s: float = TIMEOUT_S
 
     def pick(self, names: Sequence[str], kind: FileFormat) -> int:
         """Return the index of the named member among those of the file, or of the only one."""

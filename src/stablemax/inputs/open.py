@@ -25,6 +25,7 @@ from stablemax.inputs.labels import holds_numbers
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.printed import PrintedNumbers, parts_of, printed_numbers
 from stablemax.inputs.regular_file import Readable, open_file, open_regular, read_exactly, reading
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.inputs.spec import expand, extension_of, local_path, out_of_order, split_spec
 from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
@@ -83,6 +84,7 @@ def find_array(
     stdin: BinaryIO | None = None,
     in_memory: int = IN_MEMORY,
     force: bool | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> StoredArray:
     """Find the array that a user named, without reading its numbers where that is possible.
 
@@ -91,7 +93,8 @@ def find_array(
     JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Compressed data
     are yet to be read (`StoredArray.read_in`). Text, Parquet and standard input are read once, and kept in memory while
     they have at most `in_memory` bytes, else in a temporary file that goes away with the last reference to it. A file
-    that declares more than a thousand times its own size is refused, unless `force` is given.
+    that declares more than a thousand times its own size is refused, unless `force` is given; a server may be silent
+    for `timeout_s`.
 
     >>> import io
     >>> stored = find_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
@@ -107,21 +110,27 @@ def find_array(
         with reading(name):
             member = split_spec(spec)[1]
             return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member, force), asked)
-    with _open_named(spec, asked, options, in_memory, force=force) as (file, chosen):
-        return _opened(file, chosen)
+    with _open_named(spec, asked, options, in_memory, timeout_s, force=force) as (file, chosen):
+        return replace(_opened(file, chosen), timeout_s=timeout_s)
 
 
 @contextlib.contextmanager
 def _open_named(
-    spec: str, asked: FileFormat | None, options: TableOptions, in_memory: int = IN_MEMORY, *, force: bool | None = None
+    spec: str,
+    asked: FileFormat | None,
+    options: TableOptions,
+    in_memory: int,
+    timeout_s: float,
+    *,
+    force: bool | None = None,
 ) -> Iterator[tuple[OpenedFile, FileFormat]]:
     """Open a file, and find out its format."""
     path, member = split_spec(spec)
     name, path = file_name(path), local_path(path) or path
-    with open_file(path) as stream, reading(name):
+    with open_file(path, timeout_s) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
-        file = OpenedFile(stream, name, path, options, in_memory, member, force)
+        file = OpenedFile(stream, name, path, options, in_memory, member, force, timeout_s)
         yield file, _chosen(start, asked, extension_of(path), name)
 
 
@@ -201,6 +210,7 @@ def open_files(
     in_memory: int = IN_MEMORY,
     second: Second = Second.LABELS,
     force: bool | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Stream:
     """Open logits and labels of any size; only numbers in text, Parquet and compressed archives are read.
 
@@ -209,14 +219,15 @@ def open_files(
     table = table or TableOptions()
     if labels and table.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
-    named, targets = expand(logits), expand(labels)
+    named, targets = expand(logits, timeout_s), expand(labels, timeout_s)
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
     share = in_memory // (len(named) + len(targets))
-    stored = [find_array(one, input_format=input_format, table=table, in_memory=share, force=force) for one in named]
+    how: dict[str, Any] = {"in_memory": share, "force": force, "timeout_s": timeout_s}
+    stored = [find_array(one, input_format=input_format, table=table, **how) for one in named]
     names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
     label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
-    label_arrays = [find_array(one, table=label_table, in_memory=share, force=force) for one in targets]
+    label_arrays = [find_array(one, table=label_table, **how) for one in targets]
     # Shapes are compared before anything is decompressed.
     stream = as_stream(stored, label_arrays, axis=axis, second=second)
     if any(one.unread for one in (*stored, *label_arrays)):
@@ -232,9 +243,9 @@ def open_files(
     return replace(stream, notes=(*notes, *stream.notes))
 
 
-def read_weights(path: str) -> Array:
+def read_weights(path: str, timeout_s: float = TIMEOUT_S) -> Array:
     """Read the weight of each class."""
-    stored = find_array(path)
+    stored = find_array(path, timeout_s=timeout_s)
     if stored.dtype.kind not in "iuf":
         raise StablemaxError(f"{stored.name}: weights of dtype {stored.dtype} are not numbers", "use float64")
     if max(stored.shape, default=0) != math.prod(stored.shape):
@@ -264,10 +275,16 @@ class ComputedOutput:
 
 
 def open_computed(
-    path: str, stream: Stream, operation: Operation, in_memory: int = IN_MEMORY, *, force: bool | None = None
+    path: str,
+    stream: Stream,
+    operation: Operation,
+    in_memory: int = IN_MEMORY,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    force: bool | None = None,
 ) -> ComputedOutput:
     """Open what a program computed of the logits of a stream; `force` as in `find_array`."""
-    stored = find_array(path, in_memory=in_memory, force=force)
+    stored = find_array(path, in_memory=in_memory, timeout_s=timeout_s, force=force)
     name = stored.name
     if not holds_numbers(stored.dtype):
         raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
@@ -281,7 +298,7 @@ def open_computed(
         stored = StoredArray.of(array)
         return array.reshape(1, 1) if is_one_number else Rows((Part(stored, axis),)).whole()
 
-    printed = _read_printed(path)
+    printed = _read_printed(path, timeout_s)
     dtype = stored.dtype.newbyteorder("=")
     return ComputedOutput(
         float(stored.array.astype(np.float64).reshape(()))
@@ -294,10 +311,10 @@ def open_computed(
     )
 
 
-def _read_printed(path: str) -> PrintedNumbers | None:
+def _read_printed(path: str, timeout_s: float = TIMEOUT_S) -> PrintedNumbers | None:
     """Read the digits of a text once more, as they are printed; None for a file of another format."""
     rows: list[Array] = []
-    with _open_named(path, None, TableOptions()) as (file, chosen):
+    with _open_named(path, None, TableOptions(), IN_MEMORY, timeout_s) as (file, chosen):
         if chosen.cells is None:
             return None
         chosen.cells(file, lambda cells: rows.append(parts_of(cells)))

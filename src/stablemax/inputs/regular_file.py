@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from stablemax.inputs.foreign_text import brief, file_name
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
 
@@ -68,25 +69,26 @@ def open_regular(path: str) -> BinaryIO:
     return stream
 
 
-def open_file(path: str) -> BinaryIO:
+def open_file(path: str, timeout_s: float = TIMEOUT_S) -> BinaryIO:
     """Open a file at a path or an address for reading bytes; it can seek, and the caller closes it."""
     if is_address(path):
         from stablemax.inputs.remote import open_address
 
-        return open_address(path)
+        return open_address(path, timeout_s)
     return open_regular(path)
 
 
-Version = tuple[int, int]
-"""What tells one state of a file from another: its length in bytes, and when it was changed, in nanoseconds."""
+Version = tuple[int, object]
+"""What tells one state of a file from another: its length in bytes, and when it was changed, or what a server says."""
 
 
 def version_of(stream: BinaryIO) -> Version | None:
-    """Return what tells that a file is still the same; None for what is no file of this machine."""
+    """Return what tells that a file is still the same; None where nothing does."""
     try:
         about = os.fstat(stream.fileno())
     except OSError:
-        return None
+        version: Version | None = getattr(getattr(stream, "raw", None), "version", None)
+        return version
     return about.st_size, about.st_mtime_ns
 
 

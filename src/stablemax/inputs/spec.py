@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from stablemax.inputs.foreign_text import file_name
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -85,7 +86,7 @@ def _exists(path: str) -> bool:
         return False
 
 
-def expand(specs: Sequence[str]) -> list[str]:
+def expand(specs: Sequence[str], timeout_s: float = TIMEOUT_S) -> list[str]:
     """Name every array that a user means, in order.
 
     What exists is itself, whatever its name. Else `*`, `?` and `[...]` stand for any files of such names, sorted by
@@ -102,21 +103,21 @@ def expand(specs: Sequence[str]) -> list[str]:
     Traceback (most recent call last):
     stablemax.text.errors.StablemaxError: no-such-*.npy: no file has such a name
     """
-    names = [name for spec in specs for name in _expanded(spec)]
+    names = [name for spec in specs for name in _expanded(spec, timeout_s)]
     standard = [name for name in names if name == "-" or name.startswith("-:")]
     if standard and len(names) > 1:
         raise StablemaxError("standard input cannot be one of several files", "save it to a file, or name nothing else")
     return names
 
 
-def _expanded(spec: str) -> list[str]:
+def _expanded(spec: str, timeout_s: float) -> list[str]:
     path, member = split_spec(spec)
     if not _PATTERN.search(_before_query(path)) or (not is_address(path) and _exists(path)):
         return [spec]
     if is_address(path):
         from stablemax.inputs.remote import glob_addresses
 
-        paths, hint = glob_addresses(path), "check the pattern and the address"
+        paths, hint = glob_addresses(path, timeout_s), "check the pattern and the address"
     else:
         import glob
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.regular_file import Version, open_file, pieces_of, reading, version_of
+from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
 
@@ -60,6 +61,8 @@ class StoredArray:
     notes: tuple[str, ...] = ()
     #: Decompresses the numbers, where that is still to be done: shapes are compared before.
     unread: Callable[[], StoredArray] | None = None
+    #: How long the server of an address may be silent.
+    timeout_s: float = TIMEOUT_S
 
     @classmethod
     def of(cls, array: Array, name: str = "the array", **known: Any) -> StoredArray:
@@ -91,7 +94,7 @@ class StoredArray:
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes; it can seek, and the caller closes it; a changed file is refused."""
-        stream = open_file(self.path)
+        stream = open_file(self.path, self.timeout_s)
         if self.version is not None and version_of(stream) != self.version:
             stream.close()
             raise StablemaxError(f"{self.name}: was changed while it was read", _STILL_WRITTEN)

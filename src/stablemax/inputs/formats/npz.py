@@ -125,7 +125,11 @@ def _member(file: OpenedFile) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo
 
 def _decompressed(file: OpenedFile, declared: StoredArray) -> StoredArray:
     """Read a compressed member of a file that was closed meanwhile."""
-    with open_file(file.path) as stream, reading(file.name), _member(replace(file, stream=stream)) as found:
+    with (
+        open_file(file.path, file.timeout_s) as stream,
+        reading(file.name),
+        _member(replace(file, stream=stream)) as found,
+    ):
         archive, info, called = found
         with archive.open(info) as data:
             stored = spool_npy(replace(file, stream=data, path="", name=called), size=info.file_size, kind="npz")
