@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,12 @@ def test_no_function_is_longer_than_a_screen(path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_formats_are_compared_and_not_their_objects() -> None:
+    # One that came from another process is equal, and another object.
+    named = re.compile(r"\bis (not )?(BFLOAT16|FLOAT\d+\w*)\b")
+    assert not [str(path) for path in MODULES if named.search(path.read_text(encoding="utf-8"))]
+
+
 def test_modules_import_each_other_in_no_circle() -> None:
     imports = {module_name(path): run_time_imports(path) for path in MODULES}
     done: set[str] = set()

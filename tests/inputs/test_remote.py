@@ -357,7 +357,8 @@ def test_a_file_that_became_shorter_leaves_no_temporary_file(
     content = saved(np.zeros((3, 1_000_000), order="F"))
     memory.pipe("/dumps/x.npy", content)
     rows = Rows((Part(open_array("memory://dumps/x.npy"), 1),))
-    fetch, spooled = memory.cat_file, []
+    fetch = memory.cat_file
+    spooled: list[Path] = []
 
     def cut_short(path: str, start: int, end: int) -> bytes:
         spooled.extend(tmp_path.iterdir())

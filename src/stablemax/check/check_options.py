@@ -96,4 +96,4 @@ def usual_formats(info: TargetInfo) -> tuple[Format, ...]:
     sums are added one by one, for which the code is not to blame.
     """
     is_numpy_code = info.backend == "numpy" and not info.is_ours
-    return tuple(f for f in DEFAULT_FORMATS if not (is_numpy_code and f is BFLOAT16))
+    return tuple(f for f in DEFAULT_FORMATS if not (is_numpy_code and f == BFLOAT16))

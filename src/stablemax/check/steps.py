@@ -306,7 +306,7 @@ def search_smallest_failure(run: CheckRun) -> None:
         # Each further try would take the time limit.
         run.smallest = min(judged or [hung], key=_size)
         return
-    formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f is not FLOAT32, -f.precision))
+    formats = sorted(run.formats, key=lambda f: (-_severity_in(run, f), f != FLOAT32, -f.precision))
     for fmt in formats if run.options.search else []:
         wanted = max((t.severity for t in run.all_failures if t.format is fmt and t.worst is not None), default=0)
         case = smallest_failure(run.trials, fmt, wanted=wanted, seed=run.options.seed, progress=run.progress)

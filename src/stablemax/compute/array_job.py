@@ -99,7 +99,7 @@ def fill(
     proved.
     """
     block, careful = KERNELS[operation.kernel].block, ways.careful
-    passes = careful if fmt is FLOAT64 else ways.quick
+    passes = careful if fmt == FLOAT64 else ways.quick
     rest = block(x, *given, out, fmt, passes, workspace)
     if len(rest) and passes is not careful:
         again = np.empty((len(rest), out.shape[1]), dtype=fmt.dtype)

@@ -114,7 +114,7 @@ class Job:
     @property
     def needs_loops(self) -> bool:
         """True where the kernel is a proof in float64, which NumPy has not."""
-        return self.method.exact and self.xp.format is FLOAT64
+        return self.method.exact and self.xp.format == FLOAT64
 
     def rehearse(self) -> None:
         """Run the kernels on two logits, so that Numba has compiled what the workers run."""

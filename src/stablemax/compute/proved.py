@@ -26,7 +26,7 @@ def accurate(operation: Operation, x: Array, second: Any, fmt: Format) -> Array:
     """
     if x.size == 0:
         return fmt.cast(_by_formula(operation, x, second))
-    if fmt is FLOAT64 or fmt.is_emulated or operation.error_u is None:
+    if fmt == FLOAT64 or fmt.is_emulated or operation.error_u is None:
         return fmt.cast(nearest(operation, x, second, fmt)[0])
     values = _by_formula(operation, x, second)
     out = np.empty(values.shape, dtype=fmt.dtype)

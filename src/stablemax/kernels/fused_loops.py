@@ -158,7 +158,7 @@ def differences(x: Array, m: Array, less: tuple[Array, Array], out: Array) -> No
 
 def narrowed(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
     """Round values, as `rounding.narrowed`."""
-    if fmt is not FLOAT32 or not out.flags.c_contiguous:
+    if fmt != FLOAT32 or not out.flags.c_contiguous:
         return rounding.narrowed(values, tolerance, fmt, out)
     in_doubt = np.empty(len(values), dtype=bool)
     _narrowed(values, tolerance, out, in_doubt)

@@ -95,7 +95,7 @@ def logsumexps(x: Array, out: Array, fmt: Format, passes: Passes, workspace: Wor
 def put_logsumexps(sums: RowSums, x: Array, out: Array, fmt: Format, passes: Passes) -> Array:
     """Write the log-sum-exps of rows (N, 1) from their sums; `x` are logits of theirs, as stored."""
     values, error_ulp = sums.logsumexps()
-    if fmt is FLOAT64:
+    if fmt == FLOAT64:
         out[:, 0] = values
         return np.flatnonzero(error_ulp > MOST_ULP)
     # An error of so many ulps of the cancelled sum, which is below twice as many units of u.
@@ -151,7 +151,7 @@ def _room(out: Array, workspace: Workspace) -> Array:
 
 def _put(values: Array, out: Array, fmt: Format, passes: Passes, x: Array) -> Array | bool:
     """Write results where they belong; mark the rows in doubt."""
-    if fmt is FLOAT64:
+    if fmt == FLOAT64:
         if out is not values:
             out[...] = values
         return False

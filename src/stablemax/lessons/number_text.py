@@ -13,4 +13,4 @@ def number_text(value: float, fmt: Format) -> str:
     >>> number_text(0.09003057330846786, FLOAT32), number_text(1803.6252505010002, FLOAT64)
     ('0.09003057', '1803.6252505')
     """
-    return f"{value:.12g}" if fmt is FLOAT64 else shortest(value, fmt)
+    return f"{value:.12g}" if fmt == FLOAT64 else shortest(value, fmt)

@@ -280,5 +280,5 @@ def narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     if target.kind in "iu":
         return a is not None
     if a is None or b is None:
-        return b is not None and b is not FLOAT64 and source.kind in "iu"
+        return b is not None and b != FLOAT64 and source.kind in "iu"
     return a.precision > b.precision or a.emax > b.emax or a.emin < b.emin
