@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stablemax.api import softplus as softplus
     from stablemax.api import sweep as sweep
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 _HOMES = {"StablemaxError": "stablemax.text.errors"}
 
