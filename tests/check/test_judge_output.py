@@ -258,6 +258,16 @@ def test_many_rows_are_sampled_and_said_to_be() -> None:
     assert any(note.startswith("errors judged on ") for note in report.notes)
 
 
+@pytest.mark.parametrize("reduction", [Reduction.MEAN, Reduction.SUM])
+def test_one_number_is_held_against_all_rows_however_few_are_judged(reduction: Reduction) -> None:
+    x = DRAW.normal(size=(300, 4)).astype(np.float32)
+    labels = DRAW.integers(0, 4, 300)
+    loss = np.float32(stablemax.cross_entropy(x, labels, reduction=reduction.value))
+    options = {"logits": x, "labels": labels, "reduction": reduction, "max_ulp": 0.501}
+    assert judged(loss, CROSS_ENTROPY, judge=10, **options).passed
+    assert not judged(loss * np.float32(1 + 2.0**-20), CROSS_ENTROPY, judge=10, **options).passed
+
+
 @pytest.mark.parametrize(
     ("output", "operation", "given", "message"),
     [

@@ -91,6 +91,12 @@ def test_the_delimiter_is_found_out_and_announced(text: str, word: str) -> None:
     assert notes(text) == f"x.csv: cells are separated by {word}"
 
 
+@pytest.mark.parametrize(("inside", "between"), [(";", ","), ("|", ";"), ("\t", ","), (",", ";")])
+def test_a_sign_within_quotes_separates_nothing(inside: str, between: str) -> None:
+    lines = [[f'"a{inside}b{inside}c"', "x", "y"], [f'"d{inside}e"', "1", "2"], [f'"{inside}f"', "3", "4"]]
+    assert rows("\n".join(map(between.join, lines)), index_column=True) == [[1, 2], [3, 4]]
+
+
 def test_a_comma_in_a_tsv_is_announced() -> None:
     assert notes("1,2", plain="\t") == "x.csv: cells are separated by commas"
 

@@ -401,6 +401,34 @@ def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() ->
     assert (found[2] != 0).all()
 
 
+@pytest.mark.parametrize("at", [0, 20, 49])
+def test_pieces_of_nothing_but_minus_infinity_add_nothing_at_all(at: int, short_pieces: int) -> None:
+    x = np.full((1, 50), -INF)
+    x[0, at] = 3.0
+    found = in_pieces(x)
+    # A weight would bring out what is left of exp(-800).
+    assert (found.m.item(), found.high.item(), found.low.item()) == (3.0, 0.0, 0.0)
+
+
+# --- where results go -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+@pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32], ids=str)
+def test_a_result_goes_into_every_second_column_as_into_a_block_of_memory(way: str, fmt: Format) -> None:
+    x, labels = confident(3, 5, 9, 10.0, fmt)
+    one, passes = np.ones(5), FOR_NARROW[way]()
+    for compute in (
+        lambda out: kernels.softmax(x, out, fmt, passes, Workspace()),
+        lambda out: kernels.log_softmax(x, out, fmt, passes, Workspace()),
+        lambda out: kernels.gradient(x, labels, one, 5.0, out, fmt, passes, Workspace()),
+    ):
+        whole, spread = np.full(x.shape, 7.0, fmt.dtype), np.full((5, 18), 7.0, fmt.dtype)
+        np.testing.assert_array_equal(compute(whole), compute(spread[:, ::2]))
+        np.testing.assert_array_equal(spread[:, ::2], whole)
+        assert (spread[:, 1::2] == 7.0).all()
+
+
 # --- logits of any format ---------------------------------------------------------------------------
 
 
@@ -423,6 +451,10 @@ def test_logits_of_a_usual_size_are_not_said_to_round() -> None:
     assert not may_round(x).any()
     x[3, 7] = 1e-12
     assert np.flatnonzero(may_round(x)).tolist() == [3]
+
+
+def test_float16_has_no_logits_that_may_round() -> None:
+    assert not may_round(np.float16([[65504.0, 2.0**-24, 0.0, -INF], [1.0, 2.0, 3.0, NAN]])).any()
 
 
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16], ids=str)

@@ -236,6 +236,16 @@ def test_what_is_negligible_keeps_its_sign_and_stays_so() -> None:
     assert not (tiny * 2.0**200 * 2.0**200).negligibles.any()
 
 
+def test_exactly_0_times_or_over_any_known_number_is_exactly_0() -> None:
+    xp = Enclosures()
+    known = xp.exp(xp.array(np.array([-1e5, -791.0, -700.0, -3.0, 0.0, 600.0])))
+    zero = Enclosure.of(np.zeros(6))
+    for result in (known * zero, zero * known, zero * zero, zero / Enclosure.of(np.exp(np.linspace(-600, 600, 6)))):
+        assert not result.high.any()
+        assert not result.lows.any()
+        assert not result.radii.any()
+
+
 # --- the bounds of elementary functions -----------------------------------------------------------
 
 
