@@ -230,6 +230,12 @@ def test_the_first_row_without_a_finite_loss_is_named_with_its_reason(row: list[
     assert not math.isfinite(found.value)
 
 
+def test_a_loss_that_overflows_a_format_though_its_logits_do_not_says_so() -> None:
+    x = np.array([[1.0, 0.0], [-3e38, 3e38]])
+    found = loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), Method(format=FLOAT32))
+    assert found.first_bad == (1, "row 1 has loss inf, though its logits are finite, from -3e+38 to 3e+38")
+
+
 def test_an_ignored_row_of_nothing_but_neg_inf_is_harmless() -> None:
     # pytorch 11551
     x = np.array([[0.0, 0.0], [-INF, -INF]])
