@@ -29,7 +29,7 @@ from ..exactly import USUAL
 from ..records import CROSS_ENTROPY
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+    from stablemax.numerics.formats import Array, Format
 
 INF, NAN = math.inf, math.nan
 # Enough for log(1 + q) of the smallest q that float64 holds, 2**-1074, without any reformulation.
@@ -234,6 +234,19 @@ def test_a_loss_that_overflows_a_format_though_its_logits_do_not_says_so() -> No
     x = np.array([[1.0, 0.0], [-3e38, 3e38]])
     found = loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), Method(format=FLOAT32))
     assert found.first_bad == (1, "row 1 has loss inf, though its logits are finite, from -3e+38 to 3e+38")
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32], ids=str)
+def test_losses_in_a_format_are_those_of_the_logits_rounded_to_it(fmt: Format) -> None:
+    x, labels = np.random.default_rng(0).normal(scale=20.0, size=(30, 5)), np.arange(30) % 5
+    method = Method(format=fmt)
+    found, right = (
+        loss_of(CROSS_ENTROPY, streamed(logits, labels), method, reduction=Reduction.NONE).rows
+        for logits in (x, fmt.cast(x))
+    )
+    np.testing.assert_array_equal(found, right)
+    unrounded = loss_of(CROSS_ENTROPY, streamed(x, labels), reduction=Reduction.NONE).rows
+    assert (fmt.round(unrounded) != right).any()
 
 
 def test_an_ignored_row_of_nothing_but_neg_inf_is_harmless() -> None:
