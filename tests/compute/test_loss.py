@@ -249,6 +249,15 @@ def test_losses_in_a_format_are_those_of_the_logits_rounded_to_it(fmt: Format) -
     assert (fmt.round(unrounded) != right).any()
 
 
+def test_memory_for_a_proof_is_asked_for_where_there_may_be_one_and_not_for_a_formula() -> None:
+    x, memory = np.zeros((2, 50_000)), Resources(memory=streaming.RESERVED + 15 * 10**6)
+    for method in (Method(variant=get("cross_entropy/naive")), Method(accumulation=Accumulation.SEQUENTIAL)):
+        loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), method, resources=memory)
+    for method in (Method(format=FLOAT32), Method(exact=True)):
+        with pytest.raises(StablemaxError, match="too little for rows of 50,000 classes"):
+            loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), method, resources=memory)
+
+
 def test_an_ignored_row_of_nothing_but_neg_inf_is_harmless() -> None:
     # pytorch 11551
     x = np.array([[0.0, 0.0], [-INF, -INF]])

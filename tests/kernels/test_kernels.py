@@ -303,6 +303,16 @@ def test_no_value_but_one_between_two_numbers_is_in_doubt(way: str) -> None:
     assert doubted.tolist() == [False, False, False, True]
 
 
+@pytest.mark.parametrize("fmt", [f for f in EVERY_FORMAT.values() if not f.is_emulated and f is not FLOAT64], ids=str)
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+def test_where_a_format_ends_a_value_is_in_doubt_as_between_two_of_its_numbers(way: str, fmt: Format) -> None:
+    end = fmt.max + float(fmt.ulp(np.array(fmt.max))) / 2
+    for steps, in_doubt in ((0, True), (2, True), (-2, True), (40, False), (-40, False)):
+        for sign in (1.0, -1.0):
+            value, out = np.array([[sign * end * (1.0 + steps * 2.0**-53), 0.5]]), np.empty((1, 2), fmt.dtype)
+            assert FOR_NARROW[way]().narrowed(value, np.array([8.0]), fmt, out).tolist() == [in_doubt], steps
+
+
 # --- the same bits ----------------------------------------------------------------------------------
 
 

@@ -199,7 +199,7 @@ def test_elementary_functions_are_enclosed(name: str, drawn: list[Number]) -> No
             assert not np.isfinite(result.radii[i])
 
 
-@pytest.mark.parametrize("name", ["exp", "expm1", "log1p", "tanh"])
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "log1p", "tanh"])
 @given(st.lists(st.floats(1e-300, 20), min_size=1, max_size=9))
 def test_of_ordinary_numbers_elementary_functions_are_known_to_87_bits(name: str, values: list[float]) -> None:
     result = getattr(Enclosures(), name)(Enclosure.of(np.array(values)))

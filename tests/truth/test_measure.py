@@ -29,7 +29,7 @@ from stablemax.truth.measure import (
 from stablemax.truth.verdicts import variant_verdict
 
 from ..exactly import second_for
-from ..records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from ..records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SIGMOID, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
@@ -249,3 +249,24 @@ def test_what_a_format_that_saturates_cannot_hold_is_an_input_overflow(logit: fl
     assert verdict.worst is Outcome.INPUT_OVERFLOW
     absent = "NaN does not exist" if np.isnan(logit) else "logits beyond 6 do not exist"
     assert verdict.cause.startswith(f"{absent} in float4_e2m1fn")
+
+
+@pytest.mark.parametrize(
+    ("output", "outcome"), [(0.0, "ok"), (1e-39, "ok"), (-1e-39, "ok"), (1e-30, "inaccurate"), (NAN, "nan")]
+)
+def test_a_result_that_a_processor_flushed_has_no_error(output: float, outcome: str) -> None:
+    # exp(-90) is below the smallest normal number of float32.
+    exact = exact_result(SOFTMAX, np.float32([[0.0, -90.0]]), None, FLOAT32)
+    judged = judge(np.float32([[1.0, output]]), exact, FLOAT32, may_flush=True)
+    assert CODES[judged.codes[0, 1]].value == outcome
+    assert np.isfinite(judged.error_ulp[0, 1]) == (output == 1e-30)
+    strict = judge(np.float32([[1.0, output]]), exact, FLOAT32)
+    assert CODES[strict.codes[0, 1]].value != "ok"
+
+
+def test_a_logit_that_a_format_lacks_takes_its_cell_along_or_its_row() -> None:
+    x = np.array([[1e30, 0.0], [1.0, 2.0]])
+    for operation, codes in ((SIGMOID, [[True, False], [False, False]]), (SOFTMAX, [[True, True], [False, False]])):
+        setting = setting_of(Case(operation, np.arange(2), x), Shared(FLOAT16))
+        judged = setting.judge(FLOAT16.cast(setting.exact.truth.rounded))
+        np.testing.assert_array_equal(judged.codes == CODES.index(Outcome.INPUT_OVERFLOW), codes)
