@@ -428,11 +428,12 @@ def test_pieces_of_nothing_but_minus_infinity_add_nothing_at_all(at: int, short_
 def test_a_result_goes_into_every_second_column_as_into_a_block_of_memory(way: str, fmt: Format) -> None:
     x, labels = confident(3, 5, 9, 10.0, fmt)
     one, passes = np.ones(5), FOR_NARROW[way]()
-    for compute in (
+    computes: tuple[Callable[[Array], Array], ...] = (
         lambda out: kernels.softmax(x, out, fmt, passes, Workspace()),
         lambda out: kernels.log_softmax(x, out, fmt, passes, Workspace()),
         lambda out: kernels.gradient(x, labels, one, 5.0, out, fmt, passes, Workspace()),
-    ):
+    )
+    for compute in computes:
         whole, spread = np.full(x.shape, 7.0, fmt.dtype), np.full((5, 18), 7.0, fmt.dtype)
         np.testing.assert_array_equal(compute(whole), compute(spread[:, ::2]))
         np.testing.assert_array_equal(spread[:, ::2], whole)
@@ -464,7 +465,18 @@ def test_logits_of_a_usual_size_are_not_said_to_round() -> None:
 
 
 def test_float16_has_no_logits_that_may_round() -> None:
-    assert not may_round(np.float16([[65504.0, 2.0**-24, 0.0, -INF], [1.0, 2.0, 3.0, NAN]])).any()
+    assert not may_round(np.array([[65504.0, 2.0**-24, 0.0, -INF], [1.0, 2.0, 3.0, NAN]], np.float16)).any()
+
+
+@pytest.mark.parametrize("exponent", [0, -126, 60])
+def test_logits_up_to_28_binades_apart_are_not_said_to_round_and_all_whose_difference_does_are(exponent: int) -> None:
+    longest = 2.0 - 2.0**-23
+    for apart in range(20, 40):
+        a, b = longest * 2.0 ** (exponent + apart), -longest * 2.0**exponent
+        rounds = Fraction(a - b) != Fraction(a) - Fraction(b)
+        said = bool(may_round(np.array([[a, b]], np.float32))[0])
+        assert said >= rounds
+        assert not (said and apart <= 28)
 
 
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16], ids=str)

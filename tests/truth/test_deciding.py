@@ -54,6 +54,18 @@ def test_beside_a_tie_it_is_certain_as_far_as_the_radius_leaves_no_choice(fmt: F
         assert not decided(sign * middle, 0.0, middle * TINY, fmt)[0]
 
 
+@given(st.integers(2**52, 2**53 - 2), st.integers(-300, 300))
+def test_of_float64_it_is_decided_by_the_lower_part_from_either_neighbour(significand: int, exponent: int) -> None:
+    lower, upper, _ = neighbours(FLOAT64, significand, exponent)
+    even, half = lower if significand % 2 == 0 else upper, (upper - lower) / 2
+    for sign in (1.0, -1.0):
+        for high, low in ((lower, half), (upper, -half)):
+            assert decided(sign * high, sign * low, 0.0, FLOAT64) == (True, sign * even)
+            assert not decided(sign * high, sign * low, half * 2.0**-40, FLOAT64)[0]
+            inside = low * (1 - 2.0**-30)
+            assert decided(sign * high, sign * inside, half * 2.0**-40, FLOAT64) == (True, sign * high)
+
+
 @pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32, BFLOAT16, FLOAT16], ids=str)
 @given(
     value=st.floats(0.01, 100.0),
@@ -77,7 +89,7 @@ def test_a_head_on_a_tie_is_decided_by_the_sign_of_a_tail_however_small() -> Non
     def nearest(head: float, tail: Enclosure) -> list[float]:
         certain, (_, _, found) = decide(Enclosure(np.array([[head]])), tail, FLOAT32)
         assert certain.all()
-        return found.ravel().tolist()  # type: ignore[no-any-return]
+        return found.ravel().tolist()
 
     def tail_of(value: float) -> Enclosure:
         size: Array = np.array([[abs(value)]])

@@ -256,11 +256,11 @@ def test_what_a_format_that_saturates_cannot_hold_is_an_input_overflow(logit: fl
 )
 def test_a_result_that_a_processor_flushed_has_no_error(output: float, outcome: str) -> None:
     # exp(-90) is below the smallest normal number of float32.
-    exact = exact_result(SOFTMAX, np.float32([[0.0, -90.0]]), None, FLOAT32)
-    judged = judge(np.float32([[1.0, output]]), exact, FLOAT32, may_flush=True)
+    exact = exact_result(SOFTMAX, np.array([[0.0, -90.0]], np.float32), None, FLOAT32)
+    judged = judge(np.array([[1.0, output]], np.float32), exact, FLOAT32, may_flush=True)
     assert CODES[judged.codes[0, 1]].value == outcome
     assert np.isfinite(judged.error_ulp[0, 1]) == (output == 1e-30)
-    strict = judge(np.float32([[1.0, output]]), exact, FLOAT32)
+    strict = judge(np.array([[1.0, output]], np.float32), exact, FLOAT32)
     assert CODES[strict.codes[0, 1]].value != "ok"
 
 
