@@ -352,6 +352,16 @@ def test_a_line_end_may_fall_on_the_end_of_a_block(shift: int, end: str) -> None
     assert (table[1:] == [1.25, 2]).all()
 
 
+@pytest.mark.parametrize("between", ["", "# a comment\n", '"3",4\n'])
+def test_every_row_of_a_table_of_several_blocks_is_read(between: str) -> None:
+    count = BLOCK // len("1.25,2\n")
+    found = read(("1.25,2\n" * count + between) * 3 + "5,6\n").array
+    plain = found[(found == [1.25, 2]).all(axis=1)]
+    assert len(plain) == 3 * count
+    assert len(found) == 3 * count + (3 if between.startswith('"') else 0) + 1
+    assert found[-1].tolist() == [5, 6]
+
+
 def test_a_blank_line_is_remembered_across_blocks(refusal: Refusal) -> None:
     text = "1,2\n\n# c\n# " + "x" * 2**20 + "\n"
     assert rows(text) == [[1, 2]]

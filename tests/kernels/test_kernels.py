@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import flint
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -269,6 +271,38 @@ def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: 
         assert error.max(initial=0.0) <= (0.5 if dtype == np.float32 else 1.5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("way", [way for way in named(FOR_NARROW) if "quick" in way.id])
+def test_results_of_one_number_are_as_right_as_their_tolerance_says(way: str, dtype: Any) -> None:
+    # More logits than those of which the tolerance is the same for all.
+    x = (np.random.default_rng(2).normal(size=(3, 6000)) * 200.0).astype(dtype)
+    passes, one = FOR_NARROW[way](), np.ones(3)
+    units = (x.astype(np.float64) - x.max(axis=1, keepdims=True).astype(np.float64)) > -640.0
+    found, right = np.empty(x.shape), np.empty(x.shape)
+    for made, out in ((passes, found), (PAIRS, right)):
+        terms = np.empty(x.shape), np.empty(x.shape)
+        high, low = kernels.factor(made.sums(x, terms), one, 1.0)
+        made.shares(terms, (in_rows(high), in_rows(low)), out)
+    error = np.abs(found - right)[units] / right[units] / FLOAT64.u
+    allowed = np.broadcast_to(passes.tolerance(x)[:, None], x.shape)[units]
+    assert (error <= allowed).all()
+
+
+def test_the_tolerance_of_a_log_sum_exp_that_cancels_covers_its_error_in_ulps() -> None:
+    x = -np.log(3.0) + np.random.default_rng(0).normal(scale=1e-12, size=(50, 3))
+    sums, seen = kernels.sums_of(x, PAIRS, Workspace()), []
+
+    def narrow(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
+        seen.append((values[:, 0], tolerance))
+        return narrowed(values, tolerance, fmt, out)
+
+    kernels.put_logsumexps(sums, x, np.empty((50, 1), np.float32), FLOAT32, replace(PAIRS, narrowed=narrow))
+    ((values, tolerance),) = seen
+    assert (sums.logsumexps()[1] > 1000.0).any()
+    assert (tolerance * FLOAT64.u * np.abs(values) >= sums.logsumexps()[1] * np.spacing(np.abs(values)) / 2).all()
+    assert (tolerance >= PAIRS.tolerance(x)).all()
+
+
 # --- rounding -------------------------------------------------------------------------------------
 
 
@@ -505,6 +539,21 @@ def test_a_row_in_pieces_gives_a_loss_within_1_5_ulp(seed: int, fmt: Format, sho
     exact = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     found = in_pieces(x).losses(x[[0], labels].astype(np.float64))
     assert ulps_of(found, exact, FLOAT64).max() <= 1.5
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_sums_that_are_merged_from_pieces_are_as_right_as_exponentials_in_two_numbers(
+    order: slice, short_pieces: int
+) -> None:
+    rng, worst = np.random.default_rng(5), 0.0
+    for _ in range(60):
+        x = np.sort(rng.normal(size=(1, 21)))[:, order]
+        found, m = in_pieces(x), x.max()
+        with flint.ctx.workprec(300):
+            exact = sum(((flint.arb(v) - m).exp() for v in x[0].tolist() if v != m), flint.arb(0))
+            got = (flint.arb(found.high.item()) + found.low.item()) / ONE
+            worst = max(worst, float(abs(got / exact - 1).upper()))
+    assert worst <= 0.3 * FLOAT64.u
 
 
 @pytest.mark.parametrize("gap", [1.5, 7.25, 20.125, 40.00838, 300.7])

@@ -270,3 +270,26 @@ def test_a_logit_that_a_format_lacks_takes_its_cell_along_or_its_row() -> None:
         setting = setting_of(Case(operation, np.arange(2), x), Shared(FLOAT16))
         judged = setting.judge(FLOAT16.cast(setting.exact.truth.rounded))
         np.testing.assert_array_equal(judged.codes == CODES.index(Outcome.INPUT_OVERFLOW), codes)
+
+
+def test_the_error_of_a_row_is_relative_to_its_largest_value_and_infinite_beside_0() -> None:
+    def errors(output: list[list[float]], x: list[list[float]]) -> list[float]:
+        given = np.array(x, np.float32)
+        exact = exact_result(LOG_SOFTMAX, given, None, FLOAT32)
+        found: list[float] = row_error_u(np.array(output, np.float32), exact, FLOAT32).tolist()
+        return found
+
+    # The exact value of one class is 0, and a NaN or an infinity has no size.
+    assert errors([[1e-7], [0.0], [NAN], [-INF]], [[3.0], [3.0], [3.0], [3.0]])[0] == INF
+    np.testing.assert_equal(errors([[0.0], [NAN], [-INF]], [[3.0]] * 3), [NAN] * 3)
+    (found,) = errors([[-math.log(2) * (1 + 2.0**-20), -math.log(2)]], [[0.0, 0.0]])
+    assert abs(found - 16.0) < 1.0
+
+
+def test_each_cell_has_the_truth_of_its_own_logit_whatever_stands_beside_it() -> None:
+    x = np.array([[1.0, INF, 2.0, -INF], [-INF, 3.0, NAN, -INF], [0.5, -1.0, 4.0, -INF]])
+    found = exact_result(SIGMOID, x, None, FLOAT64)
+    for at in np.ndindex(x.shape):
+        alone = exact_result(SIGMOID, x[at].reshape(1, 1), None, FLOAT64)
+        np.testing.assert_equal(found.truth.rounded[at], alone.truth.rounded[0, 0])
+        assert found.undefined[at] == alone.undefined[0, 0]
