@@ -281,6 +281,17 @@ def test_a_weighted_mean_divides_by_the_labels_weights() -> None:
     assert float(stablemax.cross_entropy(x, labels, weight=weight, reduction="sum")) == 4 * math.log(2)
 
 
+@pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32], ids=str)
+def test_a_weighted_mean_in_a_format_is_near_to_that_in_float64(fmt: Format) -> None:
+    rng = np.random.default_rng(0)
+    x, labels, options = rng.normal(size=(40, 5)), np.arange(40) % 5, TargetOptions(rng.uniform(0.5, 2.0, 5))
+    exact = loss_of(CROSS_ENTROPY, streamed(fmt.cast(x), labels), options=options).value
+    for reduction, right in ((Reduction.MEAN, exact), (Reduction.SUM, exact * options.weight[labels].sum())):  # type: ignore[index]
+        found = loss_of(CROSS_ENTROPY, streamed(x, labels), Method(format=fmt), options=options, reduction=reduction)
+        assert abs(found.value - right) <= 40 * fmt.u * right
+        assert found.value == fmt.round(np.array(found.value))
+
+
 def test_soft_targets_are_averaged_over_rows_whatever_the_weights() -> None:
     x, soft = np.zeros((2, 2)), np.array([[1.0, 0.0], [0.0, 1.0]])
     assert float(stablemax.cross_entropy(x, soft, weight=[1.0, 3.0])) == 2 * math.log(2)

@@ -362,6 +362,13 @@ def test_every_row_of_a_table_of_several_blocks_is_read(between: str) -> None:
     assert found[-1].tolist() == [5, 6]
 
 
+def test_lines_that_a_comment_begins_are_left_out_of_every_block_even_where_they_are_numbers() -> None:
+    count = BLOCK // len("-1.25,2\n")
+    found = read("-1.25,2\n5,6\n" * count * 2, comment="-").array
+    assert found.shape == (2 * count, 2)
+    assert (found == [5, 6]).all()
+
+
 def test_a_blank_line_is_remembered_across_blocks(refusal: Refusal) -> None:
     text = "1,2\n\n# c\n# " + "x" * 2**20 + "\n"
     assert rows(text) == [[1, 2]]

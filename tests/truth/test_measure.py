@@ -284,6 +284,9 @@ def test_the_error_of_a_row_is_relative_to_its_largest_value_and_infinite_beside
     np.testing.assert_equal(errors([[0.0], [NAN], [-INF]], [[3.0]] * 3), [NAN] * 3)
     (found,) = errors([[-math.log(2) * (1 + 2.0**-20), -math.log(2)]], [[0.0, 0.0]])
     assert abs(found - 16.0) < 1.0
+    beside = errors([[-math.log(2) * (1 + 2.0**-20), -math.log(2)], [-100.0, 0.0]], [[0.0, 0.0], [0.0, 100.0]])
+    assert beside[0] == found
+    assert beside[1] < 1e-30
 
 
 def test_each_cell_has_the_truth_of_its_own_logit_whatever_stands_beside_it() -> None:
