@@ -270,6 +270,9 @@ def test_the_mean_of_no_rows_is_nan_and_their_sum_0() -> None:
     problem = streamed(np.zeros((3, 2)), np.full(3, -100))
     assert math.isnan(loss_of(CROSS_ENTROPY, problem).value)
     assert loss_of(CROSS_ENTROPY, problem, reduction=Reduction.SUM).value == 0.0
+    for fmt in (FLOAT16, FLOAT32):
+        assert math.isnan(loss_of(CROSS_ENTROPY, problem, Method(format=fmt)).value)
+        assert loss_of(CROSS_ENTROPY, problem, Method(format=fmt), reduction=Reduction.SUM).value == 0.0
     weighted = loss_of(CROSS_ENTROPY, streamed(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2)))
     assert math.isnan(weighted.value)
 

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats import table as table_module
+from stablemax.inputs.formats import text_blocks
 from stablemax.inputs.formats.table import open_table
 from stablemax.inputs.formats.table_cells import converter
 from stablemax.inputs.formats.text_blocks import BLOCK
@@ -367,6 +368,15 @@ def test_lines_that_a_comment_begins_are_left_out_of_every_block_even_where_they
     found = read("-1.25,2\n5,6\n" * count * 2, comment="-").array
     assert found.shape == (2 * count, 2)
     assert (found == [5, 6]).all()
+
+
+@pytest.mark.parametrize("before", [0, 1, 7])
+def test_a_line_that_is_too_long_is_named_by_its_number(
+    before: int, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_blocks, "LINE_LIMIT", 1000)
+    text = "1,2\n" * before + "1," * 2000
+    assert refusal(read, text).message == f"x.csv: line {before + 1} is longer than 1,000 bytes"
 
 
 def test_a_blank_line_is_remembered_across_blocks(refusal: Refusal) -> None:
