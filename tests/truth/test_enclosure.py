@@ -236,6 +236,14 @@ def test_what_is_negligible_keeps_its_sign_and_stays_so() -> None:
     assert not (tiny * 2.0**200 * 2.0**200).negligibles.any()
 
 
+def test_the_sum_of_no_numbers_is_exactly_0() -> None:
+    for parts in (1, 3):
+        total = Enclosure(*[np.zeros((4, 0))] * parts).sum()
+        assert total.shape == (4, 1)
+        assert total.is_plain
+        assert not total.high.any()
+
+
 def test_exactly_0_times_or_over_any_known_number_is_exactly_0() -> None:
     xp = Enclosures()
     known = xp.exp(xp.array(np.array([-1e5, -791.0, -700.0, -3.0, 0.0, 600.0])))
