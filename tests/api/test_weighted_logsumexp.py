@@ -142,3 +142,14 @@ def test_the_two_parts_of_log_2_are_exact() -> None:
         flint.ctx.prec = 53
     # Times an exponent of 14 bits it has no more bits than float64 has.
     assert float(double_double.LN2_HIGH * 2.0**36).is_integer()
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [5e-324, 1.0, -1.7e308], [2.0, -3.0, 0.5]])
+@pytest.mark.parametrize("scale", [1e25, 1e300, 1.7e308])
+def test_the_largest_of_far_logits_of_any_size_decides(scale: float, weights: list[float]) -> None:
+    for order in ([0.5, 0.25, 1.0], [1.0, 0.5, -1.0], [-0.25, -1.0, -0.5], [-1.0, 1.0, 0.0]):
+        x = np.array([order]) * scale
+        at = int(np.argmax(x))
+        log, sign = stablemax.logsumexp(x, b=np.array([weights]), return_sign=True)
+        assert float(log[0]) == x[0, at]
+        assert float(sign[0]) == math.copysign(1.0, weights[at])
