@@ -153,3 +153,13 @@ def test_the_largest_of_far_logits_of_any_size_decides(scale: float, weights: li
         log, sign = stablemax.logsumexp(x, b=np.array([weights]), return_sign=True)
         assert float(log[0]) == x[0, at]
         assert float(sign[0]) == math.copysign(1.0, weights[at])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 8, 13, 31, 64, 65, 127, 1001])
+def test_a_sum_of_any_number_of_terms_keeps_what_is_rounded_off_beside_it(count: int) -> None:
+    terms = np.random.default_rng(count).normal(size=(4, count)) * 10.0 ** np.arange(4)[:, None]
+    high, low = weighted_sums._sum_in_two(terms)
+    for row, a, b in zip(terms.tolist(), high.tolist(), low.tolist(), strict=True):
+        exact, size = sum(map(Fraction, row)), sum(map(abs, row))
+        assert abs(Fraction(a) + Fraction(b) - exact) <= count * 2.0**-104 * size
+        assert a == float(exact)

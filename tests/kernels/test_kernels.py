@@ -445,6 +445,15 @@ def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() ->
     assert (found[2] != 0).all()
 
 
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1.0])
+def test_nor_has_a_piece_of_it_another_gradient(value: float, short_pieces: int) -> None:
+    x, none = np.full((1, 20), value), np.zeros(1)
+    sums, out = in_pieces(x), np.full((1, 7), 5.0)
+    long_rows.softmax(x[:, :7], sums, none, 1.0, out, PAIRS, Workspace())
+    assert (out == 0).all()
+    assert long_rows.gradient_at_label(x[:, 3:4], sums, none, 1.0, PAIRS).tolist() == [0.0]
+
+
 @pytest.mark.parametrize("at", [0, 20, 49])
 def test_pieces_of_nothing_but_minus_infinity_add_nothing_at_all(at: int, short_pieces: int) -> None:
     x = np.full((1, 50), -INF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,18 @@ def test_an_ignored_row_has_0_whatever_is_in_it_and_a_row_that_counts_has_not(
     assert not setting.exact.undefined[[1, 4]].any()
     assert (judged.codes == CODES.index(row)).any(axis=1).tolist() == [False] * 5 + [True]
     assert not (judged.codes[:5] != CODES.index(Outcome.OK)).any()
+
+
+@pytest.mark.parametrize("operation", [CROSS_ENTROPY, CROSS_ENTROPY_GRAD], ids=str)
+def test_where_no_row_counts_the_gradient_of_a_mean_has_no_value_and_a_loss_is_0(operation: Any) -> None:
+    case = case_of(labels=np.full(6, IGNORED), operation=operation)
+    setting = setting_of(replace(case, divisor=case.mean_divisor), Shared(FLOAT32))
+    has_value = operation is CROSS_ENTROPY
+    assert setting.exact.undefined.tolist() == [not has_value] * 6
+    judged = setting.judge(np.ones(setting.exact.truth.nearest.shape, np.float32))
+    expected = Outcome.INACCURATE if has_value else Outcome.UNDEFINED
+    assert (judged.codes == CODES.index(expected)).all()
+    assert setting.mean is None
 
 
 def test_what_is_spread_keeps_its_columns_and_its_type() -> None:

@@ -143,6 +143,17 @@ def test_sums_of_rows_are_enclosed(row: list[Number]) -> None:
     assert encloses(-whole.sum(), (0, 0), -exact)
 
 
+@given(st.lists(numbers(), min_size=1, max_size=6))
+def test_sizes_and_negatives_are_enclosed(drawn: list[Number]) -> None:
+    for whole in (enclosed(drawn), enclosed([Number(n.high, 0.0, 0.0, Fraction(n.high)) for n in drawn])):
+        values = [n.value if whole.low is not None or whole.radius is not None else Fraction(n.high) for n in drawn]
+        for i, value in enumerate(values):
+            assert encloses(-whole, (i,), -value)
+            # What has an unknown sign may have either size.
+            if abs(whole.high[i]) > whole.radii[i]:
+                assert encloses(abs(whole), (i,), abs(value))
+
+
 @given(st.lists(st.integers(-(2**45), 2**45), min_size=1, max_size=50), st.integers(-1074, 800))
 def test_a_sum_that_rounds_nothing_has_no_radius(values: list[int], exponent: int) -> None:
     floats = [math.ldexp(float(v), exponent) for v in values]

@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from stablemax.inputs.printed import PrintedNumbers
+from stablemax.numerics.formats import FLOAT32
 from stablemax.results import Outcome
+from stablemax.truth.case import Case, Shared, setting_of
 from stablemax.truth.measure import CODES, GRADES_OF_CELLS, Judgement
 from stablemax.truth.verdict_tally import FirstBad, VerdictTally, severity_of
-from stablemax.truth.verdicts import cause_of_mean, distinguishing_digits
+from stablemax.truth.verdicts import cause_of_mean, distinguishing_digits, verdict_of
+
+from ..records import SOFTMAX
 
 if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
@@ -33,6 +38,14 @@ def test_two_numbers_are_written_with_the_fewest_usual_digits_that_tell_them_apa
         assert shown == (f"{a:.{digits}g}", f"{b:.{digits}g}")
         assert len(shown[1]) in (digits + 1, digits + 2)
     assert distinguishing_digits(0.5, 0.5) == ("0.5", "0.5")
+
+
+def test_of_a_number_that_was_not_printed_no_digit_is_said_to_be_wrong() -> None:
+    setting = setting_of(Case(SOFTMAX, np.arange(1), np.array([[0.0, 1.0]])), Shared(FLOAT32))
+    output = np.array([[0.25, 0.7310586]], np.float32)
+    assert verdict_of(output, setting, name="f").cause.startswith("gives 0.25 where 0.268941 is right; first at")
+    printed = PrintedNumbers(np.array([[0.005, 5e-8]]), 7)
+    assert "wrong from digit 2 of 2 on" in verdict_of(output, setting, name="f", printed=printed).cause
 
 
 # --- tallies --------------------------------------------------------------------------------------
