@@ -256,6 +256,20 @@ def test_a_weight_brings_out_no_more_and_no_less_than_there_is(gaps: list[float]
             assert ulps_of(np.asarray(found), exact, FLOAT64).max() <= 1.5
 
 
+@pytest.mark.parametrize("divisor", [-150, -90, -40, 0, 40, 60, 80])
+def test_gradients_over_a_divisor_of_any_size_are_right_or_in_doubt(divisor: int) -> None:
+    powers = np.arange(-200.0, 201.0, 8.0)
+    x = np.tile([0.0, -30.0, -745.0, -801.0, -850.0], (len(powers), 1))
+    labels, weights, by = np.arange(len(powers)) % 5, 2.0**powers, 2.0**divisor
+    found, doubted = run(CROSS_ENTROPY_GRAD, x, PAIRS, labels, weights, by)
+    sure = without(doubted, len(x))
+    exact = truth_of(CROSS_ENTROPY_GRAD, x, FLOAT64, LabelTargets(labels, weights[:, None], by))
+    assert ulps_of(found, exact, FLOAT64)[sure].max(initial=0.0) <= 1.5
+    # Of weights and divisors of a usual size no row is in doubt.
+    usual = (np.abs(powers) <= 32) & (np.abs(powers - divisor) <= 60) & (-40 <= divisor <= 60)
+    assert not usual[doubted].any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [-1e5, -745.0, 0.0, 400.0, 1e5])
 def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: Any) -> None:
