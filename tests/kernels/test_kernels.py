@@ -256,6 +256,15 @@ def test_a_weight_brings_out_no_more_and_no_less_than_there_is(gaps: list[float]
             assert ulps_of(np.asarray(found), exact, FLOAT64).max() <= 1.5
 
 
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+@pytest.mark.parametrize("fmt", [FLOAT32, BFLOAT16, FLOAT64], ids=str)
+def test_beside_masked_classes_alone_a_gradient_is_0_whatever_the_weight(way: str, fmt: Format) -> None:
+    x, labels = in_format([[2.0, -INF, -INF], [-INF, -INF, 0.5]], fmt), np.array([0, 2])
+    for weight in (2.0**-60, 1.0, 2.0**64):
+        found, _ = run(CROSS_ENTROPY_GRAD, x, FOR_NARROW[way](), labels, np.full(2, weight))
+        assert not found.any()
+
+
 @pytest.mark.parametrize("divisor", [-150, -90, -40, 0, 40, 60, 80])
 def test_gradients_over_a_divisor_of_any_size_are_right_or_in_doubt(divisor: int) -> None:
     powers = np.arange(-200.0, 201.0, 8.0)
