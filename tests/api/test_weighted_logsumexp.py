@@ -142,3 +142,24 @@ def test_the_two_parts_of_log_2_are_exact() -> None:
         flint.ctx.prec = 53
     # Times an exponent of 14 bits it has no more bits than float64 has.
     assert float(double_double.LN2_HIGH * 2.0**36).is_integer()
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [5e-324, 1.0, -1.7e308], [2.0, -3.0, 0.5]])
+@pytest.mark.parametrize("scale", [1e25, 1e300, 1.7e308])
+def test_the_largest_of_far_logits_of_any_size_decides(scale: float, weights: list[float]) -> None:
+    for order in ([0.5, 0.25, 1.0], [1.0, 0.5, -1.0], [-0.25, -1.0, -0.5], [-1.0, 1.0, 0.0]):
+        x = np.array([order]) * scale
+        at = int(np.argmax(x))
+        log, sign = stablemax.logsumexp(x, b=np.array([weights]), return_sign=True)
+        assert float(log[0]) == x[0, at]
+        assert float(sign[0]) == math.copysign(1.0, weights[at])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 8, 13, 31, 64, 65, 127, 1001])
+def test_a_sum_of_any_number_of_terms_keeps_what_is_rounded_off_beside_it(count: int) -> None:
+    terms = np.random.default_rng(count).normal(size=(4, count)) * 10.0 ** np.arange(4)[:, None]
+    high, low = weighted_sums._sum_in_two(terms)
+    for row, a, b in zip(terms.tolist(), high.tolist(), low.tolist(), strict=True):
+        exact, size = sum(map(Fraction, row)), sum(map(abs, row))
+        assert abs(Fraction(a) + Fraction(b) - exact) <= count * 2.0**-104 * size
+        assert a == float(exact)

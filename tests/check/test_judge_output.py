@@ -258,6 +258,31 @@ def test_many_rows_are_sampled_and_said_to_be() -> None:
     assert any(note.startswith("errors judged on ") for note in report.notes)
 
 
+@pytest.mark.parametrize("operation", [CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX_VJP, KL_DIVERGENCE], ids=str)
+def test_sampled_rows_keep_what_stands_beside_them(operation: Operation) -> None:
+    x, beside = (DRAW.normal(size=(300, 4)).astype(np.float32) for _ in range(2))
+    labels = DRAW.integers(0, 4, 300)
+    function = getattr(stablemax, operation.name)
+    if operation.takes_labels:
+        given: dict[str, Any] = {"labels": labels, "reduction": Reduction.NONE}
+        output = function(x, labels, reduction="none")
+    else:
+        given, output = {"upstream": beside}, function(x, beside)
+    report = judged(np.float32(output), operation, logits=x, judge=20, max_ulp=1.0, **given)
+    assert report.passed, report.finding
+    assert 20 <= report.input.judged_rows < 100
+
+
+@pytest.mark.parametrize("reduction", [Reduction.MEAN, Reduction.SUM])
+def test_one_number_is_held_against_all_rows_however_few_are_judged(reduction: Reduction) -> None:
+    x = DRAW.normal(size=(300, 4)).astype(np.float32)
+    labels = DRAW.integers(0, 4, 300)
+    loss = np.float32(stablemax.cross_entropy(x, labels, reduction=reduction.value))
+    options = {"logits": x, "labels": labels, "reduction": reduction, "max_ulp": 0.501}
+    assert judged(loss, CROSS_ENTROPY, judge=10, **options).passed
+    assert not judged(loss * np.float32(1 + 2.0**-20), CROSS_ENTROPY, judge=10, **options).passed
+
+
 @pytest.mark.parametrize(
     ("output", "operation", "given", "message"),
     [

@@ -13,7 +13,7 @@ import pytest
 from stablemax.check import CheckOptions, check
 from stablemax.check.laws import easy_case
 from stablemax.check.remedies import finding
-from stablemax.check.remedies.finding import Instead, find_instead
+from stablemax.check.remedies.finding import Instead, find_for_masked_rows, find_instead
 from stablemax.check.remedies.jax_remedies import jax_remedies
 from stablemax.check.remedies.numpy_remedies import numpy_remedies
 from stablemax.check.remedies.remedy import Remedy
@@ -200,3 +200,63 @@ def test_a_sum_that_overflows_names_the_limit_and_the_partial_sum() -> None:
     )
     assert "logit" not in report.blame
     assert "losses.mean()" in report.instead
+
+
+# --- rows of nothing but -inf ---------------------------------------------------------------------
+
+MASKED = case_of([[1.0, 2.0, 3.0], [-INF, -INF, -INF]])
+
+
+def of_masked_rows(operation: str, backend: str = "numpy", of_ours: str = "") -> tuple[str, str] | None:
+    """What is found for code that gives NaN in a row of -inf."""
+    order = Target(of_ours or "mine.py:mine", None if of_ours else get_operation(operation), backend)
+    trials = Trials(load_local(order, None if of_ours else lambda x: x - x), Contract(None, (), (), ()))
+    return find_for_masked_rows(trials, trials.call_on(MASKED, FLOAT32), trials.trial(easy_case(), FLOAT32))
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("torch", marks=NEEDS["torch"])])
+@pytest.mark.parametrize(("operation", "limit"), [("softmax", 0.0), ("log_softmax", -INF), ("logsumexp", -INF)])
+def test_code_for_rows_of_nothing_but_minus_infinity_gives_their_limit_and_other_rows_what_is_right(
+    operation: str, limit: float, backend: str
+) -> None:
+    found = of_masked_rows(operation, backend)
+    assert found is not None
+    names: dict[str, Any] = {}
+    exec(compile(found[0], "instead.py", "exec"), names)
+    target = load_local(Target("mine.py:mine", get_operation(operation), backend), names["function"])
+    trials = Trials(target, Contract(None, (), (), ()))
+    assert not trials.trial(case_of([[1.0, 2.0, 3.0]]), FLOAT32).failed
+    (result,) = trials.results([trials.call_on(MASKED, FLOAT32)])
+    assert result.output is not None
+    np.testing.assert_array_equal(result.output[1], limit)
+    assert "nothing but -inf" in found[1]
+
+
+SOUND = """\
+e = np.exp({x} - np.maximum({x}.max(-1, keepdims=True), -1e30))
+return e / np.maximum(e.sum(-1, keepdims=True), 1)"""
+NOT_OF_MASKED_ROWS = {
+    "gives NaN there": "e = np.exp({x} - {x}.max(-1, keepdims=True))\nreturn e / e.sum(-1, keepdims=True)",
+    "is wrong elsewhere": "return np.zeros_like({x})",
+    "raises": "raise ValueError",
+}
+
+
+@pytest.mark.parametrize("body", NOT_OF_MASKED_ROWS.values(), ids=NOT_OF_MASKED_ROWS)
+def test_code_that_gives_nan_or_is_wrong_on_other_rows_is_not_offered_for_rows_of_minus_infinity(
+    body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedies = [Remedy("softmax", "numpy", "because", body, is_of_masked_rows=True)]
+    monkeypatch.setitem(finding._REMEDIES, "numpy", lambda: iter(remedies))
+    assert of_masked_rows("softmax") is None
+    remedies.append(Remedy("softmax", "numpy", "it holds", SOUND))
+    assert of_masked_rows("softmax") is None, "it is not one for such rows"
+    remedies.append(Remedy("softmax", "numpy", "it holds", SOUND, is_of_masked_rows=True))
+    found = of_masked_rows("softmax")
+    assert found is not None
+    assert found[1] == "it holds"
+
+
+def test_neither_our_own_variants_nor_an_operation_without_such_code_get_any() -> None:
+    assert of_masked_rows("softmax", of_ours="softmax/naive") is None
+    assert of_masked_rows("entropy") is None

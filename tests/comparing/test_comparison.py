@@ -508,16 +508,22 @@ def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         compare_problem(as_problem(np.zeros((1, 2))), CompareOptions(**wrong))
 
 
-def test_progress_counts_up_to_the_number_it_promised() -> None:
-    calls: list[tuple[int, int]] = []
-    options = CompareOptions((FLOAT16, FLOAT32), (SOFTMAX,))
+@pytest.mark.parametrize("block", [1, 2, 3, 5])
+def test_progress_counts_up_to_the_number_it_promised(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_verdicts, "BLOCK_CELLS", 2 * block)
+    calls: list[tuple[int, int, str]] = []
     result: Comparison = compare_problem(
-        as_problem(np.zeros((2, 2))),
-        options,
-        progress=lambda done, total, text: calls.append((done, total)) if text else None,
+        as_problem(np.zeros((5, 2))),
+        CompareOptions((FLOAT16, FLOAT32), (SOFTMAX,)),
+        progress=lambda done, total, text: calls.append((done, total, text)),
     )
     assert len(result.verdicts) == 2 * len(variants(SOFTMAX))
-    counts = [done for done, _ in calls]
+    counts = [done for done, _, _ in calls]
     assert counts == sorted(counts)
-    assert len({total for _, total in calls}) == 1
+    assert len({total for _, total, _ in calls}) == 1
     assert calls[-1][0] == calls[-1][1]
+    # Of each block its truth is said to be proved, and then of each variant that it is judged.
+    blocks, texts = -(-5 // block), [text for _, _, text in calls]
+    for fmt in ("float16", "float32"):
+        assert texts.count(f"softmax in {fmt}: the truth") == blocks
+        assert all(texts.count(f"{v.id} in {fmt}") == blocks for v in variants(SOFTMAX))

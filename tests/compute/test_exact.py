@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ def test_what_is_accurate_is_the_nearest_number_to_the_exact_result(operation: O
     second = second_for(operation, x, rng)
     found = accurate(operation, x, second, fmt).astype(np.float64)
     right = truth_of(operation, x, fmt, second).rounded
+    np.testing.assert_array_equal(found.reshape(right.shape), right)
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.error_u is not None], ids=str)
+def test_rows_that_the_error_of_a_formula_leaves_in_doubt_are_proved(operation: Operation) -> None:
+    rng = np.random.default_rng(1)
+    x = in_format(rng.normal(scale=3.0, size=(40, 3)), FLOAT32).astype(np.float64)
+    second, doubtful = second_for(operation, x, rng), replace(operation, error_u=2.0**25)
+    right = truth_of(operation, x, FLOAT32, second).rounded
+    # An error of 2**25 u is a sixteenth of an ulp of float32: it leaves some of the rows in doubt, not all.
+    found = accurate(doubtful, x, second, FLOAT32)
     np.testing.assert_array_equal(found.reshape(right.shape), right)
 
 

@@ -29,7 +29,7 @@ from ..exactly import USUAL
 from ..records import CROSS_ENTROPY
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+    from stablemax.numerics.formats import Array, Format
 
 INF, NAN = math.inf, math.nan
 # Enough for log(1 + q) of the smallest q that float64 holds, 2**-1074, without any reformulation.
@@ -230,6 +230,34 @@ def test_the_first_row_without_a_finite_loss_is_named_with_its_reason(row: list[
     assert not math.isfinite(found.value)
 
 
+def test_a_loss_that_overflows_a_format_though_its_logits_do_not_says_so() -> None:
+    x = np.array([[1.0, 0.0], [-3e38, 3e38]])
+    found = loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), Method(format=FLOAT32))
+    assert found.first_bad == (1, "row 1 has loss inf, though its logits are finite, from -3e+38 to 3e+38")
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32], ids=str)
+def test_losses_in_a_format_are_those_of_the_logits_rounded_to_it(fmt: Format) -> None:
+    x, labels = np.random.default_rng(0).normal(scale=20.0, size=(30, 5)), np.arange(30) % 5
+    method = Method(format=fmt)
+    found, right = (
+        loss_of(CROSS_ENTROPY, streamed(logits, labels), method, reduction=Reduction.NONE).rows
+        for logits in (x, fmt.cast(x))
+    )
+    np.testing.assert_array_equal(found, right)
+    unrounded = loss_of(CROSS_ENTROPY, streamed(x, labels), reduction=Reduction.NONE).rows
+    assert (fmt.round(unrounded) != right).any()
+
+
+def test_memory_for_a_proof_is_asked_for_where_there_may_be_one_and_not_for_a_formula() -> None:
+    x, memory = np.zeros((2, 50_000)), Resources(memory=streaming.RESERVED + 15 * 10**6)
+    for method in (Method(variant=get("cross_entropy/naive")), Method(accumulation=Accumulation.SEQUENTIAL)):
+        loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), method, resources=memory)
+    for method in (Method(format=FLOAT32), Method(exact=True)):
+        with pytest.raises(StablemaxError, match="too little for rows of 50,000 classes"):
+            loss_of(CROSS_ENTROPY, streamed(x, np.array([0, 0])), method, resources=memory)
+
+
 def test_an_ignored_row_of_nothing_but_neg_inf_is_harmless() -> None:
     # pytorch 11551
     x = np.array([[0.0, 0.0], [-INF, -INF]])
@@ -242,6 +270,9 @@ def test_the_mean_of_no_rows_is_nan_and_their_sum_0() -> None:
     problem = streamed(np.zeros((3, 2)), np.full(3, -100))
     assert math.isnan(loss_of(CROSS_ENTROPY, problem).value)
     assert loss_of(CROSS_ENTROPY, problem, reduction=Reduction.SUM).value == 0.0
+    for fmt in (FLOAT16, FLOAT32):
+        assert math.isnan(loss_of(CROSS_ENTROPY, problem, Method(format=fmt)).value)
+        assert loss_of(CROSS_ENTROPY, problem, Method(format=fmt), reduction=Reduction.SUM).value == 0.0
     weighted = loss_of(CROSS_ENTROPY, streamed(np.zeros((1, 2)), np.array([0])), options=TargetOptions(np.zeros(2)))
     assert math.isnan(weighted.value)
 
@@ -251,6 +282,17 @@ def test_a_weighted_mean_divides_by_the_labels_weights() -> None:
     x, labels, weight = np.zeros((2, 2)), np.array([0, 1]), np.array([1.0, 3.0])
     assert float(stablemax.cross_entropy(x, labels, weight=weight)) == math.log(2)
     assert float(stablemax.cross_entropy(x, labels, weight=weight, reduction="sum")) == 4 * math.log(2)
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, FLOAT32], ids=str)
+def test_a_weighted_mean_in_a_format_is_near_to_that_in_float64(fmt: Format) -> None:
+    rng = np.random.default_rng(0)
+    x, labels, options = rng.normal(size=(40, 5)), np.arange(40) % 5, TargetOptions(rng.uniform(0.5, 2.0, 5))
+    exact = loss_of(CROSS_ENTROPY, streamed(fmt.cast(x), labels), options=options).value
+    for reduction, right in ((Reduction.MEAN, exact), (Reduction.SUM, exact * options.weight[labels].sum())):  # type: ignore[index]
+        found = loss_of(CROSS_ENTROPY, streamed(x, labels), Method(format=fmt), options=options, reduction=reduction)
+        assert abs(found.value - right) <= 40 * fmt.u * right
+        assert found.value == fmt.round(np.array(found.value))
 
 
 def test_soft_targets_are_averaged_over_rows_whatever_the_weights() -> None:

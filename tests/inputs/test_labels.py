@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stablemax.inputs.input_warnings import in_blocks, odd_targets, soft_target_notes
-from stablemax.inputs.labels import as_labels
+from stablemax.inputs.labels import as_labels, shape_error
+from stablemax.operations.operation import Second
 
 
 def labels(values: object, dtype: Any = None, rows: int = 3, classes: int = 5, **options: Any) -> np.ndarray:
@@ -123,3 +124,11 @@ def test_soft_targets_that_do_not_sum_to_one_are_noted() -> None:
 
 def test_for_one_class_a_column_is_a_soft_target() -> None:
     assert labels([[1.0], [1.0], [1.0]], classes=1).shape == (3, 1)
+
+
+@pytest.mark.parametrize("second", [Second.CELL_TARGETS, Second.UPSTREAM, Second.LOGITS])
+def test_a_second_array_of_another_shape_is_refused_and_a_transposed_one_is_told_so(second: Second) -> None:
+    for shape, hint in (((5, 3), "are they transposed?"), ((3, 4), "one number for each logit"), ((3,), "one number")):
+        error = shape_error(shape, (3, 5), "g.npy", second)
+        assert error.message.startswith(f"g.npy: {second.value} of shape ")
+        assert f"give the shape (3, 5): {hint}" in error.hint

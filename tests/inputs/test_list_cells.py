@@ -111,6 +111,8 @@ def test_the_digits_of_lists_are_those_that_are_printed() -> None:
         ('name,x,y\na,"[1 2]",cat\n', "line 2: the label 'cat' is no class number", "from 0 on"),
         ("1,2\n[3,4]\n", "line 1 has no list, and a line near it has one: '1,2'", "--header"),
         ("[1, 2, 3", "line 1: a list is not closed", "cut off"),
+        ('# a comment\n\na,"[1 2]"\nb,"[1 2"\n', "line 4: a list is not closed", "cut off"),
+        ('\n\na,"[1\n2]"\n\nb,oops\n', "line 6: 'b,oops' has no list in column 2", "quotes"),
         ('a,"[1 2]"\nb,"[1 2"\n', "line 2: a list is not closed", "cut off"),
         ("(1, 2)\n(3, 4)\n", "'(1' is not a number", "sed"),
         ("logits: [1, 2, 3]\n", "'logits: [1' is not a number", "without names"),

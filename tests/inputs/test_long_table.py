@@ -137,3 +137,12 @@ def test_labels_may_be_the_names_of_a_long_table(tmp_path: Path) -> None:
     problem = open_files([str(tmp_path / "x.csv")], [str(tmp_path / "y.csv")]).load()
     assert problem.labels is not None
     assert problem.labels.tolist() == [4, 3, 2, 4, 4, 3, 2]
+
+
+@pytest.mark.parametrize("rows", [("0", "1"), ("b.jpg", "a.jpg")])
+@pytest.mark.parametrize("classes", [("0", "1"), ("dog", "cat")])
+def test_names_alone_are_said_to_be_numbered(rows: tuple[str, str], classes: tuple[str, str]) -> None:
+    text = "row,class,value\n" + "".join(f"{r},{c},0.5\n" for r in rows for c in classes)
+    notes = read(text).notes
+    assert any("rows are numbered" in note for note in notes) is (rows[0] == "b.jpg")
+    assert any("classes are numbered" in note for note in notes) is (classes[0] == "dog")

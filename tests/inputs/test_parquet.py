@@ -143,6 +143,20 @@ def test_columns_of_one_name_are_all_read(arrow: Any) -> None:
     assert read_here().array.tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("label", ["y", "0", "2"])
+def test_columns_of_one_name_are_all_read_beside_labels(arrow: Any, label: str) -> None:
+    columns = [arrow.array([1.0, 3.0]), arrow.array([2.0, 4.0])]
+    place = 2 if label == "y" else int(label)
+    columns.insert(place, arrow.array([1, 0]))
+    names = ["a", "a"]
+    names.insert(place, "y")
+    write(arrow.table(columns, names))
+    found = read(label_column=label)
+    assert found.array.tolist() == [[1, 2], [3, 4]]
+    assert found.labels is not None
+    assert found.labels.array.tolist() == [1, 0]
+
+
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read two columns at once, and of those two rows."""

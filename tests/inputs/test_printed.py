@@ -85,3 +85,13 @@ def test_the_digits_lie_where_the_numbers_of_the_table_lie(tmp_path: Path) -> No
     assert digits is not None
     assert digits.half_units.shape == open_array(str(path)).shape == (2, 2)
     assert digits.half_units.tolist() == pytest.approx(np.array([[5e-3, 5e-5], [5e-3, 5e-5]]))
+
+
+def test_a_single_zero_at_an_end_tells_that_floats_were_printed_to_some_decimals() -> None:
+    assert printed("0.5,0.25") is None
+    for rows in (("0.50,0.25",), ("0.25,0.75", "0.50,0.50"), ("0.125,0.875", "1.000,0.000")):
+        found = printed(*rows)
+        assert found is not None
+        decimals = len(rows[0].split(",")[0]) - 2
+        assert found.decimals == decimals
+        np.testing.assert_array_equal(found.half_units, np.full(found.half_units.shape, 0.5 * 10.0**-decimals))

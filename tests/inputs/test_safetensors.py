@@ -171,6 +171,10 @@ def test_nothing_but_the_table_of_contents_is_read(tmp_path: Path) -> None:
         ({"x": entry(place=[0, "8"])}, "not two positions"),
         ({"x": entry(place=[8, 16])}, "need 16 bytes, but 8 bytes follow"),
         ({"x": entry(shape=[4], place=[0, 16])}, "need 16 bytes, but 8 bytes follow"),
+        (
+            {"x": entry(shape=[1], place=[0, 4]), "y": entry(shape=[1], place=[8, 12])},
+            "need 12 bytes, but 8 bytes follow",
+        ),
         ({"x": entry(shape=[1], place=[0, 4])}, "belong to no tensor"),
         ({"x": entry(shape=[1], place=[4, 8])}, "belong to no tensor"),
         ({"x": entry(), "y": entry(shape=[1], place=[4, 8])}, "overlap"),

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats import table as table_module
+from stablemax.inputs.formats import text_blocks
 from stablemax.inputs.formats.table import open_table
 from stablemax.inputs.formats.table_cells import converter
 from stablemax.inputs.formats.text_blocks import BLOCK
@@ -89,6 +90,12 @@ def test_a_plain_table_needs_no_notes() -> None:
 def test_the_delimiter_is_found_out_and_announced(text: str, word: str) -> None:
     assert rows(text) == [[1, 2], [3, 4]]
     assert notes(text) == f"x.csv: cells are separated by {word}"
+
+
+@pytest.mark.parametrize(("inside", "between"), [(";", ","), ("|", ";"), ("\t", ","), (",", ";")])
+def test_a_sign_within_quotes_separates_nothing(inside: str, between: str) -> None:
+    lines = [[f'"a{inside}b{inside}c"', "x", "y"], [f'"d{inside}e"', "1", "2"], [f'"{inside}f"', "3", "4"]]
+    assert rows("\n".join(map(between.join, lines)), index_column=True) == [[1, 2], [3, 4]]
 
 
 def test_a_comma_in_a_tsv_is_announced() -> None:
@@ -344,6 +351,32 @@ def test_a_line_end_may_fall_on_the_end_of_a_block(shift: int, end: str) -> None
     table = read(f"{'1' * (shift + 1)},2{end}" + f"1.25,2{end}" * count).array
     assert table.shape == (count + 1, 2)
     assert (table[1:] == [1.25, 2]).all()
+
+
+@pytest.mark.parametrize("between", ["", "# a comment\n", '"3",4\n'])
+def test_every_row_of_a_table_of_several_blocks_is_read(between: str) -> None:
+    count = BLOCK // len("1.25,2\n")
+    found = read(("1.25,2\n" * count + between) * 3 + "5,6\n").array
+    plain = found[(found == [1.25, 2]).all(axis=1)]
+    assert len(plain) == 3 * count
+    assert len(found) == 3 * count + (3 if between.startswith('"') else 0) + 1
+    assert found[-1].tolist() == [5, 6]
+
+
+def test_lines_that_a_comment_begins_are_left_out_of_every_block_even_where_they_are_numbers() -> None:
+    count = BLOCK // len("-1.25,2\n")
+    found = read("-1.25,2\n5,6\n" * count * 2, comment="-").array
+    assert found.shape == (2 * count, 2)
+    assert (found == [5, 6]).all()
+
+
+@pytest.mark.parametrize("before", [0, 1, 7])
+def test_a_line_that_is_too_long_is_named_by_its_number(
+    before: int, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_blocks, "LINE_LIMIT", 1000)
+    text = "1,2\n" * before + "1," * 2000
+    assert refusal(read, text).message == f"x.csv: line {before + 1} is longer than 1,000 bytes"
 
 
 def test_a_blank_line_is_remembered_across_blocks(refusal: Refusal) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.inputs.formats.table_cells import by_arrow, by_numpy, parse_block
+from stablemax.inputs.formats.table_cells import by_arrow, by_numpy, parse_block, split
 
 try:
     import pyarrow.csv  # noqa: F401
@@ -175,3 +175,14 @@ def test_a_first_column_that_is_skipped_may_hold_anything() -> None:
         assert found is not None
         assert found.tolist() == [[1], [2]]
         assert parse_block(b"a,1\nb", ",", 2, skip_first=True, convert=engine) is None
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t", " "])
+def test_a_line_is_split_into_what_stands_in_its_cells_quoted_or_not(delimiter: str) -> None:
+    cells = ["1.5", "a b", "-2", "x"]
+    for quoted in ((), (0,), (1, 3), (0, 1, 2, 3)):
+        line = [
+            f'"{cell}"' if n in quoted or (" " in cell and delimiter == " ") else cell for n, cell in enumerate(cells)
+        ]
+        assert split(delimiter.join(line), delimiter, "x.csv: line 1") == cells
+        assert split(delimiter.join(line[:1]), delimiter, "x.csv: line 1") == cells[:1]

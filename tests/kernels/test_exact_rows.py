@@ -274,6 +274,19 @@ def test_a_mean_that_the_bounds_leave_open_is_computed_without_the_loops(monkeyp
     assert stablemax.cross_entropy(x, labels, exact=True) != expected
 
 
+@pytest.mark.parametrize("uses_loops", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "total"),
+    [([[0.0, -INF], [0.3, 0.1]], INF), ([[0.0, NAN], [0.3, 0.1]], NAN), ([[0.0, -INF], [0.1, NAN]], NAN)],
+)
+def test_what_is_not_finite_makes_an_exact_mean_what_ieee_has_it(
+    rows: list[list[float]], total: float, uses_loops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_job, "is_worth_loops", lambda *_, **__: uses_loops)
+    for reduction in ("mean", "sum"):
+        np.testing.assert_equal(stablemax.cross_entropy(np.array(rows), [1, 1], reduction=reduction, exact=True), total)
+
+
 def test_the_loops_of_proofs_pay_off_on_smaller_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "has_numba", lambda: True)
     monkeypatch.setattr(ways, "_PROOFS", "nothing.that.is.loaded")

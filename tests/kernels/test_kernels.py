@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import flint
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -254,6 +256,29 @@ def test_a_weight_brings_out_no_more_and_no_less_than_there_is(gaps: list[float]
             assert ulps_of(np.asarray(found), exact, FLOAT64).max() <= 1.5
 
 
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+@pytest.mark.parametrize("fmt", [FLOAT32, BFLOAT16, FLOAT64], ids=str)
+def test_beside_masked_classes_alone_a_gradient_is_0_whatever_the_weight(way: str, fmt: Format) -> None:
+    x, labels = in_format([[2.0, -INF, -INF], [-INF, -INF, 0.5]], fmt), np.array([0, 2])
+    for weight in (2.0**-60, 1.0, 2.0**64):
+        found, _ = run(CROSS_ENTROPY_GRAD, x, FOR_NARROW[way](), labels, np.full(2, weight))
+        assert not found.any()
+
+
+@pytest.mark.parametrize("divisor", [-150, -90, -40, 0, 40, 60, 80])
+def test_gradients_over_a_divisor_of_any_size_are_right_or_in_doubt(divisor: int) -> None:
+    powers = np.arange(-200.0, 201.0, 8.0)
+    x = np.tile([0.0, -30.0, -745.0, -801.0, -850.0], (len(powers), 1))
+    labels, weights, by = np.arange(len(powers)) % 5, 2.0**powers, 2.0**divisor
+    found, doubted = run(CROSS_ENTROPY_GRAD, x, PAIRS, labels, weights, by)
+    sure = without(doubted, len(x))
+    exact = truth_of(CROSS_ENTROPY_GRAD, x, FLOAT64, LabelTargets(labels, weights[:, None], by))
+    assert ulps_of(found, exact, FLOAT64)[sure].max(initial=0.0) <= 1.5
+    # Of weights and divisors of a usual size no row is in doubt.
+    usual = (np.abs(powers) <= 32) & (np.abs(powers - divisor) <= 60) & (-40 <= divisor <= 60)
+    assert not usual[doubted].any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [-1e5, -745.0, 0.0, 400.0, 1e5])
 def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: Any) -> None:
@@ -267,6 +292,38 @@ def test_a_row_keeps_its_accuracy_wherever_its_logits_lie(offset: float, dtype: 
         sure = without(doubted, len(x))
         error = ulps_of(found, truth_of(operation, x.astype(np.float64), fmt), fmt)[sure]
         assert error.max(initial=0.0) <= (0.5 if dtype == np.float32 else 1.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("way", [way for way in named(FOR_NARROW) if "quick" in way.id])
+def test_results_of_one_number_are_as_right_as_their_tolerance_says(way: str, dtype: Any) -> None:
+    # More logits than those of which the tolerance is the same for all.
+    x = (np.random.default_rng(2).normal(size=(3, 6000)) * 200.0).astype(dtype)
+    passes, one = FOR_NARROW[way](), np.ones(3)
+    units = (x.astype(np.float64) - x.max(axis=1, keepdims=True).astype(np.float64)) > -640.0
+    found, right = np.empty(x.shape), np.empty(x.shape)
+    for made, out in ((passes, found), (PAIRS, right)):
+        terms = np.empty(x.shape), np.empty(x.shape)
+        high, low = kernels.factor(made.sums(x, terms), one, 1.0)
+        made.shares(terms, (in_rows(high), in_rows(low)), out)
+    error = np.abs(found - right)[units] / right[units] / FLOAT64.u
+    allowed = np.broadcast_to(passes.tolerance(x)[:, None], x.shape)[units]
+    assert (error <= allowed).all()
+
+
+def test_the_tolerance_of_a_log_sum_exp_that_cancels_covers_its_error_in_ulps() -> None:
+    x = -np.log(3.0) + np.random.default_rng(0).normal(scale=1e-12, size=(50, 3))
+    sums, seen = kernels.sums_of(x, PAIRS, Workspace()), []
+
+    def narrow(values: Array, tolerance: Array, fmt: Format, out: Array) -> Array:
+        seen.append((values[:, 0], tolerance))
+        return narrowed(values, tolerance, fmt, out)
+
+    kernels.put_logsumexps(sums, x, np.empty((50, 1), np.float32), FLOAT32, replace(PAIRS, narrowed=narrow))
+    ((values, tolerance),) = seen
+    assert (sums.logsumexps()[1] > 1000.0).any()
+    assert (tolerance * FLOAT64.u * np.abs(values) >= sums.logsumexps()[1] * np.spacing(np.abs(values)) / 2).all()
+    assert (tolerance >= PAIRS.tolerance(x)).all()
 
 
 # --- rounding -------------------------------------------------------------------------------------
@@ -301,6 +358,16 @@ def test_no_value_but_one_between_two_numbers_is_in_doubt(way: str) -> None:
     with np.errstate(all="ignore"):
         doubted = FOR_NARROW[way]().narrowed(values, np.full(4, 4.0), FLOAT32, out)
     assert doubted.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("fmt", [f for f in EVERY_FORMAT.values() if not f.is_emulated and f is not FLOAT64], ids=str)
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+def test_where_a_format_ends_a_value_is_in_doubt_as_between_two_of_its_numbers(way: str, fmt: Format) -> None:
+    end = fmt.max + float(fmt.ulp(np.array(fmt.max))) / 2
+    for steps, in_doubt in ((0, True), (2, True), (-2, True), (40, False), (-40, False)):
+        for sign in (1.0, -1.0):
+            value, out = np.array([[sign * end * (1.0 + steps * 2.0**-53), 0.5]]), np.empty((1, 2), fmt.dtype)
+            assert FOR_NARROW[way]().narrowed(value, np.array([8.0]), fmt, out).tolist() == [in_doubt], steps
 
 
 # --- the same bits ----------------------------------------------------------------------------------
@@ -401,6 +468,44 @@ def test_a_row_that_does_not_count_has_a_gradient_of_zero_whatever_is_in_it() ->
     assert (found[2] != 0).all()
 
 
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1.0])
+def test_nor_has_a_piece_of_it_another_gradient(value: float, short_pieces: int) -> None:
+    x, none = np.full((1, 20), value), np.zeros(1)
+    sums, out = in_pieces(x), np.full((1, 7), 5.0)
+    long_rows.softmax(x[:, :7], sums, none, 1.0, out, PAIRS, Workspace())
+    assert (out == 0).all()
+    assert long_rows.gradient_at_label(x[:, 3:4], sums, none, 1.0, PAIRS).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("at", [0, 20, 49])
+def test_pieces_of_nothing_but_minus_infinity_add_nothing_at_all(at: int, short_pieces: int) -> None:
+    x = np.full((1, 50), -INF)
+    x[0, at] = 3.0
+    found = in_pieces(x)
+    # A weight would bring out what is left of exp(-800).
+    assert (found.m.item(), found.high.item(), found.low.item()) == (3.0, 0.0, 0.0)
+
+
+# --- where results go -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", named(FOR_NARROW))
+@pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32], ids=str)
+def test_a_result_goes_into_every_second_column_as_into_a_block_of_memory(way: str, fmt: Format) -> None:
+    x, labels = confident(3, 5, 9, 10.0, fmt)
+    one, passes = np.ones(5), FOR_NARROW[way]()
+    computes: tuple[Callable[[Array], Array], ...] = (
+        lambda out: kernels.softmax(x, out, fmt, passes, Workspace()),
+        lambda out: kernels.log_softmax(x, out, fmt, passes, Workspace()),
+        lambda out: kernels.gradient(x, labels, one, 5.0, out, fmt, passes, Workspace()),
+    )
+    for compute in computes:
+        whole, spread = np.full(x.shape, 7.0, fmt.dtype), np.full((5, 18), 7.0, fmt.dtype)
+        np.testing.assert_array_equal(compute(whole), compute(spread[:, ::2]))
+        np.testing.assert_array_equal(spread[:, ::2], whole)
+        assert (spread[:, 1::2] == 7.0).all()
+
+
 # --- logits of any format ---------------------------------------------------------------------------
 
 
@@ -423,6 +528,21 @@ def test_logits_of_a_usual_size_are_not_said_to_round() -> None:
     assert not may_round(x).any()
     x[3, 7] = 1e-12
     assert np.flatnonzero(may_round(x)).tolist() == [3]
+
+
+def test_float16_has_no_logits_that_may_round() -> None:
+    assert not may_round(np.array([[65504.0, 2.0**-24, 0.0, -INF], [1.0, 2.0, 3.0, NAN]], np.float16)).any()
+
+
+@pytest.mark.parametrize("exponent", [0, -126, 60])
+def test_logits_up_to_28_binades_apart_are_not_said_to_round_and_all_whose_difference_does_are(exponent: int) -> None:
+    longest = 2.0 - 2.0**-23
+    for apart in range(20, 40):
+        a, b = longest * 2.0 ** (exponent + apart), -longest * 2.0**exponent
+        rounds = Fraction(a - b) != Fraction(a) - Fraction(b)
+        said = bool(may_round(np.array([[a, b]], np.float32))[0])
+        assert said >= rounds
+        assert not (said and apart <= 28)
 
 
 @pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16], ids=str)
@@ -451,6 +571,21 @@ def test_a_row_in_pieces_gives_a_loss_within_1_5_ulp(seed: int, fmt: Format, sho
     exact = truth_of(CROSS_ENTROPY, x.astype(np.float64), FLOAT64, LabelTargets(labels))
     found = in_pieces(x).losses(x[[0], labels].astype(np.float64))
     assert ulps_of(found, exact, FLOAT64).max() <= 1.5
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_sums_that_are_merged_from_pieces_are_as_right_as_exponentials_in_two_numbers(
+    order: slice, short_pieces: int
+) -> None:
+    rng, worst = np.random.default_rng(5), 0.0
+    for _ in range(60):
+        x = np.sort(rng.normal(size=(1, 21)))[:, order]
+        found, m = in_pieces(x), x.max()
+        with flint.ctx.workprec(300):
+            exact = sum(((flint.arb(v) - m).exp() for v in x[0].tolist() if v != m), flint.arb(0))
+            got = (flint.arb(found.high.item()) + found.low.item()) / ONE
+            worst = max(worst, float(abs(got / exact - 1).upper()))
+    assert worst <= 0.3 * FLOAT64.u
 
 
 @pytest.mark.parametrize("gap", [1.5, 7.25, 20.125, 40.00838, 300.7])

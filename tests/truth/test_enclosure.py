@@ -143,6 +143,17 @@ def test_sums_of_rows_are_enclosed(row: list[Number]) -> None:
     assert encloses(-whole.sum(), (0, 0), -exact)
 
 
+@given(st.lists(numbers(), min_size=1, max_size=6))
+def test_sizes_and_negatives_are_enclosed(drawn: list[Number]) -> None:
+    for whole in (enclosed(drawn), enclosed([Number(n.high, 0.0, 0.0, Fraction(n.high)) for n in drawn])):
+        values = [n.value if whole.low is not None or whole.radius is not None else Fraction(n.high) for n in drawn]
+        for i, value in enumerate(values):
+            assert encloses(-whole, (i,), -value)
+            # What has an unknown sign may have either size.
+            if abs(whole.high[i]) > whole.radii[i]:
+                assert encloses(abs(whole), (i,), abs(value))
+
+
 @given(st.lists(st.integers(-(2**45), 2**45), min_size=1, max_size=50), st.integers(-1074, 800))
 def test_a_sum_that_rounds_nothing_has_no_radius(values: list[int], exponent: int) -> None:
     floats = [math.ldexp(float(v), exponent) for v in values]
@@ -199,7 +210,7 @@ def test_elementary_functions_are_enclosed(name: str, drawn: list[Number]) -> No
             assert not np.isfinite(result.radii[i])
 
 
-@pytest.mark.parametrize("name", ["exp", "expm1", "log1p", "tanh"])
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "log1p", "tanh"])
 @given(st.lists(st.floats(1e-300, 20), min_size=1, max_size=9))
 def test_of_ordinary_numbers_elementary_functions_are_known_to_87_bits(name: str, values: list[float]) -> None:
     result = getattr(Enclosures(), name)(Enclosure.of(np.array(values)))
@@ -234,6 +245,24 @@ def test_what_is_negligible_keeps_its_sign_and_stays_so() -> None:
     # Beside a number it is an error without a size, and multiplied by 2**900 it is nothing certain.
     assert not (tiny + 1.0).negligibles.any()
     assert not (tiny * 2.0**200 * 2.0**200).negligibles.any()
+
+
+def test_the_sum_of_no_numbers_is_exactly_0() -> None:
+    for parts in (1, 3):
+        total = Enclosure(*[np.zeros((4, 0))] * parts).sum()
+        assert total.shape == (4, 1)
+        assert total.is_plain
+        assert not total.high.any()
+
+
+def test_exactly_0_times_or_over_any_known_number_is_exactly_0() -> None:
+    xp = Enclosures()
+    known = xp.exp(xp.array(np.array([-1e5, -791.0, -700.0, -3.0, 0.0, 600.0])))
+    zero = Enclosure.of(np.zeros(6))
+    for result in (known * zero, zero * known, zero * zero, zero / Enclosure.of(np.exp(np.linspace(-600, 600, 6)))):
+        assert not result.high.any()
+        assert not result.lows.any()
+        assert not result.radii.any()
 
 
 # --- the bounds of elementary functions -----------------------------------------------------------

@@ -29,7 +29,7 @@ from stablemax.truth.measure import (
 from stablemax.truth.verdicts import variant_verdict
 
 from ..exactly import second_for
-from ..records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, SOFTMAX_VJP
+from ..records import CROSS_ENTROPY, LOG_SOFTMAX, LOGSUMEXP, SIGMOID, SOFTMAX, SOFTMAX_VJP
 
 if TYPE_CHECKING:
     from stablemax.numerics.formats import Array
@@ -249,3 +249,50 @@ def test_what_a_format_that_saturates_cannot_hold_is_an_input_overflow(logit: fl
     assert verdict.worst is Outcome.INPUT_OVERFLOW
     absent = "NaN does not exist" if np.isnan(logit) else "logits beyond 6 do not exist"
     assert verdict.cause.startswith(f"{absent} in float4_e2m1fn")
+
+
+@pytest.mark.parametrize(
+    ("output", "outcome"), [(0.0, "ok"), (1e-39, "ok"), (-1e-39, "ok"), (1e-30, "inaccurate"), (NAN, "nan")]
+)
+def test_a_result_that_a_processor_flushed_has_no_error(output: float, outcome: str) -> None:
+    # exp(-90) is below the smallest normal number of float32.
+    exact = exact_result(SOFTMAX, np.array([[0.0, -90.0]], np.float32), None, FLOAT32)
+    judged = judge(np.array([[1.0, output]], np.float32), exact, FLOAT32, may_flush=True)
+    assert CODES[judged.codes[0, 1]].value == outcome
+    assert np.isfinite(judged.error_ulp[0, 1]) == (output == 1e-30)
+    strict = judge(np.array([[1.0, output]], np.float32), exact, FLOAT32)
+    assert CODES[strict.codes[0, 1]].value != "ok"
+
+
+def test_a_logit_that_a_format_lacks_takes_its_cell_along_or_its_row() -> None:
+    x = np.array([[1e30, 0.0], [1.0, 2.0]])
+    for operation, codes in ((SIGMOID, [[True, False], [False, False]]), (SOFTMAX, [[True, True], [False, False]])):
+        setting = setting_of(Case(operation, np.arange(2), x), Shared(FLOAT16))
+        judged = setting.judge(FLOAT16.cast(setting.exact.truth.rounded))
+        np.testing.assert_array_equal(judged.codes == CODES.index(Outcome.INPUT_OVERFLOW), codes)
+
+
+def test_the_error_of_a_row_is_relative_to_its_largest_value_and_infinite_beside_0() -> None:
+    def errors(output: list[list[float]], x: list[list[float]]) -> list[float]:
+        given = np.array(x, np.float32)
+        exact = exact_result(LOG_SOFTMAX, given, None, FLOAT32)
+        found: list[float] = row_error_u(np.array(output, np.float32), exact, FLOAT32).tolist()
+        return found
+
+    # The exact value of one class is 0, and a NaN or an infinity has no size.
+    assert errors([[1e-7], [0.0], [NAN], [-INF]], [[3.0], [3.0], [3.0], [3.0]])[0] == INF
+    np.testing.assert_equal(errors([[0.0], [NAN], [-INF]], [[3.0]] * 3), [NAN] * 3)
+    (found,) = errors([[-math.log(2) * (1 + 2.0**-20), -math.log(2)]], [[0.0, 0.0]])
+    assert abs(found - 16.0) < 1.0
+    beside = errors([[-math.log(2) * (1 + 2.0**-20), -math.log(2)], [-100.0, 0.0]], [[0.0, 0.0], [0.0, 100.0]])
+    assert beside[0] == found
+    assert beside[1] < 1e-30
+
+
+def test_each_cell_has_the_truth_of_its_own_logit_whatever_stands_beside_it() -> None:
+    x = np.array([[1.0, INF, 2.0, -INF], [-INF, 3.0, NAN, -INF], [0.5, -1.0, 4.0, -INF]])
+    found = exact_result(SIGMOID, x, None, FLOAT64)
+    for at in np.ndindex(x.shape):
+        alone = exact_result(SIGMOID, x[at].reshape(1, 1), None, FLOAT64)
+        np.testing.assert_equal(found.truth.rounded[at], alone.truth.rounded[0, 0])
+        assert found.undefined[at] == alone.undefined[0, 0]

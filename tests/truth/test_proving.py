@@ -205,6 +205,27 @@ def test_a_weighted_loss_beside_a_tie_is_rounded_away_from_it_by_its_tail_alone(
 # --- how much they tell ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_a_time", [1, 12, 30, 10**6])
+def test_every_row_that_is_in_doubt_is_proved_however_few_at_a_time(
+    at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).normal(size=(23, 5))
+    right = exact_result(SOFTMAX, x, None, FLOAT64).truth
+
+    def in_doubt(*given: Any) -> tuple[Array, list[Array]]:
+        certain, arrays = told(*given)
+        certain[np.arange(len(certain)) % 7 != 3] = False
+        arrays = [np.where(certain, part, np.nan) for part in arrays]
+        return certain, arrays
+
+    told: Any = proving._decided
+    monkeypatch.setattr(proving, "_decided", in_doubt)
+    monkeypatch.setattr(proving, "FEWEST_CELLS", 0)
+    monkeypatch.setattr(proving, "BALLS_AT_A_TIME", at_a_time)
+    found = exact_result(SOFTMAX, x, None, FLOAT64).truth
+    np.testing.assert_array_equal(found.rounded, right.rounded)
+
+
 def left_to_balls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the cells that balls prove."""
     cells: list[int] = []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stablemax.truth import sampling
-from stablemax.truth.sampling import judged_rows
+from stablemax.truth.sampling import input_summary, judged_rows
 
 CELLS = st.one_of(st.floats(-1e300, 1e300), st.sampled_from([np.inf, -np.inf, np.nan]))
 LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(1, 60), st.integers(1, 4)), elements=CELLS)
@@ -61,3 +61,16 @@ def test_without_a_limit_every_row_is_judged() -> None:
     above = np.broadcast_to(0.0, (1 << 20, 2))
     assert len(judged_rows(above, None)) == len(above)
     assert len(judged_rows(above, len(above))) == len(above)
+
+
+@given(LOGITS)
+def test_a_summary_has_the_range_of_the_finite_logits_of_the_rows_that_are_judged(x: np.ndarray) -> None:
+    rows = judged_rows(x, 5)
+    finite = x[rows][np.isfinite(x[rows])]
+    for cells in (3, 1 << 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampling, "_CELLS_PER_READ", cells)
+            found = input_summary(x, rows, "x.npy")
+        assert (found.rows, found.classes, found.judged_rows) == (*x.shape, len(rows))
+        ends = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
+        np.testing.assert_equal((found.smallest, found.largest), ends)
