@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from stablemax.inputs.foreign_text import brief, file_name, masked, size_of
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -162,8 +163,8 @@ def glob_addresses(pattern: str) -> list[str]:
 def _file_system(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
-    except ImportError:
-        raise StablemaxError(
+    except ImportError as error:
+        raise limit_reached(error) or StablemaxError(
             f"{file_name(address)}: addresses need the package fsspec", 'pip install "stablemax[remote]"'
         ) from None
     system, path = url_to_fs(address)
@@ -178,7 +179,7 @@ def _errors(name: str) -> Iterator[None]:
     except StablemaxError:
         raise
     except Exception as error:
-        raise _worded(error, name) from None
+        raise limit_reached(error) or _worded(error, name) from None
 
 
 def _worded(error: Exception, name: str) -> StablemaxError:

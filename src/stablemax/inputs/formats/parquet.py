@@ -20,6 +20,7 @@ from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 from stablemax.text.words import counted
 
 BATCH_CELLS = 2**18
@@ -267,8 +268,8 @@ def _pyarrow(name: str) -> Iterator[Any]:
     """Give pyarrow's reader, and word what pyarrow raises at a damaged file."""
     try:
         from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise StablemaxError(
+    except ImportError as error:
+        raise limit_reached(error) or StablemaxError(
             f"{name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"'
         ) from None
     try:
@@ -277,7 +278,7 @@ def _pyarrow(name: str) -> Iterator[Any]:
         raise
     except (ArrowException, OSError, ValueError) as error:
         reason = brief(" ".join(str(error).split()) or type(error).__name__, 200)
-        raise StablemaxError(
+        raise limit_reached(error) or StablemaxError(
             f"{name}: the Parquet file is damaged ({reason})", "copy it again, or write it again"
         ) from None
 
