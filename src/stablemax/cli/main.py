@@ -1,7 +1,8 @@
 """The entry point: exceptions become exit codes here and nowhere else.
 
 0: done; 1: the check that was asked for failed; 2: a mistake of the user's; 3: a mistake of ours;
-130: interrupted; 141: nobody reads the output any more; 143: terminated.
+130: interrupted; 141: nobody reads the output any more; 143: terminated; 129: the terminal was closed.
+Where the machine allows no more files, threads or memory the code is 2: no mistake of ours.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    _check_streams()
     # Typer checks options with pydantic, which first reads the metadata of every installed package in
     # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
+        _check_streams()
         # Loaded here: until the handlers of `main` are in place an interrupt may be lost.
         from stablemax.cli.typed_line import COMPLETION, functions_after_colon, typed_words
         from stablemax.cli.versions import version_text

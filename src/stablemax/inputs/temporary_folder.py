@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 from stablemax.text.files import lock, remove_unless_held
@@ -43,6 +44,17 @@ def temporary_folder() -> TemporaryFolder:
     if folder is None:
         folder = _IN_USE[os.getpid(), parent] = TemporaryFolder(parent)
     return folder
+
+
+@contextlib.contextmanager
+def new_folder() -> Iterator[str]:
+    """Make a folder in that of this process, for as long as the block runs."""
+    folder = temporary_folder()
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.path, ignore_cleanup_errors=True) as name:
+            yield name
+    finally:
+        del folder  # the traceback of an error would keep it
 
 
 def _made(parent: str) -> tuple[Path, int]:

@@ -20,7 +20,7 @@ from stablemax.compute.engines.signals import no_interrupts_in_processes, signal
 from stablemax.compute.engines.threads import Result
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.foreign_text import brief
-from stablemax.inputs.temporary_folder import temporary_folder
+from stablemax.inputs.temporary_folder import new_folder
 from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
 from stablemax.text.machine_limits import check_files, limit_reached, limit_told
@@ -196,15 +196,12 @@ def _distributed() -> ModuleType:
 
 @contextlib.contextmanager
 def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
-    from tempfile import TemporaryDirectory
-
     import dask
 
-    held = temporary_folder()
     # The scheduler is in this process: without them it would accept no worker, and wait for one without an end.
     check_files(SCHEDULER_FILES + WORKER_FILES * workers)
     with (
-        TemporaryDirectory(dir=held.path, ignore_cleanup_errors=True) as folder,
+        new_folder() as folder,
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
