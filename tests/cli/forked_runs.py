@@ -90,9 +90,7 @@ def main() -> None:
     runs = [Run(**{**one, "arguments": tuple(one["arguments"])}) for one in json.load(sys.stdin)]
     # What a first run loads; its output goes nowhere.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        for arguments, folder in dict.fromkeys(
-            (run.arguments, run.cwd) for run in runs if run.signal or run.limits or run.as_nobody
-        ):
+        for arguments, folder in dict.fromkeys((run.arguments, run.cwd) for run in runs):
             sys.argv = ["stablemax", *arguments]
             os.chdir(folder)
             program._run()
@@ -156,7 +154,7 @@ def _child(run: Run, out: int, err: int, told: int) -> None:
         stream = None
         with contextlib.suppress(OSError):
             os.fstat(number)
-            stream = os.fdopen(number, mode, encoding="utf-8", closefd=False)
+            stream = os.fdopen(number, mode, 1 if number == 2 else -1, encoding="utf-8", closefd=False)
         setattr(sys, name, stream)
     if run.when_hidden:
         sys.addaudithook(lambda event, given: _tell(told, event, given))

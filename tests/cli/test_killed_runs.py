@@ -161,6 +161,7 @@ print(step, len(seen), sorted(path.name for path in folder.iterdir()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "existing"), [("force", "existing"), ("force", "new"), ("keep", "new")])
 def test_a_run_killed_at_any_line_of_writing_leaves_the_old_or_the_new_and_the_next_run_nothing_else(
     how: str, existing: str, tmp_path: Path
