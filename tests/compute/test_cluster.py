@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,6 @@ from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 distributed = pytest.importorskip("distributed", reason="the cluster engine is not installed")
 psutil = pytest.importorskip("psutil", reason="the cluster engine is not installed")
@@ -607,6 +607,70 @@ def test_a_scheduler_that_ends_in_the_middle_is_an_error_and_no_hang(running: tu
 
     with pytest.raises(StablemaxError, match="the connection to the scheduler was lost"), cluster(address, 1) as engine:
         take(engine)
+
+
+def test_a_scheduler_that_is_gone_is_told_at_whatever_is_asked_of_it() -> None:
+    class Gone:
+        """A client whose scheduler has died: it raises one error or another, at its first or its third call."""
+
+        def __init__(self, error: Exception, after: int) -> None:
+            self.error, self.calls_left = error, after
+
+        def _answer(self, answer: Any) -> Any:
+            self.calls_left -= 1
+            if self.calls_left < 0:
+                raise self.error
+            return answer
+
+        def nthreads(self) -> dict[str, int]:
+            return self._answer({"tcp://worker": 1})
+
+        def submit(self, *_: Any, **__: Any) -> None:
+            self._answer(None)
+
+        def cancel(self, _: Any) -> None:
+            raise self.error
+
+    errors = (distributed.comm.CommClosedError("closed"), distributed.CancelledError("x"), OSError("Timed out"))
+    for error in errors:
+        for after in range(3):
+            with pytest.raises(StablemaxError, match="the connection to the scheduler was lost") as caught:
+                list(Cluster(Gone(error, after)).run(slow(0.0), blocks_of(2, 1)))
+            assert "dask scheduler" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Nanny failed to start."), OSError(24, "Too many open files")])
+def test_workers_that_the_machine_does_not_let_start_are_told(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def cannot(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(distributed, "LocalCluster", cannot)
+    with (
+        pytest.raises(StablemaxError, match="the workers of a cluster of 2 cannot be started") as caught,
+        cluster(None, 2),
+    ):
+        pass
+    assert "leave out --engine dask; or allow more" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_local_cluster_that_cannot_open_its_files_is_refused_and_does_not_hang() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = {int(path.name) for path in Path("/dev/fd").iterdir()}
+    tenth_free = [number for number in range(1000) if number not in opened][10]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (tenth_free, before[1]))
+    try:
+        with pytest.raises(StablemaxError, match="too many open files") as caught, cluster(None, 2):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "ulimit -n" in caught.value.hint
 
 
 # --- what workers can read ----------------------------------------------------------------------

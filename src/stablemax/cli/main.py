@@ -1,7 +1,8 @@
 """The entry point: exceptions become exit codes here and nowhere else.
 
 0: done; 1: the check that was asked for failed; 2: a mistake of the user's; 3: a mistake of ours;
-130: interrupted; 141: nobody reads the output any more; 143: terminated.
+130: interrupted; 141: nobody reads the output any more; 143: terminated; 129: the terminal was closed.
+Where the machine allows no more files, threads or memory the code is 2: no mistake of ours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 from stablemax.cli import ReaderGoneError, printable, to_stderr
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.files import unwritten_output, write_out
+from stablemax.text.machine_limits import check_threads, limit_reached
 from stablemax.text.suggest import nearest
 
 USER_ERROR = 2
@@ -30,6 +32,9 @@ INTERRUPTED = 130
 BY_SIGNAL = 128
 """Added to the number of the signal that ended the program, as shells do."""
 BROKEN_PIPE = 141
+
+NUMPY_BYTES = 128 << 20
+"""Addresses that NumPy takes to be loaded, of which hardly any become memory."""
 
 MESSAGE_LIMIT = 1800
 _STANDARD_ERROR = 2
@@ -41,7 +46,7 @@ def main() -> NoReturn:
     # garbage at every 700th takes a tenth of the time of a short run.
     gc.set_threshold(100_000)
     sys.excepthook = _interrupt_during_imports
-    sys.unraisablehook = _interrupt_in_a_callback
+    sys.unraisablehook = _ended_in_a_callback
     # The default ends the program on the spot, and leaves temporary and half-written files behind.
     signal.signal(signal.SIGTERM, _terminated)
     # A terminal that closes; not where nohup has it ignored, nor on Windows, which has no such signal.
@@ -50,16 +55,18 @@ def main() -> NoReturn:
     try:
         code = _run()
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = _interrupted()
+    except EndedBySignal as ended:
+        code = ended.exit_code
     _leave(code)
 
 
 def _run() -> int:
-    _check_streams()
     # Typer checks options with pydantic, which first reads the metadata of every installed package in
     # search of plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
+        _check_streams()
         # Loaded here: until the handlers of `main` are in place an interrupt may be lost.
         from stablemax.cli.typed_line import COMPLETION, functions_after_colon, typed_words
         from stablemax.cli.versions import version_text
@@ -69,12 +76,15 @@ def _run() -> int:
         if at_once is not None:
             write_out(at_once, flush=True)
             return 0
+        _check_memory()
         from stablemax.cli.app import COMMANDS, build
 
         typed = sys.argv if COMPLETION not in os.environ else typed_words(os.environ)
         app = build([word for word in typed[1:2] if word in COMMANDS] or COMMANDS)
         with _plugin_warnings():
             code = app(standalone_mode=False, prog_name="stablemax")
+        if code == INTERRUPTED:  # Typer makes an exit of an interrupt
+            return _interrupted()
         write_out("", flush=True)
     except StablemaxError as error:
         return _report(error.message, error.hint, USER_ERROR)
@@ -118,7 +128,10 @@ def _other(error: Exception) -> int:
         command = context.command_path if context is not None else "stablemax"
         return _report(_plain(message(), _given(error)), f"{command} --help", USER_ERROR)
     if type(error).__name__ == "Abort":
-        return INTERRUPTED
+        return _interrupted()
+    limit = limit_reached(error)
+    if limit is not None:
+        return _report(limit.message, limit.hint, USER_ERROR)
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{shown(error.filename)}: " if error.filename else ""
         # Without a name it is Typer, printing help.
@@ -174,6 +187,18 @@ def _bounded(text: str) -> str:
     return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}..."
 
 
+def _check_memory() -> None:
+    """Refuse to load NumPy where it has not the memory: OpenBLAS would end the program as if a check had failed."""
+    import mmap
+
+    try:
+        mmap.mmap(-1, NUMPY_BYTES).close()
+    except OSError:
+        raise StablemaxError(
+            f"out of memory: NumPy takes {NUMPY_BYTES >> 20} MB", "allow more: ulimit -v unlimited, ulimit -d unlimited"
+        ) from None
+
+
 def _check_streams() -> None:
     """Refuse a closed standard output: printing nothing and exiting 0 is a false pass in CI."""
     if sys.stdout is None or sys.stdout.closed:
@@ -204,18 +229,41 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
-    raise SystemExit(BY_SIGNAL + signum)
+class EndedBySignal(SystemExit):
+    """A signal that ends the program; as an exit, so that no other code takes it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(BY_SIGNAL + number)
+        self.exit_code = BY_SIGNAL + number
+
+
+def _terminated(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
+    raise EndedBySignal(number)
+
+
+def _interrupted() -> int:
+    """Return the exit code of an interrupt; OpenBLAS, too, interrupts a program where it cannot start its threads."""
+    if "numpy" in sys.modules:
+        return INTERRUPTED
+    try:
+        check_threads(1)
+    except StablemaxError as error:
+        hint = "allow more threads and memory: ulimit -u, -v and -d; or start fewer: OPENBLAS_NUM_THREADS=1"
+        return _report(f"{error.message}, as NumPy does when it is loaded", hint, USER_ERROR)
+    return INTERRUPTED
 
 
 def _interrupt_during_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        os._exit(INTERRUPTED)
+        os._exit(_interrupted())
     sys.__excepthook__(kind, error, trace)
 
 
-def _interrupt_in_a_callback(unraisable: sys.UnraisableHookArgs) -> None:
-    # An interrupt that lands in a callback of the import machinery would be printed and forgotten.
+def _ended_in_a_callback(unraisable: sys.UnraisableHookArgs) -> None:
+    # What ends the program would be printed and forgotten where it lands in a callback: of the import machinery, of a
+    # weak reference, in `__del__`.
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        os._exit(INTERRUPTED)
+        os._exit(_interrupted())
+    if isinstance(unraisable.exc_value, EndedBySignal):
+        os._exit(unraisable.exc_value.exit_code)
     sys.__unraisablehook__(unraisable)

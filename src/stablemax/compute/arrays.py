@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stablemax.compute.streaming import ROW_CELLS, STEP_CELLS, Progress, Resourc
 from stablemax.inputs.blocks import blocks_of
 from stablemax.inputs.foreign_text import size_of
 from stablemax.inputs.logits import Stream
+from stablemax.inputs.spooled import Spool
 from stablemax.inputs.stored import StoredArray
 from stablemax.inputs.workspace import Workspace
 from stablemax.numerics.exact_sum import ExactSum
@@ -77,12 +78,10 @@ def result_of(
         notes = run(MemorySink(out, axis))
         yield StoredArray.of(out, "the result"), notes
         return
-    # Not opened as temporary: Windows would not let the workers open it once more.
-    descriptor, path = tempfile.mkstemp(prefix="stablemax-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with Spool("the result", in_memory=-1) as spool:
+        with Path(spool.path).open("r+b") as file:
             try:
-                sink = file_sink(file, path, 0, shape, axis, fmt.stored_dtype)
+                sink = file_sink(file, spool.path, 0, shape, axis, fmt.stored_dtype)
             except OSError as error:
                 folder = shown(tempfile.gettempdir())
                 raise StablemaxError(
@@ -90,10 +89,7 @@ def result_of(
                     "give -o FILE.npy, which needs no temporary file; or set TMPDIR to a folder with more room",
                 ) from None
             notes = run(sink)
-        yield StoredArray(shape, fmt.stored_dtype, "the result", path=path), notes
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)  # noqa: PTH108 - a name from tempfile is text
+        yield StoredArray(shape, fmt.stored_dtype, "the result", path=spool.path), notes
 
 
 def compute(

@@ -12,6 +12,7 @@ from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import hint_of
 
 CHUNK = 2**20
 """Bytes that are read at a time."""
@@ -58,7 +59,9 @@ def open_regular(path: str) -> BinaryIO:
     except PermissionError:
         raise StablemaxError(f"{name}: permission denied", "make the file readable: chmod u+r FILE") from None
     except OSError as error:
-        raise StablemaxError(f"{name}: cannot be opened ({reason_of(error)})", "check the path") from None
+        raise StablemaxError(
+            f"{name}: cannot be opened ({reason_of(error)})", hint_of(error, "check the path")
+        ) from None
     except ValueError:  # a NUL or a lone surrogate in the path
         raise StablemaxError(f"{name}: is not a possible file name", "check the path") from None
     try:
@@ -144,7 +147,8 @@ def reading(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StablemaxError(
-            f"{name}: cannot be read ({reason_of(error)})", "copy the file to a local disk and try again"
+            f"{name}: cannot be read ({reason_of(error)})",
+            hint_of(error, "copy the file to a local disk and try again"),
         ) from None
 
 

@@ -15,6 +15,7 @@ from stablemax.inputs.foreign_text import brief, file_name, masked, size_of
 from stablemax.inputs.server_limits import LEAST_RATE, TIMEOUT_S, ServerError, no_answer
 from stablemax.inputs.spec import is_address
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -178,8 +179,8 @@ def glob_addresses(pattern: str, timeout_s: float = TIMEOUT_S) -> list[str]:
 def _file_system(address: str, timeout_s: float) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
-    except ImportError:
-        raise StablemaxError(
+    except ImportError as error:
+        raise limit_reached(error) or StablemaxError(
             f"{file_name(address)}: addresses need the package fsspec", 'pip install "stablemax[remote]"'
         ) from None
     system, path = url_to_fs(address, **_bounds(address, timeout_s))
@@ -208,7 +209,7 @@ def _errors(name: str, timeout_s: float) -> Iterator[None]:
     except StablemaxError:
         raise
     except Exception as error:
-        raise _worded(error, name, timeout_s) from None
+        raise limit_reached(error) or _worded(error, name, timeout_s) from None
 
 
 def _worded(error: Exception, name: str, timeout_s: float) -> StablemaxError:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from stablemax.inputs.stored import SpooledPath, StoredArray, ends_early
 from stablemax.inputs.workspace import bytes_of
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import hint_of
+
+if TYPE_CHECKING:
+    from stablemax.inputs.temporary_folder import TemporaryFolder
 
 DOWNLOADED = 4 * 2**20
 """Bytes that one request asks a server for: enough that waiting for an answer is worth it."""
@@ -27,7 +31,21 @@ EXPANSION = 1000
 _ROOM = "set TMPDIR to a folder on a disk with more room"
 
 
-def _remove(path: str, owner: int) -> None:
+def _new_file() -> tuple[int, SpooledPath, weakref.finalize[[str, int, TemporaryFolder], SpooledPath]]:
+    """Make a temporary file; return it open, its path and what removes it."""
+    # Loading tempfile takes as long as reading a small array, which does not need it.
+    import tempfile
+
+    from stablemax.inputs.temporary_folder import temporary_folder
+
+    temporary_directory()  # refuses a machine without any
+    folder = temporary_folder()
+    descriptor, name = tempfile.mkstemp(dir=folder.path)
+    path = SpooledPath(name)
+    return descriptor, path, weakref.finalize(path, _remove, name, os.getpid(), folder)
+
+
+def _remove(path: str, owner: int, folder: TemporaryFolder) -> None:  # noqa: ARG001 - the folder is kept until then
     # A forked process has a copy of the path and does not own the file.
     if os.getpid() == owner:
         with contextlib.suppress(OSError):
@@ -52,7 +70,7 @@ class Spool:
         self._memory = bytearray()
         self._path: SpooledPath | None = None
         self._descriptor = -1
-        self._finalizer: weakref.finalize[[str, int], SpooledPath] | None = None
+        self._finalizer: weakref.finalize[[str, int, TemporaryFolder], SpooledPath] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -96,12 +114,7 @@ class Spool:
     def _write_to_file(self, data: memoryview) -> SpooledPath:
         with disk_errors(self.name):
             if self._path is None:
-                # Loading tempfile takes as long as reading a small array, which does not need it.
-                import tempfile
-
-                self._descriptor, path = tempfile.mkstemp(prefix="stablemax-", dir=temporary_folder())
-                self._path = SpooledPath(path)
-                self._finalizer = weakref.finalize(self._path, _remove, path, os.getpid())
+                self._descriptor, self._path, self._finalizer = _new_file()
             for rest in (memoryview(self._memory), data):
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]  # noqa: PLW2901 - what is left of it
@@ -114,7 +127,7 @@ class Spool:
         return replace(stored, memory=stored.shaped(self._memory or b"", 0)) if self._path is None else stored
 
 
-def temporary_folder() -> str:
+def temporary_directory() -> str:
     """Find the folder of temporary files; refuse to go on without one."""
     import tempfile
 
@@ -130,9 +143,9 @@ def disk_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        folder, reason = brief(temporary_folder(), 200), reason_of(error)
+        folder, reason = brief(temporary_directory(), 200), reason_of(error)
         raise StablemaxError(
-            f"{name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", _ROOM
+            f"{name}: its numbers cannot be kept in a temporary file in {folder} ({reason})", hint_of(error, _ROOM)
         ) from None
 
 
@@ -162,7 +175,7 @@ def check_room(size: int, name: str) -> None:
         return
     import shutil
 
-    folder = temporary_folder()
+    folder = temporary_directory()
     free = shutil.disk_usage(folder).free
     if size > free:
         raise StablemaxError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
@@ -14,6 +15,8 @@ import numpy as np
 from stablemax.operations import operation_names
 from stablemax.operations.variant import Variant, get
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.machine_limits import check_threads
+from stablemax.text.processor import available_threads
 from stablemax.text.registry import Registry
 from stablemax.text.suggest import suggest
 from stablemax.text.words import listed
@@ -88,6 +91,9 @@ def version(library: str) -> str:
 def built_ins(library: str, device: str | None = None) -> tuple[Variant, ...]:
     """Return the built-ins of a library, by operation."""
     require(library)
+    # Where OpenMP cannot start its threads it ends the program, as if a check had failed.
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    check_threads((int(asked) if asked.isdecimal() else available_threads()) - 1)
     module = importlib.import_module(LIBRARIES[library].module)
     names = operation_names()
     declared = sorted(

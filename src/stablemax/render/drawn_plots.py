@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stablemax.render.plots import Plot
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,8 +28,8 @@ def new_figure(width_pt: float, height_pt: float, kind: str) -> Figure:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
-        raise StablemaxError(
+    except ImportError as error:
+        raise limit_reached(error) or StablemaxError(
             f"{kind} needs matplotlib, which is not installed", 'pip install "stablemax[plot]"'
         ) from None
     figure = Figure(figsize=(width_pt / 72, height_pt / 72))

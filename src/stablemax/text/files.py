@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.machine_limits import hint_of
 
 # Where Linux and others keep the open files of a process.
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/[^/]+(?:/task/[^/]+)?/fd")
@@ -59,7 +60,7 @@ def _beside(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             held = os.dup(stream.fileno())
             # Some network drives have no locks.
             with contextlib.suppress(OSError):
-                _lock(held)
+                lock(held)
             if not beside.exists():
                 # Another run took it for one that was left behind, before it was locked.
                 stream.close()
@@ -84,19 +85,20 @@ def _remove_left_behind(target: Path) -> None:
         for path in [path for path in target.parent.iterdir() if hidden.fullmatch(path.name)]:
             # What another user left, or Windows holds for a process, stays.
             with contextlib.suppress(OSError):
-                _remove_unless_held(path)
+                remove_unless_held(path)
 
 
-def _remove_unless_held(path: Path) -> None:
+def remove_unless_held(path: Path) -> None:
+    """Remove a file; raise OSError where a process has locked it, or has it open on Windows."""
     if os.name == "nt":
         path.unlink()
         return
     with path.open("rb") as stream:
-        _lock(stream.fileno(), waits=False)
+        lock(stream.fileno(), waits=False)
         path.unlink()
 
 
-def _lock(descriptor: int, *, waits: bool = True) -> None:
+def lock(descriptor: int, *, waits: bool = True) -> None:
     """Lock an open file for this process, where there are locks; raise BlockingIOError where another one holds it."""
     with contextlib.suppress(ImportError):
         import fcntl
@@ -185,4 +187,5 @@ def unwritten_output(error: Exception) -> StablemaxError:
 
 
 def _unwritten(name: str, error: Exception, hint: str) -> StablemaxError:
-    return StablemaxError(f"{name} cannot be written ({getattr(error, 'strerror', None) or error})", hint)
+    reason = getattr(error, "strerror", None) or error
+    return StablemaxError(f"{name} cannot be written ({reason})", hint_of(error, hint))

@@ -22,6 +22,7 @@ from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, R
 from stablemax.numerics.formats import Array
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.machine_limits import limit_told
 from stablemax.text.process_limits import tells_of_memory
 
 if TYPE_CHECKING:
@@ -160,14 +161,14 @@ class SubprocessTarget:
             _started(self._printed) if self._function is None else ForkedProcess(self._function, self._printed)
         )
         self._replies = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
         try:
+            threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
             request = LoadRequest(self._target, self._memory_bytes)
             return cast("TargetInfo", self._exchange(request, LOAD_TIMEOUT_S).answer)
         except NoAnswerError as error:
-            raise StablemaxError(
-                f"{shown(self._target.name)}: importing it {error}", "try to import it in Python first"
-            ) from None
+            limit = limit_told(str(error))
+            hint = "try to import it in Python first" if limit is None else limit.hint
+            raise StablemaxError(f"{shown(self._target.name)}: importing it {error}", hint) from None
         except BaseException:
             self.close()
             raise
@@ -197,8 +198,9 @@ class SubprocessTarget:
             self._start()
         assert self._process is not None
         # In a thread: a pipe that nobody reads would keep this one waiting without an end.
-        self._writer = threading.Thread(target=_write, args=(self._process.stdin, framed(request)), daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=_write, args=(self._process.stdin, framed(request)), daemon=True)
+        writer.start()
+        self._writer = writer
         try:
             reply = self._reply(self._process, time.monotonic() + timeout_s)
         except queue.Empty:
@@ -242,7 +244,11 @@ class SubprocessTarget:
             code = LOST_PIPE
         if code == LOST_PIPE:
             return NoAnswerError("closed the pipe that carries its answers")
-        if code == NO_MEMORY or (code != 0 and tells_of_memory(self._last_words())):
+        words = self._last_words() if code != 0 else ""
+        limit = limit_told(words)
+        if limit is not None:
+            return NoAnswerError(f"ended its process ({limit.message})")
+        if code == NO_MEMORY or tells_of_memory(words):
             return NoAnswerError(self._memory_words, lacks_memory=True)
         if -code == getattr(signal, "SIGKILL", 0):
             return NoAnswerError("ended its process (signal 9: it was killed, for lack of memory most likely)")

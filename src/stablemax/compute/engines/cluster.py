@@ -20,8 +20,10 @@ from stablemax.compute.engines.signals import no_interrupts_in_processes, signal
 from stablemax.compute.engines.threads import Result
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.foreign_text import brief
+from stablemax.inputs.temporary_folder import new_folder
 from stablemax.inputs.workspace import Workspace
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import check_files, limit_reached, limit_told
 
 CONNECT_S = 5.0
 """How long a scheduler may take to answer."""
@@ -35,6 +37,8 @@ BLOCKS_PER_TASK = 8
 """Blocks in a task where there are enough of them: as long as it takes to hand over some tasks."""
 LEAST_PER_THREAD = 4
 """Tasks for each thread at least, as far as there are blocks: the last ones end at about the same time."""
+SCHEDULER_FILES, WORKER_FILES = 32, 12
+"""Files that a scheduler and its client hold open at once, and how many more for each worker: sockets, pipes, logs."""
 SILENT = logging.CRITICAL + 1
 """A level that no message has."""
 IN_FLIGHT = 8
@@ -49,17 +53,19 @@ class Cluster:
 
     def run(self, job: Callable[[Block, Workspace], Result], blocks: Sequence[Block]) -> Iterator[Result]:
         """Give the results in the order of the blocks."""
-        threads = max(1, sum(self.client.nthreads().values()))
         name = f"stablemax-{uuid.uuid4().hex}"
         compute = _computing()
-        # A task that returns the job, and not `scatter`: if all who hold it die, it is run again.
-        job_future = self.client.submit(bytes, _pickled(job), key=(f"{name}-job", 0))
+        with _connected():
+            threads = max(1, sum(self.client.nthreads().values()))
+            # A task that returns the job, and not `scatter`: if all who hold it die, it is run again.
+            job_future = self.client.submit(bytes, _pickled(job), key=(f"{name}-job", 0))
         pending: deque[Any] = deque()
         try:
             for number, group in enumerate(_groups(blocks, threads)):
                 # Keys that are pairs make the tasks one group, which the scheduler spreads over all
                 # workers at once; others it sends to who holds the job, and lets them be stolen later.
-                pending.append(self.client.submit(compute, job_future, _pickled(group), key=(name, number)))
+                with _connected():
+                    pending.append(self.client.submit(compute, job_future, _pickled(group), key=(name, number)))
                 if len(pending) >= IN_FLIGHT * threads:
                     yield from self._wait(pending.popleft())
             while pending:
@@ -77,7 +83,9 @@ class Cluster:
                     return list(future.result(timeout=WORKERS_S))
                 if future.done():  # the job's own TimeoutError
                     return list(future.result())
-                if not self.client.nthreads():
+                with _connected():
+                    threads = self.client.nthreads()
+                if not threads:
                     raise _no_workers(self.client)
         except distributed.scheduler.KilledWorker as error:
             raise StablemaxError(
@@ -85,9 +93,7 @@ class Cluster:
                 "they had too little memory, most likely: give less with --memory, or give the workers more",
             ) from None
         except (distributed.CancelledError, distributed.comm.CommClosedError):
-            raise StablemaxError(
-                "the connection to the scheduler was lost", "see its log; start it again: dask scheduler"
-            ) from None
+            raise _lost() from None
         except ImportError as error:
             raise StablemaxError(
                 f"a worker cannot load what it is to compute ({brief(error, 200)})",
@@ -169,34 +175,37 @@ def cluster(address: str | None, workers: int) -> Iterator[Cluster]:
         client = _connect(distributed, address)
         stack.callback(client.close, CLOSE_S)
         with listening():
-            try:
-                client.wait_for_workers(1, timeout=WORKERS_S)
-            except TimeoutError:
-                raise _no_workers(client) from None
-            _check_versions(client)
+            with _connected():
+                try:
+                    client.wait_for_workers(1, timeout=WORKERS_S)
+                except TimeoutError:
+                    raise _no_workers(client) from None
+                _check_versions(client)
             yield Cluster(client)
 
 
 def _distributed() -> ModuleType:
     try:
         import distributed
-    except ImportError:
-        raise StablemaxError("the engine dask needs the package distributed", 'pip install "stablemax[dask]"') from None
+    except ImportError as error:
+        raise limit_reached(error) or StablemaxError(
+            "the engine dask needs the package distributed", 'pip install "stablemax[dask]"'
+        ) from None
     return distributed
 
 
 @contextlib.contextmanager
 def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
-    from tempfile import TemporaryDirectory
-
     import dask
 
+    # The scheduler is in this process: without them it would accept no worker, and wait for one without an end.
+    check_files(SCHEDULER_FILES + WORKER_FILES * workers)
     with (
-        TemporaryDirectory(prefix="stablemax-", ignore_cleanup_errors=True) as folder,
+        new_folder() as folder,
         # Scheduler, supervisors and workers each make a folder, and leave it.
         dask.config.set({"temporary-directory": folder}),
     ):
-        with no_interrupts_in_processes(), warnings.catch_warnings(action="ignore"):
+        with no_interrupts_in_processes(), warnings.catch_warnings(action="ignore"), _starting(workers):
             started = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -212,6 +221,26 @@ def _local_scheduler(distributed: ModuleType, workers: int) -> Iterator[str]:
             yield started.scheduler_address
         finally:
             started.close(timeout=CLOSE_S)
+
+
+@contextlib.contextmanager
+def _starting(workers: int) -> Iterator[None]:
+    """Word why the workers of a local cluster cannot be started, and end those that were."""
+    import multiprocessing
+
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+            process.join()
+        limit = limit_reached(error) or limit_told("no more threads can be started")
+        assert limit is not None
+        raise StablemaxError(
+            f"the workers of a cluster of {workers} cannot be started ({brief(error, 200)})",
+            f"leave out --engine dask; or {limit.hint}",
+        ) from None
 
 
 def _greet(distributed: ModuleType, address: str) -> None:
@@ -231,7 +260,7 @@ def _greet(distributed: ModuleType, address: str) -> None:
         except TimeoutError:
             raise _no_scheduler(address, f"no answer within {CONNECT_S:.0f} s") from None
         except Exception as error:
-            raise _no_scheduler(address, str(error)) from None
+            raise limit_reached(error) or _no_scheduler(address, str(error)) from None
     if server_type != "Scheduler":
         raise _no_scheduler(address, f"it is a {server_type}")
 
@@ -242,7 +271,7 @@ def _connect(distributed: ModuleType, address: str) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise _no_scheduler(address, str(error)) from None
+        raise limit_reached(error) or _no_scheduler(address, str(error)) from None
 
 
 def _check_versions(client: Any) -> None:
@@ -284,6 +313,20 @@ def _no_chatter() -> Iterator[None]:
     finally:
         for handler, level in zip(handlers, levels, strict=True):
             handler.setLevel(level)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Word what a client raises where the scheduler has gone; nothing of a job's own may run within."""
+    distributed = _distributed()
+    try:
+        yield
+    except (distributed.CancelledError, OSError) as error:
+        raise limit_reached(error) or _lost() from None
+
+
+def _lost() -> StablemaxError:
+    return StablemaxError("the connection to the scheduler was lost", "see its log; start it again: dask scheduler")
 
 
 def _no_scheduler(address: str, reason: str) -> StablemaxError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.workspace import Workspace
+from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -74,7 +77,8 @@ class Threads:
         pending: deque[Future[Result]] = deque()
         try:
             for block in blocks:
-                pending.append(pool.submit(work, block))
+                with self._started():
+                    pending.append(pool.submit(work, block))
                 if len(pending) >= WAITING * self.count:
                     yield pending.popleft().result()
             while pending:
@@ -86,6 +90,18 @@ class Threads:
             pool.shutdown(wait=True, cancel_futures=True)
             for workspace in idle:
                 workspace.close()
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            limit = limit_reached(error)
+            if limit is None:
+                raise
+            raise StablemaxError(
+                f"{self.count} threads cannot be started: {limit.message}", f"give --threads 1; or {limit.hint}"
+            ) from None
 
 
 def _quiet(job: Callable[[Block, Workspace], Result], block: Block, workspace: Workspace) -> Result:

@@ -26,7 +26,7 @@ import numpy as np
 from stablemax.inputs.file_format import FileFormat, OpenedFile
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.regular_file import CHUNK, length_of
-from stablemax.inputs.spooled import Spool, temporary_folder
+from stablemax.inputs.spooled import Spool, temporary_directory
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
 from stablemax.text.process_limits import tells_of_memory
@@ -59,7 +59,7 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     name, in_memory = file.name, file.in_memory
     with (
         _regular(file) as (stream, size),
-        tempfile.TemporaryFile(buffering=0, dir=temporary_folder()) as printed,
+        tempfile.TemporaryFile(buffering=0, dir=temporary_directory()) as printed,
         _reader(stream, file, printed) as process,
         Spool(name, in_memory) as values,
         Spool(name, in_memory) as labels,

@@ -16,7 +16,7 @@ from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.table_cells import is_number, no_class_error
 from stablemax.inputs.formats.table_layout import class_names_note, other_columns
 from stablemax.inputs.input_warnings import inexact_in_float64
-from stablemax.inputs.spooled import disk_errors, temporary_folder
+from stablemax.inputs.spooled import disk_errors, temporary_directory
 from stablemax.inputs.workspace import bytes_of
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
@@ -166,7 +166,7 @@ class _Groups:
             return self._copy_slice(group, columns, start, sink, dtype)
         # A file without a name: this process may be ended at any time, and leaves nothing behind.
         with disk_errors(self._name):
-            scratch = tempfile.TemporaryFile(dir=temporary_folder(), buffering=0)  # noqa: SIM115 - errors of its opening
+            scratch = tempfile.TemporaryFile(dir=temporary_directory(), buffering=0)  # noqa: SIM115 - errors of its opening
 
         def keep(block: Array) -> None:
             rest = bytes_of(block)

@@ -22,6 +22,7 @@ from stablemax.inputs.spooled import check_expanded
 from stablemax.inputs.workspace import bytes_of
 from stablemax.numerics.formats import Array
 from stablemax.text.errors import StablemaxError
+from stablemax.text.machine_limits import limit_reached
 from stablemax.text.process_limits import end_with_parent, limit_memory, limit_processor_time
 
 MEMORY_BYTES = 256 * 2**20
@@ -54,7 +55,8 @@ def _read(stream: BinaryIO, asked: dict[str, Any], answers: IO[bytes]) -> dict[s
         import pyarrow
         from pyarrow import ArrowException
     except ImportError as error:
-        return _refused(StablemaxError(f"{name}: pyarrow cannot be imported ({brief(error, 200)})", "install it again"))
+        broken = StablemaxError(f"{name}: pyarrow cannot be imported ({brief(error, 200)})", "install it again")
+        return _refused(limit_reached(error) or broken)
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
     table = TableOptions(**{**asked["table"], "class_names": _tuple_or_none(asked["table"]["class_names"])})
@@ -69,7 +71,7 @@ def _read(stream: BinaryIO, asked: dict[str, Any], answers: IO[bytes]) -> dict[s
     except BrokenPipeError:
         raise
     except (ArrowException, OSError, ValueError, OverflowError) as error:
-        return _refused(damaged(name, str(error) or type(error).__name__))
+        return _refused(limit_reached(error) or damaged(name, str(error) or type(error).__name__))
     return {**asdict(found), "dtype": found.dtype.str}
 
 
