@@ -137,3 +137,16 @@ def test_labels_may_be_the_names_of_a_long_table(tmp_path: Path) -> None:
     problem = open_files([str(tmp_path / "x.csv")], [str(tmp_path / "y.csv")]).load()
     assert problem.labels is not None
     assert problem.labels.tolist() == [4, 3, 2, 4, 4, 3, 2]
+
+
+@pytest.mark.parametrize("value", ['"""1"""', '"1,5"', '"1""5"', '"1,5,2"'])
+@pytest.mark.parametrize("names", [("0", "0"), ("a", "0"), ("0", "cat"), ("a", '"c,""d"""')])
+def test_a_value_in_quotes_is_what_stands_in_them(value: str, names: tuple[str, str], refusal: Refusal) -> None:
+    """Quotes come off once: what is left of a cell is no line of several cells, and no number in further quotes."""
+    lines = [f"{','.join(names)},2.5", f"{','.join(names)},{value}"]
+    assert read(f"row,class,value\n{lines[0]}\n").array.tolist() == [[2.5]]
+    inner = value[1:-1].replace('""', '"')
+    assert (
+        f"line 3, column 3 (value): '{inner}' is not a number"
+        in refusal(read, "\n".join(["row,class,value", *lines])).message
+    )

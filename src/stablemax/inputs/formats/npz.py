@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 
 # Loading zipfile takes longer than reading a .npy file, which needs this module only to know of it.
 import zipfile
@@ -59,7 +60,9 @@ class _Bounded:
 @contextlib.contextmanager
 def _zip_errors(name: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are empty, in fields that few archivers write
+            yield
     except (StablemaxError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and struct raise a dozen of their own at a damaged archive
