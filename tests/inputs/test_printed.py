@@ -85,3 +85,13 @@ def test_the_digits_lie_where_the_numbers_of_the_table_lie(tmp_path: Path) -> No
     assert digits is not None
     assert digits.half_units.shape == open_array(str(path)).shape == (2, 2)
     assert digits.half_units.tolist() == pytest.approx(np.array([[5e-3, 5e-5], [5e-3, 5e-5]]))
+
+
+@pytest.mark.parametrize("exponent", ["9" * 3, "9" * 10, "9" * 20, "9" * 100])
+@pytest.mark.parametrize("cell", ["0e{}", "0e-{}", "0.00e+{}", "5e-{}", "-0.25e-{}"])
+def test_an_exponent_may_have_any_number_of_digits(cell: str, exponent: str) -> None:
+    digits = printed(f"{cell.format(exponent)},0.10,0.50")
+    assert digits is not None
+    assert digits.most_digits == 2
+    assert np.isfinite(digits.half_units).all()
+    assert digits.half_units[0, 1:].tolist() == [0.005, 0.005]
