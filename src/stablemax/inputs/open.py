@@ -227,7 +227,8 @@ def read_weights(path: str) -> Array:
         raise StablemaxError(
             f"{stored.name}: shape {stored.shape} is not a vector of weights", "give one weight for each class"
         )
-    return np.asarray(stored.array, dtype=np.float64).ravel()
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        return np.asarray(stored.array, dtype=np.float64).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +268,7 @@ def open_computed(path: str, stream: Stream, operation: Operation, in_memory: in
     printed = _read_printed(path)
     dtype = stored.dtype.newbyteorder("=")
     return ComputedOutput(
-        float(stored.array.astype(np.float64).reshape(()))
+        _only_number(stored.array)
         if is_one_number
         else Stream(Rows((Part(stored, axis),)), None, stored.shape, stream.axis, (), ()),
         name,
@@ -275,6 +276,11 @@ def open_computed(path: str, stream: Stream, operation: Operation, in_memory: in
         None if printed is None else printed.shaped(as_rows),
         stored.notes,
     )
+
+
+def _only_number(array: Array) -> float:
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        return float(array.astype(np.float64).reshape(()))
 
 
 def _read_printed(path: str) -> PrintedNumbers | None:
