@@ -13,6 +13,7 @@ import json
 import math
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -49,14 +50,13 @@ def of_npy(content: bytes, stored: StoredArray, member: str | None, options: Tab
 
 def of_npz(content: bytes, stored: StoredArray, member: str | None, options: TableOptions) -> Read:
     """Read a member as numpy.load does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # What numpy.load makes of an archive; it does not know one that begins with other bytes, which zip allows.
-        archive = np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False)
-        if member is None:
-            assert archive.zip is not None
-            member = next(name for name in archive.zip.namelist() if name.endswith(".npy"))
-        return Read(archive[member])
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    arrays = [name for name in archive.namelist() if name.endswith(".npy")]
+    if member is None:
+        (name,) = arrays
+    else:
+        name = member if member in arrays else f"{member}.npy"
+    return of_npy(archive.read(name), stored, None, options)
 
 
 def of_safetensors(content: bytes, stored: StoredArray, member: str | None, options: TableOptions) -> Read:
@@ -304,7 +304,7 @@ def _list_delimiter(text: str, stored: StoredArray, options: TableOptions) -> st
     if options.delimiter is not None:
         return _WORDS.get(options.delimiter, options.delimiter)
     opening, ending = r"(?:(?:torch\.)?tensor|(?:(?:np|numpy)\.)?array)\s*\(\s*", r"(?:\s*,[^\[\]\n]*?)?\)"
-    outside = re.sub(rf'"[^"]*"|(?:{opening})?\[+[^\[\]]*\]+(?:{ending})?', "x", text).split("\n")[:50]
+    outside = re.sub(rf'"[^"]*"|(?:{opening})?\[{{1,3}}[^\[\]]*\]{{1,3}}(?:{ending})?', "x", text).split("\n")[:50]
     counts = {sign: (sum(sign in line for line in outside), sign in outside[0]) for sign in "\t;|,"}
     best = max(counts, key=lambda sign: counts[sign])
     if counts[best][0]:
@@ -318,6 +318,8 @@ def _records(text: str, delimiter: str) -> Iterator[list[str]]:
     cells, cell, is_quoted, was_quoted, depth = list[str](), "", False, False, 0
     opening = re.compile(r"\s*(?:(?:torch\.)?tensor|(?:(?:np|numpy)\.)?array)\s*")
     signs = (" ", "\t", "\n") if delimiter == " " else (delimiter, "\n")
+    # What is never closed does not begin anything.
+    closed, called = re.compile(r"\[{1,3}[^\[\]]*\]"), re.compile(r"\s*\(\s*\[{1,3}[^\[\]]*\]")
     for place, sign in enumerate([*text, "\n"]):
         if is_quoted:
             is_quoted = sign != '"'
@@ -327,11 +329,9 @@ def _records(text: str, delimiter: str) -> Iterator[list[str]]:
             cell = ""
         elif sign == '"' and was_quoted:
             is_quoted, cell = True, cell + '"'
-        elif (
-            sign in signs
-            and not depth
-            and not (opening.fullmatch(cell) and re.match(r"\s*\(", text[place : place + 200]))
-        ):
+        elif sign in signs and not depth and not (opening.fullmatch(cell) and called.match(text, place)):
+            if delimiter == " " and sign != "\n" and not cell.strip() and not was_quoted:
+                continue
             cells.append(cell.strip())
             cell, was_quoted = "", False
             if sign == "\n":
@@ -339,7 +339,10 @@ def _records(text: str, delimiter: str) -> Iterator[list[str]]:
                     yield cells
                 cells = []
         else:
-            is_open = depth or (sign == "[" and not cell.strip()) or opening.fullmatch(cell)
+            begins = (
+                closed.match(text, place) if not cell.strip() else opening.fullmatch(cell) and called.match(text, place)
+            )
+            is_open = depth or begins
             depth = max(0, depth + (sign in "[(") - (sign in ")]")) if is_open else 0
             cell += sign
 
