@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stablemax.inputs.stored import StoredArray
 
-    from .conftest import Refusal
+    from .conftest import Peak, Refusal
 
 X = [[1.5, -2.25, 1e-30], [0.1, 7.0, -3.0]]
 Y = [2, 0]
@@ -142,3 +142,27 @@ def test_a_label_may_be_the_key_of_its_class(refusal: Refusal) -> None:
     assert stored.labels is not None
     assert stored.labels.array.tolist() == [1, 0]
     assert refusal(read, text % "cow", label_column="y").hint.endswith("classes are: cat, dog")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "[" + "1," * 7_000_000 + "1]\n",
+            "[[" + "1," * 4_000_000 + "1],\n[2]]",
+            "[[1],\n" + "[1]," * 4_000_000 + "[1]]",
+        ),
+        *(
+            '[{"a":1},\n' + '{"a":1},' * 2_000_000 + '{"a":1}]',
+            '{"a": 1}\n[' + "[]," * 5_000_000 + "1]",
+            "[" * 8_000_000,
+        ),
+    ],
+    ids=["a line", "a document", "rows", "objects", "empty lists", "depth"],
+)
+def test_what_takes_much_memory_once_it_is_parsed_is_refused_before(text: str, tmp_path: Path, peak: Peak) -> None:
+    (tmp_path / "x.jsonl").write_text(text)
+    memory, output = peak("refused(sys.argv[1])", str(tmp_path / "x.jsonl"))
+    assert output.endswith("takes more than 314,572,800 bytes once it is parsed")
+    assert memory < 400

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,14 @@ import pytest
 from stablemax.inputs.file_format import OpenedFile, TableOptions
 from stablemax.inputs.formats.table import open_table, visit_cells
 from stablemax.inputs.open import open_array
+from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stablemax.inputs.stored import StoredArray
 
-    from .conftest import Refusal
+    from .conftest import Peak, Refusal
 
 X = np.random.default_rng(4).normal(size=(5, 12)).round(4) * 100
 X[1, 2], X[3, 4] = -np.inf, np.nan
@@ -117,7 +120,15 @@ def test_the_digits_of_lists_are_those_that_are_printed() -> None:
         ("(1, 2)\n(3, 4)\n", "'(1' is not a number", "sed"),
         ("logits: [1, 2, 3]\n", "'logits: [1' is not a number", "without names"),
         ("[1e400, 2]", "line 1, in the list: '1e400' is outside float64", "inf"),
+        ('name,x,y\na,"[1 2]",1e400\n', "line 2: '1e400' is outside float64", "inf"),
+        ("[1,, 2]\n", "line 1, in the list: '' is not a number", "decimal"),
+        ("[,1]\n", "line 1, in the list: '' is not a number", "decimal"),
+        ('name,x\n"[1 2]"\n', "line 2 has 1 cell, but the header has 2", "leave out that of the first one"),
+        ('x,name,more\n"[1 2]",a\n', "line 2 has 2 cells, but the header has 3", "name"),
+        ('name,x\n"a,"[1 2]"\n', "line 2: the quotes do not match", "quote a whole cell"),
+        ("[" + "1 " * 2**20 + "1]", "line 1: a list of more than 1,048,576 numbers", "numpy.save"),
     ],
+    ids=lambda text: ascii(text[:40]),
 )
 def test_what_is_not_certain_is_refused_with_its_line(text: str, says: str, hint: str, refusal: Refusal) -> None:
     error = refusal(read, text, label_column="y" if ",y" in text else None)
@@ -149,9 +160,95 @@ def test_the_hint_about_infinities_of_windows_works_when_it_is_followed(
             np.testing.assert_equal(value, right)
 
 
+@pytest.mark.parametrize("row", range(3))
+@pytest.mark.parametrize("label", ["", " ", "cat"])
+def test_every_row_of_lists_has_its_label_or_the_table_is_refused(row: int, label: str, refusal: Refusal) -> None:
+    lines = [f'"[1, 2]",{label if n == row else n}' for n in range(3)]
+    error = refusal(read, "\n".join(["x,y", *lines]), label_column="y")
+    assert f"line {row + 2}: the label '{label.strip()}' is no class number" in error.message
+
+
+@pytest.mark.parametrize("begin", ["", "\ufeff\ufeff", "x", '"'], ids=["whole", "marks", "a letter", "a quote"])
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_a_printed_array_without_its_beginning_loses_no_row_in_silence(begin: str, cut: int, refusal: Refusal) -> None:
+    """What is left of the first row is neither a header nor a row."""
+    text = "tensor([[1., 2.],\n        [3., 4.],\n        [5., 6.]])\n"
+    # A shorter tensor is one, too, where a row was cut off as a whole.
+    assert refusal(read, begin + text[cut:]).hint
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "[1 2] x",
+        "[1 2]]",
+        "[[1 2]",
+        "array([1 2]",
+        "[1 2])",
+        "array([-2.75rray([1 2])",
+        "[3tensor([1 2])",
+        "[1 2], f=x)",
+    ],
+)
+@pytest.mark.parametrize("before", ["a,", ""], ids=["in a table", "alone"])
+def test_what_is_more_or_less_than_one_list_is_refused(cell: str, before: str, refusal: Refusal) -> None:
+    for line in (f"{before}{cell}", f'{before}"{cell}"'):
+        assert refusal(read, f'{before}"[1 2]"\n{line}\n').hint
+
+
+def test_commas_at_the_end_of_a_list_and_blanks_around_them_part_no_numbers() -> None:
+    assert read("[1 , 2,]\n[3 ,4 , ]\n").array.tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_title_may_have_brackets() -> None:
+    stored = read('x[0],logits\n7,"[1 2]"\n')
+    assert stored.array.tolist() == [[1, 2]]
+    assert stored.notes == ("x.csv: column 2 (logits) holds a list a row, taken as the logits; x[0] left out",)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["[" * 10**6, "[," * 10**6, "[1," * 10**5 + "]x", '"[,' * 10**5, "[]x," * 10**5, "[1]\n" * 10**5 + "["]
 )
 def test_brackets_that_do_not_match_are_refused_in_linear_time(text: str, refusal: Refusal) -> None:
     assert refusal(read, text).hint
+
+
+LONG = 10**5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"[1,2]{sign * LONG}x" for sign in " \t\n"),
+        *(f"[[1,2]{' ' * LONG}\n", f"1,{' ' * LONG}x\n[1]", f'1,"{" " * LONG}x\n[1]', f"{chr(9) * LONG}x\n[1]"),
+        *(f"[1]{',a=b' * LONG}x", f"[1],a=({'b' * LONG}x", f"[1{' ' * LONG},x]", f"tensor({' ' * LONG}x\n[1]"),
+    ],
+    ids=lambda text: ascii(f"{text[:8]}...{text[-8:]}"),
+)
+def test_a_long_run_beside_a_list_costs_linear_time(text: str) -> None:
+    begin = time.process_time()
+    with contextlib.suppress(StablemaxError):
+        read(text)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.slow
+def test_many_lists_are_read_in_linear_time() -> None:
+    begin = time.process_time()
+    assert read("[1.5, 2.5]\n" * 10**5).shape == (10**5, 2)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["[1]\n", '"[1]",1\n'])
+def test_lists_are_not_all_held_as_text(text: str, tmp_path: Path, peak: Peak) -> None:
+    found = []
+    for rows in (2, 200_000):
+        (tmp_path / "x.csv").write_text(text * rows)
+        memory, output = peak("print(open_array(sys.argv[1]).shape)", str(tmp_path / "x.csv"))
+        assert output == f"({rows}, 1)"
+        found.append(memory)
+    # The text a few times over, and 8 bytes a number; lists, strings and a record for each row took 300 more.
+    assert found[1] < found[0] + 30

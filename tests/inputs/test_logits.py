@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from stablemax.inputs.file_format import TableOptions
 from stablemax.inputs.logits import Source, as_problem, restore
 from stablemax.inputs.open import open_array
 from stablemax.inputs.stored import StoredArray
+
+from ..cli.running import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -266,3 +269,41 @@ def test_notes_on_soft_targets_are_passed_on() -> None:
 
 def test_booleans_as_labels_are_refused(refusal: Any) -> None:
     assert "astype(int)" in refusal(as_problem, counted(2, 3), np.array([True, False])).hint
+
+
+SIGNALLING = {"float16": 0x7D01, "float32": 0x7F800001, "float64": 0x7FF0000000000001, "bfloat16": 0x7F81}
+
+
+def of_bits(path: Path, dtype: str, bits: int, shape: tuple[int, ...]) -> str:
+    size = 2 if dtype.endswith("16") else int(dtype[5:]) // 8
+    array = np.full(shape, bits, f"<u{size}")
+    name = {"float16": "F16", "float32": "F32", "float64": "F64", "bfloat16": "BF16"}[dtype]
+    entry = {"x": {"dtype": name, "shape": shape, "data_offsets": [0, array.nbytes]}}
+    header = json.dumps(entry).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + array.tobytes())
+    return str(path)
+
+
+@pytest.mark.parametrize("dtype", SIGNALLING)
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["loss", "X", "Y"], ["softmax", "X"], ["inspect", "X"], ["loss", "Y2", "X"]),
+        *(["loss", "Y2", "L"], ["loss", "Y2", "Y", "--weight", "W"], ["judge", "softmax", "X", "Y2"]),
+        ["judge", "cross-entropy", "ONE", "Y2", "Y"],
+    ],
+    ids=" ".join,
+)
+def test_a_nan_that_signals_is_said_of_what_any_other_is(command: list[str], dtype: str, tmp_path: Path) -> None:
+    """Nothing is warned of: whatever lay in memory that was never written may be one."""
+    np.save(tmp_path / "y.npy", np.array([0, 1]))
+    np.save(tmp_path / "z.npy", np.arange(6.0).reshape(2, 3))
+    found = []
+    quiet = SIGNALLING[dtype] | {"float16": 0x200, "float32": 2**22, "float64": 2**51, "bfloat16": 0x40}[dtype]
+    for bits in (quiet, SIGNALLING[dtype]):
+        files = {"Y": str(tmp_path / "y.npy"), "Y2": str(tmp_path / "z.npy")}
+        shapes: dict[str, tuple[int, ...]] = {"X": (2, 3), "L": (2,), "W": (3,), "ONE": ()}
+        files |= {name: of_bits(tmp_path / f"{name}.safetensors", dtype, bits, shape) for name, shape in shapes.items()}
+        found.append(run(*(files.get(word, word) for word in command)))
+    assert found[0] == found[1]
+    assert found[0].code in (0, 1, 2)

@@ -146,3 +146,16 @@ def test_names_alone_are_said_to_be_numbered(rows: tuple[str, str], classes: tup
     notes = read(text).notes
     assert any("rows are numbered" in note for note in notes) is (rows[0] == "b.jpg")
     assert any("classes are numbered" in note for note in notes) is (classes[0] == "dog")
+
+
+@pytest.mark.parametrize("value", ['"""1"""', '"1,5"', '"1""5"', '"1,5,2"'])
+@pytest.mark.parametrize("names", [("0", "0"), ("a", "0"), ("0", "cat"), ("a", '"c,""d"""')])
+def test_a_value_in_quotes_is_what_stands_in_them(value: str, names: tuple[str, str], refusal: Refusal) -> None:
+    """Quotes come off once: what is left of a cell is no line of several cells, and no number in further quotes."""
+    lines = [f"{','.join(names)},2.5", f"{','.join(names)},{value}"]
+    assert read(f"row,class,value\n{lines[0]}\n").array.tolist() == [[2.5]]
+    inner = value[1:-1].replace('""', '"')
+    assert (
+        f"line 3, column 3 (value): '{inner}' is not a number"
+        in refusal(read, "\n".join(["row,class,value", *lines])).message
+    )

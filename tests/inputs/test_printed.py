@@ -95,3 +95,13 @@ def test_a_single_zero_at_an_end_tells_that_floats_were_printed_to_some_decimals
         decimals = len(rows[0].split(",")[0]) - 2
         assert found.decimals == decimals
         np.testing.assert_array_equal(found.half_units, np.full(found.half_units.shape, 0.5 * 10.0**-decimals))
+
+
+@pytest.mark.parametrize("exponent", ["9" * 3, "9" * 10, "9" * 20, "9" * 100])
+@pytest.mark.parametrize("cell", ["0e{}", "0e-{}", "0.00e+{}", "5e-{}", "-0.25e-{}"])
+def test_an_exponent_may_have_any_number_of_digits(cell: str, exponent: str) -> None:
+    digits = printed(f"{cell.format(exponent)},0.10,0.50")
+    assert digits is not None
+    assert digits.most_digits == 2
+    assert np.isfinite(digits.half_units).all()
+    assert digits.half_units[0, 1:].tolist() == [0.005, 0.005]

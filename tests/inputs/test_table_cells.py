@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stablemax.inputs.formats.table_cells import by_arrow, by_numpy, parse_block, split
+from stablemax.inputs.formats.table_cells import by_arrow, by_numpy, is_number, parse_block, quoted, split
 
 try:
     import pyarrow.csv  # noqa: F401
@@ -180,9 +181,41 @@ def test_a_first_column_that_is_skipped_may_hold_anything() -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t", " "])
 def test_a_line_is_split_into_what_stands_in_its_cells_quoted_or_not(delimiter: str) -> None:
     cells = ["1.5", "a b", "-2", "x"]
-    for quoted in ((), (0,), (1, 3), (0, 1, 2, 3)):
+    for in_quotes in ((), (0,), (1, 3), (0, 1, 2, 3)):
         line = [
-            f'"{cell}"' if n in quoted or (" " in cell and delimiter == " ") else cell for n, cell in enumerate(cells)
+            f'"{cell}"' if n in in_quotes or (" " in cell and delimiter == " ") else cell for n, cell in enumerate(cells)
         ]
         assert split(delimiter.join(line), delimiter, "x.csv: line 1") == cells
         assert split(delimiter.join(line[:1]), delimiter, "x.csv: line 1") == cells[:1]
+
+
+@pytest.mark.parametrize("text", ['1 "" 2', '"" 1 2', '1 2 ""', '1 "2""3"', '"1""2"', '"1"2'])
+def test_among_blanks_no_quoted_cell_is_lost_or_split(text: str) -> None:
+    """An empty cell is one, and two cells in quotes have a blank between them."""
+    assert parse(text, 2, " ") is None
+    cells = split(text, " ", "x.txt: line 1")
+    assert not all(map(is_number, cells))
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "cells"),
+    [
+        *((sign, ("1.5", "", "a b", "a,b;c\td", 'say "so"', '"', '""1""', "[1, 2]")) for sign in ",;\t"),
+        (" ", ("1.5", "", "a b", "a,b;c\td", "[1, 2]")),  # no quotes can stand within a cell
+    ],
+)
+def test_a_cell_that_is_quoted_is_split_off_as_it_was(delimiter: str, cells: tuple[str, ...]) -> None:
+    for cell in cells:
+        _is_split_off(cell, delimiter)
+
+
+def _is_split_off(cell: str, delimiter: str) -> None:
+    line = delimiter.join(["1", quoted(cell, delimiter), "2"])
+    assert split(line, delimiter, "x.csv: line 1") == ["1", cell, "2"]
+
+
+@pytest.mark.parametrize("cell", ["1" * 10**5 + "x", "." + "1" * 10**5 + "x", "1" * 10**5 + "e" + "1" * 10**5 + "x"])
+def test_a_cell_of_many_digits_that_is_no_number_is_told_in_linear_time(cell: str) -> None:
+    begin = time.process_time()
+    assert not is_number(cell)
+    assert time.process_time() - begin < 5

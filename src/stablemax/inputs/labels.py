@@ -136,10 +136,11 @@ def as_labels(
     array([[0.5, 0.5]])
     """
     check_label_dtype(array.dtype, name)
-    if array.ndim == 2 and array.shape == (rows, classes):
-        return _soft(array, name, first_row)
-    if array.ndim == 1 and array.shape == (rows,):
-        return _hard(array, classes, name, ignore_index, first_row)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is refused as any other
+        if array.ndim == 2 and array.shape == (rows, classes):
+            return _soft(array, name, first_row)
+        if array.ndim == 1 and array.shape == (rows,):
+            return _hard(array, classes, name, ignore_index, first_row)
     raise shape_error(array.shape, (rows, classes), name)
 
 

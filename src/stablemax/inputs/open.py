@@ -252,7 +252,8 @@ def read_weights(path: str, timeout_s: float = TIMEOUT_S) -> Array:
         raise StablemaxError(
             f"{stored.name}: shape {stored.shape} is not a vector of weights", "give one weight for each class"
         )
-    return np.asarray(stored.read_in().array, dtype=np.float64).ravel()
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        return np.asarray(stored.read_in().array, dtype=np.float64).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +302,7 @@ def open_computed(
     printed = _read_printed(path, timeout_s)
     dtype = stored.dtype.newbyteorder("=")
     return ComputedOutput(
-        float(stored.array.astype(np.float64).reshape(()))
+        _only_number(stored.array)
         if is_one_number
         else Stream(Rows((Part(stored, axis),)), None, stored.shape, stream.axis, (), ()),
         name,
@@ -309,6 +310,11 @@ def open_computed(
         None if printed is None else printed.shaped(as_rows),
         stored.notes,
     )
+
+
+def _only_number(array: Array) -> float:
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        return float(array.astype(np.float64).reshape(()))
 
 
 def _read_printed(path: str, timeout_s: float = TIMEOUT_S) -> PrintedNumbers | None:

@@ -106,7 +106,7 @@ def printed_numbers(rows: Sequence[Array]) -> PrintedNumbers | None:
     shortened = is_whole == 1 if ends_in_zero.any() else np.ones_like(is_whole, dtype=bool)
     exponents = np.where(shortened, np.minimum(last, filled), last).astype(np.float64)
     is_exact = (digits < 0) | ((is_whole == 1) & (digits == 0))
-    half_units = np.where(is_exact, 0.0, 0.5 * 10.0 ** np.maximum(exponents, -300))
+    half_units = np.where(is_exact, 0.0, 0.5 * 10.0 ** np.clip(exponents, -300, 308))
     same = bool(fractions.all()) and bool((last == finest).all()) and finest < 0
     return PrintedNumbers(half_units, most, -finest if same else None)
 
@@ -132,5 +132,7 @@ def _parts(cell: str) -> tuple[int, int, int, int, int]:
     ends_in_zero = len(after) > 1 and after.endswith("0")
     # The decimals of a float end in a 5: most numbers need no exact test, which is slow.
     may_be_float = last >= 0 or after.rstrip("0")[-1:] in ("", "5")
-    is_float = may_be_float and digits < 60 and Decimal(cell) == Decimal(float(cell))
+    # Decimal knows no exponent of twenty digits; beyond float64 a number is one of it where it is 0.
+    in_range = _FINEST < last < _COARSEST
+    is_float = may_be_float and digits < 60 and (Decimal(cell) == Decimal(float(cell)) if in_range else not digits)
     return last, digits, not point and exponent is None, ends_in_zero, is_float

@@ -34,7 +34,7 @@ def with_probabilities_noted(stream: Stream) -> Stream:
     rows = min(stream.rows, MOST_CELLS // stream.classes)
     if stream.classes < 2 or rows == 0 or not all(map(_is_cheap, stream.logits.parts)):
         return stream
-    with Workspace() as workspace:
+    with Workspace() as workspace, np.errstate(invalid="ignore"):  # a signalling NaN is no probability, as any other
         first = stream.logits.read(0, 1, workspace, last=min(stream.classes, FIRST_CLASSES))
         if not _in_unit_range(first.astype(np.float64)) or not _all_sum_to_1(stream, rows, workspace):
             return stream

@@ -228,7 +228,8 @@ class Format:
         >>> FLOAT16.lacks([65504.0, 1e5, -math.inf]).tolist(), FLOAT8_E4M3FN.lacks([1.0, -math.inf]).tolist()
         ([False, True, False], [False, True])
         """
-        value = np.asarray(value, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # of signalling NaN
+            value = np.asarray(value, dtype=np.float64)
         if self.saturates:
             return ~(np.abs(value) < self.max + float(self._half_ulp_at_max))
         rounded = self.round(value)

@@ -73,5 +73,6 @@ def hazard_summary(source: str, logits: Mapping[Format, Array]) -> InputSummary:
 def _range(arrays: Iterable[Array]) -> tuple[float, float]:
     """Return the smallest and the largest finite number; NaN where there is none."""
     finite = (numbers[np.isfinite(numbers)] for numbers in (array.astype(np.float64) for array in arrays))
-    ends = [(float(numbers.min()), float(numbers.max())) for numbers in finite if numbers.size]
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        ends = [(float(numbers.min()), float(numbers.max())) for numbers in finite if numbers.size]
     return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (math.nan, math.nan)

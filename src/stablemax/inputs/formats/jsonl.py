@@ -20,6 +20,8 @@ from stablemax.text.errors import StablemaxError
 
 LOGITS = "logits"
 """The key that holds the logits where several hold lists."""
+PARSED_BYTES = 300 * 2**20
+"""Most memory that what is parsed at once may take: a line, or the one document."""
 _SHAPES = 'write one row a line: {"logits": [1.5, 2.5], "label": 0}'
 
 
@@ -111,6 +113,8 @@ def _whole(first: str, second: str | None, lines: Iterator[str], name: str) -> s
 
 
 def _is_json(text: str) -> bool:
+    if _takes_much(text):  # a row that is refused as such
+        return True
     try:
         json.loads(text, parse_int=_Number)
     except (ValueError, RecursionError):
@@ -118,7 +122,16 @@ def _is_json(text: str) -> bool:
     return True
 
 
+def _takes_much(text: str) -> bool:
+    """Whether a text of JSON may take more memory than is given to it: numbers, lists and objects cost most."""
+    if len(text) < PARSED_BYTES // 250:
+        return False
+    return 100 * text.count(",") + 80 * text.count("[") + 250 * text.count("{") > PARSED_BYTES
+
+
 def _parsed(text: str, name: str, place: str) -> Any:
+    if _takes_much(text):
+        raise StablemaxError(f"{name}: {place}takes more than {size_of(PARSED_BYTES)} once it is parsed", _SHAPES)
     try:
         return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
     except json.JSONDecodeError as error:
@@ -182,7 +195,8 @@ def _row(record: Any, fields: _Fields | None, place: str, number: int) -> ListRo
         if not isinstance(record, dict) or key not in record:
             raise StablemaxError(f"{place} has no key {brief(key, 120)!r}, which the first row has", _SHAPES)
     cells = record[fields.logits] if isinstance(fields.logits, str) else [record[key] for key in fields.logits]
-    label = "" if fields.label is None else _label(record[fields.label], fields, f"{place}, {brief(fields.label, 120)}")
+    name = fields.label
+    label = None if name is None else _label(record[name], fields, f"{place}, {brief(name, 120)}")
     return ListRow(number, _numbers(cells, place), label)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -62,7 +63,9 @@ class _Bounded:
 @contextlib.contextmanager
 def _zip_errors(name: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are empty, in fields that few archivers write
+            yield
     except (StablemaxError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and struct raise a dozen of their own at a damaged archive

@@ -13,7 +13,7 @@ from stablemax.inputs.file_format import FileFormat, OpenedFile, TableOptions
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.list_cells import holds_lists, list_rows, stored_lists
 from stablemax.inputs.formats.long_table import SAMPLE, Numbering, widened, widened_cells
-from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, split
+from stablemax.inputs.formats.table_cells import converter, parse_block, parse_lines, quoted, split
 from stablemax.inputs.formats.table_layout import find_layout
 from stablemax.inputs.formats.text_blocks import TO_NPY, text_blocks
 from stablemax.inputs.spooled import Spool
@@ -67,7 +67,9 @@ class _Table:
         sign, places = self.layout.delimiter, (f"{self._values.name}: line {number:,}" for number in numbers)
         cells = [split(line, sign, place) for line, place in zip(lines, places, strict=True)]
         numbering = self._numbering = self._numbering or Numbering(cells[:SAMPLE])
-        return list(map(sign.join, map(numbering.numbered, cells)))
+        if not numbering.has_names:
+            return lines
+        return [sign.join(quoted(cell, sign) for cell in numbering.numbered(line)) for line in cells]
 
     @property
     def takes_blocks(self) -> bool:

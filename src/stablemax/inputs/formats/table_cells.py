@@ -27,8 +27,8 @@ CELL_LIMIT = 1_000
 COLUMN_LIMIT = 2**20
 """Most columns; bounds what splitting one line costs."""
 
-_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-_BLANKS = re.compile(r'"[^"]*"|\S+')
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_BLANKS = re.compile(r'"[^"]*"(?!\S)|\S+')
 _OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
 """Signs that may be the delimiter where another one was taken for it, and how a user types them for --delimiter."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -97,6 +97,18 @@ def split(line: str, delimiter: str, place: str) -> list[str]:
             "is the table transposed? convert it to .npy: numpy.save('logits.npy', x)",
         )
     return [cell.strip() for cell in cells] or [""]
+
+
+def quoted(cell: str, delimiter: str) -> str:
+    """Write a cell so that `split` gives it back.
+
+    >>> quoted("1.5", ","), quoted("1,5", ",")
+    ('1.5', '"1,5"')
+    """
+    if delimiter == " ":
+        return cell if cell and not any(map(str.isspace, cell)) else f'"{cell}"'
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if '"' in cell or delimiter in cell else cell
 
 
 def parse_lines(lines: Sequence[str], numbers: Sequence[int], layout: TableLayout, name: str) -> Array:
@@ -286,7 +298,7 @@ def parse_block(data: bytes, delimiter: str, width: int, *, skip_first: bool, co
 
 
 def _unquoted(text: bytes, sign: bytes) -> bytes | None:
-    """Take quotes off that enclose whole cells; decline any others."""
+    """Take quotes off that enclose whole cells; decline any others, and empty cells among blanks, which are lost."""
     ends, blanks = (b" \t\n", b"") if sign == b" " else (sign + b"\n", b" ")
     pieces = (b"\n" + text + b"\n").split(b'"')
     inside, between = b"".join(pieces[1::2]), {piece.strip(blanks) for piece in pieces[::2]}
@@ -294,5 +306,6 @@ def _unquoted(text: bytes, sign: bytes) -> bytes | None:
         len(pieces) % 2 == 1
         and all(piece and piece[0] in ends and piece[-1] in ends for piece in between)
         and not any(end in inside for end in ends)
+        and (sign != b" " or all(pieces[1::2]))
     )
     return b"".join(pieces)[1:-1] if fits else None
