@@ -23,7 +23,7 @@ def main() -> int:
         faults += len(done.faults)
         print(  # noqa: T201
             f"{kind:12} {done.cases:>9,} files, {done.accepted:>8,} accepted, {len(done.faults):>3} faults, "
-            f"{len(done.died):>3} died, {done.seconds:6.0f} s",
+            f"{done.seconds:6.0f} s",
             flush=True,
         )
         for seed, what in done.faults[:20]:

@@ -44,10 +44,12 @@ def test_some_files_are_refused_in_words_or_read_as_others_read_them(kind: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_file_is_refused_in_words_or_read_as_others_read_it_in_time_and_memory(kind: str) -> None:
     _needs(kind)
-    done = run_campaign(kind, 0, FILES)
+    # A process is forked for each file of Parquet.
+    files = FILES // 4 if kind == "parquet" else FILES
+    done = run_campaign(kind, 0, files)
     assert done.faults == []
     # Else the files would be so damaged that nothing is compared.
-    assert done.accepted > FILES / 20
+    assert done.accepted > files / 20
 
 
 @pytest.mark.slow

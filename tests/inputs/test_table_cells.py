@@ -183,7 +183,8 @@ def test_a_line_is_split_into_what_stands_in_its_cells_quoted_or_not(delimiter: 
     cells = ["1.5", "a b", "-2", "x"]
     for in_quotes in ((), (0,), (1, 3), (0, 1, 2, 3)):
         line = [
-            f'"{cell}"' if n in in_quotes or (" " in cell and delimiter == " ") else cell for n, cell in enumerate(cells)
+            f'"{cell}"' if n in in_quotes or (" " in cell and delimiter == " ") else cell
+            for n, cell in enumerate(cells)
         ]
         assert split(delimiter.join(line), delimiter, "x.csv: line 1") == cells
         assert split(delimiter.join(line[:1]), delimiter, "x.csv: line 1") == cells[:1]

@@ -102,13 +102,7 @@ def _reader(stream: BinaryIO, file: OpenedFile, printed: IO[bytes]) -> Iterator[
     """Start the process that reads an open file, and end it in any case."""
     # Windows hands down standard streams alone.
     descriptors = (stream.fileno(),) if os.name == "posix" else ()
-    request = {
-        "source": descriptors[0] if descriptors else stream.name,
-        "name": file.name,
-        "table": asdict(file.table),
-        "in_memory": file.in_memory,
-        "force": file.force,
-    }
+    request = {"source": descriptors[0] if descriptors else stream.name, **request_of(file)}
     process = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, *_CHILD],
         stdin=subprocess.PIPE,
@@ -127,6 +121,11 @@ def _reader(stream: BinaryIO, file: OpenedFile, printed: IO[bytes]) -> Iterator[
         finally:
             process.kill()
             process.wait()
+
+
+def request_of(file: OpenedFile) -> dict[str, Any]:
+    """Return what the child is told of a file, besides where it is."""
+    return {"name": file.name, "table": asdict(file.table), "in_memory": file.in_memory, "force": file.force}
 
 
 def _answer(answers: IO[bytes], spools: tuple[Spool, Spool], line_bytes: int) -> dict[str, Any]:

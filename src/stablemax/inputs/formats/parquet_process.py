@@ -45,7 +45,12 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(asked["source"], "rb") as stream:  # noqa: PTH123 - a descriptor, or a path
         stream.seek(0)
-        _send(answers, _read(stream, asked, answers))
+        answer(asked, stream, answers)
+
+
+def answer(asked: dict[str, Any], stream: BinaryIO, answers: IO[bytes]) -> None:
+    """Read an open file within limits, which hold for this process from now on, and send what it holds."""
+    _send(answers, _read(stream, asked, answers))
 
 
 def _read(stream: BinaryIO, asked: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
