@@ -21,7 +21,7 @@ from stablemax.results import Comparison, Outcome, Verdict
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Accumulation
 
-from ..records import CROSS_ENTROPY_GRAD, SOFTMAX
+from ..records import CROSS_ENTROPY, CROSS_ENTROPY_GRAD, SOFTMAX
 
 INF, NAN = math.inf, math.nan
 
@@ -372,6 +372,27 @@ def test_verdicts_are_the_same_in_blocks_of_any_size(rows: int, monkeypatch: pyt
     for whole, part in zip(at_once.verdicts, in_blocks.verdicts, strict=True):
         assert words_of(part) == words_of(whole)
     assert (in_blocks.input, in_blocks.finding) == (at_once.input, at_once.finding)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_a_mean_of_losses_is_held_against_the_exact_one_in_blocks_of_any_size(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_verdicts, "BLOCK_CELLS", rows * 6)
+    x, labels = np.random.default_rng(3).normal(size=(40, 6)) * 3, np.arange(40) % 6
+    options = CompareOptions((FLOAT32, FLOAT64), (CROSS_ENTROPY,))
+    right = float(stablemax.cross_entropy(x, labels))
+    for found in compare_problem(as_problem(x, labels), options).verdicts:
+        if found.variant in ("cross_entropy/compensated", "cross_entropy/shifted"):
+            assert found.mean == pytest.approx(right, rel=1e-6)
+            assert found.mean_error_ulp is not None
+            assert found.mean_error_ulp <= 16.0
+        if found.variant == "cross_entropy/epsilon":
+            assert found.mean_error_ulp is not None
+            assert found.mean_error_ulp > 0.5
+    x[5] = -np.inf
+    for found in compare_problem(as_problem(x, labels), options).verdicts:
+        assert found.mean_error_ulp is None
 
 
 def test_a_wrong_cell_in_any_row_of_a_large_input_is_judged() -> None:

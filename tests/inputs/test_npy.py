@@ -277,3 +277,15 @@ def test_other_files_are_named(tmp_path: Path, refusal: Refusal) -> None:
     assert "pickle" in refusal(read_npy, written(tmp_path, b"\x80\x04aaaaaaaa")).message
     assert "'1,2,3" in refusal(read_npy, written(tmp_path, b"1,2,3,4,5")).message
     assert "4.0" in refusal(read_npy, written(tmp_path, npy(declared(), version=(4, 0)))).message
+
+
+@pytest.mark.parametrize("kind", ["<c8", "<U2", "<M8[D]"])
+def test_a_dtype_that_a_header_names_twice_is_the_last_as_for_numpy(kind: str, refusal: Refusal) -> None:
+    def raw(first: str, last: str) -> bytes:
+        return npy(declared(last).replace("{", f"{{'descr': '{first}', ", 1), bytes(16))
+
+    def opened(content: bytes) -> Any:
+        return open_npy(OpenedFile(io.BytesIO(content), "x.npy"))
+
+    assert opened(raw("<f4", "<f8")).dtype == np.float64
+    assert "the dtype in the .npy header is " in refusal(opened, raw("<f8", kind)).message

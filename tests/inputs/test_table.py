@@ -370,6 +370,13 @@ def test_lines_that_a_comment_begins_are_left_out_of_every_block_even_where_they
     assert (found == [5, 6]).all()
 
 
+@pytest.mark.parametrize("byte", [0x80, 0xC3, 0xFF])
+@pytest.mark.parametrize("before", [0, 1, 7])
+def test_a_byte_that_is_no_text_is_named_with_its_line(byte: int, before: int, refusal: Refusal) -> None:
+    message = refusal(read, b"1,2\n" * before + b"3," + bytes([byte]) + b"4\n").message
+    assert message == f"x.csv: line {before + 1}: the byte 0x{byte:02x} is not UTF-8 text"
+
+
 @pytest.mark.parametrize("before", [0, 1, 7])
 def test_a_line_that_is_too_long_is_named_by_its_number(
     before: int, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
