@@ -289,8 +289,9 @@ def of_bits(path: Path, dtype: str, bits: int, shape: tuple[int, ...]) -> str:
     "command",
     [
         *(["loss", "X", "Y"], ["softmax", "X"], ["inspect", "X"], ["loss", "Y2", "X"]),
-        *(["loss", "Y2", "L"], ["loss", "Y2", "Y", "--weight", "W"], ["judge", "softmax", "X", "Y2"]),
-        ["judge", "cross-entropy", "ONE", "Y2", "Y"],
+        *(["loss", "Y2", "L"], ["loss", "Y2", "Y", "--weight", "W"], ["compare", "X", "Y"]),
+        *(["judge", "--operation", "softmax", *pair] for pair in (["X", "Y2"], ["Y2", "X"])),
+        ["judge", "--operation", "cross_entropy", "Y2", "ONE", "Y"],
     ],
     ids=" ".join,
 )

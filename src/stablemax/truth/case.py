@@ -189,7 +189,8 @@ class Shared:
     def rounded(self, logits: Array) -> Array:
         """Return the logits rounded to the inputs' format, in float64; the same array for the same logits."""
         if id(logits) not in self._rounded:
-            self._rounded[id(logits)] = (logits, self.inputs.cast(logits).astype(np.float64))
+            with np.errstate(invalid="ignore"):  # of a signalling NaN
+                self._rounded[id(logits)] = (logits, self.inputs.cast(logits).astype(np.float64))
         return self._rounded[id(logits)][1]
 
 

@@ -242,12 +242,14 @@ def _bad_cell(watched: Variant | None, setting: Setting, worst: Outcome, row: in
     label = int(case.labels[row]) if case.labels is not None and case.labels.ndim == 1 else None
     label = None if label == IGNORED else label
     columns = (label,) if case.operation.per_row else (cell, label)
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        logits = case.logits[row].astype(np.float64)
     return BadCell(
         outcome=worst,
         events=_witnessed(watched, setting, row) if watched and worst.is_failure else (),
         format=fmt,
         columns=tuple(c for c in columns if c is not None),
-        logits=case.logits[row].astype(np.float64),
+        logits=logits,
         weakness=watched.weakness if watched else "",
         tiny=abs(float(setting.exact.truth.nearest[row, cell])) < fmt.smallest_normal,
     )
