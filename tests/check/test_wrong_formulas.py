@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from stablemax.check import steps
 from stablemax.check.laws import easy_case
-from stablemax.check.steps import _is_wrong_exactly, exact_output
+from stablemax.check.steps import _is_wrong_exactly, exact_output, fails_exactly
 from stablemax.check.target.local import load_local
 from stablemax.check.target.messages import Target
-from stablemax.check.trials import Trials
+from stablemax.check.trials import Trial, Trials
 from stablemax.hazards.cases import rows
 from stablemax.numerics.formats import FLOAT32, FLOAT64
 from stablemax.operations import get_operation
@@ -90,6 +91,47 @@ def test_a_failure_without_an_answer_tells_nothing_of_a_formula() -> None:
         return naive(x)
 
     assert not is_wrong(gives_up, [30.0, 0.0])
+
+
+def test_code_that_never_answers_is_not_called_wrong() -> None:
+    def raises(x: Array) -> Array:
+        raise ValueError
+
+    assert not is_wrong(raises)
+    assert not is_wrong(raises, [1.0, 2.0])
+
+
+def exactly(function: Callable[[Array], Any], row: list[float]) -> tuple[Trials, Trial]:
+    trials = trials_of(function)
+    return trials, trials.trial(rows([row], [0]), FLOAT64)
+
+
+def test_only_small_inputs_of_logits_of_a_usual_size_are_run_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_MAX_EXACT_CELLS", 3)
+    monkeypatch.setattr(steps, "_LARGEST_EXACT", 50.0)
+    for row, is_run in (
+        ([1.0, 2.0], True),
+        ([1.0, 2.0, 3.0], True),
+        ([1.0, 2.0, 3.0, 4.0], False),
+        ([50.0, 1.0], True),
+        ([51.0, 1.0], False),
+        ([1.0, -51.0], False),
+        ([-np.inf, 1.0], True),
+        ([-np.inf, 51.0], False),
+        ([-np.inf, -np.inf], True),
+    ):
+        assert (exact_output(*exactly(naive, row)) is not None) is is_run, row
+
+
+def test_a_single_cell_that_is_off_in_exact_arithmetic_fails_and_a_nan_alone_does_not() -> None:
+    def one_cell_off(x: Array) -> Array:
+        return naive(x) * np.array([1.0, 1.0, 2.0])
+
+    assert fails_exactly(*exactly(one_cell_off, [1.0, 2.0, 3.0])) is True
+    assert fails_exactly(*exactly(naive, [1.0, 2.0, 3.0])) is False
+    assert fails_exactly(*exactly(unseen(one_cell_off), [1.0, 2.0, 3.0])) is False
+    assert fails_exactly(*exactly(lambda x: naive(x)[:, :2], [1.0, 2.0, 3.0])) is True
+    assert fails_exactly(*exactly(lambda x: naive(x) + 0 * (x - x), [-np.inf, 2.0, 3.0])) is False
 
 
 @pytest.mark.parametrize("cut", [lambda x: naive(x)[:, :-1], lambda x: naive(x).ravel()[:3]])
