@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
 from stablemax.trace.torch.dispatch import Replace, Watch  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
+from stablemax.trace.run import Given  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode, trace_torch  # noqa: E402
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def operations(trace: Trace) -> list[TracedOperation]:
 
 
 def followed(function: Callable[..., Any], x: Array, fmt: Format = FLOAT32) -> tuple[Any, Any]:
-    return TorchCode(fmt.cast(x), None, fmt, function, function).followed()
+    return TorchCode(Given(fmt.cast(x), None), fmt, function, function).followed()
 
 
 # --- the notebooks and the samples ----------------------------------------------------------------
@@ -470,7 +471,7 @@ def test_an_operator_is_computed_exactly_as_pytorch_means_it(
         if backward:
             torch.autograd.grad(out, tensor, torch.ones_like(out))
     assert name in called, "PyTorch calls something else for this"
-    run, watch = TorchCode(x, None, FLOAT64, function, function, backward=backward).followed()
+    run, watch = TorchCode(Given(x, None), FLOAT64, function, function, backward=backward).followed()
     assert (watch.not_followed, watch.in_float64) == ({}, {})
     assert run.exact is not None
     # Five terms at most, and functions that PyTorch computes to a few ulps.

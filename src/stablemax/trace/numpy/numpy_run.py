@@ -39,7 +39,9 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        run = self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
+        given = self.given
+        run = run_decided(self.function, given.arguments, self.code, exactly=given.cells_of_first)
+        run = given.as_rows(run)
         return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
@@ -56,11 +58,8 @@ class NumpyCode(Subject):
 
     def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0, leads: Leads = of_none) -> Run:
         tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to, leads=leads)
-        return self.as_rows(run_once(self.function, self._arguments, tape, bits, exactly=self.cells_of_logits))
-
-    @property
-    def _arguments(self) -> tuple[Array, ...]:
-        return tuple(self.given(rows) for rows in (self.logits, self.second) if rows is not None)
+        given = self.given
+        return given.as_rows(run_once(self.function, given.arguments, tape, bits, exactly=given.cells_of_first))
 
 
 def run_once(
