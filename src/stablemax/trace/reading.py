@@ -92,6 +92,10 @@ class Expectation(Protocol):
     def unit(self) -> str:
         """What one number of the result is called."""
 
+    @property
+    def left_out(self) -> str:
+        """Say what is not judged, where something has no value."""
+
     def reading(self, run: Run) -> Reading:
         """Read an output, and tell what is right for it."""
 
@@ -129,6 +133,8 @@ class Expected:
     targets: TargetOptions = field(default_factory=TargetOptions)
     #: Numbers of the rows in the user's input, where they are some of many.
     numbers: Array | None = None
+
+    left_out = "Rows in which the formula has no value are left out."
 
     @property
     def name(self) -> str:

@@ -113,7 +113,7 @@ def _good(traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: 
     """Say that the result holds, how well, and where its error is largest."""
     if reading.exact.undefined.all():
         return traced.expected.without_value(run)
-    left_out = " Rows in which the formula has no value are left out." if worst is Outcome.UNDEFINED else ""
+    left_out = f" {traced.expected.left_out}" if worst is Outcome.UNDEFINED else ""
     error = largest(judged.error_ulp)
     size = "" if error is None else f": the largest error is {error:.3g} ulp"
     observations = [r.seen for r in run.records.values() if r.seen.error_ulp]

@@ -82,6 +82,8 @@ def run_once(
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
+            except StablemaxError:
+                raise
             except Exception as error:
                 raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)

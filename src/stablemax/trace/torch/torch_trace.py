@@ -79,9 +79,7 @@ def trace_torch(
     return tell(subject, expected, about)
 
 
-def refuse_untraceable(
-    fmt: Format, device: str, functions: Sequence[Callable[..., Any] | None], about: About
-) -> None:
+def refuse_untraceable(fmt: Format, device: str, functions: Sequence[Callable[..., Any] | None], about: About) -> None:
     """Raise `StablemaxError` for a format or a device that PyTorch lacks, and for code without lines of Python."""
     if fmt.name not in _FORMATS:
         raise StablemaxError(f"PyTorch does not compute in {fmt.name}", f"--format {', '.join(_FORMATS)}")
@@ -189,7 +187,8 @@ class TorchCode(Subject):
         is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = Run(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
-            dtype=str(getattr(result, "dtype", "")).removeprefix("torch."), forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
+            dtype=str(getattr(result, "dtype", "")).removeprefix("torch."),
+            forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
             is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
