@@ -363,6 +363,28 @@ def test_the_input_is_to_blame_where_exact_arithmetic_has_no_number_either(
     assert trace.outcome is Outcome.UNDEFINED
 
 
+def test_of_two_operations_without_a_value_that_is_blamed_which_the_result_needs() -> None:
+    def harmless_then_harmful(x: Any) -> Any:
+        a = np.where(x > 0, np.log(x), 0.0)
+        b = np.sqrt(x - 1)
+        return a + b
+
+    trace = traced(harmless_then_harmful, {"x": X([0.0, 4.0])})
+    assert trace.blame is not None
+    assert "sqrt(-1)" in trace.blame.sentence
+
+
+def test_a_harmless_infinity_is_not_blamed_for_a_nan_of_the_input() -> None:
+    trace = traced(log_behind_a_mask, {"x": X([0.0, np.nan])})
+    assert trace.blame is None
+
+    def passed_on(x: Any) -> Any:
+        return x + np.where(x > 0, np.log(np.abs(x)), 0.0)
+
+    trace = traced(passed_on, {"x": X([0.0, np.nan])})
+    assert (trace.outcome, trace.blame) == (Outcome.UNDEFINED, None)
+
+
 def test_a_number_that_is_nan_in_the_input_is_nobodys_fault() -> None:
     trace = traced(logarithm, {"x": X([np.nan, np.nan])})
     assert (trace.outcome, trace.blame) == (Outcome.UNDEFINED, None)

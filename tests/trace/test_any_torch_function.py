@@ -116,6 +116,17 @@ def test_a_sound_program_gets_no_alarm(function: Function, arguments: dict[str, 
     assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
 
 
+def test_of_two_operators_without_a_value_that_is_blamed_which_the_result_needs() -> None:
+    def harmless_then_harmful(x: Any) -> Any:
+        a = torch.where(x > 0, torch.log(x), torch.zeros_like(x))
+        b = torch.sqrt(x - 1)
+        return a + b
+
+    trace = traced(harmless_then_harmful, {"x": [0.0, 4.0]})
+    assert trace.blame is not None
+    assert "sqrt(-1)" in trace.blame.sentence
+
+
 def test_the_gradient_of_a_masked_branch_is_blamed_on_the_backward_pass() -> None:
     trace = traced(masked_root, {"x": [0.0, 4.0]}, backward=True)
     assert trace.blame is not None, trace.finding

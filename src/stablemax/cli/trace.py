@@ -43,7 +43,6 @@ class TracedOptions:
     CommandPanel.JUDGE,
     Example("Which line of a function loses the result?", "stablemax trace my.py:softmax"),
     Example("The same on logits of your own", "stablemax trace my.py:softmax logits.npy --format float16"),
-    Example("Any function, on numbers of your own", "stablemax trace my.py:norm --arg 'x=normal(0, 10, 4x3)'"),
 )
 def trace(
     line: CommandLine,

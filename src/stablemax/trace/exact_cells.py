@@ -173,6 +173,11 @@ def has_no_value(cells: Array) -> Array:
     return marked(cells, lambda c: c is NO_VALUE)
 
 
+def with_values(cells: Array) -> Array:
+    """Put a number, 1, where exact arithmetic has none."""
+    return _array_of((arb(1) if isinstance(c, Special) else c for c in cells.ravel().tolist()), cells.shape)
+
+
 def is_undecided(cells: Array, bits: int) -> Array:
     """Mark the cells of which fewer than `bits` bits are known: more precision could decide them.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _WORTH_TELLING = 16.0
 """A smaller condition number takes less than four bits."""
+_MOST_TRIED = 16
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 
 
@@ -34,6 +35,7 @@ _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 class OwnTruth:
     """What exact arithmetic gives for the same code: the truth about any function."""
 
+    subject: Subject
     given: GivenArguments
     #: The observed run that shows it.
     run: Run
@@ -43,7 +45,6 @@ class OwnTruth:
     name = NO_OPERATION
     rows_alone = 1
     unit = "number"
-    left_out = "Numbers that exact arithmetic does not have either are left out."
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,12 +92,18 @@ class OwnTruth:
             return f"Not all of the code could be followed, so nothing exact stands beside the result: {gives}."
         if is_ball(self.run.exact).ravel()[first]:
             return f"{gives}."
-        bad = next((self.given.name_at(i) for i in np.flatnonzero(~self._is_finite_input).tolist()), "")
-        return f"{gives}, as in exact arithmetic{f': the input has {bad}' if bad else ''}."
+        return f"{gives}, as in exact arithmetic{self._bad_input}."
 
     @property
-    def _is_finite_input(self) -> Array:
-        return np.concatenate([np.isfinite(a.astype(np.float64)).ravel() for a in self.given.arguments])
+    def left_out(self) -> str:
+        """Say what is not judged, and the infinity or NaN of the input that is the reason, where there is one."""
+        return f"What has no value in exact arithmetic either is left out{self._bad_input}."
+
+    @property
+    def _bad_input(self) -> str:
+        numbers = np.concatenate([array.astype(np.float64).ravel() for array in self.given.arguments])
+        bad = np.flatnonzero(~np.isfinite(numbers)).tolist()
+        return f": the input has {self.given.name_at(bad[0])}" if bad else ""
 
     def cause(self, step: Observation) -> str:
         """Say that the blamed operation is exact, and how many digits its condition leaves."""
@@ -127,12 +134,27 @@ class OwnTruth:
             size = _written(exact[beyond].ravel()[0])
             why = f"; exactly the result is {size}, beyond the range of {self.format.name}: the input is to blame"
             return self._first_broken(steps, why)
-        valueless = next((s for s in steps if s.valueless is not None), None)
-        if valueless is None or not (odd & ~is_ball(exact)).any():
+        step = self._first_valueless(int(np.argmax(odd)))
+        if step is None or step.valueless is None:
             return None
-        assert valueless.valueless is not None
-        words = self._words(valueless, valueless.valueless)
-        return valueless, f"{words}; so it is in exact arithmetic: the input is to blame"
+        return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+
+    def _first_valueless(self, cell: int) -> Observation | None:
+        """Return the first operation without an exact value that alone takes its value from a cell of the result.
+
+        None where the cell would have none though all of them had one: then the input lacks it.
+        """
+        steps = [s for s in self.run.steps if s.valueless is not None][:_MOST_TRIED]
+
+        def has_value_if_given(to: Sequence[Observation]) -> bool:
+            exact = self.subject.valued(self.run, {s.index for s in to}).exact
+            return exact is not None and bool(is_ball(exact).ravel()[cell])
+
+        if not steps or self.run.is_sampled:
+            return next(iter(steps), None)
+        if not has_value_if_given(steps):
+            return None
+        return next((s for s in steps if not has_value_if_given([o for o in steps if o is not s])), steps[0])
 
     def _first_broken(self, steps: Sequence[Observation], why: str) -> tuple[Observation, str] | None:
         """Return the first operation that made inf or NaN of numbers."""
@@ -185,4 +207,4 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
     # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
     fmt = min(own, subject.format, key=lambda f: f.precision)
-    return tell(subject, OwnTruth(subject.given, run, fmt, max_ulp), about, run)
+    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)

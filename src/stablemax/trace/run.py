@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType
@@ -188,6 +188,10 @@ class Subject(ABC):
 
         The shadow starts again from the values that the first operations gave, as many as `forgotten_to`.
         """
+
+    @abstractmethod
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat an observed run; where exact results of some operations have no value, they get 1."""
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""

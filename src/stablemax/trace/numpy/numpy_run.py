@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,12 +52,17 @@ class NumpyCode(Subject):
         """Repeat a run with exact answers to some comparisons; its first operations are forgotten."""
         return self._repeated(run.bits, forgotten_to=forgotten_to, leads=leads)
 
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat a run; where exact results of some operations have no value they get one."""
+        return self._repeated(run.bits, valued=steps)
+
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
 
-    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0, leads: Leads = of_none) -> Run:
-        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to, leads=leads)
+    def _repeated(self, bits: int, **changes: Any) -> Run:
+        """Run the code with a tape that changes it."""
+        tape = Tape(self.code, watch=False, **changes)
         given = self.given
         return given.as_rows(run_once(self.function, given.arguments, tape, bits, exactly=given.cells_of_first))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -150,6 +150,10 @@ class TorchCode(Subject):
         dispatches = run.fixes[forgotten_to - 1].dispatch + 1 if forgotten_to else 0
         return self.followed(forgotten_to=dispatches, bits=run.bits, leads=leads)[0]
 
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat a run; where exact results of some operators have no value they get one."""
+        return self.followed(bits=run.bits, valued=steps)[0]
+
     def followed(
         self,
         *,
@@ -157,12 +161,13 @@ class TorchCode(Subject):
         bits: int = FIRST_BITS,
         leads: Leads = of_none,
         values: list[LineValues] | None = None,
+        valued: Collection[int] = (),
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.given.size)
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
-        watch.values = values
+        watch.values, watch.valued = values, valued
         with flint.ctx.workprec(bits), self._settings():
             tensors = self._tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
