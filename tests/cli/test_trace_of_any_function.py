@@ -52,8 +52,8 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with code and inputs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.py").write_text(textwrap.dedent(CODE), encoding="utf-8")
-    np.save("x.npy", np.float32([[1e20, 1.0], [3.0, 4.0]]))
-    np.save("half.npy", np.float16([1.0, 2.0]))
+    np.save("x.npy", np.array([[1e20, 1.0], [3.0, 4.0]], dtype=np.float32))
+    np.save("half.npy", np.array([1.0, 2.0], dtype=np.float16))
     np.save("index.npy", np.array([0, 2]))
     (tmp_path / "y.csv").write_text("1,2\n3,4\n", encoding="utf-8")
     return tmp_path

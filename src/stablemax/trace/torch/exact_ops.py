@@ -274,7 +274,7 @@ def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Arra
 
 _AS_UFUNCS = (
     "reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh", "sinh", "cosh", "sin", "cos",
-    "tan", "sign", "square",
+    "tan", "sign",
 )  # fmt: skip
 _OTHER_NAMES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
