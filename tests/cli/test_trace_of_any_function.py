@@ -38,6 +38,14 @@ CODE = """
         return np.exp(x) / np.exp(x).sum()
 
 
+    def quotient(a, b, /):
+        return a / b
+
+
+    def any_quotient(*numbers):
+        return numbers[0] / numbers[1]
+
+
     def nothing(x):
         pass
 
@@ -197,3 +205,10 @@ def test_a_range_without_numbers_is_refused() -> None:
 )
 def test_a_mistake_is_told_in_two_lines(command: tuple[str, ...], words: tuple[str, ...]) -> None:
     assert_refused(run(*command), *words)
+
+
+def test_arguments_without_a_name_are_passed_in_their_order() -> None:
+    for function in ("quotient", "any_quotient"):
+        done = run("trace", f"my.py:{function}", "--arg", "a=linspace(1, 2, 2)", "--arg", "b=linspace(0, 1, 2)")
+        assert done.code == 1
+        assert "divide 1 / 0 is infinite" in done.err

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flint
 import numpy as np
 import pytest
+from flint import arb
 
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.results import Outcome, Trace
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.numpy.numpy_run import NumpyCode
-from stablemax.trace.own_truth import trace_any
+from stablemax.trace.own_truth import trace_any, truth_of
 from stablemax.trace.traced_code import code_of
 
 Function = Callable[..., Any]
@@ -435,3 +437,38 @@ def test_digits_that_the_format_of_the_input_lacks_are_not_missed() -> None:
 
     assert traced(widened, {"x": X([0.3])}).outcome is Outcome.OK
     assert traced(widened, {"x": X([0.3])}, FLOAT64).outcome is Outcome.OK
+
+
+def test_a_result_without_numbers_is_no_failure() -> None:
+    def larger(x: Any) -> Any:
+        return x[x > 10] * 2
+
+    trace = traced(larger, {"x": X([1.0, 2.0])})
+    assert (trace.outcome, trace.blame, trace.rows) == (Outcome.OK, None, 0)
+    assert trace.finding == "The result holds no numbers."
+
+
+def test_a_result_whose_size_rounding_decides_is_judged_all_the_same() -> None:
+    def above(x: Any) -> Any:
+        shifted = (x + 1e9) - 1e9
+        return np.log(shifted[shifted > 0] + 1)
+
+    assert traced(above, {"x": X([1.0, 20.0, 300.0])}).finding
+
+
+def test_a_long_loop_is_blamed_at_its_first_infinity() -> None:
+    def powers(x: Any) -> Any:
+        y = x
+        for _ in range(2500):
+            y = y * 1.05
+        return 1 / (1 / y)
+
+    trace = traced(powers, {"x": X([1.0])})
+    assert "y = y * 1.05" in blamed_text(trace)
+
+
+def test_what_lies_close_to_a_tie_is_rounded_to_its_side() -> None:
+    with flint.ctx.workprec(200):
+        tie = arb(1) + arb(2) ** -11
+        cells = np.array([tie - arb(2) ** -80, tie, tie + arb(2) ** -80], dtype=object)
+        assert truth_of(cells, FLOAT16).rounded.tolist() == [1.0, 1.0, 1.0 + 2.0**-10]

@@ -86,7 +86,9 @@ class OwnTruth:
 
     def without_value(self, run: Run) -> str:  # noqa: ARG002 - one run shows the truth about all
         """Say what the result is where nothing is right for it, and why."""
-        first = int(np.argmax(~np.isfinite(self.run.value.astype(np.float64)))) if self.run.value.size else 0
+        if not self.run.value.size:
+            return "The result holds no numbers."
+        first = int(np.argmax(~np.isfinite(self.run.value.astype(np.float64))))
         gives = f"{self.result_name(first, 0)} is {float(self.run.value.ravel()[first]):.6g}"
         if self.run.exact is None:
             return f"Not all of the code could be followed, so nothing exact stands beside the result: {gives}."

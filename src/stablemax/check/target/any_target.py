@@ -10,7 +10,7 @@ import numpy as np
 from stablemax.check.target.call_style import guarded
 from stablemax.check.target.infer import backends_of
 from stablemax.check.target.load import load
-from stablemax.check.target.parameters import parameters_of, refuse_unknown
+from stablemax.check.target.parameters import parameters_of, passed_by_position, refuse_unknown
 from stablemax.check.target.random_state import RandomNumbers, kept_random_numbers
 from stablemax.check.target.returned import NoSuchItemError, SeveralItemsError, item_of
 from stablemax.check.target.traced_call import refuse_emulated
@@ -102,11 +102,13 @@ class AnyTarget:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""
         function, pick, seed = self._function, self._target.pick, self._target.seed
         constants = {a.name: a.value for a in self._passed if a.name not in names}
+        by_position = passed_by_position(function, [a.name for a in self._passed])
 
         def called(*arrays: Any) -> Any:
             # The code is run many times: each run draws the same random numbers.
             RandomNumbers().seed(seed)
-            value = guarded(function, **dict(zip(names, arrays, strict=True)), **constants)
+            given = {**dict(zip(names, arrays, strict=True)), **constants}
+            value = guarded(function, *(given.pop(name) for name in by_position), **given)
             try:
                 return item_of(value, pick)
             except SeveralItemsError as error:
