@@ -405,6 +405,16 @@ def test_a_number_that_is_nan_in_the_input_is_nobodys_fault() -> None:
 # --- what is judged -----------------------------------------------------------------------------------
 
 
+def test_of_arguments_of_one_shape_that_is_named_whose_number_went_in() -> None:
+    def weighted(weight: Any, x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(e) * weight
+
+    trace = traced(weighted, {"weight": np.ones((2, 2)), "x": X([[0.0, 1.0], [200.0, 3.0]])})
+    assert trace.blame is not None
+    assert "(first: x[1, 0] = 200.0)" in trace.blame.sentence
+
+
 def test_a_branch_that_rounding_decides_is_blamed() -> None:
     def clipped(x: Any) -> Any:
         total = x + 1e-9
