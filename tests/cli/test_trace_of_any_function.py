@@ -186,6 +186,7 @@ def test_a_range_without_numbers_is_refused() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
+        (("trace", "my.py:softmax", "--arg", "x=x.npy"), ("none is left for the logits", "--operation none")),
         (("trace", "my.py:norm", "--arg", "y=x.npy"), ("no such parameter", "x")),
         (("trace", "my.py:picky", "--arg", "x=x.npy"), ("takes index, too", "--arg index=VALUE")),
         (("trace", "my.py:norm", "--arg", "x=0.5"), ("no argument is an array of floats", "uniform")),
