@@ -13,7 +13,8 @@ import pytest
 import stablemax
 import stablemax.check
 from stablemax.check.target import subprocess_target
-from stablemax.check.target.local import load_local
+from stablemax.check.target.any_target import AnyTarget
+from stablemax.check.target.local import load_for
 from stablemax.check.target.messages import LoadedTarget, Target
 
 _INSTALLED = {sys.prefix, sys.base_prefix, *(str(Path(m).parents[1]) for m in (stablemax.__file__, pytest.__file__))}
@@ -29,9 +30,9 @@ class InThisProcess:
         memory_bytes: int | None = None,
         function: Callable[..., Any] | None = None,
     ) -> None:
-        self._loaded = load_local(target, function)
+        self._loaded = load_for(target, function)
 
-    def __enter__(self) -> LoadedTarget:
+    def __enter__(self) -> LoadedTarget | AnyTarget:
         return self._loaded
 
     def __exit__(self, *_: object) -> None:

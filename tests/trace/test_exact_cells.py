@@ -27,7 +27,8 @@ SPECIALS = (0.0, 1.0, -1.0, 2.0, 0.5, -3.0, math.inf, -math.inf, math.nan)
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "logaddexp", "fmax", "fmin")
 UNARY = (
     "exp", "log", "log1p", "expm1", "log2", "log10", "exp2", "sqrt", "square", "negative", "absolute", "reciprocal",
-    "tanh", "sign", "floor", "ceil", "rint", "sinh", "cosh",
+    "tanh", "sign", "floor", "ceil", "rint", "sinh", "cosh", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
+    "arcsinh", "arccosh", "arctanh",
 )  # fmt: skip
 
 

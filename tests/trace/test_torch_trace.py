@@ -27,6 +27,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from stablemax.trace.run import Given  # noqa: E402
 from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
 from stablemax.trace.torch.dispatch import Replace, Watch  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
@@ -75,7 +76,7 @@ def operations(trace: Trace) -> list[TracedOperation]:
 
 
 def followed(function: Callable[..., Any], x: Array, fmt: Format = FLOAT32) -> tuple[Any, Any]:
-    return TorchCode(fmt.cast(x), None, fmt, function, function).followed()
+    return TorchCode(Given(fmt.cast(x), None), fmt, function, function).followed()
 
 
 # --- the notebooks and the samples ----------------------------------------------------------------
@@ -377,6 +378,22 @@ OPERATORS: dict[str, Callable[[Any], Any]] = {
     "pow": lambda x: x**3,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tan": lambda x: torch.tan(x / 2),
+    "asin": lambda x: torch.asin(x / 4),
+    "acos": lambda x: torch.acos(x / 4),
+    "atan": torch.atan,
+    "asinh": torch.asinh,
+    "acosh": lambda x: torch.acosh(x + 1),
+    "atanh": lambda x: torch.atanh(x / 4),
+    "sign": lambda x: torch.sign(x - 1),
+    "hypot": lambda x: torch.hypot(x, x.flip(1)),
+    "silu": torch.nn.functional.silu,
+    "linalg_vector_norm": lambda x: torch.linalg.vector_norm(x, dim=1),
+    "cumprod": lambda x: x.cumprod(1),
     "relu": lambda x: torch.relu(x - 1),
     "threshold": lambda x: torch.nn.functional.threshold(x, 1.0, 0.5),
     "maximum": lambda x: torch.maximum(x, x.flip(1)),
@@ -470,7 +487,7 @@ def test_an_operator_is_computed_exactly_as_pytorch_means_it(
         if backward:
             torch.autograd.grad(out, tensor, torch.ones_like(out))
     assert name in called, "PyTorch calls something else for this"
-    run, watch = TorchCode(x, None, FLOAT64, function, function, backward=backward).followed()
+    run, watch = TorchCode(Given(x, None), FLOAT64, function, function, backward=backward).followed()
     assert (watch.not_followed, watch.in_float64) == ({}, {})
     assert run.exact is not None
     # Five terms at most, and functions that PyTorch computes to a few ulps.

@@ -1,27 +1,40 @@
-"""Further arguments of somebody's code: ``--arg temperature=0.5``, ``--arg mask=FILE.npy``."""
+"""Further arguments of somebody's code: ``--arg temperature=0.5``, ``mask=FILE.npy``, ``x=normal(0, 10, 4x3)``."""
 
 from __future__ import annotations
 
 import ast
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stablemax.cli.argument_ranges import Range, range_of
 from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import FurtherArgument
+    from stablemax.numerics.formats import Format
 
 
-def further_arguments(texts: Iterable[str], timeout_s: float = TIMEOUT_S) -> tuple[FurtherArgument, ...]:
-    """Read --arg: a name, and a number, a word, a Python literal, or a file that holds an array.
+def further_arguments(
+    texts: Iterable[str], timeout_s: float = TIMEOUT_S, *, fmt: Format | None = None, seed: int = 0
+) -> tuple[FurtherArgument, ...]:
+    """Read --arg: a name, and a number, a word, a Python literal, a file that holds an array, or a range.
+
+    Arrays of floats are rounded to a format where one is given; without, ranges are drawn in that of the first file of
+    floats, else in float32.
 
     >>> [(one.name, one.value, one.text) for one in further_arguments(["temperature=0.5", "reduction=sum"])]
     [('temperature', 0.5, '0.5'), ('reduction', 'sum', '"sum"')]
     """
+    from stablemax.numerics.formats import FLOAT32
+
     arguments = [_argument(text, timeout_s) for text in texts]
+    own = (found for argument in arguments if (found := _format_of(argument.value)) is not None)
+    drawn_in = fmt or next(own, FLOAT32)
+    arguments = [_in_format(argument, fmt, drawn_in, (seed, i)) for i, argument in enumerate(arguments)]
     names = [argument.name for argument in arguments]
     for name in names:
         if names.count(name) > 1:
@@ -40,11 +53,34 @@ def _argument(text: str, timeout_s: float) -> FurtherArgument:
         from stablemax.inputs.open import open_array
 
         return FurtherArgument(name, open_array(value, timeout_s=timeout_s).array, f'np.load("{value}")')
-    literal = _literal(value)
+    literal = range_of(name, value) or _literal(value)
+    if isinstance(literal, Range):
+        return FurtherArgument(name, literal, value)
     if isinstance(literal, str):
         return FurtherArgument(name, literal, f'"{literal}"')
     is_special = isinstance(literal, float) and not math.isfinite(literal)
     return FurtherArgument(name, literal, f'float("{literal}")' if is_special else repr(literal))
+
+
+def _format_of(value: Any) -> Format | None:
+    """Return the number format of an array of floats; None for all else."""
+    import numpy as np
+
+    from stablemax.numerics.formats import format_of_array
+
+    return format_of_array(value) if isinstance(value, np.ndarray) and value.dtype.kind not in "biuOSU" else None
+
+
+def _in_format(
+    argument: FurtherArgument, fmt: Format | None, drawn_in: Format, seed: tuple[int, int]
+) -> FurtherArgument:
+    """Draw a range, and round floats of a file where a format is asked for."""
+    if isinstance(argument.value, Range):
+        values = argument.value.drawn(drawn_in, seed)
+        text = f'np.array({values.astype("float64").tolist()}, dtype="{values.dtype}")'
+        return replace(argument, value=values, text=text)
+    own = _format_of(argument.value)
+    return argument if fmt is None or own is None else replace(argument, value=fmt.cast(argument.value))
 
 
 def _literal(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_timeout
 from stablemax.text.vocabulary import (
     IGNORED,
+    NO_OPERATION,
     Accumulation,
     BackendName,
     ColorMode,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import Target
     from stablemax.compute.block_job import Method
     from stablemax.compute.streaming import Resources
+    from stablemax.numerics.formats import Format
     from stablemax.operations.targets import TargetOptions
 
 # Options of several groups or commands.
@@ -117,11 +119,11 @@ def format_option(
     )
 
 
-def operation_words(text: str) -> dict[str, Any]:
+def operation_words(text: str, others: str = "") -> dict[str, Any]:
     """Return what declares an operation, by one of their names."""
     # Names, not an enumeration: an operation of a plugin is one more name.
     return {
-        "help": f"{text} {', '.join(OPERATIONS)}.",
+        "help": f"{text} {', '.join(OPERATIONS)}{others}.",
         "metavar": "OPERATION",
         "autocompletion": lambda: list(OPERATIONS),
     }
@@ -340,7 +342,8 @@ class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
     operation: str | None = option(
-        **operation_words("What TARGET computes, where its name does not say:"), panel=Panel.COMMON
+        **operation_words("What TARGET computes, where its name does not say:", f"; for trace {NO_OPERATION}, too"),
+        panel=Panel.COMMON,
     )
     backend: BackendName | None = option(
         f"Library on whose arrays it works: {either(list(BackendName))}.", metavar="LIBRARY", unset="as its code says"
@@ -353,7 +356,8 @@ class ImplementationOptions:
         unset="that which has the shape of a result",
     )
     arg: list[str] | None = option(
-        "A further argument of TARGET, or of its class: temperature=0.5, mask=FILE.npy; repeatable.",
+        "A further argument of TARGET, or of its class: temperature=0.5, mask=FILE.npy, x=normal(0, 10, 4x3), "
+        "uniform(-5, 5, 8), linspace(0, 1, 11) or edge (the format's); repeatable.",
         "--arg",
         metavar="NAME=VALUE",
     )
@@ -365,20 +369,30 @@ class ImplementationOptions:
 
     def target(self, name: str, timeout_s: float, seed: int = 0) -> Target:
         """Return what to load."""
+        if self.operation == NO_OPERATION:
+            raise StablemaxError(
+                f"--operation {NO_OPERATION}: only stablemax trace takes any function",
+                f"stablemax trace {shown(name)} --operation {NO_OPERATION}, or name an operation",
+            )
+        operation = None if self.operation is None else get_operation(self.operation)
+        return replace(self.any_target(name, timeout_s, seed), operation=operation, is_any=False)
+
+    def any_target(self, name: str, timeout_s: float, seed: int = 0, fmt: Format | None = None) -> Target:
+        """Return what to load where it is held to no operation; its arrays of floats are rounded to a format."""
         from stablemax.check.target.messages import Target
         from stablemax.check.target.returned import pick_of
         from stablemax.cli.further_arguments import further_arguments
 
         check_timeout(timeout_s)
-        operation = None if self.operation is None else get_operation(self.operation)
         return Target(
             name,
-            operation,
+            None,
             self.backend or "",
             self.device,
             self.backward,
             pick=pick_of(self.pick),
-            further=further_arguments(self.arg or (), timeout_s),
+            further=further_arguments(self.arg or (), timeout_s, fmt=fmt, seed=seed),
             shift=self.shift,
             seed=seed,
+            is_any=True,
         )

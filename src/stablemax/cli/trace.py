@@ -14,9 +14,9 @@ from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
 from stablemax.render.traces import TRACE
 from stablemax.results import Outcome, Trace
-from stablemax.text.errors import StablemaxError
+from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_max_ulp
-from stablemax.text.vocabulary import Upstream
+from stablemax.text.vocabulary import NO_OPERATION, Upstream
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Call, LoadedTarget, Target
@@ -60,13 +60,18 @@ def trace(
     gets the arrays as they lie in the files, in their dtype and shape, ignored rows among them.
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
+    With --operation none, or a name that says no operation and --arg alone, TARGET is any function of its --arg: what
+    exact arithmetic gives for its own code is right.
     """
     logits = source_of(line, source, optional=True, timeout_s=traced.timeout)
     output = io.output_of(
         *(TRACE, output_format, printing, target, io.module_file(target)),
         *(*logits.logits, *logits.labels, losses.weight),
     )
-    result = trace_of(target, logits, implementation, losses, traced, printing)
+    if _is_any(target, logits, implementation):
+        result = any_trace_of(target, logits, implementation, traced, printing)
+    else:
+        result = trace_of(target, logits, implementation, losses, traced, printing)
     return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 
@@ -97,6 +102,64 @@ def trace_of(
         result = loaded.trace(_call(given), request)
         backward = named.backward
         return advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
+
+
+def _is_any(target: str, logits: Source, implementation: options.ImplementationOptions) -> bool:
+    """Tell whether a target is held to no operation: that is said, or nothing says one and all is given by --arg."""
+    if implementation.operation is not None:
+        return implementation.operation == NO_OPERATION
+    if not implementation.arg or logits.logits or logits.hazard is not None:
+        return False
+    from stablemax.check.target.infer import operation_named
+    from stablemax.check.target.load import is_code
+
+    return is_code(target) and operation_named(target) is None
+
+
+def any_trace_of(
+    target: str,
+    logits: Source,
+    implementation: options.ImplementationOptions,
+    traced: TracedOptions,
+    printing: options.PrintOptions,
+) -> Trace:
+    """Trace a function that is held to no operation, on its own arguments alone."""
+    from stablemax.check.target.messages import TraceOptions
+    from stablemax.check.target.subprocess_target import SubprocessTarget
+
+    check_max_ulp(traced.max_ulp)
+    _refuse_rows(target, logits)
+    seed, fmt = logits.options.generated.seed, option_values.number_format_named(traced.number_format)
+    named = implementation.any_target(target, traced.timeout, seed, fmt)
+    memory = option_values.bytes_of(traced.memory)
+    implied = f"its name says no operation, and exact arithmetic on its own code is right: --operation {NO_OPERATION}"
+    notes = () if implementation.operation is not None else (implied,)
+    request = TraceOptions(max_ulp=traced.max_ulp, command=logits.line.words(), notes=notes)
+    with (
+        io.progress(printing, f"tracing {target}"),
+        _told_of(named),
+        SubprocessTarget(named, traced.timeout, memory) as loaded,
+    ):
+        return loaded.trace_any(request)
+
+
+def _refuse_rows(target: str, logits: Source) -> None:
+    """Refuse what is about logits and their operations, where a function is held to none."""
+    from stablemax.check.target.load import is_code
+
+    if not is_code(target):
+        raise StablemaxError(
+            f"{shown(target)} is a variant, whose operation is known", f"leave out --operation {NO_OPERATION}"
+        )
+    if logits.logits or logits.hazard is not None:
+        what = shown(logits.logits[0]) if logits.logits else "--hazard"
+        raise StablemaxError(
+            f"{what}: a function that is held to no operation gets its arguments by --arg alone",
+            f"--arg NAME={shown(logits.logits[0]) if logits.logits else 'FILE.npy'}",
+        )
+    reason = f"is about logits, and --operation {NO_OPERATION} has none"
+    logits.line.refuse(("generated",), reason, allowed=("--seed",))
+    logits.line.refuse(("losses", "--upstream", "--shift"), reason)
 
 
 def _input(loaded: LoadedTarget, source: Source, losses: options.LossOptions, traced: TracedOptions) -> TraceInput:
@@ -143,17 +206,24 @@ def _loaded(target: Target, timeout_s: float, memory_bytes: int | None) -> Itera
     """Load a target: code in a process of its own, for it may hang; a variant in this one."""
     from stablemax.check.target.load import is_code
     from stablemax.check.target.local import load_local
-    from stablemax.check.target.messages import NoAnswerError
     from stablemax.check.target.subprocess_target import SubprocessTarget
 
     if not is_code(target.name):
         yield load_local(target)
         return
-    with SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
-        try:
-            yield loaded
-        except NoAnswerError as error:
-            raise StablemaxError(f"{target.name} {error}", error.hint) from None
+    with _told_of(target), SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
+        yield loaded
+
+
+@contextlib.contextmanager
+def _told_of(target: Target) -> Iterator[None]:
+    """Word that a target gives no answer."""
+    from stablemax.check.target.messages import NoAnswerError
+
+    try:
+        yield
+    except NoAnswerError as error:
+        raise StablemaxError(f"{target.name} {error}", error.hint) from None
 
 
 def _failed(result: Trace) -> list[str]:

@@ -13,6 +13,7 @@ from stablemax.render.forms import ResultKind, in_columns
 from stablemax.results import Origin, Trace, TracedLine, TracedOperation
 from stablemax.text.errors import escaped
 from stablemax.text.outcomes import OUTCOMES, Outcome
+from stablemax.text.vocabulary import NO_OPERATION
 
 COLUMNS = (
     *("file", "line", "blamed", "index", "phase", "name", "times", "dtype", "shape", "smallest", "largest"),
@@ -52,6 +53,8 @@ def _facts(result: Trace) -> list[str]:
     if result.error_ulp is not None:
         of_cell = "" if result.outcome in _FINITE else " of a finite cell"
         judged += f", largest error{of_cell} {figures.error(result.error_ulp)}"
+    if result.operation == NO_OPERATION:
+        return [f"input: {result.source}", f"{judged}, judged by exact arithmetic on the same code"]
     size = judged_words.size_words(result.rows, result.classes)
     return [f"input: {result.source}; {size}, {result.format}", f"{judged}, judged as {result.operation}"]
 

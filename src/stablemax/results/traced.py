@@ -90,6 +90,7 @@ class Trace:
 
     #: What was traced
     target: str
+    #: `none` for any function, whose truth is exact arithmetic on its own code
     operation: str
     #: `numpy` or `torch`
     backend: str
@@ -97,7 +98,7 @@ class Trace:
     format: str
     #: Where the input came from
     source: str
-    #: Of the input
+    #: Of the input; for any function the numbers of its result, and 1
     rows: int
     classes: int
     #: The source of every function that took part, file by file

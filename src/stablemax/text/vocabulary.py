@@ -7,6 +7,9 @@ import enum
 IGNORED = -100
 """The label of rows that do not count, as in PyTorch."""
 
+NO_OPERATION = "none"
+"""The operation of a function that is held to none: its truth is exact arithmetic on its own code."""
+
 
 class Accumulation(enum.StrEnum):
     """How a sum is added up.

@@ -95,7 +95,7 @@ def trace_numpy(
     >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2].partition(";")[0]
     ('nan', 'exp overflows for 2 of 4 cells (first: row 0, class 0, logit 1000.0)')
     """
-    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
+    expected = replace(expected_of(operation, logits, second, fmt, max_ulp, targets), numbers=about.get("numbers"))
     if expected.has_labels and second is not None:
         outside = ((second < 0) | (second >= logits.shape[-1])) & (second != IGNORED)
         if outside.any():
@@ -104,12 +104,7 @@ def trace_numpy(
                 f"a row that does not count has the label {IGNORED}, or another: --ignore-index",
             )
     given = given or Given(expected.logits, expected.second)
-    subject = NumpyCode(
-        *(given.logits, given.second, fmt, function, code_of(code or function)),
-        arrangement=given.arrangement,
-        softmax_of=given.softmax_of,
-    )
-    return tell(subject, expected, about)
+    return tell(NumpyCode(given, fmt, function, code_of(code or function)), expected, about)
 
 
 def expected_of(

@@ -13,7 +13,7 @@ from stablemax.results import Origin, Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import BACKWARD, Kind
-from stablemax.trace.reading import Expected, Reading, first_of
+from stablemax.trace.reading import Expectation, Reading, first_of
 from stablemax.truth.measure import CODES, default_max_ulp
 
 if TYPE_CHECKING:
@@ -28,29 +28,16 @@ class Traced:
     """Code under trace, the result that is expected of it, and the names of the code and its rows."""
 
     subject: Subject
-    expected: Expected
+    expected: Expectation
     name: str
-    #: Numbers of the rows in the user's input, where they are some of many.
-    numbers: Array | None = None
 
     def row(self, index: int) -> Traced:
         """Return the same on one row."""
         return replace(self, subject=self.subject.row(index), expected=self.expected.row(index))
 
-    def row_name(self, index: int) -> str:
-        """Name a row by its number in the user's input."""
-        return f"row {index if self.numbers is None else int(self.numbers[index])}"
-
-    def logit_name(self, row: int, column: int) -> str:
-        """Name a logit."""
-        return f"{self.row_name(row)}, class {column}, logit {float(self.expected.logits[row, column])!r}"
-
     def place_name(self, record: Record, event: Event, otherwise: int) -> str:
-        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
-        rows, classes = self.expected.logits.shape
-        row, column = record.place(event, rows, classes, self.subject.arrangement)
-        row = otherwise if row is None else row
-        return self.row_name(row) if column is None else self.logit_name(row, column)
+        """Name what the first cell of an event comes from; the row `otherwise` where nothing else is known."""
+        return self.expected.place_name(record, event, otherwise, self.subject.given)
 
     def fails(self, cell: int, code: int) -> bool:
         """Tell whether a cell of the result is as bad as an outcome, given by its position in `CODES`."""
@@ -87,7 +74,7 @@ def bad_cell(traced: Traced, run: Run, reading: Reading, codes: Array, worst: Ou
     code = CODES.index(worst)
     where = codes == code
     row, column = (0, 0) if reading.is_reduced else first_of(where)
-    count = len(traced.subject.logits)
+    count = traced.expected.rows_alone
     candidates = range(min(count, _MAX_ROWS_TRIED)) if reading.is_reduced else [row]
     for candidate in candidates if count > 1 else ():
         alone = traced.row(candidate)

@@ -173,6 +173,11 @@ def has_no_value(cells: Array) -> Array:
     return marked(cells, lambda c: c is NO_VALUE)
 
 
+def with_values(cells: Array) -> Array:
+    """Put a number, 1, where exact arithmetic has none."""
+    return _array_of((arb(1) if isinstance(c, Special) else c for c in cells.ravel().tolist()), cells.shape)
+
+
 def is_undecided(cells: Array, bits: int) -> Array:
     """Mark the cells of which fewer than `bits` bits are known: more precision could decide them.
 
@@ -222,6 +227,32 @@ def _sqrt(b: Any) -> Any:
     if b >= 0:
         return b.sqrt()
     return NO_VALUE if b < 0 else UNDECIDED
+
+
+def _arctan(cell: Any) -> Any:
+    # Half of pi with as many bits as there are now.
+    return cell.atan() if isinstance(cell, arb) else cell if cell.sign == 0 else cell.sign * arb.pi() / 2
+
+
+def _arctanh(b: Any) -> Any:
+    if abs(b) < 1:
+        return _known(b.atanh())
+    if b.is_exact() and abs(b) == 1:
+        return INFINITE if b > 0 else MINUS_INFINITE
+    return NO_VALUE if abs(b) > 1 else UNDECIDED
+
+
+def _where(holds: Callable[[Any], Any], fails: Callable[[Any], Any], on_ball: Callable[[Any], Any]) -> Any:
+    """Guard a function of a ball that has no value outside of a range."""
+
+    def apply(b: Any) -> Any:
+        return _known(on_ball(b)) if holds(b) else NO_VALUE if fails(b) else UNDECIDED
+
+    return apply
+
+
+def _in_the_unit(on_ball: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return _with_limits(_where(lambda b: abs(b) <= 1, lambda b: abs(b) > 1, on_ball), NO_VALUE, NO_VALUE)
 
 
 def _sign(b: Any) -> Any:
@@ -347,6 +378,13 @@ _OF_ONE: dict[str, Callable[[Any], Any]] = {
     "cosh": _with_limits(lambda b: _known(b.cosh()), INFINITE, INFINITE),
     "sin": _with_limits(lambda b: b.sin(), NO_VALUE, NO_VALUE),
     "cos": _with_limits(lambda b: b.cos(), NO_VALUE, NO_VALUE),
+    "tan": _with_limits(lambda b: _known(b.tan()), NO_VALUE, NO_VALUE),
+    "arcsin": _in_the_unit(lambda b: b.asin()),
+    "arccos": _in_the_unit(lambda b: b.acos()),
+    "arctan": _arctan,
+    "arcsinh": _with_limits(lambda b: b.asinh(), INFINITE, MINUS_INFINITE),
+    "arccosh": _with_limits(_where(lambda b: b >= 1, lambda b: b < 1, lambda b: b.acosh()), INFINITE, NO_VALUE),
+    "arctanh": _with_limits(_arctanh, NO_VALUE, NO_VALUE),
     "sign": _with_limits(_sign, arb(1), arb(-1)),
     "floor": _whole(lambda b: b.floor()),
     "ceil": _whole(lambda b: b.ceil()),

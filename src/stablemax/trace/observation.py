@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from stablemax.numerics.formats import Array, Format
 from stablemax.results import Origin, TracedOperation
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.arrangement import Arrangement, place_of
+from stablemax.trace.conditions import PRODUCTS, condition_of, products_of
 
 FORWARD, BACKWARD = "forward", "backward"
 
@@ -69,6 +71,8 @@ class Cell:
     value: float
     exact: float
     difference: float
+    #: The condition number of the operation on its exact inputs; None where it is small, or not known.
+    condition: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Observation(TracedOperation):
     events: tuple[Event, ...] = ()
     #: The cell with the largest error.
     worst: Cell | None = None
+    #: Cells for which exact arithmetic has no finite value, though the exact inputs are numbers: log 0, 0 / 0.
+    valueless: Event | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -125,6 +131,7 @@ class Observation(TracedOperation):
             origin=max(self.origin, other.origin, key=_ORIGINS.index),
             events=tuple(events.values()),
             worst=other.worst if (other.error_ulp or 0.0) > (self.error_ulp or 0.0) else self.worst,
+            valueless=self.valueless or other.valueless,
         )
 
 
@@ -229,17 +236,51 @@ def observe(
         local_error_ulp=_largest(_error_ulp(value, local, here, fmt)),
         origin=Origin.NONE,
         events=_with_partial_sum(name, _events(floats, local, here, values), values, value.shape, fmt),
-        worst=_worst(errors, error, value, exact, values) if error else None,
+        worst=_worst(name, errors, error, value, exact, inputs) if error else None,
+        valueless=_valueless(exact, right, [c for _, c in inputs]),
     )
     return replace(seen, origin=_origin(seen, floats, exact, inputs, fmt))
 
 
-def _worst(errors: Array, error: float | None, value: Array, exact: Array, inputs: Sequence[Array]) -> Cell:
+def _worst(
+    name: str, errors: Array, error: float | None, value: Array, exact: Array, inputs: Sequence[tuple[Array, Array]]
+) -> Cell:
     """Return the first cell with the largest error."""
     place = _first(errors == error)
+    operands = _operands([v for v, _ in inputs], value.shape, place)
     off = float(cells.distance(np.asarray(value[place]), cells.as_array(exact[place])))
     right = float(cells.nearest(cells.as_array(exact[place])))
-    return Cell(place, _operands(inputs, value.shape, place), float(value[place]), right, off)
+    condition = condition_of(name, _exact_operands(name, [c for _, c in inputs], value.shape, place))
+    return Cell(place, operands, float(value[place]), right, off, condition)
+
+
+def _exact_operands(name: str, inputs: Sequence[Array], shape: tuple[int, ...], place: tuple[int, ...]) -> list[Any]:
+    """Return the cells that a cell of the output is made of: its operands, or the terms of its sum."""
+    if name in PRODUCTS:
+        return products_of(inputs, place)
+    try:
+        return [np.broadcast_to(c, shape)[place] for c in inputs]
+    except ValueError:
+        return list(_terms(inputs[0], shape, place)) if len(inputs) == 1 else []
+
+
+def _valueless(exact: Array, right: Array, inputs: Sequence[Array]) -> Event | None:
+    """Find the cells without a finite exact value whose exact inputs have one."""
+    without = cells.marked(exact, lambda c: isinstance(c, cells.Special) and c is not cells.UNDECIDED)
+    if not without.any():
+        return None
+    aligned = None
+    with contextlib.suppress(ValueError):
+        aligned = [np.broadcast_to(c, exact.shape) for c in inputs]
+    balls = [cells.is_ball(c) for c in (inputs if aligned is None else aligned)]
+    whole = all(b.all() for b in balls) if aligned is None else np.logical_and.reduce([*balls, without])
+    made = without & whole
+    if not inputs or not made.any():
+        return None
+    place = _first(made)
+    kind = Kind.INVALID if exact[place] is cells.NO_VALUE else Kind.POLE
+    operands = () if aligned is None else tuple(float(a[place]) for a in aligned)
+    return Event(kind, int(np.count_nonzero(made)), place, operands, float(right[place]))
 
 
 def _error_ulp(value: Array, exact: Array, right: Array, fmt: Format) -> Array:

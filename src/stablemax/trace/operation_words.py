@@ -39,7 +39,7 @@ def note_on(record: Record, traced: Traced) -> str:
     """Say the gravest thing that happened in an operation; empty where nothing did."""
     seen = record.seen
     for event in sorted(seen.events, key=lambda e: _GRAVEST_FIRST.index(e.kind)):
-        return _event(seen, event, traced.place_name(record, event, 0))
+        return event_words(seen, event, traced.place_name(record, event, 0))
     return _cell(seen) if seen.origin in (Origin.CANCELLATION, Origin.ABSORPTION) else ""
 
 
@@ -57,27 +57,27 @@ def _deed(record: Record, step: Observation, traced: Traced, row: int) -> str:
     for kind in _GRAVEST_FIRST:
         event = next((e for e in record.seen.events if e.kind is kind), None)
         if event is not None and kind in step.kinds:
-            return _event(record.seen, event, traced.place_name(record, event, row))
+            return event_words(record.seen, event, traced.place_name(record, event, row))
     return _cell(step) or f"{step.name} makes the result bad"
 
 
-def _event(seen: Observation, event: Event, place: str) -> str:
+def event_words(seen: Observation, event: Event, place: str) -> str:
     """Say what happened, to how many cells, and where first."""
     name, fmt = seen.name, FORMATS[seen.dtype]
     share = f"for {event.cells:,} of {counted(seen.cells, 'cell')}"
-    first, calculation = f"(first: {place})", _calculation(name, event.operands)
+    first, calculation = f" (first: {place})" if place else "", _calculation(name, event.operands)
     if event.overflow is not None:
         return f"{name} overflows {share}: {_partial_sum(event.overflow, fmt)}"
     if event.kind is Kind.OVERFLOW:
         limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
-        return f"{name} overflows {share} {first}{limit}"
+        return f"{name} overflows {share}{first}{limit}"
     if event.kind is Kind.ZERO:
         limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
-        return f"{name} gives 0 {share} {first}{limit}"
+        return f"{name} gives 0 {share}{first}{limit}"
     if event.kind is Kind.POLE:
         operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
-        return f"{f'{name} {operands}'.rstrip()} is infinite {share} {first}"
-    return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''} {first}"
+        return f"{f'{name} {operands}'.rstrip()} is infinite {share}{first}"
+    return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''}{first}"
 
 
 def _partial_sum(partial: PartialSum, fmt: Format) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
-from stablemax.trace.run import InputRows
 from stablemax.truth.case import Case, Shared, setting_of
 from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
 from stablemax.truth.reductions import reduced, which_reduction
 
 if TYPE_CHECKING:
-    from stablemax.trace.run import Run
+    from stablemax.trace.observation import Event, Observation, Record
+    from stablemax.trace.run import Inputs, Run
 
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
 
@@ -52,7 +52,9 @@ class Reading:
         return judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
 
     def failing(self, value: Array) -> Array:
-        """Mark the cells that are bad, (N, C)."""
+        """Mark the cells that are bad, (N, C): all of them where the output has another size."""
+        if value.size != self.exact.truth.nearest.size:
+            return np.ones(self.exact.truth.nearest.shape, dtype=bool)
         return np.isin(self.judged(value).codes, _FAILURES)
 
     def wrong_exactly(self, run: Run) -> Array | None:
@@ -63,20 +65,138 @@ class Reading:
         if run.exact is None:
             return None
         truth = self.exact.truth
+        if run.exact.size != truth.nearest.size:
+            return np.ones(truth.nearest.shape, dtype=bool)
         shadow = nearest(run.exact).reshape(truth.nearest.shape)
         is_same = truth.error_ulp(shadow, self.format) <= _SAME_ULP
         failing = self.failing(np.where(is_same, truth.rounded, self.format.round(shadow)))
         return np.asarray(failing & ~np.isnan(shadow))
 
 
+class Expectation(Protocol):
+    """What code is held to, and the words for it."""
+
+    @property
+    def name(self) -> str:
+        """What the code is meant to compute."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and classes, as a trace counts them."""
+
+    @property
+    def rows_alone(self) -> int:
+        """How many rows there are, each of which the code could be tried on alone."""
+
+    @property
+    def unit(self) -> str:
+        """What one number of the result is called."""
+
+    @property
+    def left_out(self) -> str:
+        """Say what is not judged, where something has no value."""
+
+    def reading(self, run: Run) -> Reading:
+        """Read an output, and tell what is right for it."""
+
+    def row(self, index: int) -> Self:
+        """Return the same on one row."""
+
+    def result_name(self, row: int, column: int) -> str:
+        """Name a number of the result."""
+
+    def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:
+        """Name what the first cell of an event comes from; empty where nothing is known of it."""
+
+    def without_value(self, run: Run) -> str:
+        """Say that nothing at all is right."""
+
+    def cause(self, step: Observation) -> str:
+        """Say how much the blamed operation, taken exactly, magnifies errors of its inputs; mostly nothing."""
+
+    def undefined_step(self, run: Run, reading: Reading) -> tuple[Observation, str] | None:
+        """Return the operation because of which no number is right for a cell, and why; None where it needs none."""
+
+
 @dataclass(frozen=True)
-class Expected(InputRows):
+class Expected:
     """The exact result that the code is held to: of an operation, on an input, in a format."""
 
+    #: In the format's own dtype, (N, K).
+    logits: Array
+    #: Labels, soft targets or an array beside the logits, where there are any.
+    second: Array | None
+    format: Format
     operation: Operation
     max_ulp: float | None = None
     #: Weights of the classes, and smoothing.
     targets: TargetOptions = field(default_factory=TargetOptions)
+    #: Numbers of the rows in the user's input, where they are some of many.
+    numbers: Array | None = None
+
+    left_out = "Rows in which the formula has no value are left out."
+
+    @property
+    def name(self) -> str:
+        """The operation."""
+        return str(self.operation)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and classes of the logits."""
+        rows, classes = self.logits.shape
+        return rows, classes
+
+    @property
+    def rows_alone(self) -> int:
+        """The rows of the logits."""
+        return len(self.logits)
+
+    @property
+    def unit(self) -> str:
+        """What one number of the result is called."""
+        return "row" if self.operation.per_row else "cell"
+
+    def row(self, index: int) -> Expected:
+        """Return the same on one row."""
+        rows = slice(index, index + 1)
+        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
+
+    def result_name(self, row: int, column: int) -> str:
+        """Name a number of the result by its row and, where it has them, its label or class and the logit there."""
+        row_name = self._row_name(row)
+        if not self.operation.per_row:
+            return self._logit_name(row, column)
+        if not self.has_labels or self.second is None:
+            return row_name
+        label = int(self.second[row])
+        has_logit = 0 <= label < self.logits.shape[1]
+        return f"{row_name}, label {label}" + (f", logit {float(self.logits[row, label])!r}" if has_logit else "")
+
+    def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:
+        """Name the logit, or the row, of the first cell of an event; the row `otherwise` where neither is known."""
+        row, column = record.place(event, *self.size, given.arrangement)
+        row = otherwise if row is None else row
+        return self._row_name(row) if column is None else self._logit_name(row, column)
+
+    def without_value(self, run: Run) -> str:  # noqa: ARG002 - the input alone tells
+        """Say that the operation has no value."""
+        return f"{self.operation} has no value on this input: every row holds NaN, +inf or nothing but -inf."
+
+    def cause(self, step: Observation) -> str:  # noqa: ARG002 - the operation is known to be well-conditioned
+        """Say nothing."""
+        return ""
+
+    def undefined_step(self, run: Run, reading: Reading) -> None:
+        """Blame nothing: an operation without a value is no failure of the code."""
+
+    def _row_name(self, index: int) -> str:
+        """Name a row by its number in the user's input."""
+        return f"row {index if self.numbers is None else int(self.numbers[index])}"
+
+    def _logit_name(self, row: int, column: int) -> str:
+        """Name a logit."""
+        return f"{self._row_name(row)}, class {column}, logit {float(self.logits[row, column])!r}"
 
     def reading(self, run: Run) -> Reading:
         """Read an output as what it most likely is: its shape, its shadow or its loss tells a mean from a sum."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError, shown
@@ -33,6 +33,8 @@ class Run:
 
     #: The output, bit for bit that of an ordinary run.
     value: Array
+    #: The dtype of the output, where it was taken to another one.
+    dtype: str = field(default="", kw_only=True)
     #: Exact cells of the output's shape: what exact arithmetic gives for the same code. None where the shadow did
     #: not reach the end.
     exact: Array | None = None
@@ -59,62 +61,84 @@ class Run:
     on_float_branches: Array | None = None
 
 
+class Inputs(Protocol):
+    """What the code under trace gets."""
+
+    @property
+    def arguments(self) -> tuple[Array, ...]:
+        """The arrays that the function gets, the first of them followed whatever its dtype."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many rows and classes the places of its numbers are counted by."""
+
+    def cells_of_first(self) -> Array:
+        """Return the exact cells of the first argument."""
+
+    @property
+    def first_is_exact(self) -> bool:
+        """True where the numbers of the first argument are its exact cells."""
+
+    @property
+    def arrangement(self) -> Arrangement | None:
+        """How rows lie in the array that the function gets; None where they need no arranging."""
+
+    def placed(self, places: Array) -> tuple[Array, ...]:
+        """Put the places of all rows and classes into the shapes of the arguments."""
+
+    def row(self, index: int) -> Self:
+        """Return the same on one row."""
+
+    def as_rows(self, run: Run) -> Run:
+        """Take the results of a run out of the shape that the function gave them."""
+
+
 @dataclass(frozen=True)
 class Given:
-    """What the code gets: rows as they are stored, and how they lie in its array."""
+    """Rows as they are stored, what the code gets beside them, and how they lie in its array."""
 
     #: (N, K), of the format or of integers.
     logits: Array
+    #: Labels, soft targets or an array beside the logits, where there are any.
     second: Array | None
     #: None for an array (N, K).
     arrangement: Arrangement | None = None
     #: Logits (N, K), where the code gets their softmax, rounded, in their place.
     softmax_of: Array | None = None
 
+    @property
+    def arguments(self) -> tuple[Array, ...]:
+        """The arrays that the function gets."""
+        return tuple(self._given(rows) for rows in (self.logits, self.second) if rows is not None)
 
-@dataclass(frozen=True)
-class InputRows:
-    """Rows of logits in a number format, and what the operation takes beside them."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and classes."""
+        rows, classes = self.logits.shape
+        return rows, classes
 
-    #: In the format's own dtype, or of integers where the code gets such, (N, K).
-    logits: Array
-    #: Labels, soft targets or an array beside the logits, where there are any.
-    second: Array | None
-    format: Format
-
-    def row(self, index: int) -> Self:
-        """Return the same on one row."""
-        rows = slice(index, index + 1)
-        return replace(self, logits=self.logits[rows], second=None if self.second is None else self.second[rows])
-
-
-@dataclass(frozen=True)
-class Subject(InputRows, ABC):
-    """Code and its input: run by an observer of NumPy or of PyTorch."""
-
-    function: Callable[..., Any]
-    #: How the rows lie in the array that the function gets; None for (N, K).
-    arrangement: Arrangement | None = field(default=None, kw_only=True)
-    #: Logits, where `logits` is their softmax, rounded.
-    softmax_of: Array | None = field(default=None, kw_only=True)
-
-    backend = ""
-
-    def row(self, index: int) -> Self:
-        """Return the same on one row."""
-        alone = None if self.arrangement is None else self.arrangement.of_one_row()
-        softmax_of = None if self.softmax_of is None else self.softmax_of[index : index + 1]
-        return replace(super().row(index), arrangement=alone, softmax_of=softmax_of)
-
-    def cells_of_logits(self) -> Array:
+    def cells_of_first(self) -> Array:
         """Return the exact cells of what the function gets for logits."""
         if self.softmax_of is not None:
-            return self.given(softmax_cells(self.softmax_of))
-        return cells_of(self.given(self.logits))
+            return self._given(softmax_cells(self.softmax_of))
+        return cells_of(self._given(self.logits))
 
-    def given(self, rows: Array) -> Array:
-        """Put rows (N, K), or one number a row, into the array that the function gets."""
-        return rows if self.arrangement is None else self.arrangement.given(rows)
+    @property
+    def first_is_exact(self) -> bool:
+        """True where the function gets the logits themselves."""
+        return self.softmax_of is None
+
+    def placed(self, places: Array) -> tuple[Array, ...]:
+        """Lay the places as the logits lie, for each argument."""
+        return (self._given(places),) * len(self.arguments)
+
+    def row(self, index: int) -> Given:
+        """Return the same on one row."""
+        logits, second, softmax_of = (
+            None if rows is None else rows[index : index + 1] for rows in (self.logits, self.second, self.softmax_of)
+        )
+        assert logits is not None, "there are always logits"
+        return Given(logits, second, None if self.arrangement is None else self.arrangement.of_one_row(), softmax_of)
 
     def as_rows(self, run: Run) -> Run:
         """Take the results of a run out of the shape that the function gave them."""
@@ -122,6 +146,25 @@ class Subject(InputRows, ABC):
             return run
         exact = None if run.exact is None else self.arrangement.rows(run.exact)
         return replace(run, value=self.arrangement.rows(run.value), exact=exact)
+
+    def _given(self, rows: Array) -> Array:
+        """Put rows (N, K), or one number a row, into the array that the function gets."""
+        return rows if self.arrangement is None else self.arrangement.given(rows)
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """Code and its input: run by an observer of NumPy or of PyTorch."""
+
+    given: Inputs
+    format: Format
+    function: Callable[..., Any]
+
+    backend = ""
+
+    def row(self, index: int) -> Self:
+        """Return the same on one row."""
+        return replace(self, given=self.given.row(index))
 
     @abstractmethod
     def plain(self) -> Run:
@@ -145,6 +188,10 @@ class Subject(InputRows, ABC):
 
         The shadow starts again from the values that the first operations gave, as many as `forgotten_to`.
         """
+
+    @abstractmethod
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat an observed run; where exact results of some operations have no value, they get 1."""
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""

@@ -15,13 +15,13 @@ from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.branches import branch_words, decisive_branch
 from stablemax.trace.exact_cells import nearest
 from stablemax.trace.observation import Record
-from stablemax.trace.operation_words import note_on, sentence_of
+from stablemax.trace.operation_words import line_words, note_on, sentence_of
 from stablemax.trace.reading import first_of
 from stablemax.trace.traced_code import display_name, listing
 from stablemax.truth.measure import CODES, Judgement, largest
 
 if TYPE_CHECKING:
-    from stablemax.trace.reading import Expected, Reading
+    from stablemax.trace.reading import Expectation, Reading
     from stablemax.trace.run import Run, Subject
 
 
@@ -44,10 +44,10 @@ def name_of(about: About) -> str:
     return about.get("target") or "the traced function"
 
 
-def tell(subject: Subject, expected: Expected, about: About) -> Trace:
-    """Run the code, judge its result, and find the line to blame for a bad one."""
-    traced = Traced(subject, expected, name_of(about), about.get("numbers"))
-    run = subject.observed()
+def tell(subject: Subject, expected: Expectation, about: About, run: Run | None = None) -> Trace:
+    """Run the code, unless it was, judge its result, and find the line to blame for a bad one."""
+    traced = Traced(subject, expected, name_of(about))
+    run = run or subject.observed()
     reading = expected.reading(run)
     judged = reading.judged(run.value)
     worst = CODES[int(judged.codes.max())] if judged.codes.size else Outcome.OK
@@ -64,15 +64,15 @@ def tell(subject: Subject, expected: Expected, about: About) -> Trace:
     elif worst.is_failure:
         finding, blame = _unstable(traced, run, reading, judged, worst)
     else:
-        finding = _good(traced, run, reading, judged, worst)
+        finding, blame = _undefined(traced, run, reading) or (_good(traced, run, reading, judged, worst), None)
     return Trace(
         target=about.get("target", ""),
-        operation=str(expected.operation),
+        operation=expected.name,
         backend=subject.backend,
         format=subject.format.name,
         source=about.get("source", ""),
-        rows=subject.logits.shape[0],
-        classes=subject.logits.shape[1],
+        rows=expected.size[0],
+        classes=expected.size[1],
         lines=_lines(traced, run, blame),
         outcome=worst,
         error_ulp=largest(judged.error_ulp),
@@ -102,9 +102,9 @@ def _wrong_formula(traced: Traced, run: Run, reading: Reading, wrong: Array) -> 
     assert run.exact is not None, "a wrong formula was seen in its shadow"
     gives = float(nearest(run.exact).reshape(wrong.shape)[cell])
     right = float(reading.exact.truth.nearest[cell])
-    where = reading.meaning if reading.is_reduced else _result_name(traced, *cell)
+    where = reading.meaning if reading.is_reduced else traced.expected.result_name(*cell)
     return (
-        f"{traced.name} is not {traced.expected.operation}: in exact arithmetic it gives {gives:.6g} where {right:.6g} "
+        f"{traced.name} is not {traced.expected.name}: in exact arithmetic it gives {gives:.6g} where {right:.6g} "
         f"is right ({where}). The formula itself is wrong."
     )
 
@@ -112,8 +112,8 @@ def _wrong_formula(traced: Traced, run: Run, reading: Reading, wrong: Array) -> 
 def _good(traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: Outcome) -> str:
     """Say that the result holds, how well, and where its error is largest."""
     if reading.exact.undefined.all():
-        return f"{traced.expected.operation} has no value on this input: every row holds NaN, +inf or nothing but -inf."
-    left_out = " Rows in which the formula has no value are left out." if worst is Outcome.UNDEFINED else ""
+        return traced.expected.without_value(run)
+    left_out = f" {traced.expected.left_out}" if worst is Outcome.UNDEFINED else ""
     error = largest(judged.error_ulp)
     size = "" if error is None else f": the largest error is {error:.3g} ulp"
     observations = [r.seen for r in run.records.values() if r.seen.error_ulp]
@@ -127,6 +127,18 @@ def _good(traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: 
     )
 
 
+def _undefined(traced: Traced, run: Run, reading: Reading) -> tuple[str, Blame] | None:
+    """Name the operation because of which no number is right for a cell; None where none is to blame."""
+    found = traced.expected.undefined_step(run, reading)
+    if found is None:
+        return None
+    step, words = found
+    record = run.records.get(step.key) or Record(replace(step, index=0))
+    words = f"{line_words(step.site)}{words}"
+    finding = f"{words[0].upper()}{words[1:]}. {traced.expected.without_value(run)}"
+    return finding, Blame(step.site.file, step.line, record.seen.index, words)
+
+
 def _unstable(
     traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: Outcome
 ) -> tuple[str, Blame | None]:
@@ -137,9 +149,8 @@ def _unstable(
     share = where = ""
     if not reading.is_reduced:
         failing = reading.failing(run.value)
-        unit = "row" if traced.expected.operation.per_row else "cell"
-        share = f" for {int(failing.sum()):,} of {counted(failing.size, unit)}"
-        where = f" ({_result_name(traced, *cell)})"
+        share = f" for {int(failing.sum()):,} of {counted(failing.size, traced.expected.unit)}"
+        where = f" ({traced.expected.result_name(*cell)})"
     result = (
         f"{traced.name} is {OUTCOMES[worst].predicate}{share} in {traced.subject.format.name}: "
         f"it gives {gives:.6g} where {right:.6g} is right{where}."
@@ -157,20 +168,8 @@ def _unstable(
     step, root = culprit
     # A step of one row belongs to a record of the whole run.
     record = run.records.get(step.key) or Record(replace(step, index=0))
-    words = sentence_of(record, step, traced, bad.row, root)
+    words = sentence_of(record, step, traced, bad.row, root) + traced.expected.cause(step)
     return f"{words[0].upper()}{words[1:]}. {result}", Blame(step.site.file, step.line, record.seen.index, words)
-
-
-def _result_name(traced: Traced, row: int, column: int) -> str:
-    """Name a cell of the result by its row and, where it has them, its label or class and the logit there."""
-    expected, row_name = traced.expected, traced.row_name(row)
-    if not expected.operation.per_row:
-        return traced.logit_name(row, column)
-    if not expected.has_labels or expected.second is None:
-        return row_name
-    label = int(expected.second[row])
-    has_logit = 0 <= label < expected.logits.shape[1]
-    return f"{row_name}, label {label}" + (f", logit {float(expected.logits[row, label])!r}" if has_logit else "")
 
 
 # --- the listing ------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from stablemax.check.target.parameters import (
 from stablemax.check.target.returned import Pick, item_of, item_text
 from stablemax.numerics.formats import Array
 from stablemax.operations.operation import Operation, Second
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.trace.arrangement import InBatch
 
 _AXIS_NAMES = ("axis", "dim")
@@ -200,12 +202,17 @@ def call_styles(
 def refuse_missing_arguments(
     function: Callable[..., Any], operation: Operation, further: tuple[str, ...], name: str
 ) -> None:
-    """Raise `StablemaxError` where a function needs more arguments than an operation has for it."""
+    """Raise `StablemaxError` where a function needs more arguments than an operation has for it, or has no room."""
     if is_backward_of_layer(function, operation):
         return
     parameters = parameters_of(function) or []
     set_apart = _set_apart(parameters, operation, further)
     roles = roles_of(parameters, operation, set_apart)
+    if further and parameters and all(p.name in set_apart for p in parameters):
+        raise StablemaxError(
+            f"{shown(name)}: every parameter is given by --arg, and none is left for the logits of {operation}",
+            f"stablemax trace --operation {NO_OPERATION} takes it for any function; or leave out --arg for the logits",
+        )
     if roles is not None:
         refuse_missing(name, parameters, roles, set_apart)
 

@@ -33,13 +33,18 @@ def operation_in(name: str) -> Operation | None:
     return next((operation for operation in by_rank if re.search(operation.looks_like, without_no_grad)), None)
 
 
-def operation_of(target: str, function: Callable[..., Any]) -> Operation:
-    """Read the operation off a target's name (its last part, then the whole), its file's or the function's own."""
+def operation_named(target: str) -> Operation | None:
+    """Read the operation off what was typed for a target: its last part, then the whole, then its file."""
     module, _, name = target.rpartition(":")
     # A method's own name says more than that of its class: `NumpyCrossEntropy.log_softmax` is a log-softmax. Where it
     # says nothing, as `backward` and `forward` do, both together do.
-    names = (name.rpartition(".")[2], name, Path(module).stem, getattr(function, "__name__", ""))
-    operation = next((operation for operation in map(operation_in, names) if operation is not None), None)
+    names = (name.rpartition(".")[2], name, Path(module).stem)
+    return next((operation for operation in map(operation_in, names) if operation is not None), None)
+
+
+def operation_of(target: str, function: Callable[..., Any]) -> Operation:
+    """Read the operation off a target's name (its last part, then the whole), its file's or the function's own."""
+    operation = operation_named(target) or operation_in(getattr(function, "__name__", ""))
     if operation is None:
         raise StablemaxError(
             f"{shown(target)}: its name does not say what it computes", f"--operation {' or '.join(NAMES)}"

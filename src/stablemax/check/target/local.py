@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from stablemax.check.target.any_target import AnyTarget
 from stablemax.check.target.code_target import CodeTarget
 from stablemax.check.target.load import Code, is_code, load, module_and_name
 from stablemax.check.target.messages import LoadedTarget
@@ -28,3 +29,8 @@ def load_local(target: Target, function: Callable[..., Any] | None = None) -> Lo
     module = target.name.rpartition(":")[0]
     # Nothing is imported from a notebook.
     return CodeTarget(target, load(target.name, target.further), "" if module.endswith(".ipynb") else module)
+
+
+def load_for(target: Target, function: Callable[..., Any] | None = None) -> LoadedTarget | AnyTarget:
+    """Load a target for what is meant: to be held to an operation, or to none."""
+    return AnyTarget(target) if target.is_any else load_local(target, function)

@@ -54,6 +54,8 @@ class Target:
     shift: bool = False
     #: Of the random numbers that it draws, set before each call.
     seed: int = 0
+    #: Any function, which gets the further arguments alone, and is held to no operation.
+    is_any: bool = False
 
 
 @dataclass(frozen=True)

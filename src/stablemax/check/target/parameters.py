@@ -100,6 +100,22 @@ def takes_any_keyword(function: Callable[..., Any]) -> bool:
     return inspect.Parameter.VAR_KEYWORD in kinds
 
 
+def passed_by_position(function: Callable[..., Any], given: Iterable[str]) -> list[str]:
+    """Name what of the given arguments is passed by position, in its order: all, where a function has no names for it.
+
+    >>> passed_by_position(lambda a, b, /, c: a, ["c", "b", "a"]), passed_by_position(lambda *all: all, ["y", "x"])
+    (['a', 'b'], ['y', 'x'])
+    """
+    try:
+        parameters = inspect.signature(_described(function)).parameters.values()
+    except (ValueError, TypeError):
+        return list(given)
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return list(given)
+    known = set(given)
+    return [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY and p.name in known]
+
+
 def is_autograd_apply(function: Any) -> bool:
     """True for the ``apply`` of an autograd Function, whose parameters are those of its ``forward``."""
     owner = getattr(function, "__self__", None)

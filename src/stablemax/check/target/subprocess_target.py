@@ -26,6 +26,7 @@ from stablemax.text.machine_limits import limit_told
 from stablemax.text.process_limits import tells_of_memory
 
 if TYPE_CHECKING:
+    from stablemax.check.target.any_target import AnyTarget
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions
     from stablemax.trace.line_values import LineValues
 
@@ -130,6 +131,10 @@ class SubprocessTarget:
     def trace(self, call: Call, options: TraceOptions) -> Trace:
         """Trace the function on an input."""
         return self._ask(partial(_trace, call=call, options=options))
+
+    def trace_any(self, options: TraceOptions) -> Trace:
+        """Trace a function that is held to no operation, on its own arguments."""
+        return cast("Trace", self._exchange(partial(_trace_any, options=options), self._timeout_s).answer)
 
     def close(self) -> None:
         """End the process, and what it started."""
@@ -314,6 +319,10 @@ def _call_instead(target: LoadedTarget, code: str, name: str, calls: Sequence[Ca
 
 def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:
     return target.trace(call, options)
+
+
+def _trace_any(target: AnyTarget, options: TraceOptions) -> Trace:
+    return target.trace_any(options)
 
 
 def _write(stream: IO[bytes], frame: bytes) -> None:

@@ -69,12 +69,17 @@ def _format_of(call: Call, backend: str) -> Format:
 def traceable_format(call: Call) -> Format:
     """Return the format of a call's arrays; refuse one that is emulated."""
     fmt = format_of_array(call.logits)
+    refuse_emulated(fmt)
+    return fmt
+
+
+def refuse_emulated(fmt: Format) -> None:
+    """Raise `StablemaxError` for a format that NumPy and PyTorch lack."""
     if fmt.is_emulated:
         raise StablemaxError(
             f"code is not traced in {fmt.name}: NumPy and PyTorch lack that format, which stablemax emulates",
             "--format float16, bfloat16, float32 or float64",
         )
-    return fmt
 
 
 def _judged_labels(call: Call, operation: Operation, *, shift: bool) -> Array | None:

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
+from stablemax.check.target.any_target import AnyTarget
 from stablemax.check.target.interpreter_state import OF_IMPORTS, InterpreterState
-from stablemax.check.target.local import load_local
+from stablemax.check.target.local import load_for
 from stablemax.check.target.message_pipe import LOST_PIPE, NO_MEMORY, framed, private, receive, send
 from stablemax.check.target.messages import LoadedTarget, LoadRequest, NoAnswerError, Reply
 from stablemax.operations import all_operations
@@ -50,7 +51,7 @@ def main(function: Callable[..., Any] | None = None) -> None:
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(streams.requests, messages), daemon=True).start()
     own_process, limits_at_first = os.getpid(), limits()
-    loaded: LoadedTarget | None = None
+    loaded: LoadedTarget | AnyTarget | None = None
     while True:
         message = messages.get()
         try:
@@ -70,14 +71,14 @@ def main(function: Callable[..., Any] | None = None) -> None:
         _answer(streams.replies, reply)
 
 
-def _loaded(request: LoadRequest, function: Callable[..., Any] | None) -> LoadedTarget:
+def _loaded(request: LoadRequest, function: Callable[..., Any] | None) -> LoadedTarget | AnyTarget:
     # The code may leave no descriptor to import them later.
     all_operations()
     state = InterpreterState(OF_IMPORTS)
     if request.memory_bytes is not None:
         limit_memory(request.memory_bytes + _IMPORTS_BYTES)
     try:
-        loaded = load_local(request.target, function)
+        loaded = load_for(request.target, function)
     finally:
         state.put_back()
     if request.memory_bytes is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,9 @@ class NumpyCode(Subject):
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
-        run = self.as_rows(run_decided(self.function, self._arguments, self.code, exactly=self.cells_of_logits))
+        given = self.given
+        run = run_decided(self.function, given.arguments, self.code, exactly=given.cells_of_first)
+        run = given.as_rows(run)
         return with_exact_branches(run, lambda: self.led(run, of_all))
 
     def rounded(self, run: Run, count: int) -> Run:
@@ -50,17 +52,19 @@ class NumpyCode(Subject):
         """Repeat a run with exact answers to some comparisons; its first operations are forgotten."""
         return self._repeated(run.bits, forgotten_to=forgotten_to, leads=leads)
 
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat a run; where exact results of some operations have no value they get one."""
+        return self._repeated(run.bits, valued=steps)
+
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
 
-    def _repeated(self, bits: int, *, rounded_to: int = 0, forgotten_to: int = 0, leads: Leads = of_none) -> Run:
-        tape = Tape(self.code, watch=False, rounded_to=rounded_to, forgotten_to=forgotten_to, leads=leads)
-        return self.as_rows(run_once(self.function, self._arguments, tape, bits, exactly=self.cells_of_logits))
-
-    @property
-    def _arguments(self) -> tuple[Array, ...]:
-        return tuple(self.given(rows) for rows in (self.logits, self.second) if rows is not None)
+    def _repeated(self, bits: int, **changes: Any) -> Run:
+        """Run the code with a tape that changes it."""
+        tape = Tape(self.code, watch=False, **changes)
+        given = self.given
+        return given.as_rows(run_once(self.function, given.arguments, tape, bits, exactly=given.cells_of_first))
 
 
 def run_once(
@@ -83,6 +87,8 @@ def run_once(
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
+            except StablemaxError:
+                raise
             except Exception as error:
                 raise StablemaxError(*raised(error, tape.follows)) from error
         value, exact = _apart(result, tape)

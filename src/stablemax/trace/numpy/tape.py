@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -60,6 +60,8 @@ class Tape:
     rounded_to: int = 0
     #: After so many operations the shadow starts again from the values.
     forgotten_to: int = 0
+    #: Operations, by their numbers, whose exact results get a number where they have none.
+    valued: Collection[int] = ()
     #: Of which comparisons the code gets the exact answer.
     leads: Leads = of_none
     count: int = 0
@@ -107,6 +109,8 @@ class Tape:
             self._unmeasured.append((self.sample.runs[key] - 1, measure))
         if self.keeps_values:
             self.values.append(LineValues(display_name(site.file), site.line, cells.nearest(exact).ravel()))
+        if index in self.valued:
+            exact = cells.with_values(exact)
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact

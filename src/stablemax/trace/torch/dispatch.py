@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
-from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.exact_cells import cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
@@ -89,6 +89,8 @@ class Watch(_Eager):
         self.comparisons = 0
         self.divergences: list[Divergence] = []
         self.values: list[LineValues] | None = None
+        #: Operators, by their numbers, whose exact results get a number where they have none.
+        self.valued: Collection[int] = ()
         self.sample = LoopSample()
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
@@ -226,6 +228,8 @@ class Watch(_Eager):
             label=label, output=output,
         )  # fmt: skip
         if aten not in _COPIES or seen.local_error_ulp or seen.events:
+            if len(self.steps) in self.valued:
+                exact = with_values(exact)
             self.steps.append(seen)
             run = self.sample.runs[site, label, output, fmt.name] - 1
             self.fixes.append(Fix(dispatch, aten, output, fmt.round(nearest(exact))))

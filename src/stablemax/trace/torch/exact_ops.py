@@ -101,6 +101,12 @@ def _sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = Non
     return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, takes_nothing=True)
 
 
+def _norm(self: Array, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    if ord != 2:
+        raise NotExact
+    return _SQRT(reduced(_ADD, as_array(self * self), dim, keepdim=keepdim, takes_nothing=True))
+
+
 def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     total = _sum(self, dim, keepdim)
     return _DIVIDE(total, as_cell(float(self.size // max(1, total.size))))
@@ -266,11 +272,19 @@ def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Arra
     return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
 
 
-_AS_UFUNCS = ("reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh")
+_AS_UFUNCS = (
+    "reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh", "sinh", "cosh", "sin", "cos",
+    "tan", "sign",
+)  # fmt: skip
+_OTHER_NAMES = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+}  # fmt: skip
+"""PyTorch's names of NumPy's functions."""
 
 EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: UFUNC[name] for name in _AS_UFUNCS},
+        **{name: UFUNC[other] for name, other in _OTHER_NAMES.items()},
         "add": _add,
         "sub": _sub,
         "rsub": _rsub,
@@ -280,6 +294,10 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "abs": UFUNC["absolute"],
         "rsqrt": lambda self: UFUNC["reciprocal"](_SQRT(self)),
         "logaddexp": _elementwise(UFUNC["logaddexp"]),
+        "hypot": _elementwise(UFUNC["hypot"]),
+        "silu": lambda self: _DIVIDE(self, _EXP(-self) + as_cell(1.0)),
+        "linalg_vector_norm": _norm,
+        "cumprod": lambda self, dim, *, dtype=None: _MULTIPLY.accumulate(self, axis=dim) if self.ndim else self,
         "pow": _elementwise(UFUNC["power"]),
         "sigmoid": lambda self: UFUNC["reciprocal"](_EXP(-self) + as_cell(1.0)),
         "sigmoid_backward": lambda grad_output, output: grad_output * output * (as_cell(1.0) - output),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -69,25 +69,26 @@ def trace_torch(
     ('nan',
      'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
     """
+    refuse_untraceable(fmt, device, (function, code), about)
+    expected = replace(expected_of(operation, logits, second, fmt, max_ulp, targets), numbers=about.get("numbers"))
+    upstream = backward and operation.needs_upstream
+    given = given or Given(expected.logits, expected.second)
+    subject = TorchCode(given, fmt, function, code or function, device, backward, upstream)
+    if operation.of_losses and not backward:
+        subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
+    return tell(subject, expected, about)
+
+
+def refuse_untraceable(fmt: Format, device: str, functions: Sequence[Callable[..., Any] | None], about: About) -> None:
+    """Raise `StablemaxError` for a format or a device that PyTorch lacks, and for code without lines of Python."""
     if fmt.name not in _FORMATS:
         raise StablemaxError(f"PyTorch does not compute in {fmt.name}", f"--format {', '.join(_FORMATS)}")
     _check_device(device)
-    if any(isinstance(f, _SCRIPTED) for f in (function, code)):
+    if any(isinstance(f, _SCRIPTED) for f in functions):
         raise StablemaxError(
             f"{name_of(about)} is TorchScript, which is not traced: it has no lines of Python",
             "trace the function as it is before torch.jit; stablemax check judges TorchScript too",
         )
-    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
-    upstream = backward and operation.needs_upstream
-    given = given or Given(expected.logits, expected.second)
-    subject = TorchCode(
-        *(given.logits, given.second, fmt, function, code or function, device, backward, upstream),
-        arrangement=given.arrangement,
-        softmax_of=given.softmax_of,
-    )
-    if operation.of_losses and not backward:
-        subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
-    return tell(subject, expected, about)
 
 
 def values_by_line_torch(
@@ -101,7 +102,8 @@ def values_by_line_torch(
     upstream: bool = False,  # noqa: FBT001, FBT002
 ) -> list[LineValues]:
     """Run PyTorch code and keep the exact values of each operator; the rest is as for a trace."""
-    subject = TorchCode(fmt.cast(logits), second, fmt, function, code, device or "cpu", backward, upstream and backward)
+    given = Given(fmt.cast(logits), second)
+    subject = TorchCode(given, fmt, function, code, device or "cpu", backward, upstream and backward)
     values: list[LineValues] = []
     subject.followed(leads=of_all, values=values)
     return values
@@ -148,6 +150,10 @@ class TorchCode(Subject):
         dispatches = run.fixes[forgotten_to - 1].dispatch + 1 if forgotten_to else 0
         return self.followed(forgotten_to=dispatches, bits=run.bits, leads=leads)[0]
 
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat a run; where exact results of some operators have no value they get one."""
+        return self.followed(bits=run.bits, valued=steps)[0]
+
     def followed(
         self,
         *,
@@ -155,21 +161,21 @@ class TorchCode(Subject):
         bits: int = FIRST_BITS,
         leads: Leads = of_none,
         values: list[LineValues] | None = None,
+        valued: Collection[int] = (),
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
-        shadows = Shadows(*self.logits.shape)
+        shadows = Shadows(*self.given.size)
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
-        watch.values = values
+        watch.values, watch.valued = values, valued
         with flint.ctx.workprec(bits), self._settings():
-            x, second = self._tensors()
-            if x.is_floating_point():
-                is_exact = self.softmax_of is None
-                shadows.write(x, self.cells_of_logits(), self.given(shadows.of_logits), exact=is_exact)
-            if second is not None and second.is_floating_point():
-                shadows.write(second, cells_of(wide(second)), self.given(shadows.of_logits), exact=True)
+            tensors = self._tensors()
+            for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
+                if tensor.is_floating_point():
+                    exact_cells = self.given.cells_of_first() if i == 0 else cells_of(wide(tensor))
+                    shadows.write(tensor, exact_cells, places, exact=i > 0 or self.given.first_is_exact)
             with Escapes(watch), watch:
-                result, forward = boundary(lambda: self._call(x, second))
+                result, forward = boundary(lambda: self._call(tensors))
             value = _values(result)
             # What a branch returns may be a constant, which needs no shadow.
             is_constant = bool(watch.divergences) and not watch.not_followed
@@ -186,37 +192,37 @@ class TorchCode(Subject):
         is_compiled = watch.locator.compiled or hasattr(self.code, "_torchdynamo_orig_callable")
         run = Run(
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
+            dtype=str(getattr(result, "dtype", "")).removeprefix("torch."),
             forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
             is_sampled=bool(watch.sample.skipped),
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
-        return self.as_rows(run), watch
+        return self.given.as_rows(run), watch
 
     def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
-        x, second = self._tensors()
+        tensors = self._tensors()
         with self._settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
-            result, forward = boundary(lambda: self._call(x, second))
-        return self.as_rows(Run(_values(result), forward=None if forward is None else _values(forward)))
+            result, forward = boundary(lambda: self._call(tensors))
+        return self.given.as_rows(Run(_values(result), forward=None if forward is None else _values(forward)))
 
-    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _tensors(self) -> list[torch.Tensor]:
         """Make fresh tensors of the arguments: a function may work in place."""
-        x = to_torch(self.given(self.logits), self.device)
-        second = None if self.second is None else to_torch(self.given(self.second), self.device)
-        return x.requires_grad_(self.backward), second
+        tensors = [to_torch(array, self.device) for array in self.given.arguments]
+        tensors[0].requires_grad_(self.backward)
+        return tensors
 
-    def _call(self, x: torch.Tensor, second: torch.Tensor | None) -> tuple[Any, Any]:
+    def _call(self, tensors: Sequence[torch.Tensor]) -> tuple[Any, Any]:
         """Call the function; return its result, or the gradient that autograd takes of that, and that."""
-        arguments = (x,) if second is None or self.upstream else (x, second)
-        out = self.function(*arguments)
+        out = self.function(*tensors[: 1 if self.upstream else None])
         if not self.backward:
             return out, None
         if not (isinstance(out, torch.Tensor) and out.requires_grad):
             raise StablemaxError(
-                "autograd cannot go back through the traced function: its output does not depend on the logits",
+                "autograd cannot go back through the traced function: its output does not depend on its first array",
                 "it must not leave PyTorch (.numpy(), .item()), nor detach",
             )
-        g = second if self.upstream else torch.ones_like(out)
-        (gradient,) = torch.autograd.grad(out, x, g, materialize_grads=True)
+        g = tensors[1] if self.upstream else torch.ones_like(out)
+        (gradient,) = torch.autograd.grad(out, tensors[0], g, materialize_grads=True)
         return gradient, out
 
     @contextlib.contextmanager

@@ -1,0 +1,212 @@
+"""Any function, held to its own exact shadow: what exact arithmetic gives for the same code on the same numbers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from stablemax.numerics.formats import FLOAT64, FORMATS, Array, Format
+from stablemax.results import Trace
+from stablemax.text.vocabulary import NO_OPERATION
+from stablemax.trace.exact_cells import Special, distance, is_ball, nearest
+from stablemax.trace.given_arguments import GivenArguments, indexed
+from stablemax.trace.observation import Event, Kind, Observation, Record
+from stablemax.trace.operation_words import event_words
+from stablemax.trace.reading import Reading
+from stablemax.trace.story import About, tell
+from stablemax.truth.balls import Truth
+from stablemax.truth.measure import ExactResult
+
+if TYPE_CHECKING:
+    from stablemax.trace.run import Inputs, Run, Subject
+
+_WORTH_TELLING = 16.0
+"""A smaller condition number takes less than four bits."""
+_MOST_TRIED = 16
+_BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTruth:
+    """What exact arithmetic gives for the same code: the truth about any function."""
+
+    subject: Subject
+    given: GivenArguments
+    #: The observed run that shows it.
+    run: Run
+    format: Format
+    max_ulp: float | None = None
+
+    name = NO_OPERATION
+    rows_alone = 1
+    unit = "number"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The numbers of the result, each in a row."""
+        return self.run.value.size, 1
+
+    def row(self, index: int) -> OwnTruth:  # noqa: ARG002 - nothing says that its numbers lie in rows
+        """Return the same."""
+        return self
+
+    def reading(self, run: Run) -> Reading:  # noqa: ARG002 - one run shows the truth about all
+        """Read every output by the one truth."""
+        return self._reading
+
+    @functools.cached_property
+    def _reading(self) -> Reading:
+        values = self.run.value.astype(np.float64).reshape(-1, 1)
+        if self.run.exact is None:
+            exact = ExactResult(Truth.known(np.full(values.shape, np.nan)), np.ones(len(values), dtype=bool))
+        else:
+            truth = truth_of(self.run.exact.reshape(-1, 1), self.format)
+            lacks = ~np.isfinite(truth.rounded) if self._undefined is not None else np.isnan(truth.nearest)
+            exact = ExactResult(truth, (lacks & ~np.isfinite(values))[:, 0] | np.isnan(truth.nearest)[:, 0])
+        return Reading(exact, self.format, self.max_ulp, is_reduced=values.size == 1)
+
+    def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
+        """Name a number of the result by its place."""
+        shape = self.run.value.shape
+        return indexed("result", [int(i) for i in np.unravel_index(row, shape)] if shape else ())
+
+    def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:  # noqa: ARG002
+        """Name the number of the input that the first cell of an event comes from, or else that cell."""
+        column = record.place(event, *self.given.size)[1]
+        if column is not None:
+            return self.given.name_at(column)
+        seen = record.seen
+        of_input = self.given.name_of_place(seen.shape, event.place, event.operands)
+        return of_input or (indexed("its output", event.place) if seen.shape else "")
+
+    def without_value(self, run: Run) -> str:  # noqa: ARG002 - one run shows the truth about all
+        """Say what the result is where nothing is right for it, and why."""
+        if not self.run.value.size:
+            return "The result holds no numbers."
+        first = int(np.argmax(~np.isfinite(self.run.value.astype(np.float64))))
+        gives = f"{self.result_name(first, 0)} is {float(self.run.value.ravel()[first]):.6g}"
+        if self.run.exact is None:
+            return f"Not all of the code could be followed, so nothing exact stands beside the result: {gives}."
+        if is_ball(self.run.exact).ravel()[first]:
+            return f"{gives}."
+        return f"{gives}, as in exact arithmetic{self._bad_input}."
+
+    @property
+    def left_out(self) -> str:
+        """Say what is not judged, and the infinity or NaN of the input that is the reason, where there is one."""
+        return f"What has no value in exact arithmetic either is left out{self._bad_input}."
+
+    @property
+    def _bad_input(self) -> str:
+        numbers = np.concatenate([array.astype(np.float64).ravel() for array in self.given.arguments])
+        bad = np.flatnonzero(~np.isfinite(numbers)).tolist()
+        return f": the input has {self.given.name_at(bad[0])}" if bad else ""
+
+    def cause(self, step: Observation) -> str:
+        """Say that the blamed operation is exact, and how many digits its condition leaves."""
+        condition = None if step.worst is None else step.worst.condition
+        if condition is None or condition < _WORTH_TELLING or any(k in step.kinds for k in _BREAKS):
+            return ""
+        exact = f"; {step.name} itself is exact" if step.local_error_ulp == 0 else ""
+        fmt = FORMATS.get(step.dtype, FLOAT64)
+        left = int(fmt.precision - math.log2(condition)) if math.isfinite(condition) else 0
+        kept = f"of {fmt.precision} bits it leaves {left if left > 0 else 'none'}"
+        return f"{exact}; its condition number is {condition:.2g}: {kept}"
+
+    def undefined_step(self, run: Run, reading: Reading) -> tuple[Observation, str] | None:  # noqa: ARG002
+        """Return the operation because of which exact arithmetic has no number of the format either, and why."""
+        return self._undefined
+
+    @functools.cached_property
+    def _undefined(self) -> tuple[Observation, str] | None:
+        steps, value = self.run.steps, self.run.value.astype(np.float64)
+        odd = ~np.isfinite(value)
+        if not odd.any():
+            return None
+        if self.run.exact is None:
+            return self._first_broken(steps, "")
+        exact = self.run.exact.reshape(value.shape)
+        beyond = is_ball(exact) & odd & ~np.isfinite(truth_of(exact, self.format).rounded)
+        if beyond.any():
+            size = _written(exact[beyond].ravel()[0])
+            why = f"; exactly the result is {size}, beyond the range of {self.format.name}: the input is to blame"
+            return self._first_broken(steps, why)
+        step = self._first_valueless(int(np.argmax(odd)))
+        if step is None or step.valueless is None:
+            return None
+        return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+
+    def _first_valueless(self, cell: int) -> Observation | None:
+        """Return the first operation without an exact value that alone takes its value from a cell of the result.
+
+        None where the cell would have none though all of them had one: then the input lacks it.
+        """
+        steps = [s for s in self.run.steps if s.valueless is not None][:_MOST_TRIED]
+
+        def has_value_if_given(to: Sequence[Observation]) -> bool:
+            exact = self.subject.valued(self.run, {s.index for s in to}).exact
+            return exact is not None and bool(is_ball(exact).ravel()[cell])
+
+        if not steps or self.run.is_sampled:
+            return next(iter(steps), None)
+        if not has_value_if_given(steps):
+            return None
+        return next((s for s in steps if not has_value_if_given([o for o in steps if o is not s])), steps[0])
+
+    def _first_broken(self, steps: Sequence[Observation], why: str) -> tuple[Observation, str] | None:
+        """Return the first operation that made inf or NaN of numbers."""
+        for step in steps:
+            event = next((e for e in step.events if e.kind in _BREAKS), None)
+            if event is not None:
+                return step, f"{self._words(step, event)}{why}"
+        return None
+
+    def _words(self, step: Observation, event: Event) -> str:
+        record = self.run.records.get(step.key) or Record(step)
+        return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
+
+
+def truth_of(cells: Array, fmt: Format) -> Truth:
+    """Round exact cells to a format.
+
+    >>> from flint import arb
+    >>> third = truth_of(np.array([[arb(1) / 3]], dtype=object), FORMATS["float32"])
+    >>> float(third.nearest[0, 0]), float(third.rounded[0, 0])
+    (0.3333333333333333, 0.3333333432674408)
+    """
+    values = nearest(cells)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rest = -np.ldexp(distance(values, cells), -fmt.ulp_exponent(values))
+        rest = np.where(np.isfinite(rest), rest, 0.0)
+        # A tie of the format that the exact value only comes close to: one step to its side, it is none.
+        aside = np.where(rest == 0, values, np.nextafter(values, np.copysign(np.inf, rest)))
+        rounded = fmt.round(values if fmt.precision == FLOAT64.precision else aside)
+    return Truth(values, rest, np.where(np.isnan(values), np.nan, rounded))
+
+
+def _written(cell: Any) -> str:
+    return repr(cell) if isinstance(cell, Special) else str(cell.str(3, radius=False))
+
+
+def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[About]) -> Trace:
+    """Trace code that computes anything, on arguments of any shapes; exact arithmetic on the same code is right.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.trace.numpy.numpy_run import NumpyCode
+    >>> given = GivenArguments(("x",), (np.float32([1.0, 200.0]),))
+    >>> trace = trace_any(NumpyCode(given, FLOAT32, lambda x: np.log(1 + np.exp(x))), target="f")
+    >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2]
+    ('overflow',
+     'exp overflows for 1 of 2 cells (first: x[1] = 200.0); it overflows above 88.723 in float32')
+    """
+    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
+    run = subject.observed()
+    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
+    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
+    fmt = min(own, subject.format, key=lambda f: f.precision)
+    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)

@@ -1,0 +1,216 @@
+"""``stablemax trace`` of any function: --operation none, and arguments by --arg alone."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablemax.cli.argument_ranges import FORMS
+
+from .running import assert_refused, process, run
+
+CODE = """
+    import numpy as np
+
+
+    def norm(x):
+        squares = x * x
+        return x / np.sqrt(squares.sum(axis=-1, keepdims=True))
+
+
+    def shifted(x, by=0.0):
+        return x - by
+
+
+    def picky(x, index):
+        return np.log(x[index])
+
+
+    def pair(x):
+        return x, x.sum()
+
+
+    def softmax(x):
+        return np.exp(x) / np.exp(x).sum()
+
+
+    def quotient(a, b, /):
+        return a / b
+
+
+    def any_quotient(*numbers):
+        return numbers[0] / numbers[1]
+
+
+    def nothing(x):
+        pass
+
+
+    def noisy(x):
+        return x * np.random.standard_normal(x.shape)
+"""
+
+
+@pytest.fixture(autouse=True)
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with code and inputs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(textwrap.dedent(CODE), encoding="utf-8")
+    np.save("x.npy", np.array([[1e20, 1.0], [3.0, 4.0]], dtype=np.float32))
+    np.save("half.npy", np.array([1.0, 2.0], dtype=np.float16))
+    np.save("index.npy", np.array([0, 2]))
+    (tmp_path / "y.csv").write_text("1,2\n3,4\n", encoding="utf-8")
+    return tmp_path
+
+
+def found(*command: str) -> dict[str, Any]:
+    """Trace, and return the document."""
+    document: dict[str, Any] = run("trace", *command, "--output-format", "json").json
+    return document
+
+
+# --- what is traced -----------------------------------------------------------------------------------
+
+
+def test_a_function_whose_name_says_no_operation_is_traced_on_its_own_arguments() -> None:
+    done = run("trace", "my.py:norm", "--arg", "x=x.npy")
+    assert done.code == 1
+    assert "note: its name says no operation" in done.err
+    assert "failed: my.py, line 6: multiply overflows for 1 of 4 cells (first: x[0, 0] = 1e+20)" in done.err
+    assert "input: x float32 (2, 2)\n" in done.out
+    assert "judged by exact arithmetic on the same code" in " ".join(done.out.split())
+    assert done.out.splitlines()[-1] == "reproduce: stablemax trace my.py:norm --arg x=x.npy"
+
+
+def test_operation_none_outweighs_a_name_that_says_one() -> None:
+    done = run("trace", "my.py:softmax", "--operation", "none", "--arg", "x=linspace(0, 100, 3)")
+    assert done.code == 1
+    assert "note:" not in done.err
+    assert "exp overflows for 2 of 6 cells (first: x[2] = 100.0)" in done.err
+
+
+def test_what_holds_ends_with_0() -> None:
+    done = run("trace", "my.py:norm", "--arg", "x=uniform(1, 2, 2x3)")
+    assert (done.code, "my.py:norm holds" in done.out) == (0, True)
+
+
+def test_constants_and_integers_are_handed_on() -> None:
+    assert found("my.py:shifted", "--arg", "x=uniform(0, 1, 3)", "--arg", "by=0.5")["source"] == (
+        "x float32 (3,), by = 0.5"
+    )
+    document = found("my.py:picky", "--arg", "index=index.npy", "--arg", "x=uniform(1, 2, 3)")
+    assert (document["outcome"], document["rows"], document["classes"]) == ("ok", 2, 1)
+
+
+def test_a_table_is_an_argument_too() -> None:
+    assert found("my.py:norm", "--arg", "x=y.csv")["source"] == "x float64 (2, 2)"
+
+
+def test_the_item_that_is_picked_is_judged() -> None:
+    assert found("my.py:pair", "--arg", "x=x.npy", "--pick", "1")["rows"] == 1
+    assert_refused(run("trace", "my.py:pair", "--arg", "x=x.npy"), "returned a tuple", "--pick 0 or 1")
+
+
+def test_random_numbers_of_the_code_begin_with_the_seed() -> None:
+    first, again, other = (found("my.py:noisy", "--arg", "x=half.npy", "--seed", s)["lines"] for s in ("1", "1", "2"))
+    assert first == again != other
+
+
+@pytest.mark.slow
+@pytest.mark.own_process
+def test_a_process_of_its_own_gives_the_same() -> None:
+    done = process("trace", "my.py:norm", "--arg", "x=x.npy")
+    assert done.code == 1
+    assert "line 6: multiply overflows" in done.err
+
+
+# --- ranges -------------------------------------------------------------------------------------------
+
+
+def test_a_range_is_drawn_in_the_format_that_is_asked_for() -> None:
+    for name in ("float16", "bfloat16", "float32", "float64"):
+        document = found("my.py:shifted", "--arg", "x=edge", "--format", name)
+        assert (document["format"], document["source"]) == (name, f"x {name} (19,)")
+
+
+def test_a_range_is_drawn_in_the_format_of_the_first_file() -> None:
+    document = found("my.py:shifted", "--arg", "x=half.npy", "--arg", "by=normal(0, 1, 2)")
+    assert document["source"] == "x float16 (2,), by float16 (2,)"
+
+
+def test_files_are_rounded_to_the_format_that_is_asked_for() -> None:
+    assert found("my.py:shifted", "--arg", "x=half.npy", "--format", "float32")["source"] == "x float32 (2,)"
+
+
+def test_a_number_that_the_format_cannot_hold_is_named_as_the_inputs() -> None:
+    document = found("my.py:norm", "--arg", "x=x.npy", "--format", "float16")
+    assert (document["outcome"], document["blame"]) == ("undefined", None)
+    assert "the input has x[0, 0] = inf" in document["finding"]
+
+
+def test_the_seed_draws_other_numbers_and_the_same_seed_the_same() -> None:
+    command = ("my.py:shifted", "--arg", "x=normal(0, 1, 4)", "--arg", "by=normal(0, 1, 4)")
+    first, again, other = (found(*command, "--seed", seed)["lines"] for seed in ("1", "1", "2"))
+    assert first == again != other
+    (operation,) = first[-1]["operations"]
+    assert operation["largest"] != 0, "two arguments of one range are not the same numbers"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "normal(0, 1)",
+        "normal(0, 1, 4x)",
+        "uniform(a, 1, 4)",
+        "uniform(0, nan, 4)",
+        "linspace(0, 1, 2, 3)",
+        "edge(4, 3)",
+        "edge()",
+    ],
+)
+def test_what_only_looks_like_a_range_is_refused_with_the_forms(text: str) -> None:
+    assert_refused(run("trace", "my.py:norm", "--arg", f"x={text}"), f"--arg x={text} is not a range", FORMS)
+
+
+def test_a_range_without_numbers_is_refused() -> None:
+    assert_refused(run("trace", "my.py:norm", "--arg", "x=normal(0, 1, 0x3)"), "a range has 1 to")
+
+
+# --- mistakes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("trace", "my.py:softmax", "--arg", "x=x.npy"), ("none is left for the logits", "--operation none")),
+        (("trace", "my.py:norm", "--arg", "y=x.npy"), ("no such parameter", "x")),
+        (("trace", "my.py:picky", "--arg", "x=x.npy"), ("takes index, too", "--arg index=VALUE")),
+        (("trace", "my.py:norm", "--arg", "x=0.5"), ("no argument is an array of floats", "uniform")),
+        (("trace", "my.py:norm", "x.npy", "--operation", "none"), ("x.npy", "by --arg alone")),
+        (("trace", "my.py:norm", "--operation", "none", "--hazard", "gentle"), ("--hazard", "by --arg alone")),
+        (("trace", "my.py:norm", "--operation", "none", "--arg", "x=x.npy", "--rows", "3"), ("--rows",)),
+        (("trace", "my.py:norm", "--operation", "none", "--arg", "x=x.npy", "--weight", "x.npy"), ("--weight",)),
+        (("trace", "my.py:norm", "--operation", "none", "--arg", "x=x.npy", "--backward"), ("autograd",)),
+        (("trace", "my.py:norm", "--operation", "none"), ("takes x, too",)),
+        (("trace", "softmax/naive", "--operation", "none"), ("is a variant",)),
+        (("trace", "my.py:nothing", "--arg", "x=x.npy"), ("returns NoneType, not an array of real numbers",)),
+        (("trace", "my.py:norm", "--arg", "x=uniform(0, 1, 200x200)"), ("40,000 numbers", "16,384")),
+        (("trace", "my.py:norm", "--arg", "x=x.npy", "--format", "tf32"), ("not traced in tf32",)),
+        (("check", "my.py:norm", "--operation", "none"), ("only stablemax trace takes any function",)),
+        (("trace", "my.py:norm", "--operation", "nine"), ("nine",)),
+    ],
+    ids=lambda one: " ".join(one[1:]) if isinstance(one, tuple) else "",
+)
+def test_a_mistake_is_told_in_two_lines(command: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert_refused(run(*command), *words)
+
+
+def test_arguments_without_a_name_are_passed_in_their_order() -> None:
+    for function in ("quotient", "any_quotient"):
+        done = run("trace", f"my.py:{function}", "--arg", "a=linspace(1, 2, 2)", "--arg", "b=linspace(0, 1, 2)")
+        assert done.code == 1
+        assert "divide 1 / 0 is infinite" in done.err
