@@ -178,6 +178,6 @@ class RoundingModel:
             )
         if self.down <= 0 or self.classes * self.up > Decimal(largest):
             raise NoBoundError(
-                f"with u = {self.u:g}, rounding the differences of logits of {self.scale:g} may change a sum of "
+                f"with u = {float(self.u):g}, rounding the differences of logits of {self.scale:g} may change a sum of "
                 f"exponentials by any factor"
             )

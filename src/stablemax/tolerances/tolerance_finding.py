@@ -17,7 +17,7 @@ def assumptions(proof: ToleranceProof, model: RoundingModel) -> tuple[str, ...]:
     """Say what the proof is about."""
     ulps = f"{model.elementary_ulp:g} ulp"
     always = (
-        f"each operation is rounded once to {model.format.name}, u = {model.u:.3g}",
+        f"each operation is rounded once to {model.format.name}, u = {float(model.u):.3g}",
         f"exp and log are right to {ulps}",
         "results below the smallest normal number are rounded, not flushed to 0 "
         f"(where they are flushed, add {model.format.smallest_normal:.2g} to atol)",

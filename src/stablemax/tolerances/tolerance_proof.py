@@ -61,4 +61,4 @@ def bound_of(proof: ToleranceProof, model: RoundingModel) -> ErrorBound | str:
             bound = ErrorBound(Decimal("inf"), Decimal("inf"))
     if math.isfinite(bound.tolerance.rtol) and math.isfinite(bound.tolerance.atol):
         return bound
-    return f"2 S u = {model.spread * model.u:.2g} is so large that rounding may change a result by any factor"
+    return f"2 S u = {float(model.spread * model.u):.2g} is so large that rounding may change a result by any factor"
