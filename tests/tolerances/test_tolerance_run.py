@@ -84,6 +84,14 @@ def test_one_number_alone_leaves_the_other_at_0() -> None:
     assert judged("sigmoid", atol=1e-2).asked == judged("sigmoid", rtol=0.0, atol=1e-2).asked
 
 
+def test_bugs_are_run_on_what_a_test_would_draw_and_sound_code_on_built_rows_too() -> None:
+    # On uniform rows the probabilities that are clipped at 1e-7 are none, on rows with one large logit they are.
+    report = judged("softmax", FLOAT64, 10, 7.0)
+    (clipped,) = (bug for bug in report.bugs if bug.name == "clipped-1e-7")
+    assert not clipped.is_told
+    assert any(run.worst.input == "built rows" for run in report.sound)
+
+
 def test_a_run_is_the_same_twice_and_another_seed_draws_other_logits() -> None:
     assert judged("softmax") == judged("softmax")
     assert judged("softmax").found != judged("softmax", seed=7).found

@@ -17,13 +17,12 @@ _LOG_2 = Decimal(2).ln()
 def _quotient(m: RoundingModel) -> tuple[Decimal, Decimal]:
     """Bound 1 / (1 + e) and e / (1 + e), e = exp(-|x|) <= 1: relative and absolute.
 
-    Of the error of 1 + e, that of e is at most half: e / (1 + e) <= 1/2.
+    An error of e changes e / (1 + e) by no larger factor, and 1 / (1 + e) by half of it, for e / (1 + e) <= 1/2.
     """
     m.check_range()
-    down = (1 - m.e / 2 - m.eta) * (1 - m.u)
-    up = (1 + m.e / 2 + m.eta) * (1 + m.u)
-    relative = max((1 + m.e) * (1 + m.u) / down - 1, 1 - (1 - m.e) * (1 - m.u) / up)
-    return relative, m.eta * (1 + m.u) / down + m.tiny
+    of_exp = max(1 + m.e, 1 / (1 - m.e / 2))
+    relative = of_exp * (1 + m.u) / ((1 - m.eta) * (1 - m.u)) - 1
+    return relative, m.eta * (1 + m.u) / ((1 - m.eta) * (1 - m.u)) + m.tiny
 
 
 def _sigmoid(m: RoundingModel) -> ErrorBound:
@@ -65,9 +64,11 @@ def _binary(m: RoundingModel) -> ErrorBound:
 
 
 def _binary_gradient(m: RoundingModel) -> ErrorBound:
-    """Bound p - t, which cancels: the error of p, at most 1, and one rounding."""
-    relative, absolute = _quotient(m)
-    return ErrorBound(m.u, (1 + m.u) * (relative + absolute))
+    """Bound p - t, which cancels: p (1 - p) <= 1/4 of the error of e, the two roundings of p, and one more."""
+    _, absolute = _quotient(m)
+    of_exp = m.e / (4 * (1 - m.e))
+    roundings = (1 + m.u) / ((1 - m.eta) * (1 - m.u)) - 1
+    return ErrorBound(m.u, (1 + m.u) * (of_exp + (1 + of_exp) * roundings + absolute))
 
 
 CELL_PROOFS = (

@@ -66,11 +66,14 @@ def _logsumexp(m: RoundingModel) -> ErrorBound:
 def _gradient(m: RoundingModel) -> ErrorBound:
     """Bound p - t for a label: away from it that of p.
 
-    At the label |g| = 1 - p. Where p <= 1/2, p is no larger than |g|. Where p > 1/2 the label is the maximum, so that
-    x - m is 0 without rounding.
+    At the label |g| = 1 - p. Where p <= 1/2, p is no larger than |g|. Where p > 1/2 the label is the maximum, with
+    p = 1 / (1 + q), q the sum of the other exponentials over its own: what is wrong with q changes p by its share of
+    1 - p, which the relative part covers, and the roundings of the sum and of the division are left.
     """
     p = _probability(m)
-    return ErrorBound((1 + m.u) * (1 + p.relative) - 1, (1 + m.u) * (p.at_max + p.absolute))
+    roundings = (1 + m.u) / m.sum_down - 1
+    lost = (1 + m.u) * m.lost_terms / ((1 - m.e) * m.sum_down)
+    return ErrorBound((1 + m.u) * (1 + p.relative) - 1, (1 + m.u) * (roundings + lost + p.absolute))
 
 
 def _vjp(m: RoundingModel) -> ErrorBound:
