@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -205,6 +206,14 @@ def test_the_roundings_of_a_sum_are_below_the_gamma_of_higham() -> None:
         n = terms - 1
         assert n * model.u <= model.sum_up - 1 < n * model.u / (1 - n * model.u)
         assert 1 - model.sum_down <= n * model.u
+
+
+def test_a_sum_in_another_format_is_rounded_once_more() -> None:
+    wider = model_of(BFLOAT16, 10, 1.0)
+    assert wider.accumulator == FLOAT32
+    assert wider.sum_up == (1 + Decimal(FLOAT32.u)) ** 9 * (1 + Decimal(BFLOAT16.u))
+    narrower = model_of(FLOAT64, 10, 1.0, Accumulation.FLOAT32)
+    assert narrower.sum_up == (1 + Decimal(FLOAT32.u)) ** 10
 
 
 def test_a_thousand_exponentials_added_one_by_one_need_half_of_what_is_proved() -> None:
