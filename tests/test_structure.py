@@ -34,6 +34,7 @@ ROOMS = (
     ("trace",),
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
+    ("tolerances",),
     ("explaining",),
     ("lessons",),  # they grade exercises with the check
     ("reporting",),  # it gathers what the other workflows return

@@ -44,6 +44,7 @@ COMMANDS = [
     ("list", "hazards", "softmax_vjp"),
     ("softmax", "masked.npy"),
     ("logsumexp", "cube.npy", "--axis", "1"),
+    ("tolerance", "softmax", "--classes", "4", "--rtol", "1e-9"),
 ]
 EACH = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 

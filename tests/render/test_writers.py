@@ -26,6 +26,7 @@ from stablemax.render.lessons import EXERCISE, LESSON, LESSONS
 from stablemax.render.listings import listing_kind
 from stablemax.render.losses import LOSS
 from stablemax.render.sweeps import SWEEP
+from stablemax.render.tolerance_tables import TOLERANCE
 from stablemax.render.traces import TRACE
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
 from stablemax.text.errors import StablemaxError
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
-    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP),
+    *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP, TOLERANCE),
     *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
 )
 # Each command that writes a result, as it is run on small inputs.
@@ -51,6 +52,7 @@ COMMANDS = (
     ("inspect", "x.npy", "--format", "float32"),
     ("bench", "--shape", "3x5", "--peer", "numpy", "--threads", "1", "--repeat", "1", "--operation", "softmax"),
     ("sweep", "--variant", "softmax/shifted", "--format", "float16", "--steps", "2"),
+    ("tolerance", "softmax", "--classes", "4", "--rtol", "1e-9"),
     ("explain", "softmax/naive"),
     *(("list", what) for what in ("variants", "formats", "presets", "hazards")),
     ("lesson",),
@@ -120,7 +122,7 @@ def test_the_names_are_known_without_numpy_and_without_rich() -> None:
 
 KIND_MODULES = (
     *("comparisons", "leagues", "checks", "judgements", "traces", "inspections", "benches"),
-    *("explanations", "lessons", "listings", "losses", "array_text"),
+    *("explanations", "lessons", "listings", "losses", "array_text", "tolerance_tables"),
 )
 
 

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "inspect": ("inspect", "inspect", "Look through logits, and say which number format is safe."),
     "judge": ("judge", "judge", "Judge an output file that any program computed."),
     "sweep": ("sweep", "sweep", "Show along one quantity where formulas break, to the last digit."),
+    "tolerance": ("tolerance", "tolerance", "Prove which tolerance a test needs, or judge one."),
     "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
     "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
     "softmax": ("arrays", "softmax", "Compute probabilities."),

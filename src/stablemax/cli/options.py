@@ -129,9 +129,11 @@ def operation_words(text: str, others: str = "") -> dict[str, Any]:
     }
 
 
-def number_format_option(text: str, *, unset: str = "", panel: Panel = Panel.COMMON) -> Any:
+def number_format_option(text: str, *, unset: str = "", panel: Panel = Panel.COMMON, default: Any = None) -> Any:
     """Declare --format, for one number format or several."""
-    return option(text, "--format", metavar="FORMAT", unset=unset, panel=panel, autocompletion=number_formats)
+    return option(
+        text, "--format", metavar="FORMAT", unset=unset, panel=panel, default=default, autocompletion=number_formats
+    )
 
 
 @in_panel(Panel.RUNNING)

@@ -49,6 +49,12 @@ from stablemax.results.taught import TaughtColumn as TaughtColumn
 from stablemax.results.taught import TaughtLesson as TaughtLesson
 from stablemax.results.taught import TaughtStep as TaughtStep
 from stablemax.results.taught import TaughtTable as TaughtTable
+from stablemax.results.tolerated import BugRun as BugRun
+from stablemax.results.tolerated import SoundRun as SoundRun
+from stablemax.results.tolerated import Tolerance as Tolerance
+from stablemax.results.tolerated import ToleranceReport as ToleranceReport
+from stablemax.results.tolerated import ToleranceVerdict as ToleranceVerdict
+from stablemax.results.tolerated import WorstCell as WorstCell
 from stablemax.results.traced import Blame as Blame
 from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace

@@ -1,0 +1,33 @@
+"""What a seeded bug is: code with one thing wrong, that runs in a number format as a variant does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stablemax.numerics.arithmetic import Arithmetic
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, Array, Format
+
+BugFunction = Callable[[Array, Any, Arithmetic], Array]
+
+
+@dataclass(frozen=True)
+class SeededBug:
+    """Code with one thing wrong."""
+
+    name: str
+    #: What is wrong, as a sentence goes on: "its sum leaves out the last class".
+    words: str
+    #: ``(x, second, xp)`` to the result, (N, K) or (N, 1).
+    function: BugFunction
+
+
+def narrower_than(fmt: Format) -> list[Format]:
+    """Return the half formats in which an intermediate result loses digits that a format has."""
+    return [half for half in (FLOAT16, BFLOAT16) if half.precision < fmt.precision]
+
+
+def rounded_to(narrow: Format, x: Array, xp: Arithmetic) -> Array:
+    """Round an array to a narrower format, and take it back."""
+    return xp.array(narrow.cast(x.astype("float64")).astype("float64"))
