@@ -46,6 +46,7 @@ TRIED: dict[str, tuple[str, ...]] = {
     "inspect": ("x.npy", "--format", "float32"),
     "judge": ("--operation", "softmax", "x.npy", "p.npy"),
     "sweep": ("--over", "scale", "--operation", "softmax", "--format", "float32", "--steps", "3"),
+    "tolerance": ("softmax", "--format", "float32", "--classes", "4", "--scale", "1"),
     "trace": ("code.py:softmax", "x.npy"),
     "loss": ("x.npy", "y.npy"),
     "softmax": ("x.npy",),
@@ -246,7 +247,7 @@ def test_kill_9_in_the_middle_of_o_leaves_the_old_file_or_the_new_one_and_the_ne
 CLOSED = "error: standard output is closed\nhint: redirect it to a file or to /dev/null\n"
 # `generate` writes a file or nothing; `bench` computes for seconds, and prints as the others do.
 PRINTING = [name for name in TRIED if name not in {"generate", "bench"}]
-QUICK = [name for name in PRINTING if name not in {"trace", "report", "sweep"}]
+QUICK = [name for name in PRINTING if name not in {"trace", "report", "sweep", "tolerance"}]
 WRITING = [name for name in TRIED if name != "help"]
 
 
@@ -353,7 +354,7 @@ def test_a_limit_of_the_machine_is_told_as_one(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_at_any_moment_ends_every_command_with_its_code_and_leaves_nothing(number: int, desk: Path) -> None:
-    names = [name for name in WRITING if name not in {"bench", "trace", "report", "sweep"}]
+    names = [name for name in WRITING if name not in {"bench", "trace", "report", "sweep", "tolerance"}]
     dice = random.Random(number)
     runs = []
     for whole in written(desk, names, "o"):
