@@ -23,7 +23,7 @@ from .campaign import run_campaign
 from .hunting import KINDS, Case, FaultError, Judge, case_of, hunt
 from .parquet_files import places_of, samples
 
-FILES = int(os.environ.get("STABLEMAX_FUZZ", "4000"))
+FILES = int(os.environ.get("STABLEMAX_FUZZ", "1000"))
 IN_THIS_PROCESS = [kind for kind in KINDS if kind != "parquet"]
 
 
