@@ -550,7 +550,7 @@ def test_a_program_that_is_terminated_while_its_cluster_starts_leaves_nothing(tm
         killer = threading.Timer(40, program.kill)
         killer.start()
         try:
-            while program.poll() is None and not list(room.glob("*/dask-scratch-space")):
+            while program.poll() is None and not list(room.rglob("dask-scratch-space")):
                 time.sleep(0.01)
             program.terminate()
             said = program.communicate()

@@ -19,6 +19,7 @@ from stablemax.compute.loss import loss_of
 from stablemax.compute.streaming import Resources
 from stablemax.inputs.logits import Stream, as_stream
 from stablemax.inputs.stored import StoredArray
+from stablemax.kernels.passes import PIECE
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.operations.targets import TargetOptions
 from stablemax.operations.variant import get
@@ -390,3 +391,17 @@ def test_integers_that_float64_cannot_hold_are_noted_however_long_the_row_is(cla
     found = loss_of(CROSS_ENTROPY, as_stream(StoredArray.of(x, "x.npy"), StoredArray.of(np.array([0, 0]), "y.npy")))
     where = f"row 1, class {classes - 1:,}: 9007199254740993"
     assert found.notes == (f"x.npy: 1 integer is not exact in float64; the first is {where}",)
+
+
+@pytest.mark.parametrize("classes", [2, PIECE + 1])
+def test_a_weight_brings_back_what_the_exponentials_of_a_row_have_lost(classes: int) -> None:
+    x = np.full((2, classes), -900.0)
+    x[:, 0] = 0.0
+    weight = np.full(classes, 2.0**300)
+    labels = np.zeros(2, np.int64)
+    stream = as_stream(StoredArray.of(x), StoredArray.of(labels))
+    found = loss_of(CROSS_ENTROPY, stream, Method(), reduction=Reduction.NONE, options=TargetOptions(weight)).rows
+    exact = (classes - 1) * Fraction(2) ** 300 * Fraction(math.exp(-450)) ** 2
+    assert found is not None
+    # What is squared is right to half an ulp, of which the square has twice as much.
+    assert abs(Fraction(float(found[0])) / exact - 1) < 2**-51

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import subprocess
@@ -19,7 +18,6 @@ from stablemax.inputs.formats import parquet as parent
 from stablemax.inputs.formats import parquet_groups as module
 from stablemax.inputs.open import open_array
 from stablemax.inputs.spooled import Spool
-from stablemax.text.errors import StablemaxError
 
 if TYPE_CHECKING:
     from stablemax.inputs.stored import StoredArray
@@ -338,19 +336,6 @@ def test_a_column_that_ends_early_is_refused_whatever_stands_beside_it(
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", shorter)
     with pytest.raises(ValueError, match="row group 0 declares 5 rows"):
         read_here(label_column=label)
-
-
-@pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
-@given(st.data())
-def test_changed_bytes_are_read_or_refused_in_words(arrow: Any, data: st.DataObject) -> None:
-    write(arrow.table({"a": np.arange(9.0), "b": np.arange(9.0)}))
-    raw = bytearray(Path("x.parquet").read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        raw[data.draw(st.integers(4, len(raw) - 5))] = data.draw(st.integers(0, 255))
-    Path("x.parquet").write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
-    with contextlib.suppress(StablemaxError):
-        read()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import stablemax
@@ -242,9 +242,11 @@ def test_a_weight_that_takes_a_product_out_of_range_is_in_doubt() -> None:
 
 
 @settings(max_examples=400)
+@example([-802.0], 81.0, 0)
+@example([-900.0, -1000.0], 300.0, 0)
 @given(
     st.lists(st.floats(-1600.0, 0.0) | st.just(-INF), min_size=1, max_size=5),
-    st.floats(-300.0, 300.0),
+    st.floats(-300.0, 900.0),
     st.integers(0, 5),
 )
 def test_a_weight_brings_out_no_more_and_no_less_than_there_is(gaps: list[float], power: float, label: int) -> None:

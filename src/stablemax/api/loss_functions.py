@@ -83,11 +83,11 @@ def cross_entropy(
     if (others := _shape_without_rows(x, at, options)) is not None:
         return {Reduction.MEAN: math.nan, Reduction.SUM: 0.0, Reduction.NONE: np.zeros(others)}[reduced]
     _warn_of_probabilities(x, y, at)
-    if not exact and (found := loss_at_once(x, y, at, reduced, options)) is not None:
+    operation = get_operation("cross_entropy")
+    if not exact and (found := loss_at_once(operation, x, y, at, reduced, options)) is not None:
         return found
-    stream, operation = stream_of(x, at, y), get_operation("cross_entropy")
-    chosen: dict[str, Any] = {"reduction": reduced, "options": options, "resources": resources_of(threads)}
-    result = loss_of(operation, stream, Method(exact=exact), **chosen)
+    stream, resources = stream_of(x, at, y), resources_of(threads)
+    result = loss_of(operation, stream, Method(exact=exact), reduction=reduced, options=options, resources=resources)
     return result.value if result.rows is None else result.rows.reshape(stream.others)[()]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stablemax.compute.array_job import classes_and_weights, fill
 from stablemax.compute.arrays import weight_of
+from stablemax.compute.proved import prove_heavy
 from stablemax.compute.streaming import ALONE_CELLS
 from stablemax.inputs.labels import as_labels, without_axis
 from stablemax.inputs.workspace import Workspace
@@ -29,7 +30,7 @@ def result_at_once(operation: Operation, x: Array, axis: int) -> Array | None:
 
 
 def loss_at_once(
-    x: Array, labels: Array, axis: int, reduction: Reduction, options: TargetOptions
+    operation: Operation, x: Array, labels: Array, axis: int, reduction: Reduction, options: TargetOptions
 ) -> float | Array | None:
     """Compute the cross-entropy of labels that fit the logits; None for soft targets, or too much for one call."""
     if not _has_plain_labels(x, labels, options) or not _is_small(x, axis):
@@ -39,7 +40,9 @@ def loss_at_once(
     kept = kept_rows(checked, options.ignore_index)
     chosen = np.where(kept, checked, 0)
     with np.errstate(all="ignore"):
-        losses = row_kernels.losses(rows, chosen, _ways(x).careful, Workspace(), row_weights(chosen, options))
+        weights = row_weights(chosen, options)
+        losses = row_kernels.losses(rows, chosen, _ways(x).careful, Workspace(), weights)
+    prove_heavy(losses, operation, rows, chosen, weights)
     losses[~kept] = 0.0
     if reduction is Reduction.NONE:
         return losses.reshape(without_axis(x.shape, axis))[()]

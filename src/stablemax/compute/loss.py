@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.compute.array_job import PROOF_CELLS
 from stablemax.compute.block_job import Job, Method, Noticings, check_second
-from stablemax.compute.proved import nearest
+from stablemax.compute.proved import nearest, prove_heavy
 from stablemax.compute.streaming import STEPS, Progress, Resources
 from stablemax.inputs.blocks import Block
 from stablemax.inputs.input_warnings import Noticed, inexact_integers
@@ -112,6 +112,7 @@ class LossJob(Job):
             x = self.stream.logits.read(step.start, step.stop, workspace)
             noticed = inexact_integers(x, step.start)
             out[:] = kernels.losses(x, chosen, self.passes, workspace, weights)
+            prove_heavy(out, self.operation, x, chosen, weights)
         else:
             for n, label in enumerate(chosen.tolist()):
                 sums, inexact = self.sums_of_long_row(step.start + n, workspace)
@@ -119,6 +120,9 @@ class LossJob(Job):
                 at_label = self.stream.logits.read(row.start, row.stop, workspace, first=label, last=label + 1)[:, 0]
                 weight = None if weights is None else weights[n : n + 1]
                 out[n], noticed = sums.losses(at_label.astype(np.float64), weight)[0], noticed + inexact
+                if weight is not None and weight[0] > kernels.MOST_FACTOR:
+                    x = self.stream.logits.read(row.start, row.stop, workspace)
+                    prove_heavy(out[n : n + 1], self.operation, x, chosen[n : n + 1], weight)
         out[~kept] = 0.0
         return noticed, Rests()
 

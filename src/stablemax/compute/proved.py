@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from stablemax.kernels.rounding import narrowed
+from stablemax.kernels.row_kernels import MOST_FACTOR
+from stablemax.kernels.row_sums import TINY
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import FLOAT64, Array, Format
 from stablemax.operations.operation import Operation
-from stablemax.operations.targets import in_arithmetic, rows_of
+from stablemax.operations.targets import LabelTargets, in_arithmetic, rows_of
 from stablemax.operations.variant import evaluate, get
 
 
@@ -53,6 +55,17 @@ def nearest(operation: Operation, x: Array, second: Any, fmt: Format) -> tuple[A
     with np.errstate(invalid="ignore"):
         rests = np.ldexp(exact.truth.residual_ulp, exact.truth.ulp_exponent(fmt))
     return values, np.where(np.isfinite(values) & ~undefined, rests, 0.0)
+
+
+def prove_heavy(out: Array, operation: Operation, x: Array, labels: Array, weights: Array | None) -> None:
+    """Prove losses whose weight brings back what exponentials have lost: in the kernels none is below e**-801."""
+    if weights is None:
+        return
+    with np.errstate(all="ignore"):
+        rows = np.flatnonzero((weights > MOST_FACTOR) & (out < weights * TINY) & np.isfinite(weights))
+    for row in rows.tolist():
+        second = LabelTargets(labels[[row]], weights[[row], None])
+        out[row] = nearest(operation, x[[row]].astype(np.float64), second, FLOAT64)[0][0, 0]
 
 
 def _by_formula(operation: Operation, x: Array, second: Any) -> Array:

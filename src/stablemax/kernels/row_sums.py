@@ -11,7 +11,7 @@ from stablemax.kernels.double_double import LEAST, ONE, exp_in_two, log1p_in_two
 from stablemax.numerics.formats import Array
 from stablemax.numerics.rounding_errors import two_prod, two_sum
 
-_TINY = 2.0**-900
+TINY = 2.0**-900
 
 
 class RowSums(NamedTuple):
@@ -51,7 +51,7 @@ class RowSums(NamedTuple):
         if weights is None:
             return found
         # Of what is this small log(1 + q) is q, and a weight may bring it back from underflow.
-        return where(found < _TINY, self.high * weights / ONE, found * weights)
+        return where(found < TINY, self.high * weights / ONE, found * weights)
 
     def logsumexps(self) -> tuple[Array, Array]:
         """Return ``m + log(1 + q)``, the limits where m is infinite, and a bound of its error in ulps.
