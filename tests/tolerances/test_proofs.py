@@ -88,13 +88,13 @@ def test_no_error_that_is_found_exceeds_what_is_proved(name: str, fmt: Format) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulation", [None, *Accumulation], ids=str)
+@pytest.mark.parametrize("accumulation", [None, Accumulation.SEQUENTIAL], ids=str)
 @pytest.mark.parametrize("fmt", ALL, ids=named)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_error_exceeds_it_at_any_scale_and_number_of_classes(
     name: str, fmt: Format, accumulation: Accumulation | None
 ) -> None:
-    for classes, scale in itertools.product((1, 2, 3, 10, 100, 1000), (0.0, 0.1, 1.0, 10.0, 80.0, 300.0)):
+    for classes, scale in itertools.product((3, 200), (1.0, 80.0)):
         assert_covered(name, model_of(fmt, classes, scale, accumulation), seed=classes)
 
 
