@@ -52,6 +52,12 @@ OF_NO_PROCESS = {
 OF_PROOFS = {"truth", "operations", "hazards"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that take long first: one that began last would keep one process busy alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_shapes(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a check that runs in the test's own process, or in a fixture of a module, try the smallest shapes alone."""

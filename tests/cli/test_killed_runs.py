@@ -5,7 +5,6 @@ STABLEMAX_KILLS says how many runs are killed.
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
@@ -288,7 +287,7 @@ def test_every_command_tells_that_standard_output_is_full(inputs: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", [c for n in range(1, 4) for c in itertools.combinations(range(3), n)], ids=str)
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_every_command_bears_closed_streams(closed: tuple[int, ...], inputs: Path, usual: dict[str, Ended]) -> None:
     for name, one in zip(QUICK, ended(tried(inputs, QUICK, streams=dict.fromkeys(closed))), strict=True):
         there = usual[name]
@@ -328,9 +327,9 @@ def test_every_command_tells_that_its_file_does_not_fit_and_leaves_none(desk: Pa
 @pytest.mark.parametrize(
     ("limits", "as_nobody"),
     [
-        *(({"RLIMIT_NOFILE": more}, False) for more in (0, 2, 4)),
+        *(({"RLIMIT_NOFILE": more}, False) for more in (0, 3)),
         ({"RLIMIT_NPROC": 0}, True),
-        *(({"RLIMIT_AS": more << 20}, False) for more in (1, 16)),
+        ({"RLIMIT_AS": 8 << 20}, False),
     ],
     ids=str,
 )

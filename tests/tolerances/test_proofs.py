@@ -88,7 +88,7 @@ def test_no_error_that_is_found_exceeds_what_is_proved(name: str, fmt: Format) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulation", [None, Accumulation.SEQUENTIAL], ids=str)
+@pytest.mark.parametrize("accumulation", [None], ids=str)
 @pytest.mark.parametrize("fmt", ALL, ids=named)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_error_exceeds_it_at_any_scale_and_number_of_classes(

@@ -9,7 +9,7 @@ from typing import Any
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, Format
 from stablemax.tolerances.row_bugs import LOG2_E_CUT_SHORT
-from stablemax.tolerances.seeded_bug import SeededBug, narrower_than, rounded_to
+from stablemax.tolerances.seeded_bug import BugsOfOperation, SeededBug, bugs_of, narrower_than, rounded_to
 
 TakesExp = Callable[[Array, Arithmetic], Array]
 """Exp of a number that is not positive."""
@@ -81,47 +81,56 @@ def _by_probability(x: Array, t: Any, xp: Arithmetic) -> Array:
     return (p - t.values) / (p * (xp.number(1.0) - p))
 
 
-_FROM_EXP: dict[str, Callable[..., Array]] = {
-    "sigmoid": _sigmoid,
-    "log_sigmoid": _log_sigmoid,
-    "softplus": _softplus,
-    "binary_cross_entropy": _loss,
-    "binary_cross_entropy_grad": _gradient,
-}
-"""By operation: its result from an exp that may have a bug."""
-_OWN: dict[str, tuple[SeededBug, ...]] = {
-    "sigmoid": (
-        SeededBug("clipped-1e-7", "it clips the probability to 1e-7 and 1 - 1e-7", _clipped),
-        SeededBug("hard-sigmoid", "it takes min(max(x / 6 + 1/2, 0), 1)", _hard_sigmoid),
-    ),
-    "log_sigmoid": (
-        SeededBug(
-            "log-with-1e-8", "it takes log(p + 1e-8)",
-            lambda x, _, xp: xp.log(_sigmoid(_exp, x, None, xp) + xp.number(1e-8)),
+_BUGS = (
+    BugsOfOperation(
+        "sigmoid",
+        _sigmoid,
+        (
+            SeededBug("clipped-1e-7", "it clips the probability to 1e-7 and 1 - 1e-7", _clipped),
+            SeededBug("hard-sigmoid", "it takes min(max(x / 6 + 1/2, 0), 1)", _hard_sigmoid),
         ),
     ),
-    "softplus": (
-        SeededBug(
-            "linear-from-10", "from 10 on it gives x",
-            lambda x, _, xp: xp.where(x > xp.number(10.0), x, _softplus(_exp, x, None, xp)),
+    BugsOfOperation(
+        "log_sigmoid",
+        _log_sigmoid,
+        (
+            SeededBug(
+                "log-with-1e-8",
+                "it takes log(p + 1e-8)",
+                lambda x, _, xp: xp.log(_sigmoid(_exp, x, None, xp) + xp.number(1e-8)),
+            ),
         ),
     ),
-    "binary_cross_entropy": (
-        SeededBug("positive-term-alone", "the term of 1 - t is missing", _positive_alone),
-        SeededBug("targets-flipped", "it takes 1 - t for t", lambda x, t, xp: _loss(_exp, -x, t, xp)),
+    BugsOfOperation(
+        "softplus",
+        _softplus,
+        (
+            SeededBug(
+                "linear-from-10",
+                "from 10 on it gives x",
+                lambda x, _, xp: xp.where(x > xp.number(10.0), x, _softplus(_exp, x, None, xp)),
+            ),
+        ),
     ),
-    "binary_cross_entropy_grad": (
-        SeededBug("by-probability", "it is the derivative by the probability, not by the logit", _by_probability),
-        SeededBug("target-not-subtracted", "it gives sigmoid(x)", lambda x, _, xp: _sigmoid(_exp, x, None, xp)),
+    BugsOfOperation(
+        "binary_cross_entropy",
+        _loss,
+        (
+            SeededBug("positive-term-alone", "the term of 1 - t is missing", _positive_alone),
+            SeededBug("targets-flipped", "it takes 1 - t for t", lambda x, t, xp: _loss(_exp, -x, t, xp)),
+        ),
     ),
-}  # fmt: skip
+    BugsOfOperation(
+        "binary_cross_entropy_grad",
+        _gradient,
+        (
+            SeededBug("by-probability", "it is the derivative by the probability, not by the logit", _by_probability),
+            SeededBug("target-not-subtracted", "it gives sigmoid(x)", lambda x, _, xp: _sigmoid(_exp, x, None, xp)),
+        ),
+    ),
+)
 
 
-def cell_bugs(operation: str, fmt: Format) -> Iterator[SeededBug]:
-    """Yield the bugs of an operation on single logits; none of another operation."""
-    make = _FROM_EXP.get(operation)
-    if make is None:
-        return
-    for name, words, exp in _of_exp(fmt):
-        yield SeededBug(name, words, partial(make, exp))
-    yield from _OWN[operation]
+def cell_bugs(operation: str, fmt: Format) -> list[SeededBug]:
+    """Return the bugs of an operation on single logits; none of another operation."""
+    return bugs_of(operation, _BUGS, _of_exp(fmt))

@@ -11,7 +11,7 @@ import numpy as np
 from stablemax.numerics.arithmetic import Arithmetic
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.vocabulary import Accumulation
-from stablemax.tolerances.seeded_bug import SeededBug, narrower_than, rounded_to
+from stablemax.tolerances.seeded_bug import BugsOfOperation, SeededBug, bugs_of, narrower_than, rounded_to
 
 _TILE = 64
 _PADDED = 128
@@ -186,57 +186,78 @@ def _reversed(x: Array, y: Array, xp: Arithmetic) -> Array:
     return _divergence(pieces_of, y, x, xp)
 
 
-_FROM_PIECES: dict[str, Callable[..., Array]] = {
-    "softmax": _softmax,
-    "log_softmax": _log_softmax,
-    "logsumexp": _logsumexp,
-    "cross_entropy": _cross_entropy,
-    "cross_entropy_grad": _gradient,
-    "softmax_vjp": _vjp,
-    "entropy": _entropy,
-    "kl_divergence": _divergence,
-}
-"""By operation: its result from pieces that may have a bug."""
-_OWN: dict[str, tuple[SeededBug, ...]] = {
-    "softmax": (
-        SeededBug("clipped-1e-7", "it clips the probabilities at 1e-7", lambda x, _, xp: _clipped(x, xp)),
-        SeededBug(
-            "divided-by-classes", "it gives 1 / K, the mean of the probabilities",
-            lambda x, _, xp: xp.array(np.full(x.shape, 1.0 / x.shape[-1])),
+_BUGS = (
+    BugsOfOperation(
+        "softmax",
+        _softmax,
+        (
+            SeededBug("clipped-1e-7", "it clips the probabilities at 1e-7", lambda x, _, xp: _clipped(x, xp)),
+            SeededBug(
+                "divided-by-classes",
+                "it gives 1 / K, the mean of the probabilities",
+                lambda x, _, xp: xp.array(np.full(x.shape, 1.0 / x.shape[-1])),
+            ),
         ),
     ),
-    "log_softmax": (
-        SeededBug("log-with-1e-8", "it takes log(p + 1e-8)", lambda x, _, xp: _log_with_epsilon(x, xp)),
-        SeededBug("log-of-clipped", "it clips p at 1e-7 before its log", lambda x, _, xp: xp.log(_clipped(x, xp))),
-    ),
-    "logsumexp": (SeededBug("maximum-alone", "it gives the maximum", lambda x, _, xp: xp.max(x)),),
-    "cross_entropy": (
-        SeededBug("label-off-by-one", "it takes the class behind the label", _next_label),
-        SeededBug("smoothed", "it smooths the labels by 0.01", _smoothed),
-    ),
-    "cross_entropy_grad": (
-        SeededBug(
-            "without-one-hot", "it does not subtract the one-hot row",
-            lambda x, _, xp: _softmax(pieces_of, x, None, xp),
-        ),
-        SeededBug(
-            "divided-by-classes", "it divides by the number of classes",
-            lambda x, t, xp: xp.divided(_gradient(pieces_of, x, t, xp), float(x.shape[-1])),
+    BugsOfOperation(
+        "log_softmax",
+        _log_softmax,
+        (
+            SeededBug("log-with-1e-8", "it takes log(p + 1e-8)", lambda x, _, xp: _log_with_epsilon(x, xp)),
+            SeededBug("log-of-clipped", "it clips p at 1e-7 before its log", lambda x, _, xp: xp.log(_clipped(x, xp))),
         ),
     ),
-    "softmax_vjp": (SeededBug("diagonal-alone", "it multiplies by the diagonal of the Jacobian alone", _vjp_diagonal),),
-    "entropy": (
-        SeededBug("in-bits", "it gives bits, not nats", lambda x, _, xp: _entropy(pieces_of, x, None, xp) * xp.log2e),
+    BugsOfOperation(
+        "logsumexp",
+        _logsumexp,
+        (SeededBug("maximum-alone", "it gives the maximum", lambda x, _, xp: xp.max(x)),),
     ),
-    "kl_divergence": (SeededBug("reversed", "it takes the divergence of the first row from the second", _reversed),),
-}  # fmt: skip
+    BugsOfOperation(
+        "cross_entropy",
+        _cross_entropy,
+        (
+            SeededBug("label-off-by-one", "it takes the class behind the label", _next_label),
+            SeededBug("smoothed", "it smooths the labels by 0.01", _smoothed),
+        ),
+    ),
+    BugsOfOperation(
+        "cross_entropy_grad",
+        _gradient,
+        (
+            SeededBug(
+                "without-one-hot",
+                "it does not subtract the one-hot row",
+                lambda x, _, xp: _softmax(pieces_of, x, None, xp),
+            ),
+            SeededBug(
+                "divided-by-classes",
+                "it divides by the number of classes",
+                lambda x, t, xp: xp.divided(_gradient(pieces_of, x, t, xp), float(x.shape[-1])),
+            ),
+        ),
+    ),
+    BugsOfOperation(
+        "softmax_vjp",
+        _vjp,
+        (SeededBug("diagonal-alone", "it multiplies by the diagonal of the Jacobian alone", _vjp_diagonal),),
+    ),
+    BugsOfOperation(
+        "entropy",
+        _entropy,
+        (
+            SeededBug(
+                "in-bits", "it gives bits, not nats", lambda x, _, xp: _entropy(pieces_of, x, None, xp) * xp.log2e
+            ),
+        ),
+    ),
+    BugsOfOperation(
+        "kl_divergence",
+        _divergence,
+        (SeededBug("reversed", "it takes the divergence of the first row from the second", _reversed),),
+    ),
+)
 
 
-def row_bugs(operation: str, fmt: Format, classes: int) -> Iterator[SeededBug]:
-    """Yield the bugs of an operation on rows; none of another operation."""
-    make = _FROM_PIECES.get(operation)
-    if make is None:
-        return
-    for name, words, pieces in _of_sums(fmt, classes):
-        yield SeededBug(name, words, partial(make, pieces))
-    yield from _OWN[operation]
+def row_bugs(operation: str, fmt: Format, classes: int) -> list[SeededBug]:
+    """Return the bugs of an operation on rows; none of another operation."""
+    return bugs_of(operation, _BUGS, _of_sums(fmt, classes))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stablemax.numerics.arithmetic import Arithmetic
@@ -21,6 +22,29 @@ class SeededBug:
     words: str
     #: ``(x, second, xp)`` to the result, (N, K) or (N, 1).
     function: BugFunction
+
+
+@dataclass(frozen=True)
+class BugsOfOperation:
+    """The seeded bugs of an operation."""
+
+    #: Its name.
+    operation: str
+    #: Its result from a part of its formula that may have a bug: ``(part, x, second, xp)``.
+    from_part: Callable[..., Array]
+    #: Bugs that no other operation has.
+    own: tuple[SeededBug, ...]
+
+    def all(self, parts: Iterable[tuple[str, str, Any]]) -> Iterator[SeededBug]:
+        """Yield those of wrong parts, each with a name and words, and its own."""
+        for name, words, part in parts:
+            yield SeededBug(name, words, partial(self.from_part, part))
+        yield from self.own
+
+
+def bugs_of(operation: str, table: Iterable[BugsOfOperation], parts: Iterable[tuple[str, str, Any]]) -> list[SeededBug]:
+    """Return the bugs that a table has of an operation; none of one that it lacks."""
+    return [bug for one in table if one.operation == operation for bug in one.all(parts)]
 
 
 def narrower_than(fmt: Format) -> list[Format]:
