@@ -24,7 +24,6 @@ from typing import Any
 from stablemax.cli import main as program
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HIDDEN = b"h"
 
@@ -39,8 +38,6 @@ class Run:
     streams: dict[int, str | None] = field(default_factory=dict)
     #: Limits by name: what is there by now, and so much more.
     limits: dict[str, int] = field(default_factory=dict)
-    #: Whether it may do nothing but what everybody may.
-    as_nobody: bool = False
     #: The signal, and when it comes: as a share of the time that the last run without one took.
     signal: int = 0
     after: float = 0.0
@@ -181,10 +178,6 @@ def _child(run: Run, out: int, err: int, told: int) -> None:
 def _confine(run: Run) -> None:
     import resource
 
-    if run.as_nobody and os.getuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
     for name, more in run.limits.items():
         limit = getattr(resource, name)
         resource.setrlimit(limit, (_now(name) + more, resource.getrlimit(limit)[1]))
