@@ -121,7 +121,7 @@ def test_of_every_format_too(operation: Operation, fmt: Format) -> None:
 @pytest.mark.parametrize("operation", [SOFTMAX, LOG_SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRAD], ids=str)
 def test_of_a_million_cells_too(operation: Operation, fmt: Format) -> None:
     rng = np.random.default_rng(7)
-    for scale in (1.0, 5.0, 30.0, 1e5):
+    for scale in (5.0, 1e5):
         x = logits(fmt, rng, 170, 128, scale)
         second = next(seconds(operation, x, fmt, rng))
         assert_same(lambda x=x, s=second: exact_result(operation, x, s, fmt), fmt, scale)  # type: ignore[misc]
