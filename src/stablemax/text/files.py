@@ -51,10 +51,10 @@ def _beside(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     import secrets
 
     held = -1
+    # The name is chosen before the file is there: an interrupt between the two leaves nothing behind.
+    beside = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}")
     try:
         while held < 0:
-            # The name is chosen before the file is there: an interrupt between the two leaves nothing behind.
-            beside = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}")
             stream = beside.open("xb")
             # Another descriptor of the same open file: the lock outlives the stream, until the file has its name.
             held = os.dup(stream.fileno())
