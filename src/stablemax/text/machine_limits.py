@@ -24,6 +24,16 @@ _SAID = (
     (r"can't start new thread|thread creation failed|no more threads", "no more threads can be started", _TASKS),
     (r"failed to map segment|cannot apply additional memory protection", "out of memory", _ROOM),
 )
+# PyTorch has an error of its own for the memory of devices alone, JAX one for everything; C++ prints, and aborts.
+_WORDS_FOR_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "memory allocation",
+    "out of memory",
+    "resource_exhausted",
+    "bad_alloc",
+    "pthread_create",
+)
 
 
 def limit_told(text: str) -> StablemaxError | None:
@@ -36,6 +46,15 @@ def limit_told(text: str) -> StablemaxError | None:
         if re.search(pattern, text, re.IGNORECASE):
             return StablemaxError(message, hint)
     return None
+
+
+def tells_of_memory(text: str) -> bool:
+    """Tell from what a library printed or raised whether it lacked memory.
+
+    >>> tells_of_memory("terminate called after throwing an instance of 'std::bad_alloc'")
+    True
+    """
+    return any(words in text.lower() for words in _WORDS_FOR_NO_MEMORY)
 
 
 def limit_reached(error: BaseException) -> StablemaxError | None:

@@ -15,27 +15,6 @@ _PR_SET_PDEATHSIG = 1
 _THREAD_STACK_BYTES = 1 << 23
 
 
-# PyTorch has an error of its own for the memory of devices alone, JAX one for everything; C++ prints, and aborts.
-_WORDS_FOR_NO_MEMORY = (
-    "can't allocate memory",
-    "cannot allocate memory",
-    "memory allocation",
-    "out of memory",
-    "resource_exhausted",
-    "bad_alloc",
-    "pthread_create",
-)
-
-
-def tells_of_memory(text: str) -> bool:
-    """Tell from what a library printed or raised whether it lacked memory.
-
-    >>> tells_of_memory("terminate called after throwing an instance of 'std::bad_alloc'")
-    True
-    """
-    return any(words in text.lower() for words in _WORDS_FOR_NO_MEMORY)
-
-
 def end_with_parent() -> None:
     """Ask Linux to kill this process when its parent ends, even while it runs C code that holds Python's lock."""
     if sys.platform == "linux":

@@ -22,8 +22,7 @@ from stablemax.check.target.messages import LoadRequest, NoAnswerError, Reply, R
 from stablemax.numerics.formats import Array
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
-from stablemax.text.machine_limits import limit_told
-from stablemax.text.process_limits import tells_of_memory
+from stablemax.text.machine_limits import limit_told, tells_of_memory
 
 if TYPE_CHECKING:
     from stablemax.check.target.any_target import AnyTarget

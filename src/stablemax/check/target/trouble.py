@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stablemax.text.errors import shown
-from stablemax.text.process_limits import tells_of_memory
+from stablemax.text.machine_limits import tells_of_memory
 
 _PACKAGE = Path(__file__).parents[2]
 

@@ -29,7 +29,7 @@ from stablemax.inputs.regular_file import CHUNK, length_of
 from stablemax.inputs.spooled import Spool, temporary_directory
 from stablemax.inputs.stored import StoredArray
 from stablemax.text.errors import StablemaxError
-from stablemax.text.process_limits import tells_of_memory
+from stablemax.text.machine_limits import tells_of_memory
 
 _LINE_BYTES = 2**20
 """Longest message of the child, but for names of columns: these are in the file, and a character is at most 8 bytes."""
