@@ -275,6 +275,33 @@ def test_an_interrupt_during_an_import_shows_no_traceback(module: str, tmp_path:
 
 @pytest.mark.slow
 @POSIX
+@pytest.mark.parametrize(
+    ("signal_raises", "then", "code"),
+    [
+        ("KeyboardInterrupt", "RuntimeError('Error calling __set_name__') from error", 130),
+        ("m.EndedBySignal(15)", "RuntimeError('cannot release un-acquired lock')", 143),
+        ("KeyboardInterrupt", "m.StablemaxError('x.npy: cannot be read') from None", 130),
+    ],
+)
+def test_a_signal_that_another_error_was_made_of_ends_the_program_with_its_code(
+    signal_raises: str, then: str, code: int
+) -> None:
+    # Python does so where a class is made, and where a lock is released that an interrupt took away.
+    program = (
+        "import sys, stablemax.cli.main as m\n"
+        "def interrupted():\n"
+        f"    try: raise {signal_raises}\n"
+        f"    except BaseException as error: raise {then}\n"
+        "m._check_memory = interrupted\n"
+        "sys.argv = ['stablemax', 'compare']\n"
+        "m.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+
+
+@pytest.mark.slow
+@POSIX
 def test_an_interrupt_while_a_file_is_written_leaves_none(tmp_path: Path) -> None:
     np.save(tmp_path / "big.npy", np.zeros((20000, 50)))
     child = start("softmax", "big.npy", "-o", "p.csv", cwd=tmp_path)

@@ -86,15 +86,34 @@ def _run() -> int:
         if code == INTERRUPTED:  # Typer makes an exit of an interrupt
             return _interrupted()
         write_out("", flush=True)
-    except StablemaxError as error:
-        return _report(error.message, error.hint, USER_ERROR)
-    except (BrokenPipeError, ReaderGoneError):
-        return BROKEN_PIPE
-    except MemoryError:
-        return _report("out of memory", "give fewer rows, or judge fewer with --judge N", USER_ERROR)
     except Exception as error:
-        return _other(error)
+        _end_if_signalled(error)
+        return _told(error)
     return code if isinstance(code, int) else 0
+
+
+def _end_if_signalled(error: BaseException) -> None:
+    """Raise the signal that an error was made of.
+
+    Python words whatever a class raises while it is made as a RuntimeError; a lock that an interrupt took away raises
+    another when it is released.
+    """
+    context: BaseException | None = error
+    while context is not None:
+        if isinstance(context, (KeyboardInterrupt, EndedBySignal)):
+            raise context
+        context = context.__cause__ or context.__context__
+
+
+def _told(error: Exception) -> int:
+    """Tell what went wrong, and return the exit code."""
+    if isinstance(error, StablemaxError):
+        return _report(error.message, error.hint, USER_ERROR)
+    if isinstance(error, (BrokenPipeError, ReaderGoneError)):
+        return BROKEN_PIPE
+    if isinstance(error, MemoryError):
+        return _report("out of memory", "give fewer rows, or judge fewer with --judge N", USER_ERROR)
+    return _other(error)
 
 
 @contextlib.contextmanager
