@@ -58,10 +58,13 @@ def timed_in(picture: str) -> set[str]:
 @needs_peers
 def test_the_picture_of_the_benchmark_has_what_its_command_times(tmp_path: Path) -> None:
     small = COMMANDS[TIMED].replace("2048x32768", "8x16").split()
-    assert run(*small, "--repeat", "1", "-q", "-o", str(tmp_path / "a.svg")).code == 0
+    # Each operation takes JAX a second to compile.
+    few = ("--operation", "softmax", "--operation", "cross_entropy", "--repeat", "1", "-q")
+    assert run(*small, *few, "-o", str(tmp_path / "a.svg")).code == 0
     kept = timed_in((IMAGES / f"{TIMED}.svg").read_text(encoding="utf-8"))
-    assert timed_in((tmp_path / "a.svg").read_text(encoding="utf-8")) == kept
-    assert len(kept) >= 5 + len([o for o in all_operations() if o.timed])
+    timed = {o.name for o in all_operations() if o.timed}
+    assert timed_in((tmp_path / "a.svg").read_text(encoding="utf-8")) == kept - timed | {"softmax", "cross_entropy"}
+    assert kept >= timed
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in COMMANDS if name != TIMED])

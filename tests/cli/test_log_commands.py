@@ -42,8 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("columns", ["40", "100"])
-@pytest.mark.parametrize("output_format", ["table", "plain", "markdown", "json", "ndjson", "csv", "junit", "github"])
+@pytest.mark.parametrize(
+    ("output_format", "columns"),
+    [
+        *((name, "40") for name in ("table", "plain", "markdown", "json", "ndjson", "csv", "junit", "github")),
+        # What is wrapped elsewhere; files for programs have no width.
+        *((name, "100") for name in ("table", "plain")),
+    ],
+)
 @pytest.mark.parametrize(
     "command",
     [

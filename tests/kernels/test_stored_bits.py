@@ -15,10 +15,8 @@ from . import stored_bits
 
 # What a processor must have to run code that is compiled for another. Those that this one cannot run are left out.
 PROCESSORS = {
-    "generic": set[str](),
     "x86-64": {"sse4_2"},
     "haswell": {"avx2", "fma"},
-    "znver3": {"avx2", "fma", "vaes"},
     "skylake-avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
 }
 

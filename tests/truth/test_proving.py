@@ -113,7 +113,7 @@ def test_the_truth_about_random_logits_is_that_of_balls(operation: Operation, fm
 @EACH
 @pytest.mark.parametrize("fmt", EVERY_FORMAT.values(), ids=EVERY_FORMAT)
 def test_of_every_format_too(operation: Operation, fmt: Format) -> None:
-    assert_same_on_random_logits(operation, fmt, [(12, 2), (6, 8), (1, 100)], (0.01, 5.0, 50.0, 300.0, 1e5))
+    assert_same_on_random_logits(operation, fmt, [(12, 2), (6, 8), (1, 100)], (0.01, 50.0, 1e5))
 
 
 @pytest.mark.slow
