@@ -52,6 +52,7 @@ def peak() -> Peak:
         prelude = (
             "import re, sys\n"
             "from stablemax.text.errors import StablemaxError\n"
+            "from stablemax.inputs.file_format import ReadingLimits\n"
             "from stablemax.inputs.open import open_array\n"
             "def refused(*args, **options):\n"
             "    try: open_array(*args, **options)\n"

@@ -20,6 +20,7 @@ import pytest
 
 from stablemax.compute.loss import loss_of
 from stablemax.compute.streaming import Resources
+from stablemax.inputs.file_format import ReadingLimits
 from stablemax.inputs.logits import as_stream
 from stablemax.inputs.open import open_array
 from stablemax.inputs.remote import AHEAD, glob_addresses
@@ -319,7 +320,7 @@ def said_of(converse: Callable[[Request], None], timeout_s: float) -> tuple[str,
 def test_a_bad_server_is_refused_in_words(converse: Callable[[Request], None], refusal: Refusal) -> None:
     timeout_s = SOON_S if converse in TIMED else 30.0
     with serving(converse) as address:
-        error = refusal(open_array, f"{address}/x.npy", timeout_s=timeout_s)
+        error = refusal(open_array, f"{address}/x.npy", limits=ReadingLimits(timeout_s=timeout_s))
     assert error.message.removeprefix(f"{address}/x.npy: ").startswith(said_of(converse, timeout_s))
     assert ("--timeout 120 waits longer" in error.hint) == (converse in TIMED)
 
@@ -329,7 +330,7 @@ def test_a_bad_server_is_refused_in_words(converse: Callable[[Request], None], r
 def test_a_bad_server_takes_no_memory_and_little_time(converse: Callable[[Request], None], peak: Peak) -> None:
     with serving(converse) as address:
         before = time.monotonic()
-        memory, said = peak(f"refused({address + '/x.npy'!r}, timeout_s=1)")
+        memory, said = peak(f"refused({address + '/x.npy'!r}, limits=ReadingLimits(timeout_s=1))")
         assert time.monotonic() - before < LIMIT_S
     assert said.removeprefix(f"{address}/x.npy: ").startswith(said_of(converse, 1))
     assert memory < LIMIT_MIB
@@ -355,7 +356,9 @@ def test_a_server_that_takes_no_connection_is_refused(refusal: Refusal) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.npy"
-        assert refusal(open_array, address, timeout_s=SOON_S).message.endswith("gave no answer in 0.2 s")
+        assert refusal(open_array, address, limits=ReadingLimits(timeout_s=SOON_S)).message.endswith(
+            "gave no answer in 0.2 s"
+        )
 
 
 @pytest.mark.slow
@@ -363,7 +366,7 @@ def test_a_name_that_is_looked_up_for_long_holds_no_program(peak: Peak) -> None:
     code = (
         "import socket, time\n"
         "socket.getaddrinfo = lambda *args, **options: time.sleep(60)\n"
-        "refused('http://host.invalid/x.npy', timeout_s=1)"
+        "refused('http://host.invalid/x.npy', limits=ReadingLimits(timeout_s=1))"
     )
     before = time.monotonic()
     assert peak(code)[1] == "http://host.invalid/x.npy: the server gave no answer in 1 s"
@@ -428,20 +431,25 @@ def the_whole_after_a_redirect(request: Request) -> None:
 )
 def test_what_was_asked_for_is_read_and_no_more(converse: Callable[[Request], None], timeout_s: float) -> None:
     with serving(converse) as address:
-        read = open_array(f"{address}/x.npy", timeout_s=timeout_s).array
+        read = open_array(f"{address}/x.npy", limits=ReadingLimits(timeout_s=timeout_s)).array
     assert read.tobytes() == ARRAY.tobytes()
 
 
 @pytest.mark.parametrize("timeout_s", [math.inf, 1e300])
 def test_whoever_has_time_may_wait_for_ever(timeout_s: float) -> None:
     with serving(the_part) as address:
-        assert open_array(f"{address}/x.npy", timeout_s=timeout_s).array.tobytes() == ARRAY.tobytes()
+        assert (
+            open_array(f"{address}/x.npy", limits=ReadingLimits(timeout_s=timeout_s)).array.tobytes() == ARRAY.tobytes()
+        )
 
 
 def test_a_file_within_an_archive_on_a_bad_server_is_refused(refusal: Refusal) -> None:
     with serving(never) as address:
         name = f"zip://x.npy::{address}/x.zip"
-        assert refusal(open_array, name, timeout_s=SOON_S).message == f"{name}: the server gave no answer in 0.2 s"
+        assert (
+            refusal(open_array, name, limits=ReadingLimits(timeout_s=SOON_S)).message
+            == f"{name}: the server gave no answer in 0.2 s"
+        )
 
 
 def test_another_file_system_that_does_not_answer_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +457,7 @@ def test_another_file_system_that_does_not_answer_is_refused(refusal: Refusal, m
 
     released = threading.Event()
     monkeypatch.setattr(fsspec.filesystem("memory"), "info", lambda path: released.wait(60))
-    error = refusal(open_array, "memory://x.npy", timeout_s=SOON_S)
+    error = refusal(open_array, "memory://x.npy", limits=ReadingLimits(timeout_s=SOON_S))
     released.set()
     assert error.message == "memory://x.npy: the server gave no answer in 0.2 s"
 
@@ -533,7 +541,7 @@ def test_the_timeout_reaches_worker_threads(threads: int, refusal: Refusal) -> N
 
 def test_the_timeout_reaches_other_processes(refusal: Refusal) -> None:
     with serving(stalls_in_the_middle) as address:
-        opened = open_array(f"{address}/x.npy", timeout_s=60)
+        opened = open_array(f"{address}/x.npy", limits=ReadingLimits(timeout_s=60))
         assert pickle.loads(pickle.dumps(opened)).timeout_s == 60
         stored = pickle.loads(pickle.dumps(replace(opened, timeout_s=SOON_S)))
         assert refusal(lambda: stored.array).message == f"{address}/x.npy: the server gave no answer in 0.2 s"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stablemax.inputs import spooled as spooled_module
-from stablemax.inputs.file_format import OpenedFile
+from stablemax.inputs.file_format import OpenedFile, ReadingLimits
 from stablemax.inputs.foreign_text import file_name
 from stablemax.inputs.formats.npz import open_npz
 from stablemax.inputs.logits import as_stream
@@ -119,7 +119,7 @@ def test_a_member_that_grows_when_decompressed_needs_no_memory(path: Path, peak:
         member.write(header)
         for _ in range(256):
             member.write(bytes(2**20))
-    memory, output = peak("print(open_array(sys.argv[1], force=True).array.shape)", str(path))
+    memory, output = peak("print(open_array(sys.argv[1], limits=ReadingLimits(force=True)).array.shape)", str(path))
     assert output == "(268435456,)"
     assert memory < 150
 
@@ -136,7 +136,7 @@ def test_a_zip_bomb_that_no_disk_can_hold_is_refused_before_it_grows(path: Path,
     extra = struct.pack("<HHQ", 1, 8, size + len(header))
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry) + len(name) + len(extra), at, 0)
     path.write_bytes(raw[:at] + bytes(entry) + name + extra + end)
-    memory, output = peak("refused(sys.argv[1]); refused(sys.argv[1], force=True)", str(path))
+    memory, output = peak("refused(sys.argv[1]); refused(sys.argv[1], limits=ReadingLimits(force=True))", str(path))
     claimed, without_room = output.splitlines()
     assert "bytes claim to hold 1,125,899,906,842,752 bytes" in claimed
     assert "1,125,899,906,842,624 bytes do not fit into" in without_room
@@ -290,8 +290,8 @@ def test_a_thousandfold_needs_force_where_it_is_large(
     error = refusal(open_array, large)
     assert "claim to hold 16,000,128 bytes" in error.message
     assert error.hint == f"unzip it first: python -m zipfile -e {large} FOLDER"
-    assert refusal(open_array, large, force=False).hint.startswith("--force reads it; or unzip")
-    assert open_array(large, force=True).shape == (2 * 10**6,)
+    assert refusal(open_array, large, limits=ReadingLimits(force=False)).hint.startswith("--force reads it; or unzip")
+    assert open_array(large, limits=ReadingLimits(force=True)).shape == (2 * 10**6,)
     # What compresses less well than zeros is data, and a few numbers harm nobody.
     assert open_array(save_compressed(path, logits=np.arange(10**6.0) % 999)).shape == (10**6,)
     assert open_array(save_compressed(path, logits=np.zeros(10**5))).shape == (10**5,)

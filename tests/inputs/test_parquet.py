@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stablemax.inputs.file_format import TableOptions
+from stablemax.inputs.file_format import ReadingLimits, TableOptions
 from stablemax.inputs.formats import parquet as parent
 from stablemax.inputs.formats import parquet_groups as module
 from stablemax.inputs.open import open_array
@@ -251,7 +251,7 @@ HOSTILE = Path(__file__).parents[1] / "cases" / "hostile"
 def test_what_a_file_makes_pyarrow_do_does_not_become_of_this_process(
     name: str, force: bool, said: str, refusal: Refusal
 ) -> None:
-    assert said in refusal(open_array, str(HOSTILE / f"{name}.parquet"), force=force).message
+    assert said in refusal(open_array, str(HOSTILE / f"{name}.parquet"), limits=ReadingLimits(force=force)).message
 
 
 @on_linux
@@ -361,7 +361,11 @@ def test_memory_does_not_grow_with_the_file(arrow: Any, peak: Peak) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_row_group(arrow: Any, peak: Peak) -> None:
     rng = np.random.default_rng(0)
-    code = "from stablemax.inputs.open import open_array; print(open_array('x.parquet', in_memory=0).shape)"
+    code = (
+        "from stablemax.inputs.file_format import ReadingLimits\n"
+        "from stablemax.inputs.open import open_array\n"
+        "print(open_array('x.parquet', limits=ReadingLimits(in_memory=0)).shape)"
+    )
     found = []
     for rows in (100, 40_000):
         columns = {f"c{n}": rng.standard_normal(rows).astype(np.float32) for n in range(300)}

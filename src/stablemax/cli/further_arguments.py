@@ -44,7 +44,7 @@ def further_arguments(
 
 def _argument(text: str, timeout_s: float) -> FurtherArgument:
     from stablemax.check.target.messages import FurtherArgument
-    from stablemax.inputs.file_format import NAMES
+    from stablemax.inputs.file_format import NAMES, ReadingLimits
 
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
@@ -52,7 +52,8 @@ def _argument(text: str, timeout_s: float) -> FurtherArgument:
     if Path(value).suffix.lower().lstrip(".") in NAMES:
         from stablemax.inputs.open import open_array
 
-        return FurtherArgument(name, open_array(value, timeout_s=timeout_s).array, f'np.load("{value}")')
+        array = open_array(value, limits=ReadingLimits(timeout_s=timeout_s)).array
+        return FurtherArgument(name, array, f'np.load("{value}")')
     literal = range_of(name, value) or _literal(value)
     if isinstance(literal, Range):
         return FurtherArgument(name, literal, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, option_values, options
 from stablemax.cli.completion import number_formats
@@ -155,7 +155,7 @@ def _refuse_other_order(logits: Source, computed: str, operation: Operation, los
     try:
         swapped = replace(logits, labels=[computed]).input_for(operation, None, losses.targets(logits.timeout_s))
         swapped.problem(operation)
-        open_computed(labels, swapped.stream, operation, timeout_s=logits.timeout_s)
+        open_computed(labels, swapped.stream, operation, logits.limits)
     except StablemaxError:
         return
     raise StablemaxError(
@@ -180,9 +180,9 @@ def _report(
     from stablemax.numerics.formats import FLOAT32, format_of
 
     (computed, array), operation = files, get_operation(str(claim.operation))
-    how: dict[str, Any] = {"force": source.options.reading.force, "timeout_s": source.timeout_s}
-    stream = given.stream if array is None else _with_second(given.stream, find_array(array, **how), operation)
-    output = open_computed(computed, stream, operation, **how)
+    limits = source.limits
+    stream = given.stream if array is None else _with_second(given.stream, find_array(array, limits=limits), operation)
+    output = open_computed(computed, stream, operation, limits)
     printed = output.printed
     if printed is not None and fmt is None:
         # Nobody said what the program computed in: with so few digits float32 looks as float64 does.

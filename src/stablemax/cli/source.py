@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from stablemax.cli.completion import hazards, presets
 from stablemax.cli.option_groups import CommandLine, in_panel, option, worded
 from stablemax.cli.panels import Panel
-from stablemax.inputs.file_format import NAMES
+from stablemax.inputs.file_format import NAMES, USUAL_LIMITS, ReadingLimits
 from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.operations.operation import Operation, Second
 from stablemax.text.errors import StablemaxError, shown
@@ -223,6 +223,11 @@ class Source:
     timeout_s: float = TIMEOUT_S
 
     @property
+    def limits(self) -> ReadingLimits:
+        """What it may take to read its files."""
+        return ReadingLimits(force=self.options.reading.force, timeout_s=self.timeout_s)
+
+    @property
     def hazard(self) -> Hazard | None:
         """The hazard that was asked for."""
         if self.options.hazard is None:
@@ -266,7 +271,7 @@ class Source:
 
     def _opened(self, used: Resources | None, second: Second | None, *, is_of_rows: bool) -> Stream:
         files = self.logits, self.labels
-        return open_stream(*files, self.options.reading, used, second, is_of_rows=is_of_rows, timeout_s=self.timeout_s)
+        return open_stream(*files, self.options.reading, used, second, is_of_rows=is_of_rows, limits=self.limits)
 
     def labelled_stream(self, fmt: Format | None = None, used: Resources | None = None) -> Stream:
         """Open logits with the labels of their rows, of a hazard too, whatever operations it is about."""
@@ -353,13 +358,13 @@ def open_stream(
     second: Second | None = None,
     *,
     is_of_rows: bool = True,
-    timeout_s: float = TIMEOUT_S,
+    limits: ReadingLimits = USUAL_LIMITS,
 ) -> Stream:
     """Open files, which hold labels where nothing else is said; capped memory is all for the computation.
 
     With `is_of_rows` the softmax of each row is meant, and probabilities in place of its logits are noted.
     """
-    from stablemax.inputs.file_format import IN_MEMORY, TableOptions
+    from stablemax.inputs.file_format import TableOptions
     from stablemax.inputs.open import open_files
     from stablemax.inputs.probabilities import with_probabilities_noted
     from stablemax.operations.operation import Second
@@ -371,9 +376,7 @@ def open_stream(
         axis=options.axis,
         input_format=options.input_format,
         table=TableOptions(**of_tables),
-        in_memory=IN_MEMORY if used is None or used.memory is None else 0,
         second=second or Second.LABELS,
-        force=options.force,
-        timeout_s=timeout_s,
+        limits=limits if used is None or used.memory is None else replace(limits, in_memory=0),
     )
     return with_probabilities_noted(stream) if is_of_rows else stream

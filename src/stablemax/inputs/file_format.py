@@ -22,6 +22,21 @@ IN_MEMORY = 64 * 2**20
 
 
 @dataclass(frozen=True)
+class ReadingLimits:
+    """What it may take to read a file."""
+
+    #: Most bytes that stay in memory where the array has to be read.
+    in_memory: int = IN_MEMORY
+    #: Whether a file is read that declares more than a thousand times its size; None: no, and no option says so.
+    force: bool | None = None
+    #: How long the server of an address may be silent.
+    timeout_s: float = TIMEOUT_S
+
+
+USUAL_LIMITS = ReadingLimits()
+
+
+@dataclass(frozen=True)
 class TableOptions:
     """How to read a table; None means: find out, and say so."""
 
@@ -50,14 +65,9 @@ class OpenedFile:
     #: A path or an address; empty for a stream that cannot seek.
     path: str = ""
     table: TableOptions = field(default_factory=TableOptions)
-    #: Most bytes that stay in memory where the array has to be read.
-    in_memory: int = IN_MEMORY
+    limits: ReadingLimits = USUAL_LIMITS
     #: The array that the user named, in a format with members.
     member: str | None = None
-    #: Whether a file is read that declares more than a thousand times its size; None: no, and no option says so.
-    force: bool | None = None
-    #: How long the server of an address may be silent.
-    timeout_s: float = TIMEOUT_S
 
     def pick(self, names: Sequence[str], kind: FileFormat) -> int:
         """Return the index of the named member among those of the file, or of the only one."""

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from stablemax.inputs.file_format import IN_MEMORY, FileFormat, OpenedFile, TableOptions
+from stablemax.inputs.file_format import USUAL_LIMITS, FileFormat, OpenedFile, ReadingLimits, TableOptions
 from stablemax.inputs.foreign_text import brief, file_name
 from stablemax.inputs.formats import (
     FORMATS,
@@ -82,9 +82,7 @@ def find_array(
     input_format: str | None = None,
     table: TableOptions | None = None,
     stdin: BinaryIO | None = None,
-    in_memory: int = IN_MEMORY,
-    force: bool | None = None,
-    timeout_s: float = TIMEOUT_S,
+    limits: ReadingLimits = USUAL_LIMITS,
 ) -> StoredArray:
     """Find the array that a user named, without reading its numbers where that is possible.
 
@@ -92,9 +90,8 @@ def find_array(
     Its format is `input_format`, else that of its ending, else that of its content; text is taken for a table or for
     JSON. Uncompressed .npy, .npz and safetensors data are left where they lie, be it behind an address. Compressed data
     are yet to be read (`StoredArray.read_in`). Text, Parquet and standard input are read once, and kept in memory while
-    they have at most `in_memory` bytes, else in a temporary file that goes away with the last reference to it. A file
-    that declares more than a thousand times its own size is refused, unless `force` is given; a server may be silent
-    for `timeout_s`.
+    they are as small as `limits` say, else in a temporary file that goes away with the last reference to it. A file
+    that declares more than a thousand times its own size is refused, unless the limits are forced.
 
     >>> import io
     >>> stored = find_array("-", input_format="csv", stdin=io.BytesIO(b"1,2"))
@@ -109,28 +106,22 @@ def find_array(
         name = file_name("-")
         with reading(name):
             member = split_spec(spec)[1]
-            return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, in_memory, member, force), asked)
-    with _open_named(spec, asked, options, in_memory, timeout_s, force=force) as (file, chosen):
-        return replace(_opened(file, chosen), timeout_s=timeout_s)
+            return _from_pipe(OpenedFile(_standard_input(stdin), name, "", options, limits, member), asked)
+    with _open_named(spec, asked, options, limits) as (file, chosen):
+        return replace(_opened(file, chosen), timeout_s=limits.timeout_s)
 
 
 @contextlib.contextmanager
 def _open_named(
-    spec: str,
-    asked: FileFormat | None,
-    options: TableOptions,
-    in_memory: int,
-    timeout_s: float,
-    *,
-    force: bool | None = None,
+    spec: str, asked: FileFormat | None, options: TableOptions, limits: ReadingLimits
 ) -> Iterator[tuple[OpenedFile, FileFormat]]:
     """Open a file, and find out its format."""
     path, member = split_spec(spec)
     name, path = file_name(path), local_path(path) or path
-    with open_file(path, timeout_s) as stream, reading(name):
+    with open_file(path, limits.timeout_s) as stream, reading(name):
         start = read_exactly(stream, START)
         stream.seek(0)
-        file = OpenedFile(stream, name, path, options, in_memory, member, force, timeout_s)
+        file = OpenedFile(stream, name, path, options, limits, member)
         yield file, _chosen(start, asked, extension_of(path), name)
 
 
@@ -207,27 +198,24 @@ def open_files(
     axis: int | None = None,
     input_format: str | None = None,
     table: TableOptions | None = None,
-    in_memory: int = IN_MEMORY,
     second: Second = Second.LABELS,
-    force: bool | None = None,
-    timeout_s: float = TIMEOUT_S,
+    limits: ReadingLimits = USUAL_LIMITS,
 ) -> Stream:
     """Open logits and labels of any size; only numbers in text, Parquet and compressed archives are read.
 
-    The files share the memory in which those may be kept; `force` as in `find_array`.
+    The files share the memory in which those may be kept.
     """
     table = table or TableOptions()
     if labels and table.label_column is not None:
         raise StablemaxError("labels are given twice: in a file and with --label-column", "leave one of them out")
-    named, targets = expand(logits, timeout_s), expand(labels, timeout_s)
+    named, targets = (expand(specs, limits.timeout_s) for specs in (logits, labels))
     if "-" in named and "-" in targets:
         raise StablemaxError("logits and labels cannot both come from standard input", "put one of them into a file")
-    share = in_memory // (len(named) + len(targets))
-    how: dict[str, Any] = {"in_memory": share, "force": force, "timeout_s": timeout_s}
-    stored = [find_array(one, input_format=input_format, table=table, **how) for one in named]
+    share = replace(limits, in_memory=limits.in_memory // (len(named) + len(targets)))
+    stored = [find_array(one, input_format=input_format, table=table, limits=share) for one in named]
     names = next((one.class_names for one in stored), ()) if second is Second.LABELS else None
     label_table = TableOptions(delimiter=table.delimiter, comment=table.comment, class_names=names)
-    label_arrays = [find_array(one, table=label_table, **how) for one in targets]
+    label_arrays = [find_array(one, table=label_table, limits=share) for one in targets]
     # Shapes are compared before anything is decompressed.
     stream = as_stream(stored, label_arrays, axis=axis, second=second)
     if any(one.unread for one in (*stored, *label_arrays)):
@@ -245,7 +233,7 @@ def open_files(
 
 def read_weights(path: str, timeout_s: float = TIMEOUT_S) -> Array:
     """Read the weight of each class."""
-    stored = find_array(path, timeout_s=timeout_s)
+    stored = find_array(path, limits=ReadingLimits(timeout_s=timeout_s))
     if stored.dtype.kind not in "iuf":
         raise StablemaxError(f"{stored.name}: weights of dtype {stored.dtype} are not numbers", "use float64")
     if max(stored.shape, default=0) != math.prod(stored.shape):
@@ -276,16 +264,10 @@ class ComputedOutput:
 
 
 def open_computed(
-    path: str,
-    stream: Stream,
-    operation: Operation,
-    in_memory: int = IN_MEMORY,
-    timeout_s: float = TIMEOUT_S,
-    *,
-    force: bool | None = None,
+    path: str, stream: Stream, operation: Operation, limits: ReadingLimits = USUAL_LIMITS
 ) -> ComputedOutput:
-    """Open what a program computed of the logits of a stream; `force` as in `find_array`."""
-    stored = find_array(path, in_memory=in_memory, timeout_s=timeout_s, force=force)
+    """Open what a program computed of the logits of a stream."""
+    stored = find_array(path, limits=limits)
     name = stored.name
     if not holds_numbers(stored.dtype):
         raise StablemaxError(f"{name}: holds {stored.dtype}, not real numbers", "save it as float32")
@@ -299,7 +281,7 @@ def open_computed(
         stored = StoredArray.of(array)
         return array.reshape(1, 1) if is_one_number else Rows((Part(stored, axis),)).whole()
 
-    printed = _read_printed(path, timeout_s)
+    printed = _read_printed(path, limits)
     dtype = stored.dtype.newbyteorder("=")
     return ComputedOutput(
         _only_number(stored.array)
@@ -317,10 +299,10 @@ def _only_number(array: Array) -> float:
         return float(array.astype(np.float64).reshape(()))
 
 
-def _read_printed(path: str, timeout_s: float = TIMEOUT_S) -> PrintedNumbers | None:
+def _read_printed(path: str, limits: ReadingLimits = USUAL_LIMITS) -> PrintedNumbers | None:
     """Read the digits of a text once more, as they are printed; None for a file of another format."""
     rows: list[Array] = []
-    with _open_named(path, None, TableOptions(), IN_MEMORY, timeout_s) as (file, chosen):
+    with _open_named(path, None, TableOptions(), limits) as (file, chosen):
         if chosen.cells is None:
             return None
         chosen.cells(file, lambda cells: rows.append(parts_of(cells)))

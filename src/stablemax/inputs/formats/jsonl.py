@@ -53,7 +53,7 @@ def open_jsonl(file: OpenedFile) -> StoredArray:
     ([[1.0, 2.0], [3.0, 4.0]], ('x.jsonl: logits holds the logits; text left out',))
     """
     notes = list[str]()
-    with Spool(file.name, file.in_memory) as values, Spool(file.name, file.in_memory) as labels:
+    with Spool(file.name, file.limits.in_memory) as values, Spool(file.name, file.limits.in_memory) as labels:
         return stored_lists(_rows(file, notes), values, labels, notes, FORMAT.name)
 
 

@@ -215,7 +215,7 @@ def spool_npy(file: OpenedFile, *, size: int | None = None, kind: str = "npy") -
     if size is not None:
         check_size(header, size)
     check_room(header.size_bytes, name)
-    with Spool(name, file.in_memory) as spool:
+    with Spool(name, file.limits.in_memory) as spool:
         count = spool.fill(stream, header.size_bytes)
         check_size(header, header.offset + count)
         if stream.read(1):

@@ -103,7 +103,7 @@ def open_npz(file: OpenedFile) -> StoredArray:
                 header = read_header(data, called, "npz")
             check_size(header, info.file_size)
             unzip = f"unzip it first: python -m zipfile -e {name} FOLDER"
-            check_expanded(info.file_size, info.compress_size, called, unzip, force=file.force)
+            check_expanded(info.file_size, info.compress_size, called, unzip, force=file.limits.force)
             stored = replace(header, unread=partial(_decompressed, replace(file, stream=io.BytesIO()), header))
     # A single array is called by the archive's name alone, unless the user named it.
     return stored if file.member is not None else replace(stored, name=name)
@@ -129,7 +129,7 @@ def _member(file: OpenedFile) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo
 def _decompressed(file: OpenedFile, declared: StoredArray) -> StoredArray:
     """Read a compressed member of a file that was closed meanwhile."""
     with (
-        open_file(file.path, file.timeout_s) as stream,
+        open_file(file.path, file.limits.timeout_s) as stream,
         reading(file.name),
         _member(replace(file, stream=stream)) as found,
     ):

@@ -56,7 +56,7 @@ def open_parquet(file: OpenedFile) -> StoredArray:
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise StablemaxError(f"{file.name}: Parquet files need the package pyarrow", 'pip install "stablemax[parquet]"')
-    name, in_memory = file.name, file.in_memory
+    name, in_memory = file.name, file.limits.in_memory
     with (
         _regular(file) as (stream, size),
         tempfile.TemporaryFile(buffering=0, dir=temporary_directory()) as printed,
@@ -125,7 +125,7 @@ def _reader(stream: BinaryIO, file: OpenedFile, printed: IO[bytes]) -> Iterator[
 
 def request_of(file: OpenedFile) -> dict[str, Any]:
     """Return what the child is told of a file, besides where it is."""
-    return {"name": file.name, "table": asdict(file.table), "in_memory": file.in_memory, "force": file.force}
+    return {"name": file.name, "table": asdict(file.table), "limits": asdict(file.limits)}
 
 
 def _answer(answers: IO[bytes], spools: tuple[Spool, Spool], line_bytes: int) -> dict[str, Any]:

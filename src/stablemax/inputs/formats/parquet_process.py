@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any, BinaryIO
 
-from stablemax.inputs.file_format import TableOptions
+from stablemax.inputs.file_format import ReadingLimits, TableOptions
 from stablemax.inputs.foreign_text import brief
 from stablemax.inputs.formats.parquet import damaged, no_memory
 from stablemax.inputs.formats.parquet_groups import Sink, read_parquet
@@ -65,10 +65,11 @@ def _read(stream: BinaryIO, asked: dict[str, Any], answers: IO[bytes]) -> dict[s
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
     table = TableOptions(**{**asked["table"], "class_names": _tuple_or_none(asked["table"]["class_names"])})
+    limits = ReadingLimits(**asked["limits"])
     sinks = _sink(answers, 0), _sink(answers, 1)
     try:
-        bounds = _ProcessBounds(stream, name, asked["in_memory"], force=asked["force"])
-        found = read_parquet(stream, name, table, asked["in_memory"], sinks, bounds)
+        bounds = _ProcessBounds(stream, name, limits)
+        found = read_parquet(stream, name, table, limits.in_memory, sinks, bounds)
     except StablemaxError as error:
         return _refused(error)
     except MemoryError:  # one of pyarrow's is both
@@ -107,8 +108,8 @@ def _send(answers: IO[bytes], message: dict[str, Any]) -> None:
 class _ProcessBounds:
     """Bounds of this process: what its system takes for granted is the size of the file, not what it declares."""
 
-    def __init__(self, stream: BinaryIO, name: str, in_memory: int, *, force: bool) -> None:
-        self._name, self._in_memory, self._force = name, in_memory, force
+    def __init__(self, stream: BinaryIO, name: str, limits: ReadingLimits) -> None:
+        self._name, self._limits = name, limits
         self._size = length_of(stream)
         stream.seek(max(0, self._size - 8))
         footer = min(self._size, int.from_bytes(stream.read(4), "little"))
@@ -124,9 +125,9 @@ class _ProcessBounds:
             for column in map(group.column, range(group.num_columns)):
                 declared += column.num_values
                 largest = max(largest, column.total_compressed_size)
-        check_expanded(8 * declared, self._size, self._name, "write it without a dictionary", force=self._force)
+        check_expanded(8 * declared, self._size, self._name, "write it without a dictionary", force=self._limits.force)
         # A page is taken whole, as stored and decoded.
-        limit_memory(MEMORY_BYTES + self._in_memory + 2 * min(largest, self._size), _THREADS)
+        limit_memory(MEMORY_BYTES + self._limits.in_memory + 2 * min(largest, self._size), _THREADS)
 
     def of_batch(self) -> None:
         """Allow the time of a batch."""

@@ -144,7 +144,7 @@ def visit_cells(file: OpenedFile, visit: _Visitor, *, delimiter: str = ",") -> N
     >>> visit_cells(OpenedFile(io.BytesIO(b"a,b\n1,2.50\n"), "logits.csv"), print)
     ['1', '2.50']
     """
-    with Spool(file.name, file.in_memory) as spool:
+    with Spool(file.name, file.limits.in_memory) as spool:
         blocks, has_lists = _peeked(text_blocks(file.stream, file.name, []), file.table.comment, file.name)
         if has_lists:
             for list_row in list_rows(blocks, file.table, delimiter, file.name, []):
@@ -176,7 +176,7 @@ def open_table(file: OpenedFile, *, delimiter: str = ",", kind: str = "csv") -> 
     stablemax.text.errors.StablemaxError: logits.csv: line 2 has 1 cell, but the first line has 2: '3'
     """
     name, comment, notes = file.name, file.table.comment, list[str]()
-    with Spool(name, file.in_memory) as values, Spool(name, file.in_memory) as labels:
+    with Spool(name, file.limits.in_memory) as values, Spool(name, file.limits.in_memory) as labels:
         blocks, has_lists = _peeked(text_blocks(file.stream, name, notes), comment, name)
         if has_lists:
             return stored_lists(list_rows(blocks, file.table, delimiter, name, notes), values, labels, notes, kind)
