@@ -1,0 +1,133 @@
+"""The code of a pattern, computed on the numbers that the operations of a run really had."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.numerics.formats import Array
+
+if TYPE_CHECKING:
+    from stablemax.trace.cures.flow import Flow, Operand
+    from stablemax.trace.cures.matching import Match
+
+MODULES = MappingProxyType(
+    {
+        "np": "numpy", "math": "math", "torch": "torch", "F": "torch.nn.functional", "jax": "jax", "jnp": "jax.numpy",
+    }
+)  # fmt: skip
+"""What the code of patterns calls modules."""
+
+
+def written(code: str, match: Match, names: dict[str, str], backend: str) -> str:
+    """Write the code of a pattern with expressions for its leaves.
+
+    >>> from types import SimpleNamespace
+    >>> match = SimpleNamespace(frame=None, constants={"eps": 1e-06})
+    >>> written("np.log1p(({x} - 1) + {eps})", match, {"x": "p"}, "numpy")
+    'np.log1p((p - 1) + 1e-06)'
+    """
+    values = {**{name: repr(_whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
+    if "k" in match.constants:
+        values["k"] = repr(_whole(match.constants["k"]))
+    if match.frame is not None:
+        values |= _axis_words(match, backend)
+    return code.format_map(values)
+
+
+def _axis_words(match: Match, backend: str) -> dict[str, str]:
+    frame, operand = match.frame, match.leaf(next(iter(match.leaves)))
+    assert frame is not None, "only what reduces has axes"
+    ndim = len(operand.shape)
+    axes = tuple(range(ndim)) if frame.reduction is None else frame.reduction.axes
+    one = -1 if axes == (ndim - 1,) else axes[0] if len(axes) == 1 else None
+    every = len(axes) == ndim and ndim != 1
+    axis = "None" if every or ndim == 0 else repr(axes if one is None else one)
+    dim = repr(axes if one is None else one)
+    kept = frame.reduction is not None and frame.reduction.keepdims and not frame.is_whole
+    keep = {"torch": ", keepdim=True"}.get(backend, ", keepdims=True") if kept else ""
+    count = math.prod(operand.shape[a] for a in axes)
+    return {"axis": f"axis={axis}", "dim": dim, "keep": keep, "count": str(count)}
+
+
+def _whole(number: float) -> float | int:
+    return int(number) if number == int(number) and abs(number) < 2**31 else number
+
+
+def output_of(code: str, match: Match, flow: Flow, backend: str) -> Array | None:
+    """Compute the code of a pattern on the leaves of a match; return what stands in the place of the root's output.
+
+    None where it does not fit that place.
+    """
+    names = {name: name for name in match.leaves}
+    text = written(code, match, names, backend)
+    library = LIBRARIES[backend]
+    arguments = {name: library.put(match.leaf(name), flow) for name in names}
+    modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in text}
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            result = eval(text, {**modules, **arguments})  # noqa: S307 - code of a pattern of ours
+        except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return None  # it is not for these arrays
+    return _in_place(library.back(result), match)
+
+
+def _in_place(values: Array, match: Match) -> Array | None:
+    root, frame = match.root, match.frame
+    if frame is None:
+        try:
+            values = np.broadcast_to(values, root.shape)
+        except ValueError:
+            return None
+    else:
+        if values.size != math.prod(frame.shape):
+            return None
+        values = (
+            values.ravel()[frame.positions].reshape(root.shape) if frame.positions.size == root.values.size else values
+        )
+    return values.astype(root.values.dtype) if values.shape == root.shape else None
+
+
+def _number(operand: Operand, flow: Flow) -> float | None:
+    """Return the number that the code gives itself, as Python has it: it takes the format of what it is used with."""
+    is_number = not operand.shape and operand.values.dtype in (np.float64, np.int64) and flow.origin(operand) is None
+    return operand.values.item() if is_number else None
+
+
+class _Numpy:
+    """How numbers of a run get into NumPy, and results out of it."""
+
+    def put(self, operand: Operand, flow: Flow) -> Any:
+        number = _number(operand, flow)
+        return operand.values if number is None else number
+
+    def back(self, result: Any) -> Array:
+        return np.asarray(result)
+
+
+class _Torch:
+    """How numbers of a run get into PyTorch, and results out of it."""
+
+    def put(self, operand: Operand, flow: Flow) -> Any:
+        from stablemax.libraries.torch_arrays import to_torch
+
+        number = _number(operand, flow)
+        return to_torch(operand.values) if number is None else number
+
+    def back(self, result: Any) -> Array:
+        from stablemax.libraries.torch_arrays import to_numpy
+
+        return np.asarray(result) if isinstance(result, (int, float)) else to_numpy(result)
+
+
+LIBRARIES: MappingProxyType[str, _Numpy | _Torch] = MappingProxyType({"numpy": _Numpy(), "torch": _Torch()})
+"""Libraries by their names."""
+
+Solve = Callable[[str], Array | None]
