@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from stablemax.numerics.formats import FLOAT64, FORMATS, Array, Format
+from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Trace
 from stablemax.text.vocabulary import NO_OPERATION
-from stablemax.trace.exact_cells import Special, distance, is_ball, nearest
+from stablemax.trace.cures.telling import Judge, with_cure
+from stablemax.trace.exact_cells import Special, is_ball
+from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.operation_words import event_words
@@ -171,24 +173,6 @@ class OwnTruth:
         return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
 
 
-def truth_of(cells: Array, fmt: Format) -> Truth:
-    """Round exact cells to a format.
-
-    >>> from flint import arb
-    >>> third = truth_of(np.array([[arb(1) / 3]], dtype=object), FORMATS["float32"])
-    >>> float(third.nearest[0, 0]), float(third.rounded[0, 0])
-    (0.3333333333333333, 0.3333333432674408)
-    """
-    values = nearest(cells)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rest = -np.ldexp(distance(values, cells), -fmt.ulp_exponent(values))
-        rest = np.where(np.isfinite(rest), rest, 0.0)
-        # A tie of the format that the exact value only comes close to: one step to its side, it is none.
-        aside = np.where(rest == 0, values, np.nextafter(values, np.copysign(np.inf, rest)))
-        rounded = fmt.round(values if fmt.precision == FLOAT64.precision else aside)
-    return Truth(values, rest, np.where(np.isnan(values), np.nan, rounded))
-
-
 def _written(cell: Any) -> str:
     return repr(cell) if isinstance(cell, Special) else str(cell.str(3, radius=False))
 
@@ -209,4 +193,5 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
     # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
     fmt = min(own, subject.format, key=lambda f: f.precision)
-    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)
+    truth = OwnTruth(subject, subject.given, run, fmt, max_ulp)
+    return with_cure(tell(subject, truth, about, run), subject, Judge(truth.reading(run), run))

@@ -194,6 +194,11 @@ class Subject(ABC):
     def valued(self, run: Run, steps: Collection[int]) -> Run:
         """Repeat an observed run; where exact results of some operations have no value, they get 1."""
 
+    @property
+    def is_gradient(self) -> bool:
+        """True where the result is what autograd makes of the function's output."""
+        return False
+
     @abstractmethod
     def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
         """Run the code and record its data flow; operations get other outputs, by the keys of their flow nodes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import warnings
-from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +46,8 @@ def _axis_words(match: Match, backend: str) -> dict[str, str]:
     ndim = len(operand.shape)
     axes = tuple(range(ndim)) if frame.reduction is None else frame.reduction.axes
     one = -1 if axes == (ndim - 1,) else axes[0] if len(axes) == 1 else None
-    every = len(axes) == ndim and ndim != 1
-    axis = "None" if every or ndim == 0 else repr(axes if one is None else one)
+    is_of_all = ndim == 0 or (frame.reduction is not None and frame.reduction.is_of_all)
+    axis = "None" if is_of_all else repr(axes if one is None else one)
     dim = repr(axes if one is None else one)
     kept = frame.reduction is not None and frame.reduction.keepdims and not frame.is_whole
     keep = {"torch": ", keepdim=True"}.get(backend, ", keepdims=True") if kept else ""
@@ -129,5 +128,3 @@ class _Torch:
 
 LIBRARIES: MappingProxyType[str, _Numpy | _Torch] = MappingProxyType({"numpy": _Numpy(), "torch": _Torch()})
 """Libraries by their names."""
-
-Solve = Callable[[str], Array | None]

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from stablemax.trace.cures.matching import (
-    EPS, A, B, C, N, X, add, arctanh, cos, divide, exp, mean, multiply, negative, op, sqrt, square, subtract, tanh, total,
+    EPS,
+    A,
+    B,
+    C,
+    N,
+    X,
+    add,
+    arctanh,
+    cos,
+    divide,
+    exp,
+    mean,
+    multiply,
+    negative,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    total,
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
@@ -134,8 +152,16 @@ DIFFERENCES = (
         jax=("{x}",),
     ),
     Pattern(
+        "constant-minus-term",
+        (subtract(add(A, EPS), A),),
+        why="the small number is absorbed by the term that is then taken away again",
+        numpy=("np.full_like({a}, {eps})",),
+        torch=("torch.full_like({a}, {eps})",),
+        jax=("jnp.full_like({a}, {eps})",),
+    ),
+    Pattern(
         "sum-minus-term",
-        (subtract(add(A, B), A), subtract(add(A, EPS), A)),
+        (subtract(add(A, B), A),),
         why="one term is absorbed by the other, which is then taken away again",
         numpy=("{b}",),
         torch=("{b}",),

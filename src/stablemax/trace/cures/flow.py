@@ -35,6 +35,8 @@ class Reduction:
 
     axes: tuple[int, ...]
     keepdims: bool = False
+    #: The code names no axis: it takes all of them, however many there are.
+    is_of_all: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 from stablemax.trace.cures.matching import (
-    EPS, POWER, A, B, X, Y, add, divide, exp, log, mean, multiply, negative, op, power, product, running_product,
-    sigmoid, softmax, sqrt, square, subtract, tanh, total,
+    EPS,
+    POWER,
+    A,
+    B,
+    X,
+    Y,
+    add,
+    divide,
+    exp,
+    log,
+    mean,
+    multiply,
+    negative,
+    op,
+    power,
+    product,
+    running_product,
+    sigmoid,
+    softmax,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    total,
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
@@ -99,8 +121,16 @@ LOGARITHMS = (
         "log-of-softmax",
         (log(softmax(X)),),
         why="a probability becomes 0, or its exponential overflows, before the logarithm is taken",
-        numpy=("{x} - np.logaddexp.reduce({x}, {axis}, keepdims=True)",),
-        torch=("torch.log_softmax({x}, {dim})",),
+        numpy=(
+            "{x} - np.logaddexp.reduce({x}, {axis}, keepdims=True)",
+            "-np.logaddexp(0, np.logaddexp.reduce(np.where(np.eye({count}, dtype=bool), -np.inf,"
+            " {x}[..., None, :] - {x}[..., None]), axis=-1))",
+        ),
+        torch=(
+            "torch.log_softmax({x}, {dim})",
+            "F.logsigmoid(-torch.logsumexp(({x}[..., None, :] - {x}[..., None])"
+            ".masked_fill(torch.eye({count}, dtype=torch.bool), -math.inf), -1))",
+        ),
         jax=("jax.nn.log_softmax({x}, {axis})",),
     ),
     Pattern(
@@ -248,6 +278,14 @@ LOGARITHMS = (
         jax=("jnp.exp({x} - {y})",),
     ),
     Pattern(
+        "inverse-of-two-exp",
+        (divide(divide(1, exp(X)), exp(Y)),),
+        why="an exponential overflows or vanishes where the quotient does not",
+        numpy=("np.exp(-{x} - {y})",),
+        torch=("torch.exp(-{x} - {y})",),
+        jax=("jnp.exp(-{x} - {y})",),
+    ),
+    Pattern(
         "product-of-exp",
         (multiply(exp(X), exp(Y)),),
         why="one exponential overflows or vanishes where their product does not",
@@ -283,19 +321,19 @@ LOGARITHMS = (
         jax=("jax.nn.sigmoid(-{x})",),
     ),
     Pattern(
-        "x-log-x",
-        (multiply(X, log(X)),),
-        why="log of 0 is -inf, and 0 times that is NaN; x log x tends to 0",
-        numpy=("{x} * np.log(np.where({x} > 0, {x}, 1))",),
-        torch=("torch.xlogy({x}, {x})",),
-        jax=("jax.scipy.special.xlogy({x}, {x})",),
-    ),
-    Pattern(
         "x-log-exp",
         (multiply(exp(X), log(exp(X))),),
         why="exp vanishes, and 0 times the logarithm of 0 is NaN",
         numpy=("np.exp({x}) * {x}",),
         torch=("torch.exp({x}) * {x}",),
         jax=("jnp.exp({x}) * {x}",),
+    ),
+    Pattern(
+        "x-log-x",
+        (multiply(X, log(X)),),
+        why="log of 0 is -inf, and 0 times that is NaN; x log x tends to 0",
+        numpy=("{x} * np.log(np.where({x} > 0, {x}, 1))",),
+        torch=("torch.xlogy({x}, {x})",),
+        jax=("jax.scipy.special.xlogy({x}, {x})",),
     ),
 )

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from stablemax.trace.cures.matching import (
-    EPS, POWER, A, B, X, Y, add, divide, mean, multiply, norm, op, power, product, reciprocal, sqrt, square, total,
+    EPS,
+    POWER,
+    A,
+    B,
+    X,
+    Y,
+    add,
+    divide,
+    mean,
+    multiply,
+    norm,
+    op,
+    power,
+    product,
+    reciprocal,
+    sqrt,
+    square,
+    total,
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
@@ -36,7 +53,8 @@ RANGES = (
             " * F.normalize({b} / {b}.abs().amax({dim}, keepdim=True), dim={dim})).sum({dim}{keep})",
         ),
         jax=(
-            "({a} / jnp.abs({a}).max({axis}, keepdims=True) * ({b} / jnp.abs({b}).max({axis}, keepdims=True))).sum({axis})",
+            "({a} / jnp.linalg.norm({a}, {axis}, keepdims=True)"
+            " * ({b} / jnp.linalg.norm({b}, {axis}, keepdims=True))).sum({axis}{keep})",
         ),
     ),
     Pattern(
@@ -59,7 +77,8 @@ RANGES = (
             "np.hypot.reduce({x}, {axis}{keep}) / np.sqrt({count})",
         ),
         torch=(
-            "torch.linalg.vector_norm({x} / {x}.abs().amax(), dim={dim}{keep}) * ({x}.abs().amax() / math.sqrt({count}))",
+            "torch.linalg.vector_norm({x} / {x}.abs().amax(), dim={dim}{keep})"
+            " * ({x}.abs().amax() / math.sqrt({count}))",
         ),
         jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jnp.sqrt({count})",),
     ),

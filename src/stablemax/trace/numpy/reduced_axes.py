@@ -23,7 +23,7 @@ def reduction_of(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> R
     """Return the axes that a call takes together; None for a function that takes none together, or masks some numbers.
 
     >>> reduction_of("sum", (np.zeros((2, 3)), 1), {"keepdims": True})
-    Reduction(axes=(1,), keepdims=True)
+    Reduction(axes=(1,), keepdims=True, is_of_all=False)
     """
     if name not in _DEFAULTS or not args or options.get("where", True) is not True or "initial" in options:
         return None
@@ -33,4 +33,4 @@ def reduction_of(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> R
         axes = range(ndim) if axis is None else [int(a) % ndim for a in np.atleast_1d(axis)]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return Reduction(tuple(axes), bool(options.get("keepdims", False)))
+    return Reduction(tuple(axes), bool(options.get("keepdims", False)), is_of_all=axis is None)

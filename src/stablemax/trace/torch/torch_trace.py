@@ -155,6 +155,11 @@ class TorchCode(Subject):
         """Repeat a run; where exact results of some operators have no value they get one."""
         return self.followed(bits=run.bits, valued=steps)[0]
 
+    @property
+    def is_gradient(self) -> bool:
+        """True for a backward pass."""
+        return self.backward
+
     def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
         """Run the code and record its data flow; operators get other outputs, by their dispatch and output."""
         flow = Flow()
