@@ -12,9 +12,10 @@ from flint import arb
 
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.results import Outcome, Trace
+from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.numpy.numpy_run import NumpyCode
-from stablemax.trace.own_truth import trace_any, truth_of
+from stablemax.trace.own_truth import trace_any
 from stablemax.trace.traced_code import code_of
 
 Function = Callable[..., Any]

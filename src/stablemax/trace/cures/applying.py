@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -35,24 +36,34 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
     values = {**{name: repr(_whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
     if "k" in match.constants:
         values["k"] = repr(_whole(match.constants["k"]))
-    if match.frame is not None:
-        values |= _axis_words(match, backend)
-    return code.format_map(values)
+    if match.frame is None:
+        return code.format_map(values)
+    words = _axis_words(match, backend, names)
+    text = code.format_map({**values, **words})
+    reduction = match.frame.reduction
+    if reduction is not None and reduction.is_of_all:
+        # Methods take all axes where they get none.
+        axes = rf"(?:axis=None|{re.escape(words['dim'])})(?:, keepdims?=True)?"
+        text = re.sub(rf"\.(sum|mean|max|amax|cumsum)\({axes}\)", r".\1()", text).replace(f", dim={words['dim']}", "")
+    return text
 
 
-def _axis_words(match: Match, backend: str) -> dict[str, str]:
-    frame, operand = match.frame, match.leaf(next(iter(match.leaves)))
+def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, str]:
+    first = next(iter(match.leaves))
+    frame, operand = match.frame, match.leaf(first)
     assert frame is not None, "only what reduces has axes"
     ndim = len(operand.shape)
     axes = tuple(range(ndim)) if frame.reduction is None else frame.reduction.axes
     one = -1 if axes == (ndim - 1,) else axes[0] if len(axes) == 1 else None
     is_of_all = ndim == 0 or (frame.reduction is not None and frame.reduction.is_of_all)
     axis = "None" if is_of_all else repr(axes if one is None else one)
-    dim = repr(axes if one is None else one)
+    dim = f"tuple(range({names[first]}.ndim))" if is_of_all and ndim != 1 else repr(axes if one is None else one)
     kept = frame.reduction is not None and frame.reduction.keepdims and not frame.is_whole
     keep = {"torch": ", keepdim=True"}.get(backend, ", keepdims=True") if kept else ""
-    count = math.prod(operand.shape[a] for a in axes)
-    return {"axis": f"axis={axis}", "dim": dim, "keep": keep, "count": str(count)}
+    count = f"{names[first]}.{'numel()' if backend == 'torch' else 'size'}"
+    if not is_of_all:
+        count = " * ".join(f"{names[first]}.shape[{a if one is None else one}]" for a in axes)
+    return {"axis": f"axis={axis}", "dim": dim, "keep": keep, "count": count}
 
 
 def _whole(number: float) -> float | int:

@@ -123,13 +123,13 @@ LOGARITHMS = (
         why="a probability becomes 0, or its exponential overflows, before the logarithm is taken",
         numpy=(
             "{x} - np.logaddexp.reduce({x}, {axis}, keepdims=True)",
-            "-np.logaddexp(0, np.logaddexp.reduce(np.where(np.eye({count}, dtype=bool), -np.inf,"
+            "-np.logaddexp(0, np.logaddexp.reduce(np.where(np.eye({x}.shape[-1], dtype=bool), -np.inf,"
             " {x}[..., None, :] - {x}[..., None]), axis=-1))",
         ),
         torch=(
             "torch.log_softmax({x}, {dim})",
             "F.logsigmoid(-torch.logsumexp(({x}[..., None, :] - {x}[..., None])"
-            ".masked_fill(torch.eye({count}, dtype=torch.bool), -math.inf), -1))",
+            ".masked_fill(torch.eye({x}.shape[-1], dtype=torch.bool), -math.inf), -1))",
         ),
         jax=("jax.nn.log_softmax({x}, {axis})",),
     ),

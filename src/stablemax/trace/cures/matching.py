@@ -294,7 +294,7 @@ class Matcher:
 
 def _with(match: Match, **changes: object) -> Match:
     kept = {name: getattr(match, name) for name in ("root", "leaves", "constants", "frames", "nodes")}
-    return Match(**{**kept, **changes})  # type: ignore[arg-type]
+    return Match(**{**kept, **changes})
 
 
 def _whole_frame(part: Operand, whole: Operand, frame: Frame) -> Frame | None:

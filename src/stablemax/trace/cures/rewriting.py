@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stablemax.trace.cures.searching import Finding
 
 _MOST_TRIED = 8
-_LONG = 12
+_LONG = 6
 """Expressions of more characters get a name where they are read twice."""
 
 
@@ -120,7 +120,9 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
             return
         if finding.code.count(f"{{{name}}}") > 1 and len(text) > _LONG:
             # What the code of the pattern reads several times is computed once.
-            short = next(n for n in (name, "z", "t", *(f"{name}{i}" for i in itertools.count(1))) if n not in taken)
+            short = next(
+                n for n in itertools.chain((name, "z", "t"), map("z{}".format, itertools.count(1))) if n not in taken
+            )
             taken.add(short)
             before.append(f"{short} = {_tidy(text)}")
             text = short
@@ -253,6 +255,5 @@ def _imports(text: str, names: Mapping[str, Any]) -> str:
             lines.append(f"import {module}" if name == module else f"import {module} as {name}")
         elif value is not None and getattr(typing, name, None) is value:
             lines.append(f"from typing import {name}")
-    return "".join(f"{line}\n" for line in sorted(lines, key=lambda line: (line.startswith("from"), line))) + (
-        "\n\n" if lines else ""
-    )
+    ordered = sorted(lines, key=lambda line: (line.startswith("from"), line))
+    return "".join(f"{line}\n" for line in ordered) + ("\n\n" if lines else "")

@@ -87,8 +87,10 @@ class Call:
         names = [argument.name for argument in self.function._schema.arguments]
         given = {**dict(zip(names, self.arguments, strict=False)), **self.options}
         ndim, axes = given[names[0]].ndim, given.get("dim")
-        listed = range(ndim) if axes is None or axes == [] else axes if isinstance(axes, (list, tuple)) else [axes]
-        return Reduction(tuple(int(a) % max(1, ndim) for a in listed), bool(given.get("keepdim", False)))
+        is_of_all = axes is None or axes == []
+        listed = range(ndim) if is_of_all else axes if isinstance(axes, (list, tuple)) else [axes]
+        axes = tuple(int(a) % max(1, ndim) for a in listed)
+        return Reduction(axes, bool(given.get("keepdim", False)), is_of_all=is_of_all)
 
     @functools.cached_property
     def written(self) -> list[torch.Tensor]:

@@ -253,6 +253,8 @@ class Watch(_Eager):
         put = self.replaced.get(key)
         if put is not None and put.shape == tuple(tensor.shape):
             tensor.copy_(to_torch(put))
+        if call.name in _COPIES:
+            return exact  # the cells are those that were moved, and known
         operands = before.operands()[::-1] if call.name == "rsub" else before.operands()
         name = call.name if set(call.options) - {"dim", "keepdim", "dtype"} else _WORDS.get(call.name, call.name)
         return flow.add(
