@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.results import Outcome
 from stablemax.trace.exact_cells import distance, nearest
 from stablemax.truth.balls import Truth
-from stablemax.truth.measure import CODES, ExactResult, judge
+from stablemax.truth.measure import CODES, ExactResult, default_max_ulp, judge
 
 
 def truth_of(cells: Array, fmt: Format) -> Truth:
@@ -29,8 +30,16 @@ def truth_of(cells: Array, fmt: Format) -> Truth:
     return Truth(values, rest, np.where(np.isnan(values), np.nan, rounded))
 
 
-def is_good(values: Array, cells: Array, fmt: Format) -> bool:
-    """Tell whether all cells of an output keep half of the digits of their exact cells, where these have a value."""
+def is_good(values: Array, cells: Array, fmt: Format, before: Array | None = None) -> bool:
+    """Tell whether all cells of an output keep half of the digits of their exact cells, where these have a value.
+
+    With another output `before` a cell that is exactly 0 is good, too, where it is as much closer to that.
+    """
     truth = truth_of(cells.reshape(-1, 1), fmt)
     exact = ExactResult(truth, np.isnan(truth.nearest)[:, 0])
-    return not any(CODES[code].is_failure for code in np.unique(judge(values.reshape(-1, 1), exact, fmt).codes))
+    codes = judge(values.reshape(-1, 1), exact, fmt).codes.ravel()
+    if before is not None:
+        size = np.abs(values.astype(np.float64)) * default_max_ulp(fmt)
+        is_closer = (np.abs(truth.nearest.ravel()) < np.finfo(np.float64).tiny) & (size <= np.abs(before)).ravel()
+        codes = np.where(is_closer, CODES.index(Outcome.OK), codes)
+    return not any(CODES[code].is_failure for code in np.unique(codes))

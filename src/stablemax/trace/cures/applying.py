@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stablemax.numerics.formats import Array
+from stablemax.trace.exact_cells import format_or_none
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow, Operand
@@ -36,6 +37,9 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
     values = {**{name: repr(_whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
     if "k" in match.constants:
         values["k"] = repr(_whole(match.constants["k"]))
+    fmt = format_or_none(match.root.values.dtype) if "{limit}" in code else None
+    if fmt is not None:
+        values["limit"] = str(math.floor(fmt.exp_overflow.real))
     if match.frame is None:
         return code.format_map(values)
     words = _axis_words(match, backend, names)

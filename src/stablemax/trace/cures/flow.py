@@ -93,6 +93,13 @@ class FlowNode:
 
 
 @dataclass(frozen=True)
+class ArgumentKey:
+    """The key of an argument: its position among the arguments."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Origin:
     """The operation that made the cells of an operand, and where they stood in its output."""
 
@@ -114,7 +121,7 @@ class Flow:
 
     def add_argument(self, number: int, values: Array, cells: Array) -> None:
         """Record an argument of the code, by its position among the arguments."""
-        self._add(FlowNode(("argument", number), "argument", values.copy(), cells.copy()))
+        self._add(FlowNode(ArgumentKey(number), "argument", values.copy(), cells.copy()))
 
     def add(
         self,
@@ -153,9 +160,13 @@ class Flow:
             return Origin(node, None)
         return None if (positions == UNKNOWN).any() else Origin(node, positions.reshape(operand.shape))
 
-    def argument_cell(self, node: FlowNode, place: tuple[int, ...]) -> tuple[str, int] | None:
+    def argument_cell(self, key: Hashable, place: tuple[int, ...]) -> tuple[int, int] | None:
         """Return the argument, and the flat position in it, that alone a cell of an output comes from, cell by cell."""
-        found: set[tuple[str, int]] = set()
+        node = next((node for node in self.nodes if node.key == key), None)
+        return None if node is None else self._argument_cell(node, place)
+
+    def _argument_cell(self, node: FlowNode, place: tuple[int, ...]) -> tuple[int, int] | None:
+        found: set[tuple[int, int]] = set()
         for operand in node.operands:
             try:
                 cell = np.broadcast_to(operand.cells, node.shape)[place]
@@ -165,10 +176,10 @@ class Flow:
             if number < 0:
                 continue
             maker = self.nodes[number]
-            if maker.name == "argument":
-                found.add((str(maker.key), position))
+            if isinstance(maker.key, ArgumentKey):
+                found.add((maker.key.number, position))
                 continue
-            inner = self.argument_cell(maker, tuple(int(i) for i in np.unravel_index(position, maker.shape)))
+            inner = self._argument_cell(maker, tuple(int(i) for i in np.unravel_index(position, maker.shape)))
             if inner is None:
                 return None
             found.add(inner)

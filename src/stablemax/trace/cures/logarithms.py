@@ -331,9 +331,19 @@ LOGARITHMS = (
     Pattern(
         "x-log-x",
         (multiply(X, log(X)),),
-        why="log of 0 is -inf, and 0 times that is NaN; x log x tends to 0",
+        why="log of 0 is -inf, and 0 times that is NaN",
+        extends="it gives 0 for 0 log 0, to which x log x tends",
         numpy=("{x} * np.log(np.where({x} > 0, {x}, 1))",),
         torch=("torch.xlogy({x}, {x})",),
         jax=("jax.scipy.special.xlogy({x}, {x})",),
+    ),
+    Pattern(
+        "exp-beyond-range",
+        (exp(X),),
+        why="exp leaves the range of the format",
+        extends="it holds exp where its argument is above {limit}, and its gradient is 0 there",
+        numpy=("np.exp(np.minimum({x}, {limit}))",),
+        torch=("torch.exp({x}.clamp(max={limit}))",),
+        jax=("jnp.exp(jnp.minimum({x}, {limit}))",),
     ),
 )

@@ -14,7 +14,7 @@ class Pattern:
     """A formula that is right and loses the result in floats, with code to write in its place.
 
     The code is an expression with the leaves of the tree in braces. `{axis}` and `{dim}` are the axes that its
-    reduction takes together, `{keep}` is ``, keepdims=True`` where the code has it. Each library may have several
+    reduction takes together, `{limit}` is the largest whole number whose exp the format holds, `{keep}` is ``, keepdims=True`` where the code has it. Each library may have several
     expressions: the first that cures is told.
     """
 
@@ -25,6 +25,8 @@ class Pattern:
     numpy: tuple[str, ...] = ()
     torch: tuple[str, ...] = ()
     jax: tuple[str, ...] = ()
+    #: For a formula that has no number of the format: what the code, which is another function, gives in its place.
+    extends: str = ""
     #: For formats of 16 bits and fewer alone.
     is_of_half: bool = False
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from stablemax.trace.cures.densities import DENSITIES
 from stablemax.trace.cures.differences import DIFFERENCES
 from stablemax.trace.cures.logarithms import LOGARITHMS
 from stablemax.trace.cures.ranges import RANGES
 
-PATTERNS = (*LOGARITHMS, *DIFFERENCES, *RANGES)
+PATTERNS = (*DENSITIES, *LOGARITHMS, *DIFFERENCES, *RANGES)

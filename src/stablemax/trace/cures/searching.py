@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stablemax.trace.cures.applying import output_of
 from stablemax.trace.cures.matching import Match, Matcher
 from stablemax.trace.cures.patterns import PATTERNS
@@ -35,18 +37,25 @@ class Finding:
     output: Array
 
 
-def findings(flow: Flow, backend: str, nodes: Sequence[FlowNode] | None = None) -> Iterator[Finding]:
+def findings(
+    flow: Flow, backend: str, nodes: Sequence[FlowNode] | None = None, *, extending: bool = False
+) -> Iterator[Finding]:
     """Find the patterns in recorded operations whose code makes a bad output good, root by root.
 
     An output is held to the exact cells that its operation was recorded with. With `nodes` only those are taken for
-    roots. A flow may hold any slice of a run.
+    roots. A flow may hold any slice of a run. With `extending` it is the patterns for formulas without a number of the
+    format, and their outputs are finite.
     """
     matcher = Matcher(flow)
     for node in flow.nodes if nodes is None else nodes:
         fmt = format_or_none(node.values.dtype)
-        if node.name == "argument" or fmt is None or is_good(node.values, node.cells, fmt):
+        if node.name == "argument" or fmt is None:
+            continue
+        if np.isfinite(node.values.astype(np.float64)).all() if extending else is_good(node.values, node.cells, fmt):
             continue
         for pattern in PATTERNS:
+            if bool(pattern.extends) is not extending:
+                continue
             if pattern.is_of_half and node.values.dtype.itemsize > _HALF:
                 continue
             for tree in pattern.trees:
@@ -59,7 +68,11 @@ def findings(flow: Flow, backend: str, nodes: Sequence[FlowNode] | None = None) 
 def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str) -> Iterator[Finding]:
     for code in pattern.code(backend):
         output, fmt = output_of(code, match, flow, backend), format_or_none(match.root.values.dtype)
-        if output is not None and fmt is not None and is_good(output, match.root.cells, fmt):
+        if output is None or fmt is None:
+            continue
+        before = match.root.values.astype(np.float64)
+        is_finite = np.isfinite(output.astype(np.float64)).all()
+        if is_finite if pattern.extends else is_good(output, match.root.cells, fmt, before):
             yield Finding(pattern, code, match, output)
 
 
@@ -77,14 +90,14 @@ class Cure:
 
 
 def cures_of(
-    subject: Subject, is_good: Callable[[Run], bool], blamed: Hashable, bits: int
+    subject: Subject, is_good: Callable[[Run], bool], blamed: Hashable, bits: int, *, extending: bool = False
 ) -> Iterator[tuple[Cure, Flow]]:
     """Yield what makes the result good, when its findings stand in the place of operations of a second run.
 
     First come single expressions, those with the blamed operation in them before others, then several together.
     """
     run, flow = subject.recorded(bits)
-    groups = _groups(findings(flow, subject.backend))
+    groups = _groups(findings(flow, subject.backend, extending=extending))
     # What computes more of the result anew is tried before its parts.
     groups.sort(key=lambda group: (blamed not in keys_of(group[0].match), -flow.nodes.index(group[0].match.root)))
     for group in groups[:_MOST_TRIED]:

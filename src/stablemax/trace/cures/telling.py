@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from stablemax.numerics.formats import FORMATS
+from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import listed
 from stablemax.trace.cures.applying import written
@@ -37,6 +42,10 @@ class Judge:
         """Tell whether every cell of a result is good."""
         return not self.reading.failing(run.value).any()
 
+    def is_finite(self, run: Run) -> bool:
+        """Tell whether every cell of a result is finite, and good where the traced code's has a value."""
+        return self.is_good(run) and bool(np.isfinite(run.value.astype(np.float64)).all())
+
     def is_the_same_function(self, run: Run) -> bool:
         """Tell whether a good result has the dtype and shape of the traced code's, and is right in exact arithmetic."""
         before = self.run
@@ -55,44 +64,62 @@ class Judge:
 
 
 def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
-    """Add code to write instead to the trace of a run that failed, where a pattern is found and its code cures."""
-    run = judge.run
-    if not trace.outcome.is_failure or trace.instead or run.exact is None or run.is_sampled or run.divergences:
+    """Add code to write instead to the trace of a run that failed, where a pattern is found and its code cures.
+
+    Where the formula has no number of the format it is code for another function, which has one.
+    """
+    run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
+    if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
         return trace
-    if sum(step.cells for step in run.steps) > _MOST_CELLS:
+    if run.exact is None or run.is_sampled or run.divergences or sum(s.cells for s in run.steps) > _MOST_CELLS:
         return trace
     blamed = None
     if trace.blame is not None and trace.blame.operation >= 0:
         blamed = subject.flow_key(run, trace.blame.operation)
     try:
-        told = _in_own_source(subject, judge, blamed)
+        told = _in_own_source(subject, judge, blamed, extending=is_undefined)
     except StablemaxError:
         return trace  # other numbers lead the code where it raises
     if told is None:
         return trace
-    found, text, good = told
-    ids = tuple(dict.fromkeys(f.pattern.id for f in found))
+    ids = ", ".join(dict.fromkeys(f.pattern.id for f in told.findings))
+    return replace(trace, pattern=ids, instead=told.text, instead_why=_why(told, judge, trace.format))
+
+
+def _why(told: _Told, judge: Judge, fmt: str) -> str:
+    """Say why the code holds, and that it was run."""
+    found = told.findings
     why = "; ".join(dict.fromkeys(f.pattern.why for f in found))
-    words = f"{why}. Run on this input in {trace.format}, it holds{judge.error_words(good)}"
-    return replace(trace, pattern=", ".join(ids), instead=text, instead_why=words)
+    if not found[0].pattern.extends:
+        return f"{why}. Run on this input in {fmt}, it holds{judge.error_words(told.run)}"
+    limit = str(math.floor(FORMATS[fmt].exp_overflow.real))
+    other = "; ".join(dict.fromkeys(f.pattern.extends.format(limit=limit) for f in found))
+    return f"{why}. This is not the same function: {other}. Run on this input in {fmt}, its result is finite"
 
 
-def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable) -> tuple[Sequence[Finding], str, Run] | None:
-    """Return the findings that cure, their code, and the run that shows it.
+@dataclass(frozen=True)
+class _Told:
+    """Findings that cure, their code, and the run that shows it."""
 
-    Code is the user's function where that can be written anew; else it is the expressions alone.
-    """
+    findings: Sequence[Finding]
+    text: str
+    run: Run
+
+
+def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extending: bool) -> _Told | None:
+    """Return the findings that cure with their code: the user's function, or else the expressions alone."""
     first: tuple[Cure, Flow] | None = None
-    for cure, flow in cures_of(subject, judge.is_good, blamed, judge.run.bits):
+    is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
+    for cure, flow in cures_of(subject, is_good, blamed, judge.run.bits, extending=extending):
         for new in rewritten(cure.findings, flow, subject.backend):
-            good = _run_of(subject, new, judge.run.bits)
-            if good is not None and judge.is_the_same_function(good):
-                return cure.findings, new.text, good
+            run = _run_of(subject, new, judge.run.bits)
+            if run is not None and is_right(run):
+                return _Told(cure.findings, new.text, run)
         first = first or (None if subject.is_gradient else (cure, flow))
     if first is None:
         return None
-    cure, flow = first
-    return cure.findings, _as_expressions(cure.findings, subject.backend), cure.run
+    cure, _ = first
+    return _Told(cure.findings, _as_expressions(cure.findings, subject.backend), cure.run)
 
 
 def _run_of(subject: Subject, new: Rewritten, bits: int) -> Run | None:

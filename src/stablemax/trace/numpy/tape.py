@@ -108,7 +108,8 @@ class Tape:
         put = self.replaced.get(index)
         if put is not None and put.shape == value.shape:
             value = put.astype(value.dtype)
-        if self.flow is not None:
+        # What an index picks are the cells that were there.
+        if self.flow is not None and name != "index":
             frame = self._frame()
             exact = self.flow.add(
                 index, name, value, exact, inputs, reduction=reduction, frame=frame, fingerprint=self.fingerprint
