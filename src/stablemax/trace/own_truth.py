@@ -33,8 +33,8 @@ _WORTH_TELLING = 16.0
 """A smaller condition number takes less than four bits."""
 _MOST_TRIED = 16
 _ZERO = (
-    "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, or "
-    "beside the results of neighbouring inputs"
+    "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, "
+    "or beside the results of neighbouring inputs"
 )
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 

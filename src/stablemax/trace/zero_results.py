@@ -27,9 +27,10 @@ def zero_sizes(subject: Subject, run: Run, fmt: Format, max_ulp: float | None) -
     """Return for each cell, (N, 1), the size up to which its number is as good as the exact 0; NaN for other cells.
 
     None where no cell is exactly 0 that the code gives another number for. Where inputs that differ in their last
-    digits have the exact result 0, too, so does every input: ``(x - x.mean()).sum()``. No digit of such a result can be right,
-    and it is judged beside the sizes of its terms. Else it is the problem that decides how close to 0 code can come:
-    the exact results of those inputs. Code that is farther off, as a variance by moments of equal numbers, is at fault.
+    digits have the exact result 0, too, so does every input: ``(x - x.mean()).sum()``. No digit of such a result can
+    be right, and it is judged beside the sizes of its terms. Else it is the problem that decides how close to 0 code
+    can come: the exact results of those inputs. Code that is farther off, as a variance by moments of equal numbers,
+    is at fault.
     """
     if run.exact is None or run.is_sampled or run.divergences:
         return None

@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from stablemax.trace.cures.matching import (
-    A, B, C, X, Y, add, divide, exp, log, multiply, negative, op, power, sqrt, square, subtract, total,
+    A,
+    B,
+    C,
+    X,
+    Y,
+    add,
+    divide,
+    exp,
+    log,
+    multiply,
+    negative,
+    op,
+    power,
+    sqrt,
+    square,
+    subtract,
+    total,
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
@@ -50,14 +66,6 @@ DENSITIES = (
         numpy=("np.logaddexp({x}, -{x}) - np.log(2)",),
         torch=("torch.logaddexp({x}, -{x}) - math.log(2)",),
         jax=("jnp.logaddexp({x}, -{x}) - jnp.log(2)",),
-    ),
-    Pattern(
-        "division-by-exp",
-        (divide(A, exp(X)),),
-        why="exp overflows or vanishes where the quotient does not",
-        numpy=("{a} * np.exp(-{x})",),
-        torch=("{a} * torch.exp(-{x})",),
-        jax=("{a} * jnp.exp(-{x})",),
     ),
     Pattern(
         "root-minus-one",

@@ -27,6 +27,8 @@ class SourceRange:
     column: int
     end_line: int
     end_column: int
+    #: What the function's module names.
+    names: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def source_range(frame: FrameType | None) -> SourceRange | None:
     line, end_line, column, end_column = positions
     if line is None or end_line is None or column is None or end_column is None:
         return None
-    return SourceRange(frame.f_code, line, column, end_line, end_column)
+    return SourceRange(frame.f_code, line, column, end_line, end_column, frame.f_globals)
 
 
 def _fresh(cells: Array) -> Array:

@@ -11,6 +11,7 @@ from stablemax.trace.cures.matching import (
     Y,
     add,
     divide,
+    exp,
     mean,
     multiply,
     norm,
@@ -157,5 +158,13 @@ RANGES = (
         torch=("({a} / ({x}.float() + {eps})).to({x}.dtype)",),
         jax=("({a} / ({x}.astype(jnp.float32) + {eps})).astype({x}.dtype)",),
         is_of_half=True,
+    ),
+    Pattern(
+        "division-by-exp",
+        (divide(A, exp(X)),),
+        why="exp overflows or vanishes where the quotient does not",
+        numpy=("{a} * np.exp(-{x})",),
+        torch=("{a} * torch.exp(-{x})",),
+        jax=("{a} * jnp.exp(-{x})",),
     ),
 )

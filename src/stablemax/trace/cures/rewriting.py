@@ -10,14 +10,14 @@ import itertools
 import re
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stablemax.trace.cures.applying import MODULES, written
 from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts
-from stablemax.trace.traced_code import block_of, parsed
+from stablemax.trace.traced_code import block_of, parsed, python_function
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow
@@ -63,12 +63,15 @@ class _New:
     before: tuple[str, ...] = ()
 
 
-def rewritten(findings: Sequence[Finding], flow: Flow, backend: str) -> Iterator[Rewritten]:
+def rewritten(
+    findings: Sequence[Finding], flow: Flow, backend: str, function: Callable[..., Any] | None = None
+) -> Iterator[Rewritten]:
     """Yield a function with the expressions at the roots of some findings replaced, in each way that may be right.
 
-    None where they are not in one function whose source is known, or a number in them has no name there.
+    None where they are not in one function whose source is known, or a number in them has no name there. `function` is
+    what was run.
     """
-    found = _source_of(findings)
+    found = _source_of(findings, function)
     if found is None:
         return
     source, code, functions = found
@@ -82,23 +85,35 @@ def rewritten(findings: Sequence[Finding], flow: Flow, backend: str) -> Iterator
 
 
 def _source_of(
-    findings: Sequence[Finding],
+    findings: Sequence[Finding], called: Callable[..., Any] | None
 ) -> tuple[FunctionSource, CodeType, tuple[FunctionType, ...]] | None:
     """Return the source of the one function that holds all roots, its code, and the function objects that run it."""
     sources = [f.match.root.source for f in findings]
     code = None if sources[0] is None else sources[0].code
     if code is None or any(source is None or source.code is not code for source in sources):
         return None
-    functions = tuple(f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and f.__code__ is code)
+    names = sources[0].names if sources[0] is not None else {}
+    functions = _functions_of(code, names, called)
     block = block_of(code)
     tree = parsed(block, code.co_firstlineno)
     if not functions or not isinstance(tree, ast.FunctionDef):
         return None
-    names = functions[0].__globals__
     # The user may call another module so.
     if any(name in names and names[name] is not _module(name) for name in _used(findings)):
         return None
     return FunctionSource(block, code.co_firstlineno, tree, names), code, functions
+
+
+def _functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
+    """Return the function objects that run a code object: what was called, what its module has by its name, others."""
+    candidates: list[Any] = [None if called is None else python_function(called)]
+    thing: Any = None
+    for step in getattr(code, "co_qualname", code.co_name).split("."):
+        thing = names.get(step) if thing is None else vars(thing).get(step) if isinstance(thing, type) else None
+        candidates += [thing, getattr(thing, "__wrapped__", None), getattr(thing, "__func__", None)]
+    candidates += gc.get_referrers(code)
+    found = {id(f): f for f in candidates if isinstance(f, FunctionType) and f.__code__ is code}
+    return tuple(found.values())
 
 
 def _used(findings: Sequence[Finding]) -> set[str]:

@@ -111,7 +111,7 @@ def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extendin
     first: tuple[Cure, Flow] | None = None
     is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
     for cure, flow in cures_of(subject, is_good, blamed, judge.run.bits, extending=extending):
-        for new in rewritten(cure.findings, flow, subject.backend):
+        for new in rewritten(cure.findings, flow, subject.backend, subject.function):
             run = _run_of(subject, new, judge.run.bits)
             if run is not None and is_right(run):
                 return _Told(cure.findings, new.text, run)
