@@ -90,7 +90,9 @@ def output_of(code: str, match: Match, flow: Flow, backend: str) -> Array | None
             result = eval(text, {**modules, **arguments})  # noqa: S307 - code of a pattern of ours
         except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
             return None  # it is not for these arrays
-    return _in_place(library.back(result), match)
+    values = library.back(result)
+    is_number = isinstance(result, (int, float)) and not isinstance(result, np.generic)
+    return _in_place(values, match) if is_number or values.dtype == match.root.values.dtype else None
 
 
 def _in_place(values: Array, match: Match) -> Array | None:
@@ -111,8 +113,9 @@ def _in_place(values: Array, match: Match) -> Array | None:
 
 def _number(operand: Operand, flow: Flow) -> float | None:
     """Return the number that the code gives itself, as Python has it: it takes the format of what it is used with."""
-    is_number = not operand.shape and operand.values.dtype in (np.float64, np.int64) and flow.origin(operand) is None
-    return operand.values.item() if is_number else None
+    read = flow.nodes[operand.reader].operands[operand.place] if operand.reader >= 0 else operand
+    is_number = not read.shape and read.values.dtype in (np.float64, np.int64) and flow.origin(read) is None
+    return read.values.item() if is_number else None
 
 
 class _Numpy:

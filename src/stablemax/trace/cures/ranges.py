@@ -74,14 +74,14 @@ RANGES = (
         (sqrt(mean(square(X))),),
         why="a square leaves the range of the format where the root of their mean does not",
         numpy=(
-            "np.hypot.reduce({x} / np.sqrt({count}), {axis}{keep})",
-            "np.hypot.reduce({x}, {axis}{keep}) / np.sqrt({count})",
+            "np.hypot.reduce({x} / math.sqrt({count}), {axis}{keep})",
+            "np.hypot.reduce({x}, {axis}{keep}) / math.sqrt({count})",
         ),
         torch=(
             "torch.linalg.vector_norm({x} / {x}.abs().amax(), dim={dim}{keep})"
             " * ({x}.abs().amax() / math.sqrt({count}))",
         ),
-        jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jnp.sqrt({count})",),
+        jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jmath.sqrt({count})",),
     ),
     Pattern(
         "root-of-product",
