@@ -138,7 +138,7 @@ def _together(
             break
     else:
         return None
-    for group in list(chosen):
+    for group in chosen[::-1]:
         fewer = [other for other in chosen if other is not group]
         if fewer and is_good(_run_with(subject, itertools.chain(*fewer), bits)):
             chosen = fewer
