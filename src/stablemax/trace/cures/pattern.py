@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 class Pattern:
     """A formula that is right and loses the result in floats, with code to write in its place.
 
-    The code is an expression with the leaves of the tree in braces. `{axis}`, `{dim}` and `{of_dim}` are the axes
-    that its reduction takes together, `{keep}` is ``, keepdims=True`` where the code has it, `{count}` how many numbers a mean
-    takes, `{limit}` the largest whole number whose exp the format holds. Each library may have several expressions:
-    the first that cures is told.
+    The code is an expression with the leaves of the tree in braces. `{axis}`, `{dim}` and `{of_dim}` are the axes that
+    its reduction takes together, `{keep}` is ``, keepdims=True`` where the code has it, `{count}` how many numbers a
+    mean takes, `{limit}` the largest whole number whose exp the format holds. Each library may have several
+    expressions: the first that cures is told.
     """
 
     id: str

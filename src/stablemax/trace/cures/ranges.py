@@ -64,8 +64,8 @@ RANGES = (
         why="a square leaves the range of the format where the norm does not",
         numpy=("np.hypot.reduce({x}, {axis}{keep})",),
         torch=(
+            "torch.linalg.vector_norm({x}{of_dim}{keep}, dtype=torch.float64).to({x}.dtype)",
             "torch.linalg.vector_norm({x} / {x}.abs().amax(){of_dim}{keep}) * {x}.abs().amax()",
-            "torch.linalg.vector_norm({x}.double(){of_dim}{keep}).to({x}.dtype)",
         ),
         jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max()",),
     ),
@@ -78,6 +78,7 @@ RANGES = (
             "np.hypot.reduce({x}, {axis}{keep}) / math.sqrt({count})",
         ),
         torch=(
+            "({x}.double() ** 2).mean({dim}{keep}).sqrt().to({x}.dtype)",
             "torch.linalg.vector_norm({x} / {x}.abs().amax(){of_dim}{keep}) * ({x}.abs().amax() / math.sqrt({count}))",
         ),
         jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jnp.sqrt({count})",),
