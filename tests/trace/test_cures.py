@@ -257,20 +257,13 @@ def test_the_code_is_the_users_function_with_its_names_and_without_what_is_not_r
     trace = traced(cross_entropy, {"logits": X([[0.0, 200.0], [1.0, 2.0]]), "labels": X([0, 1])})
     assert trace.instead.endswith(
         "def cross_entropy(logits: Any, labels: Any) -> Any:\n"
-        "    picked = (logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))[np.arange(len(labels)), labels]\n"
-        "    return -picked\n"
-    ) or trace.instead.endswith(
-        "def cross_entropy(logits: Any, labels: Any) -> Any:\n"
         "    return -(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))[np.arange(len(labels)), labels]\n"
     )
 
 
 def test_it_is_said_why_and_that_it_was_run() -> None:
     trace = traced(in_a_loop, {"x": X([-100.0, 2.0])})
-    assert trace.instead_why == (
-        "the sigmoid becomes 0 or 1, or its exponential overflows, before the logarithm is taken. Run on this input in "
-        "float32, it holds: no error is above 0.32 ulp"
-    ) or trace.instead_why.startswith("the sigmoid becomes 0 or 1")
+    assert trace.instead_why.startswith("the sigmoid becomes 0 or 1, or its exponential overflows, before the log")
     assert "Run on this input in float32, it holds: no error is above" in trace.instead_why
 
 

@@ -28,7 +28,7 @@ from stablemax.trace.cures.pattern import Pattern
 _SQUARES = op("sum_of_squares")
 _RSQRT = op("rsqrt")
 
-RANGES = (
+OUT_OF_RANGE = (
     Pattern(
         "root-of-two-squares",
         (sqrt(add(square(X), square(Y))),),
