@@ -89,6 +89,8 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     if base.is_sampled:
         return _culprit_of_a_sample(base.steps)
     reading = bad.traced.expected.reading(base)
+    if base.stepwise is not None and not reading.failing(base.stepwise).ravel()[bad.cell]:
+        return None  # what a compiler made of the operations is to blame, and none of them alone
 
     def is_good_if_rounded(count: int) -> bool:
         return not reading.failing(subject.rounded(base, count).value).ravel()[bad.cell]
