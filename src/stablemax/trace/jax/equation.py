@@ -9,10 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.exact_cells import cells_of
+
+UNBOUND = ("shard_map", "xla_pmap")
+"""Primitives that need their functions beside their parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,11 @@ class Equation:
     def bound(self, values: Sequence[Any], params: Mapping[str, Any] | None = None) -> list[Any]:
         """Run the primitive on values, as an evaluation without a compiler would: its outputs."""
         primitive: Any = self.source.primitive
+        if self.name in UNBOUND:
+            variables = list(dict.fromkeys(v for v in self.source.invars if not isinstance(v, Literal)))
+            known = dict(zip(self.source.invars, values, strict=True))
+            alone = ClosedJaxpr(Jaxpr((), variables, self.source.outvars, [self.source]), ())
+            return list(jaxpr_as_fun(alone)(*(known[v] for v in variables)))
         with self.source.ctx.manager:
             result = primitive.bind(*values, **(self.params if params is None else params))
         return list(result) if primitive.multiple_results else [result]

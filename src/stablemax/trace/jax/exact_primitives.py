@@ -66,9 +66,12 @@ def _round(x: Array, *, rounding_method: Any, **_: Any) -> Any:
 
 def _remainder(a: Array, b: Array, **_: Any) -> Any:
     """Return what division leaves, with the sign of `a`."""
-    ratio = as_array(_DIVIDE(a, b))
-    whole = UFUNC["sign"](ratio) * UFUNC["floor"](UFUNC["absolute"](ratio))
-    return a - b * whole
+    return a - b * truncated(as_array(_DIVIDE(a, b)))
+
+
+def truncated(cells: Array) -> Array:
+    """Round cells towards 0."""
+    return as_array(UFUNC["sign"](cells) * UFUNC["floor"](UFUNC["absolute"](cells)))
 
 
 def as_matrices(a: Array, b: Array, dimension_numbers: Any) -> tuple[Array, Array, tuple[int, ...]]:
@@ -170,6 +173,8 @@ FROM_THE_VALUE = frozenset(("nextafter",))
 
 COMPARISONS = {
     "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "lt_to": "less",
+    "le_to": "less_equal",
     "is_finite": "isfinite",
 }  # fmt: skip
 """JAX's comparisons as NumPy calls them."""

@@ -16,7 +16,7 @@ import numpy as np
 from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest, settled, with_values
-from stablemax.trace.jax.equation import Equation, Number, is_float, placed_like
+from stablemax.trace.jax.equation import UNBOUND, Equation, Number, is_float, placed_like
 from stablemax.trace.jax.exact_primitives import (
     COMPARISONS,
     EXACT,
@@ -24,6 +24,7 @@ from stablemax.trace.jax.exact_primitives import (
     WORDS,
     NotExact,
     as_matrices,
+    truncated,
 )
 from stablemax.trace.jax.jax_lines import Lines
 from stablemax.trace.jax.movements import MOVED, MOVED_TOGETHER
@@ -36,6 +37,8 @@ from stablemax.trace.traced_code import display_name
 See = Callable[[Number], Array]
 
 _COPIES = frozenset(("convert_element_type", "scatter"))
+_OPAQUE = ("random_", "rng_", "pure_callback", "io_callback", *UNBOUND)
+"""What does not give the same again, or that only in one dtype."""
 _ORDERS = frozenset(("sort", "top_k", "argmax", "argmin"))
 
 
@@ -82,20 +85,22 @@ class Shadowing:
         if not equation.gives_floats:
             return self._without_floats(equation, inputs, values, site)
         if not floats or equation.name in FROM_THE_VALUE:
-            self.ticks += len(values)
-            return [Number(value) for value in values]
+            return self._without_shadow(values)
         try:
             exact = computed(equation, inputs, lambda n: n.exact, values, self.in_float64)
         except NotFollowed:
-            self.ticks += len(values)
             if any(n.cells is not None for n in floats):
                 self._lose(equation.name, site)
-            return [Number(value) for value in values]
+            return self._without_shadow(values)
         local = self._local(equation, inputs, values, exact)
         return [
             self._finished(equation, inputs, i, value, exact[i], local, site) if is_float(value) else Number(value)
             for i, value in enumerate(values)
         ]
+
+    def _without_shadow(self, values: Sequence[Any]) -> list[Number]:
+        self.ticks += sum(map(is_float, values))
+        return [Number(value) for value in values]
 
     def _local(
         self, equation: Equation, inputs: Sequence[Number], values: Sequence[Any], exact: list[Any]
@@ -135,8 +140,7 @@ class Shadowing:
         if not self.watch or not self.sample.takes((site, label, output, fmt.name), array, len(self.steps)):
             return Number(value, exact, is_exact=False)
         here = local()[output].reshape(value.shape)
-        word = WORDS.get(name, name)
-        operands = _operands(equation, inputs)
+        word, operands = _word(equation, inputs), _operands(equation, inputs)
         seen = observe(word, site, len(self.steps), fmt, array, exact, here, operands, label=label, output=output)
         if name not in _COPIES or seen.local_error_ulp or seen.events:
             self.steps.append(seen)
@@ -153,7 +157,8 @@ class Shadowing:
         name = _comparison(equation)
         if name and any(n.is_float for n in inputs):
             return [Number(self._compared(equation, name, inputs, values[0], site))]
-        if any(n.cells is not None for n in inputs) and equation.name not in _ORDERS:
+        is_lost = any(n.cells is not None for n in inputs) and equation.name not in _ORDERS
+        if is_lost and not (equation.name == "convert_element_type" and _is_cut_alike(inputs[0], values[0])):
             losses = {"convert_element_type": "conversion to integers", "bitcast_convert_type": "the bits of a number"}
             what = "complex numbers" if equation.gives_complex else losses.get(equation.name, equation.name)
             self._lose(what, site)
@@ -204,6 +209,7 @@ def outputs_of(equation: Equation, inputs: Sequence[Number]) -> list[Any]:
     """Run an equation: what only moves numbers moves them in NumPy, which need not compile it first."""
     move = MOVED.get(equation.name)
     if move is not None and equation.gives_floats:
+        # Parameters of another version of JAX, which the function here lacks, are left to the primitive.
         with contextlib.suppress(TypeError):
             return _as_list(move(*(n.array for n in inputs), **equation.params))
     return equation.bound([n.value for n in inputs])
@@ -243,7 +249,7 @@ def _sorted(equation: Equation, inputs: Sequence[Number], see: See) -> list[Any]
 
 def _in_float64(equation: Equation, inputs: Sequence[Number], see: See, in_float64: dict[str, None]) -> list[Any]:
     """Run a primitive in float64 on what `see` shows."""
-    if equation.name.startswith(("random_", "rng_")) or equation.gives_complex:
+    if equation.name.startswith(_OPAQUE) or equation.gives_complex:
         raise NotFollowed
     wide = [nearest(see(n)) if n.is_float else n.value for n in inputs]
     for number, cells in zip(inputs, wide, strict=True):
@@ -259,11 +265,28 @@ def _in_float64(equation: Equation, inputs: Sequence[Number], see: See, in_float
     return [cells_of(np.asarray(out)) if is_float(out) else None for out in outputs]
 
 
+def _is_cut_alike(number: Number, integers: Any) -> bool:
+    """Tell whether the exact cells are cut down to the same integers as the values."""
+    return np.array_equal(nearest(truncated(number.exact)), np.asarray(integers).astype(np.float64))
+
+
 def _comparison(equation: Equation) -> str:
     """Name a comparison as NumPy does; empty for what is none."""
     if equation.name == "convert_element_type" and np.dtype(equation.params["new_dtype"]) == np.bool_:
         return "nonzero"
     return COMPARISONS.get(equation.name, "")
+
+
+def _word(equation: Equation, inputs: Sequence[Number]) -> str:
+    """Name an equation as NumPy does: of products only that of two matrices or vectors is ``a @ b``."""
+    if equation.name == "dot_general" and not _is_matmul(equation, inputs):
+        return "einsum"
+    return WORDS.get(equation.name, equation.name)
+
+
+def _is_matmul(equation: Equation, inputs: Sequence[Number]) -> bool:
+    (summed, _), batch = equation.params["dimension_numbers"]
+    return not any(batch) and len(summed) == 1 and all(n.array.ndim <= 2 for n in inputs)
 
 
 def _operands(equation: Equation, inputs: Sequence[Number]) -> list[tuple[Array, Array]]:
@@ -272,7 +295,7 @@ def _operands(equation: Equation, inputs: Sequence[Number]) -> list[tuple[Array,
     if equation.name == "integer_pow":
         exponent = np.asarray(float(equation.params["y"]))
         return [*pairs, (exponent, cells_of(exponent))]
-    if equation.name == "dot_general" and all(n.ndim <= 2 for n, _ in pairs):
+    if equation.name == "dot_general" and _is_matmul(equation, inputs):
         return _factors(equation, pairs)
     return pairs
 
@@ -281,8 +304,6 @@ def _factors(equation: Equation, pairs: list[tuple[Array, Array]]) -> list[tuple
     """Return the factors of a product of two matrices or vectors as NumPy's ``a @ b`` takes them."""
     (a, exact_a), (b, exact_b) = pairs
     numbers = equation.params["dimension_numbers"]
-    if numbers[1] != ((), ()) or len(numbers[0][0]) != 1:
-        return pairs
     left, right, _ = as_matrices(a, b, numbers)
     exact_left, exact_right, _ = as_matrices(exact_a, exact_b, numbers)
     first: Any = 0 if a.ndim == 1 else slice(None)

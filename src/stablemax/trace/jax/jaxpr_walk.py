@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import as_array
 from stablemax.trace.jax.equation import Equation, Number
 from stablemax.trace.jax.jax_lines import Lines
@@ -72,9 +73,13 @@ def _branch(walk: Walk, equation: Equation, inputs: list[Number], site: Site) ->
 def _while(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> list[Number]:
     asked, done = equation.params["cond_nconsts"], equation.params["body_nconsts"]
     of_condition, of_body, carry = inputs[:asked], inputs[asked : asked + done], inputs[asked + done :]
-    while bool(walk.through(equation.params["cond_jaxpr"], [*of_condition, *carry], site)[0].array):
-        carry = walk.through(equation.params["body_jaxpr"], [*of_body, *carry], site)
-    return carry
+    while True:
+        goes_on = walk.through(equation.params["cond_jaxpr"], [*of_condition, *carry], site)[0].array
+        if not goes_on.any():
+            return carry
+        turned = walk.through(equation.params["body_jaxpr"], [*of_body, *carry], site)
+        # Of a batch of loops, as vmap makes it, those that have ended keep what they have.
+        carry = [_chosen(goes_on, *pair) for pair in zip(turned, carry, strict=True)] if goes_on.ndim else turned
 
 
 def _scan(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> list[Number]:
@@ -94,6 +99,17 @@ def _scan(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> l
 
 def _is_key(value: Any) -> bool:
     return bool(jnp.issubdtype(value.dtype, jax.dtypes.extended))
+
+
+def _chosen(condition: Array, new: Number, old: Number) -> Number:
+    """Return cells of `new` where a condition on the leading axes holds, of `old` elsewhere."""
+    if _is_key(new.value):
+        which = condition.reshape(condition.shape + (1,) * (new.value.ndim - condition.ndim))
+        return Number(jnp.where(which, new.value, old.value))
+    which = condition.reshape(condition.shape + (1,) * (new.array.ndim - condition.ndim))
+    has_cells = new.cells is not None or old.cells is not None
+    cells = np.where(which, new.exact, old.exact) if has_cells else None
+    return Number(np.where(which, new.array, old.array), cells, new.is_exact and old.is_exact)
 
 
 def _item(number: Number, index: int) -> Number:

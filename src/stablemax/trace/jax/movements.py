@@ -109,6 +109,7 @@ MOVED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "dynamic_slice": _dynamic_slice,
         "dynamic_update_slice": _dynamic_update_slice,
         "concatenate": lambda *xs, dimension: np.concatenate(xs, axis=dimension),
+        "stack": lambda *xs, axis: np.stack(xs, axis=axis),
         "pad": _pad,
         "rev": lambda x, *, dimensions: np.flip(x, axis=tuple(dimensions)),
         "select_n": _select_n,
