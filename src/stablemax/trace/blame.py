@@ -177,10 +177,13 @@ def find_culprit(
     destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:
         return Culprit(root, root)
-    if Kind.ZERO in destroys and Kind.INVALID in breaks:
+    if Kind.ZERO in destroys and (Kind.INVALID in breaks or not breaks):
         # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
         pole = next((i for i in range(root + 1, index) if Kind.POLE in steps[i].kinds), None)
-        return Culprit(root, root) if pole is None else Culprit(pole, root)
+        if pole is not None:
+            return Culprit(pole, root)
+        if breaks:
+            return Culprit(root, root)
     return Culprit(index, root)
 
 

@@ -132,14 +132,17 @@ _OTHER_NAMES = {
     "div": "divide", "pow": "power", "max": "maximum", "min": "minimum", "asin": "arcsin", "acos": "arccos",
     "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
 }  # fmt: skip
-"""JAX's names of NumPy's functions."""
+_SPECIAL_NAMES = {
+    "atan2": "arctan2", "igamma": "gammainc", "igammac": "gammaincc", "bessel_i0e": "i0e", "bessel_i1e": "i1e",
+}  # fmt: skip
+"""JAX's names of NumPy's functions, and of SciPy's."""
 
 EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: _of_cells(UFUNC[name]) for name in _AS_UFUNCS},
         **{name: _of_cells(UFUNC[other]) for name, other in _OTHER_NAMES.items()},
-        **{name: _of_cells(SPECIAL[name]) for name in ("erf", "erfc", "erf_inv", "lgamma", "digamma")},
-        "atan2": _of_cells(SPECIAL["arctan2"]),
+        **{name: _of_cells(SPECIAL[name]) for name in ("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma")},
+        **{name: _of_cells(SPECIAL[other]) for name, other in _SPECIAL_NAMES.items()},
         "integer_pow": lambda x, *, y, **_: UFUNC["power"](x, as_cell(y)),
         "rsqrt": lambda x, **_: UFUNC["reciprocal"](UFUNC["sqrt"](x)),
         "logistic": _logistic,
@@ -181,6 +184,7 @@ COMPARISONS = {
 
 WORDS = {
     **{name: other for name, other in _OTHER_NAMES.items() if name != other},
+    **_SPECIAL_NAMES,
     "integer_pow": "power", "logistic": "sigmoid", "reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max",
     "reduce_min": "min", "dot_general": "matmul",
 }  # fmt: skip
