@@ -69,6 +69,8 @@ def event_words(seen: Observation, event: Event, place: str) -> str:
     if event.overflow is not None:
         return f"{name} overflows {share}: {_partial_sum(event.overflow, fmt)}"
     if event.kind is Kind.OVERFLOW:
+        if abs(event.exact) <= fmt.max and any(0 < abs(o) < fmt.smallest_normal for o in event.operands):
+            return f"{name} is infinite {share}{first}: what is below {fmt.smallest_normal:.3g}, it takes for 0"
         limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} overflows {share}{first}{limit}"
     if event.kind is Kind.ZERO:

@@ -98,7 +98,8 @@ class AnyTarget:
             return TorchCode(given, fmt, function, code, device, self._target.backward)
         from stablemax.trace.jax.jax_trace import JaxCode
 
-        return JaxCode(given, fmt, function, self._function, self._target.device, self._target.backward)
+        target = self._target
+        return JaxCode(given, fmt, function, self._function, target.device, target.backward, may_flush=True)
 
     def _called(self, names: Sequence[str]) -> Callable[..., Any]:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""

@@ -23,7 +23,7 @@ from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
 from stablemax.trace.divergences import Leads, of_all
-from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
+from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
 from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
@@ -116,6 +116,8 @@ class JaxCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
+    #: Results below the smallest normal number are right as 0 where JAX makes them 0, whatever the code.
+    may_flush: bool = False
 
     backend = "jax"
 
@@ -160,6 +162,8 @@ class JaxCode(Subject):
             value = _values(result.value)
             losses = nearest(forward[0].exact).reshape(forward[0].array.shape) if forward else None
             exact = None if result.cells is None and step.not_followed else result.exact
+            if exact is not None and self.may_flush:
+                exact = self._flushed(exact, value.dtype)
         for key, count in step.sample.skipped.items():
             if key in step.records:
                 step.records[key].skip(count)
@@ -169,6 +173,15 @@ class JaxCode(Subject):
             is_sampled=bool(step.sample.skipped),
         )  # fmt: skip
         return self.given.as_rows(run)
+
+    def _flushed(self, exact: Array, dtype: np.dtype[Any]) -> Array:
+        """Take what is below the smallest normal number for 0, on a device that makes it 0."""
+        fmt, sizes = format_or_none(dtype), np.abs(nearest(exact))
+        if fmt is None or not ((sizes > 0) & (sizes < fmt.smallest_normal)).any():
+            return exact
+        with self._settings():
+            half = np.asarray(ARRAYS.put(fmt.cast(fmt.smallest_normal), self.device) * 0.5)
+        return exact if half else np.where(sizes < fmt.smallest_normal, as_cell(0), exact)
 
     @functools.cached_property
     def _jaxpr(self) -> ClosedJaxpr:
