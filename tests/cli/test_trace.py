@@ -291,7 +291,7 @@ TRACE: dict[str, Any] = {
     },
     "finding": {"type": "string", "minLength": 1}, "not_followed": {"type": "array", "items": TEXT},
     "command": {"type": "array", "items": TEXT}, "notes": {"type": "array", "items": TEXT},
-    "mistake": TEXT, "instead": TEXT, "instead_why": TEXT,
+    "mistake": TEXT, "instead": TEXT, "instead_why": TEXT, "pattern": TEXT,
 }  # fmt: skip
 SCHEMA = {"type": "object", "properties": TRACE, "required": list(TRACE), "additionalProperties": False}
 

@@ -12,19 +12,24 @@ from flint import arb
 
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.results import Outcome, Trace
+from stablemax.trace.exact_truth import is_good, truth_of
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.numpy.numpy_run import NumpyCode
-from stablemax.trace.own_truth import trace_any, truth_of
+from stablemax.trace.own_truth import trace_any
 from stablemax.trace.traced_code import code_of
 
 Function = Callable[..., Any]
 
 
+def subject(function: Function, arguments: dict[str, Any], fmt: Format) -> NumpyCode:
+    """Put a function of NumPy and arrays of a format together."""
+    arrays = tuple(a if a.dtype.kind in "iu" else fmt.cast(a) for a in map(np.asarray, arguments.values()))
+    return NumpyCode(GivenArguments(tuple(arguments), arrays), fmt, function, code_of(function))
+
+
 def traced(function: Function, arguments: dict[str, Any], fmt: Format = FLOAT32) -> Trace:
     """Trace a function of NumPy on arrays of a format."""
-    arrays = tuple(a if a.dtype.kind in "iu" else fmt.cast(a) for a in map(np.asarray, arguments.values()))
-    given = GivenArguments(tuple(arguments), arrays)
-    return trace_any(NumpyCode(given, fmt, function, code_of(function)), target=function.__name__)
+    return trace_any(subject(function, arguments, fmt), target=function.__name__)
 
 
 def blamed_text(trace: Trace) -> str:
@@ -177,42 +182,120 @@ class Fault(NamedTuple):
     #: Part of the line to blame, and of what is said of it.
     line: str
     words: str
+    #: The patterns whose code is told as the cure.
+    pattern: str
     fmt: Format = FLOAT32
 
 
 X = np.array
 FAULTS = (
-    Fault(log_of_sigmoid, {"x": X([-100.0, 1.0])}, Outcome.OVERFLOW, "p = 1 /", "exp overflows"),
-    Fault(log_of_one_minus_sigmoid, {"x": X([20.0])}, Outcome.OVERFLOW, "q = 1 - p", "subtract cancels"),
-    Fault(naive_positive_part, {"x": X([1.0, 200.0])}, Outcome.OVERFLOW, "e = np.exp(x)", "x[1] = 200.0"),
-    Fault(small_log, {"x": X([1e-9])}, Outcome.LOST, "np.log(shifted)", "absorbed on line"),
-    Fault(unit_vector, {"x": X([[1e20, 1e19]])}, Outcome.LOST, "squares = x * x", "x[0, 0] = 1e+20"),
-    Fault(tiny_unit_vector, {"x": X([1e-30, 1e-30])}, Outcome.OVERFLOW, "squares", "gives 0"),
-    Fault(deviation_of_log_variance, {"logvar": X([0.0, 100.0])}, Outcome.OVERFLOW, "variance =", "exp overflows"),
-    Fault(variance_by_moments, {"x": X([10000.0, 10001.0, 10002.0])}, Outcome.LOST, "mean**2", "of 24 bits"),
+    Fault(log_of_sigmoid, {"x": X([-100.0, 1.0])}, Outcome.OVERFLOW, "p = 1 /", "exp overflows", "log-of-sigmoid"),
+    Fault(
+        log_of_one_minus_sigmoid,
+        {"x": X([20.0])},
+        Outcome.OVERFLOW,
+        "q = 1 - p",
+        "subtract cancels",
+        "log-of-one-minus-sigmoid",
+    ),
+    Fault(
+        naive_positive_part,
+        {"x": X([1.0, 200.0])},
+        Outcome.OVERFLOW,
+        "e = np.exp(x)",
+        "x[1] = 200.0",
+        "log-of-one-plus-exp",
+    ),
+    Fault(small_log, {"x": X([1e-9])}, Outcome.LOST, "np.log(shifted)", "absorbed on line", "log-near-one"),
+    Fault(unit_vector, {"x": X([[1e20, 1e19]])}, Outcome.LOST, "squares = x * x", "x[0, 0] = 1e+20", "norm-by-squares"),
+    Fault(tiny_unit_vector, {"x": X([1e-30, 1e-30])}, Outcome.OVERFLOW, "squares", "gives 0", "norm-by-squares"),
+    Fault(
+        deviation_of_log_variance,
+        {"logvar": X([0.0, 100.0])},
+        Outcome.OVERFLOW,
+        "variance =",
+        "exp overflows",
+        "root-of-exp",
+    ),
+    Fault(
+        variance_by_moments,
+        {"x": X([10000.0, 10001.0, 10002.0])},
+        Outcome.LOST,
+        "mean**2",
+        "of 24 bits",
+        "variance-by-moments",
+    ),
     Fault(
         divergence_of_normals,
         {"mu": X([0.0]), "logvar": X([-120.0])},
         Outcome.OVERFLOW,
         "np.log(",
         "the 0 comes from exp",
+        "log-of-divided-exp",
     ),
-    Fault(entropy_of_underflow, {"x": X([-200.0, 0.0])}, Outcome.NAN, "logs = np.log(p)", "the 0 comes from exp"),
-    Fault(inverse_with_eps, {"x": X([1.0])}, Outcome.OVERFLOW, "shifted - x", "absorbed on line"),
-    Fault(inverse_root_of_product, {"x": X([1e-30])}, Outcome.OVERFLOW, "product**-0.5", "multiply"),
-    Fault(back_from_tanh, {"x": X([12.0])}, Outcome.OVERFLOW, "np.arctanh(t)", "tanh(12)"),
-    Fault(product_of_many, {"x": np.full(100, 0.01)}, Outcome.OVERFLOW, "np.log(likelihoods[-1])", "cumprod"),
-    Fault(log_of_ratio, {"x": X([0.0, 200.0])}, Outcome.OVERFLOW, "np.log(p)", "exp"),
-    Fault(half_norm, {"x": np.full(4, 300.0)}, Outcome.OVERFLOW, "(x * x)", "multiply overflows", FLOAT16),
-    Fault(half_mean, {"x": np.full(8, 60000.0)}, Outcome.OVERFLOW, "np.add.reduce(x)", "add up to", FLOAT16),
-    Fault(both_branches, {"x": X([89.0])}, Outcome.NAN, "inverse = 1 /", "divide overflows"),
-    Fault(cosine, {"a": X([1e-15, 0.0]), "b": X([1e-15, 1e-16])}, Outcome.OVERFLOW, "np.sqrt(", "gives 0"),
+    Fault(
+        entropy_of_underflow,
+        {"x": X([-200.0, 0.0])},
+        Outcome.NAN,
+        "logs = np.log(p)",
+        "the 0 comes from exp",
+        "x-log-exp",
+    ),
+    Fault(
+        inverse_with_eps, {"x": X([1.0])}, Outcome.OVERFLOW, "shifted - x", "absorbed on line", "constant-minus-term"
+    ),
+    Fault(
+        inverse_root_of_product,
+        {"x": X([1e-30])},
+        Outcome.OVERFLOW,
+        "product**-0.5",
+        "multiply",
+        "inverse-root-of-square",
+    ),
+    Fault(back_from_tanh, {"x": X([12.0])}, Outcome.OVERFLOW, "np.arctanh(t)", "tanh(12)", "arctanh-of-tanh"),
+    Fault(
+        product_of_many,
+        {"x": np.full(100, 0.01)},
+        Outcome.OVERFLOW,
+        "np.log(likelihoods[-1])",
+        "cumprod",
+        "log-of-running-product",
+    ),
+    Fault(log_of_ratio, {"x": X([0.0, 200.0])}, Outcome.OVERFLOW, "np.log(p)", "exp", "log-of-softmax"),
+    Fault(
+        half_norm,
+        {"x": np.full(4, 300.0)},
+        Outcome.OVERFLOW,
+        "(x * x)",
+        "multiply overflows",
+        "norm-by-squares",
+        FLOAT16,
+    ),
+    Fault(
+        half_mean,
+        {"x": np.full(8, 60000.0)},
+        Outcome.OVERFLOW,
+        "np.add.reduce(x)",
+        "add up to",
+        "mean-in-half",
+        FLOAT16,
+    ),
+    Fault(both_branches, {"x": X([89.0])}, Outcome.NAN, "inverse = 1 /", "divide overflows", "inverse-of-two-exp"),
+    Fault(
+        cosine,
+        {"a": X([1e-15, 0.0]), "b": X([1e-15, 1e-16])},
+        Outcome.OVERFLOW,
+        "np.sqrt(",
+        "gives 0",
+        "cosine-by-norms",
+    ),
     Fault(
         naive_sum_of_logs,
         {"a": X([-200.0]), "b": X([-201.0])},
         Outcome.OVERFLOW,
         "np.log(np.exp(a)",
         "exp",
+        "log-of-sum-of-two-exp",
     ),
     Fault(
         difference_of_exponentials,
@@ -220,12 +303,20 @@ FAULTS = (
         Outcome.LOST,
         "first - second",
         "condition number is 1.7e+07: of 24 bits it leaves none",
+        "difference-of-exp",
     ),
-    Fault(focal, {"x": X([30.0])}, Outcome.NAN, "rest = 1 - p", "subtract cancels"),
-    Fault(info_nce, {"similarities": np.eye(3)}, Outcome.NAN, "e = np.exp(", "exp overflows"),
-    Fault(roots_of_quadratic, {"b": X([20000.0])}, Outcome.LOST, "(b - root) / 2", "itself is exact"),
-    Fault(one_minus_cosine, {"x": X([1e-5])}, Outcome.LOST, "1 - np.cos(x)", "subtract cancels"),
-    Fault(odds, {"p": X([1e-10])}, Outcome.OVERFLOW, "rest = 1 - np.exp(-p)", "subtract"),
+    Fault(focal, {"x": X([30.0])}, Outcome.NAN, "rest = 1 - p", "subtract cancels", "one-minus-sigmoid"),
+    Fault(info_nce, {"similarities": np.eye(3)}, Outcome.NAN, "e = np.exp(", "exp overflows", "log-of-softmax"),
+    Fault(
+        roots_of_quadratic,
+        {"b": X([20000.0])},
+        Outcome.LOST,
+        "(b - root) / 2",
+        "itself is exact",
+        "smaller-root-of-quadratic",
+    ),
+    Fault(one_minus_cosine, {"x": X([1e-5])}, Outcome.LOST, "1 - np.cos(x)", "subtract cancels", "one-minus-cos"),
+    Fault(odds, {"p": X([1e-10])}, Outcome.OVERFLOW, "rest = 1 - np.exp(-p)", "subtract", "one-minus-exp"),
 )
 
 
@@ -237,6 +328,20 @@ def test_the_line_at_fault_is_blamed(fault: Fault) -> None:
     assert fault.words in trace.blame.sentence
     assert trace.formula_is_wrong is False
     assert not trace.not_followed
+    assert trace.pattern == fault.pattern, trace.instead
+    assert holds(trace.instead, fault), trace.instead
+
+
+def holds(text: str, fault: Fault) -> bool:
+    """Tell whether the code that a trace tells, run by itself, gives what exact arithmetic does for the fault's."""
+    arrays = subject(fault.function, fault.arguments, fault.fmt).given.arguments
+    names: dict[str, Any] = {}
+    exec(text, names)
+    run, _ = subject(fault.function, fault.arguments, fault.fmt).recorded()
+    assert run.exact is not None
+    with np.errstate(all="ignore"):  # of a branch that is not taken
+        value = np.asarray(names[fault.function.__name__](*arrays))
+    return value.dtype == fault.fmt.dtype and is_good(value, run.exact, fault.fmt)
 
 
 # --- sound programs -----------------------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="code of PyTorch is traced")
 
+from stablemax.libraries.torch_arrays import to_numpy, to_torch  # noqa: E402
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, Format  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
+from stablemax.trace.exact_truth import is_good  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
@@ -19,10 +21,32 @@ from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 Function = Callable[..., Any]
 
 
+class Fault(NamedTuple):
+    """A program, its input, and what is right to say of it."""
+
+    function: Function
+    arguments: dict[str, Any]
+    outcome: Outcome
+    #: Part of the line to blame, and of what is said of it.
+    line: str
+    words: str
+    #: The patterns whose code is told as the cure.
+    pattern: str
+    fmt: Format = FLOAT32
+
+
+OVERFLOW, LOST, NAN = Outcome.OVERFLOW, Outcome.LOST, Outcome.NAN
+
+
+def subject(function: Function, arguments: dict[str, Any], fmt: Format, *, backward: bool = False) -> TorchCode:
+    """Put a function of PyTorch and tensors of a format together."""
+    given = GivenArguments(tuple(arguments), tuple(fmt.cast(np.asarray(a)) for a in arguments.values()))
+    return TorchCode(given, fmt, function, function, "cpu", backward)
+
+
 def traced(function: Function, arguments: dict[str, Any], fmt: Format = FLOAT32, *, backward: bool = False) -> Trace:
     """Trace a function of PyTorch on tensors of a format."""
-    given = GivenArguments(tuple(arguments), tuple(fmt.cast(np.asarray(a)) for a in arguments.values()))
-    return trace_any(TorchCode(given, fmt, function, function, "cpu", backward), target=function.__name__)
+    return trace_any(subject(function, arguments, fmt, backward=backward), target=function.__name__)
 
 
 def blamed_text(trace: Trace) -> str:
@@ -72,33 +96,176 @@ def masked_root(x: Any) -> Any:
     return torch.where(x > 0, torch.sqrt(x), torch.zeros_like(x)).sum()
 
 
-@pytest.mark.parametrize(
-    ("function", "arguments", "outcome", "line", "words", "fmt"),
-    [
-        (
-            *(log_of_one_minus_sigmoid, {"x": [1.0, 20.0], "w": [1.0, 1.0]}),
-            *(Outcome.OVERFLOW, "q = 1 - p", "condition number", FLOAT32),
-        ),
-        (squares, {"x": [[1e20, 1e19]]}, Outcome.LOST, "(x * x)", "first: x[0, 0] = 1e+20", FLOAT32),
-        (squares, {"x": [300.0, 300.0]}, Outcome.LOST, "(x * x)", "multiply overflows", FLOAT16),
-        (contrast, {"z": np.eye(3)}, Outcome.NAN, "e = torch.exp(", "exp overflows", FLOAT32),
-        (
-            *(evidence, {"mu": [0.0, 1.0], "logvar": [0.0, 100.0]}),
-            *(Outcome.UNDEFINED, "logvar.exp()", "first: logvar[1] = 100.0", FLOAT32),
-        ),
-        (variance, {"x": [10000.0, 10001.0]}, Outcome.LOST, "mean * mean", "of 24 bits it leaves none", FLOAT32),
-        (softmax_then_log, {"x": [[0.0, 200.0]]}, Outcome.OVERFLOW, "torch.log(p)", "softmax", FLOAT32),
-        (back_from_tanh, {"x": [12.0]}, Outcome.OVERFLOW, "torch.atanh", "tanh(12)", FLOAT32),
-        (root_of_zero, {"x": [-1.0]}, Outcome.UNDEFINED, "torch.sqrt", "the input is to blame", BFLOAT16),
-    ],
+# --- programs after public reports ---------------------------------------------------------------------
+
+
+def adversarial_loss(real: Any, fake: Any) -> Any:
+    loss = torch.log(torch.sigmoid(real)) + torch.log(1 - torch.sigmoid(fake))
+    return -loss.mean()
+
+
+def binary_cross_entropy(x: Any, y: Any) -> Any:
+    p = torch.sigmoid(x)
+    loss = y * torch.log(p) + (1 - y) * torch.log(1 - p)
+    return -loss.mean()
+
+
+def focal_loss(x: Any) -> Any:
+    p = torch.sigmoid(x)
+    rest = 1 - p
+    return (-(p**2) * torch.log(rest)).sum()
+
+
+def cross_entropy(logits: Any) -> Any:
+    e = torch.exp(logits)
+    p = e / e.sum(dim=1, keepdim=True)
+    labels = torch.tensor([0, 1])
+    return -torch.log(p[torch.arange(2), labels]).mean()
+
+
+def gathered(logits: Any) -> Any:
+    p = torch.softmax(logits, dim=-1)
+    picked = p.gather(1, torch.tensor([[0], [1]]))
+    return -picked.log()
+
+
+def entropy(logits: Any) -> Any:
+    p = torch.softmax(logits, dim=-1)
+    logs = torch.log(p)
+    return -(p * logs).sum(dim=-1)
+
+
+def evidence_of_samples(logs: Any) -> Any:
+    return torch.log(torch.exp(logs).mean(dim=0))
+
+
+def divergence(mu: Any, logvar: Any, other: Any) -> Any:
+    var, wide = torch.exp(logvar), torch.exp(other)
+    ratio = torch.log(wide / var)
+    return 0.5 * (ratio + (var + mu**2) / wide - 1).sum()
+
+
+def whitened(x: Any, logvar: Any) -> Any:
+    deviation = torch.sqrt(torch.exp(logvar))
+    return x / deviation
+
+
+def squashed_policy(u: Any) -> Any:
+    action = torch.tanh(u)
+    return torch.log(1 - action.pow(2)).sum()
+
+
+def layer_mean(x: Any) -> Any:
+    total = x.sum(dim=-1, keepdim=True)
+    return total / x.shape[-1]
+
+
+def root_mean_square(x: Any) -> Any:
+    squares = x.pow(2)
+    return x / squares.mean(-1, keepdim=True).sqrt()
+
+
+def cosine(a: Any, b: Any) -> Any:
+    dot = (a * b).sum(-1)
+    return dot / (torch.sqrt((a * a).sum(-1)) * torch.sqrt((b * b).sum(-1)))
+
+
+def likelihood(p: Any) -> Any:
+    product = torch.prod(p, dim=0)
+    return torch.log(product)
+
+
+def transmittance(alpha: Any) -> Any:
+    through = torch.cumprod(alpha, dim=0)
+    return torch.log(through)
+
+
+def inverse_root(x: Any) -> Any:
+    product = x * x
+    return product.rsqrt()
+
+
+def growth(x: Any) -> Any:
+    return (torch.exp(x) - 1) / x
+
+
+def log_cosh(error: Any) -> Any:
+    return torch.log(torch.cosh(error)).mean()
+
+
+FAULTS = (
+    Fault(
+        *(log_of_one_minus_sigmoid, {"x": [1.0, 20.0], "w": [1.0, 1.0]}, OVERFLOW, "q = 1 - p"),
+        *("condition number", "log-of-one-minus-sigmoid"),
+    ),
+    Fault(squares, {"x": [[1e20, 1e19]]}, LOST, "(x * x)", "first: x[0, 0] = 1e+20", "norm-by-squares"),
+    Fault(squares, {"x": [300.0, 300.0]}, LOST, "(x * x)", "multiply overflows", "norm-by-squares", FLOAT16),
+    Fault(contrast, {"z": np.eye(3)}, NAN, "e = torch.exp(", "exp overflows", "log-of-softmax"),
+    Fault(
+        *(variance, {"x": [10000.0, 10001.0]}, LOST, "mean * mean", "of 24 bits it leaves none"),
+        "variance-by-moments",
+    ),
+    Fault(softmax_then_log, {"x": [[0.0, 200.0]]}, OVERFLOW, "torch.log(p)", "softmax", "log-of-softmax"),
+    Fault(back_from_tanh, {"x": [12.0]}, OVERFLOW, "torch.atanh", "tanh(12)", "arctanh-of-tanh"),
+    Fault(
+        *(adversarial_loss, {"real": [-120.0], "fake": [20.0]}, OVERFLOW, "loss =", "subtract cancels"),
+        "log-of-one-minus-sigmoid, log-of-sigmoid",
+    ),
+    Fault(
+        *(binary_cross_entropy, {"x": [-120.0, 20.0], "y": [0.5, 0.5]}, OVERFLOW, "loss =", "subtract cancels"),
+        "log-of-one-minus-sigmoid, log-of-sigmoid",
+    ),
+    Fault(focal_loss, {"x": [30.0, 1.0]}, OVERFLOW, "rest = 1 - p", "subtract", "log-of-one-minus-sigmoid"),
+    Fault(cross_entropy, {"logits": [[200.0, 0.0], [0.0, 3.0]]}, NAN, "e = torch.exp(", "exp", "log-of-softmax"),
+    Fault(gathered, {"logits": [[0.0, 200.0], [0.0, 3.0]]}, OVERFLOW, "picked.log()", "softmax", "log-of-softmax"),
+    Fault(entropy, {"logits": [[0.0, 200.0], [0.0, 3.0]]}, NAN, "torch.log(p)", "softmax", "log-of-softmax"),
+    Fault(evidence_of_samples, {"logs": [[200.0], [1.0]]}, OVERFLOW, "torch.exp", "exp", "log-of-mean-of-exp"),
+    Fault(
+        *(divergence, {"mu": [0.0], "logvar": [-120.0], "other": [0.0]}, OVERFLOW, "ratio =", "exp"),
+        "log-of-ratio-of-exp",
+    ),
+    Fault(whitened, {"x": [1e20], "logvar": [100.0]}, LOST, "torch.exp(", "exp overflows", "root-of-exp"),
+    Fault(squashed_policy, {"u": [12.0, 0.5]}, OVERFLOW, "action.pow", "tanh", "log-of-one-minus-tanh-squared"),
+    Fault(layer_mean, {"x": [[60000.0] * 8]}, OVERFLOW, "x.sum(", "add up to", "mean-in-half", FLOAT16),
+    Fault(
+        *(root_mean_square, {"x": [[300.0, 400.0]]}, LOST, "x.pow(2)", "overflows", "root-of-mean-of-squares"),
+        FLOAT16,
+    ),
+    Fault(cosine, {"a": [[3e20, 4e20]], "b": [[1.0, 2.0]]}, LOST, "(a * a)", "overflows", "cosine-by-norms"),
+    Fault(likelihood, {"p": [0.01] * 30}, OVERFLOW, "torch.log(", "prod", "log-of-product"),
+    Fault(transmittance, {"alpha": [0.01] * 30}, OVERFLOW, "torch.log(", "cumprod", "log-of-running-product"),
+    Fault(inverse_root, {"x": [1e-30]}, OVERFLOW, "product.rsqrt()", "multiply", "inverse-root-of-square"),
+    Fault(growth, {"x": [1e-9]}, LOST, "torch.exp(x) - 1", "subtract", "exp-minus-one"),
+    Fault(log_cosh, {"error": [100.0]}, OVERFLOW, "torch.cosh", "cosh", "log-of-cosh"),
+    Fault(
+        *(evidence, {"mu": [0.0, 1.0], "logvar": [0.0, 100.0]}, Outcome.UNDEFINED, "logvar.exp()"),
+        *("first: logvar[1] = 100.0", "exp-beyond-range"),
+    ),
+    Fault(root_of_zero, {"x": [-1.0]}, Outcome.UNDEFINED, "torch.sqrt", "the input is to blame", "", BFLOAT16),
 )
-def test_the_line_at_fault_is_blamed(
-    function: Function, arguments: dict[str, Any], outcome: Outcome, line: str, words: str, fmt: Format
-) -> None:
-    trace = traced(function, arguments, fmt)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.function.__name__)
+def test_the_line_at_fault_is_blamed_and_the_cure_cures(fault: Fault) -> None:
+    trace = traced(fault.function, fault.arguments, fault.fmt)
     assert trace.blame is not None, trace.finding
-    assert (trace.outcome, line in blamed_text(trace)) == (outcome, True), trace.finding
-    assert words in trace.blame.sentence
+    assert (trace.outcome, fault.line in blamed_text(trace)) == (fault.outcome, True), trace.finding
+    assert fault.words in trace.blame.sentence
+    assert trace.pattern == fault.pattern, trace.instead
+    assert not fault.pattern or holds(trace.instead, fault), trace.instead
+
+
+def holds(text: str, fault: Fault) -> bool:
+    """Tell whether the code that a trace tells, run by itself, gives what exact arithmetic does for the fault's."""
+    code = subject(fault.function, fault.arguments, fault.fmt)
+    names: dict[str, Any] = {}
+    exec(text, names)
+    value = to_numpy(names[fault.function.__name__](*map(to_torch, code.given.arguments)))
+    if fault.outcome is Outcome.UNDEFINED:
+        return bool(np.isfinite(value).all())
+    run, _ = code.recorded()
+    assert run.exact is not None
+    return value.dtype == fault.fmt.dtype and is_good(value, run.exact, fault.fmt)
 
 
 @pytest.mark.parametrize(

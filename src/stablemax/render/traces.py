@@ -43,7 +43,8 @@ def document(result: Trace, *, details: bool = False) -> doc.Document:
     not_followed = [doc.words(*(f"not followed: {what}" for what in result.not_followed))]
     sections.append([*(not_followed if result.not_followed else []), doc.Legend(_legend(result))])
     if result.instead:
-        sections.append([doc.words(f"why: {result.instead_why}"), doc.Code("write this instead:", result.instead)])
+        words = (f"pattern: {result.pattern}", f"why: {result.instead_why}")[0 if result.pattern else 1 :]
+        sections.append([doc.words(*words), doc.Code("write this instead:", result.instead)])
         sections.append([])
     return doc.report(doc.Finding(result.finding), _facts(result), sections, result.command)
 

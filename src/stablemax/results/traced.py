@@ -122,3 +122,5 @@ class Trace:
     #: Python to write instead, with the same name and parameters, that holds on this input; and why
     instead: str = ""
     instead_why: str = ""
+    #: The patterns that the code was recognised as, `log-of-sigmoid`; empty where none was found whose code cures
+    pattern: str = ""

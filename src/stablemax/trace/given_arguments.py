@@ -61,6 +61,14 @@ class GivenArguments:
             flat -= array.size
         return ""
 
+    def name_of_cell(self, argument: int, flat: int) -> str:
+        """Name a number of an argument by its place in that.
+
+        >>> GivenArguments(("x", "y"), (np.float32([1, 2]), np.float32([[3], [4]]))).name_of_cell(1, 0)
+        'y[0, 0] = 3.0'
+        """
+        return self.name_at(sum(array.size for array in self.arguments[:argument]) + flat)
+
     def name_of_place(self, shape: tuple[int, ...], place: tuple[int, ...], operands: Sequence[float]) -> str:
         """Name the number at a place of an array that has the shape of just one argument; empty for any other.
 

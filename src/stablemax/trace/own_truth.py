@@ -10,24 +10,32 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from stablemax.numerics.formats import FLOAT64, FORMATS, Array, Format
+from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Trace
 from stablemax.text.vocabulary import NO_OPERATION
-from stablemax.trace.exact_cells import Special, distance, is_ball, nearest
+from stablemax.trace.cures.telling import Judge, with_cure
+from stablemax.trace.exact_cells import Special, is_ball
+from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.operation_words import event_words
 from stablemax.trace.reading import Reading
 from stablemax.trace.story import About, tell
+from stablemax.trace.zero_results import zero_sizes
 from stablemax.truth.balls import Truth
 from stablemax.truth.measure import ExactResult
 
 if TYPE_CHECKING:
+    from stablemax.trace.cures.flow import Flow
     from stablemax.trace.run import Inputs, Run, Subject
 
 _WORTH_TELLING = 16.0
 """A smaller condition number takes less than four bits."""
 _MOST_TRIED = 16
+_ZERO = (
+    "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, "
+    "or beside the results of neighbouring inputs"
+)
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 
 
@@ -68,7 +76,8 @@ class OwnTruth:
             truth = truth_of(self.run.exact.reshape(-1, 1), self.format)
             lacks = ~np.isfinite(truth.rounded) if self._undefined is not None else np.isnan(truth.nearest)
             exact = ExactResult(truth, (lacks & ~np.isfinite(values))[:, 0] | np.isnan(truth.nearest)[:, 0])
-        return Reading(exact, self.format, self.max_ulp, is_reduced=values.size == 1)
+        zero = zero_sizes(self.subject, self.run, self.format, self.max_ulp)
+        return Reading(exact, self.format, self.max_ulp, is_reduced=values.size == 1, as_good_as_zero=zero)
 
     def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
         """Name a number of the result by its place."""
@@ -81,8 +90,23 @@ class OwnTruth:
         if column is not None:
             return self.given.name_at(column)
         seen = record.seen
+        of_flow = self._named_by_flow(record, event)
+        if of_flow:
+            return of_flow
         of_input = self.given.name_of_place(seen.shape, event.place, event.operands)
         return of_input or (indexed("its output", event.place) if seen.shape else "")
+
+    def _named_by_flow(self, record: Record, event: Event) -> str:
+        """Name the number that a cell comes from, where several arguments have its shape; empty where it is not one."""
+        shapes = [array.shape for array in self.given.arguments]
+        if shapes.count(record.seen.shape) < 2 or record.seen.times > 1 or self.run.is_sampled:
+            return ""
+        cell = self._flow.argument_cell(self.subject.flow_key(self.run, record.seen.index), event.place)
+        return "" if cell is None else self.given.name_of_cell(*cell)
+
+    @functools.cached_property
+    def _flow(self) -> Flow:
+        return self.subject.recorded(self.run.bits)[1]
 
     def without_value(self, run: Run) -> str:  # noqa: ARG002 - one run shows the truth about all
         """Say what the result is where nothing is right for it, and why."""
@@ -171,24 +195,6 @@ class OwnTruth:
         return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
 
 
-def truth_of(cells: Array, fmt: Format) -> Truth:
-    """Round exact cells to a format.
-
-    >>> from flint import arb
-    >>> third = truth_of(np.array([[arb(1) / 3]], dtype=object), FORMATS["float32"])
-    >>> float(third.nearest[0, 0]), float(third.rounded[0, 0])
-    (0.3333333333333333, 0.3333333432674408)
-    """
-    values = nearest(cells)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rest = -np.ldexp(distance(values, cells), -fmt.ulp_exponent(values))
-        rest = np.where(np.isfinite(rest), rest, 0.0)
-        # A tie of the format that the exact value only comes close to: one step to its side, it is none.
-        aside = np.where(rest == 0, values, np.nextafter(values, np.copysign(np.inf, rest)))
-        rounded = fmt.round(values if fmt.precision == FLOAT64.precision else aside)
-    return Truth(values, rest, np.where(np.isnan(values), np.nan, rounded))
-
-
 def _written(cell: Any) -> str:
     return repr(cell) if isinstance(cell, Special) else str(cell.str(3, radius=False))
 
@@ -209,4 +215,7 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
     # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
     fmt = min(own, subject.format, key=lambda f: f.precision)
-    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)
+    truth = OwnTruth(subject, subject.given, run, fmt, max_ulp)
+    if truth.reading(run).as_good_as_zero is not None:
+        about["notes"] = (*about.get("notes", ()), _ZERO)
+    return with_cure(tell(subject, truth, about, run), subject, Judge(truth.reading(run), run))

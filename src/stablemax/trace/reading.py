@@ -45,11 +45,18 @@ class Reading:
     meaning: str = ""
     #: True for one loss of several rows.
     is_reduced: bool = False
+    #: For each cell the size up to which a number is as good as an exact 0; NaN for other cells.
+    as_good_as_zero: Array | None = None
 
     def judged(self, value: Array) -> Judgement:
         """Judge an output in any layout."""
         shaped = value.reshape(self.exact.truth.nearest.shape)
-        return judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
+        judgement = judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
+        if self.as_good_as_zero is None:
+            return judgement
+        is_good = np.abs(shaped.astype(np.float64)) <= self.as_good_as_zero
+        codes = np.where(is_good, CODES.index(Outcome.OK), judgement.codes)
+        return replace(judgement, codes=codes, error_ulp=np.where(is_good, np.nan, judgement.error_ulp))
 
     def failing(self, value: Array) -> Array:
         """Mark the cells that are bad, (N, C): all of them where the output has another size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType
@@ -16,6 +16,7 @@ from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
     from stablemax.trace.arrangement import Arrangement
+    from stablemax.trace.cures.flow import Flow
     from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
 
@@ -204,6 +205,19 @@ class Subject(ABC):
     @abstractmethod
     def valued(self, run: Run, steps: Collection[int]) -> Run:
         """Repeat an observed run; where exact results of some operations have no value, they get 1."""
+
+    @property
+    def is_gradient(self) -> bool:
+        """True where the result is what autograd makes of the function's output."""
+        return False
+
+    @abstractmethod
+    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
+        """Run the code and record its data flow; operations get other outputs, by the keys of their flow nodes."""
+
+    @abstractmethod
+    def flow_key(self, run: Run, index: int) -> Hashable:
+        """Return the key that an operation of an observed run, by its index, has in the data flow."""
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""

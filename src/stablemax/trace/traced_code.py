@@ -127,9 +127,9 @@ def listing(codes: Iterable[CodeType], ran: dict[str, set[int]]) -> dict[tuple[s
 
 def _body(code: CodeType) -> set[int]:
     """Return the numbers of a function's lines, without decorators, docstring and empty ones."""
-    block, first = _block(code), code.co_firstlineno
+    block, first = block_of(code), code.co_firstlineno
     numbers = {first + i for i, line in enumerate(block) if line.strip()}
-    function = _parsed(block, first)
+    function = parsed(block, first)
     if isinstance(function, ast.FunctionDef):
         numbers -= set(range(first, function.lineno))
         opening = function.body[0]
@@ -138,7 +138,7 @@ def _body(code: CodeType) -> set[int]:
     return numbers
 
 
-def _block(code: CodeType) -> list[str]:
+def block_of(code: CodeType) -> list[str]:
     """Cut the source of a function out of its file; empty where there is none."""
     text = linecache.getlines(code.co_filename)
     first = code.co_firstlineno
@@ -148,7 +148,7 @@ def _block(code: CodeType) -> list[str]:
     return []
 
 
-def _parsed(block: list[str], first: int) -> ast.stmt | None:
+def parsed(block: list[str], first: int) -> ast.stmt | None:
     """Parse the source of a function alone, for a file may be long; its nodes have their lines in the file."""
     if not block:
         return None
@@ -172,10 +172,10 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
     """
     calls: dict[str, None] = {}
     for code in codes:
-        block = _block(code)
+        block = block_of(code)
         # Parsing a function may take longer than running it: first see whether a name is there at all.
         has_name = any(name in line for line in block for name in _SCALARS)
-        lines, function = (_body(code), _parsed(block, code.co_firstlineno)) if has_name else (set(), None)
+        lines, function = (_body(code), parsed(block, code.co_firstlineno)) if has_name else (set(), None)
         for node in ast.walk(function) if function is not None else ():
             if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
                 calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")

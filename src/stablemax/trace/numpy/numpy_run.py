@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.shadow_array import ShadowArray
-from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
+from stablemax.trace.numpy.shadowed import Shadowed, exact_of, fingerprint, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
 from stablemax.trace.run import FIRST_BITS, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.traced_code import Code, boundary, scalar_conversions
@@ -56,6 +57,16 @@ class NumpyCode(Subject):
         """Repeat a run; where exact results of some operations have no value they get one."""
         return self._repeated(run.bits, valued=steps)
 
+    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
+        """Run the code and record its data flow; operations get other outputs, by their numbers."""
+        flow = Flow()
+        run = self._repeated(bits, flow=flow, replaced=replaced or {}, fingerprint=fingerprint)
+        return run, flow
+
+    def flow_key(self, run: Run, index: int) -> Hashable:  # noqa: ARG002 - it is the index in every run
+        """Return the number of an operation."""
+        return index
+
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
         return scalar_conversions(run.functions)
@@ -84,6 +95,10 @@ def run_once(
         logits, *others = arguments
         first = shadow(logits.copy(), cells.cells_of(logits) if exactly is None else exactly(), tape, ShadowArray)
         shadowed = (first, *(_shadowed(a, tape) for a in others))
+        if tape.flow is not None:
+            for number, array in enumerate(shadowed):
+                if isinstance(array, Shadowed):
+                    tape.flow.add_argument(number, np.asarray(plain(array)), exact_of(array))
         with following(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))

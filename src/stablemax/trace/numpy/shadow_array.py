@@ -46,7 +46,8 @@ class ShadowArray(Shadowed):
             return _at(like.tape, name, ufunc, inputs)
         run = functools.partial(getattr(ufunc, method), **plain(kwargs))
         out = (kwargs.pop("out", None) or (None,))[0]
-        return operate(like, name, run, _exact_ufunc(like.tape, ufunc, method, kwargs, out), inputs, out=out)
+        exactly = _exact_ufunc(like.tape, ufunc, method, kwargs, out)
+        return operate(like, name, run, exactly, inputs, out=out, options=kwargs)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         """Run a NumPy function on the values and on the shadow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.trace.divergences import COMPARED
 from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, is_followed, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
+from stablemax.trace.numpy.reduced_axes import reduction_of
 
 if TYPE_CHECKING:
     from stablemax.trace.numpy.tape import Tape
@@ -122,11 +123,13 @@ def operate(
     args: tuple[Any, ...],
     kwargs: dict[str, Any] | None = None,
     out: Any = None,
+    options: dict[str, Any] | None = None,
 ) -> Any:
     """Run an operation on the values, and exactly on their cells, and record it.
 
     One of its arguments, `like`, has the tape, and the class of the result. In arguments for `exactly` shadowed arrays
-    and floats become cells; it is None for an operation that has no exact form.
+    and floats become cells; it is None for an operation that has no exact form. `options` are those of the call that
+    are bound in `function` already.
     """
     tape, kwargs = like.tape, kwargs or {}
     read = {k: v for k, v in kwargs.items() if k != "out"}
@@ -158,7 +161,8 @@ def operate(
     if format_or_none(value.dtype) is None:  # integers are computed without rounding
         changed = value
     else:
-        changed, exact = tape.finish(name, value, exact, local, inputs)
+        reduction = None if tape.flow is None else reduction_of(name, args, {**kwargs, **(options or {})})
+        changed, exact = tape.finish(name, value, exact, local, inputs, reduction)
     if out is None:
         if changed is not value:
             result = changed[()] if isinstance(result, np.generic) else changed
@@ -260,6 +264,13 @@ def _arrays(args: tuple[Any, ...], kwargs: dict[str, Any], *, whole_numbers: boo
             if format_or_none(values.dtype) is not None or (may_be_whole and values.dtype.kind in "iu"):
                 pairs.append((values, cells_of(values)))
     return pairs
+
+
+def fingerprint(value: Any) -> Hashable:
+    """Return what identifies the value of a variable of the traced code."""
+    if isinstance(value, Shadowed) and value.exact is not None:
+        return value.shape, tuple(map(id, value.exact.ravel().tolist()))
+    return id(value)
 
 
 def carrier(*things: Any) -> Shadowed:

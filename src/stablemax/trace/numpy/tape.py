@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -16,6 +16,7 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
+from stablemax.trace.cures.flow import Flow, Reduction
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
@@ -62,6 +63,12 @@ class Tape:
     forgotten_to: int = 0
     #: Operations, by their numbers, whose exact results get a number where they have none.
     valued: Collection[int] = ()
+    #: Outputs to put in the place of those of operations, by their numbers.
+    replaced: Mapping[Hashable, Array] = field(default_factory=dict)
+    #: Where the data flow is recorded, if it is.
+    flow: Flow | None = None
+    #: What identifies the value of a variable of the traced code.
+    fingerprint: Callable[[Any], Hashable] = id
     #: Of which comparisons the code gets the exact answer.
     leads: Leads = of_none
     count: int = 0
@@ -86,6 +93,7 @@ class Tape:
         exact: Array,
         local: Callable[[], Array | None] | None,
         inputs: Sequence[tuple[Array, Array]],
+        reduction: Reduction | None = None,
     ) -> tuple[Array, Array]:
         """Record one operation; return its value and shadow, changed as the tape says.
 
@@ -97,6 +105,15 @@ class Tape:
         self.count += 1
         if index < self.rounded_to:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
+        put = self.replaced.get(index)
+        if put is not None and put.shape == value.shape:
+            value = put.astype(value.dtype)
+        # What an index picks are the cells that were there.
+        if self.flow is not None and name != "index":
+            frame = self._frame()
+            exact = self.flow.add(
+                index, name, value, exact, inputs, reduction=reduction, frame=frame, fingerprint=self.fingerprint
+            )
         site = self.site()
         key = (site, name, 0, fmt.name)
         if self.watch and self.sample.takes(key, value, index):

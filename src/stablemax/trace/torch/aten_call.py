@@ -13,6 +13,7 @@ import torch
 
 from stablemax.numerics.formats import Array
 from stablemax.trace.arrangement import Arrangement
+from stablemax.trace.cures.flow import Reduction
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
@@ -35,6 +36,11 @@ CONSTANTS = frozenset((
 ))  # fmt: skip
 """Operators that take nothing but the shape from their argument."""
 
+_TAKE_AXES = frozenset((
+    "sum", "mean", "prod", "amax", "amin", "logsumexp", "linalg_vector_norm", "cumsum", "cumprod", "_softmax",
+    "_log_softmax", "softmax",
+))  # fmt: skip
+"""Operators with an argument `dim` of the axes that they take together."""
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
 _PRODUCTS = ("mm", "bmm", "mv", "addmm")
 
@@ -72,6 +78,19 @@ class Call:
         if self.name in _BINARY:
             return [a for a in self.arguments[:2] if isinstance(a, (torch.Tensor, int, float))]
         return [*self.floats, *(a for a in self.arguments if type(a) is float)]
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """The axes that it takes together; None where it takes none together."""
+        if self.name not in _TAKE_AXES:
+            return None
+        names = [argument.name for argument in self.function._schema.arguments]
+        given = {**dict(zip(names, self.arguments, strict=False)), **self.options}
+        ndim, axes = given[names[0]].ndim, given.get("dim")
+        is_of_all = axes is None or axes == []
+        listed = range(ndim) if is_of_all else axes if isinstance(axes, (list, tuple)) else [axes]
+        axes = tuple(int(a) % max(1, ndim) for a in listed)
+        return Reduction(axes, bool(given.get("keepdim", False)), is_of_all=is_of_all)
 
     @functools.cached_property
     def written(self) -> list[torch.Tensor]:

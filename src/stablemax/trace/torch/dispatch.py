@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stablemax.libraries.torch_arrays import to_numpy
+from stablemax.libraries.torch_arrays import to_numpy, to_torch
 from stablemax.numerics.formats import FORMATS, Array
+from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
@@ -82,6 +83,9 @@ class Watch(_Eager):
         self.values: list[LineValues] | None = None
         #: Operators, by their numbers, whose exact results get a number where they have none.
         self.valued: Collection[int] = ()
+        #: Where the data flow is recorded, if it is; and outputs to put in the place of those of operators.
+        self.flow: Flow | None = None
+        self.replaced: Mapping[Hashable, Array] = {}
         self.sample = LoopSample()
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
@@ -207,6 +211,10 @@ class Watch(_Eager):
         aten, fmt, shape = before.call.name, FORMATS[_format_of(tensor)], tuple(tensor.shape)
         exact = before.exact[output].reshape(shape)
         places = before.places(output, shape)
+        if self.flow is not None:
+            exact = self._record(self.flow, before, (dispatch, output), tensor, exact)
+            self.shadows.write(tensor, exact, places, exact=False)
+            return
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
         value = to_numpy(tensor)
         if not self.sample.takes((site, label, output, fmt.name), value, len(self.steps)):
@@ -229,6 +237,28 @@ class Watch(_Eager):
             self.values.append(LineValues(display_name(site.file), site.line, nearest(exact).ravel()))
         is_exact = not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events)
         self.shadows.write(tensor, exact, places, exact=is_exact)
+
+    def _record(self, flow: Flow, before: _Before, key: tuple[int, int], tensor: torch.Tensor, exact: Array) -> Array:
+        """Record an operator in the data flow, with its output or what takes that one's place."""
+        call = before.call
+        put = self.replaced.get(key)
+        if put is not None and put.shape == tuple(tensor.shape):
+            tensor.copy_(to_torch(put))
+        if call.name in _COPIES:
+            return exact  # the cells are those that were moved, and known
+        operands = before.operands()[::-1] if call.name == "rsub" else before.operands()
+        name = call.name if set(call.options) - {"dim", "keepdim", "dtype"} else _WORDS.get(call.name, call.name)
+        return flow.add(
+            key, name, to_numpy(tensor), exact, operands,
+            reduction=call.reduction, frame=self.locator.frame(), fingerprint=self.fingerprint,
+        )  # fmt: skip
+
+    def fingerprint(self, value: Any) -> Hashable:
+        """Return what identifies the value of a variable of the traced code."""
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and self.shadows.has(value):
+            cells = self.shadows.cells(value)
+            return cells.shape, tuple(map(id, cells.ravel().tolist()))
+        return id(value)
 
 
 def _unseen() -> AbstractContextManager[Any]:

@@ -60,6 +60,11 @@ class Locator:
         traced, _, _ = self._walk(sys._getframe(1))
         return expression_at(traced) if traced is not None else ""
 
+    def frame(self) -> FrameType | None:
+        """Return the running frame of the traced code."""
+        traced, _, _ = self._walk(sys._getframe(1))
+        return traced
+
     def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
         if frame is None:
             return Site()

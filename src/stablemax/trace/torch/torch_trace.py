@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -13,13 +13,14 @@ import flint
 import numpy as np
 import torch
 
-from stablemax.libraries.torch_arrays import to_torch
+from stablemax.libraries.torch_arrays import to_numpy, to_torch
 from stablemax.numerics.formats import Array, Format
 from stablemax.operations.operation import Operation
 from stablemax.operations.targets import TargetOptions
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
+from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
@@ -154,6 +155,21 @@ class TorchCode(Subject):
         """Repeat a run; where exact results of some operators have no value they get one."""
         return self.followed(bits=run.bits, valued=steps)[0]
 
+    @property
+    def is_gradient(self) -> bool:
+        """True for a backward pass."""
+        return self.backward
+
+    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
+        """Run the code and record its data flow; operators get other outputs, by their dispatch and output."""
+        flow = Flow()
+        run, _ = self.followed(bits=bits, flow=flow, replaced=replaced or {})
+        return run, flow
+
+    def flow_key(self, run: Run, index: int) -> Hashable:
+        """Return the dispatch and the output of an operator."""
+        return run.fixes[index].dispatch, run.fixes[index].output
+
     def followed(
         self,
         *,
@@ -162,18 +178,22 @@ class TorchCode(Subject):
         leads: Leads = of_none,
         values: list[LineValues] | None = None,
         valued: Collection[int] = (),
+        flow: Flow | None = None,
+        replaced: Mapping[Hashable, Array] | None = None,
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.given.size)
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
-        watch.values, watch.valued = values, valued
+        watch.values, watch.valued, watch.flow, watch.replaced = values, valued, flow, replaced or {}
         with flint.ctx.workprec(bits), self._settings():
             tensors = self._tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
                 if tensor.is_floating_point():
                     exact_cells = self.given.cells_of_first() if i == 0 else cells_of(wide(tensor))
                     shadows.write(tensor, exact_cells, places, exact=i > 0 or self.given.first_is_exact)
+                    if flow is not None:
+                        flow.add_argument(i, to_numpy(tensor), shadows.cells(tensor))
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(tensors))
             value = _values(result)

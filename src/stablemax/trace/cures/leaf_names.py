@@ -1,0 +1,160 @@
+"""What the user's source calls the numbers that a pattern is about."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stablemax.trace.cures.flow import Flow, FlowNode, Operand, SourceRange
+    from stablemax.trace.cures.matching import Match
+
+_ATOMS = (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant, ast.List, ast.Tuple)
+
+
+@dataclass(frozen=True)
+class FunctionSource:
+    """The source of one function, its tree, and the names that its module gives it."""
+
+    lines: list[str]
+    #: Number of the first line in its file.
+    first: int
+    tree: ast.FunctionDef | ast.AsyncFunctionDef
+    globals: dict[str, Any]
+
+    def node_at(self, source: SourceRange) -> ast.expr | None:
+        """Return the expression at a range of the file."""
+        wanted = source.line, source.column, source.end_line, source.end_column
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.expr):
+                at = node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+                if at == wanted:
+                    return node
+        return None
+
+    def text(self, node: ast.expr) -> str:
+        """Return the text of an expression on one line, in brackets where it needs them."""
+        whole = ast.unparse(node)
+        return whole if isinstance(node, _ATOMS) else f"({whole})"
+
+    def operands(self, node: ast.expr) -> list[ast.expr]:
+        """Return the expressions that an operation's expression reads, in their order."""
+        if isinstance(node, ast.BinOp):
+            return [node.left, node.right]
+        if isinstance(node, ast.UnaryOp):
+            return [node.operand]
+        if not isinstance(node, ast.Call):
+            return []
+        function = node.func
+        if isinstance(function, ast.Attribute) and not self._is_module(function.value):
+            return [function.value, *node.args]
+        return list(node.args)
+
+    def _is_module(self, node: ast.expr) -> bool:
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return isinstance(node, ast.Name) and isinstance(self.globals.get(node.id), ModuleType)
+
+
+def leaf_text(source: FunctionSource, flow: Flow, match: Match, operand: Operand) -> str | None:
+    """Return an expression for a leaf that means the same at the root of a match; None where there is none."""
+    root, reader = match.root, flow.nodes[operand.reader]
+    node = _read_at(source, reader, operand)
+    if node is not None and _means_the_same(node, reader, root):
+        return source.text(node)
+    wanted = operand.shape, operand.identities
+    return next((name for name, value in root.variables.items() if value == wanted and name.isidentifier()), None)
+
+
+def _read_at(source: FunctionSource, reader: FlowNode, operand: Operand) -> ast.expr | None:
+    """Return the expression that an operation read an operand from."""
+    if reader.source is None:
+        return None
+    whole = source.node_at(reader.source)
+    expressions = [] if whole is None else source.operands(whole)
+    # PyTorch divides a number by an array as the inverse of the array, times the number.
+    place = len(expressions) - 1 if len(reader.operands) == 1 and isinstance(whole, ast.BinOp) else operand.place
+    return expressions[place] if place < len(expressions) else None
+
+
+def _means_the_same(node: ast.expr, then: FlowNode, now: FlowNode) -> bool:
+    if then.source is None or now.source is None or then.source.code is not now.source.code:
+        return False
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return all(then.variables.get(name) == now.variables.get(name) for name in names)
+
+
+def moved_texts(source: FunctionSource, match: Match, text: str) -> Iterator[str]:
+    """Yield expressions for the root's cells, where `text` stands for an array that these are some cells of.
+
+    Whatever the code does to an array of that shape on the way to the root is done to the text in its place.
+    """
+    root, frame = match.root, match.frame
+    if frame is None or (frame.shape == root.shape and _in_order(frame.positions)):
+        yield text
+        return
+    whole = None if root.source is None else source.node_at(root.source)
+    if whole is None:
+        return
+    for node in _reached(source.tree, whole):
+        base = _base(node)
+        if isinstance(base, ast.Name) and _shape_of(root.variables.get(base.id)) == frame.shape:
+            yield ast.unparse(_Swapped(base, text).visit(ast.parse(ast.unparse(node), mode="eval").body))
+    if frame.positions.size == frame.positions.max(initial=-1) + 1 and _in_order(frame.positions):
+        yield f"({text}).reshape({root.shape})"
+
+
+def _in_order(positions: Any) -> bool:
+    return bool((positions.ravel() == np.arange(positions.size)).all())
+
+
+def _shape_of(fingerprint: Any) -> Any:
+    return fingerprint[0] if isinstance(fingerprint, tuple) else None
+
+
+def _base(node: ast.expr) -> ast.expr | None:
+    """Return what an expression takes some cells of."""
+    if isinstance(node, ast.Subscript):
+        return node.value
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.args[:1] and isinstance(node.args[0], ast.Name):
+            return node.args[0]
+        return node.func.value if isinstance(node.func, ast.Attribute) else None
+    return None
+
+
+def _reached(tree: ast.AST, expression: ast.expr) -> Iterator[ast.expr]:
+    """Yield the expressions that an expression is made of, also through variables that are assigned once."""
+    assigned: dict[str, list[ast.expr]] = {}
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+            if isinstance(target, ast.Name):
+                assigned.setdefault(target.id, []).append(statement.value)
+    waiting, seen = [expression], set[str]()
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.expr):
+                yield node
+            if isinstance(node, ast.Name) and node.id not in seen and len(assigned.get(node.id, [])) == 1:
+                seen.add(node.id)
+                waiting += assigned[node.id]
+
+
+class _Swapped(ast.NodeTransformer):
+    """Puts a text in the place of the first of a name."""
+
+    def __init__(self, base: ast.Name, text: str) -> None:
+        self._name, self._text, self._done = base.id, text, False
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """Swap the first."""
+        if node.id != self._name or self._done:
+            return node
+        self._done = True
+        return ast.parse(self._text, mode="eval").body

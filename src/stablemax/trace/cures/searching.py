@@ -1,0 +1,151 @@
+"""The cures of a run: patterns found in its data flow, each run in the place of what the code has, and judged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stablemax.trace.cures.applying import output_of
+from stablemax.trace.cures.matching import Match, Matcher
+from stablemax.trace.cures.patterns import PATTERNS
+from stablemax.trace.exact_cells import format_or_none
+from stablemax.trace.exact_truth import is_good
+
+if TYPE_CHECKING:
+    from stablemax.numerics.formats import Array
+    from stablemax.trace.cures.flow import Flow, FlowNode
+    from stablemax.trace.cures.pattern import Pattern
+    from stablemax.trace.run import Run, Subject
+
+_HALF = 2
+_MOST_TRIED = 24
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A pattern found at an operation, with one of its expressions, and what that gives there."""
+
+    pattern: Pattern
+    #: Expression of the pattern, with its leaves in braces.
+    code: str
+    match: Match
+    #: In the place of the output of the root.
+    output: Array
+
+
+def findings(
+    flow: Flow, backend: str, nodes: Sequence[FlowNode] | None = None, *, extending: bool = False
+) -> Iterator[Finding]:
+    """Find the patterns in recorded operations whose code makes a bad output good, root by root.
+
+    An output is held to the exact cells that its operation was recorded with. With `nodes` only those are taken for
+    roots. A flow may hold any slice of a run. With `extending` it is the patterns for formulas without a number of the
+    format, and their outputs are finite.
+    """
+    matcher = Matcher(flow)
+    for node in flow.nodes if nodes is None else nodes:
+        fmt = format_or_none(node.values.dtype)
+        if node.name == "argument" or fmt is None:
+            continue
+        if np.isfinite(node.values.astype(np.float64)).all() if extending else is_good(node.values, node.cells, fmt):
+            continue
+        for pattern in PATTERNS:
+            if bool(pattern.extends) is not extending:
+                continue
+            if pattern.is_of_half and node.values.dtype.itemsize > _HALF:
+                continue
+            for tree in pattern.trees:
+                match = matcher.at(tree, node)
+                if match is not None:
+                    yield from _outputs(pattern, match, flow, backend)
+                    break
+
+
+def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str) -> Iterator[Finding]:
+    for code in pattern.code(backend):
+        output, fmt = output_of(code, match, flow, backend), format_or_none(match.root.values.dtype)
+        if output is None or fmt is None:
+            continue
+        before = match.root.values.astype(np.float64)
+        is_finite = np.isfinite(output.astype(np.float64)).all()
+        if is_finite if pattern.extends else is_good(output, match.root.cells, fmt, before):
+            yield Finding(pattern, code, match, output)
+
+
+def keys_of(match: Match) -> set[Hashable]:
+    """Return the keys of the operations that a match is made of."""
+    return {node.key for node in match.nodes}
+
+
+@dataclass(frozen=True)
+class Cure:
+    """Findings that together make the result of a run good, and what that result is then."""
+
+    findings: tuple[Finding, ...]
+    run: Run
+
+
+def cures_of(
+    subject: Subject, is_good: Callable[[Run], bool], blamed: Hashable, bits: int, *, extending: bool = False
+) -> Iterator[tuple[Cure, Flow]]:
+    """Yield what makes the result good, when its findings stand in the place of operations of a second run.
+
+    First come single expressions, those with the blamed operation in them before others, then several together.
+    """
+    run, flow = subject.recorded(bits)
+    groups = _groups(findings(flow, subject.backend, extending=extending))
+    # What computes more of the result anew is tried before its parts.
+    groups.sort(key=lambda group: (blamed not in keys_of(group[0].match), -flow.nodes.index(group[0].match.root)))
+    for group in groups[:_MOST_TRIED]:
+        if subject.is_gradient:
+            yield Cure(tuple(group), run), flow
+            continue
+        replaced = _run_with(subject, group, bits)
+        if is_good(replaced):
+            yield Cure(tuple(group), replaced), flow
+    if subject.is_gradient:
+        # What autograd saved stays as it was when another output is put in its place: only other code is tried.
+        return
+    together = _together(subject, groups, is_good, bits)
+    if together is not None:
+        yield together, flow
+
+
+def _groups(found: Iterable[Finding]) -> list[list[Finding]]:
+    """Put what a loop finds again and again on one expression together."""
+    groups: dict[Any, list[Finding]] = {}
+    for finding in found:
+        root = finding.match.root
+        groups.setdefault((finding.pattern.id, finding.code, root.source or root.key), []).append(finding)
+    return list(groups.values())
+
+
+def _together(
+    subject: Subject, groups: Sequence[list[Finding]], is_good: Callable[[Run], bool], bits: int
+) -> Cure | None:
+    """Apply the first finding at every root, the last root first, until the result is good; then leave out what may."""
+    at_roots: dict[Hashable, list[Finding]] = {}
+    for group in groups:
+        at_roots.setdefault(group[-1].match.root.key, group)
+    chosen: list[list[Finding]] = []
+    for group in list(at_roots.values())[:_MOST_TRIED]:
+        chosen.append(group)
+        if len(chosen) > 1 and is_good(_run_with(subject, itertools.chain(*chosen), bits)):
+            break
+    else:
+        return None
+    for group in chosen[::-1]:
+        fewer = [other for other in chosen if other is not group]
+        if fewer and is_good(_run_with(subject, itertools.chain(*fewer), bits)):
+            chosen = fewer
+    every = tuple(itertools.chain(*chosen))
+    return Cure(every, _run_with(subject, every, bits))
+
+
+def _run_with(subject: Subject, group: Iterable[Finding], bits: int) -> Run:
+    run, _ = subject.recorded(bits, {finding.match.root.key: finding.output for finding in group})
+    return run

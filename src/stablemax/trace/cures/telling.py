@@ -1,0 +1,143 @@
+"""The cure that a trace tells: code that was run on the traced input, and holds there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.numerics.formats import FORMATS
+from stablemax.results import Outcome
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import listed
+from stablemax.trace.cures.applying import written
+from stablemax.trace.cures.rewriting import Rewritten, rewritten
+from stablemax.trace.cures.searching import Cure, cures_of
+from stablemax.truth.measure import largest
+
+if TYPE_CHECKING:
+    from stablemax.results import Trace
+    from stablemax.trace.cures.flow import Flow
+    from stablemax.trace.cures.searching import Finding
+    from stablemax.trace.reading import Reading
+    from stablemax.trace.run import Run, Subject
+
+_SMALL = 0.01
+_MOST_CELLS = 1 << 14
+"""Runs whose operations have more cells are not repeated in search of a cure."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Tells whether a run of other code on the traced input gives what the traced code should have."""
+
+    reading: Reading
+    #: The run of the traced code.
+    run: Run
+
+    def is_good(self, run: Run) -> bool:
+        """Tell whether every cell of a result is good."""
+        return not self.reading.failing(run.value).any()
+
+    def is_finite(self, run: Run) -> bool:
+        """Tell whether every cell of a result is finite, and good where the traced code's has a value."""
+        return self.is_good(run) and bool(np.isfinite(run.value.astype(np.float64)).all())
+
+    def is_the_same_function(self, run: Run) -> bool:
+        """Tell whether a good result has the dtype and shape of the traced code's, and is right in exact arithmetic."""
+        before = self.run
+        is_alike = (run.dtype or run.value.dtype, run.value.shape) == (
+            before.dtype or before.value.dtype, before.value.shape,
+        )  # fmt: skip
+        wrong = self.reading.wrong_exactly(run)
+        return is_alike and self.is_good(run) and not (wrong is not None and wrong.any())
+
+    def error_words(self, run: Run) -> str:
+        """Say how large the largest error of a good result is."""
+        error = largest(self.reading.judged(run.value).error_ulp)
+        if error is None:
+            return ""
+        return f": no error is above {max(error, _SMALL):.2g} ulp"
+
+
+def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
+    """Add code to write instead to the trace of a run that failed, where a pattern is found and its code cures.
+
+    Where the formula has no number of the format it is code for another function, which has one.
+    """
+    run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
+    if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
+        return trace
+    if run.exact is None or run.is_sampled or run.divergences or sum(s.cells for s in run.steps) > _MOST_CELLS:
+        return trace
+    blamed = None
+    if trace.blame is not None and trace.blame.operation >= 0:
+        blamed = subject.flow_key(run, trace.blame.operation)
+    try:
+        told = _in_own_source(subject, judge, blamed, extending=is_undefined)
+    except StablemaxError:
+        return trace  # other numbers lead the code where it raises
+    if told is None:
+        return trace
+    ids = ", ".join(dict.fromkeys(f.pattern.id for f in told.findings))
+    return replace(trace, pattern=ids, instead=told.text, instead_why=_why(told, judge, trace.format))
+
+
+def _why(told: _Told, judge: Judge, fmt: str) -> str:
+    """Say why the code holds, and that it was run."""
+    found = told.findings
+    why = "; ".join(dict.fromkeys(f.pattern.why for f in found))
+    if not found[0].pattern.extends:
+        return f"{why}. Run on this input in {fmt}, it holds{judge.error_words(told.run)}"
+    limit = str(math.floor(FORMATS[fmt].exp_overflow.real))
+    other = "; ".join(dict.fromkeys(f.pattern.extends.format(limit=limit) for f in found))
+    return f"{why}. This is not the same function: {other}. Run on this input in {fmt}, its result is finite"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Findings that cure, their code, and the run that shows it."""
+
+    findings: Sequence[Finding]
+    text: str
+    run: Run
+
+
+def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extending: bool) -> _Told | None:
+    """Return the findings that cure with their code: the user's function, or else the expressions alone."""
+    first: tuple[Cure, Flow] | None = None
+    is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
+    for cure, flow in cures_of(subject, is_good, blamed, judge.run.bits, extending=extending):
+        for new in rewritten(cure.findings, flow, subject.backend, subject.function):
+            run = _run_of(subject, new, judge.run.bits)
+            if run is not None and is_right(run):
+                return _Told(cure.findings, new.text, run)
+        first = first or (None if subject.is_gradient else (cure, flow))
+    if first is None:
+        return None
+    cure, _ = first
+    return _Told(cure.findings, _as_expressions(cure.findings, subject.backend), cure.run)
+
+
+def _run_of(subject: Subject, new: Rewritten, bits: int) -> Run | None:
+    """Run code in the place of the user's function; None where it raises."""
+    try:
+        with new.in_place():
+            return subject.recorded(bits)[0]
+    except (StablemaxError, ValueError):
+        return None
+
+
+def _as_expressions(found: Sequence[Finding], backend: str) -> str:
+    """Write the code of patterns with their own letters, each beneath the line that it is for."""
+    lines: dict[str, None] = {}
+    for finding in found:
+        source, match = finding.match.root.source, finding.match
+        where = f" on line {source.line}" if source is not None else ""
+        letters = listed(sorted(match.leaves))
+        code = written(finding.code, match, {name: name for name in match.leaves}, backend)
+        lines[f"# for {finding.match.root.name}{where}, {letters} being what goes into the formula\n{code}"] = None
+    return "\n".join(lines) + "\n"
