@@ -368,3 +368,36 @@ def test_a_long_loop_is_sampled() -> None:
 def test_a_half_is_traced_in_its_own_format() -> None:
     trace = traced(unit_vector, {"x": [300.0, 300.0]}, FLOAT16)
     assert (trace.format, blamed_text(trace)) == ("float16", "squares = x * x")
+
+
+# --- cures --------------------------------------------------------------------------------------
+
+
+@compiled
+def compiled_softplus(x: Any) -> Any:
+    return jnp.log(1 + jnp.exp(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "pattern", "line"),
+    [
+        (compiled_softplus, TWO, "log-of-one-plus-exp", "return jax.nn.softplus(x)"),
+        (log_of_sigmoid, {"x": [-200.0]}, "log-of-sigmoid", "return jax.nn.log_sigmoid(x)"),
+        (compiled(softmax_then_log), TWO, "log-of-softmax", "return jax.nn.log_softmax(x"),
+        (variance_by_moments, {"x": [10000.1, 10000.2, 10000.3]}, "variance-by-moments", "return jnp.var(x"),
+        (log_sums, {"x": [[100.0, 1.0]]}, "log-of-sum-of-exp", "return jax.nn.logsumexp(row"),
+        (slopes, TWO, "sigmoid-by-exp", "jax.nn.sigmoid(primals[0])"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_is_told_to_write_instead_was_run_and_the_code_is_its_own_again(
+    function: Function, arguments: dict[str, Any], pattern: str, line: str
+) -> None:
+    array = jnp.asarray(arguments["x"], jnp.float32)
+    before = np.asarray(function(array))
+    trace = traced(function, arguments)
+    assert trace.pattern == pattern
+    assert line in trace.instead
+    assert "Run on this input in float32, it holds" in trace.instead_why
+    # JAX keeps nothing of the other code.
+    np.testing.assert_array_equal(np.asarray(function(array)), before)

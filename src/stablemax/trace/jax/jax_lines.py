@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import jax
 
+from stablemax.trace.cures.flow import SourceRange, range_of
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
 from stablemax.trace.traced_code import PACKAGE, STANDARD_LIBRARY, Code, boundary, expression_of, is_library
 
@@ -27,6 +28,8 @@ class Lines:
     of_gradient: Collection[int] = ()
     #: The functions that took part, in order.
     functions: dict[CodeType, None] = field(default_factory=dict)
+    #: Of the sites in the traced code.
+    _codes: dict[Site, CodeType] = field(default_factory=dict)
     _sites: dict[tuple[int, Site], Site] = field(default_factory=dict)
     _owners: dict[str, bool] = field(default_factory=dict)
 
@@ -37,10 +40,20 @@ class Lines:
             self._sites[key] = self._found(source, above)
         return self._sites[key]
 
-    def expression(self, source: Any) -> str:
+    def expression(self, site: Site) -> str:
         """Return the expression that called an equation; empty where that is not known."""
-        frame = next((f for f in _frames(source) if self._is_traced(f[0].co_filename)), None)
-        return expression_of(*frame) if frame is not None else ""
+        code = self._codes.get(site)
+        return "" if code is None else expression_of(code, site.instruction)
+
+    def range(self, site: Site) -> SourceRange | None:
+        """Return where the expression that called an equation stands in its file; None where that is not known."""
+        code = self._codes.get(site)
+        return None if code is None else range_of(code, site.instruction, self._globals_of(code.co_filename))
+
+    def _globals_of(self, filename: str) -> dict[str, Any]:
+        """Return the globals of the module of a file of the traced code."""
+        of_file = (names for names in self.code.namespaces if names.get("__file__") == filename)
+        return next(of_file, self.code.names)
 
     def _found(self, source: Any, above: Site) -> Site:
         frames = _frames(source)
@@ -54,13 +67,19 @@ class Lines:
         for code, _ in reversed(traced):
             self.functions.setdefault(code)
         if not traced and above.file:
-            return Site(above.file, above.line, phase, instruction=above.instruction)
+            site = replace(above, phase=phase)
+            if above in self._codes:
+                self._codes[site] = self._codes[above]
+            return site
         of_library = (f for f in frames if not f[0].co_filename.startswith((JAX, PACKAGE, STANDARD_LIBRARY, "<frozen")))
         frame = next(iter(traced), None) or next(of_library, None)
         if frame is None:
             return Site(phase=phase)
         code, instruction = frame
-        return Site(code.co_filename, line_of(code, instruction), phase, instruction=instruction)
+        site = Site(code.co_filename, line_of(code, instruction), phase, instruction=instruction)
+        if traced:
+            self._codes[site] = code
+        return site
 
     def _is_traced(self, filename: str) -> bool:
         owner = self._owners.get(filename)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -22,6 +22,7 @@ from stablemax.operations.targets import TargetOptions
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
+from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all
 from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
@@ -153,12 +154,52 @@ class JaxCode(Subject):
         """Repeat an observed run; where exact results of some equations have no value they get one."""
         return self.followed(bits=run.bits, valued={run.fixes[i].dispatch for i in steps})
 
+    @property
+    def is_gradient(self) -> bool:
+        """True for the gradient of the function."""
+        return self.backward
+
+    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
+        """Evaluate the jaxpr and record its data flow; numbers of the run get other values, by their places in it.
+
+        The code may be other than before: it is taken anew, and what JAX compiled of it is forgotten.
+        """
+        flow, fresh = Flow(), replace(self)
+        with self._forgetful():
+            run = fresh.followed(bits=bits, flow=flow, replaced=replaced or {})
+            if not replaced:
+                run = replace(run, value=fresh.plain().value)
+        return run, flow
+
+    def flow_key(self, run: Run, index: int) -> Hashable:
+        """Return the place of a number among all of the run."""
+        return run.fixes[index].dispatch
+
+    @contextlib.contextmanager
+    def _forgetful(self) -> Iterator[None]:
+        """Let JAX forget, before and after, what it traced and compiled of the functions of the traced code."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        functions = {id(f): f for f in (self.code, self.function, *(v for n in names for v in n.values()))}
+        compiled = [f for f in functions.values() if not isinstance(f, type) and hasattr(f, "clear_cache")]
+        for function in compiled:
+            function.clear_cache()
+        try:
+            yield
+        finally:
+            for function in compiled:
+                function.clear_cache()
+
     def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
         """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
         lines = Lines(code_of(self.code, alone=(JAX,)), self._of_gradient)
         step = Shadowing(lines, **{"watch": False, **changes})
         with flint.ctx.workprec(bits):
-            result, *forward = self._walked(step, lines)
+            numbers = self._numbers()
+            if step.flow is not None:
+                for i, number in enumerate(numbers):
+                    if number.cells is not None:
+                        step.flow.add_argument(i, number.array, number.cells)
+            result, *forward = self._walked(step, lines, numbers)
             value = _values(result.value)
             losses = nearest(forward[0].exact).reshape(forward[0].array.shape) if forward else None
             exact = None if result.cells is None and step.not_followed else result.exact
@@ -196,17 +237,17 @@ class JaxCode(Subject):
         with self._settings():
             return frozenset(all_of(self._jaxpr)) - needed_for(self._jaxpr, [False, True])
 
-    def _walked(self, step: Step, lines: Lines | None = None) -> list[Number]:
+    def _walked(self, step: Step, lines: Lines | None = None, numbers: list[Number] | None = None) -> list[Number]:
         lines = lines or Lines(code_of(self.code, alone=(JAX,)))
         with self._settings():
-            jaxpr = self._jaxpr
-            return Walk(lines, step).through(jaxpr, self._numbers())
+            return Walk(lines, step).through(self._jaxpr, numbers or self._numbers())
 
     def _arrays(self) -> list[Any]:
         return [ARRAYS.put(array, self.device) for array in self.given.arguments]
 
     def _numbers(self) -> list[Number]:
-        arrays = self._arrays()
+        with self._settings():
+            arrays = self._arrays()
         first = Number(arrays[0], self.given.cells_of_first(), self.given.first_is_exact)
         return [first if is_float(arrays[0]) else Number(arrays[0]), *(_shadowed(a) for a in arrays[1:])]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stablemax.numerics.formats import FORMATS, Array
+from stablemax.trace.cures.flow import Flow, Reduction
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest, settled, with_values
 from stablemax.trace.jax.equation import UNBOUND, Equation, Number, is_float, placed_like
@@ -59,6 +60,9 @@ class Shadowing:
     #: Steps, by their numbers, whose exact results get a number where they have none.
     valued: Collection[int] = ()
     values: list[LineValues] | None = None
+    #: Where the data flow is recorded, if it is; and outputs to put in the place of others, by their numbers.
+    flow: Flow | None = None
+    replaced: Mapping[Hashable, Array] = field(default_factory=dict)
     ticks: int = 0
     comparisons: int = 0
     divergences: list[Divergence] = field(default_factory=list)
@@ -134,6 +138,8 @@ class Shadowing:
             return Number(value, cells_of(array))
         if name in MOVED:
             return Number(value, exact, all(n.is_exact for n in inputs))
+        if self.flow is not None:
+            return self._recorded(self.flow, equation, inputs, tick, value, exact, site)
         if tick in self.valued:
             exact = with_values(exact)
         fmt, label = FORMATS[array.dtype.name], f"lax.{name}"
@@ -148,6 +154,27 @@ class Shadowing:
             record_of(seen, self.records, Record, self.sample.runs[site, label, output, fmt.name] - 1)
         return Number(value, exact, not (seen.error_ulp or seen.inf or seen.nan or seen.lost or seen.events))
 
+    def _recorded(
+        self,
+        flow: Flow,
+        equation: Equation,
+        inputs: Sequence[Number],
+        tick: int,
+        value: Any,
+        exact: Array,
+        site: Site,
+    ) -> Number:
+        """Record an equation in the data flow, with its output or what takes that one's place."""
+        put = self.replaced.get(tick)
+        if put is not None and put.shape == value.shape:
+            value = placed_like(put, value)
+        name = "astype" if equation.name == "convert_element_type" else _word(equation, inputs)
+        own = flow.add(
+            tick, name, np.asarray(value), exact, _operands(equation, inputs),
+            reduction=_reduction(equation, inputs), source=self.lines.range(site),
+        )  # fmt: skip
+        return Number(value, own, is_exact=False)
+
     # --- what gives no numbers of a format ------------------------------------------------------
 
     def _without_floats(
@@ -156,7 +183,7 @@ class Shadowing:
         """Answer a comparison exactly, too; note where numbers leave their shadow."""
         name = _comparison(equation)
         if name and any(n.is_float for n in inputs):
-            return [Number(self._compared(equation, name, inputs, values[0], site))]
+            return [Number(self._compared(name, inputs, values[0], site))]
         is_lost = any(n.cells is not None for n in inputs) and equation.name not in _ORDERS
         if is_lost and not (equation.name == "convert_element_type" and _is_cut_alike(inputs[0], values[0])):
             losses = {"convert_element_type": "conversion to integers", "bitcast_convert_type": "the bits of a number"}
@@ -164,13 +191,13 @@ class Shadowing:
             self._lose(what, site)
         return [Number(value) for value in values]
 
-    def _compared(self, equation: Equation, name: str, inputs: Sequence[Number], answers: Any, site: Site) -> Any:
+    def _compared(self, name: str, inputs: Sequence[Number], answers: Any, site: Site) -> Any:
         number, self.comparisons = self.comparisons, self.comparisons + 1
         operands = [(n.array, n.exact) for n in inputs]
         floats = np.asarray(answers)
         exact = exact_answers(name, [c for _, c in operands], floats)
         if not np.array_equal(floats, exact):
-            text = self.lines.expression(equation.source) or name
+            text = self.lines.expression(site) or name
             self.divergences.append(divergence_of(number, len(self.steps), site, text, floats, exact, operands))
         return exact if self.leads(number) else answers
 
@@ -287,6 +314,15 @@ def _word(equation: Equation, inputs: Sequence[Number]) -> str:
 def _is_matmul(equation: Equation, inputs: Sequence[Number]) -> bool:
     (summed, _), batch = equation.params["dimension_numbers"]
     return not any(batch) and len(summed) == 1 and all(n.array.ndim <= 2 for n in inputs)
+
+
+def _reduction(equation: Equation, inputs: Sequence[Number]) -> Reduction | None:
+    """Return the axes that an equation takes together; None where it takes none together."""
+    axes = equation.params.get("axes", equation.params.get("axis"))
+    if axes is None or not equation.name.startswith(("reduce_", "cum")):
+        return None
+    listed = (axes,) if isinstance(axes, int) else tuple(axes)
+    return Reduction(listed, is_of_all="axes" in equation.params and len(listed) == inputs[0].array.ndim)
 
 
 def _operands(equation: Equation, inputs: Sequence[Number]) -> list[tuple[Array, Array]]:
