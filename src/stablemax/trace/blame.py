@@ -89,6 +89,8 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     if base.is_sampled:
         return _culprit_of_a_sample(base.steps)
     reading = bad.traced.expected.reading(base)
+    if base.stepwise is not None and not reading.failing(base.stepwise).ravel()[bad.cell]:
+        return None  # what a compiler made of the operations is to blame, and none of them alone
 
     def is_good_if_rounded(count: int) -> bool:
         return not reading.failing(subject.rounded(base, count).value).ravel()[bad.cell]
@@ -175,10 +177,13 @@ def find_culprit(
     destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:
         return Culprit(root, root)
-    if Kind.ZERO in destroys and Kind.INVALID in breaks:
+    if Kind.ZERO in destroys and (Kind.INVALID in breaks or not breaks):
         # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
         pole = next((i for i in range(root + 1, index) if Kind.POLE in steps[i].kinds), None)
-        return Culprit(root, root) if pole is None else Culprit(pole, root)
+        if pole is not None:
+            return Culprit(pole, root)
+        if breaks:
+            return Culprit(root, root)
     return Culprit(index, root)
 
 

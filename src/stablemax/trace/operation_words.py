@@ -69,15 +69,24 @@ def event_words(seen: Observation, event: Event, place: str) -> str:
     if event.overflow is not None:
         return f"{name} overflows {share}: {_partial_sum(event.overflow, fmt)}"
     if event.kind is Kind.OVERFLOW:
+        if abs(event.exact) <= fmt.max and any(0 < abs(o) < fmt.smallest_normal for o in event.operands):
+            return f"{name} is infinite {share}{first}: what is below {fmt.smallest_normal:.3g}, it takes for 0"
         limit = f"; it overflows above {fmt.exp_overflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} overflows {share}{first}{limit}"
     if event.kind is Kind.ZERO:
         limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
-        return f"{name} gives 0 {share}{first}{limit}"
+        return f"{name} gives 0 {share}{first}{_flushing(event, fmt) or limit}"
     if event.kind is Kind.POLE:
         operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
         return f"{f'{name} {operands}'.rstrip()} is infinite {share}{first}"
     return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''}{first}"
+
+
+def _flushing(event: Event, fmt: Format) -> str:
+    """Say that a number below the smallest normal one became 0, where it need not have; empty elsewhere."""
+    if not fmt.smallest_subnormal <= abs(event.exact) < fmt.smallest_normal:
+        return ""
+    return f"; what is below {fmt.smallest_normal:.3g}, the smallest normal number of {fmt.name}, is made 0 here"
 
 
 def _partial_sum(partial: PartialSum, fmt: Format) -> str:
@@ -115,9 +124,10 @@ def root_words(root: Observation, file: str) -> str:
     if any(e.kind is Kind.OVERFLOW for e in root.events):
         limit = f" (above {fmt.exp_overflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
         return f"the infinity comes from {root.name}{where}, which overflows{limit}"
-    if any(e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal for e in root.events):
+    zero = next((e for e in root.events if e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal), None)
+    if zero is not None:
         limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
-        return f"the 0 comes from {root.name}{where}, which underflows{limit}"
+        return f"the 0 comes from {root.name}{where}, which underflows{_flushing(zero, fmt) or limit}"
     if root.worst is None:
         return f"the digits are lost{where}, in {root.name}"
     verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"

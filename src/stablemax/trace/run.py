@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow
     from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
-    from stablemax.trace.torch.dispatch import Fix
 
 FIRST_BITS, MORE_BITS = 256, 4096
 """Precision of the shadow: the second where the first leaves a digit of the result open."""
@@ -29,11 +28,24 @@ SPARE_BITS = 12
 
 
 @dataclass(frozen=True)
+class Fix:
+    """The correction of an operation's output: its exact values, correctly rounded."""
+
+    #: The place of the operation among all that were dispatched, or that of the number among all of a jaxpr.
+    dispatch: int
+    operation: str
+    output: int
+    values: Array
+
+
+@dataclass(frozen=True)
 class Run:
     """The results of one run of the code beside its exact shadow."""
 
     #: The output, bit for bit that of an ordinary run.
     value: Array
+    #: What its operations give one by one, where the value is that of compiled code, and another.
+    stepwise: Array | None = field(default=None, kw_only=True)
     #: The dtype of the output, where it was taken to another one.
     dtype: str = field(default="", kw_only=True)
     #: Exact cells of the output's shape: what exact arithmetic gives for the same code. None where the shadow did
@@ -155,7 +167,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Subject(ABC):
-    """Code and its input: run by an observer of NumPy or of PyTorch."""
+    """Code and its input: run by an observer of NumPy, of PyTorch or of JAX."""
 
     given: Inputs
     format: Format

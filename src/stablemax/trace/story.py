@@ -1,4 +1,4 @@
-"""What a trace says of the code, be it NumPy's or PyTorch's: the finding, the line to blame, and the listing."""
+"""What a trace says of the code, whatever library it is for: the finding, the line to blame, and the listing."""
 
 from __future__ import annotations
 
@@ -88,9 +88,25 @@ def tell(subject: Subject, expected: Expectation, about: About, run: Run | None 
 def _notes(run: Run, reading: Reading) -> tuple[str, ...]:
     notes = [f"the output is read as {reading.meaning}"] if reading.meaning else []
     notes += run.notes
+    if run.stepwise is not None:
+        notes += _of_compiled_code(run, reading, run.stepwise)
     if run.exact is None:
         notes.append("the shadow did not reach the result: whether the formula is right is not known")
     return tuple(notes)
+
+
+def _of_compiled_code(run: Run, reading: Reading, stepwise: Array) -> list[str]:
+    """Say how compiled code, which is judged, differs from its operations one by one, which the lines show."""
+    compiled, by_steps = (reading.failing(value) for value in (run.value, stepwise))
+    if np.array_equal(compiled, by_steps):
+        return ["the result is that of compiled code, which rounds otherwise than its operations one by one"] * any(
+            compiled.ravel()
+        )
+    if not compiled.any():
+        return ["compiled, as it is called, the code holds; the lines show its operations one by one, which fail"]
+    if not by_steps.any():
+        return ["the compiled code fails, as it is called; its operations one by one, which the lines show, hold"]
+    return ["compiled code and its operations one by one, which the lines show, fail in other cells"]
 
 
 # --- the finding ------------------------------------------------------------------------------------

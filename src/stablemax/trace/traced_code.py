@@ -57,13 +57,18 @@ def is_library(filename: str) -> bool:
 
 def expression_at(frame: FrameType) -> str:
     """Return the source of the expression that a frame is at, where it fits on a line."""
-    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
+    return expression_of(frame.f_code, frame.f_lasti)
+
+
+def expression_of(code: CodeType, instruction: int) -> str:
+    """Return the source of the expression that an instruction belongs to, where it fits on a line."""
+    positions = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
     if positions is None:
         return ""
     line, end_line, start, end = positions
     if line is None or line != end_line or start is None or end is None:
         return ""
-    text = linecache.getline(frame.f_code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
+    text = linecache.getline(code.co_filename, line).encode()[start:end].decode("utf-8", "replace").strip()
     return text if len(text) <= _LONGEST_EXPRESSION else f"{text[: _LONGEST_EXPRESSION - 3]}..."
 
 

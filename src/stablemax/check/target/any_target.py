@@ -50,11 +50,11 @@ class AnyTarget:
                 f"give a value, a file or a range: {' '.join(f'--arg {name}=VALUE' for name in missing)}",
             )
         self._backend = target.backend or backends_of(code.function)[0]
-        if target.backward and self._backend != "torch":
-            raise StablemaxError("--backward needs a library with autograd", "--backend torch")
+        if target.backward and self._backend == "numpy":
+            raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
 
     def trace_any(self, options: TraceOptions) -> Trace:
-        """Trace NumPy or PyTorch code on its arguments."""
+        """Trace NumPy, PyTorch or JAX code on its arguments."""
         arrays = [a for a in self._passed if isinstance(a.value, np.ndarray)]
         # The first array of a number format leads: its format is that of the trace.
         arrays.sort(key=lambda argument: not _is_float(argument))
@@ -96,7 +96,10 @@ class AnyTarget:
             device, code = self._target.device or "cpu", self._function
             refuse_untraceable(fmt, device, (code,), {"target": self._target.name})
             return TorchCode(given, fmt, function, code, device, self._target.backward)
-        raise StablemaxError(f"{self._backend} code is not traced", "it runs compiled; NumPy and PyTorch code is")
+        from stablemax.trace.jax.jax_trace import JaxCode
+
+        target = self._target
+        return JaxCode(given, fmt, function, self._function, target.device, target.backward, may_flush=True)
 
     def _called(self, names: Sequence[str]) -> Callable[..., Any]:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""

@@ -126,7 +126,7 @@ class CodeTarget(LoadedTarget):
         return None if exact is None else nearest(exact)
 
     def values_of(self, call: Call) -> list[LineValues]:
-        """Run NumPy or PyTorch code exactly, and keep what each operation gives."""
+        """Run NumPy, PyTorch or JAX code exactly, and keep what each operation gives."""
         self.prepare()
         style = self._style_for(call)
         if style.axes or self._target.shift or style.of_output:
@@ -137,12 +137,15 @@ class CodeTarget(LoadedTarget):
                 from stablemax.trace import values_by_line
 
                 return values_by_line(*given, self._plain_function(call), self._code.function)
+            upstream, device = self.info.operation.needs_upstream, self._target.device
+            code = (self._plain_function(call), self._code.function)
             if self.info.backend == "torch":
                 from stablemax.trace.torch.torch_trace import values_by_line_torch
 
-                upstream, device = self.info.operation.needs_upstream, self._target.device
-                code = (self._plain_function(call), self._code.function)
                 return values_by_line_torch(*given, *code, device, self._target.backward, upstream)
+            from stablemax.trace.jax.jax_trace import values_by_line_jax
+
+            return values_by_line_jax(*given, *code, device, self._target.backward, upstream)
         return []
 
     def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:
@@ -153,7 +156,7 @@ class CodeTarget(LoadedTarget):
         return CodeTarget(target, Code(names[name], name), "").call_all(calls)
 
     def trace(self, call: Call, options: TraceOptions) -> Trace:
-        """Trace NumPy or PyTorch code."""
+        """Trace NumPy, PyTorch or JAX code."""
         self.prepare()
         style = self._style_for(call)
         if style.axes:
@@ -174,7 +177,10 @@ class CodeTarget(LoadedTarget):
             device = self._target.device or "cpu"
             words |= {"backward": self._target.backward, "device": device}
             return trace_torch(function, *traced.expected, given=traced.given, targets=traced.targets, **words)
-        raise StablemaxError(f"{self.info.backend} code is not traced", "it runs compiled; stablemax check judges it")
+        from stablemax.trace.jax.jax_trace import trace_jax
+
+        words |= {"backward": self._target.backward, "device": self._target.device}
+        return trace_jax(function, *traced.expected, given=traced.given, targets=traced.targets, **words)
 
     @property
     def _caller(self) -> Caller:

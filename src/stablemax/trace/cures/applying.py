@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import re
@@ -83,10 +84,10 @@ def output_of(code: str, match: Match, flow: Flow, backend: str) -> Array | None
     names = {name: name for name in match.leaves}
     text = written(code, match, names, backend)
     library = LIBRARIES[backend]
-    arguments = {name: library.put(match.leaf(name), flow) for name in names}
     modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in text}
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    with library.running(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        arguments = {name: library.put(match.leaf(name), flow) for name in names}
         try:
             result = eval(text, {**modules, **arguments})  # noqa: S307 - code of a pattern of ours
         except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
@@ -122,6 +123,9 @@ def _number(operand: Operand, flow: Flow) -> float | None:
 class _Numpy:
     """How numbers of a run get into NumPy, and results out of it."""
 
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def put(self, operand: Operand, flow: Flow) -> Any:
         number = _number(operand, flow)
         return operand.values if number is None else number
@@ -132,6 +136,9 @@ class _Numpy:
 
 class _Torch:
     """How numbers of a run get into PyTorch, and results out of it."""
+
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def put(self, operand: Operand, flow: Flow) -> Any:
         from stablemax.libraries.torch_arrays import to_torch
@@ -148,9 +155,16 @@ class _Torch:
 class _Jax:
     """How numbers of a run get into JAX, and results out of it."""
 
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        from stablemax.libraries.jax_arrays import JaxArrays
+
+        return JaxArrays().running()
+
     def put(self, operand: Operand, flow: Flow) -> Any:
+        from stablemax.libraries.jax_arrays import JaxArrays
+
         number = _number(operand, flow)
-        return importlib.import_module(MODULES["jnp"]).asarray(operand.values) if number is None else number
+        return JaxArrays().put(operand.values, None) if number is None else number
 
     def back(self, result: Any) -> Array:
         return np.asarray(result)

@@ -135,6 +135,7 @@ class Flow:
         *,
         reduction: Reduction | None = None,
         frame: FrameType | None = None,
+        source: SourceRange | None = None,
         fingerprint: Callable[[Any], Hashable] = id,
     ) -> Array:
         """Record an operation; return cells of its own for its output."""
@@ -142,7 +143,9 @@ class Flow:
         variables = {} if frame is None else {n: fingerprint(v) for n, v in frame.f_locals.items()}
         number = len(self.nodes)
         read = tuple(Operand(np.array(v), as_array(c).copy(), number, i) for i, (v, c) in enumerate(operands))
-        self._add(FlowNode(key, name, np.array(values), own.copy(), read, reduction, source_range(frame), variables))
+        self._add(
+            FlowNode(key, name, np.array(values), own.copy(), read, reduction, source or source_range(frame), variables)
+        )
         return own
 
     def origin(self, operand: Operand) -> Origin | None:
@@ -197,15 +200,18 @@ class Flow:
 
 def source_range(frame: FrameType | None) -> SourceRange | None:
     """Return where the expression that a frame is at stands in its file; None where Python does not know."""
-    if frame is None:
-        return None
-    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
+    return None if frame is None else range_of(frame.f_code, frame.f_lasti, frame.f_globals)
+
+
+def range_of(code: CodeType, instruction: int, names: dict[str, Any]) -> SourceRange | None:
+    """Return where the expression of an instruction stands in its file; None where Python does not know."""
+    positions = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
     if positions is None:
         return None
     line, end_line, column, end_column = positions
     if line is None or end_line is None or column is None or end_column is None:
         return None
-    return SourceRange(frame.f_code, line, column, end_line, end_column, frame.f_globals)
+    return SourceRange(code, line, column, end_line, end_column, names)
 
 
 def _fresh(cells: Array) -> Array:

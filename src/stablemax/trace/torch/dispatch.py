@@ -23,6 +23,7 @@ from stablemax.trace.exact_cells import cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
+from stablemax.trace.run import Fix
 from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
@@ -40,16 +41,6 @@ _WORDS = {
     "mm": "matmul", "bmm": "matmul", "mv": "matmul",
 }  # fmt: skip
 """NumPy's names of operators, for sentences about both libraries."""
-
-
-@dataclass(frozen=True)
-class Fix:
-    """The correction of an operator's output: its exact values, correctly rounded."""
-
-    dispatch: int
-    aten: str
-    output: int
-    values: Array
 
 
 @dataclass(frozen=True)
@@ -329,7 +320,7 @@ class Replace(_Eager):
         result = func(*call.arguments, **call.options)
         for fix in self._fixes.get(dispatch, ()):
             # Once a number is right the code may take other branches, where this is another operator.
-            output = call.outputs(result)[fix.output] if call.name == fix.aten else None
+            output = call.outputs(result)[fix.output] if call.name == fix.operation else None
             if isinstance(output, torch.Tensor) and tuple(output.shape) == fix.values.shape:
                 output.copy_(torch.from_numpy(fix.values.copy()))
         return result

@@ -24,9 +24,9 @@ from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
-from stablemax.trace.torch.dispatch import Escapes, Fix, Replace, Watch
+from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
 from stablemax.trace.traced_code import boundary, code_of

@@ -1,0 +1,1 @@
+"""JAX code run beside its exact shadow: its jaxpr, equation by equation."""

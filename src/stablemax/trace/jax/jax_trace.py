@@ -1,0 +1,307 @@
+"""The trace of JAX code: run as it is, and its jaxpr equation by equation, or with some equations put right."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
+
+import flint
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+
+from stablemax.libraries.jax_arrays import JaxArrays
+from stablemax.numerics.formats import FLOAT64, Array, Format
+from stablemax.operations.operation import Operation
+from stablemax.operations.targets import TargetOptions
+from stablemax.results import Trace
+from stablemax.text.errors import StablemaxError, shown
+from stablemax.trace import expected_of
+from stablemax.trace.cures.flow import Flow
+from stablemax.trace.divergences import Leads, of_all
+from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, nearest
+from stablemax.trace.jax.equation import Number, is_float
+from stablemax.trace.jax.jax_lines import JAX, Lines
+from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
+from stablemax.trace.jax.jaxpr_walk import Step, Walk, all_of, needed_for
+from stablemax.trace.line_values import LineValues
+from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.story import About, tell
+from stablemax.trace.traced_code import boundary, code_of
+
+ARRAYS = JaxArrays()
+_NEEDS_NUMBERS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+_64_BITS = ("float64", "int64", "uint64", "complex128")
+
+
+def trace_jax(
+    function: Callable[..., Any],
+    logits: Array,
+    second: Array | None,
+    operation: Operation,
+    fmt: Format,
+    *,
+    code: Callable[..., Any] | None = None,
+    device: str | None = None,
+    backward: bool = False,
+    max_ulp: float | None = None,
+    given: Given | None = None,
+    targets: TargetOptions | None = None,
+    **about: Unpack[About],
+) -> Trace:
+    """Trace JAX code, equation by equation of its jaxpr, and judge its result.
+
+    The result that is judged is that of the call itself, compiled where the code compiles it. Beside it the jaxpr is
+    evaluated primitive by primitive, and once more exactly, in balls; a primitive for which there are no balls is run
+    in float64. With `backward`, `function` is the forward pass and `operation` its gradient; a loss given as a gradient
+    is recognised by its shape. A label of -100 marks a row that does not count.
+
+    Equations are called ``lax.exp`` and stand on the line that called them; those of a gradient stand on the line whose
+    gradient they are.
+
+    >>> import numpy as np
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.operations import get_operation
+    >>> trace = trace_jax(jax.jit(lambda x: jnp.exp(x) / jnp.exp(x).sum(1, keepdims=True)),
+    ...     np.array([[1.0, 2.0], [1000.0, 1.0]]), None, get_operation("softmax"), FLOAT32)
+    >>> trace.outcome.value, trace.blame.sentence.partition(": ")[2]
+    ('nan',
+     'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
+    """
+    expected = replace(expected_of(operation, logits, second, fmt, max_ulp, targets), numbers=about.get("numbers"))
+    upstream = backward and operation.needs_upstream
+    given = given or Given(expected.logits, expected.second)
+    subject = JaxCode(given, fmt, function, code or function, device, backward, upstream)
+    if operation.of_losses and not backward:
+        subject = replace(subject, backward=subject.plain().value.shape != logits.shape)
+    return tell(subject, expected, about)
+
+
+def values_by_line_jax(
+    logits: Array,
+    second: Array | None,
+    fmt: Format,
+    function: Callable[..., Any],
+    code: Callable[..., Any],
+    device: str | None = None,
+    backward: bool = False,  # noqa: FBT001, FBT002 - in a row of arguments
+    upstream: bool = False,  # noqa: FBT001, FBT002
+) -> list[LineValues]:
+    """Run JAX code and keep the exact values of each equation; the rest is as for a trace."""
+    given = Given(fmt.cast(logits), second)
+    subject = JaxCode(given, fmt, function, code, device, backward, upstream and backward)
+    values: list[LineValues] = []
+    subject.followed(leads=of_all, values=values)
+    return values
+
+
+@dataclass(frozen=True)
+class JaxCode(Subject):
+    """JAX code and its input."""
+
+    #: The function whose file is the traced code: `function` itself, unless that only wraps it.
+    code: Callable[..., Any]
+    #: The device, as JAX calls it; None for its first choice.
+    device: str | None = None
+    #: The result is the gradient of the sum of the function's output.
+    backward: bool = False
+    #: `second` is the upstream gradient of that, and not for the function.
+    upstream: bool = False
+    #: Results below the smallest normal number are right as 0 where JAX makes them 0, whatever the code.
+    may_flush: bool = False
+
+    backend = "jax"
+
+    def plain(self) -> Run:
+        """Run the code as it is, compiled where it compiles itself."""
+        with self._settings():
+            result = boundary(lambda: self._called(*self._arrays()))[0]
+            return self.given.as_rows(Run(_values(result)))
+
+    def observed(self) -> Run:
+        """Run the code as it is, and observe each equation, with as many bits as the digits of its result take."""
+        plain = self.plain()
+        run = decided(
+            lambda bits: self.followed(bits=bits, watch=True),
+            lambda run: (format_or_none(run.value.dtype) or FLOAT64).precision,
+        )
+        run = with_exact_branches(run, lambda: self.led(run, of_all))
+        if np.array_equal(run.value, plain.value, equal_nan=True):
+            return run
+        return replace(run, value=plain.value, stepwise=run.value)
+
+    def rounded(self, run: Run, count: int) -> Run:
+        """Evaluate the jaxpr; its first equations give the exact value, rounded once, in place of their own."""
+        outputs = self._walked(Correcting({fix.dispatch: fix for fix in run.fixes[:count]}))
+        return self.given.as_rows(Run(outputs[0].array))
+
+    def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
+        """Repeat an observed run with exact answers to some comparisons; its first equations are forgotten."""
+        ticks = run.fixes[forgotten_to - 1].dispatch + 1 if forgotten_to else 0
+        return self.followed(bits=run.bits, leads=leads, forgotten_to=ticks)
+
+    def valued(self, run: Run, steps: Collection[int]) -> Run:
+        """Repeat an observed run; where exact results of some equations have no value they get one."""
+        return self.followed(bits=run.bits, valued={run.fixes[i].dispatch for i in steps})
+
+    @property
+    def is_gradient(self) -> bool:
+        """True for the gradient of the function."""
+        return self.backward
+
+    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
+        """Evaluate the jaxpr and record its data flow; numbers of the run get other values, by their places in it.
+
+        The code may be other than before: it is taken anew, and what JAX compiled of it is forgotten.
+        """
+        flow, fresh = Flow(), replace(self)
+        with self._forgetful():
+            run = fresh.followed(bits=bits, flow=flow, replaced=replaced or {})
+            if not replaced:
+                run = replace(run, value=fresh.plain().value)
+        return run, flow
+
+    def flow_key(self, run: Run, index: int) -> Hashable:
+        """Return the place of a number among all of the run."""
+        return run.fixes[index].dispatch
+
+    @contextlib.contextmanager
+    def _forgetful(self) -> Iterator[None]:
+        """Let JAX forget, before and after, what it traced and compiled of the functions of the traced code."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        functions = {id(f): f for f in (self.code, self.function, *(v for n in names for v in n.values()))}
+        compiled = [f for f in functions.values() if not isinstance(f, type) and hasattr(f, "clear_cache")]
+        for function in compiled:
+            function.clear_cache()
+        try:
+            yield
+        finally:
+            for function in compiled:
+                function.clear_cache()
+
+    def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
+        """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
+        lines = Lines(code_of(self.code, alone=(JAX,)), self._of_gradient)
+        step = Shadowing(lines, **{"watch": False, **changes})
+        with flint.ctx.workprec(bits):
+            numbers = self._numbers()
+            if step.flow is not None:
+                for i, number in enumerate(numbers):
+                    if number.cells is not None:
+                        step.flow.add_argument(i, number.array, number.cells)
+            result, *forward = self._walked(step, lines, numbers)
+            value = _values(result.value)
+            losses = nearest(forward[0].exact).reshape(forward[0].array.shape) if forward else None
+            exact = None if result.cells is None and step.not_followed else result.exact
+            if exact is not None and self.may_flush:
+                exact = self._flushed(exact, value.dtype)
+        for key, count in step.sample.skipped.items():
+            if key in step.records:
+                step.records[key].skip(count)
+        run = Run(
+            value, exact, step.steps, step.records, lines.functions, tuple(step.not_followed.values()),
+            forward=losses, notes=step.notes, bits=bits, fixes=step.fixes, divergences=step.divergences,
+            is_sampled=bool(step.sample.skipped),
+        )  # fmt: skip
+        return self.given.as_rows(run)
+
+    def _flushed(self, exact: Array, dtype: np.dtype[Any]) -> Array:
+        """Take what is below the smallest normal number for 0, on a device that makes it 0."""
+        fmt, sizes = format_or_none(dtype), np.abs(nearest(exact))
+        if fmt is None or not ((sizes > 0) & (sizes < fmt.smallest_normal)).any():
+            return exact
+        with self._settings():
+            half = np.asarray(ARRAYS.put(fmt.cast(fmt.smallest_normal), self.device) * 0.5)
+        return exact if half else np.where(sizes < fmt.smallest_normal, as_cell(0), exact)
+
+    @functools.cached_property
+    def _jaxpr(self) -> ClosedJaxpr:
+        """The equations of the function."""
+        return boundary(lambda: jax.make_jaxpr(self._called)(*self._arrays()))
+
+    @functools.cached_property
+    def _of_gradient(self) -> frozenset[int]:
+        """The equations that the output of the function itself does not need."""
+        if not self.backward:
+            return frozenset()
+        with self._settings():
+            return frozenset(all_of(self._jaxpr)) - needed_for(self._jaxpr, [False, True])
+
+    def _walked(self, step: Step, lines: Lines | None = None, numbers: list[Number] | None = None) -> list[Number]:
+        lines = lines or Lines(code_of(self.code, alone=(JAX,)))
+        with self._settings():
+            return Walk(lines, step).through(self._jaxpr, numbers or self._numbers())
+
+    def _arrays(self) -> list[Any]:
+        return [ARRAYS.put(array, self.device) for array in self.given.arguments]
+
+    def _numbers(self) -> list[Number]:
+        with self._settings():
+            arrays = self._arrays()
+        first = Number(arrays[0], self.given.cells_of_first(), self.given.first_is_exact)
+        return [first if is_float(arrays[0]) else Number(arrays[0]), *(_shadowed(a) for a in arrays[1:])]
+
+    def _called(self, x: Any, *others: Any) -> tuple[Any, ...]:
+        """Call the function; return its result, or the gradient of that, and that."""
+        if not self.backward:
+            return (_array(self.function(x, *others)),)
+        rest: Sequence[Any] = () if self.upstream else others
+        out, pull_back = jax.vjp(lambda a: _array(self.function(a, *rest)), x)
+        return pull_back(others[0] if self.upstream else jnp.ones_like(out))[0], out
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Set up what all runs have alike: 64-bit numbers where an argument has them, no warnings."""
+        has_64_bits = any(array.dtype.name in _64_BITS for array in self.given.arguments if is_float(array))
+        with (
+            jax.enable_x64(True) if has_64_bits else contextlib.nullcontext(),  # noqa: FBT003 - its signature
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except StablemaxError:
+                raise
+            except Exception as error:
+                words, hint = raised(error, code_of(self.code, alone=(JAX,)).holds)
+                if isinstance(error, _NEEDS_NUMBERS):
+                    words = f"{words.partition(': ')[0]}: it needs a number in Python, and JAX's equations have none"
+                    hint = "write it so that jax.jit takes it: jnp.where or jax.lax.cond for if, jnp for np"
+                raise StablemaxError(words, hint) from error
+
+
+def _shadowed(array: Any) -> Number:
+    return Number(array, cells_of(np.asarray(array))) if is_float(array) else Number(array)
+
+
+def _array(result: Any) -> Any:
+    """Return what a function gave as an array of JAX's."""
+    if isinstance(result, (jax.Array, np.ndarray, np.generic, int, float)) and not isinstance(result, bool):
+        return jnp.asarray(result)
+    raise _no_array(result)
+
+
+def _values(result: Any) -> Array:
+    """Take a result to NumPy."""
+    value = np.array(result)
+    if value.dtype.kind in "iuf" or format_or_none(value.dtype) is not None:
+        return value
+    raise _no_array(result)
+
+
+def _no_array(result: Any) -> StablemaxError:
+    return StablemaxError(
+        f"the traced function returns {shown(type(result).__name__)}, not an array of real numbers",
+        "return the result as a jax.Array",
+    )
