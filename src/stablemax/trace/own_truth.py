@@ -206,7 +206,11 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     """
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     run = subject.observed()
+    return tell(subject, OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp), about, run)
+
+
+def format_of_run(run: Run, of_input: Format) -> Format:
+    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
     own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
     # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
-    fmt = min(own, subject.format, key=lambda f: f.precision)
-    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)
+    return min(own, of_input, key=lambda f: f.precision)

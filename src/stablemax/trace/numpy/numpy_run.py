@@ -37,6 +37,17 @@ class NumpyCode(Subject):
         """Run the code and measure nothing."""
         return self._repeated(FIRST_BITS)
 
+    def ordinary(self) -> Array:
+        """Run the code on plain arrays, without a shadow beside it."""
+        with np.errstate(all="ignore"), _quiet():
+            try:
+                result = boundary(lambda: self.function(*(array.copy() for array in self.given.arguments)))
+            except StablemaxError:
+                raise
+            except Exception as error:
+                raise StablemaxError(*raised(error, self.code.holds)) from error
+            return np.asarray(result)
+
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
         given = self.given
