@@ -55,8 +55,9 @@ class BreakingPoint:
     number: str
     holds: float
     breaks: float
-    #: True where numbers between there and the end of the range, as far as they were tried, break it, too
-    onwards: bool
+    #: Those that were tried from there to this number break it, too: the end of the range, or that of the search
+    #: towards 0; None where some hold
+    until: float | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from stablemax.numerics.formats import Array, Format
 Inputs = dict[str, Array]
 """Arrays of the arguments, by their names."""
 
-_MOST_PROVED, _MOST_DRAWN, _MOST_SUSPECTS = 160, 300, 40
+_MOST_PROVED, _MOST_DRAWN, _MOST_SUSPECTS = 100, 200, 30
 _WORK = 30_000
 """Numbers that all inputs which are proved hold together: of large inputs fewer are tried."""
 _ORDINARY = (0.0, 1.0, -1.0, 0.5, 2.0, 10.0, -10.0, 30.0, -30.0, 100.0, -100.0, 1000.0, -1000.0)
@@ -37,7 +37,7 @@ class Effort:
         """Return the effort for inputs of so many numbers.
 
         >>> Effort.for_numbers(4), Effort.for_numbers(10_000)
-        (Effort(proved=160, drawn=300, suspects=40), Effort(proved=12, drawn=30, suspects=8))
+        (Effort(proved=100, drawn=200, suspects=30), Effort(proved=12, drawn=30, suspects=8))
         """
         share = min(1.0, _WORK / (_MOST_PROVED * max(1, count)))
         return cls(
@@ -83,7 +83,9 @@ def _values(one: RangedArgument, fmt: Format) -> list[float]:
     """Return the numbers worth trying in a range, simple ones first."""
     low, high = one.range.ends(fmt)
     tried = fmt.round(np.array([*_ORDINARY, low, high, (low + high) / 2, *edges_of(fmt)]))
-    return list(dict.fromkeys(float(v) for v in tried if low <= v <= high))
+    # What is many binades smaller than the range itself, people do not mean by it: edges have it.
+    least = 0.0 if one.range.name == "edge" else max(abs(low), abs(high)) * 2.0**-_BINADES
+    return list(dict.fromkeys(float(v) for v in tried if low <= v <= high and (v == 0 or abs(v) >= least)))
 
 
 def _alike(ranges: Sequence[RangedArgument], fmt: Format) -> Iterator[Inputs]:
@@ -127,7 +129,8 @@ def _arranged(one: RangedArgument, value: float, arrangement: str, fmt: Format) 
     if arrangement == "one large":
         cells[1:] = _clipped(0.0, one, fmt)
     elif arrangement == "neighbours":
-        cells[1::2] += fmt.ulp(cells)[1::2]
+        # The neighbours of 0 are no numbers that people mean.
+        cells[1::2] += np.where(cells == 0, 0.0, fmt.ulp(cells))[1::2]
     elif arrangement == "close":
         cells *= 1 + np.arange(len(cells)) * 2.0 ** (-fmt.precision // 2)
     return fmt.cast(np.clip(cells, low, high).reshape(shape))

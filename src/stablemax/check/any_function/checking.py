@@ -6,7 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stablemax.check.any_function.function_report import breaking_input, evidence_notes, function_report, worst_found
+from stablemax.check.any_function.function_report import (
+    breaking_input,
+    evidence_notes,
+    function_report,
+    notes_without_evidence,
+    worst_found,
+)
 from stablemax.check.any_function.function_search import (
     FormatSearch,
     Found,
@@ -46,18 +52,19 @@ def check_any(
 
     check_timeout(timeout_s)
     with SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
-        return _checked(loaded, target, options, progress, command=command, notes=notes)
+        return checked(loaded, target, options, progress, command=command, notes=notes)
 
 
-def _checked(
+def checked(
     function: AnyFunction,
     target: Target,
     options: FunctionOptions,
-    progress: Callable[[int, int, str], None] | None,
+    progress: Callable[[int, int, str], None] | None = None,
     *,
-    command: tuple[str, ...],
-    notes: tuple[str, ...],
+    command: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> FunctionCheck:
+    """Search a function that is loaded; the rest is as for `check_any`."""
     written = function.written()
     ranged = {one.name for one in options.ranges}
     files = {name: array for name, array in written.arrays.items() if name not in ranged}
@@ -65,14 +72,17 @@ def _checked(
     found: list[Found] = []
     for i, fmt in enumerate(options.formats):
         report = None if progress is None else partial(progress, i, len(options.formats))
-        found.append(FormatSearch(function, options, held_to, fmt, files, report).found())
+        found.append(FormatSearch(function, options, held_to, fmt, files, target.backward, report).found())
     refuse_without_evidence(target.name, found)
+    without = [one for one in found if not one.has_evidence]
+    found = [one for one in found if one.has_evidence]
     worst = worst_found(found)
     if worst is not None and options.search:
         if progress is not None:
             progress(len(found), len(found), f"shrinking the input in {worst.tried.format}")
         worst = shrunk(worst, options.ranges)
-    reasons = {one.tried.format: _why_undefined(function, one) for one in found}
+    undefined = next((one for one in found if one.undefined is not None), None)
+    reason = "" if undefined is None else _why_undefined(function, undefined)
     return function_report(
         target.name,
         options,
@@ -82,7 +92,7 @@ def _checked(
         backend=written.backend,
         source=_source(options, written, files),
         command=command,
-        notes=(*notes, *evidence_notes(found, reasons)),
+        notes=(*notes, *notes_without_evidence(without), *evidence_notes(found, reason)),
     )
 
 
@@ -91,8 +101,8 @@ def _example(written: WrittenTarget, target: Target, options: FunctionOptions, w
     assert worst.breaking is not None, "an input breaks it"
     inputs, judged = worst.breaking
     whole = worst.proofs.whole(inputs)
-    first = next((name for name in written.arrays if whole[name].dtype.kind not in "biuOSU"), "")
-    gradient_of = first if target.backward else ""
+    floats = tuple(name for name in written.arrays if whole[name].dtype.kind not in "biuOSU")
+    gradient_of = floats if target.backward else ()
     call = BreakingCall(written, target.name, whole, judged, gradient_of, target.pick, options.max_ulp)
     return breaking_input(worst, call.pasted())
 

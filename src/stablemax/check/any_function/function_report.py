@@ -79,13 +79,12 @@ def _finding(report: FunctionCheck) -> str:
     sentences = [f"{report.target} is {_by_format(report.formats)}."]
     example = report.counterexample
     if example is None:
-        return " ".join([*sentences, *_keeps(report)])
+        return " ".join([*sentences, *_keeps(report), *_undefined(report)])
     of_format = next(one for one in report.formats if one.format == example.format)
     sentences = [
         f"{report.target} is {_by_format(report.formats)}: {counted(of_format.broken, 'input')} of "
         f"{of_format.proved:,} {'breaks' if of_format.broken == 1 else 'break'} it in {example.format}.",
-        f"At {_input_words(example)} it gives {example.output:.6g} where {example.truth:.6g} is right"
-        f"{'' if example.place == 'result' else f' ({example.place})'}.",
+        _result_words(example),
     ]
     if example.breaking_point is not None:
         sentences.append(_breaking_words(example.breaking_point, example.format))
@@ -109,12 +108,32 @@ def _keeps(report: FunctionCheck) -> list[str]:
     """Say what code that holds keeps, and what the verdict rests on."""
     limit = "more than half of its digits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
     kept = "keeps" if report.contract.max_ulp is None else "is within"
-    but = ", but for those of which one rounding of the inputs takes as much" if report.grade is Grade.STABLE else ""
+    but = (
+        ", except where one rounding of the inputs changes the exact result as much"
+        if report.grade is Grade.STABLE
+        else ""
+    )
     proved = listed([f"{one.proved:,} in {one.format}" for one in report.formats])
     return [
         f"Every result {kept} {limit}{but}.",
         f"Inputs in the ranges that were held against exact arithmetic on the same code: {proved}.",
     ]
+
+
+def _undefined(report: FunctionCheck) -> list[str]:
+    """Say on how many inputs nothing is right, in the format where these are most."""
+    most = max(report.formats, key=lambda one: one.undefined)
+    if not most.undefined:
+        return []
+    has = "has" if most.undefined == 1 else "have"
+    return [f"Of the {most.proved:,} in {most.format}, {most.undefined:,} {has} no value in exact arithmetic either."]
+
+
+def _result_words(example: BreakingInput) -> str:
+    """Say what comes out of the smallest input, and what is right."""
+    right = "there is a derivative" if np.isnan(example.truth) else f"{example.truth:.6g} is right"
+    place = "" if example.place == "result" else f" ({example.place})"
+    return f"At {_input_words(example)} it gives {example.output:.6g} where {right}{place}."
 
 
 def _input_words(example: BreakingInput) -> str:
@@ -138,18 +157,24 @@ def _shortest(value: float, dtype: str) -> str:
 
 def _breaking_words(point: BreakingPoint, fmt: str) -> str:
     holds, breaks = (shortest(v, get_format(fmt)) for v in (point.holds, point.breaks))
-    if point.onwards:
-        return f"It breaks from {point.number} = {breaks} on; the number before, {holds}, holds."
-    return f"{point.number} = {breaks} breaks it, and the number before, {holds}, does not."
+    if point.until is None or point.until == point.breaks:
+        return f"{point.number} = {breaks} breaks it, and the number before, {holds}, does not."
+    if abs(point.until) < abs(point.breaks):
+        until = shortest(point.until, get_format(fmt))
+        return f"It breaks from {point.number} = {breaks} down to {until}; the number before, {holds}, holds."
+    return f"It breaks from {point.number} = {breaks} on; the number before, {holds}, holds."
 
 
-def evidence_notes(found: Sequence[Found], reasons: dict[str, str]) -> tuple[str, ...]:
-    """Say what became of the inputs that count neither for the code nor against it."""
+def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
+    """Say what became of the inputs that count neither for the code nor against it.
+
+    `reason` is why the first input without a value has none.
+    """
     notes: list[str] = []
     for one in found:
         tried, fmt = one.tried, one.tried.format
         if tried.undefined:
-            why = f"; the first: {reasons[fmt]}" if reasons.get(fmt) else ""
+            why, reason = f"; the first: {reason}" if reason else "", ""
             notes.append(
                 f"{counted(tried.undefined, 'input')} in {fmt} {'has' if tried.undefined == 1 else 'have'} no value "
                 f"in exact arithmetic either, and {'is' if tried.undefined == 1 else 'are'} to blame{why}"
@@ -164,6 +189,11 @@ def evidence_notes(found: Sequence[Found], reasons: dict[str, str]) -> tuple[str
         if tried.not_followed:
             notes.append(f"{counted(tried.not_followed, 'input')} in {fmt} not followed: {one.not_followed[0]}")
     return tuple(notes)
+
+
+def notes_without_evidence(found: Sequence[Found]) -> tuple[str, ...]:
+    """Say of formats in which nothing could be told why that is so."""
+    return tuple(f"nothing is told of {one.tried.format}: {one.lack}" for one in found)
 
 
 def worst_found(found: Sequence[Found]) -> Found | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
     from stablemax.check.any_function.judged_input import HeldTo, JudgedInput
     from stablemax.check.target.messages import Target
     from stablemax.numerics.formats import Array, Format
+
+
+_MOST_TRACED = 3
+"""Gradients without an exact value that are traced: a trace takes long."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,21 @@ class Found:
     refusal: tuple[str, str] = ("", "")
     not_followed: tuple[str, ...] = ()
 
+    @property
+    def has_evidence(self) -> bool:
+        """True where some result could be held against an exact value."""
+        return self.tried.proved > self.tried.undefined or self.tried.broken > 0
+
+    @property
+    def lack(self) -> str:
+        """Why there is no evidence, by what became of most inputs."""
+        tried = self.tried
+        if tried.refused >= max(tried.not_followed, tried.undefined):
+            return self.refusal[0]
+        if tried.not_followed >= tried.undefined:
+            return f"exact arithmetic does not reach its result: {self.not_followed[0]}"
+        return "no input has a value in exact arithmetic"
+
 
 @dataclass(frozen=True, eq=False)
 class FormatSearch:
@@ -77,6 +95,8 @@ class FormatSearch:
     format: Format
     #: Arrays of files, by name, as they are stored.
     files: Inputs
+    #: Autograd's gradient of the function is judged.
+    is_gradient: bool = False
     report: Callable[[str], None] | None = None
 
     def found(self) -> Found:
@@ -92,6 +112,7 @@ class FormatSearch:
         order = np.argsort([-s for s in proofs.suspicions(drawn)], kind="stable")
         proved = [*simple, *(drawn[i] for i in order[: effort.suspects])]
         judged = proofs.of(proved)
+        proofs, judged = self._asked_of_traces(proofs, proved, judged)
         found = Found(
             self._tried(judged, len(simple) + len(drawn)),
             proofs,
@@ -100,6 +121,19 @@ class FormatSearch:
             not_followed=next((j.not_followed for j in judged if j.not_followed), ()),
         )
         return replace(found, breaking=_worst(proved, judged))
+
+    def _asked_of_traces(
+        self, proofs: Proofs, inputs: Sequence[Inputs], judged: Sequence[JudgedInput]
+    ) -> tuple[Proofs, list[JudgedInput]]:
+        """Judge the first inputs without an exact value once more, by their traces: a derivative may exist there."""
+        undefined = [i for i, one in enumerate(judged) if one.is_undefined][:_MOST_TRACED]
+        if not self.is_gradient or not undefined or any(one.is_broken for one in judged):
+            return proofs, list(judged)
+        asking = replace(proofs, held_to=replace(self.held_to, asks_trace=True), known={})
+        again = dict(zip(undefined, asking.of([inputs[i] for i in undefined]), strict=True))
+        if not any(one.is_broken for one in again.values()):
+            return proofs, list(judged)
+        return asking, [again.get(i, one) for i, one in enumerate(judged)]
 
     def _say(self, words: str) -> None:
         if self.report is not None:
@@ -154,20 +188,10 @@ def _rounded(array: Array, fmt: Format) -> Array:
 
 def refuse_without_evidence(name: str, found: Sequence[Found]) -> None:
     """Raise `StablemaxError` where no input could be held against exact arithmetic, or none has a value."""
-    if any(one.tried.proved > one.tried.undefined or one.tried.broken for one in found):
+    if any(one.has_evidence for one in found):
         return
-    refusal = next((one.refusal for one in found if one.refusal[0]), None)
-    counts = Counter[str]()
-    for one in found:
-        counts.update(refused=one.tried.refused, unfollowed=one.tried.not_followed, undefined=one.tried.undefined)
-    if refusal is not None and counts["refused"] >= max(counts["unfollowed"], counts["undefined"]):
-        raise StablemaxError(*refusal)
-    if counts["unfollowed"] >= counts["undefined"]:
-        what = next(one.not_followed[0] for one in found if one.not_followed)
-        raise StablemaxError(
-            f"{shown(name)}: exact arithmetic does not reach its result, and nothing is known of it: {what}",
-            "stablemax trace shows how far the code can be followed",
-        )
-    raise StablemaxError(
-        f"{shown(name)} has no value in exact arithmetic on any input of the ranges", "give it others by --arg"
-    )
+    first = found[0]
+    if first.lack == first.refusal[0]:
+        raise StablemaxError(*first.refusal)
+    hint = "stablemax trace shows how far the code is followed; --arg gives it other numbers"
+    raise StablemaxError(f"nothing is known of {shown(name)}: {first.lack}", hint)

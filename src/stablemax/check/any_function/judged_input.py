@@ -13,7 +13,7 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import is_ball, nearest
 from stablemax.trace.given_arguments import GivenArguments
-from stablemax.trace.own_truth import OwnTruth, format_of_run
+from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any
 from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class HeldTo:
     max_ulp: float | None = None
     #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
+    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative.
+    asks_trace: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,11 @@ class JudgedInput:
     def is_proved(self) -> bool:
         """True where exact arithmetic tells what is right."""
         return not self.refusal[0] and not self.not_followed
+
+    def is_broken_like(self, other: JudgedInput) -> bool:
+        """True where it breaks as another does: a result without digits may be 0 or something else."""
+        kinds = {self.outcome, other.outcome}
+        return self.is_broken and (len(kinds) == 1 or kinds == {Outcome.INACCURATE, Outcome.LOST})
 
     @property
     def is_broken(self) -> bool:
@@ -106,7 +113,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     broken = failing & ~tiny & ~explained
     worst = int(codes[broken].max()) if broken.any() else CODES.index(Outcome.OK)
     counts = ~undefined & ~tiny & ~explained
-    return JudgedInput(
+    judged = JudgedInput(
         outcome=CODES[worst],
         cell=int(np.argmax(broken & (codes == worst))),
         value=run.value,
@@ -117,24 +124,35 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         is_undefined=bool(undefined.any()),
         conditioned_ulp=largest(errors[explained]) if explained.any() else None,
     )
+    is_asked = held_to.asks_trace and judged.is_undefined and not judged.is_broken and run.forward is not None
+    return _by_its_trace(judged, subject, held_to) if is_asked else judged
+
+
+def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> JudgedInput:
+    """Take the verdict of a trace on a gradient that has no exact value: the function may have a derivative there."""
+    outcome = trace_any(subject, held_to.max_ulp).outcome
+    if not outcome.is_failure or outcome.value in held_to.allow:
+        return judged
+    return replace(judged, outcome=outcome, cell=int(np.argmax(~np.isfinite(judged.value.astype(np.float64)))))
 
 
 def _is_explained(subject: Subject, run: Run, right: Array) -> Array:
     """Mark the cells whose error is no larger than what one rounding of the inputs changes exactly, times a few."""
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     assert run.exact is not None, "an error is known by its exact value"
-    arrays, names = subject.given.arguments, subject.given.names
+    arrays = subject.given.arguments
     changes = np.zeros(right.shape)
     numbers = sum(array.size for array in arrays if _format_of(array) is not None)
     for signs in _sign_patterns(numbers):
-        other = replace(subject, given=GivenArguments(names, _nudged(arrays, signs)))
+        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs)))
         try:
             exact = _exact_of(other, run)
         except StablemaxError:
             continue
         if exact is not None and exact.shape == run.exact.shape:
             changes = np.fmax(changes, _distance(exact.ravel(), run.exact.ravel()))
-    error = np.abs(run.value.astype(np.float64).ravel() - right)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(run.value.astype(np.float64).ravel() - right)
     return np.asarray(error <= _PER_ROUNDING * np.sqrt(max(1, numbers)) * changes)
 
 

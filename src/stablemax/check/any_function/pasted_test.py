@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,14 +29,41 @@ class _Library(NamedTuple):
     wide: str
     #: The function that compares two arrays.
     compare: str
+    #: A template of the question whether all numbers of an array are finite.
+    finite: str
+    #: The lines that assign the gradient of a call for some arrays to `output`.
+    gradient: Callable[[str, Sequence[str]], list[str]]
     after: tuple[str, ...] = ()
 
 
-_NUMPY = _Library(("import numpy as np",), "np.asarray({}, dtype=np.float64)", "np.testing.assert_allclose")
+def _by_torch(call: str, names: Sequence[str]) -> list[str]:
+    lines = [f"{name}.requires_grad_()" for name in names]
+    if len(names) == 1:
+        return [*lines, f"(output,) = torch.autograd.grad({call}.sum(), {names[0]})"]
+    inputs = ", ".join(names)
+    lines.append(f"gradients = torch.autograd.grad({call}.sum(), [{inputs}], materialize_grads=True)")
+    return [*lines, "output = torch.cat([gradient.ravel() for gradient in gradients])"]
+
+
+def _by_jax(call: str, names: Sequence[str]) -> list[str]:
+    return [f"output = jax.grad(lambda {names[0]}: jnp.sum({call}))({names[0]})"]
+
+
+_NUMPY = _Library(
+    ("import numpy as np",),
+    "np.asarray({}, dtype=np.float64)",
+    "np.testing.assert_allclose",
+    "np.isfinite({}).all()",
+    _by_jax,
+)
 _LIBRARIES: Mapping[str, _Library] = MappingProxyType({
     "numpy": _NUMPY,
     "torch": _Library(
-        ("import torch",), "torch.as_tensor({}).detach().cpu().double()", "torch.testing.assert_close"
+        ("import torch",),
+        "torch.as_tensor({}).detach().cpu().double()",
+        "torch.testing.assert_close",
+        "torch.isfinite({}).all()",
+        _by_torch,
     ),
     "jax": _NUMPY._replace(
         imports=("import jax", "import jax.numpy as jnp", "import numpy as np"),
@@ -61,8 +88,8 @@ class BreakingCall:
     name: str
     inputs: Inputs
     judged: JudgedInput
-    #: The name of the array that a gradient is taken for; empty for the result itself.
-    gradient_of: str = ""
+    #: The names of the arrays that a gradient is taken for; none for the result itself.
+    gradient_of: tuple[str, ...] = ()
     pick: Pick = None
     max_ulp: float | None = None
 
@@ -70,25 +97,37 @@ class BreakingCall:
         """Write the call down, with the exact value of its result."""
         library = _LIBRARIES[self.written.backend]
         arrays = {name: self._literal(array) for name, array in self.inputs.items()}
-        fmt, judged = FORMATS[self.judged.format], self.judged
+        assertions = self._assertions(library)
+        if not all(arrays.values()) or not assertions:
+            return Pasted()
+        body = [*(f"{name} = {literal}" for name, literal in arrays.items()), *self._call(library)]
+        imports = self._imports(library)
+        exactly = f"; exactly {_brief(self.judged.truth)}" if self._has_truth else ""
+        code = [*imports, "", *body, f"print(output)  # {_brief(self.judged.value)}{exactly}", ""]
+        test = [*imports, "", "", f"def test_{self._title()}() -> None:", *(f"    {x}" for x in [*body, *assertions])]
+        return Pasted("\n".join(code), "\n".join([*test, ""]))
+
+    @property
+    def _has_truth(self) -> bool:
+        """False for a gradient that has no value in exact arithmetic where the function has a derivative."""
+        return bool(self.judged.counts.ravel()[self.judged.cell])
+
+    def _assertions(self, library: _Library) -> list[str]:
+        """Write the lines that fail on what came out; none where it is too large to spell out."""
+        judged, fmt, wide = self.judged, FORMATS[self.judged.format], library.wide.format("output")
+        if not self._has_truth:
+            return ["# The function has a derivative there.", f"assert {library.finite.format(wide)}"]
         kept = np.flatnonzero(judged.counts)
         selected = "" if judged.counts.all() else f".ravel()[{kept.tolist()}]"
         right = judged.truth if not selected else judged.truth.ravel()[kept]
         expected = array_literal(right, "numpy" if self.written.backend == "jax" else self.written.backend, "float64")
-        if not all(arrays.values()) or not expected or not self._is_told_by(right, kept, fmt):
-            return Pasted()
-        body = [*(f"{name} = {literal}" for name, literal in arrays.items()), *self._call()]
-        imports = self._imports(library)
-        comment = f"{_brief(judged.value)}; exactly {_brief(judged.truth)}"
-        code = [*imports, "", *body, f"print(output)  # {comment}", ""]
-        compared = f"{library.wide.format('output')}{selected}, expected, rtol={self._tolerance(fmt)}, atol=0.0"
-        assertions = [
+        if not expected or not self._is_told_by(right, kept, fmt):
+            return []
+        return [
             f"# What exact arithmetic gives for the same code, rounded to {fmt.name}.",
             f"expected = {expected}",
-            f"{library.compare}({compared})",
+            f"{library.compare}({wide}{selected}, expected, rtol={self._tolerance(fmt)}, atol=0.0)",
         ]
-        test = [*imports, "", "", f"def test_{self._title()}() -> None:", *(f"    {x}" for x in [*body, *assertions])]
-        return Pasted("\n".join(code), "\n".join([*test, ""]))
 
     def _is_told_by(self, right: Array, kept: Array, fmt: Format) -> bool:
         """Tell whether the written test fails on what came out."""
@@ -112,7 +151,7 @@ class BreakingCall:
         module = {"numpy": "np", "torch": "torch", "jax": "jnp"}[backend]
         return f"{written.removesuffix(')')}, dtype={module}.{name})"
 
-    def _call(self) -> list[str]:
+    def _call(self, library: _Library) -> list[str]:
         """Write the call that assigns `output`."""
         texts = {**{name: name for name in self.inputs}, **self.written.constants}
         by_position = [texts.pop(name) for name in self.written.by_position]
@@ -120,8 +159,9 @@ class BreakingCall:
         call = f"{self.written.expression}({arguments}){item_text(self.pick)}"
         if not self.gradient_of:
             return [f"output = {call}"]
-        x = self.gradient_of
-        return [f"{x}.requires_grad_()", f"(output,) = torch.autograd.grad({call}.sum(), {x})"]
+        # That of several arrays is one row of all their numbers.
+        of_all = self.judged.value.size == sum(self.inputs[name].size for name in self.gradient_of)
+        return library.gradient(call, self.gradient_of if of_all else self.gradient_of[:1])
 
     def _imports(self, library: _Library) -> list[str]:
         backend = self.written.backend
@@ -132,7 +172,7 @@ class BreakingCall:
 
     def _title(self) -> str:
         name = self.written.expression.removesuffix(".forward").replace("()", "")
-        numbers = [f"{n} {a.ravel()[0]!s}" for n, a in self.inputs.items() if a.size == 1]
+        numbers = [f"{n} {float(str(a.ravel()[0])):g}" for n, a in self.inputs.items() if a.size == 1]
         at = f" at {' and '.join(numbers)}" if 0 < len(numbers) == len(self.inputs) else ""
         text = f"{name}{at} in {self.judged.format}".replace("-", " minus ").replace("+", "")
         words = re.sub(r"\W+", "_", text).strip("_").lower()

@@ -45,22 +45,23 @@ class Proofs:
     format: Format
     #: Arrays of files, in the format.
     fixed: Inputs
-    _known: dict[tuple[object, ...], JudgedInput] = field(default_factory=dict)
+    #: What is known so far.
+    known: dict[tuple[object, ...], JudgedInput] = field(default_factory=dict)
 
     def of(self, inputs: Sequence[Inputs]) -> list[JudgedInput]:
         """Judge inputs, each with the arrays that are fixed."""
         keys = [_key(one) for one in inputs]
-        new = {key: one for key, one in zip(keys, inputs, strict=True) if key not in self._known}
+        new = {key: one for key, one in zip(keys, inputs, strict=True) if key not in self.known}
         for batch in _batches(list(new.values())):
             judged = self.function.judge_each([self.whole(one) for one in batch], self.held_to)
-            self._known.update(zip(map(_key, batch), judged, strict=True))
-        return [self._known[key] for key in keys]
+            self.known.update(zip(map(_key, batch), judged, strict=True))
+        return [self.known[key] for key in keys]
 
     def first_like(self, inputs: Sequence[Inputs], model: JudgedInput) -> Inputs | None:
         """Return the first input that breaks the function as another did; None where none does."""
         for batch in _batches(inputs):
             for one, judged in zip(batch, self.of(batch), strict=True):
-                if judged.is_broken and judged.outcome is model.outcome:
+                if judged.is_broken_like(model):
                     return one
         return None
 

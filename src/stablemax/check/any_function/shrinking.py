@@ -10,7 +10,7 @@ import numpy as np
 
 from stablemax.check.any_function.candidates import Inputs, within
 from stablemax.check.any_function.ranges import RangedArgument
-from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array, Format
 
 if TYPE_CHECKING:
     from stablemax.check.any_function.judged_input import JudgedInput
@@ -21,7 +21,7 @@ _MOST_SINGLE = 12
 _MOST_SIMPLIFIED = 64
 """Numbers of larger inputs are not made simpler one by one."""
 _MOST_STEPS = 60
-_DIGITS = (1, 2, 3, 4)
+_DIGITS = (1, 2, 3, 4, 5, 6)
 
 _Axis = tuple[str, int]
 _Step = Callable[[Inputs], Iterator[list[Inputs]]]
@@ -86,8 +86,10 @@ class Shrinking:
         return simpler
 
     def _is_simpler(self, candidate: Inputs, inputs: Inputs) -> bool:
-        """True for an input of the ranges whose numbers take fewer digits in all."""
+        """True for an input of the ranges whose numbers take fewer digits in all, and are no new subnormal ones."""
         fmt = self.proofs.format
+        if _subnormals(candidate, fmt) > _subnormals(inputs, fmt):
+            return False
         is_inside = all(within(candidate[one.name], one, fmt) for one in self.ranges)
         return is_inside and _complexity(candidate) < _complexity(inputs)
 
@@ -132,6 +134,11 @@ def _rounded(array: Array, digits: int) -> Array:
     """Round numbers to some decimal digits."""
     wide = array.astype(np.float64)
     return np.array([float(f"{v:.{digits - 1}e}") for v in wide.ravel()]).reshape(wide.shape)
+
+
+def _subnormals(inputs: Inputs, fmt: Format) -> int:
+    sizes = (np.abs(array.astype(np.float64)) for array in inputs.values())
+    return sum(int(((size > 0) & (size < fmt.smallest_normal)).sum()) for size in sizes)
 
 
 def _complexity(inputs: Inputs) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from stablemax.check.any_function.judged_input import HeldTo, JudgedInput, judged_input, suspicion
 from stablemax.check.any_function.written_target import WrittenTarget
 from stablemax.check.target.call_style import guarded
+from stablemax.check.target.held_arrays import held_arrays
 from stablemax.check.target.infer import backends_of
 from stablemax.check.target.load import load
 from stablemax.check.target.parameters import parameters_of, passed_by_position, refuse_unknown
@@ -44,7 +45,10 @@ class AnyTarget:
     def __init__(self, target: Target, code: Code | None = None) -> None:
         code = load(target.name, target.further) if code is None else code
         self._target, self._code, self._function = target, code, code.function
-        self._passed = [argument for argument in target.further if argument.name not in code.made_with]
+        own = [p.name for p in parameters_of(code.function) or [] if p.is_required]
+        # What its class was made with, it gets once more where it has a parameter of that name.
+        self._passed = [a for a in target.further if a.name not in code.made_with or a.name in own]
+        self._held = held_arrays(code.function)
         names = [argument.name for argument in self._passed]
         refuse_unknown(target.name, code.function, names)
         missing = [p.name for p in parameters_of(code.function) or [] if p.is_required and p.name not in names]
@@ -104,7 +108,7 @@ class AnyTarget:
                 f"{shown(self._target.name)}: no argument is an array of floats, and there is nothing to follow",
                 "--arg x=FILE.npy, or --arg 'x=uniform(-5, 5, 8)'",
             )
-        given = GivenArguments(tuple(a.name for a in arrays), tuple(a.value for a in arrays))
+        given = GivenArguments(tuple(a.name for a in arrays), tuple(a.value for a in arrays), self._held)
         if given.size[1] > MAX_NUMBERS:
             raise StablemaxError(
                 f"the arguments hold {counted(given.size[1], 'number')}, and a trace takes {MAX_NUMBERS:,}",
