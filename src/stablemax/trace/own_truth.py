@@ -77,10 +77,11 @@ class OwnTruth:
 
     def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:  # noqa: ARG002
         """Name the number of the input that the first cell of an event comes from, or else that cell."""
-        column = record.place(event, *self.given.size)[1]
-        if column is not None:
+        seen, column = record.seen, record.place(event, *self.given.size)[1]
+        # Where the code keeps an array of that shape, the shape does not tell whose number it is.
+        is_ambiguous = any(array.shape == seen.shape for array in self.given.held.values())
+        if column is not None and not is_ambiguous:
             return self.given.name_at(column)
-        seen = record.seen
         of_input = self.given.name_of_place(seen.shape, event.place, event.operands)
         return of_input or (indexed("its output", event.place) if seen.shape else "")
 

@@ -15,7 +15,7 @@ from stablemax.numerics.formats import Array, Format
 Inputs = dict[str, Array]
 """Arrays of the arguments, by their names."""
 
-_MOST_PROVED, _MOST_DRAWN, _MOST_SUSPECTS = 100, 200, 30
+_MOST_PROVED, _MOST_DRAWN, _MOST_SUSPECTS = 120, 300, 40
 _WORK = 30_000
 """Numbers that all inputs which are proved hold together: of large inputs fewer are tried."""
 _ORDINARY = (0.0, 1.0, -1.0, 0.5, 2.0, 10.0, -10.0, 30.0, -30.0, 100.0, -100.0, 1000.0, -1000.0)
@@ -37,7 +37,7 @@ class Effort:
         """Return the effort for inputs of so many numbers.
 
         >>> Effort.for_numbers(4), Effort.for_numbers(10_000)
-        (Effort(proved=100, drawn=200, suspects=30), Effort(proved=12, drawn=30, suspects=8))
+        (Effort(proved=120, drawn=300, suspects=40), Effort(proved=12, drawn=30, suspects=8))
         """
         share = min(1.0, _WORK / (_MOST_PROVED * max(1, count)))
         return cls(

@@ -22,6 +22,7 @@ from stablemax.check.any_function.function_search import (
 )
 from stablemax.check.any_function.judged_input import HeldTo
 from stablemax.check.any_function.pasted_test import BreakingCall
+from stablemax.check.check_options import FAILURES
 from stablemax.check.target.messages import Target, TraceOptions
 from stablemax.results import BreakingInput, FunctionCheck, Outcome, Trace
 from stablemax.text.ranges import check_timeout
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from stablemax.check.any_function.candidates import Inputs
     from stablemax.check.any_function.proofs import AnyFunction
     from stablemax.check.any_function.written_target import WrittenTarget
-
-_FAILURES = tuple(outcome.value for outcome in Outcome if outcome.is_failure)
 
 
 def check_any(
@@ -68,7 +67,7 @@ def checked(
     written = function.written()
     ranged = {one.name for one in options.ranges}
     files = {name: array for name, array in written.arrays.items() if name not in ranged}
-    held_to = HeldTo(options.max_ulp, tuple(name for name in options.allow if name in _FAILURES))
+    held_to = HeldTo(options.max_ulp, tuple(name for name in options.allow if name in FAILURES))
     found: list[Found] = []
     for i, fmt in enumerate(options.formats):
         report = None if progress is None else partial(progress, i, len(options.formats))

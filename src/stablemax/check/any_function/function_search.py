@@ -13,9 +13,12 @@ from stablemax.check.any_function.proofs import AnyFunction, Proofs
 from stablemax.check.any_function.ranges import RangedArgument
 from stablemax.check.any_function.shrinking import Shrinking
 from stablemax.check.any_function.thresholds import breaking_point
-from stablemax.numerics.formats import FLOAT32, FLOAT64, format_of_array
+from stablemax.check.check_options import FAILURES, refuse_unknown
+from stablemax.numerics.formats import FLOAT32, FLOAT64, format_of_array, get_format
 from stablemax.results import BreakingPoint, Contract, Grade, Outcome, TriedFormat
+from stablemax.results.checked import UNSTABLE_IN
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.ranges import check_max_ulp
 
 if TYPE_CHECKING:
     from stablemax.check.any_function.judged_input import HeldTo, JudgedInput
@@ -41,10 +44,22 @@ class FunctionOptions:
     seed: int = 0
     require: Grade = Grade.STABLE
 
+    def __post_init__(self) -> None:
+        check_max_ulp(self.max_ulp)
+        object.__setattr__(self, "allow", tuple(map(_allowed, self.allow)))
+
     @property
     def contract(self) -> Contract:
         """The contract, as it is reported."""
         return Contract(self.max_ulp, self.allow, (), tuple(f.name for f in self.formats), self.require)
+
+
+def _allowed(name: str) -> str:
+    """Return what is allowed by the names of the tables; laws are about operations."""
+    if name.startswith(UNSTABLE_IN):
+        return f"{UNSTABLE_IN}{get_format(name.removeprefix(UNSTABLE_IN)).name}"
+    refuse_unknown([name], (*FAILURES, f"{UNSTABLE_IN}FORMAT"), "--allow: there is no outcome", "one or more of")
+    return name
 
 
 def formats_to_try(target: Target, ranges: Sequence[RangedArgument]) -> tuple[Format, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from stablemax.text.words import counted, listed
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.own_truth import trace_any
 from stablemax.trace.run import Subject
+from stablemax.trace.traced_code import Code as TracedCode
 from stablemax.trace.traced_code import code_of
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ class AnyTarget:
         if self._backend == "numpy":
             from stablemax.trace.numpy.numpy_run import NumpyCode
 
-            return NumpyCode(given, fmt, function, code_of(self._function))
+            return NumpyCode(given, fmt, function, self._traced_code)
         if self._backend == "torch":
             from stablemax.trace.torch.torch_trace import TorchCode, refuse_untraceable
 
@@ -131,6 +133,11 @@ class AnyTarget:
             refuse_untraceable(fmt, device, (code,), {"target": self._target.name})
             return TorchCode(given, fmt, function, code, device, self._target.backward)
         raise StablemaxError(f"{self._backend} code is not traced", "it runs compiled; NumPy and PyTorch code is")
+
+    @functools.cached_property
+    def _traced_code(self) -> TracedCode:
+        """The files and modules that the function's code is, found once for all its inputs."""
+        return code_of(self._function)
 
     def _called(self, names: Sequence[str]) -> Callable[..., Any]:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""

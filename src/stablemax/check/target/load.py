@@ -206,6 +206,8 @@ def _no_such(module: str, name: str, attribute: str, owner: Any) -> StablemaxErr
 
 def _functions(owner: Any) -> list[str]:
     own_name = getattr(owner, "__name__", None)
+    if own_name is None:  # an object: the methods of its class, but for those of a library
+        own_name, owner = type(owner).__module__, type(owner)
     return [
         name
         for name, value in vars(owner).items()

@@ -17,6 +17,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.numpy.array_makers import following
+from stablemax.trace.numpy.kept_arrays import kept_arrays_shadowed
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
@@ -95,7 +96,7 @@ def run_once(
         logits, *others = arguments
         first = shadow(logits.copy(), cells.cells_of(logits) if exactly is None else exactly(), tape, ShadowArray)
         shadowed = (first, *(_shadowed(a, tape) for a in others))
-        with following(tape), _quiet():
+        with following(tape), kept_arrays_shadowed(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
             except StablemaxError:
