@@ -47,7 +47,7 @@ OF_NO_PROCESS = {
     "test_remedy.py",
     "test_source.py",
     "test_twelve_failures.py",
-    *(f"cli/{name}" for name in ("test_check.py", "test_trace.py", "test_trace_of_any_function.py")),
+    *(f"cli/test_{name}.py" for name in ("check", "trace", "check_of_any_function", "trace_of_any_function")),
 }
 OF_PROOFS = {"truth", "operations", "hazards"}
 

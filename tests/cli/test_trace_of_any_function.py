@@ -38,6 +38,40 @@ CODE = """
         return np.exp(x) / np.exp(x).sum()
 
 
+    def softmax_of_parts(x, parts=None):
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+
+    LOGS = np.array([1.0, 200.0, 3.0], dtype=np.float32)
+
+
+    def of_a_global(x):
+        return np.log(x * np.exp(LOGS))
+
+
+    class Kept:
+        def __init__(self):
+            self.logs = np.array([1.0, 200.0, 3.0], dtype=np.float32)
+
+        def __call__(self, x):
+            return np.log(x * np.exp(self.logs))
+
+        def again(self, x):
+            return self(x)
+
+
+    class Outer:
+        def __init__(self):
+            self.parts = [Kept()]
+
+        def __call__(self, x):
+            return self.parts[0](x)
+
+
+    kept, outer, made = Kept(), Outer(), Kept
+
+
     def quotient(a, b, /):
         return a / b
 
@@ -91,6 +125,40 @@ def test_operation_none_outweighs_a_name_that_says_one() -> None:
     assert done.code == 1
     assert "note:" not in done.err
     assert "exp overflows for 2 of 6 cells (first: x[2] = 100.0)" in done.err
+
+
+def test_a_function_with_the_name_of_an_operation_is_any_function_where_all_that_it_takes_is_given_by_name() -> None:
+    done = run("trace", "my.py:softmax", "--arg", "x=linspace(0, 100, 3)")
+    assert done.code == 1
+    assert "note: all that it takes is given by --arg" in done.err
+    assert "exp overflows for 2 of 6 cells (first: x[2] = 100.0)" in done.err
+
+
+def test_arguments_beside_the_logits_leave_the_operation_as_it_is() -> None:
+    done = run("trace", "my.py:softmax_of_parts", "x.npy", "--arg", "parts=x.npy")
+    assert "judged as softmax" in " ".join(done.out.split())
+
+
+def test_arrays_that_the_code_keeps_are_followed_and_named() -> None:
+    """What is computed of them alone is no exact number."""
+    for target, name in (
+        ("of_a_global", "LOGS[1] = 200.0"),
+        ("Kept", "its logs[1] = 200.0"),
+        ("kept.again", "its logs[1]"),
+        ("Kept().again", "its logs[1]"),
+        ("made().again", "its logs[1]"),
+        ("outer", "its parts[0].logs[1] = 200.0"),
+    ):
+        done = run("trace", f"my.py:{target}", "--operation", "none", "--arg", "x=uniform(1, 2, 3)")
+        assert done.code == 1, target
+        assert f"exp overflows for 1 of 3 cells (first: {name}" in done.err, target
+        assert "where 200" in " ".join(done.out.split()), target
+
+
+def test_a_name_that_an_object_lacks_is_told_with_one_that_it_has() -> None:
+    assert_refused(
+        run("trace", "my.py:kept.agan", "--arg", "x=x.npy"), "no function 'kept.agan'", "did you mean again?"
+    )
 
 
 def test_what_holds_ends_with_0() -> None:
@@ -186,7 +254,8 @@ def test_a_range_without_numbers_is_refused() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("trace", "my.py:softmax", "--arg", "x=x.npy"), ("none is left for the logits", "--operation none")),
+        (("trace", "my.py:softmax", "--arg", "x=0.5"), ("none is left for the logits", "--operation none")),
+        (("trace", "my.py:softmax", "x.npy", "--arg", "x=x.npy"), ("none is left for the logits", "--operation none")),
         (("trace", "my.py:norm", "--arg", "y=x.npy"), ("no such parameter", "x")),
         (("trace", "my.py:picky", "--arg", "x=x.npy"), ("takes index, too", "--arg index=VALUE")),
         (("trace", "my.py:norm", "--arg", "x=0.5"), ("no argument is an array of floats", "uniform")),
@@ -200,7 +269,11 @@ def test_a_range_without_numbers_is_refused() -> None:
         (("trace", "my.py:nothing", "--arg", "x=x.npy"), ("returns NoneType, not an array of real numbers",)),
         (("trace", "my.py:norm", "--arg", "x=uniform(0, 1, 200x200)"), ("40,000 numbers", "16,384")),
         (("trace", "my.py:norm", "--arg", "x=x.npy", "--format", "tf32"), ("not traced in tf32",)),
-        (("check", "my.py:norm", "--operation", "none"), ("only stablemax trace takes any function",)),
+        (
+            ("report", "x.npy", "--target", "my.py:norm", "--operation", "none"),
+            ("only stablemax trace and stablemax check take any function",),
+        ),
+        (("trace", "my.py:norm", "--operation", "non"), ("there is no operation 'non'", "did you mean none?")),
         (("trace", "my.py:norm", "--operation", "nine"), ("nine",)),
     ],
     ids=lambda one: " ".join(one[1:]) if isinstance(one, tuple) else "",

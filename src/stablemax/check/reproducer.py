@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.check.array_literals import array_literal, dtype_module, nested
+from stablemax.check.import_lines import CodeToImport, import_lines
 from stablemax.check.laws import LAW_NAMES
 from stablemax.check.target.layouts import layout_code
 from stablemax.check.target.messages import OURS
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 _MAX_CELLS = 4096
 """Larger inputs are not kept in the report."""
 _MAX_CHARACTERS = 60
-_MAX_LITERAL_CELLS = 64
-"""Arrays of more cells are not spelled out, unless they have few runs of equal cells."""
-_MAX_RUNS = 16
-_MIN_FULL = 9
-"""From so many equal cells on, the number is written once."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ def _rows(values: Array | None, case: HazardCase) -> tuple[tuple[float, ...], ..
 
 def _shortened(values: Array | None) -> str:
     """Write an array as nested lists; of a long one the beginning."""
-    text = _nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
+    text = nested(np.asarray(values, dtype=np.float64).tolist(), "{:.9g}".format)
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
 
 
@@ -182,30 +176,14 @@ def _accuracy_arguments(call: _FailingCall) -> list[str]:
 
 
 def _imports(call: _FailingCall, assertion: str = "") -> list[str]:
-    """Write the import lines, grouped as isort groups them."""
-    module, first_name = call.info.module, re.split(r"\W", call.info.expression)[0]
-    standard: list[str] = []
-    libraries = _library_imports(call)
-    ours = [assertion] if assertion else []
-    after = ['jax.config.update("jax_enable_x64", True)'] if call.backend == "jax" else []
-    if not module:
-        after.append(f"# {first_name} stands for {call.info.name}: import it, or paste it here.")
-    elif call.info.is_ours:
-        ours.append(first_name)
-    elif module.endswith(".py") or "/" in module:
-        folder = Path(module).parent.as_posix()
-        if folder != ".":
-            standard = ["import sys"]
-            after.append(f'sys.path.insert(0, "{folder}")')
-        # After the path is set, whatever the order of imports.
-        after.append(f"from {Path(module).stem} import {first_name}")
-    else:
-        libraries.append(f"from {module} import {first_name}")
+    """Write the import lines of a call, and of the assertion that holds it."""
+    info = call.info
     formats = [f"from {get_format.__module__} import get_format"] if get_format(call.format).is_emulated else []
-    stablemax = [*formats, *([f"from {OURS} import {', '.join(ours)}"] if ours else [])]
-    groups = [standard, libraries, stablemax, after]
-    separated = [line for group in groups if group for line in ("", *group)]
-    return separated[1:]
+    names = [*([assertion] if assertion else []), *([re.split(r"\W", info.expression)[0]] if info.is_ours else [])]
+    ours = [*formats, *([f"from {OURS} import {', '.join(names)}"] if names else [])]
+    after = ['jax.config.update("jax_enable_x64", True)'] if call.backend == "jax" else []
+    code = None if info.is_ours else CodeToImport(info.module, info.expression, info.name)
+    return import_lines(_library_imports(call), ours, after, code)
 
 
 def _library_imports(call: _FailingCall) -> list[str]:
@@ -216,7 +194,7 @@ def _library_imports(call: _FailingCall) -> list[str]:
         return [*by_row, "import torch"]
     if call.backend == "jax":
         return ["import jax", "import jax.numpy as jnp", *by_row]
-    module = _dtype_module(call.backend, call.format)
+    module = dtype_module(call.backend, call.format)
     ours = [f"import {OURS}"] if call.style.of_output else []
     return [*([f"import {module}"] if module else []), numpy, *ours]
 
@@ -282,76 +260,8 @@ def _input(call: _FailingCall) -> list[str]:
     if call.case.axes is not None:
         lay_out = call.case.axes.laid_out
         arrays = {name: (values if name == "w" else lay_out(values), fmt) for name, (values, fmt) in arrays.items()}
-    literals = {name: _array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
+    literals = {name: array_literal(values, call.backend, fmt) for name, (values, fmt) in arrays.items()}
     if not all(literals.values()):
         return []
     lines = [f"{name} = {literal}" for name, literal in literals.items()]
     return [*lines, *layout_code(call.backend, call.case.layout)]
-
-
-class _Maker(NamedTuple):
-    """The functions by which a library makes arrays."""
-
-    module: str
-    #: Name of the function that makes an array of nested lists.
-    array: str
-    #: A template of the cells and of how often each occurs.
-    repeat: str
-
-
-_MAKERS = {
-    "numpy": _Maker("np", "array", "np.repeat({}, {})"),
-    "torch": _Maker("torch", "tensor", "torch.repeat_interleave({}, torch.tensor({}))"),
-    "jax": _Maker("jnp", "array", "jnp.repeat({}, jnp.array({}))"),
-}
-
-
-def _array_literal(values: Array, backend: str, fmt: str) -> str:
-    """Write an array of a number format, or of integers where none is named; empty where it is too large."""
-    maker = _MAKERS[backend]
-    if fmt and get_format(fmt).is_emulated:
-        written = _array_literal(get_format(fmt).round(values), backend, "")
-        return written and f'get_format("{fmt}").cast({written})'
-    if fmt:
-        # The fewest digits that are read back as the same number of the format.
-        shortest = [float(str(v)) for v in get_format(fmt).cast(values).ravel()]
-        values = np.array(shortest).reshape(values.shape)
-    dtype = f", dtype={_dtype_module(backend, fmt) or maker.module}.{fmt}" if fmt else ""
-    if values.size >= _MIN_FULL and (values == values.flat[0]).all():
-        return f"{maker.module}.full({tuple(values.shape)}, {_number(values.flat[0])}{dtype})"
-    if values.size > _MAX_LITERAL_CELLS and values.ndim == 2 and len(values) > 1 and (values == values[0]).all():
-        row = _array_literal(values[0], backend, fmt)
-        return row and f"{maker.module}.tile({row}, ({len(values)}, 1))"
-    if values.size > _MAX_LITERAL_CELLS:
-        return _runs(values, maker, dtype)
-    return f"{maker.module}.{maker.array}({_nested(values.tolist(), _number)}{dtype})"
-
-
-def _dtype_module(backend: str, fmt: str) -> str:
-    """Name the module that has a format's dtype where the library itself has none: ml_dtypes for NumPy's arrays."""
-    has_own_dtype = get_format(fmt).is_native or get_format(fmt).is_emulated
-    return "ml_dtypes" if backend == "numpy" and not has_own_dtype else ""
-
-
-def _runs(values: Array, maker: _Maker, dtype: str) -> str:
-    """Write a large array by its runs of equal cells; empty where there are too many."""
-    flat = values.ravel()
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    if len(starts) > _MAX_RUNS:
-        return ""
-    cells = f"{maker.module}.{maker.array}({_nested(flat[starts].tolist(), _number)}{dtype})"
-    counts = np.diff([*starts.tolist(), flat.size]).tolist()
-    return f"{maker.repeat.format(cells, counts)}.reshape({tuple(values.shape)})"
-
-
-def _nested(values: Any, number: Callable[[Any], str]) -> str:
-    """Write nested lists of numbers."""
-    if isinstance(values, list):
-        return f"[{', '.join(_nested(value, number) for value in values)}]"
-    return number(values)
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, (int, np.integer)):
-        return str(value)
-    return repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'

@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from stablemax.numerics.formats import Array, Format
+    from stablemax.check.any_function.drawn_ranges import Range
 
 FORMS = "normal(0, 10, 4x3), uniform(-5, 5, 8), linspace(0, 100, 11), edge or edge(4x3)"
 """The ranges, as they are typed."""
 MAX_NUMBERS = 1 << 24
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _SHAPE = re.compile(r"\d+(x\d+)*", re.ASCII)
-
-_Drawn = Callable[["np.random.Generator", float, float, tuple[int, ...]], "Array"]
-_DRAWN: Mapping[str, _Drawn] = MappingProxyType({
-    "normal": lambda rng, mean, deviation, shape: mean + deviation * rng.standard_normal(shape),
-    "uniform": lambda rng, low, high, shape: low + (high - low) * rng.random(shape),
-    "linspace": lambda _rng, low, high, shape: _evenly(low, high, shape),
-})  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range, read: it is drawn in a number format."""
-
-    name: str
-    #: Mean and deviation, or the two ends; none for the edges of the format.
-    numbers: tuple[float, ...]
-    #: None for as many numbers as there are edges.
-    shape: tuple[int, ...] | None
-
-    def drawn(self, fmt: Format, seed: tuple[int, int]) -> Array:
-        """Draw the numbers, rounded to the format."""
-        import numpy as np
-
-        if self.name == "edge":
-            edges = edges_of(fmt)
-            return fmt.cast(edges if self.shape is None else np.resize(edges, self.shape))
-        assert self.shape is not None, "only edges know their number"
-        first, second = self.numbers
-        return fmt.cast(_DRAWN[self.name](np.random.default_rng(seed), first, second, self.shape))
 
 
 def range_of(argument: str, text: str) -> Range | None:
@@ -60,9 +26,11 @@ def range_of(argument: str, text: str) -> Range | None:
     >>> range_of("x", "edge"), range_of("x", "mean")
     (Range(name='edge', numbers=(), shape=None), None)
     """
+    from stablemax.check.any_function.drawn_ranges import NAMES, Range
+
     call = _CALL.fullmatch(text.strip())
     name = text.strip() if call is None else call[1]
-    if name != "edge" and (call is None or name not in _DRAWN):
+    if name != "edge" and (call is None or name not in NAMES):
         return None
     parts = [part.strip() for part in call[2].split(",")] if call is not None else []
     if name == "edge" and call is None:
@@ -73,30 +41,6 @@ def range_of(argument: str, text: str) -> Range | None:
         raise _not_a_range(argument, text)
     numbers = tuple(_number(argument, text, part) for part in parts[:2])
     return Range(name, numbers, _shape(argument, text, parts[2]))
-
-
-def edges_of(fmt: Format) -> Array:
-    """Return the numbers at which a format or a function of it changes its behaviour, and their negatives.
-
-    >>> from stablemax.numerics.formats import FLOAT16
-    >>> edges_of(FLOAT16).tolist()[:8]
-    [0.0, 5.960464477539063e-08, 6.103515625e-05, 0.99951171875, 1.0, 1.0009765625, 11.0859375, 11.09375]
-    """
-    import numpy as np
-
-    exp = fmt.exp_overflow
-    near_one = (1 - fmt.u, 1.0, 1 + 2 * fmt.u)
-    positive = (
-        *(fmt.smallest_subnormal, fmt.smallest_normal, *near_one),
-        *(exp.last_good, exp.first_bad, math.sqrt(fmt.max), fmt.max),
-    )
-    return np.array([0.0, *positive, *(-number for number in positive)])
-
-
-def _evenly(low: float, high: float, shape: tuple[int, ...]) -> Array:
-    import numpy as np
-
-    return np.linspace(low, high, math.prod(shape)).reshape(shape)
 
 
 def _number(argument: str, text: str, part: str) -> float:

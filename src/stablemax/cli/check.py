@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from stablemax.cli import io, option_values, options
+from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, is_any, refuse_variants, told_of
 from stablemax.cli.completion import hazards
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.render.checks import CHECK
+from stablemax.render.function_checks import FUNCTION_CHECK
 from stablemax.text.outcomes import Grade, required_grade
+from stablemax.text.vocabulary import NO_OPERATION
 
 
 @in_panel(Panel.JUDGING)
@@ -66,9 +69,14 @@ def check(
     TARGET is path/to/file.py:function (.ipynb too), package.module:function, or a variant's or a peer's id. It is
     called as f(x), f(x, axis=-1), f(logits, labels) or f(y_true, y_pred), as its parameters are named, with class
     numbers or one-hot rows. Exit code 1 if it breaks its contract.
+    With --operation none, or where all that it takes is given by --arg, TARGET is any function: the ranges of --arg are
+    searched for the smallest input that breaks it, and what exact arithmetic gives for its own code is right.
     """
+    if is_any(target, implementation):
+        return _check_any(line, target, implementation, contract, printing, output_format)
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
+    from stablemax.check.target.call_style import LogitsByNameError
 
     output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
     request = CheckOptions(
@@ -82,13 +90,58 @@ def check(
         seed=contract.seed,
         require=required_grade(contract.require),
     )
-    with io.progress(printing, f"loading {target}") as step:
-        report = run(
-            implementation.target(target, contract.timeout, contract.seed),
+    try:
+        with io.progress(printing, f"loading {target}") as step:
+            report = run(
+                implementation.target(target, contract.timeout, contract.seed),
+                request,
+                timeout_s=contract.timeout,
+                memory_bytes=option_values.bytes_of(contract.memory),
+                command=line.words(),
+                progress=step,
+            )
+    except LogitsByNameError:
+        return _check_any(line, target, implementation, contract, printing, output_format, ALL_BY_NAME)
+    failed = [] if report.passed else [f"failed: {report.target} is {report.grade}"]
+    return output.finish(report, report.notes, failed, details=contract.details)
+
+
+def _check_any(
+    line: CommandLine,
+    target: str,
+    implementation: options.ImplementationOptions,
+    contract: ContractOptions,
+    printing: options.PrintOptions,
+    output_format: str | None,
+    implied: str = NO_OPERATION_NAMED,
+) -> int:
+    """Search the ranges of a function that is held to no operation."""
+    from stablemax.check.any_function.checking import check_any
+    from stablemax.check.any_function.function_search import FunctionOptions, formats_to_try
+
+    refuse_variants(target)
+    reason = f"is about operations, and --operation {NO_OPERATION} has none"
+    line.refuse(("--only", "--with", "--thorough", "--shift"), reason)
+    output = io.output_of(FUNCTION_CHECK, output_format, printing, target, io.module_file(target))
+    named = implementation.any_target(target, contract.timeout, contract.seed)
+    ranges, asked = implementation.ranges(), option_values.formats_named(contract.number_format or ())
+    request = FunctionOptions(
+        ranges,
+        asked or formats_to_try(named, ranges),
+        contract.max_ulp,
+        tuple(dict.fromkeys(contract.allow or ())),
+        search=contract.search,
+        seed=contract.seed,
+        require=required_grade(contract.require),
+    )
+    with io.progress(printing, f"loading {target}") as step, told_of(named):
+        report = check_any(
+            named,
             request,
             timeout_s=contract.timeout,
             memory_bytes=option_values.bytes_of(contract.memory),
             command=line.words(),
+            notes=() if implementation.operation is not None else (implied,),
             progress=step,
         )
     failed = [] if report.passed else [f"failed: {report.target} is {report.grade}"]

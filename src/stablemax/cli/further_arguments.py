@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stablemax.cli.argument_ranges import Range, range_of
+from stablemax.cli.argument_ranges import range_of
 from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
+    from stablemax.check.any_function.drawn_ranges import RangedArgument
     from stablemax.check.target.messages import FurtherArgument
     from stablemax.numerics.formats import Format
 
@@ -42,7 +43,21 @@ def further_arguments(
     return tuple(arguments)
 
 
+def ranged_arguments(texts: Iterable[str]) -> tuple[RangedArgument, ...]:
+    """Read the arguments of --arg that are given by a range, each with its place among all.
+
+    >>> [(one.name, one.place) for one in ranged_arguments(["by=2", "x=uniform(0, 1, 4)"])]
+    [('x', 1)]
+    """
+    from stablemax.check.any_function.drawn_ranges import RangedArgument
+
+    split = [(i, *text.partition("=")[::2]) for i, text in enumerate(texts)]
+    read = [(i, name, range_of(name, value), value) for i, name, value in split]
+    return tuple(RangedArgument(name, found, i, value) for i, name, found, value in read if found is not None)
+
+
 def _argument(text: str, timeout_s: float) -> FurtherArgument:
+    from stablemax.check.any_function.drawn_ranges import Range
     from stablemax.check.target.messages import FurtherArgument
     from stablemax.inputs.file_format import NAMES, ReadingLimits
 
@@ -76,6 +91,8 @@ def _in_format(
     argument: FurtherArgument, fmt: Format | None, drawn_in: Format, seed: tuple[int, int]
 ) -> FurtherArgument:
     """Draw a range, and round floats of a file where a format is asked for."""
+    from stablemax.check.any_function.drawn_ranges import Range
+
     if isinstance(argument.value, Range):
         values = argument.value.drawn(drawn_in, seed)
         text = f'np.array({values.astype("float64").tolist()}, dtype="{values.dtype}")'

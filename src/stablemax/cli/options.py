@@ -18,6 +18,7 @@ from stablemax.render.forms import ResultKind
 from stablemax.render.writers import WRITERS, formats_of
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.ranges import check_timeout
+from stablemax.text.suggest import suggest
 from stablemax.text.vocabulary import (
     IGNORED,
     NO_OPERATION,
@@ -31,6 +32,7 @@ from stablemax.text.vocabulary import (
 from stablemax.text.words import either
 
 if TYPE_CHECKING:
+    from stablemax.check.any_function.drawn_ranges import RangedArgument
     from stablemax.check.target.messages import Target
     from stablemax.compute.block_job import Method
     from stablemax.compute.streaming import Resources
@@ -119,14 +121,28 @@ def format_option(
     )
 
 
-def operation_words(text: str, others: str = "") -> dict[str, Any]:
-    """Return what declares an operation, by one of their names."""
+def operation_words(text: str, others: str = "", further: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what declares an operation, by one of their names; a shell is offered further ones, too."""
     # Names, not an enumeration: an operation of a plugin is one more name.
     return {
         "help": f"{text} {', '.join(OPERATIONS)}{others}.",
         "metavar": "OPERATION",
-        "autocompletion": lambda: list(OPERATIONS),
+        "autocompletion": lambda: [*OPERATIONS, *further],
     }
+
+
+def operation_or_none_named(name: str) -> Operation:
+    """Look up an operation; what is nearly the word for none is told so.
+
+    >>> operation_or_none_named("non")
+    Traceback (most recent call last):
+    stablemax.text.errors.StablemaxError: there is no operation 'non'
+    """
+    try:
+        return get_operation(name)
+    except StablemaxError as error:
+        hint = suggest(name, (NO_OPERATION,)) or error.hint
+        raise StablemaxError(error.message, hint) from None
 
 
 def number_format_option(text: str, *, unset: str = "", panel: Panel = Panel.COMMON, default: Any = None) -> Any:
@@ -344,7 +360,11 @@ class ImplementationOptions:
     """What an implementation computes, and on whose arrays."""
 
     operation: str | None = option(
-        **operation_words("What TARGET computes, where its name does not say:", f"; for trace {NO_OPERATION}, too"),
+        **operation_words(
+            "What TARGET computes, where its name does not say:",
+            f"; for trace and check {NO_OPERATION}, too",
+            (NO_OPERATION,),
+        ),
         panel=Panel.COMMON,
     )
     backend: BackendName | None = option(
@@ -373,14 +393,23 @@ class ImplementationOptions:
         """Return what to load."""
         if self.operation == NO_OPERATION:
             raise StablemaxError(
-                f"--operation {NO_OPERATION}: only stablemax trace takes any function",
+                f"--operation {NO_OPERATION}: only stablemax trace and stablemax check take any function",
                 f"stablemax trace {shown(name)} --operation {NO_OPERATION}, or name an operation",
             )
-        operation = None if self.operation is None else get_operation(self.operation)
-        return replace(self.any_target(name, timeout_s, seed), operation=operation, is_any=False)
+        operation = None if self.operation is None else operation_or_none_named(self.operation)
+        return replace(self._target(name, timeout_s, seed), operation=operation)
 
     def any_target(self, name: str, timeout_s: float, seed: int = 0, fmt: Format | None = None) -> Target:
         """Return what to load where it is held to no operation; its arrays of floats are rounded to a format."""
+        return replace(self._target(name, timeout_s, seed, fmt), is_any=True)
+
+    def ranges(self) -> tuple[RangedArgument, ...]:
+        """Return the arguments that are given by a range."""
+        from stablemax.cli.further_arguments import ranged_arguments
+
+        return ranged_arguments(self.arg or ())
+
+    def _target(self, name: str, timeout_s: float, seed: int, fmt: Format | None = None) -> Target:
         from stablemax.check.target.messages import Target
         from stablemax.check.target.returned import pick_of
         from stablemax.cli.further_arguments import further_arguments
@@ -396,5 +425,4 @@ class ImplementationOptions:
             further=further_arguments(self.arg or (), timeout_s, fmt=fmt, seed=seed),
             shift=self.shift,
             seed=seed,
-            is_any=True,
         )

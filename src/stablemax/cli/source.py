@@ -238,6 +238,11 @@ class Source:
         return hazard_named(self.options.hazard)
 
     @property
+    def is_named(self) -> bool:
+        """True where files or a hazard are named."""
+        return bool(self.logits) or self.options.hazard is not None
+
+    @property
     def is_generated(self) -> bool:
         """True where the logits are drawn, or a preset's."""
         return not self.logits and self.options.hazard is None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, option_values, options
+from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, is_any, refuse_variants, told_of
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
@@ -68,10 +69,17 @@ def trace(
         *(TRACE, output_format, printing, target, io.module_file(target)),
         *(*logits.logits, *logits.labels, losses.weight),
     )
-    if _is_any(target, logits, implementation):
+    if is_any(target, implementation, gets_rows=logits.is_named):
         result = any_trace_of(target, logits, implementation, traced, printing)
     else:
-        result = trace_of(target, logits, implementation, losses, traced, printing)
+        from stablemax.check.target.call_style import LogitsByNameError
+
+        try:
+            result = trace_of(target, logits, implementation, losses, traced, printing)
+        except LogitsByNameError:
+            if logits.is_named or set(line.given("generated")) - {"--seed"}:
+                raise
+            result = any_trace_of(target, logits, implementation, traced, printing, implied=ALL_BY_NAME)
     return output.finish(result, result.notes, _failed(result), details=traced.details)
 
 
@@ -104,24 +112,13 @@ def trace_of(
         return advised(result, loaded, _call(given), traced.max_ulp, backward=backward)
 
 
-def _is_any(target: str, logits: Source, implementation: options.ImplementationOptions) -> bool:
-    """Tell whether a target is held to no operation: that is said, or nothing says one and all is given by --arg."""
-    if implementation.operation is not None:
-        return implementation.operation == NO_OPERATION
-    if not implementation.arg or logits.logits or logits.hazard is not None:
-        return False
-    from stablemax.check.target.infer import operation_named
-    from stablemax.check.target.load import is_code
-
-    return is_code(target) and operation_named(target) is None
-
-
 def any_trace_of(
     target: str,
     logits: Source,
     implementation: options.ImplementationOptions,
     traced: TracedOptions,
     printing: options.PrintOptions,
+    implied: str = NO_OPERATION_NAMED,
 ) -> Trace:
     """Trace a function that is held to no operation, on its own arguments alone."""
     from stablemax.check.target.messages import TraceOptions
@@ -132,12 +129,11 @@ def any_trace_of(
     seed, fmt = logits.options.generated.seed, option_values.number_format_named(traced.number_format)
     named = implementation.any_target(target, traced.timeout, seed, fmt)
     memory = option_values.bytes_of(traced.memory)
-    implied = f"its name says no operation, and exact arithmetic on its own code is right: --operation {NO_OPERATION}"
     notes = () if implementation.operation is not None else (implied,)
     request = TraceOptions(max_ulp=traced.max_ulp, command=logits.line.words(), notes=notes)
     with (
         io.progress(printing, f"tracing {target}"),
-        _told_of(named),
+        told_of(named),
         SubprocessTarget(named, traced.timeout, memory) as loaded,
     ):
         return loaded.trace_any(request)
@@ -145,12 +141,7 @@ def any_trace_of(
 
 def _refuse_rows(target: str, logits: Source) -> None:
     """Refuse what is about logits and their operations, where a function is held to none."""
-    from stablemax.check.target.load import is_code
-
-    if not is_code(target):
-        raise StablemaxError(
-            f"{shown(target)} is a variant, whose operation is known", f"leave out --operation {NO_OPERATION}"
-        )
+    refuse_variants(target)
     if logits.logits or logits.hazard is not None:
         what = shown(logits.logits[0]) if logits.logits else "--hazard"
         raise StablemaxError(
@@ -211,19 +202,8 @@ def _loaded(target: Target, timeout_s: float, memory_bytes: int | None) -> Itera
     if not is_code(target.name):
         yield load_local(target)
         return
-    with _told_of(target), SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
+    with told_of(target), SubprocessTarget(target, timeout_s, memory_bytes) as loaded:
         yield loaded
-
-
-@contextlib.contextmanager
-def _told_of(target: Target) -> Iterator[None]:
-    """Word that a target gives no answer."""
-    from stablemax.check.target.messages import NoAnswerError
-
-    try:
-        yield
-    except NoAnswerError as error:
-        raise StablemaxError(f"{target.name} {error}", error.hint) from None
 
 
 def _failed(result: Trace) -> list[str]:

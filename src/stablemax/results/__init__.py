@@ -17,6 +17,11 @@ from stablemax.results.checked import HazardVerdict as HazardVerdict
 from stablemax.results.checked import JudgeReport as JudgeReport
 from stablemax.results.checked import LawVerdict as LawVerdict
 from stablemax.results.checked import ShapeVerdict as ShapeVerdict
+from stablemax.results.checked_function import BreakingInput as BreakingInput
+from stablemax.results.checked_function import BreakingPoint as BreakingPoint
+from stablemax.results.checked_function import FunctionCheck as FunctionCheck
+from stablemax.results.checked_function import GivenArray as GivenArray
+from stablemax.results.checked_function import TriedFormat as TriedFormat
 from stablemax.results.inspected import Forecast as Forecast
 from stablemax.results.inspected import FormatForecast as FormatForecast
 from stablemax.results.inspected import Inspection as Inspection

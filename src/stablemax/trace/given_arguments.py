@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ class GivenArguments:
 
     names: tuple[str, ...]
     arguments: tuple[Array, ...]
+    #: Arrays that the code's own object holds, by their names: the parameters of a module. They are exact, too.
+    held: Mapping[str, Array] = field(default_factory=dict)
 
     arrangement = None
     first_is_exact = True
@@ -72,11 +74,12 @@ class GivenArguments:
     def name_of_place(self, shape: tuple[int, ...], place: tuple[int, ...], operands: Sequence[float]) -> str:
         """Name the number at a place of an array that has the shape of just one argument; empty for any other.
 
-        Of several arguments of that shape it is the one whose number there went into the operation.
+        Of several arguments of that shape, or where the code's object holds such an array, it is the one whose number
+        there went into the operation.
         """
-        named = zip(self.names, self.arguments, strict=True)
+        named = [*zip(self.names, self.arguments, strict=True), *self.held.items()]
         alike = [(name, array) for name, array in named if array.shape == shape]
-        if len(alike) > 1:
+        if len(alike) > 1 or any(name in self.held for name, _ in alike):
             alike = [(name, array) for name, array in alike if float(array[place]) in operands]
         return f"{indexed(alike[0][0], place)} = {alike[0][1][place]!s}" if len(alike) == 1 else ""
 

@@ -86,10 +86,11 @@ class OwnTruth:
 
     def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:  # noqa: ARG002
         """Name the number of the input that the first cell of an event comes from, or else that cell."""
-        column = record.place(event, *self.given.size)[1]
-        if column is not None:
+        seen, column = record.seen, record.place(event, *self.given.size)[1]
+        # Where the code keeps an array of that shape, the shape does not tell whose number it is.
+        is_ambiguous = any(array.shape == seen.shape for array in self.given.held.values())
+        if column is not None and not is_ambiguous:
             return self.given.name_at(column)
-        seen = record.seen
         of_flow = self._named_by_flow(record, event)
         if of_flow:
             return of_flow
@@ -212,10 +213,14 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     """
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     run = subject.observed()
-    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
-    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
-    fmt = min(own, subject.format, key=lambda f: f.precision)
-    truth = OwnTruth(subject, subject.given, run, fmt, max_ulp)
+    truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     return with_cure(tell(subject, truth, about, run), subject, Judge(truth.reading(run), run))
+
+
+def format_of_run(run: Run, of_input: Format) -> Format:
+    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
+    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
+    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
+    return min(own, of_input, key=lambda f: f.precision)

@@ -183,6 +183,10 @@ class Subject(ABC):
     def plain(self) -> Run:
         """Run the code and measure nothing."""
 
+    def ordinary(self) -> Array:
+        """Run the code as anybody does, as fast as that is, and return its result."""
+        return self.plain().value
+
     @abstractmethod
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""

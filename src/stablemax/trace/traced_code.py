@@ -20,6 +20,7 @@ from typing import Any
 PACKAGE = str(Path(__file__).parents[1])
 STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
 _LONGEST_EXPRESSION = 60
+_MOST_OBJECTS = 64
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -30,6 +31,27 @@ class Code:
     root: str = ""
     #: The globals of the function's module.
     names: dict[str, Any] = field(default_factory=dict)
+    #: The object whose method it is, or that is called.
+    owner: Any = None
+
+    @functools.cached_property
+    def objects(self) -> list[dict[str, Any]]:
+        """The attributes of its object, and of the objects that this is made of."""
+        found: dict[int, dict[str, Any]] = {}
+        waiting = [self.owner] if self.root else []
+        while waiting and len(found) < _MOST_OBJECTS:
+            attributes = getattr(waiting.pop(), "__dict__", None)
+            if not isinstance(attributes, dict) or id(attributes) in found:
+                continue
+            found[id(attributes)] = attributes
+            for value in attributes.values():
+                parts = value if isinstance(value, (list, tuple)) else [value]
+                waiting += [part for part in parts if self._is_of_its_classes(part)]
+        return list(found.values())
+
+    def _is_of_its_classes(self, thing: Any) -> bool:
+        module = sys.modules.get(type(thing).__module__)
+        return module is not None and any(vars(module) is names for names in self.namespaces)
 
     @functools.cached_property
     def namespaces(self) -> list[dict[str, Any]]:
@@ -83,7 +105,8 @@ def code_of(function: Callable[..., Any], *, alone: tuple[str, ...] = ()) -> Cod
         if part in _INSTALLED and len(parts) > i + 2 and not file.startswith(alone):
             root = str(Path(*parts[: i + 2])) + os.sep
             break
-    return Code(root, inner.__globals__)
+    owner = getattr(function, "__self__", None if isinstance(function, FunctionType) else function)
+    return Code(root, inner.__globals__, owner)
 
 
 def python_function(function: Callable[..., Any]) -> FunctionType | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stablemax.check.any_function.judged_input import HeldTo, JudgedInput, judged_input, suspicion
+from stablemax.check.any_function.written_target import WrittenTarget
 from stablemax.check.target.call_style import guarded
+from stablemax.check.target.held_arrays import held_arrays
 from stablemax.check.target.infer import backends_of
 from stablemax.check.target.load import load
 from stablemax.check.target.parameters import parameters_of, passed_by_position, refuse_unknown
@@ -21,9 +26,11 @@ from stablemax.text.words import counted, listed
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.own_truth import trace_any
 from stablemax.trace.run import Subject
+from stablemax.trace.traced_code import Code as TracedCode
 from stablemax.trace.traced_code import code_of
 
 if TYPE_CHECKING:
+    from stablemax.check.any_function.candidates import Inputs
     from stablemax.check.target.load import Code
     from stablemax.check.target.messages import FurtherArgument, Target, TraceOptions
 
@@ -32,15 +39,18 @@ MAX_NUMBERS = 1 << 14
 
 
 class AnyTarget:
-    """A function that is held to no operation: it is traced, and not judged as one of ours."""
+    """A function that is held to no operation: it is traced, and judged by exact arithmetic on its own code."""
 
     #: There is nothing to say of it before it is traced.
     info = None
 
     def __init__(self, target: Target, code: Code | None = None) -> None:
         code = load(target.name, target.further) if code is None else code
-        self._target, self._function = target, code.function
-        self._passed = [argument for argument in target.further if argument.name not in code.made_with]
+        self._target, self._code, self._function = target, code, code.function
+        own = [p.name for p in parameters_of(code.function) or [] if p.is_required]
+        # What its class was made with, it gets once more where it has a parameter of that name.
+        self._passed = [a for a in target.further if a.name not in code.made_with or a.name in own]
+        self._held = held_arrays(code.function)
         names = [argument.name for argument in self._passed]
         refuse_unknown(target.name, code.function, names)
         missing = [p.name for p in parameters_of(code.function) or [] if p.is_required and p.name not in names]
@@ -53,9 +63,46 @@ class AnyTarget:
         if target.backward and self._backend == "numpy":
             raise StablemaxError("--backward needs a library with autograd", "--backend torch, or --backend jax")
 
-    def trace_any(self, options: TraceOptions) -> Trace:
-        """Trace NumPy, PyTorch or JAX code on its arguments."""
-        arrays = [a for a in self._passed if isinstance(a.value, np.ndarray)]
+    def trace_any(self, options: TraceOptions, inputs: Inputs | None = None) -> Trace:
+        """Trace NumPy, PyTorch or JAX code on its arguments, some of them replaced by others of their name."""
+        passed = self._with(inputs or {})
+        words: dict[str, Any] = {"target": self._target.name, "source": _words(passed)}
+        words |= {"command": options.command, "notes": options.notes}
+        with kept_random_numbers():
+            return trace_any(self._subject(*self._given(passed)), options.max_ulp, **words)
+
+    def judge_each(self, inputs: Sequence[Inputs], held_to: HeldTo) -> list[JudgedInput]:
+        """Hold the result of each input against what exact arithmetic gives for the same code."""
+        with kept_random_numbers():
+            return [judged_input(self._subject(*self._given(self._with(one))), held_to) for one in inputs]
+
+    def suspect(self, inputs: Sequence[Inputs]) -> list[float]:
+        """Tell of each input how much its result looks like a fault beside one in float64, without any proof."""
+        with kept_random_numbers():
+            return [
+                suspicion(*(self._subject(*self._given(self._with(arrays))) for arrays in (one, _in_float64(one))))
+                for one in inputs
+            ]
+
+    def written(self) -> WrittenTarget:
+        """Return how Python code imports the function and calls it."""
+        module = self._target.name.rpartition(":")[0]
+        return WrittenTarget(
+            self._backend,
+            "" if module.endswith(".ipynb") else module,
+            self._code.expression,
+            tuple(passed_by_position(self._function, [a.name for a in self._passed])),
+            {a.name: a.text for a in self._passed if not isinstance(a.value, np.ndarray)},
+            {a.name: a.value for a in self._passed if isinstance(a.value, np.ndarray)},
+        )
+
+    def _with(self, inputs: Inputs) -> list[FurtherArgument]:
+        """Return the arguments, some of their arrays replaced."""
+        return [replace(a, value=inputs.get(a.name, a.value)) for a in self._passed]
+
+    def _given(self, passed: Sequence[FurtherArgument]) -> tuple[GivenArguments, Format]:
+        """Return the arrays among the arguments, and the format of the first of floats."""
+        arrays = [a for a in passed if isinstance(a.value, np.ndarray)]
         # The first array of a number format leads: its format is that of the trace.
         arrays.sort(key=lambda argument: not _is_float(argument))
         if not arrays or not _is_float(arrays[0]):
@@ -63,7 +110,7 @@ class AnyTarget:
                 f"{shown(self._target.name)}: no argument is an array of floats, and there is nothing to follow",
                 "--arg x=FILE.npy, or --arg 'x=uniform(-5, 5, 8)'",
             )
-        given = GivenArguments(tuple(a.name for a in arrays), tuple(a.value for a in arrays))
+        given = GivenArguments(tuple(a.name for a in arrays), tuple(a.value for a in arrays), self._held)
         if given.size[1] > MAX_NUMBERS:
             raise StablemaxError(
                 f"the arguments hold {counted(given.size[1], 'number')}, and a trace takes {MAX_NUMBERS:,}",
@@ -71,25 +118,14 @@ class AnyTarget:
             )
         fmt = format_of_array(arrays[0].value)
         refuse_emulated(fmt)
-        words: dict[str, Any] = {"target": self._target.name, "source": self._words}
-        words |= {"command": options.command, "notes": options.notes}
-        with kept_random_numbers():
-            return trace_any(self._subject(given, fmt), options.max_ulp, **words)
-
-    @property
-    def _words(self) -> str:
-        """The arguments with their dtypes and shapes, and the constants."""
-        return ", ".join(
-            f"{a.name} {a.value.dtype} {a.value.shape}" if isinstance(a.value, np.ndarray) else f"{a.name} = {a.text}"
-            for a in self._passed
-        )
+        return given, fmt
 
     def _subject(self, given: GivenArguments, fmt: Format) -> Subject:
         function = self._called(given.names)
         if self._backend == "numpy":
             from stablemax.trace.numpy.numpy_run import NumpyCode
 
-            return NumpyCode(given, fmt, function, code_of(self._function))
+            return NumpyCode(given, fmt, function, self._traced_code)
         if self._backend == "torch":
             from stablemax.trace.torch.torch_trace import TorchCode, refuse_untraceable
 
@@ -100,6 +136,11 @@ class AnyTarget:
 
         target = self._target
         return JaxCode(given, fmt, function, self._function, target.device, target.backward, may_flush=True)
+
+    @functools.cached_property
+    def _traced_code(self) -> TracedCode:
+        """The files and modules that the function's code is, found once for all its inputs."""
+        return code_of(self._function)
 
     def _called(self, names: Sequence[str]) -> Callable[..., Any]:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""
@@ -122,6 +163,18 @@ class AnyTarget:
                 raise StablemaxError(f"the traced function {error}", f"its items: {listed(error.names)}") from None
 
         return called
+
+
+def _words(passed: Sequence[FurtherArgument]) -> str:
+    """Return the arguments with their dtypes and shapes, and the constants."""
+    return ", ".join(
+        f"{a.name} {a.value.dtype} {a.value.shape}" if isinstance(a.value, np.ndarray) else f"{a.name} = {a.text}"
+        for a in passed
+    )
+
+
+def _in_float64(inputs: Inputs) -> Inputs:
+    return {name: a if a.dtype.kind in "biuOSU" else a.astype(np.float64) for name, a in inputs.items()}
 
 
 def _is_float(argument: FurtherArgument) -> bool:

@@ -199,22 +199,47 @@ def call_styles(
     return [*styles, *by_row, *(replace(style, axes=axes) for axes in _BATCHES for style in styles)]
 
 
+class LogitsByNameError(StablemaxError):
+    """All that a function must get was given for it by name, the logits of its operation among them."""
+
+
 def refuse_missing_arguments(
-    function: Callable[..., Any], operation: Operation, further: tuple[str, ...], name: str
+    function: Callable[..., Any],
+    operation: Operation,
+    further: tuple[str, ...],
+    name: str,
+    arrays: tuple[str, ...] = (),
 ) -> None:
-    """Raise `StablemaxError` where a function needs more arguments than an operation has for it, or has no room."""
+    """Raise `StablemaxError` where a function needs more arguments than an operation has for it, or has no room.
+
+    `further` are the arguments that are given by name, `arrays` those of them that are arrays; it is a
+    `LogitsByNameError` where these are all that it takes.
+    """
     if is_backward_of_layer(function, operation):
         return
     parameters = parameters_of(function) or []
     set_apart = _set_apart(parameters, operation, further)
-    roles = roles_of(parameters, operation, set_apart)
-    if further and parameters and all(p.name in set_apart for p in parameters):
-        raise StablemaxError(
+    is_full = bool(further and parameters) and all(p.name in set_apart for p in parameters)
+    error = LogitsByNameError if _gives_all(parameters, operation, further, arrays) else StablemaxError
+    if is_full or error is LogitsByNameError:
+        raise error(
             f"{shown(name)}: every parameter is given by --arg, and none is left for the logits of {operation}",
-            f"stablemax trace --operation {NO_OPERATION} takes it for any function; or leave out --arg for the logits",
+            f"--operation {NO_OPERATION} takes it for any function; or leave out --arg for the logits",
         )
+    roles = roles_of(parameters, operation, set_apart)
     if roles is not None:
         refuse_missing(name, parameters, roles, set_apart)
+
+
+def _gives_all(
+    parameters: list[Parameter], operation: Operation, further: tuple[str, ...], arrays: tuple[str, ...]
+) -> bool:
+    """True where every parameter that must be given is, and an array is given for the logits."""
+    required = [p.name for p in parameters if p.is_required]
+    if not required or not arrays or not set(required) <= set(further):
+        return False
+    roles = roles_of(parameters, operation, _set_apart(parameters, operation, ()))
+    return roles is None or roles.logits.name in arrays
 
 
 def _set_apart(parameters: list[Parameter], operation: Operation, further: tuple[str, ...]) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ class CodeTarget(LoadedTarget):
         if not self._is_prepared:
             self._is_prepared = True
             further = tuple(argument.name for argument in self._target.further)
-            refuse_missing_arguments(self._code.function, self._called_operation, further, self.info.name)
+            arrays = tuple(argument.name for argument in self._target.further if isinstance(argument.value, np.ndarray))
+            refuse_missing_arguments(self._code.function, self._called_operation, further, self.info.name, arrays)
             with kept_random_numbers():
                 self._settle(self._best_attempt())
         return self.info

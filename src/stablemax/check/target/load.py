@@ -49,7 +49,8 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
     """Import the function that a target names.
 
     The function may be an attribute of a class (``Loss.forward``), or a class that is made, with those of the further
-    arguments that it takes, and called. The class of an autograd Function stands for its ``apply``. Code that does not
+    arguments that it takes, and called; what is written with parentheses, ``Model().encode`` or ``made().encode``, is
+    made in the same way. The class of an autograd Function stands for its ``apply``. Code that does not
     run is an error with the line at which it stopped.
     """
     module, colon, name = target.rpartition(":")
@@ -61,7 +62,8 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
     value: Any = _from_file(module) if _is_file(module) else _from_name(module)
     making = _Making(target, further)
     expression = ""
-    for attribute in name.split("."):
+    for part in name.split("."):
+        attribute = part.removesuffix("()")
         if not hasattr(value, attribute):
             raise _no_such(module, name, attribute, value)
         if _is_autograd_function(value):
@@ -70,6 +72,8 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
             value, expression = making.instance(value, expression)
         value = getattr(value, attribute)
         expression = f"{expression}.{attribute}" if expression else attribute
+        if part != attribute:
+            value, expression = making.instance(value, expression)
     if _is_autograd_function(value):
         return Code(value.apply, f"{expression}.apply")
     if inspect.isclass(value):
@@ -90,17 +94,17 @@ class _Making:
         self._further = further
         self.made_with: list[str] = []
 
-    def instance(self, cls: type, expression: str) -> tuple[Any, str]:
-        """Make an object, and write how that is done."""
+    def instance(self, maker: Callable[..., Any], expression: str) -> tuple[Any, str]:
+        """Make an object of a class, or by a function, and write how that is done."""
         try:
-            known = [p.name for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_KEYWORD]
+            known = [p.name for p in inspect.signature(maker).parameters.values() if p.kind is not p.VAR_KEYWORD]
         except (ValueError, TypeError):
             known = []
         passed = [argument for argument in self._further if argument.name in known]
         self.made_with += [argument.name for argument in passed]
         text = ", ".join(f"{argument.name}={argument.text}" for argument in passed)
         try:
-            return cls(**{argument.name: argument.value for argument in passed}), f"{expression}({text})"
+            return maker(**{argument.name: argument.value for argument in passed}), f"{expression}({text})"
         except TypeError as error:
             raise StablemaxError(
                 f"{shown(self._target)} cannot be made without arguments: {shown(error)}",
@@ -202,6 +206,8 @@ def _no_such(module: str, name: str, attribute: str, owner: Any) -> StablemaxErr
 
 def _functions(owner: Any) -> list[str]:
     own_name = getattr(owner, "__name__", None)
+    if own_name is None:  # an object: the methods of its class, but for those of a library
+        own_name, owner = type(owner).__module__, type(owner)
     return [
         name
         for name, value in vars(owner).items()

@@ -25,6 +25,9 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.machine_limits import limit_told, tells_of_memory
 
 if TYPE_CHECKING:
+    from stablemax.check.any_function.candidates import Inputs
+    from stablemax.check.any_function.judged_input import HeldTo, JudgedInput
+    from stablemax.check.any_function.written_target import WrittenTarget
     from stablemax.check.target.any_target import AnyTarget
     from stablemax.check.target.messages import Call, LoadedTarget, Target, TargetInfo, TraceOptions
     from stablemax.trace.line_values import LineValues
@@ -131,9 +134,24 @@ class SubprocessTarget:
         """Trace the function on an input."""
         return self._ask(partial(_trace, call=call, options=options))
 
-    def trace_any(self, options: TraceOptions) -> Trace:
-        """Trace a function that is held to no operation, on its own arguments."""
-        return cast("Trace", self._exchange(partial(_trace_any, options=options), self._timeout_s).answer)
+    def trace_any(self, options: TraceOptions, inputs: Inputs | None = None) -> Trace:
+        """Trace a function that is held to no operation, on its own arguments, or on others in their place."""
+        return self._ask_any(partial(_trace_any, options=options, inputs=inputs))
+
+    def judge_each(self, inputs: Sequence[Inputs], held_to: HeldTo) -> list[JudgedInput]:
+        """Hold the results of such a function against what exact arithmetic gives for the same code."""
+        return self._ask_any(partial(_judge_each, inputs=inputs, held_to=held_to))
+
+    def suspect(self, inputs: Sequence[Inputs]) -> list[float]:
+        """Tell of each input how much its result looks like a fault."""
+        return self._ask_any(partial(_suspect, inputs=inputs))
+
+    def written(self) -> WrittenTarget:
+        """Return how Python code imports such a function and calls it."""
+        return self._ask_any(_written)
+
+    def _ask_any(self, request: Callable[[AnyTarget], Value]) -> Value:
+        return cast("Value", self._exchange(request, self._timeout_s).answer)
 
     def close(self) -> None:
         """End the process, and what it started."""
@@ -320,8 +338,20 @@ def _trace(target: LoadedTarget, call: Call, options: TraceOptions) -> Trace:
     return target.trace(call, options)
 
 
-def _trace_any(target: AnyTarget, options: TraceOptions) -> Trace:
-    return target.trace_any(options)
+def _trace_any(target: AnyTarget, options: TraceOptions, inputs: Inputs | None) -> Trace:
+    return target.trace_any(options, inputs)
+
+
+def _judge_each(target: AnyTarget, inputs: Sequence[Inputs], held_to: HeldTo) -> list[JudgedInput]:
+    return target.judge_each(inputs, held_to)
+
+
+def _suspect(target: AnyTarget, inputs: Sequence[Inputs]) -> list[float]:
+    return target.suspect(inputs)
+
+
+def _written(target: AnyTarget) -> WrittenTarget:
+    return target.written()
 
 
 def _write(stream: IO[bytes], frame: bytes) -> None:

@@ -72,9 +72,10 @@ class _Taker:
     """A function, a ufunc or a method of one that takes lists of shadowed numbers, too; in all else the original."""
 
     def __init__(self, original: Callable[..., Any], tape: Tape) -> None:
+        # All other attributes are asked of the original: to copy them would take longer than most calls.
         self._original = original
         self._tape = tape
-        functools.update_wrapper(self, original)
+        self.__wrapped__ = original
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._tape.follows(sys._getframe(1).f_code.co_filename):

@@ -18,6 +18,7 @@ from stablemax.trace import exact_cells as cells
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.numpy.array_makers import following
+from stablemax.trace.numpy.kept_arrays import kept_arrays_shadowed
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, fingerprint, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
@@ -37,6 +38,17 @@ class NumpyCode(Subject):
     def plain(self) -> Run:
         """Run the code and measure nothing."""
         return self._repeated(FIRST_BITS)
+
+    def ordinary(self) -> Array:
+        """Run the code on plain arrays, without a shadow beside it."""
+        with np.errstate(all="ignore"), _quiet():
+            try:
+                result = boundary(lambda: self.function(*(array.copy() for array in self.given.arguments)))
+            except StablemaxError:
+                raise
+            except Exception as error:
+                raise StablemaxError(*raised(error, self.code.holds)) from error
+            return np.asarray(result)
 
     def observed(self) -> Run:
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
@@ -99,7 +111,7 @@ def run_once(
             for number, array in enumerate(shadowed):
                 if isinstance(array, Shadowed):
                     tape.flow.add_argument(number, np.asarray(plain(array)), exact_of(array))
-        with following(tape), _quiet():
+        with following(tape), kept_arrays_shadowed(tape), _quiet():
             try:
                 result = boundary(lambda: function(*shadowed))
             except StablemaxError:

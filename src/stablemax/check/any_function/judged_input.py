@@ -1,0 +1,228 @@
+"""One input of any function, judged: its result against what exact arithmetic gives for the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stablemax.numerics.formats import FORMATS, Array, Format
+from stablemax.results import Outcome
+from stablemax.text.errors import StablemaxError
+from stablemax.trace.exact_cells import is_ball, nearest
+from stablemax.trace.given_arguments import GivenArguments
+from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any
+from stablemax.truth.measure import CODES, largest
+
+if TYPE_CHECKING:
+    from stablemax.trace.run import Run, Subject
+
+_PER_ROUNDING = 32.0
+"""An error that is larger than so many times what one rounding of the inputs changes is the code's own."""
+
+
+@dataclass(frozen=True)
+class HeldTo:
+    """What a result is judged by."""
+
+    #: Errors above are inaccurate; half of the format's bits when None.
+    max_ulp: float | None = None
+    #: Outcomes that do not count.
+    allow: tuple[str, ...] = ()
+    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative.
+    asks_trace: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedInput:
+    """What became of one input."""
+
+    #: The worst of the cells that count; ok without any.
+    outcome: Outcome = Outcome.OK
+    #: The first cell with that outcome, in the flattened result.
+    cell: int = 0
+    #: What came out, and the exact values, rounded to the format; the cells that count.
+    value: Array = field(default_factory=lambda: np.zeros(0))
+    truth: Array = field(default_factory=lambda: np.zeros(0))
+    counts: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    #: The format that the result is judged in.
+    format: str = ""
+    #: Largest error of the cells that count.
+    error_ulp: float | None = None
+    #: Exact arithmetic has no value for some cell either, or none that the format holds.
+    is_undefined: bool = False
+    #: The largest error of a cell that one rounding of the inputs explains.
+    conditioned_ulp: float | None = None
+    #: The code raised: the message, and a hint.
+    refusal: tuple[str, str] = ("", "")
+    #: What the shadow could not follow, where it did not reach the result.
+    not_followed: tuple[str, ...] = ()
+
+    @property
+    def is_proved(self) -> bool:
+        """True where exact arithmetic tells what is right."""
+        return not self.refusal[0] and not self.not_followed
+
+    def is_broken_like(self, other: JudgedInput) -> bool:
+        """True where it breaks as another does: a result without digits may be 0 or something else."""
+        kinds = {self.outcome, other.outcome}
+        return self.is_broken and (len(kinds) == 1 or kinds == {Outcome.INACCURATE, Outcome.LOST})
+
+    @property
+    def is_broken(self) -> bool:
+        """True where a cell that has an ordinary exact value is not that."""
+        return self.is_proved and self.outcome.is_failure
+
+
+def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
+    """Run code on an input, and hold its result against its exact shadow.
+
+    A cell whose exact value lies below the smallest normal number does not count, where it lost digits; nor does one
+    whose error is explained by one rounding of the inputs: no code on these numbers can be held to more.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.trace.numpy.numpy_run import NumpyCode
+    >>> given = GivenArguments(("x",), (np.float32([1.0, 200.0]),))
+    >>> judged = judged_input(NumpyCode(given, FLOAT32, lambda x: np.log(1 + np.exp(x))), HeldTo())
+    >>> judged.outcome.value, judged.cell, float(judged.truth[1])
+    ('overflow', 1, 200.0)
+    """
+    try:
+        run = subject.observed()
+    except StablemaxError as error:
+        return JudgedInput(refusal=(error.message, error.hint))
+    if run.exact is None:
+        return JudgedInput(not_followed=run.not_followed or ("the result",))
+    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
+    fmt = format_of_run(run, subject.format)
+    reading = OwnTruth(subject, subject.given, run, fmt, held_to.max_ulp).reading(run)
+    judgement = reading.judged(run.value)
+    codes, errors = judgement.codes.ravel(), judgement.error_ulp.ravel()
+    truth = reading.exact.truth
+    right, undefined = truth.rounded.ravel(), reading.exact.undefined_cells.ravel()
+    failing = np.isin(codes, [CODES.index(o) for o in Outcome if o.is_failure and o.value not in held_to.allow])
+    size = np.abs(truth.nearest.ravel())
+    has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
+    tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
+    explained = np.zeros_like(failing)
+    suspects = failing & has_digits & ~tiny
+    if suspects.any():
+        explained = suspects & _is_explained(subject, run, truth.nearest.ravel())
+    broken = failing & ~tiny & ~explained
+    worst = int(codes[broken].max()) if broken.any() else CODES.index(Outcome.OK)
+    counts = ~undefined & ~tiny & ~explained
+    judged = JudgedInput(
+        outcome=CODES[worst],
+        cell=int(np.argmax(broken & (codes == worst))),
+        value=run.value,
+        truth=right.reshape(run.value.shape),
+        counts=counts.reshape(run.value.shape),
+        format=fmt.name,
+        error_ulp=largest(errors[counts & (codes == CODES.index(Outcome.OK))]),
+        is_undefined=bool(undefined.any()),
+        conditioned_ulp=largest(errors[explained]) if explained.any() else None,
+    )
+    is_asked = held_to.asks_trace and judged.is_undefined and not judged.is_broken and run.forward is not None
+    return _by_its_trace(judged, subject, held_to) if is_asked else judged
+
+
+def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> JudgedInput:
+    """Take the verdict of a trace on a gradient that has no exact value: the function may have a derivative there."""
+    outcome = trace_any(subject, held_to.max_ulp).outcome
+    if not outcome.is_failure or outcome.value in held_to.allow:
+        return judged
+    return replace(judged, outcome=outcome, cell=int(np.argmax(~np.isfinite(judged.value.astype(np.float64)))))
+
+
+def _is_explained(subject: Subject, run: Run, right: Array) -> Array:
+    """Mark the cells whose error is no larger than what one rounding of the inputs changes exactly, times a few."""
+    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
+    assert run.exact is not None, "an error is known by its exact value"
+    arrays = subject.given.arguments
+    changes = np.zeros(right.shape)
+    numbers = sum(array.size for array in arrays if _format_of(array) is not None)
+    for signs in _sign_patterns(numbers):
+        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs)))
+        try:
+            exact = _exact_of(other, run)
+        except StablemaxError:
+            continue
+        if exact is not None and exact.shape == run.exact.shape:
+            changes = np.fmax(changes, _distance(exact.ravel(), run.exact.ravel()))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(run.value.astype(np.float64).ravel() - right)
+    return np.asarray(error <= _PER_ROUNDING * np.sqrt(max(1, numbers)) * changes)
+
+
+def _exact_of(other: Subject, run: Run) -> Array | None:
+    """Return what exact arithmetic gives for a neighbour of an input, by the cheapest run that tells it."""
+    cheap = None if run.divergences else other.plain().exact
+    return other.observed().exact if cheap is None else cheap
+
+
+def _sign_patterns(numbers: int) -> list[Array]:
+    """Return in which directions the numbers of an input are moved: alike, against each other, and at random.
+
+    >>> [pattern.tolist() for pattern in _sign_patterns(2)][:2], len(_sign_patterns(1))
+    ([[1.0, 1.0], [1.0, -1.0]], 1)
+    """
+    alike, random = np.ones(numbers), np.random.default_rng(0)
+    if numbers < 2:
+        return [alike]
+    return [alike, alike - 2 * (np.arange(numbers) % 2), random.choice([-1.0, 1.0], size=numbers)]
+
+
+def _distance(cells: Array, others: Array) -> Array:
+    """Return how far exact cells lie from others; NaN where one of two has no value."""
+    both = is_ball(cells) & is_ball(others)
+    distances = np.full(cells.shape, np.nan)
+    if both.any():
+        distances[both] = np.abs(nearest(cells[both] - others[both]))
+    return distances
+
+
+def _nudged(arrays: Sequence[Array], signs: Array) -> tuple[Array, ...]:
+    """Move each number of a format to one of its two neighbours."""
+    moved: list[Array] = []
+    for array in arrays:
+        fmt = _format_of(array)
+        if fmt is None:
+            moved.append(array)
+            continue
+        wide = array.astype(np.float64)
+        steps, signs = signs[: array.size].reshape(array.shape), signs[array.size :]
+        with np.errstate(invalid="ignore", over="ignore"):
+            beside = wide + steps * np.where(wide == 0, 0.0, fmt.ulp(wide))
+        moved.append(fmt.cast(np.where(np.isfinite(beside), beside, wide)))
+    return tuple(moved)
+
+
+def _format_of(array: Array) -> Format | None:
+    return FORMATS.get(array.dtype.name) if array.dtype.kind not in "biuOSU" else None
+
+
+def suspicion(subject: Subject, wide: Subject) -> float:
+    """Tell how much an ordinary run looks like a fault beside one in float64: 0 for not at all, without any proof.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.trace.numpy.numpy_run import NumpyCode
+    >>> x = np.float32([200.0])
+    >>> given = (GivenArguments(("x",), (x.astype(dtype),)) for dtype in (np.float32, np.float64))
+    >>> suspicion(*(NumpyCode(g, fmt, lambda x: np.log(1 + np.exp(x))) for g, fmt in zip(given, (FLOAT32, FLOAT64))))
+    inf
+    """
+    try:
+        value, other = (np.atleast_1d(one.ordinary().astype(np.float64)) for one in (subject, wide))
+    except (StablemaxError, TypeError, ValueError):
+        # What is no array of numbers is refused where it is proved.
+        return 0.0
+    if value.shape != other.shape or not value.size:
+        return 0.0
+    if not np.isfinite(value).all():
+        return float(np.inf)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        relative = np.abs(value - other) / np.abs(other)
+    # A 0, in either, is what is left where all digits are lost.
+    return float(np.max(np.where((value == 0) | (other == 0), 0.5, np.nan_to_num(relative, nan=1.0, posinf=1.0))))
