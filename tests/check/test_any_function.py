@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from stablemax.check.any_function.checking import checked
-from stablemax.check.any_function.function_search import FunctionOptions
 from stablemax.check.any_function.drawn_ranges import RangedArgument
+from stablemax.check.any_function.function_search import FunctionOptions
 from stablemax.check.target.any_target import AnyTarget
 from stablemax.check.target.load import Code
 from stablemax.check.target.messages import FurtherArgument, Target

@@ -209,11 +209,11 @@ FAULTS = (
     Fault(back_from_tanh, {"x": [12.0]}, OVERFLOW, "torch.atanh", "tanh(12)", "arctanh-of-tanh"),
     Fault(
         *(adversarial_loss, {"real": [-120.0], "fake": [20.0]}, OVERFLOW, "loss =", "log of 0 is infinite"),
-        "log-of-one-minus-sigmoid, log-of-sigmoid",
+        "log-of-sigmoid, log-of-one-minus-sigmoid",
     ),
     Fault(
         *(binary_cross_entropy, {"x": [-120.0, 20.0], "y": [0.5, 0.5]}, OVERFLOW, "loss =", "log of 0 is infinite"),
-        "log-of-one-minus-sigmoid, log-of-sigmoid",
+        "log-of-sigmoid, log-of-one-minus-sigmoid",
     ),
     Fault(focal_loss, {"x": [30.0, 1.0]}, OVERFLOW, "rest = 1 - p", "subtract", "log-of-one-minus-sigmoid"),
     Fault(cross_entropy, {"logits": [[200.0, 0.0], [0.0, 3.0]]}, NAN, "e = torch.exp(", "exp", "log-of-softmax"),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.check.any_function.candidates import Effort, Inputs, draws, structured
-from stablemax.check.any_function.proofs import AnyFunction, Proofs
 from stablemax.check.any_function.drawn_ranges import RangedArgument
+from stablemax.check.any_function.proofs import AnyFunction, Proofs
 from stablemax.check.any_function.shrinking import Shrinking
 from stablemax.check.any_function.thresholds import breaking_point
 from stablemax.check.check_options import FAILURES, refuse_unknown
