@@ -122,3 +122,5 @@ class Trace:
     #: Python to write instead, with the same name and parameters, that holds on this input; and why
     instead: str = ""
     instead_why: str = ""
+    #: Id of the pattern, known from many programs, that the fault is an instance of; empty where it is none
+    pattern: str = ""

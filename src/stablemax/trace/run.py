@@ -17,7 +17,9 @@ from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 if TYPE_CHECKING:
     from stablemax.trace.arrangement import Arrangement
     from stablemax.trace.divergences import Divergence, Leads
+    from stablemax.results import Trace
     from stablemax.trace.observation import Observation, Record
+    from stablemax.trace.own_truth import OwnTruth
     from stablemax.trace.torch.dispatch import Fix
 
 FIRST_BITS, MORE_BITS = 256, 4096
@@ -192,6 +194,10 @@ class Subject(ABC):
     @abstractmethod
     def valued(self, run: Run, steps: Collection[int]) -> Run:
         """Repeat an observed run; where exact results of some operations have no value, they get 1."""
+
+    def explained(self, trace: Trace, expected: OwnTruth) -> Trace:  # noqa: ARG002 - for observers that know more
+        """Add to a trace what only its observer can find out."""
+        return trace
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""
