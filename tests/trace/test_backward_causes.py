@@ -282,3 +282,29 @@ def test_a_cure_passes_when_it_is_traced_itself() -> None:
 def test_the_gradient_of_sound_code_raises_no_alarm(function: Function, arguments: Arguments) -> None:
     trace = gradient_trace(function, arguments)
     assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
+
+
+def test_a_gradient_beyond_the_range_of_the_format_is_the_inputs_fault() -> None:
+    trace = gradient_trace(lambda x: torch.exp(x).sum(), {"x": [100.0]})
+    assert (trace.outcome, trace.pattern) == (Outcome.UNDEFINED, ""), trace.finding
+    assert "the input is to blame" in trace.finding
+
+
+def test_of_code_that_detaches_no_derivative_is_claimed() -> None:
+    def half_detached(x: Any) -> Any:
+        return (torch.sqrt(x) * x.detach()).sum()
+
+    trace = gradient_trace(half_detached, {"x": [0.0, 4.0]})
+    assert (trace.outcome, trace.instead) == (Outcome.UNDEFINED, "")
+    assert any("no cause was looked for in the backward pass: the code has detach" in note for note in trace.notes)
+
+
+def test_a_rewriting_that_changes_other_results_is_no_cure() -> None:
+    def used_twice(x: Any) -> Any:
+        is_large = x > 1
+        roots = torch.sqrt(x)
+        return (torch.where(is_large, roots, 0.0) + roots).sum()
+
+    trace = gradient_trace(used_twice, {"x": [0.0, 4.0]})
+    assert "is_large, x," not in trace.instead
+    assert "x != 0" in trace.instead

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stablemax.numerics.formats import Array
+from stablemax.numerics.formats import Array, Format
 from stablemax.results import Blame, Outcome, Trace
 from stablemax.text.errors import StablemaxError
-from stablemax.text.words import counted
+from stablemax.text.words import counted, listed
 from stablemax.trace.exact_cells import NO_VALUE, is_ball
 from stablemax.trace.observation import Kind, Record
 from stablemax.trace.operation_words import line_words
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 8
 """Of more bad numbers than this, the first are looked at."""
+_MOST_CELLS = 200_000
+"""Cells of all operations: of so many, one number of the gradient is looked at, of fewer more."""
 _MOST_STEPS = 6
+_HIDING = frozenset(("detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook"))
+"""Names that keep something from autograd, or give it other derivatives."""
+_SAME = 1e-6
+_VARIATIONS = ((1.0, 0.25), (1.5, 0.5), (-1.0, 0.0))
+"""Factors and terms: the results of the rewritten code are held to its own results there, too."""
 _SAME_RESULT_U = 8
 """So many roundings of one result are no other one."""
 _BREAKS = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID)
@@ -81,8 +88,13 @@ def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
     bad = np.flatnonzero(~np.isfinite(gradient))
     if not bad.size or run.not_followed or run.exact is None:
         return trace
-    slopes = {int(n): slope_at(code, int(n), expected.format) for n in bad[:_MOST_NUMBERS]}
-    if any(slope.kind is Derivative.UNKNOWN for slope in slopes.values()):
+    hidden = _hidden_from_autograd(code, expected, gradient)
+    if hidden:
+        return replace(trace, notes=(*trace.notes, f"no cause was looked for in the backward pass: {hidden}"))
+    most = min(_MOST_NUMBERS, _MOST_CELLS // (1 + sum(step.cells for step in run.steps)))
+    slopes = {int(n): slope_at(code, int(n), expected.format) for n in bad[:most]}
+    slopes = {n: slope for n, slope in slopes.items() if not _is_beyond(slope, expected.format)}
+    if not slopes or any(slope.kind is Derivative.UNKNOWN for slope in slopes.values()):
         return trace
     case = _Case(code, trace, expected, gradient, slopes)
     cured = next(_cured(case), None)
@@ -90,6 +102,26 @@ def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
         return replace(_told(case, cured.step, cured), **_cure_words(case, cured))
     has_value = slopes[case.first].kind is Derivative.FINITE
     return _told(case, _blamed(case), None) if has_value else trace
+
+
+def _hidden_from_autograd(code: TorchCode, expected: OwnTruth, gradient: Array) -> str:
+    """Say why the derivative of the forward code may not be what autograd is to give; empty where nothing says so."""
+    names = {name for function in expected.run.functions for name in function.co_names}
+    if names & _HIDING:
+        return f"the code has {listed(sorted(names & _HIDING))}, and its gradient need not be the derivative"
+    exact = expected.run.exact
+    good = np.flatnonzero(np.isfinite(gradient))
+    if good.size and exact is not None:
+        number = int(good[0])
+        slope, cell = slope_at(code, number, expected.format), exact.ravel()[number]
+        is_other = slope.kind is Derivative.FINITE and abs(float(slope.right) - float(cell)) > _SAME * abs(float(cell))
+        return "autograd gives another gradient than the derivative of the forward code" if is_other else ""
+    return ""
+
+
+def _is_beyond(slope: Slope, fmt: Format) -> bool:
+    """Tell whether a derivative is beyond the range of a format: infinity is right for it."""
+    return slope.kind is Derivative.FINITE and bool(abs(float(slope.right)) > fmt.max)
 
 
 # --- the steps that may be to blame, and their cures --------------------------------------------------
@@ -143,21 +175,42 @@ def _right_gradient(case: _Case, rewriting: Rewriting, functions: Sequence[Funct
     gradient = after.value.astype(np.float64).ravel()
     if gradient.shape != case.gradient.shape or not np.isfinite(gradient).all():
         return None
-    if not _is_same_result(before.forward, after.forward, case.expected):
+    if not _is_same_result(before.forward, after.forward, case.expected.run.forward, case.expected.format):
         return None
-    return gradient if _is_right(case, gradient) else None
+    is_right = _is_right(case, gradient) and _is_same_elsewhere(case, rewriting, functions)
+    return gradient if is_right else None
 
 
-def _is_same_result(before: Array | None, after: Array | None, expected: OwnTruth) -> bool:
+def _is_same_elsewhere(case: _Case, rewriting: Rewriting, functions: Sequence[FunctionType]) -> bool:
+    """Tell whether the code gives its own results on inputs near the failing one, too, wherever these are numbers."""
+    given, fmt = case.expected.given, case.expected.format
+    for factor, term in _VARIATIONS:
+        varied = (a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments)
+        code = replace(case.code, given=replace(given, arguments=tuple(varied)))
+        try:
+            before = code.plain().forward
+        except StablemaxError:
+            continue
+        with running(rewriting, functions):
+            try:
+                after = code.plain().forward
+            except StablemaxError:
+                return False
+        assert before is not None, "a gradient was taken of it"
+        if not _is_same_result(before, after, np.full(before.shape, np.nan), fmt):
+            return False
+    return True
+
+
+def _is_same_result(before: Array | None, after: Array | None, exact: Array | None, fmt: Format) -> bool:
     """Tell whether the forward pass gives what it gave, or what is right where that was no number."""
-    exact = expected.run.forward
     assert before is not None, "a gradient was taken of it"
     assert after is not None, "a gradient was taken of it"
     if exact is None or before.shape != after.shape or exact.shape != after.shape:
         return False
     right = np.where(np.isfinite(before), before, exact)
     known = ~np.isnan(right)
-    return bool(np.allclose(right[known], after[known], rtol=_SAME_RESULT_U * expected.format.u, atol=0.0))
+    return bool(np.allclose(right[known], after[known], rtol=_SAME_RESULT_U * fmt.u, atol=0.0))
 
 
 def _is_right(case: _Case, gradient: Array) -> bool:
