@@ -15,6 +15,7 @@ from stablemax.numerics.formats import Array
 from stablemax.trace.arrangement import Arrangement
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
+from stablemax.trace.torch.decompositions import decomposed
 from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
 from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
@@ -34,6 +35,12 @@ CONSTANTS = frozenset((
     "new_full", "new_empty", "new_empty_strided",
 ))  # fmt: skip
 """Operators that take nothing but the shape from their argument."""
+
+COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "isnan": "isnan", "isinf": "isinf", "logical_not": "logical_not",
+}  # fmt: skip
+"""PyTorch's comparisons, by their aten name, as NumPy calls them."""
 
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
 _PRODUCTS = ("mm", "bmm", "mv", "addmm")
@@ -101,6 +108,15 @@ class Call:
 
 def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
     """Compute an operator exactly on what `see` shows of its tensors; in float64, and noted, where there is no way."""
+    exact = computed_exactly(call, see)
+    return _computed_in_float64(call, see, in_float64) if exact is None else exact
+
+
+def computed_exactly(call: Call, see: See, depth: int = 0) -> list[Any] | None:
+    """Compute an operator exactly: by its own entry, as a move of cells, or by PyTorch's decomposition of it.
+
+    None where there is no way. The depth counts decompositions of decompositions.
+    """
     exactly = EXACT.get(call.name)
     if exactly is not None:
         arguments, options = call.on(see)
@@ -114,7 +130,9 @@ def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
         cells = moved(call, see, as_cell(0.0))
         if cells is not None:
             return cells
-    return _computed_in_float64(call, see, in_float64)
+    if call.name in CONSTANTS:
+        return None
+    return decomposed(call, see, computed_exactly, COMPARISONS, depth)
 
 
 def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:

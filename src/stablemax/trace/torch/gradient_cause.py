@@ -19,7 +19,7 @@ from stablemax.trace.observation import Kind, Record
 from stablemax.trace.operation_words import line_words
 from stablemax.trace.own_truth import truth_of
 from stablemax.trace.reading import Reading
-from stablemax.trace.rewriting import Rewriting, expression_of, functions_of, running
+from stablemax.trace.rewritten_source import Rewriting, expression_of, functions_of, running
 from stablemax.trace.traced_code import display_name, python_function
 from stablemax.trace.torch.derivatives import Derivative, Slope, slope_at
 from stablemax.trace.torch.gradient_cures import Operator, candidates

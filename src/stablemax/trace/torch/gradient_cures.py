@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stablemax.trace.rewriting import Expression, Rewriting
+from stablemax.trace.rewritten_source import Expression, Rewriting
 from stablemax.trace.torch.singular_points import SingularPoint
 
 
