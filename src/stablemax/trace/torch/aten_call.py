@@ -16,7 +16,8 @@ from stablemax.trace.arrangement import Arrangement
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.decompositions import decomposed
-from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.exact_ops import REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.exact_table import EXACT
 from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
 See = Callable[[torch.Tensor], Array]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 8
 """A decomposition of decompositions ends sooner."""
-_FAILURES = (NotExact, RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
+_FAILURES = (NotExact, ImportError, RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
 
 Compute = Callable[["Call", "See", int], "list[Any] | None"]
 
@@ -45,13 +46,26 @@ def decomposed(call: Call, see: See, compute: Compute, comparisons: dict[str, st
 
     arguments, options = _in_float64(*call.on(carried, whole=lambda t: t.cpu()))
     with contextlib.suppress(*_FAILURES), np.errstate(all="ignore"):
-        with _OnCells(type(call), shadows, compute, comparisons, depth):
+        with _without_compiler(), _OnCells(type(call), shadows, compute, comparisons, depth):
             run = decomposition or call.function.decompose
             result = run(*arguments, **{k: v for k, v in options.items() if k != "out"})
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
         is_real = [isinstance(t, torch.Tensor) and t.is_floating_point() for t in outputs]
         return [shadows.cells(t).copy() if real else None for t, real in zip(outputs, is_real, strict=True)]
     return None
+
+
+@contextlib.contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Let a decomposition fail that would import PyTorch's compiler, only to keep it off: that takes seconds."""
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    sys.modules["torch._dynamo"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch._dynamo"]
 
 
 def _in_float64(arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

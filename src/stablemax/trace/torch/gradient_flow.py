@@ -62,7 +62,8 @@ def _run(code: TorchCode) -> list[_Passed]:
             known.add(node)
             node.register_hook(lambda gave, got, node=node: passed.append(_Passed(node, got, gave)))
             waiting += [following for following, _ in node.next_functions]
-        torch.autograd.grad(out, tensors[: code.leaves], torch.ones_like(out), allow_unused=True)
+        ones = None if out.ndim == 0 else torch.ones_like(out)
+        torch.autograd.grad(out, tensors[: code.leaves], ones, allow_unused=True)
     return passed
 
 

@@ -250,7 +250,9 @@ class TorchCode(Subject):
                 + ("its first array" if self.leaves == 1 else "any of its arrays"),
                 "it must not leave PyTorch (.numpy(), .item()), nor detach",
             )
-        g = tensors[1] if self.upstream else torch.ones_like(out)
+        # Of one number autograd makes the 1 itself: a given one it compares by symbols, whose import takes seconds.
+        ones = None if out.ndim == 0 else torch.ones_like(out)
+        g = tensors[1] if self.upstream else ones
         gradients = torch.autograd.grad(out, tensors[: self.leaves], g, materialize_grads=True)
         if len(gradients) == 1:
             return gradients[0], out
