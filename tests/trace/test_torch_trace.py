@@ -28,7 +28,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from stablemax.trace.run import Given  # noqa: E402
-from stablemax.trace.torch.aten_call import MOVES  # noqa: E402
+from stablemax.trace.torch.aten_names import MOVES  # noqa: E402
 from stablemax.trace.torch.dispatch import Replace, Watch  # noqa: E402
 from stablemax.trace.torch.exact_ops import EXACT  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode, trace_torch  # noqa: E402

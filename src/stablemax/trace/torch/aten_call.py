@@ -15,6 +15,7 @@ from stablemax.numerics.formats import Array
 from stablemax.trace.arrangement import Arrangement
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
+from stablemax.trace.torch.aten_names import CONSTANTS, MOVES
 from stablemax.trace.torch.decompositions import decomposed
 from stablemax.trace.torch.exact_ops import REDUCTIONS, NotExact, positions, reduced
 from stablemax.trace.torch.exact_table import EXACT
@@ -22,26 +23,6 @@ from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
 See = Callable[[torch.Tensor], Array]
 Places = Callable[[int, tuple[int, ...]], Array]
-
-MOVES = frozenset((
-    "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
-    "diag_embed", "diagonal_backward", "masked_select", "select_backward", "slice_backward", "select_scatter",
-    "slice_scatter", "diagonal_scatter", "constant_pad_nd", "expand_copy", "unfold_backward", "repeat_interleave",
-    "block_diag",
-))  # fmt: skip
-"""Operators that only move cells, or put zeros between them: run on positions, they say where each cell goes."""
-
-CONSTANTS = frozenset((
-    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
-    "new_full", "new_empty", "new_empty_strided",
-))  # fmt: skip
-"""Operators that take nothing but the shape from their argument."""
-
-COMPARISONS = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-    "isnan": "isnan", "isinf": "isinf", "logical_not": "logical_not",
-}  # fmt: skip
-"""PyTorch's comparisons, by their aten name, as NumPy calls them."""
 
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
 _PRODUCTS = ("mm", "bmm", "mv", "addmm")
@@ -133,7 +114,7 @@ def computed_exactly(call: Call, see: See, depth: int = 0) -> list[Any] | None:
             return cells
     if call.name in CONSTANTS:
         return None
-    return decomposed(call, see, computed_exactly, COMPARISONS, depth)
+    return decomposed(call, see, computed_exactly, depth)
 
 
 def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablemax.numerics.formats import Array
 from stablemax.trace.divergences import exact_answers
 from stablemax.trace.exact_cells import nearest
+from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS
 from stablemax.trace.torch.exact_ops import NotExact
 from stablemax.trace.torch.storage import NOWHERE, Shadows
 
@@ -28,7 +29,7 @@ _FAILURES = (NotExact, ImportError, RuntimeError, NotImplementedError, TypeError
 Compute = Callable[["Call", "See", int], "list[Any] | None"]
 
 
-def decomposed(call: Call, see: See, compute: Compute, comparisons: dict[str, str], depth: int) -> list[Any] | None:
+def decomposed(call: Call, see: See, compute: Compute, depth: int) -> list[Any] | None:
     """Run PyTorch's own decomposition of an operator on exact cells; None where it has none, or one is not exact.
 
     Its tensors are of float64, and only carry the cells: what they hold decides nothing that cells can decide.
@@ -46,7 +47,7 @@ def decomposed(call: Call, see: See, compute: Compute, comparisons: dict[str, st
 
     arguments, options = _in_float64(*call.on(carried, whole=lambda t: t.cpu()))
     with contextlib.suppress(*_FAILURES), np.errstate(all="ignore"):
-        with _without_compiler(), _OnCells(type(call), shadows, compute, comparisons, depth):
+        with _without_compiler(), _OnCells(type(call), shadows, compute, depth):
             run = decomposition or call.function.decompose
             result = run(*arguments, **{k: v for k, v in options.items() if k != "out"})
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
@@ -79,11 +80,11 @@ class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs the operators of a decomposition on the cells of its tensors, or gives up."""
 
     def __init__(
-        self, call: type[Call], shadows: Shadows, compute: Compute, comparisons: dict[str, str], depth: int
+        self, call: type[Call], shadows: Shadows, compute: Compute, depth: int
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._call, self._shadows, self._compute = call, shadows, compute
-        self._comparisons, self._depth = comparisons, depth
+        self._depth = depth
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -99,9 +100,9 @@ class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = call.outputs(result)
         tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
         real = [t for t in tensors if t.is_floating_point()]
-        if call.name in self._comparisons and call.floats:
+        if call.name in COMPARISONS and call.floats:
             self._answer(call, tensors[0])
-        elif not real or not call.floats or self._is_view(call, outputs):
+        elif not real or not call.floats or call.name in CONSTANTS or self._is_view(call, outputs):
             if not real and any(self._shadows.has(t) for t in call.floats):
                 raise NotExact(call.name)
             return result
@@ -124,7 +125,7 @@ class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _answer(self, call: Call, answers: torch.Tensor) -> None:
         operands: list[Array | Any] = [self._shown(a) for a in call.arguments[:2]]
-        exact = exact_answers(self._comparisons[call.name], operands, answers.numpy().copy())
+        exact = exact_answers(COMPARISONS[call.name], operands, answers.numpy().copy())
         answers.copy_(torch.from_numpy(exact))
 
     def _shown(self, value: Any) -> Any:

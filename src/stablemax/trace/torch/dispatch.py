@@ -22,7 +22,8 @@ from stablemax.trace.exact_cells import cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
-from stablemax.trace.torch.aten_call import COMPARISONS, CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
+from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
+from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.traced_code import display_name

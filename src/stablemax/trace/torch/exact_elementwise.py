@@ -75,11 +75,11 @@ def _logit_backward(grad_output: Array, self: Array, eps: float | None = None) -
 
 
 def _nan_to_num(self: Array, nan: float | None = None, posinf: Any = None, neginf: Any = None) -> Any:
-    if posinf is None or neginf is None:
-        raise NotExact  # the largest numbers of a format, which cells do not know
     floats = nearest(self)
+    if np.isinf(floats).any() and None in (posinf, neginf):
+        raise NotExact  # the largest numbers of a format, which cells do not know
     out = np.where(np.isnan(floats), as_cell(nan or 0.0), self)
-    return np.where(np.isneginf(floats), as_cell(neginf), np.where(np.isposinf(floats), as_cell(posinf), out))
+    return np.where(np.isneginf(floats), in_cells(neginf or 0), np.where(np.isposinf(floats), in_cells(posinf or 0), out))
 
 
 # --- activations --------------------------------------------------------------------------------------
@@ -228,6 +228,10 @@ def _weighted(x: Array, weight: Any) -> Array:
     return x if weight is None else x * in_cells(weight)
 
 
+def _huber_loss(self: Array, target: Any, reduction: int = _MEAN, delta: float = 1.0) -> Any:
+    return _reduced(FUNCTIONS["huber"](as_cell(delta), self - in_cells(target)), reduction)
+
+
 def _bce(self: Array, target: Any, weight: Any = None, reduction: int = _MEAN) -> Any:
     log, t = FUNCTIONS["log"], in_cells(target)
     # As documented, the logarithms are kept from going below -100.
@@ -303,6 +307,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "glu": _glu,
         "glu_backward": _glu_backward,
         "lerp": _lerp,
+        "huber_loss": _huber_loss,
         "binary_cross_entropy": _bce,
         "binary_cross_entropy_backward": _bce_backward,
         "binary_cross_entropy_with_logits": _bce_with_logits,
