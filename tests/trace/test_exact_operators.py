@@ -43,8 +43,8 @@ KERNEL, DILATED, GROUPED, TRANSPOSED = (kernel(*shape) for shape in ((3, 2, 2), 
 
 ON_SHARES = (
     "erf", "erfc", "erfinv", "lgamma", "digamma", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan",
-    "asinh", "atanh", "expm1", "exp2", "log1p", "log2", "log10", "rsqrt", "sqrt", "sigmoid", "logit", "sinc", "frac", "trunc",
-    "deg2rad", "i0", "reciprocal", "square",
+    "asinh", "atanh", "expm1", "exp2", "log1p", "log2", "log10", "rsqrt", "sqrt", "sigmoid", "logit", "sinc", "frac",
+    "trunc", "deg2rad", "i0", "reciprocal", "square",
 )  # fmt: skip
 SPECIAL = ("expit", "ndtr", "log_ndtr", "ndtri", "erfcx", "entr", "gammaln", "psi", "i0e", "i1")
 ACTIVATIONS = (
@@ -73,7 +73,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], Array]] = {
     "batch_norm": (lambda x: F.batch_norm(x, None, None, training=True), SIGNAL),
     "batch_norm of stored moments": (lambda x: F.batch_norm(x, like(x[0], 0.5), like(x[0], 2.0)), ROWS),
     "group_norm": (lambda x: F.group_norm(x, 2), IMAGE),
-    "instance_norm": (lambda x: F.instance_norm(x), SIGNAL),
+    "instance_norm": (F.instance_norm, SIGNAL),
     "rms_norm": (lambda x: F.rms_norm(x, (4,), eps=1e-6), ROWS),
     "attention": (lambda x: F.scaled_dot_product_attention(x, 2 * x, x), TOKENS),
     "attention, masked": (lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=SEES), TOKENS),

@@ -47,7 +47,7 @@ OF_ONE: dict[str, Callable[[Any], Any]] = {
     "i1e": lambda x: mp.besseli(1, x) * mp.exp(-abs(x)),
     "j0": lambda x: mp.besselj(0, x),
     "j1": lambda x: mp.besselj(1, x),
-    "sinc": lambda x: mp.sincpi(x),
+    "sinc": mp.sincpi,
     "exprel": lambda x: mp.expm1(x) / x,
     "exp10": lambda x: mp.power(10, x),
     "cosm1": lambda x: mp.cos(x) - 1,

@@ -91,7 +91,9 @@ class Rewriting:
         # A statement may begin on an earlier line than the operation does.
         begin = self._statement_line() - first
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
-        before = "".join(f"{indent if i == 0 or end == chr(10) else ''}{text}{end}" for i, text in enumerate(self.before))
+        before = "".join(
+            f"{indent if i == 0 or end == chr(10) else ''}{text}{end}" for i, text in enumerate(self.before)
+        )
         opening = list(lines[begin:start])
         statement = ["".join(opening), head, self.text, tail]
         whole = "".join(statement)

@@ -15,9 +15,9 @@ from stablemax.trace.divergences import of_all
 from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
+    from stablemax.results import Trace
     from stablemax.trace.arrangement import Arrangement
     from stablemax.trace.divergences import Divergence, Leads
-    from stablemax.results import Trace
     from stablemax.trace.observation import Observation, Record
     from stablemax.trace.own_truth import OwnTruth
     from stablemax.trace.torch.dispatch import Fix

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 _DEEPEST = 8
 """A decomposition of decompositions ends sooner."""
-_FAILURES = (NotExact, ImportError, RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
+_FAILURES = (
+    NotExact,
+    ImportError,
+    RuntimeError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+)
 
 Compute = Callable[["Call", "See", int], "list[Any] | None"]
 
@@ -79,9 +89,7 @@ def _in_float64(arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str,
 class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs the operators of a decomposition on the cells of its tensors, or gives up."""
 
-    def __init__(
-        self, call: type[Call], shadows: Shadows, compute: Compute, depth: int
-    ) -> None:
+    def __init__(self, call: type[Call], shadows: Shadows, compute: Compute, depth: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._call, self._shadows, self._compute = call, shadows, compute
         self._depth = depth

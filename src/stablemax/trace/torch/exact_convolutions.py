@@ -17,7 +17,7 @@ from stablemax.trace.exact_cells import MINUS_INFINITE, as_array, as_cell, cells
 from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.exact_ops import LARGEST_PRODUCT, NotExact, matrix_product, reduced
 
-# ruff: noqa: ARG001, FBT001, FBT002, PLR0913 - arguments and their order are those of aten's schemas
+# ruff: noqa: ARG001, FBT001, FBT002 - arguments and their order are those of aten's schemas
 
 _ADD, _DIVIDE, _EXP = FUNCTIONS["add"], FUNCTIONS["divide"], FUNCTIONS["exp"]
 _ZERO = as_cell(0)

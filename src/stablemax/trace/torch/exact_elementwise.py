@@ -15,8 +15,6 @@ from stablemax.trace.exact_cells import as_cell, nearest
 from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.exact_ops import NotExact, in_cells
 
-# ruff: noqa: A002 - names, arguments and their order are those of aten's schemas
-
 _ZERO, _ONE = as_cell(0), as_cell(1)
 _DIVIDE, _EXP, _EXPM1, _TANH = (FUNCTIONS[name] for name in ("divide", "exp", "expm1", "tanh"))
 _EXPIT, _SIGN = FUNCTIONS["expit"], FUNCTIONS["sign"]
@@ -79,7 +77,9 @@ def _nan_to_num(self: Array, nan: float | None = None, posinf: Any = None, negin
     if np.isinf(floats).any() and None in (posinf, neginf):
         raise NotExact  # the largest numbers of a format, which cells do not know
     out = np.where(np.isnan(floats), as_cell(nan or 0.0), self)
-    return np.where(np.isneginf(floats), in_cells(neginf or 0), np.where(np.isposinf(floats), in_cells(posinf or 0), out))
+    return np.where(
+        np.isneginf(floats), in_cells(neginf or 0), np.where(np.isposinf(floats), in_cells(posinf or 0), out)
+    )
 
 
 # --- activations --------------------------------------------------------------------------------------

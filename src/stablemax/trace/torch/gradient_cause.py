@@ -20,11 +20,11 @@ from stablemax.trace.operation_words import line_words
 from stablemax.trace.own_truth import truth_of
 from stablemax.trace.reading import Reading
 from stablemax.trace.rewritten_source import Rewriting, expression_of, functions_of, running
-from stablemax.trace.traced_code import display_name, python_function
 from stablemax.trace.torch.derivatives import Derivative, Slope, slope_at
 from stablemax.trace.torch.gradient_cures import Operator, candidates
 from stablemax.trace.torch.gradient_flow import stem_of, zero_before
 from stablemax.trace.torch.singular_points import POINTS, ZEROS, SingularPoint
+from stablemax.trace.traced_code import display_name, python_function
 from stablemax.truth.measure import ExactResult
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ _MOST_NUMBERS = 8
 _MOST_CELLS = 200_000
 """Cells of all operations: of so many, one number of the gradient is looked at, of fewer more."""
 _MOST_STEPS = 6
-_HIDING = frozenset(("detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook"))
+_HIDING = frozenset(
+    ("detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook")
+)
 """Names that keep something from autograd, or give it other derivatives."""
 _SAME = 1e-6
 _VARIATIONS = ((1.0, 0.25), (1.5, 0.5), (-1.0, 0.0))
@@ -185,7 +187,9 @@ def _is_same_elsewhere(case: _Case, rewriting: Rewriting, functions: Sequence[Fu
     """Tell whether the code gives its own results on inputs near the failing one, too, wherever these are numbers."""
     given, fmt = case.expected.given, case.expected.format
     for factor, term in _VARIATIONS:
-        varied = (a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments)
+        varied = (
+            a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments
+        )
         code = replace(case.code, given=replace(given, arguments=tuple(varied)))
         try:
             before = code.plain().forward

@@ -184,5 +184,7 @@ def _names_made_of(tree: ast.AST, line: int) -> set[str]:
 def _is_known_before(condition: ast.expr, tree: ast.AST, line: int) -> bool:
     """Tell whether no name of a condition gets its value on a line or after it."""
     used = {n.id for n in ast.walk(condition) if isinstance(n, ast.Name)}
-    later = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.lineno >= line}
+    later = {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.lineno >= line
+    }
     return not used & later

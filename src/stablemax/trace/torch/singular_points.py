@@ -166,7 +166,10 @@ POINTS = (
         ("Std", "Var", "std", "var"),
         "one number has no deviation of a sample: 0 / 0",
         regular="{x}.numel() > 1",
-        cures=("({call} if {x}.numel() > 1 else {x}.sum() * 0)", "({call} if {x}.shape[{dim}] > 1 else {x}.sum({dim}) * 0)"),
+        cures=(
+            "({call} if {x}.numel() > 1 else {x}.sum() * 0)",
+            "({call} if {x}.shape[{dim}] > 1 else {x}.sum({dim}) * 0)",
+        ),
     ),
 )
 """Those that are looked for, the special before the general."""
