@@ -18,9 +18,9 @@ from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 RANDOM = np.random.default_rng(7)
-ROWS = np.float32([[0.5, -1.25, 2.0, 0.3], [1.5, 0.7, -0.2, -3.0]])
-SHARES = np.float32([[0.5, 0.25, 0.2, 0.3], [0.15, 0.7, 0.2, 0.9]])
-LARGE = np.float32([[1.5, 2.25], [7.0, 19.5]])
+ROWS = np.array([[0.5, -1.25, 2.0, 0.3], [1.5, 0.7, -0.2, -3.0]], dtype=np.float32)
+SHARES = np.array([[0.5, 0.25, 0.2, 0.3], [0.15, 0.7, 0.2, 0.9]], dtype=np.float32)
+LARGE = np.array([[1.5, 2.25], [7.0, 19.5]], dtype=np.float32)
 SIGNAL = RANDOM.normal(size=(2, 2, 5)).astype(np.float32)
 IMAGE = RANDOM.normal(size=(1, 2, 4, 4)).astype(np.float32)
 TOKENS = RANDOM.normal(size=(1, 2, 3, 4)).astype(np.float32)
@@ -39,6 +39,10 @@ def like(x: Any, value: float) -> Any:
 
 
 KERNEL, DILATED, GROUPED, TRANSPOSED = (kernel(*shape) for shape in ((3, 2, 2), (2, 2, 2), (2, 1, 2, 3), (2, 3, 2)))
+
+
+def norm_of(p: float) -> Callable[[Any], Any]:
+    return lambda x: torch.linalg.vector_norm(x, p, dim=1)
 
 
 ON_SHARES = (
@@ -146,10 +150,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Array]] = {
     **{name: (getattr(torch, name), SHARES) for name in ON_SHARES},
     **{f"special.{name}": (getattr(torch.special, name), SHARES) for name in SPECIAL},
     **{name: (getattr(F, name), ROWS) for name in ACTIVATIONS},
-    **{
-        f"vector_norm, p = {p}": (lambda x, p=p: torch.linalg.vector_norm(x, p, dim=1), ROWS)
-        for p in (0, 0.5, 1, 2, 3, float("inf"), -float("inf"))
-    },
+    **{f"vector_norm, p = {p}": (norm_of(p), ROWS) for p in (0, 0.5, 1, 2, 3, float("inf"), -float("inf"))},
     **OTHERS,
 }
 

@@ -1,6 +1,6 @@
 """NumPy's and SciPy's functions of many numbers on cells: moments, norms, products and interpolation."""
 
-# ruff: noqa: A002, ARG001, FBT002 - the signatures are NumPy's
+# ruff: noqa: A001, A002, ARG001, FBT001, FBT002 - the signatures are NumPy's
 
 from __future__ import annotations
 
@@ -247,8 +247,8 @@ COMPUTED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "correlate": _correlate,
         "interp": _interp,
         "polyval": _polynomial,
-        "trapezoid": getattr(np, "trapezoid", None),
-        "trapz": getattr(np, "trapz", None),
+        # Until NumPy 2 it has another name.
+        **{name: getattr(np, name) for name in ("trapezoid", "trapz") if hasattr(np, name)},
         "cross": np.cross,
         "ediff1d": np.ediff1d,
         "sinc": FUNCTIONS["sinc"],

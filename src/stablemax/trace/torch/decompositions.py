@@ -117,8 +117,8 @@ class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             for tensor, exact in zip(outputs, cells or self._cells_of(call), strict=True):
                 if exact is not None:
-                    exact = exact.reshape(tuple(tensor.shape))
-                    self._shadows.write(tensor, exact, np.full(exact.shape, NOWHERE), exact=False)
+                    shape = tuple(tensor.shape)
+                    self._shadows.write(tensor, exact.reshape(shape), np.full(shape, NOWHERE), exact=False)
         return result
 
     def _cells_of(self, call: Call) -> list[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +23,7 @@ from stablemax.trace.torch.exact_ops import LARGEST_PRODUCT, NotExact, matrix_pr
 
 _ADD, _DIVIDE, _EXP = FUNCTIONS["add"], FUNCTIONS["divide"], FUNCTIONS["exp"]
 _ZERO = as_cell(0)
+_MASKED: Any = MINUS_INFINITE
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,18 @@ class _Windows:
     def inner(self, padded: Array) -> Array:
         """Take the zeros around the spatial axes away."""
         spatial = padded.shape[-len(self.kernel) :]
-        return padded[(..., *(slice(p, n - p) for p, n in zip(self.padding, spatial, strict=True)))]
+        index: tuple[Any, ...] = (..., *(slice(p, n - p) for p, n in zip(self.padding, spatial, strict=True)))
+        return padded[index]
 
     def at(self, offset: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[Any, ...]:
         """Return the index of what all windows see at one place of the kernel."""
         places = zip(offset, sizes, self.stride, self.dilation, strict=True)
         return (..., *(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in places))
+
+
+def _of_kernel(offset: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return the index of one place of a kernel (O, C, ...)."""
+    return (slice(None), slice(None), *offset)
 
 
 def _groups(array: Array, axis: int, groups: int) -> list[Array]:
@@ -75,10 +84,10 @@ def _gathered(x: Array, weight: Array, windows: _Windows, groups: int) -> Array:
     parts = []
     for xs, ws in zip(_groups(padded, 1, groups), _groups(weight, 0, groups), strict=True):
         terms = (
-            np.tensordot(ws[(slice(None), slice(None), *offset)], xs[windows.at(offset, sizes)], axes=([1], [1]))
+            np.tensordot(ws[_of_kernel(offset)], xs[windows.at(offset, sizes)], axes=([1], [1]))
             for offset in windows.offsets()
         )
-        parts.append(np.moveaxis(sum(terms), 0, 1))  # type: ignore[arg-type]
+        parts.append(np.moveaxis(functools.reduce(operator.add, terms), 0, 1))
     return np.concatenate(parts, axis=1)
 
 
@@ -89,9 +98,8 @@ def _scattered(y: Array, weight: Array, windows: _Windows, groups: int, spatial:
         whole = [n + 2 * p for n, p in zip(spatial, windows.padding, strict=True)]
         out = cells_of(np.zeros((y.shape[0], ws.shape[1], *whole)))
         for offset in windows.offsets():
-            kernel = ws[(slice(None), slice(None), *offset)]
             index = windows.at(offset, sizes)
-            out[index] = out[index] + np.moveaxis(np.tensordot(kernel, ys, axes=([0], [1])), 0, 1)
+            out[index] = out[index] + np.moveaxis(np.tensordot(ws[_of_kernel(offset)], ys, axes=([0], [1])), 0, 1)
         parts.append(windows.inner(out))
     return np.concatenate(parts, axis=1)
 
@@ -106,7 +114,7 @@ def _kernel_gradient(x: Array, y: Array, windows: _Windows, groups: int) -> Arra
         part = np.empty(shape, dtype=object)
         for offset in windows.offsets():
             seen = xs[windows.at(offset, sizes)]
-            part[(slice(None), slice(None), *offset)] = np.tensordot(ys, seen, axes=(axes, axes))
+            part[_of_kernel(offset)] = np.tensordot(ys, seen, axes=(axes, axes))
         parts.append(part)
     return np.concatenate(parts, axis=0)
 
@@ -207,9 +215,9 @@ def _weights(query: Array, key: Array, is_causal: bool, attn_mask: Any, scale: f
     scores = matrix_product(query, np.swapaxes(key, -1, -2)) * as_cell(scale)
     if is_causal:
         after = np.triu(np.ones(scores.shape[-2:], dtype=bool), 1)
-        scores = np.where(after, MINUS_INFINITE, scores)
+        scores = np.where(after, _MASKED, scores)
     if isinstance(attn_mask, torch.Tensor):
-        scores = np.where(attn_mask.cpu().numpy(), scores, MINUS_INFINITE)
+        scores = np.where(attn_mask.cpu().numpy(), scores, _MASKED)
     elif attn_mask is not None:
         scores = scores + attn_mask
     highest = reduced(FUNCTIONS["maximum"], as_array(scores), -1, keepdim=True)

@@ -101,7 +101,8 @@ def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
     case = _Case(code, trace, expected, gradient, slopes)
     cured = next(_cured(case), None)
     if cured is not None:
-        return replace(_told(case, cured.step, cured), **_cure_words(case, cured))
+        told = _told(case, cured.step, cured)
+        return replace(told, instead=cured.rewriting.source(), instead_why=_why(case, cured))
     has_value = slopes[case.first].kind is Derivative.FINITE
     return _told(case, _blamed(case), None) if has_value else trace
 
@@ -294,8 +295,8 @@ def _reason(case: _Case, cured: _Cured) -> tuple[str, str]:
     return f"; {cured.point.says}, and {hands_back}: 0 times infinity is NaN", pattern
 
 
-def _cure_words(case: _Case, cured: _Cured) -> dict[str, str]:
-    """Return the code to write instead, and what it gave when it was run."""
+def _why(case: _Case, cured: _Cured) -> str:
+    """Say what the rewritten code gave when it was run."""
     kinds: dict[Derivative, int] = {}
     for number, slope in case.slopes.items():
         kinds.setdefault(slope.kind, number)
@@ -305,17 +306,14 @@ def _cure_words(case: _Case, cured: _Cured) -> dict[str, str]:
     ]
     forward = case.expected.run.forward
     same = "" if forward is not None and not np.isnan(forward).any() else " wherever it was a number"
-    return {
-        "instead": cured.rewriting.source(),
-        "instead_why": f"it was run on this input: the result is the same{same}; {'; '.join(gave)}",
-    }
+    return f"it was run on this input: the result is the same{same}; {'; '.join(gave)}"
 
 
 def _standing(slope: Slope) -> str:
     """Say by which right a gradient stands there."""
     left, right = _sides(slope)
     return {
-        Derivative.FINITE: f"and {right} is right: the forward code's own difference quotients say so in exact arithmetic",
+        Derivative.FINITE: f"and {right} is right: so say exact difference quotients of the forward code",
         Derivative.KINK: f"a subgradient: the one-sided derivatives are {left} and {right}",
         Derivative.INFINITE: "a choice: the function has no finite derivative there",
         Derivative.NO_VALUE: "a choice: the function has no value there",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,9 @@ class Operator:
             return [node.left, node.right]
         if not isinstance(node, ast.Call):
             return []
-        of_module = not isinstance(node.func, ast.Attribute) or self._is_module(node.func.value)
-        return [*node.args] if of_module else [node.func.value, *node.args]  # type: ignore[union-attr]
+        if isinstance(node.func, ast.Attribute) and not self._is_module(node.func.value):
+            return [node.func.value, *node.args]
+        return list(node.args)
 
     def _is_module(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Attribute):
@@ -60,53 +62,60 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Rewriting]:
     if len(operands) <= point.operand:
         return
     blamed = operands[point.operand]
-    called = _resolved(blamed, place)
-    if point.operand_calls and _called(called) not in point.operand_calls:
+    made_by = _resolved(blamed, place)
+    if point.operand_calls and _called(made_by) not in point.operand_calls:
         return
     conditions = _conditions(place)
-    for is_hoisted in (True, False):
-        names, before = _named(operator, hoist=is_hoisted)
-        x = names[point.operand]
-        imported = () if operator.torch else ("import torch",)
-        slots = {"torch": operator.torch or "torch", "x": names[0], "y": (*names, "")[1], "dim": operator.dim}
-        inner = getattr(called, "args", None) or [getattr(getattr(called, "func", None), "value", None)]
-        slots |= {"call": place.text, "inner": ast.unparse(inner[0]) if inner and inner[0] is not None else ""}
-        slots["detached"] = place.with_part(blamed, f"{x}.detach()")
-        regular = _filled(point.regular, slots)
-        for condition in (*conditions, regular):
-            safe = f"{slots['torch']}.where({condition}, {x}, {point.safe})"
-            op = place.with_part(blamed, safe)
-            more = {**slots, "regular": regular, "op": op}
-            cures = point.cures if condition == regular else ("{op}",)
-            for cure in cures:
-                text = _filled(cure, more)
-                used = tuple(line for line, name in before if re.search(rf"\b{name}\b", text))
-                yield Rewriting(place, text, (*imported, *used))
-        if not before:
-            return
+    for names, before in _namings(operator):
+        slots = _slots(operator, names, point, made_by)
+        slots["detached"] = place.with_part(blamed, f"{names[point.operand]}.detach()")
+        cured = [(condition, "{op}") for condition in conditions]
+        cured += [(slots["regular"], cure) for cure in point.cures]
+        for condition, cure in cured:
+            safe = f"{slots['torch']}.where({condition}, {names[point.operand]}, {point.safe})"
+            text = _filled(cure, {**slots, "op": place.with_part(blamed, safe)})
+            used = [line for line, name in before if re.search(rf"\b{name}\b", text)]
+            yield Rewriting(place, text, (*([] if operator.torch else ["import torch"]), *used))
+
+
+def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_by: ast.expr) -> dict[str, str]:
+    """Return what the templates of a point are filled with."""
+    slots = {
+        "torch": operator.torch or "torch",
+        "x": names[0],
+        "y": (*names, "")[1],
+        "dim": operator.dim,
+        "call": operator.expression.text,
+        "inner": ast.unparse(_argument(made_by)),
+    }
+    return {**slots, "regular": _filled(point.regular, slots)}
+
+
+def _argument(node: ast.expr) -> ast.expr:
+    """Return the first argument of a call, or the object of a method; an expression that calls nothing as it is."""
+    if isinstance(node, ast.Call):
+        return node.args[0] if node.args else node.func.value if isinstance(node.func, ast.Attribute) else node
+    return node
 
 
 def _filled(template: str, slots: Mapping[str, str]) -> str:
-    while re.search(r"\{\w+\}", template):
-        template = re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], template)
-    return template
+    return re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], template)
 
 
-def _named(operator: Operator, *, hoist: bool) -> tuple[list[str], list[tuple[str, str]]]:
-    """Give each operand a name that may be repeated: its own, one of a line before, or itself in parentheses."""
-    names: list[str] = []
-    before: list[tuple[str, str]] = []
-    for operand in operator.operands:
-        text = operator.expression.source_of(operand)
-        if isinstance(operand, (ast.Name, ast.Constant, ast.Attribute)):
-            names.append(text)
-        elif hoist:
-            name = f"operand{len(before) + 1}" if before else "operand"
-            before.append((f"{name} = {text}", name))
-            names.append(name)
-        else:
-            names.append(f"({text})")
-    return names, before
+def _namings(operator: Operator) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
+    """Yield names for the operands that may be repeated, and the lines before that give them, with their names.
+
+    First each gets a name of a line before unless it is one; where no line can stand before, it is put in parentheses.
+    """
+    texts = [operator.expression.source_of(operand) for operand in operator.operands]
+    is_name = [isinstance(operand, (ast.Name, ast.Constant, ast.Attribute)) for operand in operator.operands]
+    taken = {*operator.names, *operator.expression.code.co_varnames}
+    free = (name for name in (f"operand{i or ''}" for i in itertools.count()) if name not in taken)
+    hoisted = [text if simple else next(free) for text, simple in zip(texts, is_name, strict=True)]
+    lines = [(f"{name} = {text}", name) for name, text in zip(hoisted, texts, strict=True) if name != text]
+    yield hoisted, lines
+    if lines:
+        yield [text if simple else f"({text})" for text, simple in zip(texts, is_name, strict=True)], []
 
 
 def _called(node: ast.expr) -> str:
@@ -161,13 +170,13 @@ def _parts(call: ast.Call) -> tuple[ast.expr, ast.expr, ast.expr]:
 
 def _holds(branch: ast.expr, place: Expression, line: int, aliases: set[str]) -> bool:
     """Tell whether a branch holds the operation, or a name that was made of it."""
-    start = (line, place.columns[0])
-    is_here = any(
-        isinstance(node, ast.expr) and node.lineno == line and ast.dump(node) == ast.dump(place.node)
-        for node in ast.walk(branch)
-    )
-    del start
-    return is_here or any(isinstance(node, ast.Name) and node.id in aliases for node in ast.walk(branch))
+    operation = ast.dump(place.node)
+    for node in ast.walk(branch):
+        if isinstance(node, ast.expr) and node.lineno == line and ast.dump(node) == operation:
+            return True
+        if isinstance(node, ast.Name) and node.id in aliases:
+            return True
+    return False
 
 
 def _names_made_of(tree: ast.AST, line: int) -> set[str]:

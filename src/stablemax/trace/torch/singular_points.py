@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_KEPT = "{torch}.where({regular}, {op}, {value})"
-
 
 @dataclass(frozen=True)
 class SingularPoint:
     """An operator at such a point.
 
     Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
-    `safe` in place of the operand that is to blame where `regular` does not hold; ``{detached}``, the operator on that
-    operand detached; ``{rest}``, its other arguments.
+    `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
+    ``{detached}``, the operator on that operand detached; ``{inner}``, what the operand is made of; ``{dim}``, the axis.
     """
 
     id: str
@@ -30,11 +28,6 @@ class SingularPoint:
     operand_calls: tuple[str, ...] = ()
     #: What may be written instead, each run in turn until one of them gives what is right.
     cures: tuple[str, ...] = ()
-
-    @property
-    def is_general(self) -> bool:
-        """True where any operand will do."""
-        return not self.operand_calls
 
 
 POINTS = (
