@@ -136,6 +136,10 @@ def attention_of_nothing(scores: Any, v: Any) -> Any:
     return torch.where(is_empty, 0.0, weights @ v).sum()
 
 
+def log_of_softmax(x: Any) -> Any:
+    return torch.log(F.softmax(x, dim=1)).sum()
+
+
 def deviation(x: Any) -> Any:
     return x.var(0).sqrt().sum()
 
@@ -171,6 +175,7 @@ CASES = [
         *(attention_of_nothing, {"scores": [[-1.0, -1.0], [0.0, 0.0]], "v": [[1.0], [3.0]]}, Outcome.NAN),
         *("torch.softmax(", "softmax-of-nothing", [[[0, 0], [-0.5, 0.5]], [[0.5], [0.5]]]),
     ),
+    (log_of_softmax, {"x": [[0.0, 200.0]]}, Outcome.NAN, "torch.log(", "log-of-softmax", [[[1.0, -1.0]]]),
     (deviation, {"x": [[2.0], [2.0]]}, Outcome.UNDEFINED, ".sqrt()", "sqrt-at-zero", [[[0.0], [0.0]]]),
 ]
 
@@ -238,15 +243,51 @@ def test_the_functions_are_as_they_were_once_a_cure_was_tried() -> None:
     assert np.isnan(gradients_of(masked_root, {"x": [0.0, 4.0]})[0][0])
 
 
-def test_a_fault_without_a_known_cure_still_says_what_is_right() -> None:
+def test_two_faults_are_cured_together() -> None:
     def twice(x: Any) -> Any:
         roots = torch.where(x > 0, torch.sqrt(x), 0.0)
         logs = torch.where(x > 0, torch.log(x), 0.0)
         return (roots + logs).sum()
 
-    trace = gradient_trace(twice, {"x": [0.0]})
+    trace = gradient_trace(twice, {"x": [0.0, 1.0]})
+    assert trace.instead.count("torch.where(x > 0, x, 1.0)") == 2
+    assert gradients_of(as_written(trace), {"x": [0.0, 1.0]}) == [[0.0, 1.5]]
+
+
+def test_a_similarity_with_a_vector_of_zeros_has_no_value_and_is_given_one() -> None:
+    def similarity(a: Any, b: Any) -> Any:
+        size = (a * a).sum(1).sqrt() * (b * b).sum(1).sqrt()
+        return ((a * b).sum(1) / size).sum()
+
+    arguments = {"a": [[0.0, 0.0]], "b": [[3.0, 4.0]]}
+    trace = gradient_trace(similarity, arguments)
+    assert "where the function has no value" in trace.finding
+    assert np.isfinite(gradients_of(as_written(trace), arguments)).all()
+
+
+def test_a_fault_without_a_known_cure_still_says_what_is_right() -> None:
+    def in_place(x: Any) -> Any:
+        roots = 1 * x
+        roots.sqrt_()
+        return torch.where(x > 0, roots, 0.0).sum()
+
+    trace = gradient_trace(in_place, {"x": [0.0]})
     assert (trace.outcome, trace.instead) == (Outcome.NAN, "")
+    assert "roots.sqrt_()" in blamed_text(trace)
     assert "it gives nan where 0 is right" in trace.finding
+
+
+def test_the_code_of_a_method_is_rewritten() -> None:
+    class Distances:
+        eps = 0.0
+
+        def loss(self, x: Any) -> Any:
+            squares = ((x[:, None] - x) ** 2).sum(-1)
+            return torch.sqrt(squares + self.eps).sum()
+
+    trace = gradient_trace(Distances().loss, {"x": [[0.0, 0.0], [3.0, 4.0]]})
+    assert trace.pattern == "sqrt-at-zero"
+    assert "operand = squares + self.eps" in trace.instead
 
 
 # --- sound code ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import inspect
 import itertools
 import linecache
@@ -45,74 +46,103 @@ class Expression:
         raw = whole.encode()
         return (raw[:begin] + other.encode() + raw[end:]).decode().removeprefix("(").removesuffix("\n)")
 
+    @functools.cached_property
     def function(self) -> ast.AST | None:
-        """Parse the function that it stands in; None for a lambda, or where there is no source."""
+        """The function that it stands in, parsed; None for a lambda, or where there is no source."""
         with contextlib.suppress(SyntaxError, IndentationError):
-            return ast.parse(textwrap.dedent("".join(self._block())))
+            return ast.parse(textwrap.dedent("".join(self.block)))
         return None
 
-    def _block(self) -> list[str]:
-        lines, first = linecache.getlines(self.code.co_filename), self.code.co_firstlineno - 1
+    @property
+    def block(self) -> list[str]:
+        """The lines of its function; of a lambda its own lines."""
+        lines = linecache.getlines(self.code.co_filename)
         if self.code.co_name.startswith("<"):
             return lines[self.lines[0] - 1 : self.lines[1]]
-        return inspect.getblock(lines[first:])
+        return inspect.getblock(lines[self.first_line - 1 :])
 
     @property
-    def offset(self) -> int:
-        """How many lines of the file stand before the function."""
-        return self.code.co_firstlineno - 1
+    def first_line(self) -> int:
+        """The number of the first of these lines, from 1."""
+        return self.lines[0] if self.code.co_name.startswith("<") else self.code.co_firstlineno
+
+    @property
+    def statement_line(self) -> int:
+        """The line on which the innermost statement around it begins."""
+        before = self.first_line - 1
+        around = [
+            node.lineno + before
+            for node in (() if self.function is None else ast.walk(self.function))
+            if isinstance(node, ast.stmt)
+            and node.lineno + before <= self.lines[0]
+            and self.lines[1] <= (node.end_lineno or 0) + before
+        ]
+        return max(around, default=self.lines[0])
 
 
 @dataclass(frozen=True)
-class Rewriting:
+class Edit:
     """An operation in other words, and what is to be computed on lines before it."""
 
     expression: Expression
     text: str
-    before: Sequence[str] = ()
+    before: tuple[str, ...] = ()
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The line and the column of its first character."""
+        return self.expression.lines[0], self.expression.columns[0]
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """The line and the column after its last character."""
+        return self.expression.lines[1], self.expression.columns[1]
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """Edits of one function that do not overlap."""
+
+    edits: tuple[Edit, ...]
+
+    @classmethod
+    def of(cls, edits: Sequence[Edit]) -> Rewriting | None:
+        """Put edits together; None where they are of several functions, or overlap."""
+        ordered = sorted(edits, key=lambda edit: edit.begin)
+        overlap = any(a.end > b.begin for a, b in itertools.pairwise(ordered))
+        several = any(edit.expression.code is not ordered[0].expression.code for edit in ordered)
+        return None if overlap or several or not ordered else cls(tuple(ordered))
+
+    @property
+    def file_name(self) -> str:
+        """The file that its function stands in."""
+        return self.edits[0].expression.code.co_filename
 
     def source(self) -> str:
         """Return the function, or the line of a lambda, as it is to be written."""
-        place, first = self.expression, self.expression.code.co_firstlineno
-        block = place._block()
-        first = place.lines[0] if place.code.co_name.startswith("<") else first
-        written = self._in_lines(block, first, "\n")
-        return textwrap.dedent("".join(written)).rstrip("\n")
+        place = self.edits[0].expression
+        return textwrap.dedent("".join(self._in(place.block, place.first_line, "\n"))).rstrip("\n")
 
     def file(self) -> str:
-        """Return its whole file, in which every other line keeps its number."""
-        return "".join(self._in_lines(linecache.getlines(self.expression.code.co_filename), 1, "; "))
+        """Return its whole file, in which every line keeps its number."""
+        return "".join(self._in(linecache.getlines(self.file_name), 1, "; "))
 
-    def _in_lines(self, lines: Sequence[str], first: int, end: str) -> list[str]:
-        place = self.expression
-        start, stop = (n - first for n in place.lines)
-        head = lines[start].encode()[: place.columns[0]].decode()
-        tail = lines[stop].encode()[place.columns[1] :].decode()
-        # A statement may begin on an earlier line than the operation does.
-        begin = self._statement_line() - first
-        indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
-        before = "".join(
-            f"{indent if i == 0 or end == chr(10) else ''}{text}{end}" for i, text in enumerate(self.before)
-        )
-        opening = list(lines[begin:start])
-        statement = ["".join(opening), head, self.text, tail]
-        whole = "".join(statement)
-        if before:
-            whole = before + (whole if end == "\n" else whole[len(indent) :])
-        return [*lines[:begin], whole, *lines[stop + 1 :]]
-
-    def _statement_line(self) -> int:
-        """Return the line on which the innermost statement around the operation begins."""
-        place, tree = self.expression, self.expression.function()
-        if tree is None or place.code.co_name.startswith("<"):
-            return place.lines[0]
-        around = [
-            node.lineno + place.offset
-            for node in ast.walk(tree)
-            if isinstance(node, ast.stmt) and node.lineno + place.offset <= place.lines[0]
-            and (node.end_lineno or 0) + place.offset >= place.lines[1]
-        ]  # fmt: skip
-        return max(around, default=place.lines[0])
+    def _in(self, lines: Sequence[str], first: int, end: str) -> list[str]:
+        """Write the edits into lines, of which the first has a number; `end` ends a line that is put before one."""
+        out = list(lines)
+        for edit in reversed(self.edits):
+            start, stop = (n - first for n in edit.expression.lines)
+            head = out[start].encode()[: edit.begin[1]].decode()
+            tail = out[stop].encode()[edit.end[1] :].decode()
+            # Its lines become one entry; the numbers of the others stay.
+            out[start : stop + 1] = [f"{head}{edit.text}{tail}", *[""] * (stop - start)]
+        for edit in self.edits:
+            place = edit.expression.statement_line - first
+            for text in reversed(edit.before):
+                indent = out[place][: len(out[place]) - len(out[place].lstrip())]
+                rest = out[place] if end == "\n" else out[place][len(indent) :]
+                out[place] = f"{indent}{text}{end}{rest}"
+        return out
 
 
 def expression_of(site: Site, codes: Sequence[CodeType]) -> Expression | None:
@@ -136,7 +166,7 @@ def expression_of(site: Site, codes: Sequence[CodeType]) -> Expression | None:
 @contextlib.contextmanager
 def running(rewriting: Rewriting, functions: Sequence[FunctionType]) -> Iterator[bool]:
     """Let functions run as they are rewritten, whoever calls them; yields False where they cannot be."""
-    name = rewriting.expression.code.co_filename
+    name = rewriting.file_name
     try:
         module = compile(rewriting.file(), name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

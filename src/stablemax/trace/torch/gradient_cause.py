@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.numerics.formats import Array, Format
 from stablemax.results import Blame, Outcome, Trace
-from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted, listed
-from stablemax.trace.exact_cells import NO_VALUE, is_ball
-from stablemax.trace.observation import Kind, Record
+from stablemax.trace.observation import Record
 from stablemax.trace.operation_words import line_words
-from stablemax.trace.own_truth import truth_of
-from stablemax.trace.reading import Reading
-from stablemax.trace.rewritten_source import Rewriting, expression_of, functions_of, running
 from stablemax.trace.torch.derivatives import Derivative, Slope, slope_at
-from stablemax.trace.torch.gradient_cures import Operator, candidates
-from stablemax.trace.torch.gradient_flow import stem_of, zero_before
-from stablemax.trace.torch.singular_points import POINTS, ZEROS, SingularPoint
-from stablemax.trace.traced_code import display_name, python_function
-from stablemax.truth.measure import ExactResult
+from stablemax.trace.torch.gradient_flow import zero_before
+from stablemax.trace.torch.gradient_trials import BREAKS, BadGradient, Cured, Trials
+from stablemax.trace.torch.singular_points import ZEROS
+from stablemax.trace.traced_code import display_name
 
 if TYPE_CHECKING:
     from stablemax.trace.observation import Event, Observation
@@ -36,51 +28,11 @@ _MOST_NUMBERS = 8
 """Of more bad numbers than this, the first are looked at."""
 _MOST_CELLS = 200_000
 """Cells of all operations: of so many, one number of the gradient is looked at, of fewer more."""
-_MOST_STEPS = 6
-_HIDING = frozenset(
-    ("detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook")
-)
+_HIDING = frozenset((
+    "detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook",
+))  # fmt: skip
 """Names that keep something from autograd, or give it other derivatives."""
 _SAME = 1e-6
-_VARIATIONS = ((1.0, 0.25), (1.5, 0.5), (-1.0, 0.0))
-"""Factors and terms: the results of the rewritten code are held to its own results there, too."""
-_SAME_RESULT_U = 8
-"""So many roundings of one result are no other one."""
-_BREAKS = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID)
-
-
-@dataclass(frozen=True)
-class _Cured:
-    """A rewriting that was run: what it cures, and the gradient that it gave."""
-
-    rewriting: Rewriting
-    point: SingularPoint
-    step: Observation
-    gradient: Array
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A gradient with numbers that are infinite or NaN, and what is right for these."""
-
-    code: TorchCode
-    trace: Trace
-    expected: OwnTruth
-    gradient: Array
-    slopes: Mapping[int, Slope]
-
-    @property
-    def first(self) -> int:
-        """The first bad number; one that has a derivative where there is any."""
-        finite = [n for n, slope in self.slopes.items() if slope.kind is Derivative.FINITE]
-        return min(finite or self.slopes)
-
-    def name_of(self, number: int) -> str:
-        return self.expected.result_name(number, 0)
-
-    @property
-    def bad(self) -> Array:
-        return np.flatnonzero(~np.isfinite(self.gradient))
 
 
 def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
@@ -98,13 +50,13 @@ def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
     slopes = {n: slope for n, slope in slopes.items() if not _is_beyond(slope, expected.format)}
     if not slopes or any(slope.kind is Derivative.UNKNOWN for slope in slopes.values()):
         return trace
-    case = _Case(code, trace, expected, gradient, slopes)
-    cured = next(_cured(case), None)
+    case = BadGradient(code, trace, expected, gradient, slopes)
+    cured = Trials(case).cured()
     if cured is not None:
         told = _told(case, cured.step, cured)
         return replace(told, instead=cured.rewriting.source(), instead_why=_why(case, cured))
     has_value = slopes[case.first].kind is Derivative.FINITE
-    return _told(case, _blamed(case), None) if has_value else trace
+    return _told(case, case.blamed, None) if has_value or trace.blame is None else trace
 
 
 def _hidden_from_autograd(code: TorchCode, expected: OwnTruth, gradient: Array) -> str:
@@ -116,9 +68,12 @@ def _hidden_from_autograd(code: TorchCode, expected: OwnTruth, gradient: Array) 
     good = np.flatnonzero(np.isfinite(gradient))
     if good.size and exact is not None:
         number = int(good[0])
-        slope, cell = slope_at(code, number, expected.format), exact.ravel()[number]
-        is_other = slope.kind is Derivative.FINITE and abs(float(slope.right) - float(cell)) > _SAME * abs(float(cell))
-        return "autograd gives another gradient than the derivative of the forward code" if is_other else ""
+        slope, here = slope_at(code, number, expected.format), float(exact.ravel()[number])
+        if slope.kind is Derivative.FINITE:
+            there = float(slope.right)
+            size = max(abs(here), abs(there))
+            if size > expected.format.smallest_normal and abs(there - here) > _SAME * size:
+                return "autograd gives another gradient than the derivative of the forward code"
     return ""
 
 
@@ -127,116 +82,10 @@ def _is_beyond(slope: Slope, fmt: Format) -> bool:
     return slope.kind is Derivative.FINITE and bool(abs(float(slope.right)) > fmt.max)
 
 
-# --- the steps that may be to blame, and their cures --------------------------------------------------
-
-
-def _steps(case: _Case) -> list[Observation]:
-    """Return the blamed step and the others that broke or have no exact value, each operator of the source once."""
-    steps = case.expected.run.steps
-    blamed = _blamed(case)
-    broken = [s for s in steps if s.valueless is not None or s.kinds & set(_BREAKS)]
-    unique: dict[tuple[Any, ...], Observation] = {}
-    for step in ([blamed] if blamed is not None else []) + broken:
-        unique.setdefault((step.site.file, step.site.line, step.site.instruction), step)
-    return list(unique.values())[:_MOST_STEPS]
-
-
-def _blamed(case: _Case) -> Observation | None:
-    blame = case.trace.blame
-    return None if blame is None else next((s for s in case.expected.run.steps if s.index == blame.operation), None)
-
-
-def _cured(case: _Case) -> Iterator[_Cured]:
-    """Run every rewriting that may cure the gradient, and yield those that do."""
-    codes = tuple(case.expected.run.functions)
-    root = python_function(case.code.code)
-    functions = [] if root is None else functions_of(codes, root)
-    for step in _steps(case) if functions else ():
-        expression = expression_of(step.site, codes)
-        owner = next((f for f in functions if expression is not None and f.__code__ is expression.code), None)
-        if expression is None or (owner is None and expression.code.co_qualname.count("<locals>") == 0):
-            continue
-        operator = Operator(expression, (owner or functions[0]).__globals__)
-        names = {stem_of(step.site.node), step.name, step.label.removeprefix("aten.")}
-        for point in POINTS:
-            for rewriting in candidates(operator, point) if names & set(point.nodes) else ():
-                gradient = _right_gradient(case, rewriting, functions)
-                if gradient is not None:
-                    yield _Cured(rewriting, point, step, gradient)
-
-
-def _right_gradient(case: _Case, rewriting: Rewriting, functions: Sequence[FunctionType]) -> Array | None:
-    """Run the code as it is rewritten; return its gradient where all of that, and the result, is right."""
-    code, before = case.code, case.code.plain()
-    with running(rewriting, functions) as is_running:
-        if not is_running:
-            return None
-        try:
-            after = code.plain()
-        except StablemaxError:
-            return None
-    gradient = after.value.astype(np.float64).ravel()
-    if gradient.shape != case.gradient.shape or not np.isfinite(gradient).all():
-        return None
-    if not _is_same_result(before.forward, after.forward, case.expected.run.forward, case.expected.format):
-        return None
-    is_right = _is_right(case, gradient) and _is_same_elsewhere(case, rewriting, functions)
-    return gradient if is_right else None
-
-
-def _is_same_elsewhere(case: _Case, rewriting: Rewriting, functions: Sequence[FunctionType]) -> bool:
-    """Tell whether the code gives its own results on inputs near the failing one, too, wherever these are numbers."""
-    given, fmt = case.expected.given, case.expected.format
-    for factor, term in _VARIATIONS:
-        varied = (
-            a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments
-        )
-        code = replace(case.code, given=replace(given, arguments=tuple(varied)))
-        try:
-            before = code.plain().forward
-        except StablemaxError:
-            continue
-        with running(rewriting, functions):
-            try:
-                after = code.plain().forward
-            except StablemaxError:
-                return False
-        assert before is not None, "a gradient was taken of it"
-        if not _is_same_result(before, after, np.full(before.shape, np.nan), fmt):
-            return False
-    return True
-
-
-def _is_same_result(before: Array | None, after: Array | None, exact: Array | None, fmt: Format) -> bool:
-    """Tell whether the forward pass gives what it gave, or what is right where that was no number."""
-    assert before is not None, "a gradient was taken of it"
-    assert after is not None, "a gradient was taken of it"
-    if exact is None or before.shape != after.shape or exact.shape != after.shape:
-        return False
-    right = np.where(np.isfinite(before), before, exact)
-    known = ~np.isnan(right)
-    return bool(np.allclose(right[known], after[known], rtol=_SAME_RESULT_U * fmt.u, atol=0.0))
-
-
-def _is_right(case: _Case, gradient: Array) -> bool:
-    """Hold a gradient to the derivatives, to subgradients, and to what autograd gives exactly elsewhere."""
-    exact = case.expected.run.exact
-    assert exact is not None, "a run without a shadow is not explained"
-    cells = exact.flatten()
-    for number in case.bad.tolist():
-        slope = case.slopes.get(number)
-        cells[number] = slope.right if slope is not None and slope.kind is Derivative.FINITE else NO_VALUE
-        if slope is not None and slope.kind is Derivative.KINK and not slope.admits(gradient[number]):
-            return False
-    shaped = cells.reshape(-1, 1)
-    reading = Reading(ExactResult(truth_of(shaped, case.expected.format), ~is_ball(shaped)), case.expected.format)
-    return not reading.failing(gradient.reshape(-1, 1)).any()
-
-
 # --- the words ----------------------------------------------------------------------------------------
 
 
-def _told(case: _Case, step: Observation | None, cured: _Cured | None) -> Trace:
+def _told(case: BadGradient, step: Observation | None, cured: Cured | None) -> Trace:
     """Say what is right for the gradient, and which operator makes it what it is."""
     trace, slope = case.trace, case.slopes[case.first]
     value, outcome = case.gradient[case.first], trace.outcome
@@ -277,17 +126,17 @@ def _sides(slope: Slope) -> tuple[str, str]:
     return f"{float(slope.left):.6g}", f"{float(slope.right):.6g}"
 
 
-def _deed(case: _Case, step: Observation) -> str:
+def _deed(case: BadGradient, step: Observation) -> str:
     """Say what the operator did to its numbers, as the trace does where its result is not that of exact arithmetic."""
     blame = case.trace.blame
-    if blame is not None and case.trace.outcome.is_failure and step is _blamed(case):
+    if blame is not None and case.trace.outcome.is_failure and step.index == blame.operation:
         return blame.sentence.removeprefix(line_words(step.site))
-    events = [e for kind in _BREAKS for e in step.events if e.kind is kind]
+    events = [e for kind in BREAKS for e in step.events if e.kind is kind]
     event: Event | None = next(iter(events), step.valueless)
     return f"{step.name} makes the gradient bad" if event is None else case.expected.words_of(step, event)
 
 
-def _reason(case: _Case, cured: _Cured) -> tuple[str, str]:
+def _reason(case: BadGradient, cured: Cured) -> tuple[str, str]:
     """Say why the operator's backward pass gives no number; return that, and the id of the pattern."""
     pattern, hands_back = ZEROS.get(zero_before(case.code, cured.point.nodes), ("", ""))
     if not pattern:
@@ -295,7 +144,7 @@ def _reason(case: _Case, cured: _Cured) -> tuple[str, str]:
     return f"; {cured.point.says}, and {hands_back}: 0 times infinity is NaN", pattern
 
 
-def _why(case: _Case, cured: _Cured) -> str:
+def _why(case: BadGradient, cured: Cured) -> str:
     """Say what the rewritten code gave when it was run."""
     kinds: dict[Derivative, int] = {}
     for number, slope in case.slopes.items():
@@ -304,9 +153,10 @@ def _why(case: _Case, cured: _Cured) -> str:
         f"{case.name_of(number)} is then {cured.gradient[number]:.6g}, {_standing(case.slopes[number])}"
         for number in kinds.values()
     ]
-    forward = case.expected.run.forward
-    same = "" if forward is not None and not np.isnan(forward).any() else " wherever it was a number"
-    return f"it was run on this input: the result is the same{same}; {'; '.join(gave)}"
+    same = (
+        "the same" if cured.is_same else "the same wherever it was a number, and right where exact arithmetic has one"
+    )
+    return f"it was run on this input: the result is {same}; {'; '.join(gave)}"
 
 
 def _standing(slope: Slope) -> str:

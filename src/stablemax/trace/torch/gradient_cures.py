@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stablemax.trace.rewritten_source import Expression, Rewriting
+from stablemax.trace.rewritten_source import Edit, Expression
 from stablemax.trace.torch.singular_points import SingularPoint
 
 
@@ -27,7 +27,10 @@ class Operator:
     @property
     def operands(self) -> list[ast.expr]:
         """Its arguments by position, the object of a method the first of them."""
-        node = self.expression.node
+        return self.arguments_of(self.expression.node)
+
+    def arguments_of(self, node: ast.expr) -> list[ast.expr]:
+        """Return the arguments by position of a call, or the sides of an operator."""
         if isinstance(node, ast.BinOp):
             return [node.left, node.right]
         if not isinstance(node, ast.Call):
@@ -56,7 +59,7 @@ class Operator:
         return "-1" if dim is None else self.expression.source_of(dim)
 
 
-def candidates(operator: Operator, point: SingularPoint) -> Iterator[Rewriting]:
+def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
     """Yield what may be written: the double ``where`` on the code's own condition first, then the point's cures."""
     place, operands = operator.expression, operator.operands
     if len(operands) <= point.operand:
@@ -75,7 +78,7 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Rewriting]:
             safe = f"{slots['torch']}.where({condition}, {names[point.operand]}, {point.safe})"
             text = _filled(cure, {**slots, "op": place.with_part(blamed, safe)})
             used = [line for line, name in before if re.search(rf"\b{name}\b", text)]
-            yield Rewriting(place, text, (*([] if operator.torch else ["import torch"]), *used))
+            yield Edit(place, text, (*([] if operator.torch else ["import torch"]), *used))
 
 
 def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_by: ast.expr) -> dict[str, str]:
@@ -86,16 +89,16 @@ def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_
         "y": (*names, "")[1],
         "dim": operator.dim,
         "call": operator.expression.text,
-        "inner": ast.unparse(_argument(made_by)),
+        "inner": _inner(operator, made_by),
     }
     return {**slots, "regular": _filled(point.regular, slots)}
 
 
-def _argument(node: ast.expr) -> ast.expr:
-    """Return the first argument of a call, or the object of a method; an expression that calls nothing as it is."""
-    if isinstance(node, ast.Call):
-        return node.args[0] if node.args else node.func.value if isinstance(node.func, ast.Attribute) else node
-    return node
+def _inner(operator: Operator, made_by: ast.expr) -> str:
+    """Write what the call that made an operand is given."""
+    keywords = made_by.keywords if isinstance(made_by, ast.Call) else []
+    named = [f"{k.arg}={ast.unparse(k.value)}" for k in keywords]
+    return ", ".join([*map(ast.unparse, operator.arguments_of(made_by)), *named])
 
 
 def _filled(template: str, slots: Mapping[str, str]) -> str:
@@ -127,7 +130,7 @@ def _called(node: ast.expr) -> str:
 
 def _resolved(node: ast.expr, place: Expression) -> ast.expr:
     """Return the expression that a name stands for, where its function gives it that name once."""
-    tree = place.function()
+    tree = place.function
     if not isinstance(node, ast.Name) or tree is None:
         return node
     values = [
@@ -143,10 +146,10 @@ def _resolved(node: ast.expr, place: Expression) -> ast.expr:
 
 def _conditions(place: Expression) -> Sequence[str]:
     """Return the conditions under which some ``where`` of the function takes what the operation gives."""
-    tree = place.function()
+    tree = place.function
     if tree is None:
         return ()
-    line = place.lines[0] - place.offset
+    line = place.lines[0] - place.first_line + 1
     aliases = _names_made_of(tree, line)
     found: list[str] = []
     for node in ast.walk(tree):

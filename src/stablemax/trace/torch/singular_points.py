@@ -11,7 +11,8 @@ class SingularPoint:
 
     Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
     `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
-    ``{detached}``, the operator on that operand detached; ``{inner}``, what the operand is made of; ``{dim}``, the axis.
+    ``{detached}``, the operator on that operand detached; ``{inner}``, what made the operand was given; ``{dim}``, its
+    axis.
     """
 
     id: str
@@ -38,6 +39,14 @@ POINTS = (
         regular="{x} != 0",
         operand_calls=("sigmoid",),
         cures=("{torch}.nn.functional.logsigmoid({inner})",),
+    ),
+    SingularPoint(
+        "log-of-softmax",
+        ("Log", "log"),
+        "softmax underflows to 0, and the derivative of log at 0 is infinite",
+        regular="{x} != 0",
+        operand_calls=("softmax",),
+        cures=("{torch}.nn.functional.log_softmax({inner})",),
     ),
     SingularPoint(
         "norm-at-zero",
