@@ -277,6 +277,14 @@ def test_a_fault_without_a_known_cure_still_says_what_is_right() -> None:
     assert "it gives nan where 0 is right" in trace.finding
 
 
+def test_an_infinity_that_is_hidden_is_no_cure() -> None:
+    def in_deviations(mu: Any, logvar: Any) -> Any:
+        return ((mu / torch.exp(0.5 * logvar)) ** 2).sum()
+
+    trace = gradient_trace(in_deviations, {"mu": [0.0], "logvar": [-300.0]})
+    assert (trace.outcome, trace.instead) == (Outcome.NAN, "")
+
+
 def test_the_code_of_a_method_is_rewritten() -> None:
     class Distances:
         eps = 0.0

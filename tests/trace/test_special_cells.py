@@ -10,6 +10,7 @@ import flint
 import numpy as np
 import pytest
 
+from stablemax.trace.conditions import condition_of
 from stablemax.trace.exact_cells import NO_VALUE, UNDECIDED, cells_of, nearest
 from stablemax.trace.special_cells import SPECIAL
 
@@ -142,3 +143,21 @@ def test_outside_of_its_range_a_function_has_no_value() -> None:
 def test_the_sign_of_a_zero_is_not_guessed() -> None:
     zero, below = cells_of(np.array([0.0])), cells_of(np.array([-1.0]))
     assert SPECIAL["arctan2"](zero, below)[0] is UNDECIDED
+
+
+CONDITIONED: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "erfc": (mp.erfc, 3.0),
+    "lgamma": (mp.loggamma, 2.25),
+    "digamma": (mp.digamma, 1.25),
+    "logit": (lambda p: mp.log(p / (1 - p)), 0.75),
+    "tan": (mp.tan, 1.5),
+    "sinh": (mp.sinh, 4.0),
+    "cosh": (mp.cosh, 4.0),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
+def test_a_condition_number_is_that_of_the_derivative(name: str) -> None:
+    function, x = CONDITIONED[name]
+    right = abs(x * mp.diff(function, x) / function(mp.mpf(x)))
+    assert condition_of(name, [cells_of(np.array([x]))[0]]) == pytest.approx(float(right), rel=1e-9)
