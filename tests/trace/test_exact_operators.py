@@ -78,6 +78,15 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], Array]] = {
     "batch_norm of stored moments": (lambda x: F.batch_norm(x, like(x[0], 0.5), like(x[0], 2.0)), ROWS),
     "group_norm": (lambda x: F.group_norm(x, 2), IMAGE),
     "instance_norm": (F.instance_norm, SIGNAL),
+    "layer_norm by its weight": (lambda x: F.layer_norm(like(x, 0.5).cumsum(1) ** 2, (4,), x[0], x[1]), ROWS),
+    "batch_norm by its weight": (
+        lambda x: F.batch_norm(like(x, 0.5).cumsum(0) ** 2, None, None, x[0], x[1], True),
+        ROWS,
+    ),
+    "group_norm by its weight": (
+        lambda x: F.group_norm(like(x[None], 0.5).cumsum(2).mT ** 2, 2, x[0], x[1]),
+        ROWS,
+    ),
     "rms_norm": (lambda x: F.rms_norm(x, (4,), eps=1e-6), ROWS),
     "attention": (lambda x: F.scaled_dot_product_attention(x, 2 * x, x), TOKENS),
     "attention, masked": (lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=SEES), TOKENS),

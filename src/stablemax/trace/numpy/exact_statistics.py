@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from flint import arb_mat
 
 from stablemax.numerics.formats import Array
-from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, nearest, settled
+from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, is_ball, nearest, settled
 from stablemax.trace.numpy.exact_functions import COMPUTED as BASIC
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 from stablemax.trace.special_cells import FUNCTIONS
@@ -197,6 +198,30 @@ def _matrix_power(a: Array, n: int) -> Any:
     return out
 
 
+def _matrix(a: Any) -> Any:
+    """Take a square matrix of numbers to one of flint's."""
+    cells = _cells(a)
+    if cells.ndim != 2 or cells.shape[0] != cells.shape[1] or not is_ball(cells).all():
+        raise NotFollowedError("no square matrix of numbers")
+    return arb_mat(cells.tolist())
+
+
+def _inverse(a: Any) -> Any:
+    return _solution(a, cells_of(np.eye(len(_cells(a)))))
+
+
+def _solution(a: Any, b: Any) -> Any:
+    right = _cells(b)
+    columns = right if right.ndim == 2 else right[:, None]
+    if columns.ndim != 2 or not is_ball(columns).all():
+        raise NotFollowedError("no columns of numbers")
+    try:
+        solved = _matrix(a).solve(arb_mat(columns.tolist()))
+    except ZeroDivisionError:
+        raise NotFollowedError("a matrix that may be singular") from None
+    return settled(np.array(solved.tolist(), dtype=object)).reshape(right.shape)
+
+
 # --- of SciPy -----------------------------------------------------------------------------------------
 
 
@@ -243,6 +268,9 @@ COMPUTED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "linalg.vector_norm": _vector_norm_of,
         "linalg.matrix_norm": _matrix_norm_of,
         "linalg.matrix_power": _matrix_power,
+        "linalg.det": lambda a: as_array(as_cell(_matrix(a).det())),
+        "linalg.inv": _inverse,
+        "linalg.solve": _solution,
         "convolve": _convolve,
         "correlate": _correlate,
         "interp": _interp,

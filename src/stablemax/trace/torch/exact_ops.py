@@ -221,7 +221,7 @@ def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -
 # --- writes to some cells -----------------------------------------------------------------------
 
 
-def _added_at(base: Array, where: Array, values: Array) -> Array:
+def added_at(base: Array, where: Array, values: Array) -> Array:
     """Add values to cells of `base`, to some perhaps more than once."""
     out = base.flatten()
     spread = np.broadcast_to(values, where.shape)
@@ -234,7 +234,7 @@ def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = 
     """``index_put``: values into the cells of an index, added to them where it accumulates."""
     where = positions(self.shape)[tuple(slice(None) if i is None else i.cpu() for i in indices)].numpy()
     if accumulate:
-        return _added_at(self, where, in_cells(values))
+        return added_at(self, where, in_cells(values))
     out = self.flatten()
     out[where] = np.broadcast_to(in_cells(values), where.shape)
     return out.reshape(self.shape)
@@ -264,7 +264,7 @@ def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: st
 
 def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
     """``scatter_add``: values added to the cells that an index names along a dimension."""
-    return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
+    return added_at(self, _scattered(self, dim, index), _as_wide(src, index))
 
 
 _AS_UFUNCS = (

@@ -13,7 +13,7 @@ import torch
 from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, nearest
 from stablemax.trace.special_cells import FUNCTIONS
-from stablemax.trace.torch.exact_ops import Axes, NotExact, reduced
+from stablemax.trace.torch.exact_ops import Axes, NotExact, added_at, matrix_product, positions, reduced
 
 # ruff: noqa: A002, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 
@@ -180,6 +180,25 @@ def _max_pool(
     return taken.reshape(places.shape), None
 
 
+def _max_pool_backward(
+    grad_output: Array, self: Array, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    indices: torch.Tensor,
+) -> Any:  # fmt: skip
+    places = indices.cpu().numpy()
+    planes = np.arange(math.prod(self.shape[:-2])).reshape(*self.shape[:-2], 1, 1)
+    size = self.shape[-2] * self.shape[-1]
+    return added_at(cells_of(np.zeros(self.shape)), planes * size + places, grad_output)
+
+
+def _index_add(self: Array, dim: int, index: torch.Tensor, source: Array, *, alpha: float = 1) -> Any:
+    where = positions(self.shape).index_select(dim, index.cpu())
+    return added_at(self, where.numpy(), as_array(source * as_cell(alpha)))
+
+
+def _addmv(self: Array, mat: Array, vec: Array, *, beta: float = 1, alpha: float = 1) -> Any:
+    return self * as_cell(beta) + matrix_product(mat, vec[:, None])[..., 0] * as_cell(alpha)
+
+
 def _ldexp(self: Array, other: Any) -> Any:
     exponents = other if isinstance(other, np.ndarray) else cells_of(other.to(torch.float64).numpy())
     return self * _POWER(as_cell(2), exponents)
@@ -214,6 +233,9 @@ REDUCTIONS_OF_MANY: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "nansum": _nansum,
         "embedding_dense_backward": _embedding_backward,
         "max_pool2d_with_indices": _max_pool,
+        "max_pool2d_with_indices_backward": _max_pool_backward,
+        "index_add": _index_add,
+        "addmv": _addmv,
         "ldexp": _ldexp,
         "addr": lambda self, vec1, vec2, *, beta=1, alpha=1: (
             self * as_cell(beta) + as_array(vec1[:, None] * vec2) * as_cell(alpha)

@@ -8,8 +8,11 @@ from typing import Any
 
 from stablemax.trace.torch.exact_convolutions import WINDOWS
 from stablemax.trace.torch.exact_elementwise import ELEMENTWISE
+from stablemax.trace.torch.exact_normalisations import NORMALISATIONS
 from stablemax.trace.torch.exact_ops import BASIC
 from stablemax.trace.torch.exact_reductions import REDUCTIONS_OF_MANY
 
-EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType({**ELEMENTWISE, **REDUCTIONS_OF_MANY, **WINDOWS, **BASIC})
+EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {**ELEMENTWISE, **REDUCTIONS_OF_MANY, **NORMALISATIONS, **WINDOWS, **BASIC}
+)
 """What each computes on arrays of exact cells, by its aten name."""
