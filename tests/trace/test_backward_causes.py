@@ -285,6 +285,42 @@ def test_an_infinity_that_is_hidden_is_no_cure() -> None:
     assert (trace.outcome, trace.instead) == (Outcome.NAN, "")
 
 
+def test_an_operation_of_several_lines_keeps_its_layout() -> None:
+    def spread(x: Any) -> Any:
+        return torch.where(
+            x > 0,
+            torch.sqrt(
+                x + 0,
+            ),
+            0.0,
+        ).sum()
+
+    trace = gradient_trace(spread, {"x": [0.0, 4.0]})
+    assert trace.pattern == "untaken-branch"
+    assert trace.instead.splitlines()[1] == "    operand = x + 0"
+    assert gradients_of(as_written(trace), {"x": [0.0, 4.0]}) == [[0.0, 0.25]]
+
+
+def test_a_function_within_a_function_is_rewritten() -> None:
+    def outer(x: Any) -> Any:
+        def inner(t: Any) -> Any:
+            return torch.where(t > 0, t.sqrt(), 0.0)
+
+        return inner(x).sum()
+
+    trace = gradient_trace(outer, {"x": [0.0, 4.0]})
+    assert trace.instead.startswith("def inner(t: Any)")
+    assert "torch.where(t > 0, torch.where(t > 0, t, 1.0).sqrt(), 0.0)" in trace.instead
+
+
+def test_a_product_that_underflows_is_not_called_one_with_0() -> None:
+    def tiny(x: Any) -> Any:
+        return (torch.sqrt(x) * 1e-30 * 1e-30).sum()
+
+    trace = gradient_trace(tiny, {"x": [0.0]})
+    assert trace.pattern == "sqrt-at-zero"
+
+
 def test_the_code_of_a_method_is_rewritten() -> None:
     class Distances:
         eps = 0.0

@@ -96,7 +96,7 @@ def _told(case: BadGradient, step: Observation | None, cured: Cured | None) -> T
     whose = f"{trace.target}'s gradient" if trace.target else "the gradient"
     result = f"{whose} is {word} for {count}: it gives {value:.6g} {_exactly(slope)} ({case.name_of(case.first)})."
     if step is None:
-        return replace(trace, outcome=outcome, finding=f"{result[0].upper()}{result[1:]}")
+        return replace(trace, outcome=outcome, finding=result if trace.target else f"{result[0].upper()}{result[1:]}")
     reason, pattern = ("", "") if cured is None else _reason(case, cured)
     words = f"{line_words(step.site)}{_deed(case, step)}{reason}"
     record = case.expected.run.records.get(step.key) or Record(replace(step, index=0))

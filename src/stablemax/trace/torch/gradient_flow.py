@@ -37,16 +37,17 @@ def stem_of(node: str) -> str:
 
 
 def zero_before(code: TorchCode, stems: tuple[str, ...]) -> str:
-    """Return the node that handed back a gradient of 0, to the first node that made inf or NaN of it.
+    """Return the node that handed back a gradient of 0, to a node of some names that made inf or NaN of it.
 
-    That node must have one of some names. Empty where it got another number than 0, or where it is not known.
+    Empty where that got another number than 0, where it is not known, and where several such nodes got it from nodes
+    of different names.
     """
     passed = _run(code)
-    first = next((p for p in passed if p.name in stems and _breaks(p)), None)
-    if first is None:
-        return ""
-    place = _place(first)
-    return "" if place is None else _origin(passed, first, place)
+    origins = set()
+    for breaking in (p for p in passed if p.name in stems and _breaks(p)):
+        place = _place(breaking)
+        origins.add("" if place is None else _origin(passed, breaking, place))
+    return origins.pop() if len(origins) == 1 else ""
 
 
 def _run(code: TorchCode) -> list[_Passed]:
@@ -63,7 +64,8 @@ def _run(code: TorchCode) -> list[_Passed]:
             node.register_hook(lambda gave, got, node=node: passed.append(_Passed(node, got, gave)))
             waiting += [following for following, _ in node.next_functions]
         ones = None if out.ndim == 0 else torch.ones_like(out)
-        torch.autograd.grad(out, tensors[: code.leaves], ones, allow_unused=True)
+        # What the nodes saved is looked at afterwards.
+        torch.autograd.grad(out, tensors[: code.leaves], ones, allow_unused=True, retain_graph=True)
     return passed
 
 
@@ -87,13 +89,20 @@ def _place(passed: _Passed) -> Any:
 def _origin(passed: list[_Passed], of: _Passed, place: tuple[int, ...]) -> str:
     """Walk up from a node, through those that were handed a 0, too, to the one that was not."""
     for earlier in passed:
-        for (following, _), gave in zip(earlier.node.next_functions, earlier.gave, strict=False):
+        for i, ((following, _), gave) in enumerate(zip(earlier.node.next_functions, earlier.gave, strict=False)):
             if following is not of.node or gave is None:
                 continue
             got = earlier.got[0] if earlier.got else None
             if got is None or got.shape != gave.shape:
                 return earlier.name if earlier.name in ZEROS else ""
             if float(gave[place]) == 0 and float(got[place]) != 0:
-                return earlier.name
+                is_product = earlier.name == "Mul"
+                return earlier.name if not is_product or _is_by_zero(earlier.node, i, place, gave.shape) else ""
             return _origin(passed, earlier, place)
     return ""
+
+
+def _is_by_zero(node: Any, operand: int, place: tuple[int, ...], shape: Any) -> bool:
+    """Tell whether a product is by 0: that of two small numbers may underflow."""
+    factor = getattr(node, "_saved_other" if operand == 0 else "_saved_self", None)
+    return isinstance(factor, torch.Tensor) and float(factor.detach().broadcast_to(shape)[place]) == 0
