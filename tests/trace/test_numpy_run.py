@@ -374,8 +374,8 @@ def by_int(x: Any) -> Any:
     return x * int(x[0, 0])
 
 
-def by_median(x: Any) -> Any:
-    return x - np.median(x)
+def by_remainder(x: Any) -> Any:
+    return x - np.fmod(x, 2.0)
 
 
 def by_scalar_type(x: Any) -> Any:
@@ -395,9 +395,9 @@ def by_same_type(x: Any) -> Any:
 
 
 def by_library(x: Any) -> Any:
-    from scipy.special import logsumexp
+    from scipy.linalg import svdvals
 
-    return logsumexp(x, axis=1)
+    return svdvals(x)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def by_library(x: Any) -> Any:
     [
         (by_math, "math.exp(v)"),
         (by_int, "int(x[0, 0])"),
-        (by_median, "np.median(x)"),
+        (by_remainder, "np.fmod(x, 2.0)"),
         (by_vectorize, "np.vectorize(math.exp)(x)"),
         (by_floor, "x // 2"),
         (by_scalar_type, "np.float64(np.ndarray.sum(x))"),
@@ -427,7 +427,7 @@ def test_a_library_that_takes_the_array_apart_is_named() -> None:
     pytest.importorskip("scipy", reason="scipy is not installed")
     found = run_in_shadow(by_library, logits(FLOAT64))
     assert found.exact is None
-    assert found.not_followed[0].startswith("logsumexp(x, axis=1) at test_numpy_run.py:")
+    assert found.not_followed[0].startswith("svdvals(x) at test_numpy_run.py:")
 
 
 def test_a_result_without_a_shadow_is_never_taken_for_an_exact_one() -> None:

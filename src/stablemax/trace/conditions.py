@@ -32,6 +32,22 @@ def _of_log1p(x: Any) -> Any:
     return abs(x / ((1 + x) * x.log1p()))
 
 
+def _of_erfc(x: Any) -> Any:
+    return abs(2 * x * (-x * x).exp() / (arb.pi().sqrt() * x.erfc()))
+
+
+def _of_logit(p: Any) -> Any:
+    return 1 / abs((1 - p) * (p / (1 - p)).log())
+
+
+def _of_log_gamma(x: Any) -> Any:
+    return abs(x * x.digamma() / x.lgamma())
+
+
+def _of_digamma(x: Any) -> Any:
+    return abs(x * arb(2).zeta(x) / x.digamma())
+
+
 _BY_NAME: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_SUMS, _of_sum),
     "subtract": lambda a, b: _of_sum(a, -b),
@@ -44,6 +60,13 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "sin": lambda x: abs(x * x.cot()),
     "cos": lambda x: abs(x * x.tan()),
     "arctanh": lambda x: abs(x / ((1 - x * x) * x.atanh())),
+    "tan": lambda x: abs(x / (x.sin() * x.cos())),
+    "sinh": lambda x: abs(x * x.coth()),
+    "cosh": lambda x: abs(x * x.tanh()),
+    "erfc": _of_erfc,
+    "logit": _of_logit,
+    **dict.fromkeys(("lgamma", "gammaln"), _of_log_gamma),
+    **dict.fromkeys(("digamma", "psi"), _of_digamma),
     "arccos": lambda x: abs(x / ((1 - x * x).sqrt() * x.acos())),
 }
 
@@ -53,6 +76,8 @@ def condition_of(name: str, operands: Sequence[Any]) -> float | None:
 
     >>> condition_of("subtract", [arb(1), arb(0.75)]), condition_of("sqrt", [arb(2)])
     (7.0, None)
+    >>> round(condition_of("erfc", [arb(5)])), round(condition_of("lgamma", [arb(2.25)]), 1)
+    (51, 10.3)
     """
     formula = _BY_NAME.get(name)
     if formula is None or not operands or not all(isinstance(o, arb) for o in operands):

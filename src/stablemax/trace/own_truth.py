@@ -80,7 +80,9 @@ class OwnTruth:
         return Reading(exact, self.format, self.max_ulp, is_reduced=values.size == 1, as_good_as_zero=zero)
 
     def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
-        """Name a number of the result by its place."""
+        """Name a number of the result by its place; one of a gradient by the number that it belongs to."""
+        if self.run.forward is not None:
+            return f"the gradient at {self.given.name_at(row)}"
         shape = self.run.value.shape
         return indexed("result", [int(i) for i in np.unravel_index(row, shape)] if shape else ())
 
@@ -114,7 +116,9 @@ class OwnTruth:
         if not self.run.value.size:
             return "The result holds no numbers."
         first = int(np.argmax(~np.isfinite(self.run.value.astype(np.float64))))
-        gives = f"{self.result_name(first, 0)} is {float(self.run.value.ravel()[first]):.6g}"
+        name = self.result_name(first, 0)
+        name = name if self.run.forward is None else f"{name[0].upper()}{name[1:]}"
+        gives = f"{name} is {float(self.run.value.ravel()[first]):.6g}"
         if self.run.exact is None:
             return f"Not all of the code could be followed, so nothing exact stands beside the result: {gives}."
         if is_ball(self.run.exact).ravel()[first]:
@@ -164,7 +168,7 @@ class OwnTruth:
         step = self._first_valueless(int(np.argmax(odd)))
         if step is None or step.valueless is None:
             return None
-        return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+        return step, f"{self.words_of(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
 
     def _first_valueless(self, cell: int) -> Observation | None:
         """Return the first operation without an exact value that alone takes its value from a cell of the result.
@@ -188,10 +192,11 @@ class OwnTruth:
         for step in steps:
             event = next((e for e in step.events if e.kind in _BREAKS), None)
             if event is not None:
-                return step, f"{self._words(step, event)}{why}"
+                return step, f"{self.words_of(step, event)}{why}"
         return None
 
-    def _words(self, step: Observation, event: Event) -> str:
+    def words_of(self, step: Observation, event: Event) -> str:
+        """Say what happened in a step, and to which number first."""
         record = self.run.records.get(step.key) or Record(step)
         return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
 
@@ -216,7 +221,8 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
-    return with_cure(tell(subject, truth, about, run), subject, Judge(truth.reading(run), run))
+    trace = subject.explained(tell(subject, truth, about, run), truth)
+    return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run))
 
 
 def format_of_run(run: Run, of_input: Format) -> Format:

@@ -15,10 +15,12 @@ from stablemax.trace.divergences import of_all
 from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
 
 if TYPE_CHECKING:
+    from stablemax.results import Trace
     from stablemax.trace.arrangement import Arrangement
     from stablemax.trace.cures.flow import Flow
     from stablemax.trace.divergences import Divergence, Leads
     from stablemax.trace.observation import Observation, Record
+    from stablemax.trace.own_truth import OwnTruth
 
 FIRST_BITS, MORE_BITS = 256, 4096
 """Precision of the shadow: the second where the first leaves a digit of the result open."""
@@ -222,6 +224,10 @@ class Subject(ABC):
     @abstractmethod
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the key that an operation of an observed run, by its index, has in the data flow."""
+
+    def explained(self, trace: Trace, expected: OwnTruth) -> Trace:  # noqa: ARG002 - for observers that know more
+        """Add to a trace what only its observer can find out."""
+        return trace
 
     def suspects(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for observers that can be evaded
         """Name what may have evaded the shadow unseen: no formula is called wrong on such evidence."""

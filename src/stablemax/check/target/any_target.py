@@ -131,7 +131,8 @@ class AnyTarget:
 
             device, code = self._target.device or "cpu", self._function
             refuse_untraceable(fmt, device, (code,), {"target": self._target.name})
-            return TorchCode(given, fmt, function, code, device, self._target.backward)
+            floats = sum(a.dtype.kind not in "biu" for a in given.arguments)
+            return TorchCode(given, fmt, function, code, device, self._target.backward, leaves=floats)
         from stablemax.trace.jax.jax_trace import JaxCode
 
         target = self._target

@@ -14,21 +14,25 @@ from typing import Any
 import numpy as np
 
 from stablemax.numerics.formats import Array
-from stablemax.trace.exact_cells import EXACT, cells_of, format_or_none, is_followed, settled
-from stablemax.trace.numpy.exact_functions import COMPUTED, MOVED, VALUES
+from stablemax.trace.exact_cells import cells_of, format_or_none, is_followed, settled
+from stablemax.trace.numpy.exact_functions import MOVED, VALUES
+from stablemax.trace.numpy.exact_statistics import COMPUTED, OF_SCIPY
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import (
     Shadowed,
+    carrier,
     exact_of,
     leaves,
     made,
     narrows,
+    operate,
     plain,
     plain_array,
     shadow,
     shadow_tree,
 )
 from stablemax.trace.numpy.tape import Owner, Tape
+from stablemax.trace.special_cells import FUNCTIONS
 
 CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 # These take a sequence of arrays, and ask each of them.
@@ -47,14 +51,16 @@ def following(tape: Tape) -> Iterator[None]:
     Libraries get NumPy's own functions.
     """
     replaced: list[tuple[dict[str, Any], str, Any]] = []
-    originals = {name: getattr(np, name) for name in _REPLACED}
-    wrappers = {name: wrap(originals[name], tape) for name, wrap in _REPLACED.items()}
+    scipy_special = sys.modules.get("scipy.special")
+    found = [(vars(np), name, getattr(np, name), wrap) for name, wrap in _REPLACED.items()]
+    found += [(vars(scipy_special), n, getattr(scipy_special, n), _outsider) for n in OF_SCIPY if scipy_special]
+    wrappers = [(space, name, original, wrap(original, tape)) for space, name, original, wrap in found]
     # By identity, so that one pass finds the aliases of all; of two names of one function the first has it.
-    by_id = {id(originals[name]): wrappers[name] for name in reversed(_REPLACED)}
+    by_id = {id(original): wrapper for _, _, original, wrapper in reversed(wrappers)}
     try:
-        for name, wrapper in wrappers.items():
-            replaced.append((vars(np), name, originals[name]))
-            setattr(np, name, wrapper)
+        for space, name, original, wrapper in wrappers:
+            replaced.append((space, name, original))
+            space[name] = wrapper
         for names in tape.code.namespaces:
             for alias, original in [item for item in names.items() if id(item[1]) in by_id]:
                 replaced.append((names, alias, original))
@@ -116,6 +122,20 @@ def _converter(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
     return convert
 
 
+def _outsider(original: Callable[..., Any], tape: Tape) -> Callable[..., Any]:
+    """Follow a function of another library that is given shadowed arrays."""
+    exactly = OF_SCIPY[original.__name__]
+
+    @functools.wraps(original)
+    def follow(*args: Any, **kwargs: Any) -> Any:
+        is_traced = tape.follows(sys._getframe(1).f_code.co_filename)
+        if is_traced and any(isinstance(leaf, Shadowed) for leaf in leaves((args, kwargs))):
+            return operate(carrier(args, kwargs), original.__name__, original, exactly, args, kwargs)
+        return original(*args, **kwargs)
+
+    return follow
+
+
 def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> Any:
     value = original(*plain(args), **plain(kwargs))
     if not isinstance(value, np.ndarray) or not is_followed(value.dtype) or _are_places(original, value):
@@ -163,5 +183,5 @@ def _holds_shadows(thing: Any, tape: Tape) -> bool:
 _REPLACED: dict[str, Callable[[Any, Tape], Any]] = {
     **dict.fromkeys(CONVERTERS, _converter),
     **dict.fromkeys(MAKERS, _maker),
-    **dict.fromkeys((*_TAKERS, *EXACT), _Taker),
+    **dict.fromkeys((*_TAKERS, *(name for name in FUNCTIONS if hasattr(np, name))), _Taker),
 }

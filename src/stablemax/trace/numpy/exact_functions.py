@@ -92,19 +92,6 @@ def _clip(a: Array, a_min: Any = None, a_max: Any = None, out: Any = None, **lim
     return raised if high is None else EXACT["minimum"](raised, high)
 
 
-def _norm(x: Array, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:  # noqa: A002 - NumPy's name
-    if isinstance(axis, tuple) or (ord is not None and (x.ndim if axis is None else 1) != 1):
-        raise NotFollowedError("a matrix norm")
-    size = EXACT["absolute"](x)
-    if ord in (math.inf, -math.inf):
-        return (_max if ord > 0 else _min)(size, axis, keepdims=keepdims)
-    if ord == 1:
-        return _sum(size, axis, keepdims=keepdims)
-    if ord not in (None, 2):
-        raise NotFollowedError(f"a norm of order {ord}")
-    return _sqrt(_sum(_square(x), axis, keepdims=keepdims))
-
-
 def _trace(a: Array, *offset_and_axes: Any, dtype: Any = None, **kwargs: Any) -> Any:
     return _sum(np.diagonal(a, *offset_and_axes[:3], **kwargs), axis=-1)
 
@@ -148,7 +135,6 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "einsum": lambda *operands, optimize=False, **_: np.einsum(*operands, optimize=bool(optimize)),
     "kron": np.kron,
     "diff": np.diff,
-    "linalg.norm": _norm,
     "linalg.multi_dot": lambda arrays: functools.reduce(np.dot, arrays),
     "where": np.where,
     "select": lambda conditions, choices, default=0: np.select(conditions, [as_array(c) for c in choices], default),

@@ -12,7 +12,8 @@ import numpy as np
 from flint import arb
 
 from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
-from stablemax.trace.numpy.exact_functions import COMPUTED, LIKE, MOVED, TRUTHS, VALUES
+from stablemax.trace.numpy.exact_functions import LIKE, MOVED, TRUTHS, VALUES
+from stablemax.trace.numpy.exact_statistics import COMPUTED, PRODUCTS_OF_VECTORS
 from stablemax.trace.numpy.questions import CLOSE, truth_of, with_nan_replaced
 from stablemax.trace.numpy.shadowed import (
     Shadowed,
@@ -28,6 +29,7 @@ from stablemax.trace.numpy.shadowed import (
     shadow,
     shadow_tree,
 )
+from stablemax.trace.special_cells import FUNCTIONS
 
 if TYPE_CHECKING:
     from stablemax.trace.numpy.tape import Tape
@@ -210,8 +212,10 @@ def _exact_ufunc(
     tape: Tape, ufunc: np.ufunc, method: str, kwargs: dict[str, Any], out: Any
 ) -> Callable[..., Any] | None:
     """The same call on cells; None where there is none."""
-    exact = EXACT.get(ufunc.__name__)
-    if exact is None or ufunc.nout != 1:
+    if method == "__call__" and ufunc.__name__ in PRODUCTS_OF_VECTORS and not kwargs:
+        return PRODUCTS_OF_VECTORS[ufunc.__name__]
+    exact = FUNCTIONS.get(ufunc.__name__)
+    if exact is None or ufunc.nout != 1 or exact.nin != ufunc.nin:
         return None
     options = {k: shadow_tree(v, tape) for k, v in kwargs.items() if k not in _ROUNDING_OPTIONS}
     where = options.pop("where", True)
@@ -240,7 +244,7 @@ def _at(tape: Tape, name: str, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> None
     # An array may have no cells yet: they are its values as they were before.
     before, cells = values.copy(), exact_of(target)
     ufunc.at(values, places, *plain(operands))
-    exact = EXACT.get(ufunc.__name__)
+    exact = FUNCTIONS.get(ufunc.__name__)
     if exact is None:
         tape.lose_call(name)
         cells[...] = cells_of(values)

@@ -11,9 +11,10 @@ import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.trace.divergences import COMPARED
-from stablemax.trace.exact_cells import EXACT, as_cell, cells_of, format_or_none, is_followed, settled
+from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, is_followed, settled
 from stablemax.trace.numpy.exact_functions import NotFollowedError
 from stablemax.trace.numpy.reduced_axes import reduction_of
+from stablemax.trace.special_cells import FUNCTIONS
 
 if TYPE_CHECKING:
     from stablemax.trace.numpy.tape import Tape
@@ -134,7 +135,7 @@ def operate(
     tape, kwargs = like.tape, kwargs or {}
     read = {k: v for k, v in kwargs.items() if k != "out"}
     shadows = shadow_tree((args, read), tape)
-    inputs = _arrays(args, read, whole_numbers=name in EXACT)
+    inputs = _arrays(args, read, whole_numbers=name in FUNCTIONS)
     # The inputs may be overwritten.
     inputs = inputs if out is None else [(values.copy(), exact) for values, exact in inputs]
     here = _replaced((args, read), _value_cells) if tape.watch else None

@@ -16,25 +16,14 @@ from stablemax.trace.arrangement import Arrangement
 from stablemax.trace.cures.flow import Reduction
 from stablemax.trace.exact_cells import as_cell, cells_of, nearest, settled
 from stablemax.trace.observation import Event, Kind, Observation, Record
-from stablemax.trace.torch.exact_ops import EXACT, REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.aten_names import CONSTANTS, MOVES
+from stablemax.trace.torch.decompositions import decomposed
+from stablemax.trace.torch.exact_ops import REDUCTIONS, NotExact, positions, reduced
+from stablemax.trace.torch.exact_table import EXACT
 from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
 See = Callable[[torch.Tensor], Array]
 Places = Callable[[int, tuple[int, ...]], Array]
-
-MOVES = frozenset((
-    "cat", "stack", "index", "gather", "index_select", "take", "flip", "roll", "repeat", "tril", "triu",
-    "diag_embed", "diagonal_backward", "masked_select", "select_backward", "slice_backward", "select_scatter",
-    "slice_scatter", "diagonal_scatter", "constant_pad_nd", "expand_copy", "unfold_backward", "repeat_interleave",
-    "block_diag",
-))  # fmt: skip
-"""Operators that only move cells, or put zeros between them: run on positions, they say where each cell goes."""
-
-CONSTANTS = frozenset((
-    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
-    "new_full", "new_empty", "new_empty_strided",
-))  # fmt: skip
-"""Operators that take nothing but the shape from their argument."""
 
 _TAKE_AXES = frozenset((
     "sum", "mean", "prod", "amax", "amin", "logsumexp", "linalg_vector_norm", "cumsum", "cumprod", "_softmax",
@@ -120,6 +109,15 @@ class Call:
 
 def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
     """Compute an operator exactly on what `see` shows of its tensors; in float64, and noted, where there is no way."""
+    exact = computed_exactly(call, see)
+    return _computed_in_float64(call, see, in_float64) if exact is None else exact
+
+
+def computed_exactly(call: Call, see: See, depth: int = 0) -> list[Any] | None:
+    """Compute an operator exactly: by its own entry, as a move of cells, or by PyTorch's decomposition of it.
+
+    None where there is no way. The depth counts decompositions of decompositions.
+    """
     exactly = EXACT.get(call.name)
     if exactly is not None:
         arguments, options = call.on(see)
@@ -133,7 +131,9 @@ def computed(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:
         cells = moved(call, see, as_cell(0.0))
         if cells is not None:
             return cells
-    return _computed_in_float64(call, see, in_float64)
+    if call.name in CONSTANTS:
+        return None
+    return decomposed(call, see, computed_exactly, depth)
 
 
 def _computed_in_float64(call: Call, see: See, in_float64: dict[str, None]) -> list[Any]:

@@ -24,16 +24,11 @@ from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.run import Fix
-from stablemax.trace.torch.aten_call import CONSTANTS, MOVES, Call, NotFollowed, PlacedRecord, computed, places_of
+from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
+from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.traced_code import display_name
-
-COMPARISONS = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-    "isnan": "isnan", "isinf": "isinf", "logical_not": "logical_not",
-}  # fmt: skip
-"""PyTorch's comparisons, by their aten name, as NumPy calls them."""
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {

@@ -101,12 +101,6 @@ def _sum(self: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = Non
     return reduced(_ADD, in_cells(self), dim, keepdim=keepdim, takes_nothing=True)
 
 
-def _norm(self: Array, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if ord != 2:
-        raise NotExact
-    return _SQRT(reduced(_ADD, as_array(self * self), dim, keepdim=keepdim, takes_nothing=True))
-
-
 def _mean(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     total = _sum(self, dim, keepdim)
     return _DIVIDE(total, as_cell(float(self.size // max(1, total.size))))
@@ -204,7 +198,8 @@ def _nll_backward(
     return out.reshape(self.shape)
 
 
-def _mm(self: Array, other: Array) -> Array:
+def matrix_product(self: Array, other: Array) -> Array:
+    """Multiply matrices, or batches of them."""
     if self.size * other.shape[-1] > LARGEST_PRODUCT:
         raise NotExact
     # Each row times each column; a batch of matrices is multiplied matrix by matrix.
@@ -212,7 +207,7 @@ def _mm(self: Array, other: Array) -> Array:
 
 
 def _addmm(self: Array, mat1: Array, mat2: Array, *, beta: float = 1, alpha: float = 1) -> Any:
-    return _scaled(self, beta) + _scaled(_mm(mat1, mat2), alpha)
+    return _scaled(self, beta) + _scaled(matrix_product(mat1, mat2), alpha)
 
 
 def _addcmul(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Any:
@@ -226,7 +221,7 @@ def _addcdiv(self: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -
 # --- writes to some cells -----------------------------------------------------------------------
 
 
-def _added_at(base: Array, where: Array, values: Array) -> Array:
+def added_at(base: Array, where: Array, values: Array) -> Array:
     """Add values to cells of `base`, to some perhaps more than once."""
     out = base.flatten()
     spread = np.broadcast_to(values, where.shape)
@@ -239,7 +234,7 @@ def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = 
     """``index_put``: values into the cells of an index, added to them where it accumulates."""
     where = positions(self.shape)[tuple(slice(None) if i is None else i.cpu() for i in indices)].numpy()
     if accumulate:
-        return _added_at(self, where, in_cells(values))
+        return added_at(self, where, in_cells(values))
     out = self.flatten()
     out[where] = np.broadcast_to(in_cells(values), where.shape)
     return out.reshape(self.shape)
@@ -269,7 +264,7 @@ def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: st
 
 def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
     """``scatter_add``: values added to the cells that an index names along a dimension."""
-    return _added_at(self, _scattered(self, dim, index), _as_wide(src, index))
+    return added_at(self, _scattered(self, dim, index), _as_wide(src, index))
 
 
 _AS_UFUNCS = (
@@ -281,7 +276,7 @@ _OTHER_NAMES = {
 }  # fmt: skip
 """PyTorch's names of NumPy's functions."""
 
-EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
+BASIC: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: UFUNC[name] for name in _AS_UFUNCS},
         **{name: UFUNC[other] for name, other in _OTHER_NAMES.items()},
@@ -296,7 +291,6 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "logaddexp": _elementwise(UFUNC["logaddexp"]),
         "hypot": _elementwise(UFUNC["hypot"]),
         "silu": lambda self: _DIVIDE(self, _EXP(-self) + as_cell(1.0)),
-        "linalg_vector_norm": _norm,
         "cumprod": lambda self, dim, *, dtype=None: _MULTIPLY.accumulate(self, axis=dim) if self.ndim else self,
         "pow": _elementwise(UFUNC["power"]),
         "sigmoid": lambda self: UFUNC["reciprocal"](_EXP(-self) + as_cell(1.0)),
@@ -336,9 +330,9 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "_log_softmax_backward_data": _log_softmax_backward,
         "nll_loss_forward": _nll,
         "nll_loss_backward": _nll_backward,
-        "mm": _mm,
-        "bmm": _mm,
-        "mv": lambda self, vec: _mm(self, vec[:, None])[..., 0],
+        "mm": matrix_product,
+        "bmm": matrix_product,
+        "mv": lambda self, vec: matrix_product(self, vec[:, None])[..., 0],
         "dot": lambda self, tensor: _sum(as_array(self * tensor)),
         "addmm": _addmm,
         "index_put": _index_put,

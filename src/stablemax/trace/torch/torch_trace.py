@@ -6,8 +6,8 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Unpack
 
 import flint
 import numpy as np
@@ -30,6 +30,9 @@ from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
 from stablemax.trace.traced_code import boundary, code_of
+
+if TYPE_CHECKING:
+    from stablemax.trace.own_truth import OwnTruth
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
 _SCRIPTED = (torch.jit.ScriptFunction, torch.jit.ScriptModule, torch._C.ScriptMethod)
@@ -130,6 +133,10 @@ class TorchCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
+    #: So many of the arrays, the first ones, get a gradient: that of several is one row of all their numbers.
+    leaves: int = 1
+    #: Numbers of the arrays, counted through all of them, that are exactly more than the tensors hold, and by how much.
+    nudges: Mapping[int, Any] = field(default_factory=dict)
 
     backend = "torch"
 
@@ -186,12 +193,13 @@ class TorchCode(Subject):
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
         watch.values, watch.valued, watch.flow, watch.replaced = values, valued, flow, replaced or {}
-        with flint.ctx.workprec(bits), self._settings():
-            tensors = self._tensors()
+        with flint.ctx.workprec(bits), self.settings():
+            tensors = self.tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
                 if tensor.is_floating_point():
                     exact_cells = self.given.cells_of_first() if i == 0 else cells_of(wide(tensor))
-                    shadows.write(tensor, exact_cells, places, exact=i > 0 or self.given.first_is_exact)
+                    is_exact = not self.nudges and (i > 0 or self.given.first_is_exact)
+                    shadows.write(tensor, self._nudged(exact_cells, i), places, exact=is_exact)
                     if flow is not None:
                         flow.add_argument(i, to_numpy(tensor), shadows.cells(tensor))
             with Escapes(watch), watch:
@@ -220,16 +228,36 @@ class TorchCode(Subject):
         return self.given.as_rows(run), watch
 
     def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
-        tensors = self._tensors()
-        with self._settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
+        tensors = self.tensors()
+        with self.settings(), contextlib.nullcontext() if fixes is None else Replace(fixes):
             result, forward = boundary(lambda: self._call(tensors))
         return self.given.as_rows(Run(_values(result), forward=None if forward is None else _values(forward)))
 
-    def _tensors(self) -> list[torch.Tensor]:
+    def tensors(self) -> list[torch.Tensor]:
         """Make fresh tensors of the arguments: a function may work in place."""
         tensors = [to_torch(array, self.device) for array in self.given.arguments]
-        tensors[0].requires_grad_(self.backward)
+        for tensor in tensors[: self.leaves]:
+            tensor.requires_grad_(self.backward)
         return tensors
+
+    def _nudged(self, exact_cells: Array, argument: int) -> Array:
+        """Add to the exact cells of an argument what they are more than its tensor."""
+        first = sum(array.size for array in self.given.arguments[:argument])
+        inside = {n - first: by for n, by in self.nudges.items() if first <= n < first + exact_cells.size}
+        if not inside:
+            return exact_cells
+        flat = exact_cells.flatten()
+        for number, by in inside.items():
+            flat[number] = flat[number] + by
+        return flat.reshape(exact_cells.shape)
+
+    def explained(self, trace: Trace, expected: OwnTruth) -> Trace:
+        """Name the cause of a gradient that is infinite or NaN, with a cure that was run."""
+        if not self.backward or self.upstream or expected.run.is_sampled:
+            return trace
+        from stablemax.trace.torch.gradient_cause import with_cause
+
+        return with_cause(self, trace, expected)
 
     def _call(self, tensors: Sequence[torch.Tensor]) -> tuple[Any, Any]:
         """Call the function; return its result, or the gradient that autograd takes of that, and that."""
@@ -238,15 +266,20 @@ class TorchCode(Subject):
             return out, None
         if not (isinstance(out, torch.Tensor) and out.requires_grad):
             raise StablemaxError(
-                "autograd cannot go back through the traced function: its output does not depend on its first array",
+                "autograd cannot go back through the traced function: its output does not depend on "
+                + ("its first array" if self.leaves == 1 else "any of its arrays"),
                 "it must not leave PyTorch (.numpy(), .item()), nor detach",
             )
-        g = tensors[1] if self.upstream else torch.ones_like(out)
-        (gradient,) = torch.autograd.grad(out, tensors[0], g, materialize_grads=True)
-        return gradient, out
+        # Of one number autograd makes the 1 itself: a given one it compares by symbols, whose import takes seconds.
+        ones = None if out.ndim == 0 else torch.ones_like(out)
+        g = tensors[1] if self.upstream else ones
+        gradients = torch.autograd.grad(out, tensors[: self.leaves], g, materialize_grads=True)
+        if len(gradients) == 1:
+            return gradients[0], out
+        return torch.cat([gradient.reshape(-1) for gradient in gradients]), out
 
     @contextlib.contextmanager
-    def _settings(self) -> Iterator[None]:
+    def settings(self) -> Iterator[None]:
         """Set up what all runs have alike: random numbers, autograd, no compiled code, no warnings."""
         dynamo = sys.modules.get("torch._dynamo")
         eager = torch.compiler.set_stance("force_eager") if dynamo is not None else contextlib.nullcontext()

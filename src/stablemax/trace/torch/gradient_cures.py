@@ -1,0 +1,202 @@
+"""What may be written in place of an operator at a singular point: every candidate is source that can be run."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from stablemax.trace.rewritten_source import Edit, Expression
+from stablemax.trace.torch.singular_points import SingularPoint
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of PyTorch as the traced code calls it."""
+
+    expression: Expression
+    #: The globals of its function.
+    names: Mapping[str, Any]
+
+    @property
+    def operands(self) -> list[ast.expr]:
+        """Its arguments by position, the object of a method the first of them."""
+        return self.arguments_of(self.expression.node)
+
+    def arguments_of(self, node: ast.expr) -> list[ast.expr]:
+        """Return the arguments by position of a call, or the sides of an operator."""
+        if isinstance(node, ast.BinOp):
+            return [node.left, node.right]
+        if not isinstance(node, ast.Call):
+            return []
+        if isinstance(node.func, ast.Attribute) and not self._is_module(node.func.value):
+            return [node.func.value, *node.args]
+        return list(node.args)
+
+    def _is_module(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Attribute):
+            return self._is_module(node.value)
+        return isinstance(node, ast.Name) and isinstance(self.names.get(node.id), types.ModuleType)
+
+    @property
+    def torch(self) -> str:
+        """What the traced code calls PyTorch."""
+        return next((name for name, value in self.names.items() if value is torch), "")
+
+    @property
+    def dim(self) -> str:
+        """The axis that it is told of; the last where it is told of none."""
+        node = self.expression.node
+        keywords = node.keywords if isinstance(node, ast.Call) else []
+        named = next((k.value for k in keywords if k.arg in ("dim", "axis")), None)
+        dim = named or (self.operands[1] if len(self.operands) > 1 else None)
+        return "-1" if dim is None else self.expression.source_of(dim)
+
+
+def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
+    """Yield what may be written: the double ``where`` on the code's own condition first, then the point's cures."""
+    place, operands = operator.expression, operator.operands
+    if len(operands) <= point.operand:
+        return
+    blamed = operands[point.operand]
+    made_by = _resolved(blamed, place)
+    if point.operand_calls and _called(made_by) not in point.operand_calls:
+        return
+    conditions = _conditions(place)
+    for names, before in _namings(operator):
+        slots = _slots(operator, names, point, made_by)
+        slots["detached"] = place.with_part(blamed, f"{names[point.operand]}.detach()")
+        cured = [(condition, "{op}") for condition in conditions]
+        cured += [(slots["regular"], cure) for cure in point.cures]
+        for condition, cure in cured:
+            safe = f"{slots['torch']}.where({condition}, {names[point.operand]}, {point.safe})"
+            text = _filled(cure, {**slots, "op": place.with_part(blamed, safe)})
+            used = [line for line, name in before if re.search(rf"\b{name}\b", text)]
+            yield Edit(place, text, (*([] if operator.torch else ["import torch"]), *used))
+
+
+def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_by: ast.expr) -> dict[str, str]:
+    """Return what the templates of a point are filled with."""
+    slots = {
+        "torch": operator.torch or "torch",
+        "x": names[0],
+        "y": (*names, "")[1],
+        "dim": operator.dim,
+        "call": operator.expression.text,
+        "inner": _inner(operator, made_by),
+    }
+    return {**slots, "regular": _filled(point.regular, slots)}
+
+
+def _inner(operator: Operator, made_by: ast.expr) -> str:
+    """Write what the call that made an operand is given."""
+    keywords = made_by.keywords if isinstance(made_by, ast.Call) else []
+    named = [f"{k.arg}={ast.unparse(k.value)}" for k in keywords]
+    return ", ".join([*map(ast.unparse, operator.arguments_of(made_by)), *named])
+
+
+def _filled(template: str, slots: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], template)
+
+
+def _namings(operator: Operator) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
+    """Yield names for the operands that may be repeated, and the lines before that give them, with their names.
+
+    First each gets a name of a line before unless it is one; where no line can stand before, it is put in parentheses.
+    """
+    texts = [operator.expression.source_of(operand) for operand in operator.operands]
+    is_name = [isinstance(operand, (ast.Name, ast.Constant, ast.Attribute)) for operand in operator.operands]
+    taken = {*operator.names, *operator.expression.code.co_varnames}
+    free = (name for name in (f"operand{i or ''}" for i in itertools.count()) if name not in taken)
+    hoisted = [text if simple else next(free) for text, simple in zip(texts, is_name, strict=True)]
+    lines = [(f"{name} = {text}", name) for name, text in zip(hoisted, texts, strict=True) if name != text]
+    yield hoisted, lines
+    if lines:
+        yield [text if simple else f"({text})" for text, simple in zip(texts, is_name, strict=True)], []
+
+
+def _called(node: ast.expr) -> str:
+    """Return the name of the function or the method that an expression calls last."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _resolved(node: ast.expr, place: Expression) -> ast.expr:
+    """Return the expression that a name stands for, where its function gives it that name once."""
+    tree = place.function
+    if not isinstance(node, ast.Name) or tree is None:
+        return node
+    values = [
+        a.value
+        for a in ast.walk(tree)
+        if isinstance(a, ast.Assign) and any(isinstance(t, ast.Name) and t.id == node.id for t in a.targets)
+    ]
+    return values[0] if len(values) == 1 else node
+
+
+# --- the code's own conditions ------------------------------------------------------------------------
+
+
+def _conditions(place: Expression) -> Sequence[str]:
+    """Return the conditions under which some ``where`` of the function takes what the operation gives."""
+    tree = place.function
+    if tree is None:
+        return ()
+    line = place.lines[0] - place.first_line + 1
+    aliases = _names_made_of(tree, line)
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) == "where" and len(node.args) in (2, 3):
+            condition, taken, other = _parts(node)
+            if _is_known_before(condition, tree, line):
+                source = ast.unparse(condition)
+                for branch, text in ((taken, source), (other, f"~({source})")):
+                    if _holds(branch, place, line, aliases):
+                        found.append(text)
+    return found
+
+
+def _parts(call: ast.Call) -> tuple[ast.expr, ast.expr, ast.expr]:
+    """Return condition, branch and other branch of ``torch.where(c, a, b)`` or ``a.where(c, b)``."""
+    if len(call.args) == 3:
+        return call.args[0], call.args[1], call.args[2]
+    assert isinstance(call.func, ast.Attribute)
+    return call.args[0], call.func.value, call.args[1]
+
+
+def _holds(branch: ast.expr, place: Expression, line: int, aliases: set[str]) -> bool:
+    """Tell whether a branch holds the operation, or a name that was made of it."""
+    operation = ast.dump(place.node)
+    for node in ast.walk(branch):
+        if isinstance(node, ast.expr) and node.lineno == line and ast.dump(node) == operation:
+            return True
+        if isinstance(node, ast.Name) and node.id in aliases:
+            return True
+    return False
+
+
+def _names_made_of(tree: ast.AST, line: int) -> set[str]:
+    """Return the names that are assigned on a line, and those that are made of these."""
+    names: set[str] = set()
+    for node in sorted((n for n in ast.walk(tree) if isinstance(n, ast.Assign)), key=lambda n: n.lineno):
+        is_there = node.lineno <= line <= (node.end_lineno or node.lineno)
+        uses = any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(node.value))
+        if is_there or (node.lineno > line and uses):
+            names |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+    return names
+
+
+def _is_known_before(condition: ast.expr, tree: ast.AST, line: int) -> bool:
+    """Tell whether no name of a condition gets its value on a line or after it."""
+    used = {n.id for n in ast.walk(condition) if isinstance(n, ast.Name)}
+    later = {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.lineno >= line
+    }
+    return not used & later

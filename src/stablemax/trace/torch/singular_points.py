@@ -1,0 +1,191 @@
+"""Operators at points where their derivative is infinite or has no value, each with what may be written there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SingularPoint:
+    """An operator at such a point.
+
+    Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
+    `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
+    ``{detached}``, the operator on that operand detached; ``{inner}``, what made the operand was given; ``{dim}``, its
+    axis.
+    """
+
+    id: str
+    #: Autograd's nodes, without ``Backward0``, and the names of aten operators that it is known by.
+    nodes: tuple[str, ...]
+    says: str
+    #: Where the operator has a finite derivative.
+    regular: str
+    #: A number at which it has one.
+    safe: str = "1.0"
+    #: Which operand is to blame, from 0.
+    operand: int = 0
+    #: The operand must be a call of one of these functions.
+    operand_calls: tuple[str, ...] = ()
+    #: What may be written instead, each run in turn until one of them gives what is right.
+    cures: tuple[str, ...] = ()
+
+
+POINTS = (
+    SingularPoint(
+        "log-of-sigmoid",
+        ("Log", "log"),
+        "sigmoid underflows to 0, and the derivative of log at 0 is infinite",
+        regular="{x} != 0",
+        operand_calls=("sigmoid",),
+        cures=("{torch}.nn.functional.logsigmoid({inner})",),
+    ),
+    SingularPoint(
+        "log-of-softmax",
+        ("Log", "log"),
+        "softmax underflows to 0, and the derivative of log at 0 is infinite",
+        regular="{x} != 0",
+        operand_calls=("softmax",),
+        cures=("{torch}.nn.functional.log_softmax({inner})",),
+    ),
+    SingularPoint(
+        "norm-at-zero",
+        ("Sqrt", "sqrt"),
+        "the root of a sum of squares is a norm, whose derivative at 0 does not exist",
+        regular="{x} != 0",
+        operand_calls=("sum",),
+        cures=("{torch}.where({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "sqrt-at-zero",
+        ("Sqrt", "sqrt"),
+        "the derivative of sqrt at 0 is infinite",
+        regular="{x} != 0",
+        cures=("{torch}.where({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "power-at-zero",
+        ("Pow", "pow", "power"),
+        "the derivative of a power below 1 is infinite at 0",
+        regular="{x} != 0",
+        cures=("{torch}.where({regular}, {op}, 0.0)", "{op}"),
+    ),
+    SingularPoint(
+        "hypot-at-zero",
+        ("Hypot", "hypot"),
+        "hypot has no derivative at (0, 0): autograd divides 0 by 0",
+        regular="({x} != 0) | ({y} != 0)",
+        cures=("{torch}.where({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "log-at-zero",
+        ("Log", "Log2", "Log10", "log", "log2", "log10"),
+        "the derivative of log at 0 is infinite",
+        regular="{x} != 0",
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "log1p-at-minus-one",
+        ("Log1P", "log1p"),
+        "the derivative of log1p at -1 is infinite",
+        regular="{x} != -1",
+        safe="0.0",
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "xlogy-at-zero",
+        ("Xlogy", "xlogy"),
+        "the derivative of x * log(y) by y is x / y, which is 0 / 0 at 0",
+        regular="{x} != 0",
+        operand=1,
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "division-by-a-norm-of-zero",
+        ("Div", "div", "divide"),
+        "the vector is 0, and so is its norm: 0 / 0",
+        regular="{y} != 0",
+        operand=1,
+        operand_calls=("norm", "vector_norm", "sqrt"),
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "division-by-zero",
+        ("Div", "div", "divide"),
+        "a quotient has no finite derivative where it divides by 0",
+        regular="{y} != 0",
+        operand=1,
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "reciprocal-of-zero",
+        ("Reciprocal", "Rsqrt", "reciprocal", "rsqrt"),
+        "a reciprocal has no finite derivative at 0",
+        regular="{x} != 0",
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "arc-at-one",
+        ("Acos", "Asin", "acos", "asin"),
+        "the derivatives of acos and asin are infinite at -1 and 1",
+        regular="{x}.abs() < 1",
+        safe="0.0",
+        cures=("{torch}.where({regular}, {op}, {detached})",),
+    ),
+    SingularPoint(
+        "atanh-at-one",
+        ("Atanh", "atanh", "arctanh"),
+        "the derivative of atanh is infinite at -1 and 1",
+        regular="{x}.abs() < 1",
+        safe="0.0",
+        cures=("{op}",),
+    ),
+    SingularPoint(
+        "exp-overflows",
+        ("Exp", "exp", "Expm1", "expm1", "Cosh", "cosh", "Sinh", "sinh"),
+        "the exponential overflows, and its derivative is the same infinity",
+        regular="{x} < 80",
+        safe="0.0",
+    ),
+    SingularPoint(
+        "softmax-of-nothing",
+        ("Softmax", "_softmax"),
+        "a row of nothing but -inf has no softmax: 0 / 0",
+        regular="({x} > -{torch}.inf).any({dim}, keepdim=True)",
+        safe="0.0",
+        cures=("{torch}.where({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "softmax-of-nothing",
+        ("LogSoftmax", "_log_softmax"),
+        "a row of nothing but -inf has no softmax: 0 / 0",
+        regular="({x} > -{torch}.inf).any({dim}, keepdim=True)",
+        safe="0.0",
+        cures=("{torch}.where({regular}, {op}, -{torch}.inf)",),
+    ),
+    SingularPoint(
+        "deviation-of-one-number",
+        ("Std", "Var", "std", "var"),
+        "one number has no deviation of a sample: 0 / 0",
+        regular="{x}.numel() > 1",
+        cures=(
+            "({call} if {x}.numel() > 1 else {x}.sum() * 0)",
+            "({call} if {x}.shape[{dim}] > 1 else {x}.sum({dim}) * 0)",
+        ),
+    ),
+)
+"""Those that are looked for, the special before the general."""
+
+ZEROS = {
+    "Where": ("untaken-branch", "torch.where hands back 0 for the branch that it does not take"),
+    "MaskedFill": ("masked-out", "masked_fill hands back 0 for what it overwrites"),
+    "MaskedSelect": ("masked-out", "masked_select hands back 0 for what it leaves out"),
+    "Index": ("masked-out", "the index hands back 0 for what it leaves out"),
+    "Gather": ("masked-out", "gather hands back 0 for what it leaves out"),
+    "Clamp": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "ClampMin": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "ClampMax": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "NanToNum": ("masked-out", "nan_to_num hands back 0 for what it replaces"),
+    "Mul": ("zero-times-infinity", "the product with 0 hands back 0"),
+}
+"""Autograd's nodes that hand back a gradient of 0: the id of the pattern, and what they do."""
