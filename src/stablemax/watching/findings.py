@@ -1,0 +1,138 @@
+"""What is said of the first fault: which of three it is, and what the last operations tell of its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from stablemax.results import Trace
+from stablemax.results.watched import FaultCause, IncomingTensor, Watched, WatchedFault, WatchedStep, WatchVerdict
+from stablemax.text.errors import StablemaxError
+from stablemax.trace.traced_code import display_name
+from stablemax.watching.call_sites import CallSite, CallSites
+from stablemax.watching.fault_words import fault_of, fault_where, incoming_of
+from stablemax.watching.growth import growth_of
+from stablemax.watching.non_finite import OriginKind
+from stablemax.watching.replay import Replay, ReplayedOperation, replays_of
+from stablemax.watching.retrace import caused_exactly, is_small
+from stablemax.watching.ring import RingEntry
+from stablemax.watching.suspicion import Suspicion
+from stablemax.watching.watch_options import WatchOptions
+from stablemax.watching.wide_retrace import caused_beside_float64
+
+SHOWN_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """The operation and the output in which the first fault shows."""
+
+    entry: RingEntry
+    output: torch.Tensor
+    suspicion: Suspicion
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result, and the last operations as a program."""
+
+    result: Watched
+    replay: Replay | None
+
+
+def finding_of(
+    found: Found, entries: Sequence[RingEntry], steps: Sequence[WatchedStep], sites: CallSites, options: WatchOptions
+) -> Finding:
+    """Tell of a fault: the last operations are run again to find its cause."""
+    suspicion, output = found.suspicion, found.output
+    made = ~output.isfinite() if suspicion.made is None else suspicion.made
+    fault = fault_of(found.entry, output, suspicion.kind, made, steps[-1].step, sites)
+    origin = suspicion.origin
+    if origin is not None and origin.kind is OriginKind.INCOMING and origin.tensor is not None:
+        replay = next(replays_of([found.entry], output, sites.parameter_name), None)
+        incoming = incoming_of(origin, sites)
+        is_unseen = not options.watches_all and steps[-1].step > 1
+        return Finding(_of_data(fault, incoming, steps, is_unseen=is_unseen), replay)
+    replay = next(replays_of(entries, output, sites.parameter_name), None)
+    cause, trace, notes = _cause(replay, sites)
+    growth = growth_of(steps)
+    where = fault_where(fault)
+    head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
+    if growth is not None:
+        verdict, finding = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}."
+    else:
+        verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
+        if cause is not None and not cause.is_fault_itself:
+            finding += f" The cause is at {cause.file}:{cause.line}: {cause.sentence}."
+    result = Watched(
+        finding, verdict, fault, cause, history=_shown(steps), retrace=trace, notes=notes
+    )
+    return Finding(_with_cure(result, replay), replay)
+
+
+def _shown(steps: Sequence[WatchedStep]) -> tuple[WatchedStep, ...]:
+    known = [s for s in steps if (s.loss, s.largest_weight, s.gradient_norm) != (None, None, None)]
+    return tuple(known[-SHOWN_STEPS:])
+
+
+def _with_cure(result: Watched, replay: Replay | None) -> Watched:
+    """Put a known cure into a result, where one was run on the failing input and holds."""
+    trace = result.retrace
+    if replay is None or trace is None or not trace.instead:
+        return result
+    return replace(result, instead=trace.instead, instead_why=trace.instead_why)
+
+
+def _of_data(
+    fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[WatchedStep], *, is_unseen: bool
+) -> Watched:
+    """Tell that an inf or a NaN came in; or that it was there when watching began."""
+    shape = "x".join(map(str, incoming.shape)) or "scalar"
+    place = f"[{', '.join(map(str, incoming.place))}]" if incoming.place else ""
+    name = f"the parameter {incoming.name}" if incoming.name else f"a tensor of {incoming.dtype}, {shape},"
+    what = {"nan": "NaN"}.get(incoming.value, incoming.value)
+    line = f"{incoming.file}:{incoming.line}" if incoming.file else "an operation without a line"
+    seen = f"{incoming.operation} at {line} saw it first, in step {incoming.step}"
+    if is_unseen:
+        finding = f"Unseen: {what} was made in a step that was not watched: {name} holds it{_at(place)}; {seen}."
+        return Watched(finding, WatchVerdict.UNSEEN, fault, incoming=incoming, history=_shown(steps))
+    finding = f"Data: {what} came in, no operation made it: {name} holds it{_at(place)}; {seen}."
+    return Watched(finding, WatchVerdict.DATA, fault, incoming=incoming, history=_shown(steps))
+
+
+def _at(place: str) -> str:
+    return f" at {place}" if place else ""
+
+
+def _cause(replay: Replay | None, sites: CallSites) -> tuple[FaultCause | None, Trace | None, tuple[str, ...]]:
+    """Run the last operations again beside exact arithmetic, or beside float64 where they are many."""
+    if replay is None:
+        return None, None, ("the last operations do not give the same again, so that no cause was looked for",)
+    if not is_small(replay):
+        wide = caused_beside_float64(replay)
+        if wide is None:
+            return None, None, ()
+        return _cause_at(wide.operation, replay, wide.words, "float64", sites), None, ()
+    try:
+        exact = caused_exactly(replay, sites)
+    except StablemaxError as error:
+        return None, None, (f"the last operations were not followed: {error.message}",)
+    if exact.operation is None:
+        return None, exact.trace, ()
+    return _cause_at(exact.operation, replay, exact.words, "exact arithmetic", sites), exact.trace, ()
+
+
+def _cause_at(operation: ReplayedOperation, replay: Replay, words: str, truth: str, sites: CallSites) -> FaultCause:
+    site: CallSite = sites.resolved(operation.call_site)
+    return FaultCause(
+        file="" if site.code is None else display_name(site.code.co_filename),
+        line=site.line,
+        text=site.text,
+        module=sites.module_name(site.module),
+        operation=f"aten.{operation.entry.plan.name}",
+        sentence=words,
+        is_fault_itself=operation is replay.operations[-1],
+        truth=truth,
+    )

@@ -1,0 +1,184 @@
+"""The watch of one process: it begins, looks at what is suspect, finds the first fault, and tells of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from stablemax.results.watched import Watched
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
+from stablemax.watching.finite_check import FiniteCheck
+from stablemax.watching.findings import Found, finding_of
+from stablemax.watching.lost_numbers import lost_cells
+from stablemax.watching.non_finite import SCALED, KnownOrigins, OriginKind
+from stablemax.watching.repro_folder import write_repro
+from stablemax.watching.ring import RingEntry
+from stablemax.watching.suspicion import Deed, Suspicion, is_expected_of_scaled, suspicion_of
+from stablemax.watching.training_steps import TrainingSteps
+from stablemax.watching.watch_options import WatchedKind, WatchOptions
+
+Told = Callable[[Watched], None]
+
+
+class Watcher:
+    """Watches the operations of this process until something is found; `told` gets that at once."""
+
+    def __init__(self, options: WatchOptions, told: Told | None = None) -> None:
+        self.options = options
+        self._told = told
+        self.check = FiniteCheck(self._suspect, looks_at_all=WatchedKind.LOST in options.on)
+        self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step)
+        self._origins = KnownOrigins()
+        self._found: Watched | None = None
+        self._scaled_steps: set[int] = set()
+        self._is_entered = False
+        self._notes: dict[str, None] = {}
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Watcher]:
+        """Watch as long as the block runs."""
+        hooks = [
+            register_module_forward_pre_hook(self.check.sites.enter_module),
+            register_module_forward_hook(self.check.sites.leave_module, always_call=True),
+        ]
+        with self.steps.counted(), _uncompiled(self._note):
+            self._set_on(self.options.watches(self.steps.current))
+            try:
+                yield self
+            finally:
+                self.check.look_at_pending()
+                self._set_on(False)
+                for hook in hooks:
+                    hook.remove()
+
+    @property
+    def result(self) -> Watched:
+        """What was found, or that nothing was."""
+        counts: dict[str, Any] = {
+            "operations": self.check.operations,
+            "steps": self.steps.current - 1,
+            "scaled_overflows": len(self._scaled_steps),
+            "skipped_steps": self.steps.skipped,
+        }
+        if self._found is not None:
+            return replace(self._found, **counts, notes=(*self._found.notes, *self._own_notes()))
+        looked_for = "no inf or NaN was made"
+        steps = counted(self.steps.current - 1, "step")
+        finding = f"Nothing found: {looked_for} in {counted(self.check.operations, 'operation')} of {steps}."
+        return Watched(finding, None, **counts, notes=self._own_notes())
+
+    def _own_notes(self) -> tuple[str, ...]:
+        notes = list(self._notes)
+        if self.check.captured_graphs:
+            notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
+        if not self.options.watches_all:
+            notes.append(
+                f"not all steps were watched: every {self.options.every} from step {self.options.from_step} on"
+            )
+        return tuple(notes)
+
+    def _note(self, text: str) -> None:
+        self._notes.setdefault(text)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _next_step(self) -> None:
+        self._set_on(self.options.watches(self.steps.current) and self._found is None)
+
+    def _set_on(self, is_on: bool) -> None:  # noqa: FBT001 - a switch
+        """Enter the mode, or leave it where it is the innermost one: out of the way it costs nothing."""
+        if is_on and not self._is_entered:
+            self.check.__enter__()
+            self._is_entered = True
+        elif not is_on and self._is_entered and _get_current_dispatch_mode() is self.check:
+            self.check.__exit__(None, None, None)
+            self._is_entered = False
+        self.check.is_active = is_on
+        if not is_on:
+            self.check.ring.clear()
+
+    # --- what is suspect -------------------------------------------------------------------------
+
+    def _suspect(self, entry: RingEntry, output: torch.Tensor) -> None:
+        if self._found is not None:
+            return
+        step = self.steps.current
+        suspicion = suspicion_of(entry, output, self._origins, step, self._producer(entry))
+        if suspicion is None:
+            lost = lost_cells(entry, output) if WatchedKind.LOST in self.options.on else None
+            if lost is not None:
+                self._find(Found(entry, output, Suspicion(Deed.MADE, WatchedKind.LOST, lost)))
+            return
+        if self._is_scaled(suspicion, entry, output):
+            self._scaled_steps.add(step)
+            self._origins.note(output, SCALED)
+        elif suspicion.deed is not Deed.PASSED_ON and suspicion.kind in self.options.on:
+            self._find(Found(entry, output, suspicion))
+
+    def _is_scaled(self, suspicion: Suspicion, entry: RingEntry, output: torch.Tensor) -> bool:
+        """Tell whether an overflow is one that GradScaler looks for; what reaches a weight is none."""
+        scale = self.steps.scale
+        from_scaled = suspicion.origin is not None and suspicion.origin.kind is OriginKind.SCALED
+        if scale is None or isinstance(output, torch.nn.Parameter):
+            return False
+        is_of_gradient = entry.call_site.node is not None or self.steps.in_scaler or from_scaled
+        if suspicion.deed is Deed.PASSED_ON:
+            return from_scaled
+        return is_of_gradient and is_expected_of_scaled(suspicion, entry, output, scale)
+
+    def _producer(self, last: RingEntry) -> Callable[[torch.Tensor], RingEntry | None]:
+        def find(tensor: torch.Tensor) -> RingEntry | None:
+            made = (e for e in reversed(self.check.ring.up_to(last)) if any(t is tensor for t in e.outputs()))
+            return next((e for e in made if e is not last), None)
+
+        return find
+
+    def _find(self, found: Found) -> None:
+        """Tell of the first fault: nothing is watched any more."""
+        steps = [*self.steps.history, self.steps.latest()]
+        entries = self.check.ring.up_to(found.entry)
+        finding = finding_of(found, entries, steps, self.check.sites, self.options)
+        result = finding.result
+        if self.options.repro and finding.replay is not None:
+            try:
+                write_repro(self.options.repro, finding.replay, result.finding, self.steps.current, self.check.sites)
+                result = replace(result, repro=self.options.repro)
+            except StablemaxError as error:
+                result = replace(result, notes=(*result.notes, f"no files were written: {error.message}"))
+        self._found = result
+        self.check.end()
+        if self._told is not None:
+            self._told(self.result)
+
+
+@contextlib.contextmanager
+def _uncompiled(note: Callable[[str], None]) -> Iterator[None]:
+    """Run what torch.compile compiles uncompiled, and note that: in compiled code no operation is seen."""
+    words = "torch.compile: the code was run uncompiled, so that its operations are seen"
+    own, compiler = torch.compile, torch.compiler
+    stances = contextlib.ExitStack()
+
+    def force_eager() -> None:
+        note(words)
+        stances.enter_context(compiler.set_stance("force_eager"))
+
+    def compile_(*arguments: Any, **options: Any) -> Any:
+        force_eager()
+        return own(*arguments, **options)
+
+    torch.compile = compile_  # type: ignore[assignment]
+    if "torch._dynamo" in sys.modules:
+        stances.enter_context(compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        torch.compile = own
+        stances.close()
