@@ -14,9 +14,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.call_sites import CallSites
 from stablemax.watching.replay import Replay, ReplayedOperation, TensorNumber
-
-INPUTS, SCRIPT, TEST = "inputs.npz", "show.py", "test_repro.py"
-_OURS = frozenset((INPUTS, SCRIPT, TEST, "__pycache__", ".pytest_cache"))
+from stablemax.watching.repro_place import INPUTS, SCRIPT, TEST, check_folder
 
 _HEAD = '''"""{finding}
 
@@ -81,22 +79,6 @@ def test_the_last_operations_give_finite_numbers():
     bad = int((~out.isfinite()).sum())
     assert bad == 0, f"{{bad}} of {{out.numel()}} cells are inf or NaN"
 '''
-
-
-def check_folder(path: str) -> None:
-    """Refuse a place for the files that holds anything else."""
-    place = Path(path)
-    try:
-        names = {p.name for p in place.iterdir()} if place.is_dir() else None
-        is_taken = names is None and (place.exists() or place.is_symlink())
-    except OSError as error:
-        raise StablemaxError(f"{shown(path)}: cannot be read ({error.strerror})", "name another: --repro") from None
-    if is_taken or (names and not names <= _OURS):
-        raise StablemaxError(
-            f"{shown(path)}: exists, and holds other files", "name a folder that is not there with --repro"
-        )
-    if not place.absolute().parent.is_dir():
-        raise StablemaxError(f"{shown(path)}: its parent is no folder", "name one in a folder that exists with --repro")
 
 
 def write_repro(path: str, replay: Replay, finding: str, step: int, sites: CallSites) -> None:
