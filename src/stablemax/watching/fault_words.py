@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,26 +94,34 @@ def _numbers_at(operands: Sequence[Operand], output: torch.Tensor, place: tuple[
     return [f"{float(c):.6g}" for c in cells]
 
 
-def incoming_of(origin: NonFiniteOrigin, sites: CallSites) -> IncomingTensor:
-    """Describe a tensor with an inf or a NaN that no watched operation made."""
-    assert origin.tensor is not None, "what came in is there"
-    assert origin.entry is not None, "something saw it"
-    bad = ~origin.tensor.isfinite()
-    if bool(origin.tensor.isnan().any()):
-        bad = origin.tensor.isnan()
+def incoming_of(origin: NonFiniteOrigin, used: RingEntry, step: int, sites: CallSites) -> IncomingTensor:
+    """Describe a tensor with an inf or a NaN that no watched operation made.
+
+    Where that is a single number, or was copied into a parameter, it is the tensor that the operation which used it got.
+    """
+    tensor, entry = origin.tensor, origin.entry
+    bad_operands = [o for o in operands_of(used) if not o.is_finite and o.value is not None]
+    named = [o for o in bad_operands if sites.parameter_name(o.tensor)]
+    if tensor is None or not tensor.ndim or named:
+        taken = next(iter(named or bad_operands), None)
+        if taken is not None:
+            tensor, entry, origin = taken.tensor, used, replace(origin, step=step)
+    assert tensor is not None, "what came in is there"
+    assert entry is not None, "something saw it"
+    bad = tensor.isnan() if bool(tensor.isnan().any()) else ~tensor.isfinite()
     place = first_place(bad)
-    value = float(origin.tensor[place])
-    site = sites.resolved(origin.entry.call_site)
+    value = float(tensor[place])
+    site = sites.resolved(entry.call_site)
     return IncomingTensor(
-        name=sites.parameter_name(origin.tensor),
-        dtype=str(origin.tensor.dtype).removeprefix("torch."),
-        shape=tuple(origin.tensor.shape),
+        name=sites.parameter_name(tensor),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        shape=tuple(tensor.shape),
         place=place,
         value="nan" if math.isnan(value) else "inf" if value > 0 else "-inf",
         cells=int(bad.sum()),
         file="" if site.code is None else display_name(site.code.co_filename),
         line=site.line,
-        operation=f"aten.{origin.entry.plan.name}",
+        operation=f"aten.{entry.plan.name}",
         step=origin.step,
     )
 

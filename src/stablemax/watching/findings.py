@@ -14,8 +14,8 @@ from stablemax.trace.traced_code import display_name
 from stablemax.watching.call_sites import CallSite, CallSites
 from stablemax.watching.fault_words import fault_of, fault_where, incoming_of
 from stablemax.watching.growth import growth_of
-from stablemax.watching.non_finite import OriginKind
-from stablemax.watching.replay import Replay, ReplayedOperation, replays_of
+from stablemax.watching.non_finite import NonFiniteOrigin, OriginKind
+from stablemax.watching.replay import Replay, ReplayedOperation, drafts_of
 from stablemax.watching.retrace import caused_exactly, is_small
 from stablemax.watching.ring import RingEntry
 from stablemax.watching.suspicion import Suspicion
@@ -32,6 +32,10 @@ class Found:
     entry: RingEntry
     output: torch.Tensor
     suspicion: Suspicion
+    #: It in words, programs that end with it, and the steps before: taken at once, for the run overwrites what it can.
+    fault: WatchedFault
+    drafts: tuple[Replay, ...]
+    steps: tuple[WatchedStep, ...]
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,29 @@ class Finding:
     replay: Replay | None
 
 
-def finding_of(
-    found: Found, entries: Sequence[RingEntry], steps: Sequence[WatchedStep], sites: CallSites, options: WatchOptions
-) -> Finding:
-    """Tell of a fault: the last operations are run again to find its cause."""
-    suspicion, output = found.suspicion, found.output
+def found_at(
+    entry: RingEntry,
+    output: torch.Tensor,
+    suspicion: Suspicion,
+    before: Sequence[RingEntry],
+    steps: Sequence[WatchedStep],
+    sites: CallSites,
+) -> Found:
+    """Take down what an operation did, and what is needed to run it again with those before it."""
     made = ~output.isfinite() if suspicion.made is None else suspicion.made
-    fault = fault_of(found.entry, output, suspicion.kind, made, steps[-1].step, sites)
-    origin = suspicion.origin
-    if origin is not None and origin.kind is OriginKind.INCOMING and origin.tensor is not None:
-        replay = next(replays_of([found.entry], output, sites.parameter_name), None)
-        incoming = incoming_of(origin, sites)
+    fault = fault_of(entry, output, suspicion.kind, made, steps[-1].step, sites)
+    drafts = drafts_of(before, output, sites.parameter_name)
+    return Found(entry, output, suspicion, fault, drafts, tuple(steps))
+
+
+def finding_of(found: Found, origin: NonFiniteOrigin, harm: str, sites: CallSites, options: WatchOptions) -> Finding:
+    """Tell of a fault: the last operations are run again to find its cause."""
+    fault, steps = found.fault, found.steps
+    replay = next((draft for draft in found.drafts if draft.repeats), None)
+    if origin.kind is OriginKind.INCOMING:
+        incoming = incoming_of(origin, found.entry, steps[-1].step, sites)
         is_unseen = not options.watches_all and steps[-1].step > 1
         return Finding(_of_data(fault, incoming, steps, is_unseen=is_unseen), replay)
-    replay = next(replays_of(entries, output, sites.parameter_name), None)
     cause, trace, notes = _cause(replay, sites)
     growth = growth_of(steps)
     where = fault_where(fault)
@@ -66,9 +79,9 @@ def finding_of(
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
         if cause is not None and not cause.is_fault_itself:
             finding += f" The cause is at {cause.file}:{cause.line}: {cause.sentence}."
-    result = Watched(
-        finding, verdict, fault, cause, history=_shown(steps), retrace=trace, notes=notes
-    )
+    if harm:
+        finding += f" {harm}"
+    result = Watched(finding, verdict, fault, cause, history=_shown(steps), retrace=trace, notes=notes)
     return Finding(_with_cure(result, replay), replay)
 
 

@@ -1,14 +1,18 @@
-"""Tensors with infinities or NaN that are known: the user wrote them, they came in, or scaled gradients overflowed."""
+"""Tensors with infinities or NaN that are known: the code writes them, they came in, or an operation made them."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from stablemax.watching.ring import RingEntry
+
+if TYPE_CHECKING:
+    from stablemax.watching.findings import Found
 
 _CROWD = 1024
 
@@ -22,6 +26,8 @@ class OriginKind(enum.IntEnum):
     SCALED = 1
     #: No watched operation made them.
     INCOMING = 2
+    #: A watched operation made them of numbers.
+    MADE = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class NonFiniteOrigin:
     tensor: torch.Tensor | None = None
     entry: RingEntry | None = None
     step: int = 0
+    #: Of what was made: the operation, and what stood before it.
+    found: Found | None = None
 
 
 WRITTEN = NonFiniteOrigin(OriginKind.WRITTEN)
@@ -49,12 +57,17 @@ class KnownOrigins:
     def of(self, tensor: torch.Tensor) -> NonFiniteOrigin | None:
         """Return the origin of a tensor's infinities and NaN; None where it is not known."""
         known = self._by_address.get(tensor.untyped_storage()._cdata)
-        return None if known is None else known[1]
+        # An address may belong to another tensor by now.
+        return None if known is None or known[0].expired() else known[1]  # type: ignore[no-untyped-call]
+
+    def forget_dead(self) -> None:
+        """Let go of the origins of tensors that live no more."""
+        alive = {a: known for a, known in self._by_address.items() if not known[0].expired()}  # type: ignore[no-untyped-call]
+        self._by_address = alive
 
     def note(self, tensor: torch.Tensor, origin: NonFiniteOrigin) -> None:
         """Note the origin of a tensor's infinities and NaN."""
         if len(self._by_address) > _CROWD:
-            alive = {a: known for a, known in self._by_address.items() if not known[0].expired()}  # type: ignore[no-untyped-call]
-            self._by_address = alive
+            self.forget_dead()
         storage = tensor.untyped_storage()
         self._by_address[storage._cdata] = (StorageWeakRef(storage), origin)  # type: ignore[no-untyped-call]

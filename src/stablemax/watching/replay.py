@@ -91,14 +91,23 @@ def ordinary() -> Iterator[None]:
         yield
 
 
-def replays_of(entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]) -> Iterator[Replay]:
-    """Cut programs out of the last operations that end with the last one, from long ones to that one alone."""
+def drafts_of(
+    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+) -> tuple[Replay, ...]:
+    """Cut programs out of operations that end with the last one: as long a one as there is, and that one alone.
+
+    What they start from is copied now, before the run overwrites it.
+    """
     needed = _needed(entries)
-    while needed:
+    drafts = []
+    while len(needed) > 1:
         replay = _replay(needed, output, name_of)
-        if replay is not None and replay.repeats:
-            yield replay
-        needed = needed[max(1, len(needed) // 2) :] if len(needed) > 1 else []
+        if replay is not None:
+            drafts.append(replay)
+            break
+        needed = needed[len(needed) // 2 :]
+    alone = _replay(entries[-1:], output, name_of)
+    return (*drafts, *([] if alone is None else [alone]))
 
 
 def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:

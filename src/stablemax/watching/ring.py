@@ -98,6 +98,10 @@ class Ring:
         entries = [entry for entry, _ in self._entries if entry.number <= last.number]
         return entries if entries and entries[-1] is last else [*entries, last]
 
+    def all(self) -> list[RingEntry]:
+        """Return the operations, the oldest first."""
+        return [entry for entry, _ in self._entries]
+
     def clear(self) -> None:
         """Let go of everything."""
         self._entries.clear()

@@ -19,8 +19,6 @@ class Deed(enum.Enum):
     """What an operation did."""
 
     MADE = "made"
-    #: It mixes a NaN that came in with other numbers.
-    MIXED = "mixed"
     PASSED_ON = "passed on"
 
 
@@ -32,8 +30,13 @@ class Suspicion:
     kind: WatchedKind
     #: Mask of the cells that the operation made.
     made: torch.Tensor | None = None
-    #: Of the infinities or NaN that went in.
+    #: Of the infinities or NaN that went in, where some did.
     origin: NonFiniteOrigin | None = None
+
+    @property
+    def has_nan(self) -> bool:
+        """True where the output holds a NaN."""
+        return self.kind is WatchedKind.NAN
 
 
 def suspicion_of(
@@ -51,7 +54,7 @@ def suspicion_of(
     sources = [o for o in operands if not o.is_finite]
     numbers = [v for v in (*entry.arguments, *entry.options.values()) if isinstance(v, float) and not math.isfinite(v)]
     is_constant = entry.plan.is_constant or not operands
-    origin = max((_origin_of(o, entry, origins, step) for o in sources), key=lambda o: o.kind, default=WRITTEN)
+    origin = max((_origin_of(o, entry, origins, step) for o in sources), key=lambda o: o.kind, default=None)
     has_nan = any(map(math.isnan, numbers)) or any(o.has_nan for o in sources)
     if bool(nan.any()) and not has_nan and not is_constant:
         return Suspicion(Deed.MADE, WatchedKind.NAN, nan, origin)
@@ -61,10 +64,20 @@ def suspicion_of(
         made = bad & _where_finite(operands, output)
         if bool(made.any()):
             return Suspicion(Deed.MADE, _kind(made & nan), made)
-    origins.note(output, origin)
-    is_mixed = bool(nan.any()) and not (entry.plan.is_copy or entry.plan.is_pointwise)
-    deed = Deed.MIXED if is_mixed and origin.kind is OriginKind.INCOMING else Deed.PASSED_ON
-    return Suspicion(deed, _kind(nan), None, origin)
+    origins.note(output, origin or WRITTEN)
+    return Suspicion(Deed.PASSED_ON, _kind(nan), None, origin or WRITTEN)
+
+
+_ROW_BY_ROW = frozenset(("_softmax", "_log_softmax", "_softmax_backward_data", "_log_softmax_backward_data", "cumsum"))
+
+
+def mixes(entry: RingEntry) -> bool:
+    """Tell whether an operation mixes an inf or a NaN with other numbers, so that no mask takes it out any more.
+
+    Code may make infinities and take them out again: ``where(x > 0, log(x), 0)``, ``nan_to_num(a / b)``, or rows of a
+    softmax that are masked as a whole.
+    """
+    return not (entry.plan.is_copy or entry.plan.is_pointwise or entry.plan.name in _ROW_BY_ROW)
 
 
 def _kind(nan: torch.Tensor) -> WatchedKind:

@@ -28,7 +28,8 @@ class TrainingSteps:
     """Counts the steps of a run, and keeps the figures of the last thousand.
 
     With several optimizers a step is one of that which has stepped most often; without any it is a backward pass.
-    What this does itself with tensors runs within `unseen`; `before` is called before a step, `after` behind it.
+    What this does itself with tensors runs within `unseen`; `before` is called before a step, `after` behind it, and
+    `bad_loss` with a loss that is no number before its backward pass.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class TrainingSteps:
         unseen: Callable[[], contextlib.AbstractContextManager[None]],
         before: Callable[[], None],
         after: Callable[[], None],
+        bad_loss: Callable[[torch.Tensor], None],
     ) -> None:
+        self._bad_loss = bad_loss
         self._unseen = unseen
         self._before = before
         self._after = after
@@ -118,7 +121,9 @@ class TrainingSteps:
             if isinstance(t, torch.Tensor) and t.numel() == 1 and t.is_floating_point():
                 with self._unseen():
                     size = t.detach().item() / (self.scale or 1.0)
-                self.loss = size if self.loss is None else max(self.loss, size, key=abs)
+                    if not math.isfinite(size):
+                        self._bad_loss(t)
+                self.loss = size if self.loss is None or math.isnan(size) else max(self.loss, size, key=abs)
         result = own(tensors, *arguments, **options)
         if not self._has_optimizer:
             self._backwards += 1

@@ -15,13 +15,14 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from stablemax.results.watched import Watched
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
+from stablemax.watching.fault_words import where_words
 from stablemax.watching.finite_check import FiniteCheck
-from stablemax.watching.findings import Found, finding_of
+from stablemax.watching.findings import Found, finding_of, found_at
 from stablemax.watching.lost_numbers import lost_cells
-from stablemax.watching.non_finite import SCALED, KnownOrigins, OriginKind
+from stablemax.watching.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
 from stablemax.watching.repro_folder import write_repro
 from stablemax.watching.ring import RingEntry
-from stablemax.watching.suspicion import Deed, Suspicion, is_expected_of_scaled, suspicion_of
+from stablemax.watching.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
 from stablemax.watching.training_steps import TrainingSteps
 from stablemax.watching.watch_options import WatchedKind, WatchOptions
 
@@ -35,12 +36,17 @@ class Watcher:
         self.options = options
         self._told = told
         self.check = FiniteCheck(self._suspect, looks_at_all=WatchedKind.LOST in options.on)
-        self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step)
+        self.steps = TrainingSteps(
+            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss
+        )
         self._origins = KnownOrigins()
         self._found: Watched | None = None
         self._scaled_steps: set[int] = set()
         self._is_entered = False
         self._notes: dict[str, None] = {}
+        #: What was made, be it used or taken out again.
+        self._made_count = 0
+        self._first_made: Found | None = None
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -70,7 +76,7 @@ class Watcher:
         }
         if self._found is not None:
             return replace(self._found, **counts, notes=(*self._found.notes, *self._own_notes()))
-        looked_for = "no inf or NaN was made"
+        looked_for = "no inf or NaN was made" if self._first_made is None else "no inf or NaN was made and used"
         steps = counted(self.steps.current - 1, "step")
         finding = f"Nothing found: {looked_for} in {counted(self.check.operations, 'operation')} of {steps}."
         return Watched(finding, None, **counts, notes=self._own_notes())
@@ -79,6 +85,13 @@ class Watcher:
         notes = list(self._notes)
         if self.check.captured_graphs:
             notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
+        if self._found is None and self._first_made is not None:
+            entry = self._first_made.entry
+            where = where_words(self.check.sites.resolved(entry.call_site))
+            notes.append(
+                f"{counted(self._made_count, 'operation')} gave inf or NaN that the code took out again "
+                f"(first: {entry.plan.name} at {where})"
+            )
         if not self.options.watches_all:
             notes.append(
                 f"not all steps were watched: every {self.options.every} from step {self.options.from_step} on"
@@ -91,6 +104,7 @@ class Watcher:
     # --- steps ---------------------------------------------------------------------------------
 
     def _next_step(self) -> None:
+        self._origins.forget_dead()
         self._set_on(self.options.watches(self.steps.current) and self._found is None)
 
     def _set_on(self, is_on: bool) -> None:  # noqa: FBT001 - a switch
@@ -108,6 +122,7 @@ class Watcher:
     # --- what is suspect -------------------------------------------------------------------------
 
     def _suspect(self, entry: RingEntry, output: torch.Tensor) -> None:
+        """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
         if self._found is not None:
             return
         step = self.steps.current
@@ -115,13 +130,50 @@ class Watcher:
         if suspicion is None:
             lost = lost_cells(entry, output) if WatchedKind.LOST in self.options.on else None
             if lost is not None:
-                self._find(Found(entry, output, Suspicion(Deed.MADE, WatchedKind.LOST, lost)))
+                self._find(self._made(entry, output, Suspicion(Deed.MADE, WatchedKind.LOST, lost)), "")
             return
         if self._is_scaled(suspicion, entry, output):
             self._scaled_steps.add(step)
             self._origins.note(output, SCALED)
-        elif suspicion.deed is not Deed.PASSED_ON and suspicion.kind in self.options.on:
-            self._find(Found(entry, output, suspicion))
+            return
+        origin = suspicion.origin
+        is_first = origin is None or origin.kind not in (OriginKind.MADE, OriginKind.INCOMING)
+        if suspicion.deed is Deed.MADE and is_first:
+            origin = self._made(entry, output, suspicion) if suspicion.kind in self.options.on else WRITTEN
+        assert origin is not None, "what is passed on has an origin"
+        self._origins.note(output, origin)
+        where = where_words(self.check.sites.resolved(entry.call_site))
+        if isinstance(output, torch.nn.Parameter) and not entry.plan.is_copy:
+            self._use(origin, f"It reaches a parameter, by {entry.plan.name} at {where}.", entry, output, suspicion)
+        elif not is_first and mixes(entry) and (origin.kind is OriginKind.MADE or suspicion.has_nan):
+            self._use(origin, f"It reaches {entry.plan.name} at {where}.", entry, output, suspicion)
+
+    def _bad_loss(self, loss: torch.Tensor) -> None:
+        """Tell of what made a loss that is no number, or of the operation that gave it where the code wrote it."""
+        origin = self._origins.of(loss)
+        entry = next((e for e in reversed(self.check.ring.all()) if any(t is loss for t in e.outputs())), None)
+        if self._found is None and origin is not None and entry is not None:
+            kind = WatchedKind.NAN if bool(loss.isnan()) else WatchedKind.OVERFLOW
+            self._use(origin, "It is the loss.", entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
+
+    def _use(
+        self, origin: NonFiniteOrigin, harm: str, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion
+    ) -> None:
+        """Tell of infinities or NaN that go on: of what made them, else of where they are used."""
+        if suspicion.kind in self.options.on or origin.kind is OriginKind.MADE:
+            self._find(origin, harm, origin.found or self._taken_down(entry, output, suspicion))
+
+    def _made(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> NonFiniteOrigin:
+        """Keep what was made, with the operations before it."""
+        found = self._taken_down(entry, output, suspicion)
+        self._made_count += 1
+        self._first_made = self._first_made or found
+        return NonFiniteOrigin(OriginKind.MADE, step=self.steps.current, found=found)
+
+    def _taken_down(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> Found:
+        steps = (*self.steps.history, self.steps.latest())
+        with self.check.unseen():
+            return found_at(entry, output, suspicion, self.check.ring.up_to(entry), steps, self.check.sites)
 
     def _is_scaled(self, suspicion: Suspicion, entry: RingEntry, output: torch.Tensor) -> bool:
         """Tell whether an overflow is one that GradScaler looks for; what reaches a weight is none."""
@@ -141,15 +193,15 @@ class Watcher:
 
         return find
 
-    def _find(self, found: Found) -> None:
+    def _find(self, origin: NonFiniteOrigin, harm: str, found: Found | None = None) -> None:
         """Tell of the first fault: nothing is watched any more."""
-        steps = [*self.steps.history, self.steps.latest()]
-        entries = self.check.ring.up_to(found.entry)
-        finding = finding_of(found, entries, steps, self.check.sites, self.options)
+        found = found or origin.found
+        assert found is not None, "what is told of was seen"
+        finding = finding_of(found, origin, harm, self.check.sites, self.options)
         result = finding.result
         if self.options.repro and finding.replay is not None:
             try:
-                write_repro(self.options.repro, finding.replay, result.finding, self.steps.current, self.check.sites)
+                write_repro(self.options.repro, finding.replay, result.finding, found.steps[-1].step, self.check.sites)
                 result = replace(result, repro=self.options.repro)
             except StablemaxError as error:
                 result = replace(result, notes=(*result.notes, f"no files were written: {error.message}"))
