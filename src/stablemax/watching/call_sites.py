@@ -7,10 +7,9 @@ import itertools
 import linecache
 import sys
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -26,8 +25,7 @@ _MOST_LINES = 100_000
 _OWN, _LIBRARY, _BETWEEN, _AUTOGRAD = range(4)
 
 
-@dataclass(frozen=True)
-class CallSite:
+class CallSite(NamedTuple):
     """A place in the code, cheap to note: its line is looked up when it is asked for."""
 
     code: CodeType | None
@@ -61,7 +59,9 @@ class CallSites:
     """Finds the lines and modules of a run."""
 
     def __init__(self) -> None:
-        self._kinds: dict[CodeType, int] = {}
+        #: By the ids of code that is kept: to hash code takes longer than all else that is done for a frame.
+        self._kinds: dict[int, int] = {}
+        self._kept: list[CodeType] = []
         #: By the numbers of autograd's nodes.
         self._forward: dict[int, CallSite] = {}
         self._last_number = -1
@@ -133,9 +133,10 @@ class CallSites:
         kinds, library = self._kinds, None
         while frame is not None:
             code = frame.f_code
-            kind = kinds.get(code)
+            kind = kinds.get(id(code))
             if kind is None:
-                kind = kinds[code] = _kind_of(code)
+                kind = kinds[id(code)] = _kind_of(code)
+                self._kept.append(code)
             if kind == _OWN:
                 return frame, library
             if kind == _AUTOGRAD and in_autograd:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.watching.call_sites import CallSites
 from stablemax.watching.operator_plan import OperatorPlan, plan_of
-from stablemax.watching.ring import Ring, RingEntry, copies_of, written_by
+from stablemax.watching.ring import Ring, RingEntry
 
 CHECKED = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _NARROW = frozenset((torch.float16, torch.bfloat16))
@@ -62,10 +62,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         plan = self._plans.get(func)
         if plan is None:
             plan = self._plans[func] = plan_of(func)
-        before = None
-        if plan.reads_written and (plan.written or plan.written_names):
-            before = copies_of(written_by(plan, args, options))
-        entry = RingEntry(func, plan, args, options, before)
+        entry = RingEntry(func, plan, args, options)
         result = func(*args, **options)
         entry.result = result
         self.operations += 1
@@ -73,7 +70,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         entry.call_site = self.sites.here()
         size_bytes = 0
         if plan.is_checked:
-            if type(result) is torch.Tensor and not plan.written:
+            if type(result) is torch.Tensor and not entry.written:
                 size_bytes = self._check(entry, result)
             else:
                 for t in entry.outputs():

@@ -31,7 +31,7 @@ def operands_of(entry: RingEntry) -> Iterator[Operand]:
     """Iterate over the tensors of numbers that an operation read."""
     schema = entry.function._schema.arguments
     by_name = dict(zip((a.name for a in schema), entry.arguments, strict=False)) | entry.options
-    overwritten = {id(t) for t in entry.written()}
+    overwritten = {id(t) for t in entry.written}
     for name, given in by_name.items():
         is_list = isinstance(given, (list, tuple))
         for i, t in enumerate(given if is_list else [given]):
@@ -73,7 +73,7 @@ def in_float64(entry: RingEntry, output: int = 0) -> torch.Tensor | None:
         result = entry.function(*arguments, **options)
     except (RuntimeError, NotImplementedError, TypeError):
         return None
-    again = RingEntry(entry.function, entry.plan, tuple(arguments), options, None)
+    again = RingEntry(entry.function, entry.plan, tuple(arguments), options)
     again.result = result
     tensors = again.outputs()
     return tensors[output] if output < len(tensors) else None

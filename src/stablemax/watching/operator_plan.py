@@ -30,7 +30,8 @@ class OperatorPlan:
     #: Positions of the arguments that it writes to, and names of those that are given by name.
     written: tuple[int, ...]
     written_names: tuple[str, ...]
-    #: It reads what it writes to.
+    #: It writes to arguments, and reads what it writes to.
+    writes: bool
     reads_written: bool
     #: Its output is worth a look: new numbers, and no memory without any.
     is_checked: bool
@@ -43,10 +44,6 @@ class OperatorPlan:
     #: Its output is memory that holds nothing yet.
     is_uninitialised: bool
 
-    @property
-    def writes(self) -> bool:
-        """True where it writes to arguments."""
-        return bool(self.written or self.written_names)
 
 
 def plan_of(function: Any) -> OperatorPlan:
@@ -66,6 +63,7 @@ def plan_of(function: Any) -> OperatorPlan:
         name=name,
         written=tuple(i for i, a in marked if not a.kwarg_only),
         written_names=tuple(a.name for _, a in marked),
+        writes=bool(marked),
         reads_written=not is_out and name not in _OVERWRITES,
         is_checked=not is_view and name not in _UNINITIALISED,
         is_constant=name in _MADE_OF_NOTHING,

@@ -129,7 +129,7 @@ def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
         if i and (len(needed) >= MOST_OPERATIONS or numbers > MOST_NUMBERS):
             break
         needed.append(entry)
-        wanted.update((id(t), t.untyped_storage()._cdata) for t in entry.inputs())
+        wanted.update((id(t), t.untyped_storage()._cdata) for t in entry.tensors)
     return needed[::-1]
 
 
@@ -148,7 +148,7 @@ def _replay(entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callabl
         return numbers.setdefault(id(tensor), len(numbers))
 
     for i, entry in enumerate(entries):
-        for tensor, version in zip(entry.inputs(), entry.versions, strict=True):
+        for tensor, version in zip(entry.tensors, entry.versions, strict=True):
             if id(tensor) in numbers:
                 continue
             value = _value_then(tensor, version, entries[i:])
@@ -185,7 +185,7 @@ def _value_then(tensor: torch.Tensor, version: int, entries: Sequence[RingEntry]
     """Return what a tensor held before an operation; None where that was overwritten, and is lost."""
     address = tensor.untyped_storage()._cdata
     for entry in entries:
-        written = entry.written()
+        written = entry.written
         if id(tensor) in map(id, written):
             kept = (entry.before or {}).get(id(tensor))
             return kept if isinstance(kept, torch.Tensor) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,40 +18,38 @@ LARGEST_COPY = 16 << 20
 class RingEntry:
     """One operation that ran: what it got, in which versions, what it gave, and where it was called."""
 
-    __slots__ = ("arguments", "before", "call_site", "function", "number", "options", "plan", "result", "versions")
+    __slots__ = (
+        "arguments", "before", "call_site", "function", "number", "options", "plan", "result", "tensors", "versions",
+        "written",
+    )
 
     def __init__(
-        self, function: Any, plan: OperatorPlan, arguments: tuple[Any, ...], options: dict[str, Any], before: Any
+        self, function: Any, plan: OperatorPlan, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
         self.function = function
         self.plan = plan
         self.arguments = arguments
         self.options = options
         #: Copies of what it overwrote, by the id of the tensor; of what is too large whether it was finite.
-        self.before: dict[int, torch.Tensor | bool] | None = before
-        self.versions = [_version(t) for t in self.inputs()]
+        self.before: dict[int, torch.Tensor | bool] | None = None
+        #: The tensors that it writes to.
+        self.written: list[torch.Tensor] = written_by(plan, arguments, options) if plan.writes else []
+        if self.written and plan.reads_written:
+            self.before = copies_of(self.written)
+        self.tensors = tensors_of(arguments, options)
+        try:
+            self.versions = [t._version for t in self.tensors]
+        except RuntimeError:
+            # Tensors of inference mode have no versions.
+            self.versions = [-1 if t.is_inference() else t._version for t in self.tensors]
         self.result: Any = None
         self.call_site: Any = None
         self.number = 0
 
-    def inputs(self) -> Iterator[torch.Tensor]:
-        """Iterate over the tensors among its arguments, those in lists too."""
-        for value in self.arguments:
-            if isinstance(value, torch.Tensor):
-                yield value
-            elif isinstance(value, (list, tuple)):
-                yield from (v for v in value if isinstance(v, torch.Tensor))
-        if self.options:
-            yield from (v for v in self.options.values() if isinstance(v, torch.Tensor))
-
-    def written(self) -> list[torch.Tensor]:
-        """Return the tensors that it writes to."""
-        return written_by(self.plan, self.arguments, self.options)
-
     def outputs(self) -> list[torch.Tensor]:
         """Return the tensors that hold its results."""
         if self.plan.writes:
-            return self.written()
+            return self.written
         results = self.result if isinstance(self.result, (list, tuple)) else (self.result,)
         return [t for t in results if isinstance(t, torch.Tensor)]
 
@@ -74,9 +71,15 @@ def copies_of(tensors: list[torch.Tensor]) -> dict[int, torch.Tensor | bool]:
     }
 
 
-def _version(tensor: torch.Tensor) -> int:
-    # Tensors of inference mode have no versions.
-    return -1 if tensor.is_inference() else tensor._version
+def tensors_of(arguments: tuple[Any, ...], options: dict[str, Any]) -> list[torch.Tensor]:
+    """Return the tensors among arguments, those in lists too."""
+    found = []
+    for value in (*arguments, *options.values()) if options else arguments:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [v for v in value if isinstance(v, torch.Tensor)]
+    return found
 
 
 class Ring:

@@ -120,7 +120,7 @@ def _is_mask(tensor: torch.Tensor, producer: Callable[[torch.Tensor], RingEntry 
     if made_by is None or made_by.plan.is_constant:
         return True
     is_moved = made_by.plan.is_copy or not made_by.plan.is_checked
-    return is_moved and all(_is_mask(t, producer) for t in made_by.inputs() if t is not tensor)
+    return is_moved and all(_is_mask(t, producer) for t in made_by.tensors if t is not tensor)
 
 
 def is_expected_of_scaled(suspicion: Suspicion, entry: RingEntry, output: torch.Tensor, scale: float) -> bool:

@@ -166,9 +166,16 @@ def _norms(tensors: list[torch.Tensor], order: float) -> list[float]:
         return []
     with torch.no_grad():
         try:
-            return torch.stack([n.double().cpu() for n in torch._foreach_norm(tensors, order)]).tolist()
+            return [n for same in _by_kind(tensors) for n in torch.stack(torch._foreach_norm(same, order)).tolist()]
         except (RuntimeError, NotImplementedError, TypeError):
             return []  # sparse and complex ones have no such norm
+
+
+def _by_kind(tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    groups: dict[Any, list[torch.Tensor]] = {}
+    for t in tensors:
+        groups.setdefault((t.device, t.dtype), []).append(t)
+    return list(groups.values())
 
 
 @contextlib.contextmanager

@@ -65,9 +65,9 @@ def _writes_to_views(replay: Replay) -> bool:
     """Tell whether a write shows in another tensor of the replay, which copies in float64 would not share."""
     addresses: dict[int, set[int]] = {}
     for operation in replay.operations:
-        for t in (*operation.entry.inputs(), *operation.entry.outputs()):
+        for t in (*operation.entry.tensors, *operation.entry.outputs()):
             addresses.setdefault(t.untyped_storage()._cdata, set()).add(id(t))
-    written = {t.untyped_storage()._cdata for o in replay.operations for t in o.entry.written()}
+    written = {t.untyped_storage()._cdata for o in replay.operations for t in o.entry.written}
     return any(len(addresses[address]) > 1 for address in written)
 
 
