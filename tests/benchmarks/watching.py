@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from stablemax.watching.torch.watcher import Watcher
 from stablemax.watching.watch_options import WatchOptions
-from stablemax.watching.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable

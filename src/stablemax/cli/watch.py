@@ -36,7 +36,9 @@ class WatchedOptions:
     )
     every: int = option("Watch one step of so many.", metavar="N", default=1)
     from_step: int = option("Watch from this step on, counted from 1.", metavar="N", default=1)
-    repro: str = option("Folder for the inputs, a script and a test that show what was found.", metavar="DIR", default=REPRO)
+    repro: str = option(
+        "Folder for the inputs, a script and a test that show what was found.", metavar="DIR", default=REPRO
+    )
 
     def checked(self) -> WatchOptions:
         """Return them with their names looked up."""

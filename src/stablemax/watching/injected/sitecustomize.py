@@ -52,7 +52,7 @@ class _Finder:
 
 def _begin() -> None:
     try:
-        from stablemax.watching.injection import begin
+        from stablemax.watching.torch.injection import begin
     except ImportError as error:
         import json
 

@@ -10,7 +10,7 @@ import torch
 from stablemax.text.words import counted
 from stablemax.trace.blame import find_culprit
 from stablemax.trace.observation import Kind
-from stablemax.watching.replay import Replay, ReplayedOperation, TensorNumber, ordinary
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber, ordinary
 
 Tensors = dict[int, torch.Tensor]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from stablemax.watching.call_sites import CallSite
-from stablemax.watching.operands import mapped
-from stablemax.watching.ring import RingEntry
+from stablemax.watching.torch.call_sites import CallSite
+from stablemax.watching.torch.operands import mapped
+from stablemax.watching.torch.ring import RingEntry
 
 MOST_OPERATIONS = 64
 MOST_NUMBERS = 1 << 24
@@ -77,7 +77,7 @@ class Replay:
         try:
             with ordinary():
                 again = self.run({n: t.clone() for n, t in self.leaves.items()})
-        except Exception:  # noqa: BLE001 - whatever an operator may raise outside of its program
+        except Exception:
             return False
         return again.dtype == self.expected.dtype and torch.equal(again.nan_to_num(7.5), self.expected.nan_to_num(7.5))
 
@@ -138,7 +138,9 @@ def _can_repeat(entry: RingEntry) -> bool:
     return is_of_torch and not entry.plan.is_random and not entry.plan.is_uninitialised
 
 
-def _replay(entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]) -> Replay | None:
+def _replay(
+    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+) -> Replay | None:
     numbers: dict[int, int] = {}
     leaves: dict[int, torch.Tensor] = {}
     names: dict[int, str] = {}

@@ -13,8 +13,8 @@ from pathlib import Path
 from stablemax import __version__
 from stablemax.results.watched import Watched
 from stablemax.text.files import whole_file
+from stablemax.watching.torch.watcher import Watcher
 from stablemax.watching.watch_options import run_from_text
-from stablemax.watching.watcher import Watcher
 
 BEGUN, RESULT, MISSING = "begun", "result", "missing"
 

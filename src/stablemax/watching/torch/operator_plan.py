@@ -45,7 +45,6 @@ class OperatorPlan:
     is_uninitialised: bool
 
 
-
 def plan_of(function: Any) -> OperatorPlan:
     """Read the schema of an operator.
 

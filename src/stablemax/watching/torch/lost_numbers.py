@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from stablemax.watching.operands import in_float64
-from stablemax.watching.ring import RingEntry
+from stablemax.watching.torch.operands import in_float64
+from stablemax.watching.torch.ring import RingEntry
 
 
 def lost_cells(entry: RingEntry, output: torch.Tensor) -> torch.Tensor | None:

@@ -144,7 +144,9 @@ class TrainingSteps:
         self.scale = scaler.get_scale()
         return scaled
 
-    def _watched_scaler_step(self, own: Callable[..., Any], scaler: Any, optimizer: Any, *arguments: Any, **o: Any) -> Any:
+    def _watched_scaler_step(
+        self, own: Callable[..., Any], scaler: Any, optimizer: Any, *arguments: Any, **o: Any
+    ) -> Any:
         before = self._counts.get(id(optimizer), 0)
         result = own(scaler, optimizer, *arguments, **o)
         if scaler.is_enabled() and self._counts.get(id(optimizer), 0) == before:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from stablemax.watching.ring import RingEntry
+from stablemax.watching.torch.ring import RingEntry
 
 if TYPE_CHECKING:
-    from stablemax.watching.findings import Found
+    from stablemax.watching.torch.findings import Found
 
 _CROWD = 1024
 

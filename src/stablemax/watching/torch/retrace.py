@@ -20,12 +20,12 @@ from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.torch.torch_trace import TorchCode
 from stablemax.trace.traced_code import Code
 from stablemax.truth.measure import CODES
-from stablemax.watching.replay import Replay, ReplayedOperation, ordinary
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, ordinary
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
     from stablemax.trace.run import Run
-    from stablemax.watching.call_sites import CallSites
+    from stablemax.watching.torch.call_sites import CallSites
 
 MOST_EXACT = 20_000
 """Numbers in all results of a replay that balls are computed for: a second or two."""

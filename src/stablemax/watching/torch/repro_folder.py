@@ -12,9 +12,9 @@ import torch
 
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.traced_code import display_name
-from stablemax.watching.call_sites import CallSites
-from stablemax.watching.replay import Replay, ReplayedOperation, TensorNumber
 from stablemax.watching.repro_place import INPUTS, SCRIPT, TEST, check_folder
+from stablemax.watching.torch.call_sites import CallSites
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber
 
 _HEAD = '''"""{finding}
 

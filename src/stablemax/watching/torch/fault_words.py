@@ -11,15 +11,15 @@ import torch
 from stablemax.results.watched import IncomingTensor, WatchedFault, WatchedTensor
 from stablemax.text.words import counted
 from stablemax.trace.traced_code import display_name
-from stablemax.watching.operands import Operand, operands_of
+from stablemax.watching.torch.operands import Operand, operands_of
 from stablemax.watching.watch_options import WatchedKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stablemax.watching.call_sites import CallSite, CallSites
-    from stablemax.watching.non_finite import NonFiniteOrigin
-    from stablemax.watching.ring import RingEntry
+    from stablemax.watching.torch.call_sites import CallSite, CallSites
+    from stablemax.watching.torch.non_finite import NonFiniteOrigin
+    from stablemax.watching.torch.ring import RingEntry
 
 _DEEDS = {WatchedKind.OVERFLOW: "gives inf", WatchedKind.NAN: "gives NaN", WatchedKind.LOST: "gives 0"}
 

@@ -11,16 +11,16 @@ from stablemax.results import Trace
 from stablemax.results.watched import FaultCause, IncomingTensor, Watched, WatchedFault, WatchedStep, WatchVerdict
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.traced_code import display_name
-from stablemax.watching.call_sites import CallSite, CallSites
-from stablemax.watching.fault_words import fault_of, fault_where, incoming_of
 from stablemax.watching.growth import growth_of
-from stablemax.watching.non_finite import NonFiniteOrigin, OriginKind
-from stablemax.watching.replay import Replay, ReplayedOperation, drafts_of
-from stablemax.watching.retrace import caused_exactly, is_small
-from stablemax.watching.ring import RingEntry
-from stablemax.watching.suspicion import Suspicion
+from stablemax.watching.torch.call_sites import CallSite, CallSites
+from stablemax.watching.torch.fault_words import fault_of, fault_where, incoming_of
+from stablemax.watching.torch.non_finite import NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
+from stablemax.watching.torch.retrace import caused_exactly, is_small
+from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.suspicion import Suspicion
+from stablemax.watching.torch.wide_retrace import caused_beside_float64
 from stablemax.watching.watch_options import WatchOptions
-from stablemax.watching.wide_retrace import caused_beside_float64
 
 SHOWN_STEPS = 8
 

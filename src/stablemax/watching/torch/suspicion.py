@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from stablemax.watching.non_finite import WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
-from stablemax.watching.operands import Operand, in_float64, operands_of
-from stablemax.watching.ring import RingEntry
+from stablemax.watching.torch.non_finite import WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.operands import Operand, in_float64, operands_of
+from stablemax.watching.torch.ring import RingEntry
 from stablemax.watching.watch_options import WatchedKind
 
 

@@ -15,15 +15,15 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from stablemax.results.watched import Watched
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
-from stablemax.watching.fault_words import where_words
-from stablemax.watching.finite_check import FiniteCheck
-from stablemax.watching.findings import Found, finding_of, found_at
-from stablemax.watching.lost_numbers import lost_cells
-from stablemax.watching.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
-from stablemax.watching.repro_folder import write_repro
-from stablemax.watching.ring import RingEntry
-from stablemax.watching.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
-from stablemax.watching.training_steps import TrainingSteps
+from stablemax.watching.torch.fault_words import where_words
+from stablemax.watching.torch.findings import Found, finding_of, found_at
+from stablemax.watching.torch.finite_check import FiniteCheck
+from stablemax.watching.torch.lost_numbers import lost_cells
+from stablemax.watching.torch.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.repro_folder import write_repro
+from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
+from stablemax.watching.torch.training_steps import TrainingSteps
 from stablemax.watching.watch_options import WatchedKind, WatchOptions
 
 Told = Callable[[Watched], None]
@@ -36,9 +36,7 @@ class Watcher:
         self.options = options
         self._told = told
         self.check = FiniteCheck(self._suspect, looks_at_all=WatchedKind.LOST in options.on)
-        self.steps = TrainingSteps(
-            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss
-        )
+        self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss)
         self._origins = KnownOrigins()
         self._found: Watched | None = None
         self._scaled_steps: set[int] = set()

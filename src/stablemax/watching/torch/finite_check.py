@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stablemax.watching.call_sites import CallSites
-from stablemax.watching.operator_plan import OperatorPlan, plan_of
-from stablemax.watching.ring import Ring, RingEntry
+from stablemax.watching.torch.call_sites import CallSites
+from stablemax.watching.torch.operator_plan import OperatorPlan, plan_of
+from stablemax.watching.torch.ring import Ring, RingEntry
 
 CHECKED = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _NARROW = frozenset((torch.float16, torch.bfloat16))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from stablemax.watching.ring import RingEntry
+from stablemax.watching.torch.ring import RingEntry
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ def operands_of(entry: RingEntry) -> Iterator[Operand]:
     for name, given in by_name.items():
         is_list = isinstance(given, (list, tuple))
         for i, t in enumerate(given if is_list else [given]):
-            if isinstance(t, torch.Tensor) and not t.is_complex() and (id(t) not in overwritten or entry.plan.reads_written):
+            if (
+                isinstance(t, torch.Tensor)
+                and not t.is_complex()
+                and (id(t) not in overwritten or entry.plan.reads_written)
+            ):
                 yield _operand(f"{name}[{i}]" if is_list else name, t, entry, is_overwritten=id(t) in overwritten)
 
 

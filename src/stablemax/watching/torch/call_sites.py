@@ -126,9 +126,7 @@ class CallSites:
     def _module(self) -> nn.Module | None:
         return self.modules[-1] if self.modules else None
 
-    def _user_frame(
-        self, frame: FrameType | None, *, in_autograd: bool
-    ) -> tuple[FrameType | None, FrameType | None]:
+    def _user_frame(self, frame: FrameType | None, *, in_autograd: bool) -> tuple[FrameType | None, FrameType | None]:
         """Return the innermost frame of the user's code, and that of another library."""
         kinds, library = self._kinds, None
         while frame is not None:
@@ -168,4 +166,6 @@ def _kind_of(code: CodeType) -> int:
         return _BETWEEN
     if not is_library(name):
         return _OWN
-    return _BETWEEN if name.startswith("<") or not any(p in name for p in ("site-packages", "dist-packages")) else _LIBRARY
+    return (
+        _BETWEEN if name.startswith("<") or not any(p in name for p in ("site-packages", "dist-packages")) else _LIBRARY
+    )

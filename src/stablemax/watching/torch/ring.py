@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from stablemax.watching.operator_plan import OperatorPlan
+from stablemax.watching.torch.operator_plan import OperatorPlan
 
 LAST_OPERATIONS = 256
 LAST_BYTES = 1 << 30
@@ -19,13 +19,20 @@ class RingEntry:
     """One operation that ran: what it got, in which versions, what it gave, and where it was called."""
 
     __slots__ = (
-        "arguments", "before", "call_site", "function", "number", "options", "plan", "result", "tensors", "versions",
+        "arguments",
+        "before",
+        "call_site",
+        "function",
+        "number",
+        "options",
+        "plan",
+        "result",
+        "tensors",
+        "versions",
         "written",
     )
 
-    def __init__(
-        self, function: Any, plan: OperatorPlan, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> None:
+    def __init__(self, function: Any, plan: OperatorPlan, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.function = function
         self.plan = plan
         self.arguments = arguments
