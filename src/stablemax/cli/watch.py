@@ -71,6 +71,8 @@ def watch(
     if not program[0]:
         raise StablemaxError("no program is named", "stablemax watch -- python train.py")
     run = run_watched(program, options)
+    if run.result.error and not run.exit_code:
+        raise RuntimeError(run.result.error)
     result = replace(run.result, command=line.words())
     failed = [] if result.verdict is None else [f"failed: {result.finding}"]
     # Standard output is the program's.

@@ -132,6 +132,8 @@ class Watched:
     #: Steps in which scaled gradients overflowed, as GradScaler expects, and those that it skipped
     scaled_overflows: int = 0
     skipped_steps: int = 0
+    #: A mistake of the watch itself, by which it ended; empty where there was none
+    error: str = ""
     #: Of the program
     exit_code: int | None = None
     command: tuple[str, ...] = ()

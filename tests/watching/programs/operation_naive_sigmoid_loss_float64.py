@@ -3,8 +3,8 @@ from torch import nn
 
 
 def binary_cross_entropy(logits, targets):
-    p = 1 / (1 + torch.exp(-logits))  # cause
-    return -(targets * torch.log(p) + (1 - targets) * torch.log(1 - p)).mean()  # fault
+    p = 1 / (1 + torch.exp(-logits))
+    return -(targets * torch.log(p) + (1 - targets) * torch.log(1 - p)).mean()  # cause, fault
 
 
 torch.manual_seed(0)

@@ -99,25 +99,25 @@ def incoming_of(origin: NonFiniteOrigin, used: RingEntry, step: int, sites: Call
 
     Where that is a single number, or was copied into a parameter, it is the tensor that the operation which used it got.
     """
-    tensor, entry = origin.tensor, origin.entry
+    tensor, value, entry = origin.tensor, origin.value, origin.entry
     bad_operands = [o for o in operands_of(used) if not o.is_finite and o.value is not None]
     named = [o for o in bad_operands if sites.parameter_name(o.tensor)]
-    if tensor is None or not tensor.ndim or named:
-        taken = next(iter(named or bad_operands), None)
-        if taken is not None:
-            tensor, entry, origin = taken.tensor, used, replace(origin, step=step)
+    taken = next(iter(named or bad_operands), None)
+    if taken is not None and (value is None or not value.ndim or named):
+        tensor, value, entry, origin = taken.tensor, taken.value, used, replace(origin, step=step)
     assert tensor is not None, "what came in is there"
+    assert value is not None, "it was looked at"
     assert entry is not None, "something saw it"
-    bad = tensor.isnan() if bool(tensor.isnan().any()) else ~tensor.isfinite()
+    bad = value.isnan() if bool(value.isnan().any()) else ~value.isfinite()
     place = first_place(bad)
-    value = float(tensor[place])
+    number = float(value[place])
     site = sites.resolved(entry.call_site)
     return IncomingTensor(
         name=sites.parameter_name(tensor),
         dtype=str(tensor.dtype).removeprefix("torch."),
         shape=tuple(tensor.shape),
         place=place,
-        value="nan" if math.isnan(value) else "inf" if value > 0 else "-inf",
+        value="nan" if math.isnan(number) else "inf" if number > 0 else "-inf",
         cells=int(bad.sum()),
         file="" if site.code is None else display_name(site.code.co_filename),
         line=site.line,

@@ -55,7 +55,9 @@ def found_at(
     sites: CallSites,
 ) -> Found:
     """Take down what an operation did, and what is needed to run it again with those before it."""
-    made = ~output.isfinite() if suspicion.made is None else suspicion.made
+    made = suspicion.made
+    if made is None:
+        made = output.isnan() if suspicion.has_nan else ~output.isfinite()
     fault = fault_of(entry, output, suspicion.kind, made, steps[-1].step, sites)
     drafts = drafts_of(before, output, sites.parameter_name)
     return Found(entry, output, suspicion, fault, drafts, tuple(steps))

@@ -84,7 +84,9 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if dtype not in CHECKED or type(tensor) not in _PLAIN or tensor.layout is not torch.strided:
             return 0
         if tensor.device.type != "cpu":
-            self._wait(entry, tensor)
+            # Tensors of the device meta have no numbers.
+            if not tensor.is_meta:
+                self._wait(entry, tensor)
         elif self._looks_at_all or not math.isfinite(
             (tensor.sum(dtype=torch.float32) if dtype in _NARROW else tensor.sum()).item()
         ):

@@ -35,8 +35,9 @@ class NonFiniteOrigin:
     """The origin of the infinities and NaN of a tensor."""
 
     kind: OriginKind
-    #: Of what came in: the tensor, what it was used in first, and in which step.
+    #: Of what came in: the tensor, what it held, what it was used in first, and in which step.
     tensor: torch.Tensor | None = None
+    value: torch.Tensor | None = None
     entry: RingEntry | None = None
     step: int = 0
     #: Of what was made: the operation, and what stood before it.

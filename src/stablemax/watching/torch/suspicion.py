@@ -89,7 +89,9 @@ def _origin_of(operand: Operand, entry: RingEntry, origins: KnownOrigins, step: 
     if known is None:
         # A single infinity is a number that the code says: torch.tensor(-inf).
         is_number = not operand.tensor.ndim and not operand.has_nan
-        known = WRITTEN if is_number else NonFiniteOrigin(OriginKind.INCOMING, operand.value, entry, step)
+        value = None if operand.value is None else operand.value.clone()
+        incoming = NonFiniteOrigin(OriginKind.INCOMING, operand.tensor, value, entry, step)
+        known = WRITTEN if is_number else incoming
         origins.note(operand.tensor, known)
     return known
 

@@ -35,12 +35,13 @@ class Watcher:
     def __init__(self, options: WatchOptions, told: Told | None = None) -> None:
         self.options = options
         self._told = told
-        self.check = FiniteCheck(self._suspect, looks_at_all=WatchedKind.LOST in options.on)
+        self.check = FiniteCheck(self._look, looks_at_all=WatchedKind.LOST in options.on)
         self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss)
         self._origins = KnownOrigins()
         self._found: Watched | None = None
         self._scaled_steps: set[int] = set()
         self._is_entered = False
+        self._error = ""
         self._notes: dict[str, None] = {}
         #: What was made, be it used or taken out again.
         self._made_count = 0
@@ -74,6 +75,9 @@ class Watcher:
         }
         if self._found is not None:
             return replace(self._found, **counts, notes=(*self._found.notes, *self._own_notes()))
+        if self._error:
+            finding = f"The watch ended at step {self.steps.current} by a mistake of its own: {self._error}"
+            return Watched(finding, None, **counts, error=self._error, notes=self._own_notes())
         looked_for = "no inf or NaN was made" if self._first_made is None else "no inf or NaN was made and used"
         steps = counted(self.steps.current - 1, "step")
         finding = f"Nothing found: {looked_for} in {counted(self.check.operations, 'operation')} of {steps}."
@@ -119,6 +123,14 @@ class Watcher:
 
     # --- what is suspect -------------------------------------------------------------------------
 
+    def _look(self, entry: RingEntry, output: torch.Tensor) -> None:
+        """Look at an output; a mistake of ours ends the watch, and never the program."""
+        try:
+            self._suspect(entry, output)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
+            self._error = f"{type(error).__name__}: {error}"
+            self.check.end()
+
     def _suspect(self, entry: RingEntry, output: torch.Tensor) -> None:
         """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
         if self._found is not None:
@@ -142,7 +154,13 @@ class Watcher:
         self._origins.note(output, origin)
         where = where_words(self.check.sites.resolved(entry.call_site))
         if isinstance(output, torch.nn.Parameter) and not entry.plan.is_copy:
-            self._use(origin, f"It reaches a parameter, by {entry.plan.name} at {where}.", entry, output, suspicion)
+            harm = f"It reaches a parameter, by {entry.plan.name} at {where}."
+            if origin.kind is OriginKind.SCALED:
+                harm = (
+                    f"Scaled gradients overflowed, and reach a parameter at {where}: GradScaler skips such a step "
+                    "where scaler.step(optimizer) is called."
+                )
+            self._use(origin, harm, entry, output, suspicion)
         elif not is_first and mixes(entry) and (origin.kind is OriginKind.MADE or suspicion.has_nan):
             self._use(origin, f"It reaches {entry.plan.name} at {where}.", entry, output, suspicion)
 
@@ -152,7 +170,9 @@ class Watcher:
         entry = next((e for e in reversed(self.check.ring.all()) if any(t is loss for t in e.outputs())), None)
         if self._found is None and origin is not None and entry is not None:
             kind = WatchedKind.NAN if bool(loss.isnan()) else WatchedKind.OVERFLOW
-            self._use(origin, "It is the loss.", entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
+            writes = origin.kind is OriginKind.WRITTEN
+            harm = "It is the loss, by an infinity that the code writes." if writes else "It is the loss."
+            self._use(origin, harm, entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
 
     def _use(
         self, origin: NonFiniteOrigin, harm: str, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion
