@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-INPUTS = np.load(Path(__file__).with_name("{inputs}"))
+with np.load(Path(__file__).with_name("{inputs}")) as stored:
+    INPUTS = dict(stored)
 
 
 def given(name, dtype):
