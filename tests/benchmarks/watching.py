@@ -68,7 +68,7 @@ def step_of() -> Callable[[], None]:
     def step() -> None:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(words).flatten(0, 1), words.roll(-1, 1).flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

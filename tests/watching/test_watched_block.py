@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ torch = pytest.importorskip("torch", reason="operations of PyTorch are watched")
 import stablemax  # noqa: E402
 
 
-def log_of_softmax() -> torch.Tensor:
+def log_of_softmax() -> Any:
     return torch.log(torch.softmax(torch.tensor([0.0, 200.0]), 0)).sum()
 
 

@@ -1,4 +1,4 @@
-"""What `watch` returns: the first inf or NaN of a run, what went into it, what it came from, and which of three it is."""
+"""What `watch` returns: the first inf or NaN of a run, what it came from, and which of three it is."""
 
 from __future__ import annotations
 

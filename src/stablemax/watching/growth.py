@@ -35,7 +35,7 @@ class Growth:
 
 
 def grew(values: Sequence[float]) -> bool:
-    """Tell whether a quantity grew: its last value is a hundred times that of the first third, and the one before tenfold.
+    """Tell whether a quantity grew: its last value is 100 times those of the first third, that before it 10 times.
 
     >>> grew([2.0, 1.5, 1.8, 1.2]), grew([2.0, 90.0, 7e4, 1e9]), grew([2.0, 2.0, 1e9])
     (False, True, False)

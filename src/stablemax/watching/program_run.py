@@ -50,7 +50,7 @@ def _environment(run: WatchedRun) -> dict[str, str]:
 def _waited_for(program: Sequence[str], environment: dict[str, str]) -> int:
     """Run a program to its end; return its exit code, of a signal as shells give it."""
     try:
-        child = subprocess.Popen(program, env=environment)
+        child = subprocess.Popen(program, env=environment)  # noqa: S603 - it is what the user names
     except OSError as error:
         raise StablemaxError(
             f"{shown(program[0])} cannot be started ({error.strerror})",

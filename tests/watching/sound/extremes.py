@@ -3,16 +3,14 @@ import torch
 torch.manual_seed(0)
 weight = torch.nn.Parameter(torch.randn(5))
 optimizer = torch.optim.LBFGS([weight], max_iter=4)
-largest = torch.full((5,), -torch.inf)
-lowest = torch.tensor(torch.inf)
+seen = {"largest": torch.full((5,), -torch.inf), "lowest": torch.tensor(torch.inf)}
 
 
 def closure():
-    global largest, lowest
     optimizer.zero_grad()
     values = weight.square() + 1
-    largest = torch.maximum(largest, values.detach())
-    lowest = torch.minimum(lowest, values.detach().min())
+    seen["largest"] = torch.maximum(seen["largest"], values.detach())
+    seen["lowest"] = torch.minimum(seen["lowest"], values.detach().min())
     loss = torch.logsumexp(torch.cat([values, torch.full((3,), -torch.inf)]), 0)
     loss.backward()
     return loss

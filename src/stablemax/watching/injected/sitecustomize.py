@@ -43,10 +43,10 @@ class _Finder:
         """Find PyTorch as Python does, and let the watch begin behind its loading."""
         if name != "torch":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec = importlib.util.find_spec("torch")
         if spec is not None and spec.loader is not None:
-            spec.loader = _Beginning(spec.loader)
+            spec.loader = _Beginning(spec.loader)  # type: ignore[assignment]
         return spec
 
 
@@ -75,5 +75,5 @@ def _run_next() -> None:
 
 
 if __name__ == "sitecustomize" and _VARIABLE in os.environ:
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())
     _run_next()

@@ -97,7 +97,7 @@ def _numbers_at(operands: Sequence[Operand], output: torch.Tensor, place: tuple[
 def incoming_of(origin: NonFiniteOrigin, used: RingEntry, step: int, sites: CallSites) -> IncomingTensor:
     """Describe a tensor with an inf or a NaN that no watched operation made.
 
-    Where that is a single number, or was copied into a parameter, it is the tensor that the operation which used it got.
+    A single number, or what was copied into a parameter, is described by the tensor that the operation got.
     """
     tensor, value, entry = origin.tensor, origin.value, origin.entry
     bad_operands = [o for o in operands_of(used) if not o.is_finite and o.value is not None]

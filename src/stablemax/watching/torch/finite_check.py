@@ -47,7 +47,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._pending: list[tuple[RingEntry, torch.Tensor, torch.Tensor]] = []
         # A process that is forked, such as one that loads batches, is none of the training.
         itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: (lambda mode: mode and mode.end())(itself()))
+        os.register_at_fork(after_in_child=lambda: _end(itself()))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -130,6 +130,11 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._is_over, self.is_active = True, False
         self.ring.clear()
         self._pending.clear()
+
+
+def _end(check: FiniteCheck | None) -> None:
+    if check is not None:
+        check.end()
 
 
 def _bad_among(sums: list[torch.Tensor]) -> list[torch.Tensor]:

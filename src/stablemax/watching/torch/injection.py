@@ -1,4 +1,4 @@
-"""The watch of a program that another process has started: it begins once PyTorch is loaded, and reports to a folder."""
+"""The watch of a program that was started to be watched: it begins with PyTorch, and reports to a folder."""
 
 from __future__ import annotations
 

@@ -9,7 +9,10 @@ from stablemax.watching.torch.ring import RingEntry
 
 
 def lost_cells(entry: RingEntry, output: torch.Tensor) -> torch.Tensor | None:
-    """Mark the cells of an output that are 0, and are not in float64; None where there are none, or all is in float64."""
+    """Mark the cells of an output that are 0, and are not in float64; None where there are none.
+
+    Outputs in float64 are not looked at.
+    """
     zeros = output == 0
     if output.dtype is torch.float64 or entry.plan.is_constant or entry.plan.is_random or not bool(zeros.any()):
         return None

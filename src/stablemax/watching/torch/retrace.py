@@ -83,16 +83,16 @@ def caused_exactly(replay: Replay, sites: CallSites) -> ExactCause:
         trace = tell(subject, truth, {"target": "the watched program", "source": "what the last operations got"}, run)
         step = _culprit(subject, truth, run) if trace.outcome.is_failure else None
     if step is not None:
-        event = next((e for e in step.events if e.kind in (Kind.OVERFLOW, Kind.ZERO, Kind.POLE, Kind.INVALID)), None)
+        event = next(iter(step.events), None)
         if event is not None:
             record = run.records.get(step.key) or Record(step)
             words = event_words(record.seen, event, truth.place_name(record, event, 0, subject.given))
-            return ExactCause(trace, _operation_at(replay, step, now), words)
+            return ExactCause(trace, _operation_at(step, now), words)
     if trace.blame is None:
         return ExactCause(trace, None, "")
     blamed = next((s for s in run.steps if s.index == trace.blame.operation), None)
     words = trace.blame.sentence.partition(": ")[2] or trace.blame.sentence
-    return ExactCause(trace, None if blamed is None else _operation_at(replay, blamed, now), words)
+    return ExactCause(trace, None if blamed is None else _operation_at(blamed, now), words)
 
 
 def is_small(replay: Replay) -> bool:
@@ -140,9 +140,7 @@ def _culprit(subject: ReplayCode, truth: OwnTruth, run: Run) -> Observation | No
     return root if root is not None and Kind.ZERO in root.kinds else step
 
 
-def _operation_at(
-    replay: Replay, step: Observation, by_site: dict[Site, list[ReplayedOperation]]
-) -> ReplayedOperation | None:
+def _operation_at(step: Observation, by_site: dict[Site, list[ReplayedOperation]]) -> ReplayedOperation | None:
     name = step.label.removeprefix("aten.")
     on_line = by_site.get(step.site, [])
     return next((o for o in on_line if o.entry.plan.name == name), next(iter(on_line), None))

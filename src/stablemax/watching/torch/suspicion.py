@@ -1,4 +1,4 @@
-"""What an operation with an inf or a NaN in its output did: made it, passed it on, or wrote what the user's code says."""
+"""What an operation with an inf or a NaN in its output did: made it, passed it on, or wrote what the code says."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ class Watcher:
             register_module_forward_hook(self.check.sites.leave_module, always_call=True),
         ]
         with self.steps.counted(), _uncompiled(self._note):
-            self._set_on(self.options.watches(self.steps.current))
+            self._set_on(is_on=self.options.watches(self.steps.current))
             try:
                 yield self
             finally:
                 self.check.look_at_pending()
-                self._set_on(False)
+                self._set_on(is_on=False)
                 for hook in hooks:
                     hook.remove()
 
@@ -107,15 +107,15 @@ class Watcher:
 
     def _next_step(self) -> None:
         self._origins.forget_dead()
-        self._set_on(self.options.watches(self.steps.current) and self._found is None)
+        self._set_on(is_on=self.options.watches(self.steps.current) and self._found is None)
 
-    def _set_on(self, is_on: bool) -> None:  # noqa: FBT001 - a switch
+    def _set_on(self, *, is_on: bool) -> None:
         """Enter the mode, or leave it where it is the innermost one: out of the way it costs nothing."""
         if is_on and not self._is_entered:
-            self.check.__enter__()
+            self.check.__enter__()  # type: ignore[no-untyped-call]
             self._is_entered = True
         elif not is_on and self._is_entered and _get_current_dispatch_mode() is self.check:
-            self.check.__exit__(None, None, None)
+            self.check.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._is_entered = False
         self.check.is_active = is_on
         if not is_on:
@@ -127,7 +127,7 @@ class Watcher:
         """Look at an output; a mistake of ours ends the watch, and never the program."""
         try:
             self._suspect(entry, output)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
+        except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
             self.check.end()
 
@@ -244,7 +244,7 @@ def _uncompiled(note: Callable[[str], None]) -> Iterator[None]:
         force_eager()
         return own(*arguments, **options)
 
-    torch.compile = compile_  # type: ignore[assignment]
+    torch.compile = compile_
     if "torch._dynamo" in sys.modules:
         stances.enter_context(compiler.set_stance("force_eager"))
     try:
