@@ -11,6 +11,7 @@ NEEDS = {
     "libraries/scipy*.py": ("scipy",),
     "trace/torch/*.py": ("torch",),
     "watching/torch/*.py": ("torch",),
+    "watching/block.py": ("torch",),
     "inputs/remote.py": ("fsspec",),
     "inputs/web_answers.py": ("aiohttp",),
 }

@@ -52,10 +52,10 @@ def watch(
 
     Examples
     --------
-    >>> import torch  # doctest: +SKIP
-    >>> with watch(repro=None, quiet=True) as watched:  # doctest: +SKIP
+    >>> import torch
+    >>> with watch(repro=None, quiet=True) as watched:
     ...     loss = torch.log(torch.softmax(torch.tensor([0.0, 200.0]), 0)).sum()
-    >>> watched.result.verdict.value, watched.result.cause.operation  # doctest: +SKIP
+    >>> watched.result.verdict.value, watched.result.cause.operation
     ('operation', 'aten._softmax')
     """
     options = WatchOptions(kinds_named(on), every, from_step, repro or "")

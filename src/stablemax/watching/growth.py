@@ -26,6 +26,11 @@ class Growth:
     last: float
 
     @property
+    def is_of_loss(self) -> bool:
+        """True where it is the loss, which an operation alone may make large."""
+        return self.noun == _LOSS
+
+    @property
     def words(self) -> str:
         """It in words."""
         return (
@@ -49,16 +54,13 @@ def grew(values: Sequence[float]) -> bool:
     return last >= BY_FAR * usual and before >= STILL * usual and last >= before and last > 0 and before > usual
 
 
-_SERIES = (
-    ("the largest weight", "largest_weight"),
-    ("the loss", "loss"),
-    ("the norm of the gradient", "gradient_norm"),
-)
+_LOSS = "the loss"
+_SERIES = (("the largest weight", "largest_weight"), (_LOSS, "loss"))
 
 
 def growth_of(history: Sequence[WatchedStep]) -> Growth | None:
     """Find the first of weights and losses that grew; a gradient alone may grow where an operation makes it."""
-    for noun, name in _SERIES[:2]:
+    for noun, name in _SERIES:
         known = [(s.step, float(v)) for s in history for v in [getattr(s, name)] if v is not None and math.isfinite(v)]
         if grew([v for _, v in known]):
             (first_step, first), (last_step, last) = known[0], known[-1]

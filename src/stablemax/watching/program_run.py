@@ -88,7 +88,8 @@ def _result(folder: Path, program: Sequence[str], code: int) -> Watched:
             f"{shown(python)} cannot import stablemax: {shown(reason.strip(), 200)}",
             f"install it there: {shown(python)} -m pip install stablemax",
         )
-    results = [_read(path) for path in sorted(folder.glob("result-*"), key=lambda path: path.stat().st_mtime_ns)]
+    reported = sorted((_read(path) for path in folder.glob("result-*")), key=lambda one: one[0])
+    results = [result for _, result in reported]
     count = len(list(folder.glob("begun-*")))
     if not count and code == 0:
         raise StablemaxError(
@@ -108,15 +109,16 @@ def _relative(path: str) -> str:
     return os.path.relpath(path) if path and Path(path).is_relative_to(Path.cwd()) else path
 
 
-def _read(path: Path) -> Watched:
+def _read(path: Path) -> tuple[int, Watched]:
+    """Return what a process reports, and when it has found that."""
     from stablemax import __version__
 
     # Written by the processes of this run into a folder that is theirs and ours alone.
-    version, result = pickle.loads(path.read_bytes())  # noqa: S301
+    version, found_ns, result = pickle.loads(path.read_bytes())  # noqa: S301
     if version != __version__:
         raise StablemaxError(
             f"the Python of the program has stablemax {shown(version)}, and this one {__version__}",
             "install the same version in both",
         )
     assert isinstance(result, Watched), "a process reports its result"
-    return result
+    return found_ns, result

@@ -65,6 +65,8 @@ class CallSites:
         #: By the numbers of autograd's nodes.
         self._forward: dict[int, CallSite] = {}
         self._last_number = -1
+        #: A backward pass runs, in which hooks may call operations beside its nodes.
+        self.in_backward = False
         self.modules: list[nn.Module] = []
         self.roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
@@ -79,6 +81,8 @@ class CallSites:
         frame = frame or library
         if frame is None:
             return CallSite(None, 0, self._module)
+        if self.in_backward:
+            return CallSite(frame.f_code, frame.f_lasti, self._module, (-1, ""))
         site = CallSite(frame.f_code, frame.f_lasti, self._module)
         number = torch._C._autograd._get_sequence_nr() - 1
         if number != self._last_number:

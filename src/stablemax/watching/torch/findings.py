@@ -69,17 +69,18 @@ def finding_of(found: Found, origin: NonFiniteOrigin, harm: str, sites: CallSite
     replay = next((draft for draft in found.drafts if draft.repeats), None)
     if origin.kind is OriginKind.INCOMING:
         incoming = incoming_of(origin, found.entry, steps[-1].step, sites)
-        is_unseen = not options.watches_all and steps[-1].step > 1
-        return Finding(_of_data(fault, incoming, steps, is_unseen=is_unseen), replay)
+        unseen = _unseen(origin, options, steps[-1].step)
+        return Finding(_of_data(fault, incoming, steps, unseen), replay)
     cause, trace, notes = _cause(replay, sites)
     growth = growth_of(steps)
     where = fault_where(fault)
     head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
-    if growth is not None:
+    is_curable = cause is not None and not cause.is_fault_itself
+    if growth is not None and not (is_curable and growth.is_of_loss):
         verdict, finding = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}."
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
-        if cause is not None and not cause.is_fault_itself:
+        if is_curable and cause is not None:
             finding += f" The cause is at {cause.file}:{cause.line}: {cause.sentence}."
     if harm:
         finding += f" {harm}"
@@ -100,9 +101,19 @@ def _with_cure(result: Watched, replay: Replay | None) -> Watched:
     return replace(result, instead=trace.instead, instead_why=trace.instead_why)
 
 
-def _of_data(
-    fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[WatchedStep], *, is_unseen: bool
-) -> Watched:
+def _unseen(origin: NonFiniteOrigin, options: WatchOptions, step: int) -> str:
+    """Say where it may have been made unseen; empty where it came in."""
+    if not options.watches_all and step > 1:
+        return "in a step that was not watched"
+    is_of_gradient = origin.entry is not None and origin.entry.call_site.node is not None
+    distributed = torch.distributed
+    if is_of_gradient and distributed.is_available() and distributed.is_initialized():
+        # Gradients are added up over the processes.
+        return "in another process, or by a library out of PyTorch's sight"
+    return ""
+
+
+def _of_data(fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[WatchedStep], unseen: str) -> Watched:
     """Tell that an inf or a NaN came in; or that it was there when watching began."""
     shape = "x".join(map(str, incoming.shape)) or "scalar"
     place = f"[{', '.join(map(str, incoming.place))}]" if incoming.place else ""
@@ -110,8 +121,8 @@ def _of_data(
     what = {"nan": "NaN"}.get(incoming.value, incoming.value)
     line = f"{incoming.file}:{incoming.line}" if incoming.file else "an operation without a line"
     seen = f"{incoming.operation} at {line} saw it first, in step {incoming.step}"
-    if is_unseen:
-        finding = f"Unseen: {what} was made in a step that was not watched: {name} holds it{_at(place)}; {seen}."
+    if unseen:
+        finding = f"Unseen: {what} was made {unseen}: {name} holds it{_at(place)}; {seen}."
         return Watched(finding, WatchVerdict.UNSEEN, fault, incoming=incoming, history=_shown(steps))
     finding = f"Data: {what} came in, no operation made it: {name} holds it{_at(place)}; {seen}."
     return Watched(finding, WatchVerdict.DATA, fault, incoming=incoming, history=_shown(steps))

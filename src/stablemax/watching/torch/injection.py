@@ -28,26 +28,26 @@ def begin(text: str) -> None:
         run = replace(run, options=replace(run.options, repro=f"{run.options.repro}-rank{rank}"))
     process = os.getpid()
     Path(run.folder, f"{BEGUN}-{process}").touch()
-    watcher = Watcher(run.options, lambda result: _tell(result, run.folder))
+    watcher = Watcher(run.options, lambda result: _tell(result, run.folder, watcher.found_ns))
     stack = contextlib.ExitStack()
     stack.enter_context(watcher.watching())
 
     def finish() -> None:
         if os.getpid() == process:
             stack.close()
-            _report(watcher.result, run.folder)
+            _report(watcher.result, run.folder, watcher.found_ns)
 
     atexit.register(finish)
 
 
-def _tell(result: Watched, folder: str) -> None:
-    _report(result, folder)
+def _tell(result: Watched, folder: str, found_ns: int) -> None:
+    _report(result, folder, found_ns)
     # Standard output is the program's.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"stablemax: {result.finding}\n")
         sys.stderr.flush()
 
 
-def _report(result: Watched, folder: str) -> None:
+def _report(result: Watched, folder: str, found_ns: int) -> None:
     with contextlib.suppress(FileNotFoundError), whole_file(str(Path(folder, f"{RESULT}-{os.getpid()}"))) as stream:
-        pickle.dump((__version__, result), stream)
+        pickle.dump((__version__, found_ns, result), stream)

@@ -14,8 +14,7 @@ from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.observation import Kind, Observation, Record, Site
 from stablemax.trace.operation_words import event_words
-from stablemax.trace.own_truth import OwnTruth
-from stablemax.trace.story import tell
+from stablemax.trace.own_truth import OwnTruth, trace_any
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.torch.torch_trace import TorchCode
 from stablemax.trace.traced_code import Code
@@ -50,6 +49,10 @@ class ReplayLocator(Locator):
         """Return its source."""
         return self.expression
 
+    def frame(self) -> None:
+        """Return no frame: those of the run have ended."""
+        return
+
 
 @dataclass(frozen=True)
 class ReplayCode(TorchCode):
@@ -78,9 +81,10 @@ def caused_exactly(replay: Replay, sites: CallSites) -> ExactCause:
     """
     subject, now = _subject(replay, sites)
     with ordinary():
+        # With the cure, where the trace knows one that holds on what these operations got.
+        trace = trace_any(subject, target="the watched program", source="what the last operations got")
         run = subject.observed()
         truth = OwnTruth(subject, subject.given, run, subject.format)  # type: ignore[arg-type]
-        trace = tell(subject, truth, {"target": "the watched program", "source": "what the last operations got"}, run)
         step = _culprit(subject, truth, run) if trace.outcome.is_failure else None
     if step is not None:
         event = next(iter(step.events), None)

@@ -20,6 +20,7 @@ from torch.optim.optimizer import (
 )
 
 from stablemax.results.watched import WatchedStep
+from stablemax.watching.torch.call_sites import CallSites
 
 _KEPT = 1000
 
@@ -38,7 +39,9 @@ class TrainingSteps:
         before: Callable[[], None],
         after: Callable[[], None],
         bad_loss: Callable[[torch.Tensor], None],
+        sites: CallSites,
     ) -> None:
+        self._sites = sites
         self._bad_loss = bad_loss
         self._unseen = unseen
         self._before = before
@@ -124,7 +127,11 @@ class TrainingSteps:
                     if not math.isfinite(size):
                         self._bad_loss(t)
                 self.loss = size if self.loss is None or math.isnan(size) else max(self.loss, size, key=abs)
-        result = own(tensors, *arguments, **options)
+        self._sites.in_backward = True
+        try:
+            result = own(tensors, *arguments, **options)
+        finally:
+            self._sites.in_backward = False
         if not self._has_optimizer:
             self._backwards += 1
             self._finish(self._backwards)

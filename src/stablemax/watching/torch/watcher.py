@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,8 @@ class Watcher:
         self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss)
         self._origins = KnownOrigins()
         self._found: Watched | None = None
+        #: When something was found, in nanoseconds of the clock of the machine.
+        self.found_ns = 0
         self._scaled_steps: set[int] = set()
         self._is_entered = False
         self._error = ""
@@ -224,6 +227,7 @@ class Watcher:
             except StablemaxError as error:
                 result = replace(result, notes=(*result.notes, f"no files were written: {error.message}"))
         self._found = result
+        self.found_ns = time.time_ns()
         self.check.end()
         if self._told is not None:
             self._told(self.result)
