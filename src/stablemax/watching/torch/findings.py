@@ -63,15 +63,21 @@ def found_at(
     return Found(entry, output, suspicion, fault, drafts, tuple(steps))
 
 
-def finding_of(found: Found, origin: NonFiniteOrigin, harm: str, sites: CallSites, options: WatchOptions) -> Finding:
-    """Tell of a fault: the last operations are run again to find its cause."""
+def finding_of(
+    found: Found, origin: NonFiniteOrigin, used: Found | None, harm: str, sites: CallSites, options: WatchOptions
+) -> Finding:
+    """Tell of a fault: the last operations are run again to find its cause.
+
+    They end where the fault is used: there exact arithmetic may have an ordinary number again.
+    """
     fault, steps = found.fault, found.steps
-    replay = next((draft for draft in found.drafts if draft.repeats), None)
+    longer = () if used is None else tuple(d for d in used.drafts if any(o.entry is found.entry for o in d.operations))
+    replay = next((draft for draft in (*longer, *found.drafts) if draft.repeats), None)
     if origin.kind is OriginKind.INCOMING:
         incoming = incoming_of(origin, found.entry, steps[-1].step, sites)
         unseen = _unseen(origin, options, steps[-1].step)
         return Finding(_of_data(fault, incoming, steps, unseen), replay)
-    cause, trace, notes = _cause(replay, sites)
+    cause, trace, notes = _cause(replay, found.entry, sites)
     growth = growth_of(steps)
     where = fault_where(fault)
     head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
@@ -132,7 +138,9 @@ def _at(place: str) -> str:
     return f" at {place}" if place else ""
 
 
-def _cause(replay: Replay | None, sites: CallSites) -> tuple[FaultCause | None, Trace | None, tuple[str, ...]]:
+def _cause(
+    replay: Replay | None, faulty: RingEntry, sites: CallSites
+) -> tuple[FaultCause | None, Trace | None, tuple[str, ...]]:
     """Run the last operations again beside exact arithmetic, or beside float64 where they are many."""
     if replay is None:
         return None, None, ("the last operations do not give the same again, so that no cause was looked for",)
@@ -140,17 +148,17 @@ def _cause(replay: Replay | None, sites: CallSites) -> tuple[FaultCause | None, 
         wide = caused_beside_float64(replay)
         if wide is None:
             return None, None, ()
-        return _cause_at(wide.operation, replay, wide.words, "float64", sites), None, ()
+        return _cause_at(wide.operation, faulty, wide.words, "float64", sites), None, ()
     try:
         exact = caused_exactly(replay, sites)
     except StablemaxError as error:
         return None, None, (f"the last operations were not followed: {error.message}",)
     if exact.operation is None:
         return None, exact.trace, ()
-    return _cause_at(exact.operation, replay, exact.words, "exact arithmetic", sites), exact.trace, ()
+    return _cause_at(exact.operation, faulty, exact.words, "exact arithmetic", sites), exact.trace, ()
 
 
-def _cause_at(operation: ReplayedOperation, replay: Replay, words: str, truth: str, sites: CallSites) -> FaultCause:
+def _cause_at(operation: ReplayedOperation, faulty: RingEntry, words: str, truth: str, sites: CallSites) -> FaultCause:
     site: CallSite = sites.resolved(operation.call_site)
     return FaultCause(
         file="" if site.code is None else display_name(site.code.co_filename),
@@ -159,6 +167,6 @@ def _cause_at(operation: ReplayedOperation, replay: Replay, words: str, truth: s
         module=sites.module_name(site.module),
         operation=f"aten.{operation.entry.plan.name}",
         sentence=words,
-        is_fault_itself=operation is replay.operations[-1],
+        is_fault_itself=operation.entry is faulty,
         truth=truth,
     )

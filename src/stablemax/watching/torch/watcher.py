@@ -37,7 +37,9 @@ class Watcher:
         self.options = options
         self._told = told
         self.check = FiniteCheck(self._look, looks_at_all=WatchedKind.LOST in options.on)
-        self.steps = TrainingSteps(self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss)
+        self.steps = TrainingSteps(
+            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss, self.check.sites
+        )
         self._origins = KnownOrigins()
         self._found: Watched | None = None
         #: When something was found, in nanoseconds of the clock of the machine.
@@ -182,7 +184,7 @@ class Watcher:
     ) -> None:
         """Tell of infinities or NaN that go on: of what made them, else of where they are used."""
         if suspicion.kind in self.options.on or origin.kind is OriginKind.MADE:
-            self._find(origin, harm, origin.found or self._taken_down(entry, output, suspicion))
+            self._find(origin, harm, self._taken_down(entry, output, suspicion))
 
     def _made(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> NonFiniteOrigin:
         """Keep what was made, with the operations before it."""
@@ -214,11 +216,11 @@ class Watcher:
 
         return find
 
-    def _find(self, origin: NonFiniteOrigin, harm: str, found: Found | None = None) -> None:
+    def _find(self, origin: NonFiniteOrigin, harm: str, used: Found | None = None) -> None:
         """Tell of the first fault: nothing is watched any more."""
-        found = found or origin.found
+        found = origin.found or used
         assert found is not None, "what is told of was seen"
-        finding = finding_of(found, origin, harm, self.check.sites, self.options)
+        finding = finding_of(found, origin, used, harm, self.check.sites, self.options)
         result = finding.result
         if self.options.repro and finding.replay is not None:
             try:
