@@ -13,6 +13,7 @@ from stablemax.cli import io
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.options import PrintOptions, format_option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
+from stablemax.inputs.foreign_text import masked
 from stablemax.render.watches import WATCH
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import either
@@ -73,9 +74,11 @@ def watch(
     run = run_watched(program, options)
     if run.result.error and not run.exit_code:
         raise RuntimeError(run.result.error)
-    result = replace(run.result, command=line.words())
-    failed = [] if result.verdict is None else [f"failed: {result.finding}"]
+    words = (*replace(line, arguments=()).words(), "--", *map(masked, program))
+    result = replace(run.result, command=words)
+    is_found = result.verdict is not None
     # Standard output is the program's.
     with contextlib.redirect_stdout(sys.stderr):
-        found = replace(output, printing=replace(printing, pager=False)).finish(result, result.notes, failed)
-    return run.exit_code or found
+        told = [f"failed: {result.finding}"] if is_found and printing.output is not None else []
+        replace(output, printing=replace(printing, pager=False)).finish(result, result.notes, told)
+    return run.exit_code or int(is_found)

@@ -23,6 +23,10 @@ from stablemax.watching.torch.wide_retrace import caused_beside_float64
 from stablemax.watching.watch_options import WatchOptions
 
 SHOWN_STEPS = 8
+_NO_WIDE_CAUSE = (
+    "no cause is named: the last operations have too many numbers for exact arithmetic, and float64 has no other "
+    "result there"
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def _cause(
     if not is_small(replay):
         wide = caused_beside_float64(replay)
         if wide is None:
-            return None, None, ()
+            return None, None, (_NO_WIDE_CAUSE,)
         return _cause_at(wide.operation, faulty, wide.words, "float64", sites), None, ()
     try:
         exact = caused_exactly(replay, sites)
