@@ -10,6 +10,8 @@ NEEDS = {
     "libraries/optax*.py": ("jax", "optax"),
     "libraries/scipy*.py": ("scipy",),
     "trace/torch/*.py": ("torch",),
+    "watching/torch/*.py": ("torch",),
+    "watching/block.py": ("torch",),
     "inputs/remote.py": ("fsspec",),
     "inputs/web_answers.py": ("aiohttp",),
 }

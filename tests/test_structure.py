@@ -32,6 +32,7 @@ ROOMS = (
     ("compute",),  # it proves the few results that the kernels leave in doubt
     ("glossary",),
     ("trace",),
+    ("watching",),  # it traces the last operations of a run again
     ("comparing", "inspect", "check"),
     ("sweeping",),  # it judges somebody's code as check does
     ("tolerances",),
@@ -52,8 +53,8 @@ CONFINED = {
     "typer": {"cli"},
     "click": set[str](),
     "rich": {"render", "cli"},
-    "torch": {"libraries", "trace", "lessons"},  # lessons show code of PyTorch's
     "jax": {"libraries", "trace"},
+    "torch": {"libraries", "trace", "watching", "lessons"},  # lessons show code of PyTorch's
     "optax": {"libraries"},
     "scipy": {"libraries"},
     "array_api_compat": {"libraries"},

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from stablemax.api import softmax_vjp as softmax_vjp
     from stablemax.api import softplus as softplus
     from stablemax.api import sweep as sweep
+    from stablemax.watching.block import watch as watch
 
 __version__ = "0.6.0"
 
-_HOMES = {"StablemaxError": "stablemax.text.errors"}
+_HOMES = {"StablemaxError": "stablemax.text.errors", "watch": "stablemax.watching.block"}
 
-__all__ = ["StablemaxError", "compare", "sweep", *NAMES]  # noqa: PLE0604 - names are text
+__all__ = ["StablemaxError", "compare", "sweep", "watch", *NAMES]  # noqa: PLE0604 - names are text
 
 
 def __getattr__(name: str) -> Any:

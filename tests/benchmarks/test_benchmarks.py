@@ -73,6 +73,15 @@ def test_the_startup_benchmark_prints_a_ratio_and_a_verdict_for_every_command() 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch") is None, reason="operations of PyTorch are watched")
+def test_the_benchmark_of_watching_prints_a_ratio_and_a_verdict_for_a_watched_step_and_another() -> None:
+    lines = output_of("watching.py", "--runs", "1")
+    assert re.fullmatch(r"a training step of \d+\.\d ms, [\d,]+ operations, medians of 1 in turns", lines[0])
+    rows = [re.fullmatch(r"(.+?) +(\d+\.\d\d) x the step  limit 3: (ok|over)", line) for line in lines[1:]]
+    assert [row[1] for row in rows if row] == ["every step", "a step that --from-step leaves out"]
+
+
+@pytest.mark.slow
 def test_the_table_benchmark_prints_a_ratio_and_the_same_bits_for_every_kind_of_number() -> None:
     lines = output_of("tables.py", "--runs", "1", "--megabytes", "0.3")
     pattern = r".+? +\d+\.\d\d s +\d+\.\d\d x numpy\.loadtxt  limit 1: (ok|over)  same bits"

@@ -47,6 +47,7 @@ TRIED: dict[str, tuple[str, ...]] = {
     "sweep": ("--over", "scale", "--operation", "softmax", "--format", "float32", "--steps", "3"),
     "tolerance": ("softmax", "--format", "float32", "--classes", "4", "--scale", "1"),
     "trace": ("code.py:softmax", "x.npy"),
+    "watch": ("--", sys.executable, "-c", "pass"),
     "loss": ("x.npy", "y.npy"),
     "softmax": ("x.npy",),
     "log-softmax": ("x.npy",),
@@ -244,10 +245,11 @@ def test_kill_9_in_the_middle_of_o_leaves_the_old_file_or_the_new_one_and_the_ne
 # --- streams and room ---------------------------------------------------------------------------
 
 CLOSED = "error: standard output is closed\nhint: redirect it to a file or to /dev/null\n"
-# `generate` writes a file or nothing; `bench` computes for seconds, and prints as the others do.
-PRINTING = [name for name in TRIED if name not in {"generate", "bench"}]
+# `generate` writes a file or nothing; `bench` computes for seconds, and prints as the others do; to `watch` standard
+# output is the program's, and nothing is written of a program that is not watched.
+PRINTING = [name for name in TRIED if name not in {"generate", "bench", "watch"}]
 QUICK = [name for name in PRINTING if name not in {"trace", "report", "sweep", "tolerance"}]
-WRITING = [name for name in TRIED if name != "help"]
+WRITING = [name for name in TRIED if name not in {"help", "watch"}]
 
 
 def tried(folder: Path, names: Iterable[str], **how: Any) -> list[Run]:

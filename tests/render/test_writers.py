@@ -28,6 +28,7 @@ from stablemax.render.losses import LOSS
 from stablemax.render.sweeps import SWEEP
 from stablemax.render.tolerance_tables import TOLERANCE
 from stablemax.render.traces import TRACE
+from stablemax.render.watches import WATCH
 from stablemax.render.writers import WRITERS, Writer, chosen, formats_of
 from stablemax.text.errors import StablemaxError
 
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
 PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
     *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP, TOLERANCE),
+    WATCH,
     *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
 )
-# Each command that writes a result, as it is run on small inputs.
+# Each command that writes a result, as it is run on small inputs; not `watch`, whose standard output is the program's.
 COMMANDS = (
     ("compare", "--preset", "notebook-c", "--operation", "logsumexp", "--format", "float32"),
     ("compare", "--hazards", "--operation", "logsumexp", "--variant", "wide", "--format", "float32"),
@@ -122,7 +124,7 @@ def test_the_names_are_known_without_numpy_and_without_rich() -> None:
 
 KIND_MODULES = (
     *("comparisons", "leagues", "checks", "judgements", "traces", "inspections", "benches"),
-    *("explanations", "lessons", "listings", "losses", "array_text", "tolerance_tables"),
+    *("explanations", "lessons", "listings", "losses", "array_text", "tolerance_tables", "watches"),
 )
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sweep": ("sweep", "sweep", "Show along one quantity where formulas break, to the last digit."),
     "tolerance": ("tolerance", "tolerance", "Prove which tolerance a test needs, or judge one."),
     "trace": ("trace", "trace", "Show code line by line, and the line that loses the result."),
+    "watch": ("watch", "watch", "Run a PyTorch program, and find its first inf or NaN."),
     "loss": ("loss", "loss", "Print the cross-entropy, a single number."),
     "softmax": ("arrays", "softmax", "Compute probabilities."),
     "log-softmax": ("arrays", "log_softmax", "Compute log-probabilities."),

@@ -65,5 +65,12 @@ from stablemax.results.traced import Origin as Origin
 from stablemax.results.traced import Trace as Trace
 from stablemax.results.traced import TracedLine as TracedLine
 from stablemax.results.traced import TracedOperation as TracedOperation
+from stablemax.results.watched import FaultCause as FaultCause
+from stablemax.results.watched import IncomingTensor as IncomingTensor
+from stablemax.results.watched import Watched as Watched
+from stablemax.results.watched import WatchedFault as WatchedFault
+from stablemax.results.watched import WatchedStep as WatchedStep
+from stablemax.results.watched import WatchedTensor as WatchedTensor
+from stablemax.results.watched import WatchVerdict as WatchVerdict
 from stablemax.text.outcomes import Grade as Grade
 from stablemax.text.outcomes import Outcome as Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -59,6 +59,14 @@ class BadCell:
     cell: int
     #: The observed run on that input.
     run: Run
+
+
+class WithKinds(Protocol):
+    """A step, as far as blaming asks: what happened to cells of its output."""
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """What happened."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def first_true(count: int, holds: Callable[[int], bool]) -> int | None:
 
 
 def find_culprit(
-    steps: Sequence[Observation],
+    steps: Sequence[WithKinds],
     is_good_if_rounded: Callable[[int], bool],
     is_bad_if_forgotten: Callable[[int], bool] | None,
 ) -> Culprit | None:
@@ -187,7 +195,7 @@ def find_culprit(
     return Culprit(index, root)
 
 
-def _first_broken(steps: Sequence[Observation]) -> int | None:
+def _first_broken(steps: Sequence[WithKinds]) -> int | None:
     """Return the first operation that makes inf or NaN of finite numbers."""
     broken = {Kind.OVERFLOW, Kind.POLE, Kind.INVALID}
     return next((i for i, s in enumerate(steps) if s.kinds & broken), None)

@@ -190,8 +190,7 @@ class TorchCode(Subject):
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.given.size)
-        locator = Locator(code_of(self.code, alone=(TORCH,)))
-        watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
+        watch = Watch(shadows, self._locator(), forgotten_to=forgotten_to, leads=leads)
         watch.values, watch.valued, watch.flow, watch.replaced = values, valued, flow, replaced or {}
         with flint.ctx.workprec(bits), self.settings():
             tensors = self.tensors()
@@ -226,6 +225,10 @@ class TorchCode(Subject):
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
         return self.given.as_rows(run), watch
+
+    def _locator(self) -> Locator:
+        """Return what finds the lines of a run."""
+        return Locator(code_of(self.code, alone=(TORCH,)))
 
     def _repeated(self, fixes: Sequence[Fix] | None) -> Run:
         tensors = self.tensors()

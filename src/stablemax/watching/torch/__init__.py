@@ -1,0 +1,1 @@
+"""The watch of a process that runs PyTorch."""

@@ -1,0 +1,202 @@
+"""The last operations of a run as a program of their own: what it starts from, and its operations in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from stablemax.watching.torch.call_sites import CallSite
+from stablemax.watching.torch.operands import mapped
+from stablemax.watching.torch.ring import RingEntry
+
+MOST_OPERATIONS = 64
+MOST_NUMBERS = 1 << 24
+
+
+@dataclass(frozen=True)
+class ReplayedOperation:
+    """One operation of a replay: its arguments name tensors by their numbers."""
+
+    function: Any
+    #: `TensorNumber` in place of each tensor.
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    #: Numbers of the tensors that hold its results.
+    outputs: tuple[int, ...]
+    call_site: CallSite
+    entry: RingEntry
+
+
+@dataclass(frozen=True)
+class TensorNumber:
+    """Stands for a tensor."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Operations that run again without the program that they come from, on copies of what they got."""
+
+    #: By the numbers of the tensors, as they were before the first operation; on the CPU.
+    leaves: dict[int, torch.Tensor]
+    names: dict[int, str]
+    operations: tuple[ReplayedOperation, ...]
+    #: The tensor in which the fault shows.
+    result: int
+    #: What it was in the run.
+    expected: torch.Tensor = field(repr=False)
+
+    def run(
+        self, leaves: dict[int, torch.Tensor], around: Callable[[ReplayedOperation], Any] = lambda _: None
+    ) -> torch.Tensor:
+        """Run the operations on leaves; `around` is told of each before it runs."""
+        tensors = dict(leaves)
+
+        def real(value: Any) -> Any:
+            return tensors[value.number] if isinstance(value, TensorNumber) else value
+
+        for operation in self.operations:
+            around(operation)
+            arguments, options = _changed(operation.arguments, real), _changed(operation.options, real)
+            result = operation.function(*arguments, **options)
+            results = result if isinstance(result, (list, tuple)) else (result,)
+            if not operation.entry.plan.writes:
+                fresh = [t for t in results if isinstance(t, torch.Tensor)]
+                tensors.update(zip(operation.outputs, fresh, strict=True))
+        return tensors[self.result]
+
+    @property
+    def repeats(self) -> bool:
+        """True where the operations give the very bits again that they gave in the run."""
+        try:
+            with ordinary():
+                again = self.run({n: t.clone() for n, t in self.leaves.items()})
+        except Exception:
+            return False
+        return again.dtype == self.expected.dtype and torch.equal(again.nan_to_num(7.5), self.expected.nan_to_num(7.5))
+
+
+@contextlib.contextmanager
+def ordinary() -> Iterator[None]:
+    """Run operations without what the program has switched on around them."""
+    with torch.no_grad(), contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def drafts_of(
+    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+) -> tuple[Replay, ...]:
+    """Cut programs out of operations that end with the last one: as long a one as there is, and that one alone.
+
+    What they start from is copied now, before the run overwrites it.
+    """
+    needed = _needed(entries)
+    drafts = []
+    while len(needed) > 1:
+        replay = _replay(needed, output, name_of)
+        if replay is not None:
+            drafts.append(replay)
+            break
+        needed = needed[len(needed) // 2 :]
+    alone = _replay(entries[-1:], output, name_of)
+    return (*drafts, *([] if alone is None else [alone]))
+
+
+def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
+    """Return the operations, the oldest first, from which the last one takes what it reads."""
+    wanted: dict[int, int] = {}
+    needed: list[RingEntry] = []
+    numbers = 0
+    for i, entry in enumerate(reversed(entries)):
+        outputs = entry.outputs()
+        addresses = {t.untyped_storage()._cdata for t in outputs}
+        is_wanted = addresses & set(wanted.values()) if entry.plan.writes else set(map(id, outputs)) & set(wanted)
+        if i and not is_wanted:
+            continue
+        if i and not _can_repeat(entry):
+            # What it gave is what the others start from.
+            wanted = {number: address for number, address in wanted.items() if address not in addresses}
+            continue
+        numbers += sum(t.numel() for t in outputs)
+        if i and (len(needed) >= MOST_OPERATIONS or numbers > MOST_NUMBERS):
+            break
+        needed.append(entry)
+        wanted.update((id(t), t.untyped_storage()._cdata) for t in entry.tensors)
+    return needed[::-1]
+
+
+def _can_repeat(entry: RingEntry) -> bool:
+    is_of_torch = str(entry.function._schema.name).startswith("aten::")
+    return is_of_torch and not entry.plan.is_random and not entry.plan.is_uninitialised
+
+
+def _replay(
+    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+) -> Replay | None:
+    numbers: dict[int, int] = {}
+    leaves: dict[int, torch.Tensor] = {}
+    names: dict[int, str] = {}
+    operations: list[ReplayedOperation] = []
+
+    def number_of(tensor: torch.Tensor) -> int:
+        return numbers.setdefault(id(tensor), len(numbers))
+
+    for i, entry in enumerate(entries):
+        for tensor, version in zip(entry.tensors, entry.versions, strict=True):
+            if id(tensor) in numbers:
+                continue
+            value = _value_then(tensor, version, entries[i:])
+            if value is None:
+                return None
+            number = number_of(tensor)
+            leaves[number] = value.detach().to("cpu", copy=True)
+            names[number] = _identifier(name_of(tensor), number, names.values())
+        change = _numbered(number_of)
+        arguments, options = mapped(entry, change)
+        outputs = tuple(number_of(t) for t in entry.outputs())
+        operations.append(ReplayedOperation(entry.function, tuple(arguments), options, outputs, entry.call_site, entry))
+    if id(output) not in numbers:
+        return None
+    return Replay(leaves, names, tuple(operations), numbers[id(output)], output.detach().to("cpu", copy=True))
+
+
+def _numbered(number_of: Callable[[torch.Tensor], int]) -> Callable[[Any], Any]:
+    def change(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return TensorNumber(number_of(value))
+        return torch.device("cpu") if isinstance(value, torch.device) else value
+
+    return change
+
+
+def _changed(values: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(values, dict):
+        return {k: _changed(v, change) for k, v in values.items()}
+    return [_changed(v, change) for v in values] if isinstance(values, (list, tuple)) else change(values)
+
+
+def _value_then(tensor: torch.Tensor, version: int, entries: Sequence[RingEntry]) -> torch.Tensor | None:
+    """Return what a tensor held before an operation; None where that was overwritten, and is lost."""
+    address = tensor.untyped_storage()._cdata
+    for entry in entries:
+        written = entry.written
+        if id(tensor) in map(id, written):
+            kept = (entry.before or {}).get(id(tensor))
+            return kept if isinstance(kept, torch.Tensor) else None
+        if any(t.untyped_storage()._cdata == address for t in written):
+            return None
+    return tensor if tensor.is_inference() or tensor._version == version else None
+
+
+def _identifier(name: str, number: int, taken: Any) -> str:
+    """Make a name fit for Python and free."""
+    name = re.sub(r"\W", "_", name)
+    return name if name.isidentifier() and name not in taken else f"x{number}"

@@ -1,0 +1,260 @@
+"""The watch of one process: it begins, looks at what is suspect, finds the first fault, and tells of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from stablemax.results.watched import Watched
+from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
+from stablemax.watching.torch.fault_words import where_words
+from stablemax.watching.torch.findings import Found, finding_of, found_at
+from stablemax.watching.torch.finite_check import FiniteCheck
+from stablemax.watching.torch.lost_numbers import lost_cells
+from stablemax.watching.torch.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.repro_folder import write_repro
+from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
+from stablemax.watching.torch.training_steps import TrainingSteps
+from stablemax.watching.watch_options import WatchedKind, WatchOptions
+
+Told = Callable[[Watched], None]
+
+
+class Watcher:
+    """Watches the operations of this process until something is found; `told` gets that at once."""
+
+    def __init__(self, options: WatchOptions, told: Told | None = None) -> None:
+        self.options = options
+        self._told = told
+        self.check = FiniteCheck(self._look, looks_at_all=WatchedKind.LOST in options.on)
+        self.steps = TrainingSteps(
+            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss, self.check.sites
+        )
+        self._origins = KnownOrigins()
+        self._found: Watched | None = None
+        #: When something was found, in nanoseconds of the clock of the machine.
+        self.found_ns = 0
+        self._scaled_steps: set[int] = set()
+        self._is_entered = False
+        self._error = ""
+        self._notes: dict[str, None] = {}
+        #: What was made, be it used or taken out again.
+        self._made_count = 0
+        self._first_made: Found | None = None
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Watcher]:
+        """Watch as long as the block runs."""
+        hooks = [
+            register_module_forward_pre_hook(self.check.sites.enter_module),
+            register_module_forward_hook(self.check.sites.leave_module, always_call=True),
+        ]
+        with self.steps.counted(), _uncompiled(self._note):
+            self._set_on(is_on=self.options.watches(self.steps.current))
+            try:
+                yield self
+            finally:
+                self.check.look_at_pending()
+                self._set_on(is_on=False)
+                for hook in hooks:
+                    hook.remove()
+
+    @property
+    def result(self) -> Watched:
+        """What was found, or that nothing was."""
+        counts: dict[str, Any] = {
+            "operations": self.check.operations,
+            "steps": self.steps.current - 1,
+            "scaled_overflows": len(self._scaled_steps),
+            "skipped_steps": self.steps.skipped,
+        }
+        if self._found is not None:
+            return replace(self._found, **counts, notes=(*self._found.notes, *self._own_notes()))
+        if self._error:
+            finding = f"The watch ended at step {self.steps.current} by a mistake of its own: {self._error}"
+            return Watched(finding, None, **counts, error=self._error, notes=self._own_notes())
+        looked_for = "no inf or NaN was made" if self._first_made is None else "no inf or NaN was made and used"
+        steps = counted(self.steps.current - 1, "step")
+        finding = f"Nothing found: {looked_for} in {counted(self.check.operations, 'operation')} of {steps}."
+        return Watched(finding, None, **counts, notes=self._own_notes())
+
+    def _own_notes(self) -> tuple[str, ...]:
+        notes = list(self._notes)
+        if self.check.captured_graphs:
+            notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
+        if self._found is None and self._first_made is not None:
+            entry = self._first_made.entry
+            where = where_words(self.check.sites.resolved(entry.call_site))
+            notes.append(
+                f"{counted(self._made_count, 'operation')} gave inf or NaN that the code took out again "
+                f"(first: {entry.plan.name} at {where})"
+            )
+        if not self.options.watches_all:
+            notes.append(
+                f"not all steps were watched: every {self.options.every} from step {self.options.from_step} on"
+            )
+        return tuple(notes)
+
+    def _note(self, text: str) -> None:
+        self._notes.setdefault(text)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _next_step(self) -> None:
+        self._origins.forget_dead()
+        self._set_on(is_on=self.options.watches(self.steps.current) and self._found is None)
+
+    def _set_on(self, *, is_on: bool) -> None:
+        """Enter the mode, or leave it where it is the innermost one: out of the way it costs nothing."""
+        if is_on and not self._is_entered:
+            self.check.__enter__()  # type: ignore[no-untyped-call]
+            self._is_entered = True
+        elif not is_on and self._is_entered and _get_current_dispatch_mode() is self.check:
+            self.check.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self._is_entered = False
+        self.check.is_active = is_on
+        if not is_on:
+            self.check.ring.clear()
+
+    # --- what is suspect -------------------------------------------------------------------------
+
+    def _look(self, entry: RingEntry, output: torch.Tensor) -> None:
+        """Look at an output; a mistake of ours ends the watch, and never the program."""
+        try:
+            self._suspect(entry, output)
+        except Exception as error:
+            self._error = f"{type(error).__name__}: {error}"
+            self.check.end()
+
+    def _suspect(self, entry: RingEntry, output: torch.Tensor) -> None:
+        """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
+        if self._found is not None:
+            return
+        step = self.steps.current
+        suspicion = suspicion_of(entry, output, self._origins, step, self._producer(entry))
+        if suspicion is None:
+            lost = lost_cells(entry, output) if WatchedKind.LOST in self.options.on else None
+            if lost is not None:
+                self._find(self._made(entry, output, Suspicion(Deed.MADE, WatchedKind.LOST, lost)), "")
+            return
+        if self._is_scaled(suspicion, entry, output):
+            self._scaled_steps.add(step)
+            self._origins.note(output, SCALED)
+            return
+        origin = suspicion.origin
+        is_first = origin is None or origin.kind not in (OriginKind.MADE, OriginKind.INCOMING)
+        if suspicion.deed is Deed.MADE and is_first:
+            origin = self._made(entry, output, suspicion) if suspicion.kind in self.options.on else WRITTEN
+        assert origin is not None, "what is passed on has an origin"
+        self._origins.note(output, origin)
+        where = where_words(self.check.sites.resolved(entry.call_site))
+        if isinstance(output, torch.nn.Parameter) and not entry.plan.is_copy:
+            harm = f"It reaches a parameter, by {entry.plan.name} at {where}."
+            if origin.kind is OriginKind.SCALED:
+                harm = (
+                    f"Scaled gradients overflowed, and reach a parameter at {where}: GradScaler skips such a step "
+                    "where scaler.step(optimizer) is called."
+                )
+            self._use(origin, harm, entry, output, suspicion)
+        elif not is_first and mixes(entry) and (origin.kind is OriginKind.MADE or suspicion.has_nan):
+            self._use(origin, f"It reaches {entry.plan.name} at {where}.", entry, output, suspicion)
+
+    def _bad_loss(self, loss: torch.Tensor) -> None:
+        """Tell of what made a loss that is no number, or of the operation that gave it where the code wrote it."""
+        origin = self._origins.of(loss)
+        entry = next((e for e in reversed(self.check.ring.all()) if any(t is loss for t in e.outputs())), None)
+        if self._found is None and origin is not None and entry is not None:
+            kind = WatchedKind.NAN if bool(loss.isnan()) else WatchedKind.OVERFLOW
+            writes = origin.kind is OriginKind.WRITTEN
+            harm = "It is the loss, by an infinity that the code writes." if writes else "It is the loss."
+            self._use(origin, harm, entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
+
+    def _use(
+        self, origin: NonFiniteOrigin, harm: str, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion
+    ) -> None:
+        """Tell of infinities or NaN that go on: of what made them, else of where they are used."""
+        if suspicion.kind in self.options.on or origin.kind is OriginKind.MADE:
+            self._find(origin, harm, self._taken_down(entry, output, suspicion))
+
+    def _made(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> NonFiniteOrigin:
+        """Keep what was made, with the operations before it."""
+        found = self._taken_down(entry, output, suspicion)
+        self._made_count += 1
+        self._first_made = self._first_made or found
+        return NonFiniteOrigin(OriginKind.MADE, step=self.steps.current, found=found)
+
+    def _taken_down(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> Found:
+        steps = (*self.steps.history, self.steps.latest())
+        with self.check.unseen():
+            return found_at(entry, output, suspicion, self.check.ring.up_to(entry), steps, self.check.sites)
+
+    def _is_scaled(self, suspicion: Suspicion, entry: RingEntry, output: torch.Tensor) -> bool:
+        """Tell whether an overflow is one that GradScaler looks for; what reaches a weight is none."""
+        scale = self.steps.scale
+        from_scaled = suspicion.origin is not None and suspicion.origin.kind is OriginKind.SCALED
+        if scale is None or isinstance(output, torch.nn.Parameter):
+            return False
+        is_of_gradient = entry.call_site.node is not None or self.steps.in_scaler or from_scaled
+        if suspicion.deed is Deed.PASSED_ON:
+            return from_scaled
+        return is_of_gradient and is_expected_of_scaled(suspicion, entry, output, scale)
+
+    def _producer(self, last: RingEntry) -> Callable[[torch.Tensor], RingEntry | None]:
+        def find(tensor: torch.Tensor) -> RingEntry | None:
+            made = (e for e in reversed(self.check.ring.up_to(last)) if any(t is tensor for t in e.outputs()))
+            return next((e for e in made if e is not last), None)
+
+        return find
+
+    def _find(self, origin: NonFiniteOrigin, harm: str, used: Found | None = None) -> None:
+        """Tell of the first fault: nothing is watched any more."""
+        found = origin.found or used
+        assert found is not None, "what is told of was seen"
+        finding = finding_of(found, origin, used, harm, self.check.sites, self.options)
+        result = finding.result
+        if self.options.repro and finding.replay is not None:
+            try:
+                write_repro(self.options.repro, finding.replay, result.finding, found.steps[-1].step, self.check.sites)
+                result = replace(result, repro=self.options.repro)
+            except StablemaxError as error:
+                result = replace(result, notes=(*result.notes, f"no files were written: {error.message}"))
+        self._found = result
+        self.found_ns = time.time_ns()
+        self.check.end()
+        if self._told is not None:
+            self._told(self.result)
+
+
+@contextlib.contextmanager
+def _uncompiled(note: Callable[[str], None]) -> Iterator[None]:
+    """Run what torch.compile compiles uncompiled, and note that: in compiled code no operation is seen."""
+    words = "torch.compile: the code was run uncompiled, so that its operations are seen"
+    own, compiler = torch.compile, torch.compiler
+    stances = contextlib.ExitStack()
+
+    def force_eager() -> None:
+        note(words)
+        stances.enter_context(compiler.set_stance("force_eager"))
+
+    def compile_(*arguments: Any, **options: Any) -> Any:
+        force_eager()
+        return own(*arguments, **options)
+
+    torch.compile = compile_
+    if "torch._dynamo" in sys.modules:
+        stances.enter_context(compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        torch.compile = own
+        stances.close()

@@ -1,0 +1,170 @@
+"""The last operations again beside float64: for those whose results are too many for exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from stablemax.text.words import counted
+from stablemax.trace.blame import find_culprit
+from stablemax.trace.observation import Kind
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber, ordinary
+
+Tensors = dict[int, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class WideStep:
+    """What an operation did to its numbers, as the same operation in float64 tells."""
+
+    kinds: set[Kind]
+    #: In words: `exp gives 0 for 3 of 8 cells`.
+    words: str
+
+
+@dataclass(frozen=True)
+class WideCause:
+    """The operation that lost a cell of the result, and what it did."""
+
+    operation: ReplayedOperation
+    words: str
+    #: What float64 gives for the first bad cell of the result.
+    right: float
+
+
+def caused_beside_float64(replay: Replay) -> WideCause | None:
+    """Find the operation that lost the first bad cell of a replay; None where float64 has no ordinary number there."""
+    if replay.expected.dtype is torch.float64 or _writes_to_views(replay):
+        return None
+    with ordinary():
+        cell = int((~torch.isfinite(replay.expected.flatten())).to(torch.uint8).argmax())
+        right = float(_wide_from(replay, 0)[replay.result].flatten()[cell])
+        info = torch.finfo(replay.expected.dtype)
+        if not math.isfinite(right) or abs(right) > info.max:
+            return None
+        tolerance = math.sqrt(info.eps) * abs(right) + info.tiny
+
+        def is_good_if_rounded(count: int) -> bool:
+            return math.isfinite(float(_rounded_to(replay, count)[replay.result].flatten()[cell]))
+
+        def is_bad_if_forgotten(count: int) -> bool:
+            value = float(_wide_from(replay, count)[replay.result].flatten()[cell])
+            return not abs(value - right) <= tolerance
+
+        steps = _steps(replay)
+        culprit = find_culprit(steps, is_good_if_rounded, is_bad_if_forgotten)
+    if culprit is None:
+        return None
+    index = culprit.root if Kind.ZERO in steps[culprit.root].kinds else culprit.index
+    return WideCause(replay.operations[index], steps[index].words, right) if steps[index].words else None
+
+
+def _writes_to_views(replay: Replay) -> bool:
+    """Tell whether a write shows in another tensor of the replay, which copies in float64 would not share."""
+    addresses: dict[int, set[int]] = {}
+    for operation in replay.operations:
+        for t in (*operation.entry.tensors, *operation.entry.outputs()):
+            addresses.setdefault(t.untyped_storage()._cdata, set()).add(id(t))
+    written = {t.untyped_storage()._cdata for o in replay.operations for t in o.entry.written}
+    return any(len(addresses[address]) > 1 for address in written)
+
+
+def _wide_from(replay: Replay, count: int) -> Tensors:
+    """Run the first operations as they are, and all others in float64."""
+    tensors = {n: t.clone() for n, t in replay.leaves.items()}
+    for i, operation in enumerate(replay.operations):
+        if i == count:
+            tensors = _widened(tensors)
+        _apply(operation, tensors, is_wide=i >= count)
+    return tensors
+
+
+def _rounded_to(replay: Replay, count: int) -> Tensors:
+    """Run the first operations in float64, round what they gave, and run all others as they are."""
+    dtypes = {n: t.dtype for n, t in replay.leaves.items()}
+    for operation in replay.operations:
+        dtypes.update(zip(operation.outputs, (t.dtype for t in operation.entry.outputs()), strict=True))
+    tensors = _widened({n: t.clone() for n, t in replay.leaves.items()})
+    for operation in replay.operations[:count]:
+        _apply(operation, tensors, is_wide=True)
+    tensors = {n: t.to(dtypes[n]) for n, t in tensors.items()}
+    for operation in replay.operations[count:]:
+        _apply(operation, tensors, is_wide=False)
+    return tensors
+
+
+def _widened(tensors: Tensors) -> Tensors:
+    return {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def _apply(operation: ReplayedOperation, tensors: Tensors, *, is_wide: bool) -> list[torch.Tensor]:
+    def real(value: object) -> object:
+        if isinstance(value, TensorNumber):
+            return tensors[value.number]
+        if isinstance(value, (list, tuple)):
+            return [real(v) for v in value]
+        is_type = isinstance(value, torch.dtype) and value.is_floating_point
+        return torch.float64 if is_wide and is_type else value
+
+    result = operation.function(
+        *(real(a) for a in operation.arguments), **{k: real(v) for k, v in operation.options.items()}
+    )
+    if operation.entry.plan.writes:
+        return [tensors[n] for n in operation.outputs]
+    fresh = [t for t in (result if isinstance(result, (list, tuple)) else (result,)) if isinstance(t, torch.Tensor)]
+    tensors.update(zip(operation.outputs, fresh, strict=True))
+    return fresh
+
+
+def _steps(replay: Replay) -> list[WideStep]:
+    tensors = {n: t.clone() for n, t in replay.leaves.items()}
+    steps = []
+    for operation in replay.operations:
+        wide = _apply(operation, _widened({n: t.clone() for n, t in tensors.items()}), is_wide=True)
+        read = [t for n, t in tensors.items() if n in _read(operation) and t.is_floating_point()]
+        is_finite = all(bool(t.isfinite().all()) for t in read)
+        has_nan = any(bool(t.isnan().any()) for t in read)
+        values = _apply(operation, tensors, is_wide=False)
+        steps.append(_step(operation.entry.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
+    return steps
+
+
+def _read(operation: ReplayedOperation) -> set[int]:
+    flat = [*operation.arguments, *operation.options.values()]
+    for value in list(flat):
+        flat += value if isinstance(value, (list, tuple)) else []
+    return {v.number for v in flat if isinstance(v, TensorNumber)}
+
+
+def _step(
+    name: str, values: list[torch.Tensor], wide: list[torch.Tensor], *, is_finite: bool, has_nan: bool
+) -> WideStep:
+    kinds, words = set(), ""
+    for value, right in zip(values, wide, strict=True):
+        if not value.is_floating_point():
+            continue
+        marks = {
+            Kind.ZERO: (value == 0) & (right != 0) & ~right.isnan(),
+            Kind.INVALID: value.isnan() & right.isnan() & (not has_nan),
+            Kind.POLE: value.isinf() & right.isinf() & is_finite,
+            Kind.OVERFLOW: ~value.isfinite() & right.isfinite(),
+        }
+        for kind, mark in marks.items():
+            count = int(mark.sum())
+            if count:
+                kinds.add(kind)
+                words = _words(name, kind, count, value.numel(), right[mark])
+    return WideStep(kinds, words)
+
+
+def _words(name: str, kind: Kind, count: int, cells: int, right: torch.Tensor) -> str:
+    share = f"for {count:,} of {counted(cells, 'cell')}"
+    size = f"{float(right.abs().max()):.3g}"
+    return {
+        Kind.ZERO: f"{name} gives 0 {share}, where float64 gives up to {size}",
+        Kind.OVERFLOW: f"{name} overflows {share}, where float64 gives up to {size}",
+        Kind.POLE: f"{name} is infinite {share}",
+        Kind.INVALID: f"{name} gives NaN {share}",
+    }[kind]

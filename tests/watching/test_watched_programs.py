@@ -1,0 +1,142 @@
+"""Training programs with a fault get the right one of the three, and its line; sound ones get no alarm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="programs of PyTorch are watched")
+
+from stablemax.results import WatchVerdict  # noqa: E402
+
+from .programs_run import FAULTY, SOUND, marked, names, run, watched  # noqa: E402
+
+
+@pytest.mark.parametrize("path", FAULTY, ids=names)
+def test_a_faulty_program_gets_the_right_one_of_the_three_and_its_line(path: Path) -> None:
+    result = watched(path)
+    assert result.error == ""
+    assert result.verdict == path.stem.partition("_")[0], result.finding
+    assert result.fault is not None
+    assert Path(result.fault.file).name == path.name
+    if result.verdict is WatchVerdict.DATA:
+        assert result.incoming is not None
+        assert (Path(result.incoming.file).name, result.incoming.line) == (path.name, marked(path, "seen first"))
+    if result.verdict is WatchVerdict.OPERATION:
+        assert result.fault.line == marked(path, "fault"), result.finding
+        if marked(path, "cause"):
+            assert result.cause is not None, result.notes
+            assert (Path(result.cause.file).name, result.cause.line) == (path.name, marked(path, "cause"))
+
+
+@pytest.mark.parametrize("path", SOUND, ids=names)
+def test_a_sound_program_gets_no_alarm_and_the_bits_that_it_has_unwatched(path: Path) -> None:
+    result = watched(path)
+    assert (result.verdict, result.error) == (None, ""), result.finding
+    assert result.operations > 100
+    assert random_numbers_after(path, is_watched=True) == random_numbers_after(path, is_watched=False)
+
+
+def random_numbers_after(path: Path, *, is_watched: bool) -> tuple[list[float], list[list[float]]]:
+    """What the generator gives next, and all parameters that a program has left."""
+    import contextlib
+
+    from stablemax.watching.torch.watcher import Watcher
+    from stablemax.watching.watch_options import WatchOptions
+
+    with Watcher(WatchOptions(repro="")).watching() if is_watched else contextlib.nullcontext():
+        variables = run(path)
+    modules = [v for v in variables.values() if isinstance(v, torch.nn.Module)]
+    parameters = [p for m in modules for p in m.parameters()]
+    parameters += [v for v in variables.values() if isinstance(v, torch.nn.Parameter)]
+    assert parameters
+    return torch.rand(3).tolist(), [p.detach().flatten().tolist() for p in parameters if not p.is_meta]
+
+
+def test_a_cause_is_not_the_operation_that_shows_it() -> None:
+    result = watched(next(p for p in FAULTY if p.stem == "operation_log_of_softmax"))
+    assert result.fault is not None
+    assert result.cause is not None
+    assert (result.fault.operation, result.fault.module) == ("aten.log", "Net")
+    assert (result.cause.operation, result.cause.is_fault_itself) == ("aten._softmax", False)
+    assert result.cause.truth == "exact arithmetic"
+    assert result.retrace is not None
+
+
+def test_results_too_many_for_exact_arithmetic_stand_beside_float64() -> None:
+    result = watched(next(p for p in FAULTY if "too_large" in p.stem))
+    assert result.cause is not None
+    assert (result.cause.operation, result.cause.truth) == ("aten.exp", "float64")
+    assert result.retrace is None
+
+
+def test_what_came_in_is_named_with_its_first_index_and_its_step() -> None:
+    by_name = {p.stem: p for p in FAULTY}
+    batch = watched(by_name["data_nan_in_a_batch"]).incoming
+    assert batch is not None
+    assert (batch.name, batch.shape, batch.place, batch.value, batch.step) == ("", (8, 6), (1, 4), "nan", 4)
+    infinite = watched(by_name["data_inf_in_a_batch_autocast"]).incoming
+    assert infinite is not None
+    assert (infinite.shape, infinite.place, infinite.value, infinite.step) == ((4, 5), (3, 1), "inf", 2)
+    checkpoint = watched(by_name["data_nan_in_a_checkpoint"]).incoming
+    assert checkpoint is not None
+    assert (checkpoint.name, checkpoint.place) == ("head.bias", (2,))
+
+
+def test_a_divergence_has_a_table_in_which_the_loss_grows() -> None:
+    result = watched(next(p for p in FAULTY if p.stem == "divergence_of_sgd"))
+    losses = [s.loss for s in result.history if s.loss is not None]
+    assert losses == sorted(losses)
+    assert len(losses) >= 5
+    assert losses[-1] > 1e9 * losses[0]
+    assert all(s.largest_weight for s in result.history)
+
+
+def test_a_backward_operation_stands_on_its_forward_line() -> None:
+    result = watched(next(p for p in FAULTY if p.stem == "operation_sqrt_at_zero"))
+    assert result.fault is not None
+    assert (result.fault.phase, result.fault.step, result.fault.operation) == ("backward", 3, "aten.div")
+
+
+def test_overflows_that_gradscaler_expects_are_counted() -> None:
+    result = watched(next(p for p in SOUND if p.stem == "autocast_with_scaler"))
+    assert result.scaled_overflows == result.skipped_steps
+    assert 0 < result.skipped_steps < 16
+    assert result.steps == 16
+
+
+def test_infinities_that_are_taken_out_again_are_noted() -> None:
+    result = watched(next(p for p in SOUND if p.stem == "infinities_taken_out"))
+    assert any("that the code took out again (first: div at" in note for note in result.notes)
+
+
+def test_in_steps_that_are_not_watched_nothing_is_checked_and_what_they_made_is_called_unseen(tmp_path: Path) -> None:
+    path = next(p for p in FAULTY if p.stem == "operation_sqrt_at_zero")
+    assert watched(path, from_step=100).operations == 0
+    assert watched(path, from_step=3).verdict is WatchVerdict.OPERATION
+    later = watched(path, from_step=4)
+    assert later.verdict is WatchVerdict.UNSEEN
+    assert later.incoming is not None
+    assert later.incoming.name == "weight"
+    assert watched(path, every=2).verdict is WatchVerdict.OPERATION  # steps 1 and 3
+    assert watched(next(p for p in SOUND if p.stem == "sgd"), every=3).operations < 400
+
+
+def test_a_number_that_becomes_0_is_found_where_that_is_asked_for(tmp_path: Path) -> None:
+    program = tmp_path / "underflow.py"
+    program.write_text(
+        "import torch\nw = torch.nn.Parameter(torch.tensor([1e-30, 1.0]))\n"
+        "kept = torch.relu(w - 1)\nsmall = w * w\n(small.sum() + kept.sum()).backward()\n"
+    )
+    assert watched(program).verdict is None
+    result = watched(program, on=("lost",))
+    assert result.fault is not None
+    assert (result.fault.kind, result.fault.line, result.fault.place) == ("lost", 4, (0,))
+
+
+def test_only_what_is_asked_for_is_reported() -> None:
+    path = next(p for p in FAULTY if p.stem == "operation_variance_in_float16_autocast")
+    assert watched(path, on=("overflow",)).fault.kind == "overflow"  # type: ignore[union-attr]
+    of_nan = watched(path, on=("nan",))
+    assert of_nan.fault is None or of_nan.fault.kind == "nan"
