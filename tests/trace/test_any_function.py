@@ -587,3 +587,16 @@ def test_what_lies_close_to_a_tie_is_rounded_to_its_side() -> None:
         tie = arb(1) + arb(2) ** -11
         cells = np.array([tie - arb(2) ** -80, tie, tie + arb(2) ** -80], dtype=object)
         assert truth_of(cells, FLOAT16).rounded.tolist() == [1.0, 1.0, 1.0 + 2.0**-10]
+
+
+def test_what_became_of_another_cell_is_not_told_of_the_one_that_is_blamed() -> None:
+    def log_of_the_rest(x: Any) -> Any:
+        p = 1 / (1 + np.exp(-x))
+        return np.log(1 - p)
+
+    # 1 + exp(-20) absorbs its second term; 1 + exp(3), in another cell, is the least accurate of these sums.
+    trace = traced(log_of_the_rest, {"x": [-3.0, 20.0]})
+    assert trace.blame is not None
+    assert "1 - 1 gives 0" in trace.blame.sentence
+    assert "lost on line" in trace.blame.sentence
+    assert "20.0855" not in trace.blame.sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,27 @@ from stablemax.trace.observation import BACKWARD, Kind
 if TYPE_CHECKING:
     from stablemax.trace.blame import Traced
     from stablemax.trace.observation import Cell, Event, Observation, PartialSum, Record, Site
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of an array."""
+
+    shape: tuple[int, ...]
+    index: tuple[int, ...]
+
+    def may_go_into(self, other: Place | None) -> bool:
+        """Tell whether another array may have taken this cell for that of its own.
+
+        >>> Place((2, 3), (0, 1)).may_go_into(Place((2, 3), (0, 2))), Place((2, 1), (0, 0)).may_go_into(
+        ...     Place((2, 3), (0, 2)))
+        (False, True)
+        """
+        if other is None or len(self.shape) != len(other.shape):
+            return True
+        axes = zip(self.shape, other.shape, self.index, other.index, strict=True)
+        return all(size != its_size or i == j for size, its_size, i, j in axes)
+
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 _EXPONENTIALS = ("exp", "shifted_exp")
@@ -32,7 +54,7 @@ def sentence_of(record: Record, step: Observation, traced: Traced, row: int, roo
     # Of a loop an earlier turn of the same line lost them: no other operation to a reader.
     if root is None or (root.site, root.name) == (step.site, step.name):
         return words
-    return f"{words}; {root_words(root, step.site.file)}"
+    return f"{words}; {root_words(root, step.site.file, _told_cell(record, step))}"
 
 
 def note_on(record: Record, traced: Traced) -> str:
@@ -54,11 +76,26 @@ def line_words(site: Site) -> str:
 
 
 def _deed(record: Record, step: Observation, traced: Traced, row: int) -> str:
+    event = _told_event(record, step)
+    if event is not None:
+        return event_words(record.seen, event, traced.place_name(record, event, row))
+    return _cell(step) or f"{step.name} makes the result bad"
+
+
+def _told_event(record: Record, step: Observation) -> Event | None:
     for kind in _GRAVEST_FIRST:
         event = next((e for e in record.seen.events if e.kind is kind), None)
         if event is not None and kind in step.kinds:
-            return event_words(record.seen, event, traced.place_name(record, event, row))
-    return _cell(step) or f"{step.name} makes the result bad"
+            return event
+    return None
+
+
+def _told_cell(record: Record, step: Observation) -> Place | None:
+    """Return the cell that a sentence about the blamed operation is about."""
+    event = _told_event(record, step)
+    if event is not None:
+        return Place(record.seen.shape, event.place)
+    return None if step.worst is None else Place(step.shape, step.worst.place)
 
 
 def event_words(seen: Observation, event: Event, place: str) -> str:
@@ -116,8 +153,8 @@ def _outcome(name: str, cell: Cell) -> str:
     return f"{what} gives {value}, exactly {exact}"
 
 
-def root_words(root: Observation, file: str) -> str:
-    """Say which operation lost what another one in `file` needed."""
+def root_words(root: Observation, file: str, cell: Place | None = None) -> str:
+    """Say which operation lost what a cell of another one in `file` needed; what became of other cells is not told."""
     other_file = f"{Path(root.site.file).name} " if root.site.file != file else ""
     where = f" on {other_file}line {root.line}" if root.line else ""
     fmt = FORMATS[root.dtype]
@@ -125,10 +162,10 @@ def root_words(root: Observation, file: str) -> str:
         limit = f" (above {fmt.exp_overflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
         return f"the infinity comes from {root.name}{where}, which overflows{limit}"
     zero = next((e for e in root.events if e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal), None)
-    if zero is not None:
+    if zero is not None and Place(root.shape, zero.place).may_go_into(cell):
         limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
         return f"the 0 comes from {root.name}{where}, which underflows{_flushing(zero, fmt) or limit}"
-    if root.worst is None:
+    if root.worst is None or not Place(root.shape, root.worst.place).may_go_into(cell):
         return f"the digits are lost{where}, in {root.name}"
     verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
     return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}{_spacing(root)}"
