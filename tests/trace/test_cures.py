@@ -179,6 +179,20 @@ def confidence(p: Any) -> Any:
     return -np.log(p + 1e-10)
 
 
+def normalised(x: Any) -> Any:
+    size = np.abs(x).sum()
+    return x / (size + 1e-8)
+
+
+def totals(x: Any) -> Any:
+    return x.sum(axis=0)
+
+
+def complement(x: Any) -> Any:
+    rest = 1 - x
+    return 1 - rest
+
+
 OVERFLOW, LOST, NAN = Outcome.OVERFLOW, Outcome.LOST, Outcome.NAN
 FAULTS = (
     Fault(gaussian_likelihood, {"x": X([30.0])}, OVERFLOW, "np.log(densities)", "exp", "log-of-divided-exp"),
@@ -237,6 +251,9 @@ FAULTS = (
     Fault(gap_of_squares, {"a": X([1e20]), "b": X([1e20])}, NAN, "a**2", "overflows", "difference-of-squares"),
     Fault(entropy_term, {"p": X([1e-9])}, LOST, "np.log(1 - p)", "absorbed", "log-of-one-minus"),
     Fault(confidence, {"p": X([1.0])}, LOST, "np.log(p + 1e-10)", "absorbed", "log-with-eps"),
+    Fault(normalised, {"x": X([0.0, 0.0])}, NAN, "size + 1e-8", "add gives 0", "inverse-with-eps", FLOAT16),
+    Fault(totals, {"x": np.ones((3000, 2))}, Outcome.INACCURATE, "x.sum(axis=0)", "sum", "sum-in-half", FLOAT16),
+    Fault(complement, {"x": X([1e-9])}, LOST, "1 - rest", "cancels", "term-minus-difference"),
 )
 
 
