@@ -9,6 +9,10 @@ import pytest
 
 from stablemax.numerics.formats import FLOAT16, FLOAT32
 from stablemax.results import Outcome
+from stablemax.trace.cures import searching
+from stablemax.trace.cures.matching import X as X_LEAF
+from stablemax.trace.cures.matching import add, exp, log
+from stablemax.trace.cures.pattern import Pattern
 
 from .test_any_function import SOUND, Fault, X, blamed_text, holds, traced
 
@@ -292,6 +296,20 @@ def test_a_pattern_whose_code_does_not_cure_is_not_told() -> None:
     trace = traced(rest_of_softplus, {"x": X([30.0])})
     assert trace.outcome is LOST
     assert (trace.pattern, trace.instead, trace.instead_why) == ("", "", "")
+
+
+def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def positive_part(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(1 + e)
+
+    # It is right for large numbers alone.
+    only_large = Pattern("only-large", (log(add(1, exp(X_LEAF))),), why="", numpy=("{x}",))
+    monkeypatch.setattr(searching, "PATTERNS", (only_large,))
+    trace = traced(positive_part, {"x": X([200.0])})
+    assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
 
 
 def test_a_formula_with_an_operation_more_is_no_pattern() -> None:

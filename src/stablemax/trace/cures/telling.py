@@ -14,13 +14,13 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import listed
 from stablemax.trace.cures.applying import written
+from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
 from stablemax.trace.cures.searching import Cure, cures_of
 from stablemax.truth.measure import largest
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
-    from stablemax.trace.cures.flow import Flow
     from stablemax.trace.cures.searching import Finding
     from stablemax.trace.reading import Reading
     from stablemax.trace.run import Run, Subject
@@ -107,19 +107,20 @@ class _Told:
 
 
 def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extending: bool) -> _Told | None:
-    """Return the findings that cure with their code: the user's function, or else the expressions alone."""
-    first: tuple[Cure, Flow] | None = None
+    """Return the findings that cure with their code: the user's function, or the expressions where it has no source."""
+    alone: Cure | None = None
+    bits, fmt = judge.run.bits, judge.reading.format
     is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
-    for cure, flow in cures_of(subject, is_good, blamed, judge.run.bits, extending=extending):
+    for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending):
+        is_written = False
         for new in rewritten(cure.findings, flow, subject.backend, subject.function):
-            run = _run_of(subject, new, judge.run.bits)
-            if run is not None and is_right(run):
+            is_written = True
+            run = _run_of(subject, new, bits)
+            if run is not None and is_right(run) and holds_on_ordinary_inputs(subject, new, fmt, bits):
                 return _Told(cure.findings, new.text, run)
-        first = first or (None if subject.is_gradient else (cure, flow))
-    if first is None:
-        return None
-    cure, _ = first
-    return _Told(cure.findings, _as_expressions(cure.findings, subject.backend), cure.run)
+        if not (is_written or subject.is_gradient):
+            alone = alone or cure
+    return alone and _Told(alone.findings, _as_expressions(alone.findings, subject.backend), alone.run)
 
 
 def _run_of(subject: Subject, new: Rewritten, bits: int) -> Run | None:
