@@ -384,6 +384,11 @@ def entropy(p: Any) -> Any:
     return -(p * np.log(p)).sum()
 
 
+def direction(x: Any) -> Any:
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / length
+
+
 def free_energy(mean: Any, logvar: Any) -> Any:
     variance = np.exp(logvar)
     return (mean**2 + variance - logvar).sum()
@@ -392,6 +397,7 @@ def free_energy(mean: Any, logvar: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "arguments", "pattern", "words"),
     [
+        (direction, {"x": X([[3.0, 4.0], [0.0, 0.0]])}, "unit-vector-of-zero", "it gives 0 for the vector 0"),
         (entropy, {"p": X([0.0, 1.0, 0.5])}, "x-log-x", "it gives 0 for 0 log 0"),
         (free_energy, {"mean": X([0.0]), "logvar": X([100.0])}, "exp-beyond-range", "above 88, and its gradient is 0"),
     ],
@@ -405,7 +411,7 @@ def test_where_the_formula_has_no_number_another_function_is_told_as_such(
     assert words in trace.instead_why
     names: dict[str, Any] = {}
     exec(trace.instead, names)
-    assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values())))
+    assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values()))).all()
 
 
 # --- results that are exactly 0 -------------------------------------------------------------------------
