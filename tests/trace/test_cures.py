@@ -14,7 +14,7 @@ from stablemax.trace.cures.matching import X as X_LEAF
 from stablemax.trace.cures.matching import add, exp, log
 from stablemax.trace.cures.pattern import Pattern
 
-from .test_any_function import SOUND, Fault, X, blamed_text, holds, traced
+from .test_any_function import SOUND, Fault, X, blamed_text, holds, subject, traced
 
 # --- densities, mixtures and likelihoods --------------------------------------------------------------
 
@@ -312,6 +312,14 @@ def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
     assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
 
 
+def test_that_an_input_is_too_large_for_a_cure_is_said() -> None:
+    trace = traced(helper, {"x": np.full(12000, 200.0)})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+    assert (
+        "no cure is looked for where operations give more than 32,768 numbers: give a part of the input" in trace.notes
+    )
+
+
 def test_a_formula_with_an_operation_more_is_no_pattern() -> None:
     def almost(x: Any) -> Any:
         e = np.exp(x)
@@ -472,3 +480,19 @@ def test_of_two_arguments_with_the_same_number_the_one_that_went_in_is_named() -
     trace = traced(weighted, {"weight": X([200.0, 1.0]), "x": X([200.0, 3.0])})
     assert trace.blame is not None
     assert "(first: x[0] = 200.0)" in trace.blame.sentence
+
+
+# --- operations with other outputs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.function.__name__)
+def test_a_run_without_a_shadow_counts_the_operations_as_one_with_it(fault: Fault) -> None:
+    code = subject(fault.function, fault.arguments, fault.fmt)
+    run, flow = code.recorded()
+    last = flow.nodes[-1]
+    own = {node.key: node.values for node in flow.nodes}
+    np.testing.assert_array_equal(code.with_outputs({}).value, run.value)
+    np.testing.assert_array_equal(code.with_outputs(own).value, run.value)
+    if last.shape == run.value.shape:
+        ones = np.ones(last.shape)
+        np.testing.assert_array_equal(code.with_outputs({last.key: ones}).value, ones)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stablemax.trace.run import Run, Subject
 
 _SMALL = 0.01
-_MOST_CELLS = 1 << 14
+_MOST_CELLS = 1 << 15
 """Runs whose operations have more cells are not repeated in search of a cure."""
 
 
@@ -71,8 +71,13 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
     run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
     if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
         return trace
-    if run.exact is None or run.is_sampled or run.divergences or sum(s.cells for s in run.steps) > _MOST_CELLS:
+    if run.exact is None or run.is_sampled or run.divergences:
         return trace
+    if sum(step.cells for step in run.steps) > _MOST_CELLS:
+        size = (
+            f"no cure is looked for where operations give more than {_MOST_CELLS:,} numbers: give a part of the input"
+        )
+        return replace(trace, notes=(*trace.notes, size))
     blamed = None
     if trace.blame is not None and trace.blame.operation >= 0:
         blamed = subject.flow_key(run, trace.blame.operation)
