@@ -344,6 +344,28 @@ def test_sound_code_is_told_nothing(function: Any, arguments: dict[str, Any]) ->
     assert (trace.pattern, trace.instead) == ("", "")
 
 
+def test_a_number_picked_of_an_array_is_followed() -> None:
+    def first_ratio(x: Any) -> Any:
+        e = np.exp(x)
+        first = e[0]
+        return first / e[1]
+
+    trace = traced(first_ratio, {"x": X([100.0, 99.0])})
+    assert (trace.outcome, trace.pattern) == (NAN, "ratio-of-exp")
+    assert trace.instead.startswith("# for divide on line ")
+
+
+def test_cells_that_the_code_picks_of_a_result_are_picked_of_its_cure() -> None:
+    def of_masked(x: Any, index: Any) -> Any:
+        p = 1 / (1 + np.exp(-x))
+        chosen = p[index]
+        return -np.log(chosen).mean()
+
+    trace = traced(of_masked, {"x": X([1.0, -200.0, 3.0]), "index": X([1, 2])})
+    assert trace.pattern == "log-of-sigmoid"
+    assert "return -(-np.logaddexp(0, -x))[index].mean()" in trace.instead
+
+
 def test_an_expression_is_told_by_itself_where_its_function_has_no_source() -> None:
     trace = traced(lambda x: np.log(1 + np.exp(x)), {"x": X([200.0])})
     assert trace.instead.startswith("# for log on line ")

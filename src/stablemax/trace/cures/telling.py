@@ -119,13 +119,15 @@ def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extendin
     for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending):
         is_written = False
         for new in rewritten(cure.findings, flow, subject.backend, subject.function):
-            is_written = True
+            is_written = is_written or not new.is_guess
             run = _run_of(subject, new, bits)
             if run is not None and is_right(run) and holds_on_ordinary_inputs(subject, new, fmt, bits):
                 return _Told(cure.findings, new.text, run)
         if not (is_written or subject.is_gradient):
             alone = alone or cure
-    return alone and _Told(alone.findings, _as_expressions(alone.findings, subject.backend), alone.run)
+    if alone is None:
+        return None
+    return _Told(alone.findings, _as_expressions(alone.findings, subject.backend), alone.run)
 
 
 def _run_of(subject: Subject, new: Rewritten, bits: int) -> Run | None:
