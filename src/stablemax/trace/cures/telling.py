@@ -12,7 +12,6 @@ import numpy as np
 from stablemax.numerics.formats import FORMATS
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
-from stablemax.text.words import listed
 from stablemax.trace.cures.applying import written
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
@@ -145,7 +144,6 @@ def _as_expressions(found: Sequence[Finding], backend: str) -> str:
     for finding in found:
         source, match = finding.match.root.source, finding.match
         where = f" on line {source.line}" if source is not None else ""
-        letters = listed(sorted(match.leaves))
         code = written(finding.code, match, {name: name for name in match.leaves}, backend)
-        lines[f"# for {finding.match.root.name}{where}, {letters} being what goes into the formula\n{code}"] = None
+        lines[f"# in the place of {finding.pattern.formula}{where}\n{code}"] = None
     return "\n".join(lines) + "\n"
