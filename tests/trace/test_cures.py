@@ -293,8 +293,8 @@ def test_a_pattern_whose_code_does_not_cure_is_not_told() -> None:
         e = np.exp(x)
         return np.log(1 + e) - x
 
-    trace = traced(rest_of_softplus, {"x": X([30.0])})
-    assert trace.outcome is LOST
+    trace = traced(rest_of_softplus, {"x": X([200.0, 30.0])})
+    assert trace.outcome.is_failure
     assert (trace.pattern, trace.instead, trace.instead_why) == ("", "", "")
 
 
