@@ -70,7 +70,7 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
     run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
     if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
         return trace
-    if run.exact is None or run.is_sampled or run.divergences:
+    if run.exact is None or run.is_sampled or run.divergences or not subject.records_flow:
         return trace
     if sum(step.cells for step in run.steps) > _MOST_CELLS:
         size = (
