@@ -110,6 +110,16 @@ def binary_cross_entropy(x: Any, y: Any) -> Any:
     return -loss.mean()
 
 
+def loss_of_library(x: Any, y: Any) -> Any:
+    p = torch.sigmoid(x)
+    return torch.nn.functional.binary_cross_entropy(p, y)
+
+
+def losses_of_library(x: Any, y: Any) -> Any:
+    p = torch.sigmoid(x)
+    return torch.nn.functional.binary_cross_entropy(p, y, reduction="none")
+
+
 def focal_loss(x: Any) -> Any:
     p = torch.sigmoid(x)
     rest = 1 - p
@@ -212,8 +222,16 @@ FAULTS = (
         "log-of-sigmoid, log-of-one-minus-sigmoid",
     ),
     Fault(
-        *(binary_cross_entropy, {"x": [-120.0, 20.0], "y": [0.5, 0.5]}, OVERFLOW, "loss =", "log of 0 is infinite"),
-        "log-of-sigmoid, log-of-one-minus-sigmoid",
+        *(binary_cross_entropy, {"x": [-120.0, 20.0], "y": [0.5, 0.5]}, OVERFLOW, "loss =", "subtract cancels"),
+        "mean-cross-entropy-of-sigmoid",
+    ),
+    Fault(
+        *(loss_of_library, {"x": [20.0, 25.0], "y": [0.0, 0.5]}, Outcome.INACCURATE, "binary_cross_entropy(", ""),
+        "mean-cross-entropy-of-sigmoid",
+    ),
+    Fault(
+        *(losses_of_library, {"x": [20.0, 1.0], "y": [0.0, 0.5]}, Outcome.INACCURATE, "binary_cross_entropy(", ""),
+        "cross-entropy-of-sigmoid",
     ),
     Fault(focal_loss, {"x": [30.0, 1.0]}, OVERFLOW, "rest = 1 - p", "subtract", "log-of-one-minus-sigmoid"),
     Fault(cross_entropy, {"logits": [[200.0, 0.0], [0.0, 3.0]]}, NAN, "e = torch.exp(", "exp", "log-of-softmax"),
@@ -275,6 +293,8 @@ def holds(text: str, fault: Fault) -> bool:
         (lambda x: torch.log_softmax(x, -1), {"x": [[0.0, 200.0]]}),
         (torch.hypot, {"a": [1e30], "b": [1e30]}),
         (lambda x: torch.logsumexp(x, 0), {"x": [1000.0, 1001.0]}),
+        (lambda x: (x - x.mean()).sum(), {"x": [0.1, 0.2, 0.4]}),
+        (lambda x: torch.log(x / 3 * (3 / x)), {"x": [0.1, 0.7, 1.4]}),
         (lambda x: torch.nn.functional.layer_norm(x, (4,)), {"x": [[1.0, 2.0, 3.0, 5.0]]}),
     ],
 )
@@ -299,6 +319,14 @@ def test_the_gradient_of_a_masked_branch_is_blamed_on_the_backward_pass() -> Non
     assert trace.blame is not None, trace.finding
     assert "torch.sqrt(x)" in blamed_text(trace)
     assert "backward of Sqrt" in trace.blame.sentence
+
+
+def test_a_gradient_that_is_exactly_0_is_judged_beside_what_it_is_made_of() -> None:
+    def total(x: Any) -> Any:
+        return torch.softmax(x, -1).sum()
+
+    trace = traced(total, {"x": [0.3, 1.1, -0.2]}, backward=True)
+    assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
 
 
 def test_the_gradient_of_sound_code_holds() -> None:

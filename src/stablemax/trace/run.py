@@ -35,6 +35,7 @@ class Fix:
 
     #: The place of the operation among all that were dispatched, or that of the number among all of a jaxpr.
     dispatch: int
+    #: Its name; empty for whatever operation has that number.
     operation: str
     output: int
     values: Array
@@ -217,13 +218,20 @@ class Subject(ABC):
         """True where the result is what autograd makes of the function's output."""
         return False
 
-    @abstractmethod
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Run the code and record its data flow; operations get other outputs, by the keys of their flow nodes."""
+    #: The three methods below are there: of code without them no cure is looked for.
+    records_flow = False
 
-    @abstractmethod
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Run the code and record its data flow."""
+        raise NotImplementedError
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Run the code without its shadow; operations get other outputs, by the keys of their flow nodes."""
+        raise NotImplementedError
+
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the key that an operation of an observed run, by its index, has in the data flow."""
+        raise NotImplementedError
 
     def explained(self, trace: Trace, expected: OwnTruth) -> Trace:  # noqa: ARG002 - for observers that know more
         """Add to a trace what only its observer can find out."""

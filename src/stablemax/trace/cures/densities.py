@@ -23,7 +23,33 @@ from stablemax.trace.cures.matching import (
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
+_CROSS_ENTROPY = "the sigmoid becomes 0 or 1, and the cross-entropy of such a probability is infinite, or cut off"
+
 DENSITIES = (
+    Pattern(
+        "cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.none")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("{y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x})",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y}, reduction='none')",),
+        jax=("{y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x})",),
+    ),
+    Pattern(
+        "mean-cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.mean")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("np.mean({y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x}))",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y})",),
+        jax=("jnp.mean({y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x}))",),
+    ),
+    Pattern(
+        "total-cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.sum")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("np.sum({y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x}))",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y}, reduction='sum')",),
+        jax=("jnp.sum({y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x}))",),
+    ),
     Pattern(
         "log-of-density",
         (log(divide(multiply(exp(X), power(A, B)), C)),),
@@ -82,8 +108,11 @@ DENSITIES = (
         "root-minus-base",
         (subtract(sqrt(add(square(B), C)), B),),
         why="b and the root are close to each other, and the root is rounded",
-        numpy=("{c} / (np.sqrt({b} * {b} + {c}) + {b})",),
-        torch=("{c} / (torch.sqrt({b} * {b} + {c}) + {b})",),
-        jax=("{c} / (jnp.sqrt({b} * {b} + {c}) + {b})",),
+        numpy=("np.where({b} > 0, {c} / (np.sqrt({b} * {b} + {c}) + np.abs({b})), np.sqrt({b} * {b} + {c}) - {b})",),
+        torch=(
+            "torch.where({b} > 0, {c} / (torch.sqrt({b} * {b} + {c}) + torch.abs({b})),"
+            " torch.sqrt({b} * {b} + {c}) - {b})",
+        ),
+        jax=("jnp.where({b} > 0, {c} / (jnp.sqrt({b} * {b} + {c}) + jnp.abs({b})), jnp.sqrt({b} * {b} + {c}) - {b})",),
     ),
 )

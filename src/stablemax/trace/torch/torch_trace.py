@@ -139,6 +139,7 @@ class TorchCode(Subject):
     nudges: Mapping[int, Any] = field(default_factory=dict)
 
     backend = "torch"
+    records_flow = True
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""
@@ -167,11 +168,15 @@ class TorchCode(Subject):
         """True for a backward pass."""
         return self.backward
 
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Run the code and record its data flow; operators get other outputs, by their dispatch and output."""
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Run the code and record its data flow."""
         flow = Flow()
-        run, _ = self.followed(bits=bits, flow=flow, replaced=replaced or {})
+        run, _ = self.followed(bits=bits, flow=flow)
         return run, flow
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Run the code without its shadow; operators get other outputs, by their dispatch and output."""
+        return self._repeated([Fix(*_placed(key), values) for key, values in outputs.items()])
 
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the dispatch and the output of an operator."""
@@ -186,12 +191,11 @@ class TorchCode(Subject):
         values: list[LineValues] | None = None,
         valued: Collection[int] = (),
         flow: Flow | None = None,
-        replaced: Mapping[Hashable, Array] | None = None,
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.given.size)
         watch = Watch(shadows, self._locator(), forgotten_to=forgotten_to, leads=leads)
-        watch.values, watch.valued, watch.flow, watch.replaced = values, valued, flow, replaced or {}
+        watch.values, watch.valued, watch.flow = values, valued, flow
         with flint.ctx.workprec(bits), self.settings():
             tensors = self.tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
@@ -301,6 +305,13 @@ class TorchCode(Subject):
                 raise
             except Exception as error:
                 raise StablemaxError(*raised(error, code_of(self.code, alone=(TORCH,)).holds)) from error
+
+
+def _placed(key: Hashable) -> tuple[int, str, int]:
+    """Return the dispatch, any name, and the output that a flow node has for its key."""
+    assert isinstance(key, tuple), "an operator is known by its dispatch and output"
+    dispatch, output = key
+    return dispatch, "", output
 
 
 def _values(result: Any) -> Array:
