@@ -225,6 +225,7 @@ def test_every_argument_of_floats_has_its_gradient_judged() -> None:
         return (a * torch.where(b > 0, torch.sqrt(b), 0.0)).sum()
 
     trace = gradient_trace(of_the_second, {"a": [1.0], "b": [0.0]})
+    assert "0 / 0 (first: b[0] = 0.0)" in trace.finding
     assert "the gradient at b[0] = 0.0" in trace.finding
     assert trace.pattern == "untaken-branch"
 

@@ -112,7 +112,8 @@ def _namings(operator: Operator) -> Iterator[tuple[list[str], list[tuple[str, st
     """
     texts = [operator.expression.source_of(operand) for operand in operator.operands]
     is_name = [isinstance(operand, (ast.Name, ast.Constant, ast.Attribute)) for operand in operator.operands]
-    taken = {*operator.names, *operator.expression.code.co_varnames}
+    code = operator.expression.code
+    taken = {*operator.names, *code.co_varnames, *code.co_freevars, *code.co_cellvars}
     free = (name for name in (f"operand{i or ''}" for i in itertools.count()) if name not in taken)
     hoisted = [text if simple else next(free) for text, simple in zip(texts, is_name, strict=True)]
     lines = [(f"{name} = {text}", name) for name, text in zip(hoisted, texts, strict=True) if name != text]
