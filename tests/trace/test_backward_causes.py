@@ -87,6 +87,18 @@ def filled_root(x: Any) -> Any:
     return torch.sqrt(x).masked_fill(x == 0, 0.0).sum()
 
 
+def masked_inverse(x: Any) -> Any:
+    return torch.where(x != 0, 1 / x, 0.0).sum()
+
+
+def masked_log_gamma(x: Any) -> Any:
+    return torch.where(x > 0, torch.lgamma(x), 0.0).sum()
+
+
+def root_below_a_limit(x: Any) -> Any:
+    return torch.maximum(torch.sqrt(x), torch.tensor(0.5)).sum()
+
+
 def length(x: Any) -> Any:
     return (x * x).sum(-1).sqrt().sum()
 
@@ -152,6 +164,9 @@ CASES = [
     (softplus_in_two_parts, {"x": [0.0, 1000.0]}, Outcome.NAN, "torch.exp(x)", "untaken-branch", [[0.5, 1.0]]),
     (product_with_a_mask, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "zero-times-infinity", [[0.0, 0.25]]),
     (filled_root, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "masked-out", [[0.0, 0.25]]),
+    (masked_inverse, {"x": [0.0, 2.0]}, Outcome.NAN, "1 / x", "untaken-branch", [[0.0, -0.25]]),
+    (masked_log_gamma, {"x": [0.0, 1.0]}, Outcome.NAN, "torch.lgamma(x)", "untaken-branch", [[0.0, -np.euler_gamma]]),
+    (root_below_a_limit, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "masked-out", [[0.0, 0.25]]),
     (length, {"x": [[0.0, 0.0], [3.0, 4.0]]}, Outcome.UNDEFINED, ".sqrt()", "norm-at-zero", [[[0, 0], [0.6, 0.8]]]),
     (
         *(distance, {"a": [[1.0, 1.0], [3.0, 4.0]], "b": [[1.0, 1.0], [0.0, 0.0]]}, Outcome.UNDEFINED),

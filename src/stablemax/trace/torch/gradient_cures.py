@@ -15,6 +15,8 @@ import torch
 from stablemax.trace.rewritten_source import Edit, Expression
 from stablemax.trace.torch.singular_points import SingularPoint
 
+_SIGNS: Mapping[type[ast.operator], str] = {ast.Div: "Div", ast.Pow: "Pow", ast.Mult: "Mul"}
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -38,6 +40,12 @@ class Operator:
         if isinstance(node.func, ast.Attribute) and not self._is_module(node.func.value):
             return [node.func.value, *node.args]
         return list(node.args)
+
+    @property
+    def sign(self) -> str:
+        """The operator that it is written with, as autograd calls its node: ``1 / x`` is a reciprocal to PyTorch."""
+        node = self.expression.node
+        return _SIGNS.get(type(node.op), "") if isinstance(node, ast.BinOp) else ""
 
     def _is_module(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Attribute):

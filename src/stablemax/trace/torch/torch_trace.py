@@ -185,8 +185,8 @@ class TorchCode(Subject):
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(tensors))
             value = _values(result)
-            # What a branch returns may be a constant, which needs no shadow.
-            is_constant = bool(watch.divergences) and not watch.not_followed
+            # What a branch returns may be a constant, which needs no shadow; so may a gradient: that of floor is 0.
+            is_constant = (bool(watch.divergences) or self.backward) and not watch.not_followed
             has_cells = isinstance(result, torch.Tensor) and (shadows.has(result) or is_constant)
             exact = shadows.cells(result).copy() if has_cells else None
             if exact is None and forgotten_to:
