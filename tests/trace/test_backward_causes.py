@@ -16,6 +16,7 @@ from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Form
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
+from stablemax.trace.torch.derivatives import Derivative, slope_at  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 Function = Callable[..., Any]
@@ -337,6 +338,16 @@ def test_a_product_that_underflows_is_not_called_one_with_0() -> None:
     assert trace.pattern == "sqrt-at-zero"
 
 
+def test_a_rewriting_with_a_finite_gradient_that_is_wrong_is_no_cure() -> None:
+    def focal(x: Any) -> Any:
+        p = torch.sigmoid(x)
+        return (-((1 - p) ** 0.5) * torch.log(p)).sum()
+
+    trace = gradient_trace(focal, {"x": [20.0]})
+    assert (trace.outcome, trace.instead) == (Outcome.NAN, "")
+    assert "backward of Pow: power 0 ** -0.5 is infinite" in trace.finding
+
+
 def test_the_code_of_a_method_is_rewritten() -> None:
     class Distances:
         eps = 0.0
@@ -409,3 +420,31 @@ def test_a_rewriting_that_changes_other_results_is_no_cure() -> None:
     trace = gradient_trace(used_twice, {"x": [0.0, 4.0]})
     assert "is_large, x," not in trace.instead
     assert "x != 0" in trace.instead
+
+
+# --- derivatives without autograd ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "kind", "sides"),
+    [
+        (lambda x: x**3, 2.0, Derivative.FINITE, (12.0, 12.0)),
+        (lambda x: torch.where(x > 0, torch.sqrt(x), 0.0), 0.0, Derivative.FINITE, (0.0, 0.0)),
+        (torch.abs, 0.0, Derivative.KINK, (-1.0, 1.0)),
+        (torch.relu, 0.0, Derivative.KINK, (0.0, 1.0)),
+        (lambda x: x.abs() ** 1.5, 0.0, Derivative.FINITE, (0.0, 0.0)),
+        (torch.sqrt, 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: x.abs() ** 0.5, 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: torch.xlogy(x, x), 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: x / x, 0.0, Derivative.NO_VALUE, (None, None)),
+        (lambda x: torch.fmod(x, 0.25), 1.0, Derivative.UNKNOWN, (None, None)),
+    ],
+)
+@pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=["float32", "float64"])
+def test_difference_quotients_tell_derivatives_from_kinks_and_poles(
+    function: Function, x: float, kind: Derivative, sides: tuple[float | None, float | None], fmt: Format
+) -> None:
+    given = GivenArguments(("x",), (fmt.cast(np.array([x])),))
+    slope = slope_at(TorchCode(given, fmt, function, function), 0, fmt)
+    found = tuple(None if side is None else float(side) for side in (slope.left, slope.right))
+    assert (slope.kind, found) == (kind, sides)
