@@ -41,6 +41,9 @@ def like(x: Any, value: float) -> Any:
 KERNEL, DILATED, GROUPED, TRANSPOSED = (kernel(*shape) for shape in ((3, 2, 2), (2, 2, 2), (2, 1, 2, 3), (2, 3, 2)))
 
 
+TRILINEAR = kernel(3, 4, 4)
+
+
 def norm_of(p: float) -> Callable[[Any], Any]:
     return lambda x: torch.linalg.vector_norm(x, p, dim=1)
 
@@ -93,6 +96,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], Array]] = {
     "attention, causal": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.5), TOKENS),
     "einsum": (lambda x: torch.einsum("ij,kj->ik", x, x), ROWS),
     "bilinear einsum": (lambda x: torch.einsum("bij,bjk,bk->bi", x[None], x[None].mT, x[None, :, 0]), ROWS),
+    "bilinear": (lambda x: F.bilinear(x, 2 * x, TRILINEAR.to(x.dtype)), ROWS),
     "conv1d": (lambda x: F.conv1d(x, KERNEL.to(x.dtype), stride=2, padding=1), SIGNAL),
     "conv1d, dilated": (lambda x: F.conv1d(x, DILATED.to(x.dtype), dilation=2), SIGNAL),
     "conv2d in groups": (lambda x: F.conv2d(x, GROUPED.to(x.dtype), like(x[0, 0, 0, :2], 1), groups=2), IMAGE),

@@ -169,12 +169,13 @@ class TorchCode(Subject):
         leads: Leads = of_none,
         values: list[LineValues] | None = None,
         valued: Collection[int] = (),
+        measures: bool = True,
     ) -> tuple[Run, Watch]:
-        """Run the code and follow each operator, after the dispatches that are to be forgotten."""
+        """Run the code and follow each operator, after the dispatches that are to be forgotten, and measure it."""
         shadows = Shadows(*self.given.size)
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
-        watch.values, watch.valued = values, valued
+        watch.values, watch.valued, watch.measures = values, valued, measures
         with flint.ctx.workprec(bits), self.settings():
             tensors = self.tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
