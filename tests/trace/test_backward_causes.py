@@ -236,6 +236,11 @@ def test_at_the_kink_of_a_norm_the_cure_is_called_a_subgradient() -> None:
     assert "a subgradient: the one-sided derivatives are -1 and 1" in trace.instead_why
 
 
+def test_where_the_function_bends_down_it_is_called_a_supergradient() -> None:
+    trace = gradient_trace(lambda x: -torch.sqrt((x * x).sum()), {"x": [0.0, 0.0]})
+    assert "a supergradient: the one-sided derivatives are 1 and -1" in trace.instead_why
+
+
 def test_every_argument_of_floats_has_its_gradient_judged() -> None:
     def of_the_second(a: Any, b: Any) -> Any:
         return (a * torch.where(b > 0, torch.sqrt(b), 0.0)).sum()

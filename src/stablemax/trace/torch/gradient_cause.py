@@ -167,12 +167,18 @@ def _why(case: BadGradient, cured: Cured) -> str:
     return f"it was run on this input: the result is {same}; {'; '.join(gave)}"
 
 
+def _kind_of_kink(slope: Slope) -> str:
+    """Name what lies between one-sided derivatives: where the slope falls, the function bends as a concave one does."""
+    is_concave = slope.left is not None and float(slope.left) > float(slope.right)
+    return "a supergradient" if is_concave else "a subgradient"
+
+
 def _standing(slope: Slope) -> str:
     """Say by which right a gradient stands there."""
     left, right = _sides(slope)
     return {
         Derivative.FINITE: f"and {right} is right: so say exact difference quotients of the forward code",
-        Derivative.KINK: f"a subgradient: the one-sided derivatives are {left} and {right}",
+        Derivative.KINK: f"{_kind_of_kink(slope)}: the one-sided derivatives are {left} and {right}",
         Derivative.INFINITE: "a choice: the function has no finite derivative there",
         Derivative.NO_VALUE: "a choice: the function has no value there",
     }[slope.kind]
