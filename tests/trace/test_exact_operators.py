@@ -204,6 +204,25 @@ def test_what_has_no_exact_form_is_named_and_taken_from_float64() -> None:
     assert any("compared with float64, not with exact arithmetic: _linalg_det" in note for note in run.notes)
 
 
+def test_random_numbers_are_never_drawn_anew() -> None:
+    def dropped(x: Any) -> Any:
+        return torch.ops.aten.native_dropout(x, 0.5, True)[0] + F.dropout(x, 0.5)
+
+    run, _ = TorchCode(GivenArguments(("x",), (np.ones((8, 8), np.float32),)), FLOAT32, dropped, dropped).followed()
+    assert run.exact is not None
+    assert nearest(run.exact).tolist() == run.value.tolist()
+    assert run.not_followed[0].startswith("native_dropout()")
+
+
+def test_the_mask_of_a_dropout_is_that_of_the_run() -> None:
+    def dropped(x: Any) -> Any:
+        return F.dropout(x, 0.5)
+
+    run, _ = TorchCode(GivenArguments(("x",), (np.ones((8, 8), np.float32),)), FLOAT32, dropped, dropped).followed()
+    assert run.exact is not None
+    assert nearest(run.exact).tolist() == run.value.tolist()
+
+
 def test_a_decomposition_does_not_load_the_compiler() -> None:
     import sys
 
