@@ -16,6 +16,7 @@ from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Form
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
+from stablemax.trace.torch.derivatives import Derivative, slope_at  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 Function = Callable[..., Any]
@@ -87,6 +88,18 @@ def filled_root(x: Any) -> Any:
     return torch.sqrt(x).masked_fill(x == 0, 0.0).sum()
 
 
+def masked_inverse(x: Any) -> Any:
+    return torch.where(x != 0, 1 / x, 0.0).sum()
+
+
+def masked_log_gamma(x: Any) -> Any:
+    return torch.where(x > 0, torch.lgamma(x), 0.0).sum()
+
+
+def root_below_a_limit(x: Any) -> Any:
+    return torch.maximum(torch.sqrt(x), torch.tensor(0.5)).sum()
+
+
 def length(x: Any) -> Any:
     return (x * x).sum(-1).sqrt().sum()
 
@@ -152,6 +165,9 @@ CASES = [
     (softplus_in_two_parts, {"x": [0.0, 1000.0]}, Outcome.NAN, "torch.exp(x)", "untaken-branch", [[0.5, 1.0]]),
     (product_with_a_mask, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "zero-times-infinity", [[0.0, 0.25]]),
     (filled_root, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "masked-out", [[0.0, 0.25]]),
+    (masked_inverse, {"x": [0.0, 2.0]}, Outcome.NAN, "1 / x", "untaken-branch", [[0.0, -0.25]]),
+    (masked_log_gamma, {"x": [0.0, 1.0]}, Outcome.NAN, "torch.lgamma(x)", "untaken-branch", [[0.0, -np.euler_gamma]]),
+    (root_below_a_limit, {"x": [0.0, 4.0]}, Outcome.NAN, "torch.sqrt(x)", "masked-out", [[0.0, 0.25]]),
     (length, {"x": [[0.0, 0.0], [3.0, 4.0]]}, Outcome.UNDEFINED, ".sqrt()", "norm-at-zero", [[[0, 0], [0.6, 0.8]]]),
     (
         *(distance, {"a": [[1.0, 1.0], [3.0, 4.0]], "b": [[1.0, 1.0], [0.0, 0.0]]}, Outcome.UNDEFINED),
@@ -220,11 +236,17 @@ def test_at_the_kink_of_a_norm_the_cure_is_called_a_subgradient() -> None:
     assert "a subgradient: the one-sided derivatives are -1 and 1" in trace.instead_why
 
 
+def test_where_the_function_bends_down_it_is_called_a_supergradient() -> None:
+    trace = gradient_trace(lambda x: -torch.sqrt((x * x).sum()), {"x": [0.0, 0.0]})
+    assert "a supergradient: the one-sided derivatives are 1 and -1" in trace.instead_why
+
+
 def test_every_argument_of_floats_has_its_gradient_judged() -> None:
     def of_the_second(a: Any, b: Any) -> Any:
         return (a * torch.where(b > 0, torch.sqrt(b), 0.0)).sum()
 
     trace = gradient_trace(of_the_second, {"a": [1.0], "b": [0.0]})
+    assert "0 / 0 (first: b[0] = 0.0)" in trace.finding
     assert "the gradient at b[0] = 0.0" in trace.finding
     assert trace.pattern == "untaken-branch"
 
@@ -321,6 +343,16 @@ def test_a_product_that_underflows_is_not_called_one_with_0() -> None:
     assert trace.pattern == "sqrt-at-zero"
 
 
+def test_a_rewriting_with_a_finite_gradient_that_is_wrong_is_no_cure() -> None:
+    def focal(x: Any) -> Any:
+        p = torch.sigmoid(x)
+        return (-((1 - p) ** 0.5) * torch.log(p)).sum()
+
+    trace = gradient_trace(focal, {"x": [20.0]})
+    assert (trace.outcome, trace.instead) == (Outcome.NAN, "")
+    assert "backward of Pow: power 0 ** -0.5 is infinite" in trace.finding
+
+
 def test_the_code_of_a_method_is_rewritten() -> None:
     class Distances:
         eps = 0.0
@@ -393,3 +425,31 @@ def test_a_rewriting_that_changes_other_results_is_no_cure() -> None:
     trace = gradient_trace(used_twice, {"x": [0.0, 4.0]})
     assert "is_large, x," not in trace.instead
     assert "x != 0" in trace.instead
+
+
+# --- derivatives without autograd ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "kind", "sides"),
+    [
+        (lambda x: x**3, 2.0, Derivative.FINITE, (12.0, 12.0)),
+        (lambda x: torch.where(x > 0, torch.sqrt(x), 0.0), 0.0, Derivative.FINITE, (0.0, 0.0)),
+        (torch.abs, 0.0, Derivative.KINK, (-1.0, 1.0)),
+        (torch.relu, 0.0, Derivative.KINK, (0.0, 1.0)),
+        (lambda x: x.abs() ** 1.5, 0.0, Derivative.FINITE, (0.0, 0.0)),
+        (torch.sqrt, 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: x.abs() ** 0.5, 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: torch.xlogy(x, x), 0.0, Derivative.INFINITE, (None, None)),
+        (lambda x: x / x, 0.0, Derivative.NO_VALUE, (None, None)),
+        (lambda x: torch.fmod(x, 0.25), 1.0, Derivative.UNKNOWN, (None, None)),
+    ],
+)
+@pytest.mark.parametrize("fmt", [FLOAT32, FLOAT64], ids=["float32", "float64"])
+def test_difference_quotients_tell_derivatives_from_kinks_and_poles(
+    function: Function, x: float, kind: Derivative, sides: tuple[float | None, float | None], fmt: Format
+) -> None:
+    given = GivenArguments(("x",), (fmt.cast(np.array([x])),))
+    slope = slope_at(TorchCode(given, fmt, function, function), 0, fmt)
+    found = tuple(None if side is None else float(side) for side in (slope.left, slope.right))
+    assert (slope.kind, found) == (kind, sides)

@@ -43,6 +43,9 @@ def like(x: Any, value: float) -> Any:
 KERNEL, DILATED, GROUPED, TRANSPOSED = (kernel(*shape) for shape in ((3, 2, 2), (2, 2, 2), (2, 1, 2, 3), (2, 3, 2)))
 
 
+TRILINEAR = kernel(3, 4, 4)
+
+
 def norm_of(p: float) -> Callable[[Any], Any]:
     return lambda x: torch.linalg.vector_norm(x, p, dim=1)
 
@@ -95,6 +98,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], Array]] = {
     "attention, causal": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.5), TOKENS),
     "einsum": (lambda x: torch.einsum("ij,kj->ik", x, x), ROWS),
     "bilinear einsum": (lambda x: torch.einsum("bij,bjk,bk->bi", x[None], x[None].mT, x[None, :, 0]), ROWS),
+    "bilinear": (lambda x: F.bilinear(x, 2 * x, TRILINEAR.to(x.dtype)), ROWS),
     "conv1d": (lambda x: F.conv1d(x, KERNEL.to(x.dtype), stride=2, padding=1), SIGNAL),
     "conv1d, dilated": (lambda x: F.conv1d(x, DILATED.to(x.dtype), dilation=2), SIGNAL),
     "conv2d in groups": (lambda x: F.conv2d(x, GROUPED.to(x.dtype), like(x[0, 0, 0, :2], 1), groups=2), IMAGE),
@@ -177,12 +181,8 @@ def weighted(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return total
 
 
-FLAT = ("trunc", "vector_norm, p = 0")
-"""Their gradient is 0 whatever they are given."""
-TRIED = [(name, backward) for name in CASES for backward in (False, True) if not (backward and name in FLAT)]
-
-
-@pytest.mark.parametrize(("name", "backward"), TRIED)
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_an_operator_is_followed_exactly(name: str, *, backward: bool) -> None:
     function, x = CASES[name]
     function = weighted(function) if backward else function
@@ -193,7 +193,7 @@ def test_an_operator_is_followed_exactly(name: str, *, backward: bool) -> None:
     wide = torch.tensor(x.astype(np.float64), requires_grad=backward)
     right = function(wide)
     if backward:
-        (right,) = torch.autograd.grad(right, wide)
+        (right,) = torch.autograd.grad(right, wide, materialize_grads=True)
     right = right.detach().numpy()
     exact = nearest(run.exact).reshape(right.shape)
     np.testing.assert_allclose(exact, right, rtol=1e-9, atol=1e-11 * np.abs(right).max())
@@ -204,6 +204,25 @@ def test_what_has_no_exact_form_is_named_and_taken_from_float64() -> None:
     run, watch = code.followed()
     assert list(watch.in_float64) == ["_linalg_det"]
     assert any("compared with float64, not with exact arithmetic: _linalg_det" in note for note in run.notes)
+
+
+def test_random_numbers_are_never_drawn_anew() -> None:
+    def dropped(x: Any) -> Any:
+        return torch.ops.aten.native_dropout(x, 0.5, True)[0] + F.dropout(x, 0.5)
+
+    run, _ = TorchCode(GivenArguments(("x",), (np.ones((8, 8), np.float32),)), FLOAT32, dropped, dropped).followed()
+    assert run.exact is not None
+    assert nearest(run.exact).tolist() == run.value.tolist()
+    assert run.not_followed[0].startswith("native_dropout()")
+
+
+def test_the_mask_of_a_dropout_is_that_of_the_run() -> None:
+    def dropped(x: Any) -> Any:
+        return F.dropout(x, 0.5)
+
+    run, _ = TorchCode(GivenArguments(("x",), (np.ones((8, 8), np.float32),)), FLOAT32, dropped, dropped).followed()
+    assert run.exact is not None
+    assert nearest(run.exact).tolist() == run.value.tolist()
 
 
 def test_a_decomposition_does_not_load_the_compiler() -> None:

@@ -169,7 +169,7 @@ class OwnTruth:
         step = self._first_valueless(int(np.argmax(odd)))
         if step is None or step.valueless is None:
             return None
-        return step, f"{self.words_of(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+        return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
 
     def _first_valueless(self, cell: int) -> Observation | None:
         """Return the first operation without an exact value that alone takes its value from a cell of the result.
@@ -193,11 +193,10 @@ class OwnTruth:
         for step in steps:
             event = next((e for e in step.events if e.kind in _BREAKS), None)
             if event is not None:
-                return step, f"{self.words_of(step, event)}{why}"
+                return step, f"{self._words(step, event)}{why}"
         return None
 
-    def words_of(self, step: Observation, event: Event) -> str:
-        """Say what happened in a step, and to which number first."""
+    def _words(self, step: Observation, event: Event) -> str:
         record = self.run.records.get(step.key) or Record(step)
         return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
 

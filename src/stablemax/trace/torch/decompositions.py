@@ -44,6 +44,8 @@ def decomposed(call: Call, see: See, compute: Compute, depth: int) -> list[Any] 
 
     Its tensors are of float64, and only carry the cells: what they hold decides nothing that cells can decide.
     """
+    if torch.Tag.nondeterministic_seeded in call.function.tags:
+        return None  # it would draw other random numbers
     decomposition = decomposition_table.get(call.function)
     if depth > _DEEPEST or (decomposition is None and not call.function._can_decompose()):
         return None

@@ -106,7 +106,7 @@ def _sum_at(code: TorchCode, nudges: dict[int, Any], bits: int) -> Any:
     """Return the exact sum of the results of the forward code; None where they are not known."""
     nudged = replace(code, backward=False, nudges=nudges)
     try:
-        run, watch = nudged.followed(bits=bits)
+        run, watch = nudged.followed(bits=bits, measures=False)
     except StablemaxError:
         return None
     if run.exact is None or run.not_followed or watch.in_float64:

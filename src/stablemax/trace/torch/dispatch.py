@@ -76,6 +76,8 @@ class Watch(_Eager):
         self.comparisons = 0
         self.divergences: list[Divergence] = []
         self.values: list[LineValues] | None = None
+        #: Measure every operator; without, only the shadow is kept.
+        self.measures = True
         #: Operators, by their numbers, whose exact results get a number where they have none.
         self.valued: Collection[int] = ()
         #: Where the data flow is recorded, if it is.
@@ -211,7 +213,7 @@ class Watch(_Eager):
             return
         label = aten.replace("::", ".") if "::" in aten else f"aten.{aten}"
         value = to_numpy(tensor)
-        if not self.sample.takes((site, label, output, fmt.name), value, len(self.steps)):
+        if not (self.measures and self.sample.takes((site, label, output, fmt.name), value, len(self.steps))):
             self.shadows.write(tensor, exact, places, exact=False)
             return
         local = before.local()[output].reshape(shape)

@@ -74,7 +74,7 @@ def _logit_backward(grad_output: Array, self: Array, eps: float | None = None) -
 
 def _nan_to_num(self: Array, nan: float | None = None, posinf: Any = None, neginf: Any = None) -> Any:
     floats = nearest(self)
-    if np.isinf(floats).any() and None in (posinf, neginf):
+    if (np.isposinf(floats).any() and posinf is None) or (np.isneginf(floats).any() and neginf is None):
         raise NotExact  # the largest numbers of a format, which cells do not know
     out = np.where(np.isnan(floats), as_cell(nan or 0.0), self)
     return np.where(

@@ -199,6 +199,14 @@ def _addmv(self: Array, mat: Array, vec: Array, *, beta: float = 1, alpha: float
     return self * as_cell(beta) + matrix_product(mat, vec[:, None])[..., 0] * as_cell(alpha)
 
 
+def _trilinear(
+    i1: Array, i2: Array, i3: Array, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: int = 1
+) -> Any:
+    factors = ((i1, expand1), (i2, expand2), (i3, expand3))
+    a, b, c = (np.expand_dims(x, tuple(axes)) if axes else x for x, axes in factors)
+    return _sum(a * b * c, list(sumdim)) if sumdim else a * b * c
+
+
 def _ldexp(self: Array, other: Any) -> Any:
     exponents = other if isinstance(other, np.ndarray) else cells_of(other.to(torch.float64).numpy())
     return self * _POWER(as_cell(2), exponents)
@@ -237,6 +245,7 @@ REDUCTIONS_OF_MANY: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "index_add": _index_add,
         "addmv": _addmv,
         "ldexp": _ldexp,
+        "_trilinear": _trilinear,
         "addr": lambda self, vec1, vec2, *, beta=1, alpha=1: (
             self * as_cell(beta) + as_array(vec1[:, None] * vec2) * as_cell(alpha)
         ),

@@ -12,7 +12,7 @@ from stablemax.numerics.formats import Array, Format
 from stablemax.results import Blame, Outcome, Trace
 from stablemax.text.words import counted, listed
 from stablemax.trace.observation import Record
-from stablemax.trace.operation_words import line_words
+from stablemax.trace.operation_words import event_words, line_words
 from stablemax.trace.torch.derivatives import Derivative, Slope, slope_at
 from stablemax.trace.torch.gradient_flow import zero_before
 from stablemax.trace.torch.gradient_trials import BREAKS, BadGradient, Cured, Trials
@@ -133,7 +133,15 @@ def _deed(case: BadGradient, step: Observation) -> str:
         return blame.sentence.removeprefix(line_words(step.site))
     events = [e for kind in BREAKS for e in step.events if e.kind is kind]
     event: Event | None = next(iter(events), step.valueless)
-    return f"{step.name} makes the gradient bad" if event is None else case.expected.words_of(step, event)
+    if event is None:
+        return f"{step.name} makes the gradient bad"
+    expected = case.expected
+    record = expected.run.records.get(step.key) or Record(step)
+    column = record.place(event, *expected.given.size)[1]
+    # An operator of the backward pass reads several numbers: that is named whose gradient is bad.
+    is_other = column is not None and column not in case.bad
+    place = expected.given.name_at(case.first) if is_other else expected.place_name(record, event, 0, expected.given)
+    return event_words(record.seen, event, place)
 
 
 def _reason(case: BadGradient, cured: Cured) -> tuple[str, str]:
@@ -159,12 +167,18 @@ def _why(case: BadGradient, cured: Cured) -> str:
     return f"it was run on this input: the result is {same}; {'; '.join(gave)}"
 
 
+def _kind_of_kink(slope: Slope) -> str:
+    """Name what lies between one-sided derivatives: where the slope falls, the function bends as a concave one does."""
+    is_concave = slope.left is not None and float(slope.left) > float(slope.right)
+    return "a supergradient" if is_concave else "a subgradient"
+
+
 def _standing(slope: Slope) -> str:
     """Say by which right a gradient stands there."""
     left, right = _sides(slope)
     return {
         Derivative.FINITE: f"and {right} is right: so say exact difference quotients of the forward code",
-        Derivative.KINK: f"a subgradient: the one-sided derivatives are {left} and {right}",
+        Derivative.KINK: f"{_kind_of_kink(slope)}: the one-sided derivatives are {left} and {right}",
         Derivative.INFINITE: "a choice: the function has no finite derivative there",
         Derivative.NO_VALUE: "a choice: the function has no value there",
     }[slope.kind]

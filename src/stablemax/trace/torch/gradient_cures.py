@@ -15,6 +15,8 @@ import torch
 from stablemax.trace.rewritten_source import Edit, Expression
 from stablemax.trace.torch.singular_points import SingularPoint
 
+_SIGNS: Mapping[type[ast.operator], str] = {ast.Div: "Div", ast.Pow: "Pow", ast.Mult: "Mul"}
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -38,6 +40,12 @@ class Operator:
         if isinstance(node.func, ast.Attribute) and not self._is_module(node.func.value):
             return [node.func.value, *node.args]
         return list(node.args)
+
+    @property
+    def sign(self) -> str:
+        """The operator that it is written with, as autograd calls its node: ``1 / x`` is a reciprocal to PyTorch."""
+        node = self.expression.node
+        return _SIGNS.get(type(node.op), "") if isinstance(node, ast.BinOp) else ""
 
     def _is_module(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Attribute):
@@ -112,7 +120,8 @@ def _namings(operator: Operator) -> Iterator[tuple[list[str], list[tuple[str, st
     """
     texts = [operator.expression.source_of(operand) for operand in operator.operands]
     is_name = [isinstance(operand, (ast.Name, ast.Constant, ast.Attribute)) for operand in operator.operands]
-    taken = {*operator.names, *operator.expression.code.co_varnames}
+    code = operator.expression.code
+    taken = {*operator.names, *code.co_varnames, *code.co_freevars, *code.co_cellvars}
     free = (name for name in (f"operand{i or ''}" for i in itertools.count()) if name not in taken)
     hoisted = [text if simple else next(free) for text, simple in zip(texts, is_name, strict=True)]
     lines = [(f"{name} = {text}", name) for name, text in zip(hoisted, texts, strict=True) if name != text]

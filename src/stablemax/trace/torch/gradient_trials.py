@@ -160,7 +160,7 @@ class Trials:
             return
         owner = next((f for f in self.functions if f.__code__ is expression.code), self.functions[0])
         operator = Operator(expression, owner.__globals__)
-        names = {stem_of(step.site.node), step.name, step.label.removeprefix("aten.")}
+        names = {stem_of(step.site.node), step.name, step.label.removeprefix("aten."), operator.sign}
         for point in POINTS:
             for edit in candidates(operator, point) if names & set(point.nodes) else ():
                 yield edit, point

@@ -191,11 +191,12 @@ class TorchCode(Subject):
         values: list[LineValues] | None = None,
         valued: Collection[int] = (),
         flow: Flow | None = None,
+        measures: bool = True,
     ) -> tuple[Run, Watch]:
-        """Run the code and follow each operator, after the dispatches that are to be forgotten."""
+        """Run the code and follow each operator, after the dispatches that are to be forgotten, and measure it."""
         shadows = Shadows(*self.given.size)
         watch = Watch(shadows, self._locator(), forgotten_to=forgotten_to, leads=leads)
-        watch.values, watch.valued, watch.flow = values, valued, flow
+        watch.values, watch.valued, watch.flow, watch.measures = values, valued, flow, measures
         with flint.ctx.workprec(bits), self.settings():
             tensors = self.tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
@@ -208,8 +209,8 @@ class TorchCode(Subject):
             with Escapes(watch), watch:
                 result, forward = boundary(lambda: self._call(tensors))
             value = _values(result)
-            # What a branch returns may be a constant, which needs no shadow.
-            is_constant = bool(watch.divergences) and not watch.not_followed
+            # What a branch returns may be a constant, which needs no shadow; so may a gradient: that of floor is 0.
+            is_constant = (bool(watch.divergences) or self.backward) and not watch.not_followed
             has_cells = isinstance(result, torch.Tensor) and (shadows.has(result) or is_constant)
             exact = shadows.cells(result).copy() if has_cells else None
             if exact is None and forgotten_to:
