@@ -100,6 +100,7 @@ class IncomingTensor:
 class WatchedStep:
     """A step of the training: its loss, the largest weight and the norm of all gradients; None where not known."""
 
+    #: Counted from 1; 0 stands for what was there before the first
     step: int
     loss: float | None
     largest_weight: float | None

@@ -86,7 +86,7 @@ def finding_of(
     where = fault_where(fault)
     head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
     is_curable = cause is not None and not cause.is_fault_itself
-    if growth is not None and not (is_curable and growth.is_of_loss):
+    if growth is not None and (growth.is_certain or not is_curable):
         verdict, finding = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}."
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."

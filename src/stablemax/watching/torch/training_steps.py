@@ -91,6 +91,10 @@ class TrainingSteps:
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         self._before()
         self._optimizers[id(optimizer)] = optimizer
+        if not self._counts:
+            # What the weights were before the first step; the gradient is of that step.
+            self.history.append(WatchedStep(0, None, self._figures().largest_weight, None))
+            self._counts[id(optimizer)] = 0
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
         number = self.current
