@@ -86,10 +86,11 @@ class IncomingTensor:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    #: Index of the first bad cell, and what stands there: `nan`, `inf` or `-inf`
+    #: Index of the first bad cell, and what stands there: `nan`, `inf` or `-inf`; `not finite` where it was overwritten
     place: tuple[int, ...]
     value: str
-    cells: int
+    #: Bad cells; None where they were overwritten
+    cells: int | None
     file: str
     line: int
     operation: str

@@ -36,7 +36,7 @@ class WideCause:
 
 def caused_beside_float64(replay: Replay) -> WideCause | None:
     """Find the operation that lost the first bad cell of a replay; None where float64 has no ordinary number there."""
-    if replay.expected.dtype is torch.float64 or _writes_to_views(replay):
+    if replay.expected.dtype is torch.float64 or replay.writes_to_views:
         return None
     with ordinary():
         cell = int((~torch.isfinite(replay.expected.flatten())).to(torch.uint8).argmax())
@@ -61,16 +61,6 @@ def caused_beside_float64(replay: Replay) -> WideCause | None:
     return WideCause(replay.operations[index], steps[index].words, right) if steps[index].words else None
 
 
-def _writes_to_views(replay: Replay) -> bool:
-    """Tell whether a write shows in another tensor of the replay, which copies in float64 would not share."""
-    addresses: dict[int, set[int]] = {}
-    for operation in replay.operations:
-        for t in (*operation.entry.tensors, *operation.entry.outputs()):
-            addresses.setdefault(t.untyped_storage()._cdata, set()).add(id(t))
-    written = {t.untyped_storage()._cdata for o in replay.operations for t in o.entry.written}
-    return any(len(addresses[address]) > 1 for address in written)
-
-
 def _wide_from(replay: Replay, count: int) -> Tensors:
     """Run the first operations as they are, and all others in float64."""
     tensors = {n: t.clone() for n, t in replay.leaves.items()}
@@ -85,7 +75,7 @@ def _rounded_to(replay: Replay, count: int) -> Tensors:
     """Run the first operations in float64, round what they gave, and run all others as they are."""
     dtypes = {n: t.dtype for n, t in replay.leaves.items()}
     for operation in replay.operations:
-        dtypes.update(zip(operation.outputs, (t.dtype for t in operation.entry.outputs()), strict=True))
+        dtypes.update(zip(operation.outputs, operation.dtypes, strict=True))
     tensors = _widened({n: t.clone() for n, t in replay.leaves.items()})
     for operation in replay.operations[:count]:
         _apply(operation, tensors, is_wide=True)
@@ -111,7 +101,7 @@ def _apply(operation: ReplayedOperation, tensors: Tensors, *, is_wide: bool) -> 
     result = operation.function(
         *(real(a) for a in operation.arguments), **{k: real(v) for k, v in operation.options.items()}
     )
-    if operation.entry.plan.writes:
+    if operation.plan.writes:
         return [tensors[n] for n in operation.outputs]
     fresh = [t for t in (result if isinstance(result, (list, tuple)) else (result,)) if isinstance(t, torch.Tensor)]
     tensors.update(zip(operation.outputs, fresh, strict=True))
@@ -127,7 +117,7 @@ def _steps(replay: Replay) -> list[WideStep]:
         is_finite = all(bool(t.isfinite().all()) for t in read)
         has_nan = any(bool(t.isnan().any()) for t in read)
         values = _apply(operation, tensors, is_wide=False)
-        steps.append(_step(operation.entry.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
+        steps.append(_step(operation.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
     return steps
 
 
