@@ -141,7 +141,7 @@ def _cause(
         wide = caused_beside_float64(replay)
         if wide is None:
             return None, None, (_NO_WIDE_CAUSE,)
-        return _cause_at(wide.operation, faulty, wide.words, "float64", sites), None, ()
+        return _cause_at(wide.operation, faulty, wide.words, wide.truth, sites), None, ()
     try:
         exact = caused_exactly(replay, sites)
     except StablemaxError as error:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from stablemax.results.watched import IncomingTensor, Watched, WatchedFault
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
-from stablemax.watching.torch.fault_words import incoming_as_used, incoming_at, where_words
+from stablemax.watching.torch.fault_words import fault_where, incoming_as_used, incoming_at, where_words
 from stablemax.watching.torch.findings import Found, finding_of, found_at
 from stablemax.watching.torch.finite_check import FiniteCheck
 from stablemax.watching.torch.lost_numbers import lost_cells
@@ -96,10 +96,10 @@ class Watcher:
         if self.check.captured_graphs:
             notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
         if self._found is None and self._first_made is not None:
-            first = self._first_made
+            first, where = self._first_made, fault_where(self._first_made)
             notes.append(
                 f"{counted(self._made_count, 'operation')} gave inf or NaN that went no further "
-                f"(first: {first.operation.removeprefix('aten.')} at {first.file}:{first.line})"
+                f"(first: {first.operation.removeprefix('aten.')} at {where})"
             )
         if WatchedKind.LOST in self.options.on:
             notes.append("numbers that became 0 are looked for in formats of up to 32 bits")
@@ -116,7 +116,8 @@ class Watcher:
 
     def _next_step(self) -> None:
         self._origins.forget_dead()
-        self._set_on(is_on=self.options.watches(self.steps.current) and self._found is None)
+        is_over = self._found is not None or bool(self._error)
+        self._set_on(is_on=self.options.watches(self.steps.current) and not is_over)
 
     def _set_on(self, *, is_on: bool) -> None:
         """Enter the mode, or leave it where it is the innermost one: out of the way it costs nothing."""

@@ -30,8 +30,8 @@ class WideCause:
 
     operation: ReplayedOperation
     words: str
-    #: What float64 gives for the first bad cell of the result.
-    right: float
+    #: What stood for the truth.
+    truth: str
 
 
 def caused_beside_float64(replay: Replay) -> WideCause | None:
@@ -43,7 +43,7 @@ def caused_beside_float64(replay: Replay) -> WideCause | None:
         right = float(_wide_from(replay, 0)[replay.result].flatten()[cell])
         info = torch.finfo(replay.expected.dtype)
         if not math.isfinite(right) or abs(right) > info.max:
-            return None
+            return _caused_by_zeros(replay, cell)
         tolerance = math.sqrt(info.eps) * abs(right) + info.tiny
 
         def is_good_if_rounded(count: int) -> bool:
@@ -58,7 +58,33 @@ def caused_beside_float64(replay: Replay) -> WideCause | None:
     if culprit is None:
         return None
     index = culprit.root if Kind.ZERO in steps[culprit.root].kinds else culprit.index
-    return WideCause(replay.operations[index], steps[index].words, right) if steps[index].words else None
+    return WideCause(replay.operations[index], steps[index].words, "float64") if steps[index].words else None
+
+
+_POSITIVE = frozenset(("exp", "exp2", "_softmax", "sigmoid"))
+"""Operations that are 0 for no number in exact arithmetic."""
+
+
+def _caused_by_zeros(replay: Replay, cell: int) -> WideCause | None:
+    """Find an operation whose zeros are none exactly, though they are in float64; with others the cell is finite."""
+    for i, operation in enumerate(replay.operations):
+        if operation.plan.name not in _POSITIVE:
+            continue
+        tensors = {n: t.clone() for n, t in replay.leaves.items()}
+        for before in replay.operations[:i]:
+            _apply(before, tensors, is_wide=False)
+        are_finite = all(bool(tensors[n].isfinite().all()) for n in _read(operation))
+        (values,) = _apply(operation, tensors, is_wide=False)
+        zeros = values == 0
+        values.masked_fill_(zeros, torch.finfo(values.dtype).tiny)
+        for after in replay.operations[i + 1 :]:
+            _apply(after, tensors, is_wide=False)
+        if are_finite and bool(zeros.any()) and bool(tensors[replay.result].flatten()[cell].isfinite()):
+            share = f"for {int(zeros.sum()):,} of {counted(values.numel(), 'cell')}"
+            return WideCause(
+                operation, f"{operation.plan.name} gives 0 {share}, which exactly it never is", "exact arithmetic"
+            )
+    return None
 
 
 def _wide_from(replay: Replay, count: int) -> Tensors:
