@@ -101,6 +101,7 @@ def test_the_script_shows_the_fault_and_the_test_fails_without_the_training(
     (repro / "show.py").write_text(script)
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_keeps_its_code_and_a_module_is_run_by_its_name(desk: Path) -> None:
     done = watch(desk, "--repro", "elsewhere", "--", sys.executable, "-m", "train", "60", "7")
     assert (done.code, done.out) == (7, "trained ['60', '7']\n")

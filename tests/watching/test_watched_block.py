@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import runpy
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="operations of PyTorch are watched")
 
 import stablemax  # noqa: E402
+from stablemax.watching.torch.ring import LAST_OPERATIONS  # noqa: E402
 
 
 def log_of_softmax() -> Any:
@@ -29,6 +32,38 @@ def test_a_block_tells_on_standard_error_and_keeps_its_result(capsys: pytest.Cap
     assert out == ""
     assert err.startswith("stablemax: An operation, at step 1, ")
     assert "  self: float32 2, 0 to 1, 0 inf, 0 NaN, 1 zeros\n" in err
+
+
+def test_a_result_that_is_held_at_the_end_counts_and_one_that_was_taken_out_does_not() -> None:
+    zeros = torch.zeros(2)
+    with stablemax.watch(repro=None, quiet=True) as watched:
+        held = torch.exp(zeros + 1000)
+    assert held.isinf().all()
+    assert watched.result.verdict == "operation"
+    assert "exp gives inf for 2 of 2 cells" in watched.result.finding
+    assert "It is there at the end." in watched.result.finding
+    with stablemax.watch(repro=None, quiet=True) as watched:
+        inverse = 1 / zeros
+        torch.where(zeros > 0, inverse, zeros)
+    assert watched.result.verdict is None
+    with stablemax.watch(repro=None, quiet=True) as watched:
+        torch.exp(zeros + 1000)
+    assert watched.result.verdict is None
+    assert "1 operation gave inf or NaN that went no further" in watched.result.notes[0]
+
+
+def test_nothing_of_the_program_lives_longer_for_being_watched_but_the_last_operations() -> None:
+    with stablemax.watch(repro=None, quiet=True):
+        for number in (0.0, torch.nan):
+            given = torch.full((3,), number)
+            made = 1 / given
+            gone = (weakref.ref(given), weakref.ref(made))
+            torch.nan_to_num(made)
+            del given, made
+            for _ in range(LAST_OPERATIONS):
+                torch.ones(1)
+            gc.collect()
+            assert [ref() for ref in gone] == [None, None]
 
 
 def test_outside_of_a_block_nothing_is_watched_and_nothing_is_left_behind() -> None:

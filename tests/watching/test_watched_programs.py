@@ -108,7 +108,7 @@ def test_overflows_that_gradscaler_expects_are_counted() -> None:
 
 def test_infinities_that_are_taken_out_again_are_noted() -> None:
     result = watched(next(p for p in SOUND if p.stem == "infinities_taken_out"))
-    assert any("that the code took out again (first: div at" in note for note in result.notes)
+    assert any("that went no further (first: div at" in note for note in result.notes)
 
 
 def test_in_steps_that_are_not_watched_nothing_is_checked_and_what_they_made_is_called_unseen(tmp_path: Path) -> None:
@@ -140,3 +140,13 @@ def test_only_what_is_asked_for_is_reported() -> None:
     assert watched(path, on=("overflow",)).fault.kind == "overflow"  # type: ignore[union-attr]
     of_nan = watched(path, on=("nan",))
     assert of_nan.fault is None or of_nan.fault.kind == "nan"
+
+
+@pytest.mark.parametrize("path", [p for p in FAULTY if p.stem.startswith("operation")], ids=names)
+def test_sums_that_are_looked_at_later_give_the_same_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a GPU, where to look at a number waits for the device.
+    monkeypatch.setattr("stablemax.watching.torch.finite_check.AT_ONCE", frozenset())
+    result = watched(path)
+    assert (result.verdict, result.error) == ("operation", "")
+    assert result.fault is not None
+    assert result.fault.line == marked(path, "fault"), result.finding

@@ -113,7 +113,7 @@ def _panel_of(option: Any) -> str:
 
 def _usage(command: Any, ctx: Any) -> str:
     # What has to be given stands as it is; Typer sets it in braces.
-    pieces = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(ctx))
+    pieces = " ".join(piece.replace("{", "").replace("}", "") for piece in command.collect_usage_pieces(ctx))
     return f"{_styled('Usage:', ctx, bold=True)} {ctx.command_path} {pieces}"
 
 

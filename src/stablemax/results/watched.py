@@ -86,10 +86,11 @@ class IncomingTensor:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    #: Index of the first bad cell, and what stands there: `nan`, `inf` or `-inf`
+    #: Index of the first bad cell, and what stands there: `nan`, `inf` or `-inf`; `not finite` where it was overwritten
     place: tuple[int, ...]
     value: str
-    cells: int
+    #: Bad cells; None where they were overwritten
+    cells: int | None
     file: str
     line: int
     operation: str
@@ -100,6 +101,7 @@ class IncomingTensor:
 class WatchedStep:
     """A step of the training: its loss, the largest weight and the norm of all gradients; None where not known."""
 
+    #: Counted from 1; 0 stands for what was there before the first
     step: int
     loss: float | None
     largest_weight: float | None

@@ -90,6 +90,8 @@ class WatchedBlock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if self.result.error and not self._is_quiet:
+            _tell(self.result)
 
     @property
     def result(self) -> Watched:

@@ -16,6 +16,7 @@ from torch import nn
 
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
 from stablemax.trace.traced_code import PACKAGE, is_library
+from stablemax.watching.torch.ring import address_of
 
 _TORCH = str(Path(torch.__file__).parent)
 _ENGINE = "_engine_run_backward"
@@ -118,11 +119,11 @@ class CallSites:
 
     def parameter_name(self, tensor: torch.Tensor) -> str:
         """Name a parameter or a buffer of the modules that were called; empty for any other tensor."""
-        address = tensor.untyped_storage()._cdata
+        address = address_of(tensor)
         for root in list(self.roots):
             named = itertools.chain(root.named_parameters(), root.named_buffers())
             for name, own in named:
-                if own.untyped_storage()._cdata == address:
+                if address_of(own) == address:
                     return name
         return ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stablemax.watching.torch.call_sites import CallSite, CallSites
-    from stablemax.watching.torch.non_finite import NonFiniteOrigin
     from stablemax.watching.torch.ring import RingEntry
 
 _DEEDS = {WatchedKind.OVERFLOW: "gives inf", WatchedKind.NAN: "gives NaN", WatchedKind.LOST: "gives 0"}
@@ -94,36 +92,36 @@ def _numbers_at(operands: Sequence[Operand], output: torch.Tensor, place: tuple[
     return [f"{float(c):.6g}" for c in cells]
 
 
-def incoming_of(origin: NonFiniteOrigin, used: RingEntry, step: int, sites: CallSites) -> IncomingTensor:
-    """Describe a tensor with an inf or a NaN that no watched operation made.
-
-    A single number, or what was copied into a parameter, is described by the tensor that the operation got.
-    """
-    tensor, value, entry = origin.tensor, origin.value, origin.entry
-    bad_operands = [o for o in operands_of(used) if not o.is_finite and o.value is not None]
-    named = [o for o in bad_operands if sites.parameter_name(o.tensor)]
-    taken = next(iter(named or bad_operands), None)
-    if taken is not None and (value is None or not value.ndim or named):
-        tensor, value, entry, origin = taken.tensor, taken.value, used, replace(origin, step=step)
-    assert tensor is not None, "what came in is there"
-    assert value is not None, "it was looked at"
-    assert entry is not None, "something saw it"
-    bad = value.isnan() if bool(value.isnan().any()) else ~value.isfinite()
-    place = first_place(bad)
-    number = float(value[place])
+def incoming_at(operand: Operand, entry: RingEntry, step: int, sites: CallSites) -> IncomingTensor:
+    """Describe a tensor with an inf or a NaN that no watched operation made, and the operation that saw it."""
+    place: tuple[int, ...] = ()
+    value, cells = "not finite", None
+    if operand.value is not None:
+        bad = operand.value.isnan() if operand.has_nan else ~operand.value.isfinite()
+        place, cells = first_place(bad), int(bad.sum())
+        number = float(operand.value[place])
+        value = "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"
     site = sites.resolved(entry.call_site)
     return IncomingTensor(
-        name=sites.parameter_name(tensor),
-        dtype=str(tensor.dtype).removeprefix("torch."),
-        shape=tuple(tensor.shape),
+        name=sites.parameter_name(operand.tensor),
+        dtype=str(operand.tensor.dtype).removeprefix("torch."),
+        shape=tuple(operand.tensor.shape),
         place=place,
-        value="nan" if math.isnan(number) else "inf" if number > 0 else "-inf",
-        cells=int(bad.sum()),
+        value=value,
+        cells=cells,
         file="" if site.code is None else display_name(site.code.co_filename),
         line=site.line,
         operation=f"aten.{entry.plan.name}",
-        step=origin.step,
+        step=step,
     )
+
+
+def incoming_as_used(first: IncomingTensor, entry: RingEntry, step: int, sites: CallSites) -> IncomingTensor:
+    """Describe what came in where it is used, if it was a single number at first, or is a parameter by now."""
+    operands = [o for o in operands_of(entry) if not o.is_finite]
+    named = [o for o in operands if sites.parameter_name(o.tensor)]
+    used = next(iter(named or operands), None)
+    return first if used is None or (first.shape and not named) else incoming_at(used, entry, step, sites)
 
 
 def where_words(site: CallSite) -> str:

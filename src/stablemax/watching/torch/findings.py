@@ -13,14 +13,12 @@ from stablemax.text.errors import StablemaxError
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.growth import growth_of
 from stablemax.watching.torch.call_sites import CallSite, CallSites
-from stablemax.watching.torch.fault_words import fault_of, fault_where, incoming_of
-from stablemax.watching.torch.non_finite import NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.fault_words import fault_of, fault_where
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
 from stablemax.watching.torch.retrace import caused_exactly, is_small
 from stablemax.watching.torch.ring import RingEntry
 from stablemax.watching.torch.suspicion import Suspicion
 from stablemax.watching.torch.wide_retrace import caused_beside_float64
-from stablemax.watching.watch_options import WatchOptions
 
 SHOWN_STEPS = 8
 _NO_WIDE_CAUSE = (
@@ -31,11 +29,10 @@ _NO_WIDE_CAUSE = (
 
 @dataclass(frozen=True)
 class Found:
-    """The operation and the output in which the first fault shows."""
+    """The operation in which the first fault shows; without a tensor of the run."""
 
-    entry: RingEntry
-    output: torch.Tensor
-    suspicion: Suspicion
+    #: Its number in the run.
+    number: int
     #: It in words, programs that end with it, and the steps before: taken at once, for the run overwrites what it can.
     fault: WatchedFault
     drafts: tuple[Replay, ...]
@@ -64,29 +61,33 @@ def found_at(
         made = output.isnan() if suspicion.has_nan else ~output.isfinite()
     fault = fault_of(entry, output, suspicion.kind, made, steps[-1].step, sites)
     drafts = drafts_of(before, output, sites.parameter_name)
-    return Found(entry, output, suspicion, fault, drafts, tuple(steps))
+    return Found(entry.number, fault, drafts, tuple(steps))
 
 
 def finding_of(
-    found: Found, origin: NonFiniteOrigin, used: Found | None, harm: str, sites: CallSites, options: WatchOptions
+    found: Found,
+    used: Found,
+    incoming: IncomingTensor | None,
+    unseen: str,
+    harm: str,
+    sites: CallSites,
 ) -> Finding:
     """Tell of a fault: the last operations are run again to find its cause.
 
-    They end where the fault is used: there exact arithmetic may have an ordinary number again.
+    They end where the fault is used: there exact arithmetic may have an ordinary number again. What came in may have
+    been made unseen, as `unseen` says.
     """
     fault, steps = found.fault, found.steps
-    longer = () if used is None else tuple(d for d in used.drafts if any(o.entry is found.entry for o in d.operations))
+    longer = tuple(d for d in used.drafts if any(o.number == found.number for o in d.operations))
     replay = next((draft for draft in (*longer, *found.drafts) if draft.repeats), None)
-    if origin.kind is OriginKind.INCOMING:
-        incoming = incoming_of(origin, found.entry, steps[-1].step, sites)
-        unseen = _unseen(origin, options, steps[-1].step)
+    if incoming is not None:
         return Finding(_of_data(fault, incoming, steps, unseen), replay)
-    cause, trace, notes = _cause(replay, found.entry, sites)
+    cause, trace, notes = _cause(replay, found.number, sites)
     growth = growth_of(steps)
     where = fault_where(fault)
     head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
     is_curable = cause is not None and not cause.is_fault_itself
-    if growth is not None and not (is_curable and growth.is_of_loss):
+    if growth is not None and (growth.is_certain or not is_curable):
         verdict, finding = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}."
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
@@ -111,18 +112,6 @@ def _with_cure(result: Watched, replay: Replay | None) -> Watched:
     return replace(result, instead=trace.instead, instead_why=trace.instead_why)
 
 
-def _unseen(origin: NonFiniteOrigin, options: WatchOptions, step: int) -> str:
-    """Say where it may have been made unseen; empty where it came in."""
-    if not options.watches_all and step > 1:
-        return "in a step that was not watched"
-    is_of_gradient = origin.entry is not None and origin.entry.call_site.node is not None
-    distributed = torch.distributed
-    if is_of_gradient and distributed.is_available() and distributed.is_initialized():
-        # Gradients are added up over the processes.
-        return "in another process, or by a library out of PyTorch's sight"
-    return ""
-
-
 def _of_data(fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[WatchedStep], unseen: str) -> Watched:
     """Tell that an inf or a NaN came in; or that it was there when watching began."""
     shape = "x".join(map(str, incoming.shape)) or "scalar"
@@ -143,7 +132,7 @@ def _at(place: str) -> str:
 
 
 def _cause(
-    replay: Replay | None, faulty: RingEntry, sites: CallSites
+    replay: Replay | None, faulty: int, sites: CallSites
 ) -> tuple[FaultCause | None, Trace | None, tuple[str, ...]]:
     """Run the last operations again beside exact arithmetic, or beside float64 where they are many."""
     if replay is None:
@@ -152,7 +141,7 @@ def _cause(
         wide = caused_beside_float64(replay)
         if wide is None:
             return None, None, (_NO_WIDE_CAUSE,)
-        return _cause_at(wide.operation, faulty, wide.words, "float64", sites), None, ()
+        return _cause_at(wide.operation, faulty, wide.words, wide.truth, sites), None, ()
     try:
         exact = caused_exactly(replay, sites)
     except StablemaxError as error:
@@ -162,15 +151,15 @@ def _cause(
     return _cause_at(exact.operation, faulty, exact.words, "exact arithmetic", sites), exact.trace, ()
 
 
-def _cause_at(operation: ReplayedOperation, faulty: RingEntry, words: str, truth: str, sites: CallSites) -> FaultCause:
+def _cause_at(operation: ReplayedOperation, faulty: int, words: str, truth: str, sites: CallSites) -> FaultCause:
     site: CallSite = sites.resolved(operation.call_site)
     return FaultCause(
         file="" if site.code is None else display_name(site.code.co_filename),
         line=site.line,
         text=site.text,
         module=sites.module_name(site.module),
-        operation=f"aten.{operation.entry.plan.name}",
+        operation=f"aten.{operation.plan.name}",
         sentence=words,
-        is_fault_itself=operation.entry is faulty,
+        is_fault_itself=operation.number == faulty,
         truth=truth,
     )

@@ -19,6 +19,8 @@ from stablemax.watching.torch.ring import Ring, RingEntry
 CHECKED = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _NARROW = frozenset((torch.float16, torch.bfloat16))
 _PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
+AT_ONCE = frozenset(("cpu",))
+"""Devices on which to look at a number does not wait for others."""
 _PENDING = 64
 """Sums on another device that wait to be looked at together: each look waits for the device."""
 
@@ -47,7 +49,8 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._pending: list[tuple[RingEntry, torch.Tensor, torch.Tensor]] = []
         # A process that is forked, such as one that loads batches, is none of the training.
         itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _end(itself()))
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: _end(itself()))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -83,7 +86,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         dtype = tensor.dtype
         if dtype not in CHECKED or type(tensor) not in _PLAIN or tensor.layout is not torch.strided:
             return 0
-        if tensor.device.type != "cpu":
+        if tensor.device.type not in AT_ONCE:
             # Tensors of the device meta have no numbers.
             if not tensor.is_meta:
                 self._wait(entry, tensor)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from stablemax.watching.torch.ring import RingEntry
+from stablemax.results.watched import IncomingTensor
+from stablemax.watching.torch.ring import address_of
 
 if TYPE_CHECKING:
     from stablemax.watching.torch.findings import Found
@@ -32,14 +33,12 @@ class OriginKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class NonFiniteOrigin:
-    """The origin of the infinities and NaN of a tensor."""
+    """The origin of the infinities and NaN of a tensor; it holds no tensor of the run, which would live as long."""
 
     kind: OriginKind
-    #: Of what came in: the tensor, what it held, what it was used in first, and in which step.
-    tensor: torch.Tensor | None = None
-    value: torch.Tensor | None = None
-    entry: RingEntry | None = None
-    step: int = 0
+    #: Of what came in: in words, and whether a backward pass saw it first.
+    incoming: IncomingTensor | None = None
+    is_of_gradient: bool = False
     #: Of what was made: the operation, and what stood before it.
     found: Found | None = None
 
@@ -57,9 +56,18 @@ class KnownOrigins:
 
     def of(self, tensor: torch.Tensor) -> NonFiniteOrigin | None:
         """Return the origin of a tensor's infinities and NaN; None where it is not known."""
-        known = self._by_address.get(tensor.untyped_storage()._cdata)
+        known = self._by_address.get(address_of(tensor))
         # An address may belong to another tensor by now.
         return None if known is None or known[0].expired() else known[1]  # type: ignore[no-untyped-call]
+
+    def made(self) -> list[tuple[int, NonFiniteOrigin]]:
+        """Return the addresses of storages that live and hold what was made, with its origin."""
+        self.forget_dead()
+        return [(a, known[1]) for a, known in self._by_address.items() if known[1].kind is OriginKind.MADE]
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor is known not to be finite."""
+        return self.of(tensor) is not None
 
     def forget_dead(self) -> None:
         """Let go of the origins of tensors that live no more."""

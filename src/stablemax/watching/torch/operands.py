@@ -37,6 +37,7 @@ def operands_of(entry: RingEntry) -> Iterator[Operand]:
         for i, t in enumerate(given if is_list else [given]):
             if (
                 isinstance(t, torch.Tensor)
+                and t.layout is torch.strided
                 and not t.is_complex()
                 and (id(t) not in overwritten or entry.plan.reads_written)
             ):

@@ -12,7 +12,8 @@ import torch
 
 from stablemax.watching.torch.call_sites import CallSite
 from stablemax.watching.torch.operands import mapped
-from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.operator_plan import OperatorPlan
+from stablemax.watching.torch.ring import RingEntry, address_of
 
 MOST_OPERATIONS = 64
 MOST_NUMBERS = 1 << 24
@@ -26,10 +27,16 @@ class ReplayedOperation:
     #: `TensorNumber` in place of each tensor.
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    #: Numbers of the tensors that hold its results.
+    #: Numbers of the tensors that hold its results, and their dtypes and sizes.
     outputs: tuple[int, ...]
+    dtypes: tuple[torch.dtype, ...]
+    numbers: int
+    #: Where they stand among what it returns; None where it returns one tensor, or writes to its arguments.
+    positions: tuple[int, ...] | None
+    plan: OperatorPlan
     call_site: CallSite
-    entry: RingEntry
+    #: Its number in the run.
+    number: int
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,10 @@ class TensorNumber:
 
 @dataclass(frozen=True)
 class Replay:
-    """Operations that run again without the program that they come from, on copies of what they got."""
+    """Operations that run again without the program that they come from, on copies of what they got.
+
+    It holds no tensor of the run, which would live as long.
+    """
 
     #: By the numbers of the tensors, as they were before the first operation; on the CPU.
     leaves: dict[int, torch.Tensor]
@@ -51,6 +61,8 @@ class Replay:
     result: int
     #: What it was in the run.
     expected: torch.Tensor = field(repr=False)
+    #: A write shows in another of its tensors.
+    writes_to_views: bool = False
 
     def run(
         self, leaves: dict[int, torch.Tensor], around: Callable[[ReplayedOperation], Any] = lambda _: None
@@ -66,7 +78,7 @@ class Replay:
             arguments, options = _changed(operation.arguments, real), _changed(operation.options, real)
             result = operation.function(*arguments, **options)
             results = result if isinstance(result, (list, tuple)) else (result,)
-            if not operation.entry.plan.writes:
+            if not operation.plan.writes:
                 fresh = [t for t in results if isinstance(t, torch.Tensor)]
                 tensors.update(zip(operation.outputs, fresh, strict=True))
         return tensors[self.result]
@@ -117,7 +129,7 @@ def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
     numbers = 0
     for i, entry in enumerate(reversed(entries)):
         outputs = entry.outputs()
-        addresses = {t.untyped_storage()._cdata for t in outputs}
+        addresses = {address_of(t) for t in outputs}
         is_wanted = addresses & set(wanted.values()) if entry.plan.writes else set(map(id, outputs)) & set(wanted)
         if i and not is_wanted:
             continue
@@ -129,7 +141,7 @@ def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
         if i and (len(needed) >= MOST_OPERATIONS or numbers > MOST_NUMBERS):
             break
         needed.append(entry)
-        wanted.update((id(t), t.untyped_storage()._cdata) for t in entry.tensors)
+        wanted.update((id(t), address_of(t)) for t in entry.tensors)
     return needed[::-1]
 
 
@@ -161,11 +173,41 @@ def _replay(
             names[number] = _identifier(name_of(tensor), number, names.values())
         change = _numbered(number_of)
         arguments, options = mapped(entry, change)
-        outputs = tuple(number_of(t) for t in entry.outputs())
-        operations.append(ReplayedOperation(entry.function, tuple(arguments), options, outputs, entry.call_site, entry))
+        operations.append(_operation(entry, tuple(arguments), options, number_of))
     if id(output) not in numbers:
         return None
-    return Replay(leaves, names, tuple(operations), numbers[id(output)], output.detach().to("cpu", copy=True))
+    expected = output.detach().to("cpu", copy=True)
+    return Replay(leaves, names, tuple(operations), numbers[id(output)], expected, _writes_to_views(entries))
+
+
+def _operation(
+    entry: RingEntry, arguments: tuple[Any, ...], options: dict[str, Any], number_of: Callable[[torch.Tensor], int]
+) -> ReplayedOperation:
+    outputs = entry.outputs()
+    positions = None
+    if not entry.plan.writes and not isinstance(entry.result, torch.Tensor):
+        positions = tuple(i for i, t in enumerate(entry.result) if isinstance(t, torch.Tensor))
+    return ReplayedOperation(
+        function=entry.function,
+        arguments=arguments,
+        options=options,
+        outputs=tuple(number_of(t) for t in outputs),
+        dtypes=tuple(t.dtype for t in outputs),
+        numbers=sum(t.numel() for t in outputs),
+        positions=positions,
+        plan=entry.plan,
+        call_site=entry.call_site,
+        number=entry.number,
+    )
+
+
+def _writes_to_views(entries: Sequence[RingEntry]) -> bool:
+    """Tell whether a write shows in another tensor, which copies would not share."""
+    addresses: dict[int, set[int]] = {}
+    for entry in entries:
+        for t in (*entry.tensors, *entry.outputs()):
+            addresses.setdefault(address_of(t), set()).add(id(t))
+    return any(len(addresses[address_of(t)]) > 1 for entry in entries for t in entry.written)
 
 
 def _numbered(number_of: Callable[[torch.Tensor], int]) -> Callable[[Any], Any]:
@@ -185,13 +227,13 @@ def _changed(values: Any, change: Callable[[Any], Any]) -> Any:
 
 def _value_then(tensor: torch.Tensor, version: int, entries: Sequence[RingEntry]) -> torch.Tensor | None:
     """Return what a tensor held before an operation; None where that was overwritten, and is lost."""
-    address = tensor.untyped_storage()._cdata
+    address = address_of(tensor)
     for entry in entries:
         written = entry.written
         if id(tensor) in map(id, written):
             kept = (entry.before or {}).get(id(tensor))
             return kept if isinstance(kept, torch.Tensor) else None
-        if any(t.untyped_storage()._cdata == address for t in written):
+        if any(address_of(t) == address for t in written):
             return None
     return tensor if tensor.is_inference() or tensor._version == version else None
 

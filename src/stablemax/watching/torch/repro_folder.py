@@ -131,14 +131,14 @@ def _line(operation: ReplayedOperation, names: dict[int, str], sites: CallSites)
         names[n] = f"x{n}" if f"x{n}" not in names.values() else f"y{n}"
     call = f"torch.ops.{str(operation.function).replace('::', '.')}({', '.join(arguments)})"
     site = sites.resolved(operation.call_site)
-    is_single = isinstance(operation.entry.result, torch.Tensor)
+    is_single = operation.positions is None
     line = f"{display_name(site.code.co_filename)}:{site.line}" if site.code is not None else ""
     text = f"    {names[fresh[0]]} = {call}\n" if fresh and is_single else f"    results = {call}\n"
     if fresh and not is_single:
-        places = [i for i, t in enumerate(operation.entry.result) if isinstance(t, torch.Tensor)]
+        places = operation.positions or ()
         text += "".join(f"    {names[n]} = results[{i}]\n" for n, i in zip(operation.outputs, places, strict=True))
     for n in operation.outputs:
-        text += f"    show({names[n]!r}, {names[n]}, {f'{operation.entry.plan.name}  {line}'.rstrip()!r})\n"
+        text += f"    show({names[n]!r}, {names[n]}, {f'{operation.plan.name}  {line}'.rstrip()!r})\n"
     return text
 
 

@@ -101,7 +101,7 @@ def caused_exactly(replay: Replay, sites: CallSites) -> ExactCause:
 
 def is_small(replay: Replay) -> bool:
     """Tell whether balls can be computed for all of a replay."""
-    return sum(t.numel() for o in replay.operations for t in o.entry.outputs()) <= MOST_EXACT
+    return sum(o.numbers for o in replay.operations) <= MOST_EXACT
 
 
 def _subject(replay: Replay, sites: CallSites) -> tuple[ReplayCode, dict[Site, list[ReplayedOperation]]]:
@@ -147,4 +147,4 @@ def _culprit(subject: ReplayCode, truth: OwnTruth, run: Run) -> Observation | No
 def _operation_at(step: Observation, by_site: dict[Site, list[ReplayedOperation]]) -> ReplayedOperation | None:
     name = step.label.removeprefix("aten.")
     on_line = by_site.get(step.site, [])
-    return next((o for o in on_line if o.entry.plan.name == name), next(iter(on_line), None))
+    return next((o for o in on_line if o.plan.name == name), next(iter(on_line), None))

@@ -10,7 +10,7 @@ import torch
 from stablemax.watching.torch.operator_plan import OperatorPlan
 
 LAST_OPERATIONS = 256
-LAST_BYTES = 1 << 30
+LAST_BYTES = 512 << 20
 """Outputs that are held beyond what the program itself holds."""
 LARGEST_COPY = 16 << 20
 
@@ -89,6 +89,11 @@ def tensors_of(arguments: tuple[Any, ...], options: dict[str, Any]) -> list[torc
     return found
 
 
+def address_of(tensor: torch.Tensor) -> int:
+    """Return what tells the storage of a tensor, which its views share; of a sparse one the tensor itself."""
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else -id(tensor)
+
+
 class Ring:
     """The last operations, as many as `LAST_OPERATIONS`, and fewer where their outputs are large."""
 
@@ -107,6 +112,11 @@ class Ring:
         """Return the operations up to one of them, the oldest first."""
         entries = [entry for entry, _ in self._entries if entry.number <= last.number]
         return entries if entries and entries[-1] is last else [*entries, last]
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest operation; 0 where there is none."""
+        return self._entries[0][0].number if self._entries else 0
 
     def all(self) -> list[RingEntry]:
         """Return the operations, the oldest first."""

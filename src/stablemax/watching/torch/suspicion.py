@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from stablemax.results.watched import IncomingTensor
 from stablemax.watching.torch.non_finite import WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
 from stablemax.watching.torch.operands import Operand, in_float64, operands_of
 from stablemax.watching.torch.ring import RingEntry
@@ -43,7 +44,7 @@ def suspicion_of(
     entry: RingEntry,
     output: torch.Tensor,
     origins: KnownOrigins,
-    step: int,
+    describe: Callable[[Operand], IncomingTensor],
     producer: Callable[[torch.Tensor], RingEntry | None],
 ) -> Suspicion | None:
     """Judge an output; None where it is finite after all. The origin of what is passed on is noted."""
@@ -54,7 +55,7 @@ def suspicion_of(
     sources = [o for o in operands if not o.is_finite]
     numbers = [v for v in (*entry.arguments, *entry.options.values()) if isinstance(v, float) and not math.isfinite(v)]
     is_constant = entry.plan.is_constant or not operands
-    origin = max((_origin_of(o, entry, origins, step) for o in sources), key=lambda o: o.kind, default=None)
+    origin = max((_origin_of(o, entry, origins, describe) for o in sources), key=lambda o: o.kind, default=None)
     has_nan = any(map(math.isnan, numbers)) or any(o.has_nan for o in sources)
     if bool(nan.any()) and not has_nan and not is_constant:
         return Suspicion(Deed.MADE, WatchedKind.NAN, nan, origin)
@@ -84,14 +85,19 @@ def _kind(nan: torch.Tensor) -> WatchedKind:
     return WatchedKind.NAN if bool(nan.any()) else WatchedKind.OVERFLOW
 
 
-def _origin_of(operand: Operand, entry: RingEntry, origins: KnownOrigins, step: int) -> NonFiniteOrigin:
+def _origin_of(
+    operand: Operand, entry: RingEntry, origins: KnownOrigins, describe: Callable[[Operand], IncomingTensor]
+) -> NonFiniteOrigin:
     known = origins.of(operand.tensor)
     if known is None:
         # A single infinity is a number that the code says: torch.tensor(-inf).
         is_number = not operand.tensor.ndim and not operand.has_nan
-        value = None if operand.value is None else operand.value.clone()
-        incoming = NonFiniteOrigin(OriginKind.INCOMING, operand.tensor, value, entry, step)
-        known = WRITTEN if is_number else incoming
+        is_of_gradient = entry.call_site.node is not None
+        known = (
+            WRITTEN
+            if is_number
+            else NonFiniteOrigin(OriginKind.INCOMING, describe(operand), is_of_gradient=is_of_gradient)
+        )
         origins.note(operand.tensor, known)
     return known
 

@@ -29,8 +29,8 @@ class TrainingSteps:
     """Counts the steps of a run, and keeps the figures of the last thousand.
 
     With several optimizers a step is one of that which has stepped most often; without any it is a backward pass.
-    What this does itself with tensors runs within `unseen`; `before` is called before a step, `after` behind it, and
-    `bad_loss` with a loss that is no number before its backward pass.
+    What this does itself with tensors runs within `unseen`; `before` is called before a step and before a backward
+    pass, `after` behind a step, and `bad_loss` with a loss that is no number before its backward pass.
     """
 
     def __init__(
@@ -91,6 +91,10 @@ class TrainingSteps:
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         self._before()
         self._optimizers[id(optimizer)] = optimizer
+        if not self._counts:
+            # What the weights were before the first step; the gradient is of that step.
+            self.history.append(WatchedStep(0, None, self._figures().largest_weight, None))
+            self._counts[id(optimizer)] = 0
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
         number = self.current
@@ -120,6 +124,7 @@ class TrainingSteps:
     # --- what is called in place of PyTorch's own --------------------------------------------------
 
     def _watched_backward(self, own: Callable[..., Any], tensors: Any, *arguments: Any, **options: Any) -> Any:
+        self._before()
         for t in tensors if isinstance(tensors, (list, tuple)) else (tensors,):
             if isinstance(t, torch.Tensor) and t.numel() == 1 and t.is_floating_point():
                 with self._unseen():

@@ -13,16 +13,17 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from stablemax.results.watched import Watched
+from stablemax.results.watched import IncomingTensor, Watched, WatchedFault
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
-from stablemax.watching.torch.fault_words import where_words
+from stablemax.watching.torch.fault_words import fault_where, incoming_as_used, incoming_at, where_words
 from stablemax.watching.torch.findings import Found, finding_of, found_at
 from stablemax.watching.torch.finite_check import FiniteCheck
 from stablemax.watching.torch.lost_numbers import lost_cells
 from stablemax.watching.torch.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
+from stablemax.watching.torch.operands import Operand
 from stablemax.watching.torch.repro_folder import write_repro
-from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.ring import RingEntry, address_of
 from stablemax.watching.torch.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
 from stablemax.watching.torch.training_steps import TrainingSteps
 from stablemax.watching.watch_options import WatchedKind, WatchOptions
@@ -50,7 +51,7 @@ class Watcher:
         self._notes: dict[str, None] = {}
         #: What was made, be it used or taken out again.
         self._made_count = 0
-        self._first_made: Found | None = None
+        self._first_made: WatchedFault | None = None
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -64,7 +65,9 @@ class Watcher:
             try:
                 yield self
             finally:
-                self.check.look_at_pending()
+                with self._ending_on_mistakes():
+                    self.check.look_at_pending()
+                    self._look_at_what_is_left()
                 self._set_on(is_on=False)
                 for hook in hooks:
                     hook.remove()
@@ -93,12 +96,13 @@ class Watcher:
         if self.check.captured_graphs:
             notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
         if self._found is None and self._first_made is not None:
-            entry = self._first_made.entry
-            where = where_words(self.check.sites.resolved(entry.call_site))
+            first, where = self._first_made, fault_where(self._first_made)
             notes.append(
-                f"{counted(self._made_count, 'operation')} gave inf or NaN that the code took out again "
-                f"(first: {entry.plan.name} at {where})"
+                f"{counted(self._made_count, 'operation')} gave inf or NaN that went no further "
+                f"(first: {first.operation.removeprefix('aten.')} at {where})"
             )
+        if WatchedKind.LOST in self.options.on:
+            notes.append("numbers that became 0 are looked for in formats of up to 32 bits")
         if not self.options.watches_all:
             notes.append(
                 f"not all steps were watched: every {self.options.every} from step {self.options.from_step} on"
@@ -112,7 +116,8 @@ class Watcher:
 
     def _next_step(self) -> None:
         self._origins.forget_dead()
-        self._set_on(is_on=self.options.watches(self.steps.current) and self._found is None)
+        is_over = self._found is not None or bool(self._error)
+        self._set_on(is_on=self.options.watches(self.steps.current) and not is_over)
 
     def _set_on(self, *, is_on: bool) -> None:
         """Enter the mode, or leave it where it is the innermost one: out of the way it costs nothing."""
@@ -130,8 +135,13 @@ class Watcher:
 
     def _look(self, entry: RingEntry, output: torch.Tensor) -> None:
         """Look at an output; a mistake of ours ends the watch, and never the program."""
-        try:
+        with self._ending_on_mistakes():
             self._suspect(entry, output)
+
+    @contextlib.contextmanager
+    def _ending_on_mistakes(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
             self.check.end()
@@ -141,11 +151,12 @@ class Watcher:
         if self._found is not None:
             return
         step = self.steps.current
-        suspicion = suspicion_of(entry, output, self._origins, step, self._producer(entry))
+        suspicion = suspicion_of(entry, output, self._origins, self._describing(entry), self._producer(entry))
         if suspicion is None:
             lost = lost_cells(entry, output) if WatchedKind.LOST in self.options.on else None
             if lost is not None:
-                self._find(self._made(entry, output, Suspicion(Deed.MADE, WatchedKind.LOST, lost)), "")
+                suspicion = Suspicion(Deed.MADE, WatchedKind.LOST, lost)
+                self._use(self._made(entry, output, suspicion), "", entry, output, suspicion)
             return
         if self._is_scaled(suspicion, entry, output):
             self._scaled_steps.add(step)
@@ -177,21 +188,58 @@ class Watcher:
             kind = WatchedKind.NAN if bool(loss.isnan()) else WatchedKind.OVERFLOW
             writes = origin.kind is OriginKind.WRITTEN
             harm = "It is the loss, by an infinity that the code writes." if writes else "It is the loss."
-            self._use(origin, harm, entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
+            with self._ending_on_mistakes():
+                self._use(origin, harm, entry, loss, Suspicion(Deed.MADE, kind, ~loss.isfinite(), origin))
 
     def _use(
         self, origin: NonFiniteOrigin, harm: str, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion
     ) -> None:
         """Tell of infinities or NaN that go on: of what made them, else of where they are used."""
-        if suspicion.kind in self.options.on or origin.kind is OriginKind.MADE:
-            self._find(origin, harm, self._taken_down(entry, output, suspicion))
+        if suspicion.kind not in self.options.on and origin.kind is not OriginKind.MADE:
+            return
+        used = self._taken_down(entry, output, suspicion)
+        incoming = origin.incoming
+        if incoming is not None:
+            incoming = incoming_as_used(incoming, entry, self.steps.current, self.check.sites)
+        self._find(origin.found or used, used, incoming, self._unseen(origin), harm)
+
+    def _look_at_what_is_left(self) -> None:
+        """Tell of a result that is infinite or NaN at the end, where the program holds it and nothing took that out."""
+        if self._found is not None or not self.check.is_active:
+            return
+        ring, made = self.check.ring.all(), dict(self._origins.made())
+        taken_out = {
+            address_of(t)
+            for entry in ring
+            if entry.plan.is_checked and entry.outputs() and not any(map(self._origins.knows, entry.outputs()))
+            for t in entry.tensors
+        }
+        oldest = self.check.ring.oldest
+        del ring
+        self.check.ring.clear()
+        held = dict(self._origins.made())
+        for address, origin in made.items():
+            found = origin.found
+            if found is not None and address in held and address not in taken_out and found.number >= oldest > 0:
+                self._find(found, found, None, "", "It is there at the end.")
+                return
+
+    def _unseen(self, origin: NonFiniteOrigin) -> str:
+        """Say where what came in may have been made unseen; empty where it came in."""
+        if not self.options.watches_all and self.steps.current > 1:
+            return "in a step that was not watched"
+        distributed = torch.distributed
+        if origin.is_of_gradient and distributed.is_available() and distributed.is_initialized():
+            # Gradients are added up over the processes.
+            return "in another process, or by a library out of PyTorch's sight"
+        return ""
 
     def _made(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> NonFiniteOrigin:
         """Keep what was made, with the operations before it."""
         found = self._taken_down(entry, output, suspicion)
         self._made_count += 1
-        self._first_made = self._first_made or found
-        return NonFiniteOrigin(OriginKind.MADE, step=self.steps.current, found=found)
+        self._first_made = self._first_made or found.fault
+        return NonFiniteOrigin(OriginKind.MADE, found=found)
 
     def _taken_down(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> Found:
         steps = (*self.steps.history, self.steps.latest())
@@ -209,6 +257,9 @@ class Watcher:
             return from_scaled
         return is_of_gradient and is_expected_of_scaled(suspicion, entry, output, scale)
 
+    def _describing(self, entry: RingEntry) -> Callable[[Operand], IncomingTensor]:
+        return lambda operand: incoming_at(operand, entry, self.steps.current, self.check.sites)
+
     def _producer(self, last: RingEntry) -> Callable[[torch.Tensor], RingEntry | None]:
         def find(tensor: torch.Tensor) -> RingEntry | None:
             made = (e for e in reversed(self.check.ring.up_to(last)) if any(t is tensor for t in e.outputs()))
@@ -216,11 +267,9 @@ class Watcher:
 
         return find
 
-    def _find(self, origin: NonFiniteOrigin, harm: str, used: Found | None = None) -> None:
+    def _find(self, found: Found, used: Found, incoming: IncomingTensor | None, unseen: str, harm: str) -> None:
         """Tell of the first fault: nothing is watched any more."""
-        found = origin.found or used
-        assert found is not None, "what is told of was seen"
-        finding = finding_of(found, origin, used, harm, self.check.sites, self.options)
+        finding = finding_of(found, used, incoming, unseen, harm, self.check.sites)
         result = finding.result
         if self.options.repro and finding.replay is not None:
             try:

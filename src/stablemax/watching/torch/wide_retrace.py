@@ -30,20 +30,20 @@ class WideCause:
 
     operation: ReplayedOperation
     words: str
-    #: What float64 gives for the first bad cell of the result.
-    right: float
+    #: What stood for the truth.
+    truth: str
 
 
 def caused_beside_float64(replay: Replay) -> WideCause | None:
     """Find the operation that lost the first bad cell of a replay; None where float64 has no ordinary number there."""
-    if replay.expected.dtype is torch.float64 or _writes_to_views(replay):
+    if replay.expected.dtype is torch.float64 or replay.writes_to_views:
         return None
     with ordinary():
         cell = int((~torch.isfinite(replay.expected.flatten())).to(torch.uint8).argmax())
         right = float(_wide_from(replay, 0)[replay.result].flatten()[cell])
         info = torch.finfo(replay.expected.dtype)
         if not math.isfinite(right) or abs(right) > info.max:
-            return None
+            return _caused_by_zeros(replay, cell)
         tolerance = math.sqrt(info.eps) * abs(right) + info.tiny
 
         def is_good_if_rounded(count: int) -> bool:
@@ -58,17 +58,33 @@ def caused_beside_float64(replay: Replay) -> WideCause | None:
     if culprit is None:
         return None
     index = culprit.root if Kind.ZERO in steps[culprit.root].kinds else culprit.index
-    return WideCause(replay.operations[index], steps[index].words, right) if steps[index].words else None
+    return WideCause(replay.operations[index], steps[index].words, "float64") if steps[index].words else None
 
 
-def _writes_to_views(replay: Replay) -> bool:
-    """Tell whether a write shows in another tensor of the replay, which copies in float64 would not share."""
-    addresses: dict[int, set[int]] = {}
-    for operation in replay.operations:
-        for t in (*operation.entry.tensors, *operation.entry.outputs()):
-            addresses.setdefault(t.untyped_storage()._cdata, set()).add(id(t))
-    written = {t.untyped_storage()._cdata for o in replay.operations for t in o.entry.written}
-    return any(len(addresses[address]) > 1 for address in written)
+_POSITIVE = frozenset(("exp", "exp2", "_softmax", "sigmoid"))
+"""Operations that are 0 for no number in exact arithmetic."""
+
+
+def _caused_by_zeros(replay: Replay, cell: int) -> WideCause | None:
+    """Find an operation whose zeros are none exactly, though they are in float64; with others the cell is finite."""
+    for i, operation in enumerate(replay.operations):
+        if operation.plan.name not in _POSITIVE:
+            continue
+        tensors = {n: t.clone() for n, t in replay.leaves.items()}
+        for before in replay.operations[:i]:
+            _apply(before, tensors, is_wide=False)
+        are_finite = all(bool(tensors[n].isfinite().all()) for n in _read(operation))
+        (values,) = _apply(operation, tensors, is_wide=False)
+        zeros = values == 0
+        values.masked_fill_(zeros, torch.finfo(values.dtype).tiny)
+        for after in replay.operations[i + 1 :]:
+            _apply(after, tensors, is_wide=False)
+        if are_finite and bool(zeros.any()) and bool(tensors[replay.result].flatten()[cell].isfinite()):
+            share = f"for {int(zeros.sum()):,} of {counted(values.numel(), 'cell')}"
+            return WideCause(
+                operation, f"{operation.plan.name} gives 0 {share}, which exactly it never is", "exact arithmetic"
+            )
+    return None
 
 
 def _wide_from(replay: Replay, count: int) -> Tensors:
@@ -85,7 +101,7 @@ def _rounded_to(replay: Replay, count: int) -> Tensors:
     """Run the first operations in float64, round what they gave, and run all others as they are."""
     dtypes = {n: t.dtype for n, t in replay.leaves.items()}
     for operation in replay.operations:
-        dtypes.update(zip(operation.outputs, (t.dtype for t in operation.entry.outputs()), strict=True))
+        dtypes.update(zip(operation.outputs, operation.dtypes, strict=True))
     tensors = _widened({n: t.clone() for n, t in replay.leaves.items()})
     for operation in replay.operations[:count]:
         _apply(operation, tensors, is_wide=True)
@@ -111,7 +127,7 @@ def _apply(operation: ReplayedOperation, tensors: Tensors, *, is_wide: bool) -> 
     result = operation.function(
         *(real(a) for a in operation.arguments), **{k: real(v) for k, v in operation.options.items()}
     )
-    if operation.entry.plan.writes:
+    if operation.plan.writes:
         return [tensors[n] for n in operation.outputs]
     fresh = [t for t in (result if isinstance(result, (list, tuple)) else (result,)) if isinstance(t, torch.Tensor)]
     tensors.update(zip(operation.outputs, fresh, strict=True))
@@ -127,7 +143,7 @@ def _steps(replay: Replay) -> list[WideStep]:
         is_finite = all(bool(t.isfinite().all()) for t in read)
         has_nan = any(bool(t.isnan().any()) for t in read)
         values = _apply(operation, tensors, is_wide=False)
-        steps.append(_step(operation.entry.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
+        steps.append(_step(operation.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
     return steps
 
 
