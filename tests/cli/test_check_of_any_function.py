@@ -122,6 +122,7 @@ def test_the_item_that_is_picked_and_positional_arguments_are_in_the_pasted_code
     assert "output = dot_of_names(x, by=2)" in by_place.out
 
 
+@pytest.mark.slow
 def test_the_pasted_test_runs_as_it_is_and_fails(code: Path) -> None:
     document = run("check", "my.py:positive_part", "--arg", "x=half.npy", "--output-format", "json").json
     (code / "test_pasted.py").write_text(document["counterexample"]["test"], encoding="utf-8")

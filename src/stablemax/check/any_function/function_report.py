@@ -108,14 +108,12 @@ def _keeps(report: FunctionCheck) -> list[str]:
     """Say what code that holds keeps, and what the verdict rests on."""
     limit = "more than half of its digits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
     kept = "keeps" if report.contract.max_ulp is None else "is within"
-    but = (
-        ", except where one rounding of the inputs changes the exact result as much"
-        if report.grade is Grade.STABLE
-        else ""
-    )
+    on_scale = " on the scale of the result" if report.grade is Grade.STABLE else ""
+    is_conditioned = any(one.ill_conditioned for one in report.formats)
+    but = ", except where one rounding of the inputs changes the exact result as much" if is_conditioned else ""
     proved = listed([f"{one.proved:,} in {one.format}" for one in report.formats])
     return [
-        f"Every result {kept} {limit}{but}.",
+        f"Every result {kept} {limit}{on_scale}{but}.",
         f"Inputs in the ranges that were held against exact arithmetic on the same code: {proved}.",
     ]
 
@@ -183,6 +181,11 @@ def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
             notes.append(
                 f"{counted(tried.ill_conditioned, 'input')} in {fmt} {'is' if tried.ill_conditioned == 1 else 'are'} "
                 "ill-conditioned: one rounding of the input changes the exact result about as much as the code is off"
+            )
+        if tried.loses_small:
+            notes.append(
+                f"{counted(tried.loses_small, 'input')} in {fmt}: numbers far below the largest of the result lose "
+                "their digits; --require accurate holds code to them"
             )
         if tried.refused:
             notes.append(f"{counted(tried.refused, 'input')} in {fmt} refused: {one.refusal[0]}")

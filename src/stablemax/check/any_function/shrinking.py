@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.check.any_function.candidates import Inputs, within
-from stablemax.check.any_function.ranges import RangedArgument
+from stablemax.check.any_function.input_ranges import RangedArgument
 from stablemax.numerics.formats import Array, Format
 
 if TYPE_CHECKING:
