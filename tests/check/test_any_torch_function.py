@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from stablemax.check.any_function import judged_input  # noqa: E402
 from stablemax.check.any_function.checking import checked  # noqa: E402
 from stablemax.check.any_function.function_search import FunctionOptions  # noqa: E402
 from stablemax.check.any_function.input_ranges import RangedArgument  # noqa: E402
@@ -20,6 +22,7 @@ from stablemax.check.target.messages import FurtherArgument, Target  # noqa: E40
 from stablemax.cli.argument_ranges import range_of  # noqa: E402
 from stablemax.numerics.formats import BFLOAT16, FLOAT32, Format  # noqa: E402
 from stablemax.results import FunctionCheck, Grade, Outcome  # noqa: E402
+from stablemax.trace.own_truth import trace_any  # noqa: E402
 
 
 @pytest.fixture
@@ -110,3 +113,21 @@ def test_sound_code_gets_no_alarm(backward: bool) -> None:
         return torch.logsumexp(x, dim=-1)
 
     assert check(sound, "sound", backward=backward, x="normal(0, 50, 2x3)").passed
+
+
+def test_a_gradient_without_an_exact_value_is_broken_where_its_trace_knows_a_derivative(
+    module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(x: Any) -> Any:
+        return torch.where(x > 0, torch.sqrt(x), torch.zeros_like(x))
+
+    def traced(subject: Any, max_ulp: float | None = None, **about: Any) -> Any:
+        return replace(trace_any(subject, max_ulp, **about), outcome=Outcome.NAN)
+
+    monkeypatch.setattr(judged_input, "trace_any", traced)
+    report = check(chosen, "chosen", backward=True, x="uniform(-4, 4, 3)")
+    assert (report.grade, report.formats[0].worst) == (Grade.UNSTABLE, Outcome.NAN)
+    assert "where there is a derivative" in report.finding
+    with pytest.raises(AssertionError):
+        run_pasted(report, module, chosen)
+    run_pasted(report, module, lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), 0.0))

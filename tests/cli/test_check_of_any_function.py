@@ -66,7 +66,7 @@ def test_a_function_that_breaks_ends_with_1_and_with_the_smallest_input() -> Non
     assert done.code == 1
     assert done.err.splitlines()[-1] == "failed: my.py:positive_part is unstable"
     assert "At x = [[100]] it gives inf where 100 is right (result[0, 0])." in in_a_line(done.out)
-    assert "It breaks from x[0, 0] = 88.72284 on; the number before, 88.72283, holds." in in_a_line(done.out)
+    assert "It breaks from x[0, 0] = 88.72284 on; its neighbour 88.72283 holds." in in_a_line(done.out)
     assert "Line 6: exp overflows for 1 of 1 cell (first: x[0, 0] = 100.0)" in in_a_line(done.out)
     assert "input: x = normal(0, 30, 4x3)" in done.out
     assert "x = np.array([[100.0]], dtype=np.float32)" in done.out

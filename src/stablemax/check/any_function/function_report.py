@@ -156,11 +156,11 @@ def _shortest(value: float, dtype: str) -> str:
 def _breaking_words(point: BreakingPoint, fmt: str) -> str:
     holds, breaks = (shortest(v, get_format(fmt)) for v in (point.holds, point.breaks))
     if point.until is None or point.until == point.breaks:
-        return f"{point.number} = {breaks} breaks it, and the number before, {holds}, does not."
+        return f"{point.number} = {breaks} breaks it, and its neighbour {holds} does not."
     if abs(point.until) < abs(point.breaks):
         until = shortest(point.until, get_format(fmt))
-        return f"It breaks from {point.number} = {breaks} down to {until}; the number before, {holds}, holds."
-    return f"It breaks from {point.number} = {breaks} on; the number before, {holds}, holds."
+        return f"It breaks from {point.number} = {breaks} down to {until}; its neighbour {holds} holds."
+    return f"It breaks from {point.number} = {breaks} on; its neighbour {holds} holds."
 
 
 def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
@@ -171,7 +171,12 @@ def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
     notes: list[str] = []
     for one in found:
         tried, fmt = one.tried, one.tried.format
-        if tried.undefined:
+        if tried.undefined and one.proofs.held_to.asks_trace:
+            notes.append(
+                f"{counted(tried.undefined, 'further input')} in {fmt} without a value in exact arithmetic: "
+                "whether the function has a derivative there was not looked at"
+            )
+        elif tried.undefined:
             why, reason = f"; the first: {reason}" if reason else "", ""
             notes.append(
                 f"{counted(tried.undefined, 'input')} in {fmt} {'has' if tried.undefined == 1 else 'have'} no value "

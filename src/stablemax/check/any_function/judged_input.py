@@ -141,7 +141,8 @@ def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> Jud
     outcome = trace_any(subject, held_to.max_ulp).outcome
     if not outcome.is_failure or outcome.value in held_to.allow:
         return judged
-    return replace(judged, outcome=outcome, cell=int(np.argmax(~np.isfinite(judged.value.astype(np.float64)))))
+    cell = int(np.argmax(~np.isfinite(judged.value.astype(np.float64))))
+    return replace(judged, outcome=outcome, cell=cell, is_undefined=False)
 
 
 def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array:
