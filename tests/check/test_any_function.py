@@ -241,7 +241,7 @@ def test_what_has_no_exact_value_is_no_failure_and_is_said() -> None:
     report = check(root, x="normal(0, 1, 3)")
     assert report.passed
     assert report.formats[0].undefined > 10
-    assert "no value in exact arithmetic either" in report.finding
+    assert "no number of the format for a result in exact arithmetic either" in report.finding
     assert any("sqrt gives NaN" in note and "the input is to blame" in note for note in report.notes)
 
 
@@ -324,6 +324,18 @@ def test_the_pasted_test_fails_on_the_code_and_passes_on_sound_code(
     with pytest.raises(AssertionError):
         run_pasted(report, module, function)
     run_pasted(report, module, sound)
+
+
+def test_cells_without_an_exact_value_are_left_out_of_the_pasted_test(module: types.ModuleType) -> None:
+    def both(x: Any) -> Any:
+        return np.stack([x / (x - x), np.log(np.exp(x))])
+
+    report = check(both, x="uniform(1, 100, 1)")
+    assert example_of(report).place == "result[1, 0]"
+    assert ".ravel()[[1]], expected" in example_of(report).test
+    with pytest.raises(AssertionError):
+        run_pasted(report, module, both)
+    run_pasted(report, module, lambda x: np.stack([x * np.nan, x]))
 
 
 def test_the_pasted_test_is_formatted_and_names_what_it_tries() -> None:

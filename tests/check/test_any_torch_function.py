@@ -43,7 +43,7 @@ def check(function: Any, name: str, fmt: Format = FLOAT32, *, backward: bool = F
         ranges.append(RangedArgument(argument, found, place, text))
     further = tuple(FurtherArgument(one.name, one.drawn(fmt, 0), one.text) for one in ranges)
     target = Target(f"their_torch_code:{name}", backend="torch", further=further, backward=backward, is_any=True)
-    return checked(AnyTarget(target, Code(function, name)), target, FunctionOptions(tuple(ranges), (fmt,), effort=0.5))
+    return checked(AnyTarget(target, Code(function, name)), target, FunctionOptions(tuple(ranges), (fmt,), effort=0.25))
 
 
 def run_pasted(report: FunctionCheck, module: types.ModuleType, function: Any) -> None:

@@ -62,7 +62,9 @@ def in_a_line(text: str) -> str:
 
 
 def test_a_function_that_breaks_ends_with_1_and_with_the_smallest_input() -> None:
-    done = run("check", "my.py:positive_part", "--operation", "none", "--arg", "x=normal(0, 30, 4x3)")
+    done = run(
+        "check", "my.py:positive_part", "--operation", "none", "--arg", "x=normal(0, 30, 4x3)", "--format", "float32"
+    )
     assert done.code == 1
     assert done.err.splitlines()[-1] == "failed: my.py:positive_part is unstable"
     assert "At x = [[100]] it gives inf where 100 is right (result[0, 0])." in in_a_line(done.out)
@@ -81,7 +83,8 @@ def test_a_function_that_holds_ends_with_0_and_with_what_that_rests_on() -> None
 
 
 def test_a_loss_all_of_whose_arguments_are_given_by_name_is_any_function() -> None:
-    done = run("check", "my.py:loss", "--arg", "logits=normal(0, 50, 2x3)", "--arg", "labels=labels.npy")
+    arguments = ("--arg", "logits=normal(0, 50, 2x3)", "--arg", "labels=labels.npy")
+    done = run("check", "my.py:loss", *arguments, "--format", "float32")
     assert done.code == 1
     assert "note: all that it takes is given by --arg" in done.err
     assert "input: logits = normal(0, 50, 2x3), labels int64 (2,)" in in_a_line(done.out)

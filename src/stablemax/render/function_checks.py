@@ -21,7 +21,7 @@ _COUNTS = {
     "inputs": "tried, within the ranges",
     "proved": "held against exact arithmetic on the same code: those on which a fault would show first",
     "broken": "inf, NaN, 0 or more than half of the digits gone, where the exact value is an ordinary number",
-    "no value": "in exact arithmetic either: the input is to blame",
+    "no value": "no number of the format is right in exact arithmetic either: the input is to blame",
     "small": "numbers far below the largest of a result lose their digits",
     "ill-posed": "one rounding of the input changes the exact result about as much as the code is off",
 }

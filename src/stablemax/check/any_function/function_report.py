@@ -124,7 +124,8 @@ def _undefined(report: FunctionCheck) -> list[str]:
     if not most.undefined:
         return []
     has = "has" if most.undefined == 1 else "have"
-    return [f"Of the {most.proved:,} in {most.format}, {most.undefined:,} {has} no value in exact arithmetic either."]
+    without = f"{most.undefined:,} {has} no number of the format for a result in exact arithmetic either"
+    return [f"Of the {most.proved:,} in {most.format}, {without}."]
 
 
 def _result_words(example: BreakingInput) -> str:
@@ -178,9 +179,10 @@ def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
             )
         elif tried.undefined:
             why, reason = f"; the first: {reason}" if reason else "", ""
+            has, are = ("has", "is") if tried.undefined == 1 else ("have", "are")
             notes.append(
-                f"{counted(tried.undefined, 'input')} in {fmt} {'has' if tried.undefined == 1 else 'have'} no value "
-                f"in exact arithmetic either, and {'is' if tried.undefined == 1 else 'are'} to blame{why}"
+                f"{counted(tried.undefined, 'input')} in {fmt} {has} no number of the format for a result in exact "
+                f"arithmetic either, and {are} to blame{why}"
             )
         if tried.ill_conditioned:
             notes.append(

@@ -98,7 +98,8 @@ class Found:
         if tried.refused >= max(tried.not_followed, tried.undefined):
             return self.refusal[0]
         if tried.not_followed >= tried.undefined:
-            return f"exact arithmetic does not reach its result: {self.not_followed[0]}"
+            what = self.not_followed[0]
+            return f"exact arithmetic does not reach {what if what.startswith('the result') else f'its result: {what}'}"
         return "no input has a value in exact arithmetic"
 
 
