@@ -159,7 +159,10 @@ def test_code_that_hangs_is_a_mistake_and_no_verdict() -> None:
         (("my.py:root", "--arg", "x=uniform(-2, -1, 3)"), ("nothing is known of my.py:root", "--arg")),
         (("my.py:pair", "--arg", "x=half.npy"), ("returned a tuple", "--pick 0 or 1")),
         (("softmax/naive", "--operation", "none"), ("is a variant",)),
-        (("my.py:loss", "--arg", "labels=labels.npy"), ("--arg labels: my.py:loss gets it with", "give logits by --arg")),
+        (
+            ("my.py:loss", "--arg", "labels=labels.npy"),
+            ("--arg labels: my.py:loss gets it with", "give logits by --arg"),
+        ),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
 )

@@ -12,6 +12,7 @@ import numpy as np
 from stablemax.numerics.formats import get_format
 from stablemax.numerics.ordered_numbers import shortest
 from stablemax.results import BreakingInput, BreakingPoint, FunctionCheck, GivenArray, Grade, Trace, TriedFormat
+from stablemax.results.checked import UNSTABLE_IN
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.text.words import counted, listed
 from stablemax.trace.given_arguments import indexed
@@ -56,7 +57,8 @@ def function_report(
     blame = None if trace is None else trace.blame
     tried = tuple(one.tried for one in found)
     failed = [one.grade for one in tried if one.failed]
-    counted_grades = failed or [one.grade for one in tried if not options.contract.allows_unstable_in(one.format)]
+    held_to = [one.grade for one in tried if not options.contract.allows_unstable_in(one.format)]
+    counted_grades = failed or held_to or [one.grade for one in tried]
     report = FunctionCheck(
         target=name,
         operation=NO_OPERATION,
@@ -111,6 +113,8 @@ def _keeps(report: FunctionCheck) -> list[str]:
     on_scale = " on the scale of the result" if report.grade is Grade.STABLE else ""
     is_conditioned = any(one.ill_conditioned for one in report.formats)
     but = ", except where one rounding of the inputs changes the exact result as much" if is_conditioned else ""
+    allowed = [name for name in report.contract.allow if not name.startswith(UNSTABLE_IN)]
+    but += f", but for what is allowed: {listed(allowed)}" if allowed else ""
     proved = listed([f"{one.proved:,} in {one.format}" for one in report.formats])
     return [
         f"Every result {kept} {limit}{on_scale}{but}.",
