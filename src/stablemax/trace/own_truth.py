@@ -194,6 +194,13 @@ def _written(cell: Any) -> str:
     return repr(cell) if isinstance(cell, Special) else str(cell.str(3, radius=False))
 
 
+def format_of_run(run: Run, of_input: Format) -> Format:
+    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
+    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
+    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
+    return min(own, of_input, key=lambda f: f.precision)
+
+
 def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[About]) -> Trace:
     """Trace code that computes anything, on arguments of any shapes; exact arithmetic on the same code is right.
 
@@ -207,11 +214,5 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     """
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     run = subject.observed()
-    return tell(subject, OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp), about, run)
-
-
-def format_of_run(run: Run, of_input: Format) -> Format:
-    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
-    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
-    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
-    return min(own, of_input, key=lambda f: f.precision)
+    fmt = format_of_run(run, subject.format)
+    return tell(subject, OwnTruth(subject, subject.given, run, fmt, max_ulp), about, run)
