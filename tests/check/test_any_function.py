@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -287,6 +288,14 @@ def test_code_that_cannot_be_followed_is_neither_sound_nor_broken() -> None:
 
     with pytest.raises(StablemaxError, match="exact arithmetic does not reach its result"):
         check(converted, x="normal(0, 1, 3)")
+
+
+def test_numbers_that_python_computes_are_not_taken_for_right() -> None:
+    def scalars(x: Any) -> Any:
+        return np.array([1 - math.cos(v) for v in x.tolist()])
+
+    with pytest.raises(StablemaxError, match=r"does not reach its result: x\.tolist\(\)"):
+        check(scalars, x="uniform(0, 0.001, 3)")
 
 
 def test_code_without_a_value_on_any_input_is_not_called_sound() -> None:

@@ -13,7 +13,7 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import is_ball, nearest
 from stablemax.trace.given_arguments import GivenArguments
-from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any
+from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
 from stablemax.truth.measure import CODES, default_max_ulp, largest
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     ('overflow', 1, 200.0)
     """
     try:
-        run = subject.observed()
+        run = trusted(subject.observed(), subject)
     except StablemaxError as error:
         return JudgedInput(refusal=(error.message, error.hint))
     if run.exact is None:

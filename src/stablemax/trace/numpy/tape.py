@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -74,6 +75,8 @@ class Tape:
     #: Floats that were handed out, by identity, and which of them came back.
     handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
+    #: A float came in that is no constant of the code, after others were handed out: it may be made of those.
+    has_strangers: bool = False
     sample: LoopSample = field(default_factory=LoopSample)
     #: What is to be measured, each with the number of its run on its line.
     _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
@@ -149,6 +152,17 @@ class Tape:
         self.recovered.add(id(value))
         return handed.cell
 
+    def take_in(self, value: float) -> None:
+        """Note a float that was not handed out: behind floats that were, it may be what the code made of them."""
+        if self.handed and not self.has_strangers and math.isfinite(value):
+            frame = self._frame()
+            self.has_strangers = frame is None or not any(constant is value for constant in _constants(frame))
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True where numbers may have come back that the shadow takes for constants of the code."""
+        return self.has_strangers and len(self.recovered) < len(self.handed)
+
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
         for run, measure in self._unmeasured:
@@ -214,3 +228,15 @@ class Tape:
             frame = frame.f_back
         for code in reversed(chain):
             self.codes.setdefault(code)
+
+
+def _constants(frame: FrameType) -> Iterator[Any]:
+    """Yield the numbers that stand in a function's code, and those of its module, each the very object."""
+    waiting = list(frame.f_code.co_consts)
+    while waiting:
+        constant = waiting.pop()
+        if isinstance(constant, tuple):
+            waiting += constant
+        elif isinstance(constant, float):
+            yield constant
+    yield from (value for value in frame.f_globals.values() if isinstance(value, float))
