@@ -21,7 +21,15 @@ from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
-from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library
+from stablemax.trace.traced_code import (
+    PACKAGE,
+    Code,
+    boundary,
+    display_name,
+    expression_at,
+    float_constants,
+    is_library,
+)
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))
@@ -231,12 +239,6 @@ class Tape:
 
 
 def _constants(frame: FrameType) -> Iterator[Any]:
-    """Yield the numbers that stand in a function's code, and those of its module, each the very object."""
-    waiting = list(frame.f_code.co_consts)
-    while waiting:
-        constant = waiting.pop()
-        if isinstance(constant, tuple):
-            waiting += constant
-        elif isinstance(constant, float):
-            yield constant
+    """Yield the floats that stand in a function's code, and those of its module, each the very object."""
+    yield from float_constants([frame.f_code])
     yield from (value for value in frame.f_globals.values() if isinstance(value, float))
