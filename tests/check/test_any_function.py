@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from stablemax.check.any_function.checking import checked
-from stablemax.check.any_function.drawn_ranges import RangedArgument
 from stablemax.check.any_function.function_search import FunctionOptions
+from stablemax.check.any_function.input_ranges import RangedArgument
 from stablemax.check.target.any_target import AnyTarget
 from stablemax.check.target.load import Code
 from stablemax.check.target.messages import FurtherArgument, Target
@@ -50,7 +51,7 @@ def check(function: Function, formats: tuple[Format, ...] = (FLOAT32,), **argume
         further.append(FurtherArgument(name, array if is_array else value, repr(value)))
     target = Target("their_code:" + function.__name__, further=tuple(further), backward=backward, is_any=True)
     loaded = AnyTarget(target, Code(function, function.__name__))
-    return checked(loaded, target, FunctionOptions(tuple(ranges), formats, **options))
+    return checked(loaded, target, FunctionOptions(tuple(ranges), formats, effort=0.5, **options))
 
 
 def example_of(report: FunctionCheck) -> BreakingInput:
@@ -92,7 +93,7 @@ def cube_difference(x: Any) -> Any:
         (positive_part, {"x": "uniform(-20, 0, 3)"}, {Outcome.LOST, Outcome.INACCURATE}, "1 + "),
         (unit, {"x": "edge(4)"}, {Outcome.NAN, Outcome.LOST, Outcome.OVERFLOW}, "x * x"),
         (moments, {"x": "uniform(100, 101, 5)"}, {Outcome.LOST, Outcome.INACCURATE}, "x.mean()"),
-        (deviation, {"x": "normal(1000, 1, 5)"}, {Outcome.NAN}, "x.mean()"),
+        (deviation, {"x": "normal(1000, 0.1, 5)"}, {Outcome.NAN}, "x.mean()"),
         (log_ratio, {"p": "uniform(0, 1, 3)"}, {Outcome.OVERFLOW, Outcome.INACCURATE}, "1 - "),
         (cube_difference, {"x": "uniform(0, 1000, 2)"}, {Outcome.LOST, Outcome.INACCURATE}, "- x**3"),
     ],
@@ -153,7 +154,7 @@ def test_arrays_of_files_stay_as_they_are() -> None:
 
 
 def test_the_kind_of_the_failure_is_kept_while_it_shrinks() -> None:
-    example = example_of(check(deviation, x="normal(1000, 1, 5)"))
+    example = example_of(check(deviation, x="normal(1000, 0.1, 5)"))
     assert example.outcome is Outcome.NAN
     assert np.isnan(example.output)
 
@@ -175,7 +176,9 @@ def test_a_format_in_which_it_may_be_unstable_does_not_count() -> None:
 
 
 def test_an_outcome_that_is_allowed_does_not_count() -> None:
-    assert check(positive_part, x="uniform(0, 100, 3)", allow=("overflow",)).passed
+    report = check(positive_part, x="uniform(0, 100, 3)", allow=("overflow",))
+    assert report.passed
+    assert "but for what is allowed: overflow" in report.finding
 
 
 # --- code that holds ---------------------------------------------------------------------------------
@@ -196,12 +199,8 @@ SOUND = {
     "mean": (lambda x: x.mean(), {"x": "normal(0, 30, 5)"}),
     "two-pass variance": (lambda x: ((x - x.mean()) ** 2).mean(), {"x": "uniform(100, 101, 5)"}),
     "unit vector": (stable_unit, {"x": "normal(0, 30, 4)"}),
-    "difference": (lambda x, y: x - y, {"x": "normal(0, 1, 3)", "y": "normal(0, 1, 3)"}),
-    "dot": (lambda x, y: x @ y, {"x": "normal(0, 1, 5)", "y": "normal(0, 1, 5)"}),
     "square error": (lambda x, y: ((x - y) ** 2).mean(), {"x": "normal(0, 9, 5)", "y": "normal(0, 9, 5)"}),
     "log1p": (np.log1p, {"x": "uniform(-0.9, 10, 4)"}),
-    "expm1": (np.expm1, {"x": "uniform(-20, 80, 4)"}),
-    "tanh": (np.tanh, {"x": "normal(0, 30, 4)"}),
 }
 
 
@@ -214,15 +213,28 @@ def test_sound_code_gets_no_alarm(name: str) -> None:
     assert "held against exact arithmetic" in report.finding
 
 
-def test_inputs_that_one_rounding_changes_as_much_make_code_stable_and_not_unstable() -> None:
-    def cancelling(x: Any) -> Any:
-        return x.sum() * 1.0
+def test_inputs_that_one_rounding_changes_as_much_are_said_and_are_no_fault_of_the_code() -> None:
+    def total(x: Any) -> Any:
+        return (x[0] + 1) + x[1]
 
-    report = check(cancelling, x="uniform(-1e9, 1e9, 7)")
+    report = check(total, x="normal(0, 1e8, 2)")
     (tried,) = report.formats
-    assert (report.grade, tried.broken) == (Grade.STABLE, 0)
+    assert (report.grade, tried.broken) == (Grade.ACCURATE, 0)
     assert tried.ill_conditioned > 0
-    assert not check(cancelling, x="uniform(-1e9, 1e9, 7)", require=Grade.ACCURATE).passed
+    assert any("ill-conditioned" in note for note in report.notes)
+
+
+def test_numbers_far_below_the_largest_of_a_result_decide_between_stable_and_accurate() -> None:
+    def log_softmax(x: Any) -> Any:
+        shifted = x - x.max()
+        return shifted - np.log(np.exp(shifted).sum())
+
+    stable = check(log_softmax, x="normal(0, 10, 3)")
+    assert (stable.grade, stable.passed) == (Grade.STABLE, True)
+    assert "on the scale of the result" in stable.finding
+    strict = check(log_softmax, x="normal(0, 10, 3)", require=Grade.ACCURATE)
+    assert (strict.grade, strict.passed) == (Grade.UNSTABLE, False)
+    assert example_of(strict).outcome in {Outcome.LOST, Outcome.INACCURATE}
 
 
 def test_what_has_no_exact_value_is_no_failure_and_is_said() -> None:
@@ -232,7 +244,7 @@ def test_what_has_no_exact_value_is_no_failure_and_is_said() -> None:
     report = check(root, x="normal(0, 1, 3)")
     assert report.passed
     assert report.formats[0].undefined > 10
-    assert "no value in exact arithmetic either" in report.finding
+    assert "no number of the format for a result in exact arithmetic either" in report.finding
     assert any("sqrt gives NaN" in note and "the input is to blame" in note for note in report.notes)
 
 
@@ -240,10 +252,11 @@ def test_a_limit_of_the_error_decides_with_max_ulp() -> None:
     def rounded_twice(x: Any) -> Any:
         return x * 3.7 / 3.3
 
-    assert check(rounded_twice, x="uniform(1, 2, 4)").passed
-    strict = check(rounded_twice, x="uniform(1, 2, 4)", max_ulp=0.5)
+    assert check(rounded_twice, x="uniform(1, 2, 1)").passed
+    strict = check(rounded_twice, x="uniform(1, 2, 1)", max_ulp=0.5)
     # One rounding of the input changes as much: no code can be held to less.
-    assert (strict.grade, strict.passed) == (Grade.STABLE, True)
+    assert (strict.grade, strict.passed) == (Grade.ACCURATE, True)
+    assert strict.formats[0].ill_conditioned > 0
 
 
 # --- code of which nothing is known ------------------------------------------------------------------
@@ -277,6 +290,14 @@ def test_code_that_cannot_be_followed_is_neither_sound_nor_broken() -> None:
         check(converted, x="normal(0, 1, 3)")
 
 
+def test_numbers_that_python_computes_are_not_taken_for_right() -> None:
+    def scalars(x: Any) -> Any:
+        return np.array([1 - math.cos(v) for v in x.tolist()])
+
+    with pytest.raises(StablemaxError, match=r"does not reach its result: x\.tolist\(\)"):
+        check(scalars, x="uniform(0, 0.001, 3)")
+
+
 def test_code_without_a_value_on_any_input_is_not_called_sound() -> None:
     def root(x: Any) -> Any:
         return np.sqrt(x)
@@ -304,7 +325,7 @@ def run_pasted(report: FunctionCheck, module: types.ModuleType, function: Functi
         (positive_part, lambda x: np.logaddexp(0, x), {"x": "normal(0, 30, 4x3)"}),
         (positive_part, lambda x: np.logaddexp(0, x), {"x": "uniform(-20, 0, 3)"}),
         (moments, lambda x: x.var(), {"x": "uniform(100, 101, 5)"}),
-        (deviation, lambda x: x.std(), {"x": "normal(1000, 1, 5)"}),
+        (deviation, lambda x: x.std(), {"x": "normal(1000, 0.1, 5)"}),
     ],
 )
 def test_the_pasted_test_fails_on_the_code_and_passes_on_sound_code(
@@ -314,6 +335,18 @@ def test_the_pasted_test_fails_on_the_code_and_passes_on_sound_code(
     with pytest.raises(AssertionError):
         run_pasted(report, module, function)
     run_pasted(report, module, sound)
+
+
+def test_cells_without_an_exact_value_are_left_out_of_the_pasted_test(module: types.ModuleType) -> None:
+    def both(x: Any) -> Any:
+        return np.stack([x / (x - x), np.log(np.exp(x))])
+
+    report = check(both, x="uniform(1, 100, 1)")
+    assert example_of(report).place == "result[1, 0]"
+    assert ".ravel()[[1]], expected" in example_of(report).test
+    with pytest.raises(AssertionError):
+        run_pasted(report, module, both)
+    run_pasted(report, module, lambda x: np.stack([x * np.nan, x]))
 
 
 def test_the_pasted_test_is_formatted_and_names_what_it_tries() -> None:

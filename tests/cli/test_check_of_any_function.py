@@ -62,11 +62,13 @@ def in_a_line(text: str) -> str:
 
 
 def test_a_function_that_breaks_ends_with_1_and_with_the_smallest_input() -> None:
-    done = run("check", "my.py:positive_part", "--operation", "none", "--arg", "x=normal(0, 30, 4x3)")
+    done = run(
+        "check", "my.py:positive_part", "--operation", "none", "--arg", "x=normal(0, 30, 4x3)", "--format", "float32"
+    )
     assert done.code == 1
     assert done.err.splitlines()[-1] == "failed: my.py:positive_part is unstable"
     assert "At x = [[100]] it gives inf where 100 is right (result[0, 0])." in in_a_line(done.out)
-    assert "It breaks from x[0, 0] = 88.72284 on; the number before, 88.72283, holds." in in_a_line(done.out)
+    assert "It breaks from x[0, 0] = 88.72284 on; its neighbour 88.72283 holds." in in_a_line(done.out)
     assert "Line 6: exp overflows for 1 of 1 cell (first: x[0, 0] = 100.0)" in in_a_line(done.out)
     assert "input: x = normal(0, 30, 4x3)" in done.out
     assert "x = np.array([[100.0]], dtype=np.float32)" in done.out
@@ -81,7 +83,8 @@ def test_a_function_that_holds_ends_with_0_and_with_what_that_rests_on() -> None
 
 
 def test_a_loss_all_of_whose_arguments_are_given_by_name_is_any_function() -> None:
-    done = run("check", "my.py:loss", "--arg", "logits=normal(0, 50, 2x3)", "--arg", "labels=labels.npy")
+    arguments = ("--arg", "logits=normal(0, 50, 2x3)", "--arg", "labels=labels.npy")
+    done = run("check", "my.py:loss", *arguments, "--format", "float32")
     assert done.code == 1
     assert "note: all that it takes is given by --arg" in done.err
     assert "input: logits = normal(0, 50, 2x3), labels int64 (2,)" in in_a_line(done.out)
@@ -122,6 +125,7 @@ def test_the_item_that_is_picked_and_positional_arguments_are_in_the_pasted_code
     assert "output = dot_of_names(x, by=2)" in by_place.out
 
 
+@pytest.mark.slow
 def test_the_pasted_test_runs_as_it_is_and_fails(code: Path) -> None:
     document = run("check", "my.py:positive_part", "--arg", "x=half.npy", "--output-format", "json").json
     (code / "test_pasted.py").write_text(document["counterexample"]["test"], encoding="utf-8")
@@ -155,6 +159,10 @@ def test_code_that_hangs_is_a_mistake_and_no_verdict() -> None:
         (("my.py:root", "--arg", "x=uniform(-2, -1, 3)"), ("nothing is known of my.py:root", "--arg")),
         (("my.py:pair", "--arg", "x=half.npy"), ("returned a tuple", "--pick 0 or 1")),
         (("softmax/naive", "--operation", "none"), ("is a variant",)),
+        (
+            ("my.py:loss", "--arg", "labels=labels.npy"),
+            ("--arg labels: my.py:loss gets it with", "give logits by --arg"),
+        ),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
 )

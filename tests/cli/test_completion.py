@@ -64,6 +64,8 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("loss --preset notebook-e", ["notebook-e", "notebook-e-small"]),
         ("trace my.py:softmax --hazard ", list(HAZARDS)),
         ("check my.py:softmax --only one-", [name for name in HAZARDS if name.startswith("one-")]),
+        ("check my.py:f --operation no", ["none"]),
+        ("trace my.py:f --operation no", ["none"]),
         ("judge --operation log", [name for name in NAMES if name.startswith("log")]),
         ("list variants s", [name for name in NAMES if name.startswith("s")]),
         ("list ha", ["hazards"]),

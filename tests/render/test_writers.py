@@ -19,6 +19,7 @@ from stablemax.render.checks import CHECK
 from stablemax.render.comparisons import COMPARISON
 from stablemax.render.explanations import EXPLANATION
 from stablemax.render.forms import Form, Page, ResultKind
+from stablemax.render.function_checks import FUNCTION_CHECK
 from stablemax.render.inspections import INSPECTION
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.render.leagues import LEAGUE
@@ -42,7 +43,7 @@ PACKAGE = Path(stablemax.__file__).parent
 KINDS = (
     *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP, TOLERANCE),
     WATCH,
-    *(listing_kind("variants"), LESSON, LESSONS, EXERCISE),
+    *(listing_kind("variants"), LESSON, LESSONS, EXERCISE, FUNCTION_CHECK),
 )
 # Each command that writes a result, as it is run on small inputs; not `watch`, whose standard output is the program's.
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -600,3 +601,38 @@ def test_what_became_of_another_cell_is_not_told_of_the_one_that_is_blamed() -> 
     assert "1 - 1 gives 0" in trace.blame.sentence
     assert "lost on line" in trace.blame.sentence
     assert "20.0855" not in trace.blame.sentence
+
+
+# --- numbers that leave NumPy -------------------------------------------------------------------------
+
+
+def of_the_math_module(x: Any) -> Any:
+    return np.array([1 - math.cos(v) for v in x.tolist()])
+
+
+def in_a_list(x: Any) -> Any:
+    return [1 - math.cos(float(v)) for v in x]
+
+
+def by_a_factor(x: Any) -> Any:
+    return x * (1 - math.cos(float(x[0])))
+
+
+@pytest.mark.parametrize("function", [of_the_math_module, in_a_list, by_a_factor])
+def test_what_python_made_of_numbers_is_not_taken_for_a_constant(function: Function) -> None:
+    """It would agree with itself, whatever it is: 1 - cos(1e-9) is 0 in floats."""
+    trace = traced(function, {"x": [1e-9, 2e-9]}, FLOAT64)
+    assert (trace.outcome, trace.blame) == (Outcome.UNDEFINED, None)
+    assert "nothing exact stands beside the result" in trace.finding
+
+
+def logged(x: Any) -> Any:
+    text = f"{float(x.sum()):.3f}"
+    return np.exp(x) * 0.5 + SCALE if text else x
+
+
+SCALE = 2.5
+
+
+def test_numbers_that_are_only_looked_at_leave_the_result_as_it_is() -> None:
+    assert traced(logged, {"x": [1.0, 2.0]}).outcome is Outcome.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -332,3 +333,30 @@ def test_a_gradient_that_is_exactly_0_is_judged_beside_what_it_is_made_of() -> N
 def test_the_gradient_of_sound_code_holds() -> None:
     trace = traced(torch.nn.functional.softplus, {"x": [-3.0, 1.0, 30.0]}, backward=True)
     assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
+
+
+def by_a_factor(x: Any) -> Any:
+    return x * (1 - math.cos(x[0].item()))
+
+
+def made_of_a_list(x: Any) -> Any:
+    return torch.tensor([1 - math.cos(v) for v in x.tolist()])
+
+
+def of_a_spectrum(x: Any) -> Any:
+    return torch.log(torch.fft.rfft(x).real)
+
+
+@pytest.mark.parametrize("function", [by_a_factor, made_of_a_list, of_a_spectrum])
+def test_what_came_of_numbers_that_were_not_followed_is_not_taken_for_exact(function: Any) -> None:
+    trace = traced(function, {"x": [1e-9, 2e-9]})
+    assert trace.outcome is Outcome.UNDEFINED
+    assert "nothing exact stands beside the result" in trace.finding
+
+
+def looked_at(x: Any) -> Any:
+    return torch.exp(x) * 0.5 if x.max().item() < 3.0 else x
+
+
+def test_numbers_that_are_only_looked_at_leave_the_result_as_it_is() -> None:
+    assert traced(looked_at, {"x": [1.0, 2.0]}).outcome is Outcome.OK

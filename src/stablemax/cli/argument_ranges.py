@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from stablemax.check.any_function.drawn_ranges import Range
+    from stablemax.check.any_function.input_ranges import Range
 
 FORMS = "normal(0, 10, 4x3), uniform(-5, 5, 8), linspace(0, 100, 11), edge or edge(4x3)"
 """The ranges, as they are typed."""
@@ -26,7 +26,7 @@ def range_of(argument: str, text: str) -> Range | None:
     >>> range_of("x", "edge"), range_of("x", "mean")
     (Range(name='edge', numbers=(), shape=None), None)
     """
-    from stablemax.check.any_function.drawn_ranges import NAMES, Range
+    from stablemax.check.any_function.input_ranges import NAMES, Range
 
     call = _CALL.fullmatch(text.strip())
     name = text.strip() if call is None else call[1]

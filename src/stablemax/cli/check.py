@@ -15,6 +15,9 @@ from stablemax.render.function_checks import FUNCTION_CHECK
 from stablemax.text.outcomes import Grade, required_grade
 from stablemax.text.vocabulary import NO_OPERATION
 
+_THOROUGH = 8.0
+"""By how much more inputs of any function are tried with --thorough."""
+
 
 @in_panel(Panel.JUDGING)
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class ContractOptions:
         panel=Panel.TARGET,
     )
     search: bool = option("Look for the smallest input that breaks it.", "--search/--no-search", default=True)
-    thorough: bool = option("Try every shape, however long it takes.", "--thorough", default=False)
+    thorough: bool = option(
+        "Try every shape, or eight times the inputs, however long it takes.", "--thorough", default=False
+    )
     seed: int = option("Seed of the search, and of the random numbers that TARGET draws.", metavar="N", default=0)
     timeout: float = option(
         "Seconds that one call may take, or the server of a file of --arg be silent.",
@@ -121,7 +126,7 @@ def _check_any(
 
     refuse_variants(target)
     reason = f"is about operations, and --operation {NO_OPERATION} has none"
-    line.refuse(("--only", "--with", "--thorough", "--shift"), reason)
+    line.refuse(("--only", "--with", "--shift"), reason)
     output = io.output_of(FUNCTION_CHECK, output_format, printing, target, io.module_file(target))
     named = implementation.any_target(target, contract.timeout, contract.seed)
     ranges, asked = implementation.ranges(), option_values.formats_named(contract.number_format or ())
@@ -133,6 +138,7 @@ def _check_any(
         search=contract.search,
         seed=contract.seed,
         require=required_grade(contract.require),
+        effort=_THOROUGH if contract.thorough else 1.0,
     )
     with io.progress(printing, f"loading {target}") as step, told_of(named):
         report = check_any(

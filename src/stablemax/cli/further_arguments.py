@@ -14,7 +14,7 @@ from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
-    from stablemax.check.any_function.drawn_ranges import RangedArgument
+    from stablemax.check.any_function.input_ranges import RangedArgument
     from stablemax.check.target.messages import FurtherArgument
     from stablemax.numerics.formats import Format
 
@@ -49,7 +49,7 @@ def ranged_arguments(texts: Iterable[str]) -> tuple[RangedArgument, ...]:
     >>> [(one.name, one.place) for one in ranged_arguments(["by=2", "x=uniform(0, 1, 4)"])]
     [('x', 1)]
     """
-    from stablemax.check.any_function.drawn_ranges import RangedArgument
+    from stablemax.check.any_function.input_ranges import RangedArgument
 
     split = [(i, *text.partition("=")[::2]) for i, text in enumerate(texts)]
     read = [(i, name, range_of(name, value), value) for i, name, value in split]
@@ -57,7 +57,7 @@ def ranged_arguments(texts: Iterable[str]) -> tuple[RangedArgument, ...]:
 
 
 def _argument(text: str, timeout_s: float) -> FurtherArgument:
-    from stablemax.check.any_function.drawn_ranges import Range
+    from stablemax.check.any_function.input_ranges import Range
     from stablemax.check.target.messages import FurtherArgument
     from stablemax.inputs.file_format import NAMES, ReadingLimits
 
@@ -91,7 +91,7 @@ def _in_format(
     argument: FurtherArgument, fmt: Format | None, drawn_in: Format, seed: tuple[int, int]
 ) -> FurtherArgument:
     """Draw a range, and round floats of a file where a format is asked for."""
-    from stablemax.check.any_function.drawn_ranges import Range
+    from stablemax.check.any_function.input_ranges import Range
 
     if isinstance(argument.value, Range):
         values = argument.value.drawn(drawn_in, seed)

@@ -32,7 +32,7 @@ from stablemax.text.vocabulary import (
 from stablemax.text.words import either
 
 if TYPE_CHECKING:
-    from stablemax.check.any_function.drawn_ranges import RangedArgument
+    from stablemax.check.any_function.input_ranges import RangedArgument
     from stablemax.check.target.messages import Target
     from stablemax.compute.block_job import Method
     from stablemax.compute.streaming import Resources

@@ -61,8 +61,8 @@ def trace(
     gets the arrays as they lie in the files, in their dtype and shape, ignored rows among them.
     Without LOGITS and options for them the hazards are tried in turn, and the first that TARGET fails on
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
-    With --operation none, or a name that says no operation and --arg alone, TARGET is any function of its --arg: what
-    exact arithmetic gives for its own code is right.
+    With --operation none, or where all that it takes is given by --arg, TARGET is any function: what exact arithmetic
+    gives for its own code is right. It may be a method, too: my.py:Model().encode, with the arguments of both by --arg.
     """
     logits = source_of(line, source, optional=True, timeout_s=traced.timeout)
     output = io.output_of(

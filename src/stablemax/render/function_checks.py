@@ -14,14 +14,15 @@ from stablemax.results import FunctionCheck, TriedFormat
 from stablemax.text.outcomes import GRADES, OUTCOMES, Grade, Outcome
 
 COLUMNS = (
-    *("format", "grade", "tried", "proved", "broken", "undefined", "ill_conditioned", "refused", "not_followed"),
-    *("worst", "error_ulp", "failed"),
+    *("format", "grade", "tried", "proved", "broken", "undefined", "ill_conditioned", "loses_small"),
+    *("refused", "not_followed", "worst", "error_ulp", "failed"),
 )
 _COUNTS = {
     "inputs": "tried, within the ranges",
     "proved": "held against exact arithmetic on the same code: those on which a fault would show first",
     "broken": "inf, NaN, 0 or more than half of the digits gone, where the exact value is an ordinary number",
-    "no value": "in exact arithmetic either: the input is to blame",
+    "no value": "no number of the format is right in exact arithmetic either: the input is to blame",
+    "small": "numbers far below the largest of a result lose their digits",
     "ill-posed": "one rounding of the input changes the exact result about as much as the code is off",
 }
 
@@ -53,7 +54,7 @@ def document(report: FunctionCheck, *, details: bool = False) -> doc.Document:  
 def _row(tried: TriedFormat) -> list[str]:
     allowed = " (allowed)" if tried.grade is Grade.UNSTABLE and not tried.failed else ""
     outcome = f": {OUTCOMES[tried.worst].word}" if tried.worst is not Outcome.OK else ""
-    counts = (tried.tried, tried.proved, tried.broken, tried.undefined, tried.ill_conditioned)
+    counts = (tried.tried, tried.proved, tried.broken, tried.undefined, tried.loses_small, tried.ill_conditioned)
     error = "" if tried.error_ulp is None else figures.error(tried.error_ulp)
     return [tried.format, f"{tried.grade}{outcome}{allowed}", *(f"{n:,}" for n in counts), error]
 

@@ -13,7 +13,7 @@ class TriedFormat:
     """What became of the inputs in one number format."""
 
     format: str
-    #: Accurate, unstable, or stable where only ill-conditioned inputs lose digits
+    #: Accurate, unstable, or stable where numbers far below the largest of a result lose their digits
     grade: Grade
     #: Inputs that were run; those that were held against exact arithmetic
     tried: int
@@ -24,6 +24,8 @@ class TriedFormat:
     undefined: int
     #: Inputs of which one rounding changes the exact result as much as the function is off
     ill_conditioned: int
+    #: Inputs with numbers far below the largest of the result that lose their digits
+    loses_small: int
     #: Inputs that the function refused, by raising
     refused: int
     #: Inputs on which exact arithmetic could not follow the code to its end

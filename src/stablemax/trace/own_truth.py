@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -205,6 +205,21 @@ def _written(cell: Any) -> str:
     return repr(cell) if isinstance(cell, Special) else str(cell.str(3, radius=False))
 
 
+def trusted(run: Run, subject: Subject) -> Run:
+    """Return a run without its exact result, where numbers may have gone by that: it would agree with any result."""
+    suspects = subject.suspects(run)
+    if not run.is_doubtful and not suspects:
+        return run
+    return replace(run, exact=None, not_followed=tuple(dict.fromkeys((*run.not_followed, *suspects))))
+
+
+def format_of_run(run: Run, of_input: Format) -> Format:
+    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
+    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
+    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
+    return min(own, of_input, key=lambda f: f.precision)
+
+
 def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[About]) -> Trace:
     """Trace code that computes anything, on arguments of any shapes; exact arithmetic on the same code is right.
 
@@ -217,16 +232,9 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
      'exp overflows for 1 of 2 cells (first: x[1] = 200.0); it overflows above 88.723 in float32')
     """
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    run = subject.observed()
+    run = trusted(subject.observed(), subject)
     truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
     return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run))
-
-
-def format_of_run(run: Run, of_input: Format) -> Format:
-    """Return the format that a result is judged in: its own, or that of the input where that has fewer digits."""
-    own = FORMATS.get(run.dtype or run.value.dtype.name, FLOAT64)
-    # Digits that the input's format lacks are not missed: a float that Python takes is wider than what it holds.
-    return min(own, of_input, key=lambda f: f.precision)

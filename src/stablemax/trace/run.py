@@ -71,6 +71,8 @@ class Run:
     fixes: Sequence[Fix] = ()
     #: Some of its operations were not measured: `steps` are not all.
     is_sampled: bool = False
+    #: Numbers may have come back into the code, out of what was not followed, that were taken for its constants.
+    is_doubtful: bool = False
     #: Comparisons that exact numbers answer differently.
     divergences: Sequence[Divergence] = ()
     #: Where there are such: what exact arithmetic gives on the branches that the floats took.

@@ -11,7 +11,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
@@ -203,6 +203,22 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
             if isinstance(node, ast.Call) and node.lineno in lines and _takes_a_number_out(node):
                 calls.setdefault(f"{ast.unparse(node)} at {Path(code.co_filename).name}:{node.lineno}")
     return tuple(calls)
+
+
+def float_constants(codes: Iterable[CodeType]) -> Iterator[float]:
+    """Yield the floats that stand in the code of functions, each the very object.
+
+    >>> list(float_constants([(lambda x: x * 0.5 + (1.5, 2)[0]).__code__]))
+    [0.5, 1.5]
+    """
+    for code in codes:
+        waiting = list(reversed(code.co_consts))
+        while waiting:
+            constant = waiting.pop()
+            if isinstance(constant, tuple):
+                waiting += reversed(constant)
+            elif isinstance(constant, float):
+                yield constant
 
 
 def _takes_a_number_out(call: ast.Call) -> bool:

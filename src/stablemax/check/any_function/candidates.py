@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stablemax.check.any_function.drawn_ranges import RangedArgument, edges_of
+from stablemax.check.any_function.input_ranges import RangedArgument, edges_of
 from stablemax.numerics.formats import Array, Format
 
 Inputs = dict[str, Array]
@@ -33,31 +33,30 @@ class Effort:
     suspects: int
 
     @classmethod
-    def for_numbers(cls, count: int) -> Effort:
-        """Return the effort for inputs of so many numbers.
+    def for_numbers(cls, count: int, factor: float = 1.0) -> Effort:
+        """Return the effort for inputs of so many numbers, times a factor.
 
-        >>> Effort.for_numbers(4), Effort.for_numbers(10_000)
-        (Effort(proved=120, drawn=300, suspects=40), Effort(proved=12, drawn=30, suspects=8))
+        >>> Effort.for_numbers(4), Effort.for_numbers(10_000, factor=8)
+        (Effort(proved=120, drawn=300, suspects=40), Effort(proved=96, drawn=240, suspects=64))
         """
         share = min(1.0, _WORK / (_MOST_PROVED * max(1, count)))
-        return cls(
-            max(12, int(share * _MOST_PROVED)), max(30, int(share * _MOST_DRAWN)), max(8, int(share * _MOST_SUSPECTS))
-        )
+        most = ((_MOST_PROVED, 12), (_MOST_DRAWN, 30), (_MOST_SUSPECTS, 8))
+        return cls(*(int(factor * max(least, share * number)) for number, least in most))
 
 
 def structured(ranges: Sequence[RangedArgument], fmt: Format, seed: int, most: int) -> list[Inputs]:
     """Return the first draw, and inputs that a person would try: equal numbers, the ends, one large among small.
 
-    >>> from stablemax.check.any_function.drawn_ranges import Range
+    >>> from stablemax.check.any_function.input_ranges import Range
     >>> from stablemax.numerics.formats import FLOAT32
     >>> x = RangedArgument("x", Range("uniform", (0.0, 2.0), (2,)), 0)
     >>> [inputs["x"].tolist() for inputs in structured([x], FLOAT32, 0, 100)[1:4]]
-    [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+    [[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]]
     """
     first = {one.name: one.drawn(fmt, seed) for one in ranges}
-    return _once(itertools.chain([first], _alike(ranges, fmt), _one_at_a_time(ranges, fmt), _mixed(ranges, fmt, seed)))[
-        :most
-    ]
+    simple = itertools.chain([first], _alike(ranges, fmt), _one_at_a_time(ranges, fmt))
+    mixed = itertools.islice(_mixed(ranges, fmt, seed), most)
+    return _once(itertools.chain(simple, mixed))[:most]
 
 
 def draws(ranges: Sequence[RangedArgument], fmt: Format, seed: int, count: int) -> list[Inputs]:
@@ -107,7 +106,7 @@ def _one_at_a_time(ranges: Sequence[RangedArgument], fmt: Format) -> Iterator[In
 def _mixed(ranges: Sequence[RangedArgument], fmt: Format, seed: int) -> Iterator[Inputs]:
     """Choose for each argument a number and an arrangement at random, and for its cells numbers at random."""
     random = np.random.default_rng([seed, 1])
-    for i in range(_MOST_PROVED):
+    for i in itertools.count():
         inputs = {}
         for one in ranges:
             values = np.array(_values(one, fmt))
@@ -118,16 +117,18 @@ def _mixed(ranges: Sequence[RangedArgument], fmt: Format, seed: int) -> Iterator
         yield inputs
 
 
-_ARRANGEMENTS = ("equal", "one large", "neighbours", "close")
+_ARRANGEMENTS = ("equal", "one large", "opposite", "neighbours", "close")
 
 
 def _arranged(one: RangedArgument, value: float, arrangement: str, fmt: Format) -> Array:
-    """Fill an array of a range: with equal numbers, one among zeros, or numbers that differ by little."""
+    """Fill an array of a range: with equal numbers, one among zeros, opposite ones, or such as differ by little."""
     shape = _shape(one, fmt)
     low, high = one.range.ends(fmt)
     cells = np.full(math.prod(shape), value)
     if arrangement == "one large":
         cells[1:] = _clipped(0.0, one, fmt)
+    elif arrangement == "opposite":
+        cells[1::2] *= -1
     elif arrangement == "neighbours":
         # The neighbours of 0 are no numbers that people mean.
         cells[1::2] += np.where(cells == 0, 0.0, fmt.ulp(cells))[1::2]

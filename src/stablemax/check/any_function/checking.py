@@ -24,7 +24,7 @@ from stablemax.check.any_function.judged_input import HeldTo
 from stablemax.check.any_function.pasted_test import BreakingCall
 from stablemax.check.check_options import FAILURES
 from stablemax.check.target.messages import Target, TraceOptions
-from stablemax.results import BreakingInput, FunctionCheck, Outcome, Trace
+from stablemax.results import BreakingInput, FunctionCheck, Grade, Outcome, Trace
 from stablemax.text.ranges import check_timeout
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def checked(
     written = function.written()
     ranged = {one.name for one in options.ranges}
     files = {name: array for name, array in written.arrays.items() if name not in ranged}
-    held_to = HeldTo(options.max_ulp, tuple(name for name in options.allow if name in FAILURES))
+    allowed = tuple(name for name in options.allow if name in FAILURES)
+    held_to = HeldTo(options.max_ulp, allowed, by_value=options.require is Grade.ACCURATE)
     found: list[Found] = []
     for i, fmt in enumerate(options.formats):
         report = None if progress is None else partial(progress, i, len(options.formats))

@@ -12,6 +12,7 @@ import numpy as np
 from stablemax.numerics.formats import get_format
 from stablemax.numerics.ordered_numbers import shortest
 from stablemax.results import BreakingInput, BreakingPoint, FunctionCheck, GivenArray, Grade, Trace, TriedFormat
+from stablemax.results.checked import UNSTABLE_IN
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.text.words import counted, listed
 from stablemax.trace.given_arguments import indexed
@@ -56,7 +57,8 @@ def function_report(
     blame = None if trace is None else trace.blame
     tried = tuple(one.tried for one in found)
     failed = [one.grade for one in tried if one.failed]
-    counted_grades = failed or [one.grade for one in tried if not options.contract.allows_unstable_in(one.format)]
+    held_to = [one.grade for one in tried if not options.contract.allows_unstable_in(one.format)]
+    counted_grades = failed or held_to or [one.grade for one in tried]
     report = FunctionCheck(
         target=name,
         operation=NO_OPERATION,
@@ -108,14 +110,14 @@ def _keeps(report: FunctionCheck) -> list[str]:
     """Say what code that holds keeps, and what the verdict rests on."""
     limit = "more than half of its digits" if report.contract.max_ulp is None else f"{report.contract.max_ulp:g} ulp"
     kept = "keeps" if report.contract.max_ulp is None else "is within"
-    but = (
-        ", except where one rounding of the inputs changes the exact result as much"
-        if report.grade is Grade.STABLE
-        else ""
-    )
+    on_scale = " on the scale of the result" if report.grade is Grade.STABLE else ""
+    is_conditioned = any(one.ill_conditioned for one in report.formats)
+    but = ", except where one rounding of the inputs changes the exact result as much" if is_conditioned else ""
+    allowed = [name for name in report.contract.allow if not name.startswith(UNSTABLE_IN)]
+    but += f", but for what is allowed: {listed(allowed)}" if allowed else ""
     proved = listed([f"{one.proved:,} in {one.format}" for one in report.formats])
     return [
-        f"Every result {kept} {limit}{but}.",
+        f"Every result {kept} {limit}{on_scale}{but}.",
         f"Inputs in the ranges that were held against exact arithmetic on the same code: {proved}.",
     ]
 
@@ -126,7 +128,8 @@ def _undefined(report: FunctionCheck) -> list[str]:
     if not most.undefined:
         return []
     has = "has" if most.undefined == 1 else "have"
-    return [f"Of the {most.proved:,} in {most.format}, {most.undefined:,} {has} no value in exact arithmetic either."]
+    without = f"{most.undefined:,} {has} no number of the format for a result in exact arithmetic either"
+    return [f"Of the {most.proved:,} in {most.format}, {without}."]
 
 
 def _result_words(example: BreakingInput) -> str:
@@ -158,11 +161,11 @@ def _shortest(value: float, dtype: str) -> str:
 def _breaking_words(point: BreakingPoint, fmt: str) -> str:
     holds, breaks = (shortest(v, get_format(fmt)) for v in (point.holds, point.breaks))
     if point.until is None or point.until == point.breaks:
-        return f"{point.number} = {breaks} breaks it, and the number before, {holds}, does not."
+        return f"{point.number} = {breaks} breaks it, and its neighbour {holds} does not."
     if abs(point.until) < abs(point.breaks):
         until = shortest(point.until, get_format(fmt))
-        return f"It breaks from {point.number} = {breaks} down to {until}; the number before, {holds}, holds."
-    return f"It breaks from {point.number} = {breaks} on; the number before, {holds}, holds."
+        return f"It breaks from {point.number} = {breaks} down to {until}; its neighbour {holds} holds."
+    return f"It breaks from {point.number} = {breaks} on; its neighbour {holds} holds."
 
 
 def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
@@ -173,16 +176,27 @@ def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
     notes: list[str] = []
     for one in found:
         tried, fmt = one.tried, one.tried.format
-        if tried.undefined:
-            why, reason = f"; the first: {reason}" if reason else "", ""
+        if tried.undefined and one.proofs.held_to.asks_trace:
             notes.append(
-                f"{counted(tried.undefined, 'input')} in {fmt} {'has' if tried.undefined == 1 else 'have'} no value "
-                f"in exact arithmetic either, and {'is' if tried.undefined == 1 else 'are'} to blame{why}"
+                f"{counted(tried.undefined, 'further input')} in {fmt} without a value in exact arithmetic: "
+                "whether the function has a derivative there was not looked at"
+            )
+        elif tried.undefined:
+            why, reason = f"; the first: {reason}" if reason else "", ""
+            has, are = ("has", "is") if tried.undefined == 1 else ("have", "are")
+            notes.append(
+                f"{counted(tried.undefined, 'input')} in {fmt} {has} no number of the format for a result in exact "
+                f"arithmetic either, and {are} to blame{why}"
             )
         if tried.ill_conditioned:
             notes.append(
                 f"{counted(tried.ill_conditioned, 'input')} in {fmt} {'is' if tried.ill_conditioned == 1 else 'are'} "
                 "ill-conditioned: one rounding of the input changes the exact result about as much as the code is off"
+            )
+        if tried.loses_small:
+            notes.append(
+                f"{counted(tried.loses_small, 'input')} in {fmt}: numbers far below the largest of the result lose "
+                "their digits; --require accurate holds code to them"
             )
         if tried.refused:
             notes.append(f"{counted(tried.refused, 'input')} in {fmt} refused: {one.refusal[0]}")

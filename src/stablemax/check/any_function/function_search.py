@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.check.any_function.candidates import Effort, Inputs, draws, structured
-from stablemax.check.any_function.drawn_ranges import RangedArgument
+from stablemax.check.any_function.input_ranges import RangedArgument
 from stablemax.check.any_function.proofs import AnyFunction, Proofs
 from stablemax.check.any_function.shrinking import Shrinking
 from stablemax.check.any_function.thresholds import breaking_point
@@ -43,6 +43,8 @@ class FunctionOptions:
     search: bool = True
     seed: int = 0
     require: Grade = Grade.STABLE
+    #: By how much more inputs are tried than usual.
+    effort: float = 1.0
 
     def __post_init__(self) -> None:
         check_max_ulp(self.max_ulp)
@@ -96,7 +98,8 @@ class Found:
         if tried.refused >= max(tried.not_followed, tried.undefined):
             return self.refusal[0]
         if tried.not_followed >= tried.undefined:
-            return f"exact arithmetic does not reach its result: {self.not_followed[0]}"
+            what = self.not_followed[0]
+            return f"exact arithmetic does not reach {what if what.startswith('the result') else f'its result: {what}'}"
         return "no input has a value in exact arithmetic"
 
 
@@ -120,7 +123,7 @@ class FormatSearch:
         fixed = {name: _rounded(array, fmt) for name, array in self.files.items()}
         proofs = Proofs(self.function, self.held_to, fmt, fixed)
         first = {one.name: one.drawn(fmt, options.seed) for one in options.ranges}
-        effort = Effort.for_numbers(sum(a.size for a in {**fixed, **first}.values()))
+        effort = Effort.for_numbers(sum(a.size for a in {**fixed, **first}.values()), options.effort)
         self._say(f"trying inputs in {fmt.name}")
         simple = structured(options.ranges, fmt, options.seed, effort.proved)
         drawn = draws(options.ranges, fmt, options.seed, effort.drawn) if options.ranges else []
@@ -158,8 +161,8 @@ class FormatSearch:
         """Count what became of the inputs."""
         contract, name = self.options.contract, self.format.name
         broken = [j for j in judged if j.is_broken]
-        conditioned = sum(j.conditioned_ulp is not None for j in judged)
-        grade = Grade.UNSTABLE if broken else Grade.STABLE if conditioned else Grade.ACCURATE
+        small = sum(j.loses_small for j in judged)
+        grade = Grade.UNSTABLE if broken else Grade.STABLE if small else Grade.ACCURATE
         is_allowed = grade is Grade.UNSTABLE and contract.allows_unstable_in(name)
         errors = [j.error_ulp for j in judged if j.error_ulp is not None]
         return TriedFormat(
@@ -169,7 +172,8 @@ class FormatSearch:
             proved=sum(j.is_proved for j in judged),
             broken=len(broken),
             undefined=sum(j.is_undefined for j in judged),
-            ill_conditioned=conditioned,
+            ill_conditioned=sum(j.is_ill_conditioned for j in judged),
+            loses_small=small,
             refused=sum(bool(j.refusal[0]) for j in judged),
             not_followed=sum(bool(j.not_followed) for j in judged),
             worst=max((j.outcome for j in broken), key=lambda o: o.severity, default=Outcome.OK),

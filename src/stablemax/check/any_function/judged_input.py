@@ -13,8 +13,8 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import is_ball, nearest
 from stablemax.trace.given_arguments import GivenArguments
-from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any
-from stablemax.truth.measure import CODES, largest
+from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
+from stablemax.truth.measure import CODES, default_max_ulp, largest
 
 if TYPE_CHECKING:
     from stablemax.trace.run import Run, Subject
@@ -31,6 +31,8 @@ class HeldTo:
     max_ulp: float | None = None
     #: Outcomes that do not count.
     allow: tuple[str, ...] = ()
+    #: Every value counts by itself, those far below the largest of a result, too; and each number of an input.
+    by_value: bool = False
     #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative.
     asks_trace: bool = False
 
@@ -53,8 +55,10 @@ class JudgedInput:
     error_ulp: float | None = None
     #: Exact arithmetic has no value for some cell either, or none that the format holds.
     is_undefined: bool = False
-    #: The largest error of a cell that one rounding of the inputs explains.
-    conditioned_ulp: float | None = None
+    #: Some cell has an error that one rounding of the inputs explains.
+    is_ill_conditioned: bool = False
+    #: Some cell far below the largest of the result loses its digits.
+    loses_small: bool = False
     #: The code raised: the message, and a hint.
     refusal: tuple[str, str] = ("", "")
     #: What the shadow could not follow, where it did not reach the result.
@@ -79,8 +83,9 @@ class JudgedInput:
 def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     """Run code on an input, and hold its result against its exact shadow.
 
-    A cell whose exact value lies below the smallest normal number does not count, where it lost digits; nor does one
-    whose error is explained by one rounding of the inputs: no code on these numbers can be held to more.
+    A cell that lost digits does not count where its exact value lies below the smallest normal number; where its error
+    is small on the scale of the result, its largest number, unless all values count; and where one rounding of the
+    inputs explains it: no code on these numbers can be held to more.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.trace.numpy.numpy_run import NumpyCode
@@ -90,7 +95,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     ('overflow', 1, 200.0)
     """
     try:
-        run = subject.observed()
+        run = trusted(subject.observed(), subject)
     except StablemaxError as error:
         return JudgedInput(refusal=(error.message, error.hint))
     if run.exact is None:
@@ -106,13 +111,15 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     size = np.abs(truth.nearest.ravel())
     has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
     tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
-    explained = np.zeros_like(failing)
     suspects = failing & has_digits & ~tiny
+    small = suspects & _is_small(run.value, truth.nearest, fmt, held_to)
+    suspects &= ~small
+    explained = np.zeros_like(failing)
     if suspects.any():
-        explained = suspects & _is_explained(subject, run, truth.nearest.ravel())
-    broken = failing & ~tiny & ~explained
+        explained = suspects & _is_explained(subject, run, truth.nearest.ravel(), by_value=held_to.by_value)
+    broken = failing & ~tiny & ~small & ~explained
     worst = int(codes[broken].max()) if broken.any() else CODES.index(Outcome.OK)
-    counts = ~undefined & ~tiny & ~explained
+    counts = ~undefined & ~tiny & ~small & ~explained
     judged = JudgedInput(
         outcome=CODES[worst],
         cell=int(np.argmax(broken & (codes == worst))),
@@ -122,7 +129,8 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         format=fmt.name,
         error_ulp=largest(errors[counts & (codes == CODES.index(Outcome.OK))]),
         is_undefined=bool(undefined.any()),
-        conditioned_ulp=largest(errors[explained]) if explained.any() else None,
+        is_ill_conditioned=bool(explained.any()),
+        loses_small=bool(small.any()),
     )
     is_asked = held_to.asks_trace and judged.is_undefined and not judged.is_broken and run.forward is not None
     return _by_its_trace(judged, subject, held_to) if is_asked else judged
@@ -133,10 +141,22 @@ def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> Jud
     outcome = trace_any(subject, held_to.max_ulp).outcome
     if not outcome.is_failure or outcome.value in held_to.allow:
         return judged
-    return replace(judged, outcome=outcome, cell=int(np.argmax(~np.isfinite(judged.value.astype(np.float64)))))
+    cell = int(np.argmax(~np.isfinite(judged.value.astype(np.float64))))
+    return replace(judged, outcome=outcome, cell=cell, is_undefined=False)
 
 
-def _is_explained(subject: Subject, run: Run, right: Array) -> Array:
+def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array:
+    """Mark the cells whose error is small beside the largest number of the result."""
+    right = right.ravel()
+    if held_to.by_value or right.size < 2:
+        return np.zeros(right.shape, dtype=bool)
+    limit = default_max_ulp(fmt) if held_to.max_ulp is None else held_to.max_ulp
+    scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(value.astype(np.float64).ravel() - right) <= limit * fmt.ulp(scale))
+
+
+def _is_explained(subject: Subject, run: Run, right: Array, *, by_value: bool) -> Array:
     """Mark the cells whose error is no larger than what one rounding of the inputs changes exactly, times a few."""
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     assert run.exact is not None, "an error is known by its exact value"
@@ -144,7 +164,7 @@ def _is_explained(subject: Subject, run: Run, right: Array) -> Array:
     changes = np.zeros(right.shape)
     numbers = sum(array.size for array in arrays if _format_of(array) is not None)
     for signs in _sign_patterns(numbers):
-        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs)))
+        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs, by_value=by_value)))
         try:
             exact = _exact_of(other, run)
         except StablemaxError:
@@ -183,8 +203,8 @@ def _distance(cells: Array, others: Array) -> Array:
     return distances
 
 
-def _nudged(arrays: Sequence[Array], signs: Array) -> tuple[Array, ...]:
-    """Move each number of a format to one of its two neighbours."""
+def _nudged(arrays: Sequence[Array], signs: Array, *, by_value: bool) -> tuple[Array, ...]:
+    """Move each number of a format by the spacing at the largest of its array, or by its own."""
     moved: list[Array] = []
     for array in arrays:
         fmt = _format_of(array)
@@ -193,8 +213,10 @@ def _nudged(arrays: Sequence[Array], signs: Array) -> tuple[Array, ...]:
             continue
         wide = array.astype(np.float64)
         steps, signs = signs[: array.size].reshape(array.shape), signs[array.size :]
+        largest_size = np.max(np.abs(wide), where=np.isfinite(wide), initial=0.0)
+        sizes = np.abs(wide) if by_value else np.full(wide.shape, largest_size)
         with np.errstate(invalid="ignore", over="ignore"):
-            beside = wide + steps * np.where(wide == 0, 0.0, fmt.ulp(wide))
+            beside = wide + steps * np.where(sizes == 0, 0.0, fmt.ulp(sizes))
         moved.append(fmt.cast(np.where(np.isfinite(beside), beside, wide)))
     return tuple(moved)
 
@@ -206,7 +228,7 @@ def _format_of(array: Array) -> Format | None:
 def suspicion(subject: Subject, wide: Subject) -> float:
     """Tell how much an ordinary run looks like a fault beside one in float64: 0 for not at all, without any proof.
 
-    >>> from stablemax.numerics.formats import FLOAT32
+    >>> from stablemax.numerics.formats import FLOAT32, FLOAT64
     >>> from stablemax.trace.numpy.numpy_run import NumpyCode
     >>> x = np.float32([200.0])
     >>> given = (GivenArguments(("x",), (x.astype(dtype),)) for dtype in (np.float32, np.float64))

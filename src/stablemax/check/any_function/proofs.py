@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stablemax.numerics.formats import Format
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from stablemax.check.target.messages import TraceOptions
     from stablemax.results import Trace
 
-_NUMBERS_AT_ONCE, _MOST_AT_ONCE = 2000, 25
+_MOST_AT_ONCE, _AT_ONCE_S = 32, 1.0
 """What a message asks for has to be answered within the time for one call."""
+
+Answer = TypeVar("Answer")
 
 
 class AnyFunction(Protocol):
@@ -52,25 +54,39 @@ class Proofs:
         """Judge inputs, each with the arrays that are fixed."""
         keys = [_key(one) for one in inputs]
         new = {key: one for key, one in zip(keys, inputs, strict=True) if key not in self.known}
-        for batch in _batches(list(new.values())):
-            judged = self.function.judge_each([self.whole(one) for one in batch], self.held_to)
+        for batch, judged in self._answers(list(new.values()), self._judge):
             self.known.update(zip(map(_key, batch), judged, strict=True))
         return [self.known[key] for key in keys]
 
     def first_like(self, inputs: Sequence[Inputs], model: JudgedInput) -> Inputs | None:
         """Return the first input that breaks the function as another did; None where none does."""
-        for batch in _batches(inputs):
-            for one, judged in zip(batch, self.of(batch), strict=True):
-                if judged.is_broken_like(model):
+        for batch, judged in self._answers(inputs, self.of):
+            for one, verdict in zip(batch, judged, strict=True):
+                if verdict.is_broken_like(model):
                     return one
         return None
 
     def suspicions(self, inputs: Sequence[Inputs]) -> list[float]:
         """Tell how much the results look like faults, without any proof."""
-        found: list[float] = []
-        for batch in _batches(inputs):
-            found += self.function.suspect([self.whole(one) for one in batch])
-        return found
+        return [float(s) for _, found in self._answers(inputs, self._suspect) for s in found]
+
+    def _judge(self, inputs: Sequence[Inputs]) -> list[JudgedInput]:
+        return self.function.judge_each([self.whole(one) for one in inputs], self.held_to)
+
+    def _suspect(self, inputs: Sequence[Inputs]) -> list[float]:
+        return self.function.suspect([self.whole(one) for one in inputs])
+
+    def _answers(
+        self, inputs: Sequence[Inputs], ask: Callable[[Sequence[Inputs]], list[Answer]]
+    ) -> Iterator[tuple[Sequence[Inputs], list[Answer]]]:
+        """Ask about inputs in parts: one first, then as many as are answered within a second."""
+        start, step = 0, 1
+        while start < len(inputs):
+            batch, began = inputs[start : start + step], time.monotonic()
+            yield batch, ask(batch)
+            start += len(batch)
+            pace_s = (time.monotonic() - began) / len(batch)
+            step = max(1, min(2 * step, _MOST_AT_ONCE, int(_AT_ONCE_S / max(pace_s, 1e-6))))
 
     def whole(self, inputs: Inputs) -> Inputs:
         """Return the arrays of an input with those that are fixed."""
@@ -79,10 +95,3 @@ class Proofs:
 
 def _key(inputs: Inputs) -> tuple[object, ...]:
     return tuple((name, array.shape, array.tobytes()) for name, array in inputs.items())
-
-
-def _batches(inputs: Sequence[Inputs]) -> list[Sequence[Inputs]]:
-    """Split inputs into parts that one message asks for."""
-    numbers = max((sum(math.prod(a.shape) for a in one.values()) for one in inputs), default=0)
-    step = max(1, min(_MOST_AT_ONCE, _NUMBERS_AT_ONCE // max(1, numbers)))
-    return [inputs[start : start + step] for start in range(0, len(inputs), step)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.check.any_function.candidates import Inputs, within
-from stablemax.check.any_function.drawn_ranges import RangedArgument
+from stablemax.check.any_function.input_ranges import RangedArgument
 from stablemax.numerics.formats import Array, Format
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Shrinking:
 
     def _fewer_numbers(self, inputs: Inputs) -> Iterator[list[Inputs]]:
         """Yield for each group of axes of one length the same input with fewer places along them."""
-        for axes in _linked_axes(inputs, self.proofs.fixed):
+        for axes in _linked_axes(inputs):
             name, axis = axes[0]
             yield [_taken(inputs, axes, kept) for kept in _kept_places(inputs[name].shape[axis])]
 
@@ -94,19 +94,16 @@ class Shrinking:
         return is_inside and _complexity(candidate) < _complexity(inputs)
 
 
-def _linked_axes(inputs: Inputs, fixed: Inputs) -> Iterator[list[_Axis]]:
-    """Yield axes of one length together, then each alone; those of a length that a file has, alone only."""
+def _linked_axes(inputs: Inputs) -> Iterator[list[_Axis]]:
+    """Yield the axes of one length together, then each alone: rows of one argument may be those of another."""
     lengths: dict[int, list[_Axis]] = {}
     for name, array in inputs.items():
         for axis, length in enumerate(array.shape):
             if length > 1:
                 lengths.setdefault(length, []).append((name, axis))
-    of_files = {length for array in fixed.values() for length in array.shape}
-    for length in sorted(lengths, reverse=True):
-        axes = lengths[length]
-        if length not in of_files:
-            yield axes
-        if len(axes) > 1 or length in of_files:
+    for _, axes in sorted(lengths.items(), reverse=True):
+        yield axes
+        if len(axes) > 1:
             yield from ([one] for one in axes)
 
 

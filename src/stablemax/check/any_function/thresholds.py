@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.check.any_function.drawn_ranges import RangedArgument
+from stablemax.check.any_function.input_ranges import RangedArgument
 from stablemax.numerics.ordered_numbers import FormatNumbers
 from stablemax.results import BreakingPoint
 from stablemax.trace.given_arguments import indexed

@@ -227,6 +227,12 @@ def refuse_missing_arguments(
             f"--operation {NO_OPERATION} takes it for any function; or leave out --arg for the logits",
         )
     roles = roles_of(parameters, operation, set_apart)
+    whole = roles_of(parameters, operation, _set_apart(parameters, operation, ()))
+    if roles is None and whole is not None and whole.second is not None and whole.second.name in further:
+        raise StablemaxError(
+            f"--arg {whole.second.name}: {shown(name)} gets it with the logits of {operation}",
+            f"leave it out, or give {whole.logits.name} by --arg, too: then it is any function",
+        )
     if roles is not None:
         refuse_missing(name, parameters, roles, set_apart)
 

@@ -168,6 +168,9 @@ def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any)
         real = (float, np.ndarray, np.generic)
         source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(argument) if isinstance(t, real)))
     else:
+        for number in leaves(argument):
+            if isinstance(number, float):
+                tape.take_in(number)
         exact, source = cells_of(value), value.dtype
     exact = exact.reshape(value.shape)
     if narrows(source, value.dtype):

@@ -131,6 +131,7 @@ def run_once(
     return Run(
         value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits,
         divergences=tape.divergences, notes=tape.sample.notes, is_sampled=bool(tape.sample.skipped),
+        is_doubtful=tape.is_doubtful,
     )  # fmt: skip
 
 

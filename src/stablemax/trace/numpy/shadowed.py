@@ -263,6 +263,8 @@ def shadow_tree(thing: Any, tape: Tape) -> Any:
         if isinstance(leaf, Shadowed):
             return _unwrapped(exact_of(leaf))
         known = tape.known(leaf) if isinstance(leaf, float) else None
+        if known is None and isinstance(leaf, float):
+            tape.take_in(leaf)
         return _value_cells(leaf) if known is None else known
 
     return _replaced(thing, to_cells)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 import sys
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -21,7 +22,15 @@ from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
-from stablemax.trace.traced_code import PACKAGE, Code, boundary, display_name, expression_at, is_library
+from stablemax.trace.traced_code import (
+    PACKAGE,
+    Code,
+    boundary,
+    display_name,
+    expression_at,
+    float_constants,
+    is_library,
+)
 
 _VARIANTS = tuple(str(Path(PACKAGE, "operations", f"{name}.py")) for name in (*NAMES, "normalisers"))
 _TRACE = str(Path(PACKAGE, "trace"))
@@ -83,6 +92,8 @@ class Tape:
     #: Floats that were handed out, by identity, and which of them came back.
     handed: dict[int, _HandedOut] = field(default_factory=dict)
     recovered: set[int] = field(default_factory=set)
+    #: A float came in that is no constant of the code, after others were handed out: it may be made of those.
+    has_strangers: bool = False
     sample: LoopSample = field(default_factory=LoopSample)
     #: What is to be measured, each with the number of its run on its line.
     _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
@@ -176,6 +187,17 @@ class Tape:
         self.recovered.add(id(value))
         return handed.cell
 
+    def take_in(self, value: float) -> None:
+        """Note a float that was not handed out: behind floats that were, it may be what the code made of them."""
+        if self.handed and not self.has_strangers and math.isfinite(value):
+            frame = self._frame()
+            self.has_strangers = frame is None or not any(constant is value for constant in _constants(frame))
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True where numbers may have come back that the shadow takes for constants of the code."""
+        return self.has_strangers and len(self.recovered) < len(self.handed)
+
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
         for run, measure in self._unmeasured:
@@ -241,3 +263,9 @@ class Tape:
             frame = frame.f_back
         for code in reversed(chain):
             self.codes.setdefault(code)
+
+
+def _constants(frame: FrameType) -> Iterator[Any]:
+    """Yield the floats that stand in a function's code, and those of its module, each the very object."""
+    yield from float_constants([frame.f_code])
+    yield from (value for value in frame.f_globals.values() if isinstance(value, float))

@@ -28,7 +28,7 @@ from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, com
 from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
-from stablemax.trace.traced_code import display_name
+from stablemax.trace.traced_code import display_name, float_constants
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
 _WORDS = {
@@ -88,6 +88,15 @@ class Watch(_Eager):
         self.records: dict[tuple[Any, ...], PlacedRecord] = {}
         self.not_followed: dict[tuple[str, int], str] = {}
         self.in_float64: dict[str, None] = {}
+        #: What was not followed went on as if its numbers were exact.
+        self.went_on = False
+        #: Python's own numbers that operators got after numbers had left PyTorch: they may be made of those.
+        self.strangers: set[float] = set()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True where numbers may have come back that the shadow takes for constants of the code."""
+        return self.went_on or bool(self.strangers - set(float_constants(self.locator.functions)))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,6 +115,9 @@ class Watch(_Eager):
                 self.shadows.forget(t)
             return func(*call.arguments, **call.options)
         site = self.locator.site()
+        if self.not_followed:
+            self.strangers |= {a for a in (*args, *(kwargs or {}).values()) if isinstance(a, float)}
+            self.went_on |= call.name in _FROM_PYTHON
         if not call.floats or call.name in CONSTANTS:
             return func(*call.arguments, **call.options)
         # A write in place destroys its inputs: they have to be looked at before.
@@ -152,9 +164,10 @@ class Watch(_Eager):
     def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
         losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
-        loss = losses.get(call.name) or ("complex numbers" if any(t.is_complex() for t in outputs) else "")
+        loss = losses.get(call.name) or (_COMPLEX if any(t.is_complex() for t in outputs) else "")
         if loss and any(self.shadows.has(t) for t in call.floats):
             self.lose(loss, site)
+            self.went_on |= loss == _COMPLEX
 
     def _before(self, call: Call) -> _Before:
         inputs = call.floats
@@ -194,6 +207,7 @@ class Watch(_Eager):
         if len(before.exact) != len(outputs) or not is_known:
             if before.is_shadowed:
                 self.lose(f"{before.call.name}()", site)
+                self.went_on = True
             for t in outputs:
                 if isinstance(t, torch.Tensor):
                     self.shadows.forget(t)
@@ -283,6 +297,10 @@ class Escapes(TorchFunctionMode):
             self.watch.lose(word, self.watch.locator.caller())
         return func(*args, **(kwargs or {}))
 
+
+_COMPLEX = "complex numbers"
+_FROM_PYTHON = ("lift_fresh", "lift_fresh_copy", "scalar_tensor")
+"""Operators that make a tensor of Python's own numbers."""
 
 _WAYS_OUT = {
     "numpy": ".numpy()",

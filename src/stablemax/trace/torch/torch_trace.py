@@ -226,7 +226,7 @@ class TorchCode(Subject):
             value, exact, watch.steps, watch.records, watch.locator.functions, tuple(watch.not_followed.values()),
             dtype=str(getattr(result, "dtype", "")).removeprefix("torch."),
             forward=losses, notes=watch.notes, bits=bits, fixes=watch.fixes, divergences=watch.divergences,
-            is_sampled=bool(watch.sample.skipped),
+            is_sampled=bool(watch.sample.skipped), is_doubtful=watch.is_doubtful,
             asides=("torch.compile (the code was run uncompiled)",) if is_compiled else (),
         )  # fmt: skip
         return self.given.as_rows(run), watch
