@@ -172,6 +172,18 @@ def test_a_gradient_is_blamed_on_the_line_of_its_forward_operation() -> None:
     assert {("forward", "lax.log"), ("backward", "lax.div")} <= phases
 
 
+def with_unread_shift(x: Any, y: Any) -> Any:
+    x - x.max(axis=1, keepdims=True)
+    return library_loss(x, y)
+
+
+def test_what_neither_the_result_nor_its_gradient_needs_is_no_part_of_the_backward_pass() -> None:
+    given = (np.array([[0.0, 2.0]]), np.array([0]), get_operation("cross_entropy_grad"), FLOAT32)
+    trace = trace_jax(with_unread_shift, *given, backward=True)
+    line = with_unread_shift.__code__.co_firstlineno + 1
+    assert {o.phase for shown in trace.lines if shown.line == line for o in shown.operations} == {"forward"}
+
+
 def test_a_gradient_of_sound_code_holds() -> None:
     given = (np.array([[0.0, 200.0], [1.0, 2.0]]), np.array([0, 1]), get_operation("cross_entropy_grad"), FLOAT32)
     trace = trace_jax(jax.jit(library_loss), *given, backward=True)

@@ -28,7 +28,7 @@ from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, neare
 from stablemax.trace.jax.equation import Number, is_float
 from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
-from stablemax.trace.jax.jaxpr_walk import Step, Walk, all_of, needed_for
+from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
@@ -231,11 +231,12 @@ class JaxCode(Subject):
 
     @functools.cached_property
     def _of_gradient(self) -> frozenset[int]:
-        """The equations that the output of the function itself does not need."""
+        """The equations that the gradient needs, and the output of the function itself does not."""
         if not self.backward:
             return frozenset()
         with self._settings():
-            return frozenset(all_of(self._jaxpr)) - needed_for(self._jaxpr, [False, True])
+            of_gradient, of_output = (needed_for(self._jaxpr, wanted) for wanted in ([True, False], [False, True]))
+            return frozenset(of_gradient - of_output)
 
     def _walked(self, step: Step, lines: Lines | None = None, numbers: list[Number] | None = None) -> list[Number]:
         lines = lines or Lines(code_of(self.code, alone=(JAX,)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -157,15 +157,6 @@ def needed_for(jaxpr: Any, outputs: Sequence[bool]) -> set[int]:
             needed |= needed_for(body, given)
         wanted |= {v for v in source.invars if _is_variable(v)}
     return needed
-
-
-def all_of(jaxpr: Any) -> Iterator[int]:
-    """Yield the identities of the equations of a jaxpr, and of those that it calls."""
-    for source in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        yield id(source)
-        body = _body_of(source)
-        if body is not None:
-            yield from all_of(body)
 
 
 def _body_of(source: Any) -> Any:
