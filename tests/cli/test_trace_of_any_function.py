@@ -86,6 +86,21 @@ def test_a_function_whose_name_says_no_operation_is_traced_on_its_own_arguments(
     assert done.out.splitlines()[-1] == "reproduce: stablemax trace my.py:norm --arg x=x.npy"
 
 
+def test_the_cure_is_shown_with_its_pattern_and_is_in_the_document() -> None:
+    shown = run("trace", "my.py:norm", "--arg", "x=x.npy").out
+    line = "    return x / np.hypot.reduce(x, axis=-1, keepdims=True)"
+    assert "\npattern: norm-by-squares\n" in shown
+    assert f"\n    {line}\n" in shown
+    trace = found("my.py:norm", "--arg", "x=x.npy")
+    assert (trace["pattern"], trace["instead"].splitlines()[-1]) == ("norm-by-squares", line)
+
+
+def test_the_patterns_are_listed() -> None:
+    listed = run("list", "patterns", "--output-format", "json").json["patterns"]
+    of_sigmoid = next(one for one in listed if one["id"] == "log-of-sigmoid")
+    assert (of_sigmoid["formula"], of_sigmoid["torch"]) == ("log(sigmoid(x))", ["F.logsigmoid({x})"])
+
+
 def test_operation_none_outweighs_a_name_that_says_one() -> None:
     done = run("trace", "my.py:softmax", "--operation", "none", "--arg", "x=linspace(0, 100, 3)")
     assert done.code == 1

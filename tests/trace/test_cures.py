@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.numerics.formats import FLOAT16
+from stablemax.numerics.formats import FLOAT16, FLOAT32
 from stablemax.results import Outcome
 
-from .test_any_function import Fault, X, blamed_text, holds, traced
+from .test_any_function import SOUND, Fault, X, blamed_text, holds, traced
 
 # --- densities, mixtures and likelihoods --------------------------------------------------------------
 
@@ -179,6 +179,20 @@ def confidence(p: Any) -> Any:
     return -np.log(p + 1e-10)
 
 
+def normalised(x: Any) -> Any:
+    size = np.abs(x).sum()
+    return x / (size + 1e-8)
+
+
+def totals(x: Any) -> Any:
+    return x.sum(axis=0)
+
+
+def complement(x: Any) -> Any:
+    rest = 1 - x
+    return 1 - rest
+
+
 OVERFLOW, LOST, NAN = Outcome.OVERFLOW, Outcome.LOST, Outcome.NAN
 FAULTS = (
     Fault(gaussian_likelihood, {"x": X([30.0])}, OVERFLOW, "np.log(densities)", "exp", "log-of-divided-exp"),
@@ -237,6 +251,9 @@ FAULTS = (
     Fault(gap_of_squares, {"a": X([1e20]), "b": X([1e20])}, NAN, "a**2", "overflows", "difference-of-squares"),
     Fault(entropy_term, {"p": X([1e-9])}, LOST, "np.log(1 - p)", "absorbed", "log-of-one-minus"),
     Fault(confidence, {"p": X([1.0])}, LOST, "np.log(p + 1e-10)", "absorbed", "log-with-eps"),
+    Fault(normalised, {"x": X([0.0, 0.0])}, NAN, "size + 1e-8", "add gives 0", "inverse-with-eps", FLOAT16),
+    Fault(totals, {"x": np.ones((3000, 2))}, Outcome.INACCURATE, "x.sum(axis=0)", "sum", "sum-in-half", FLOAT16),
+    Fault(complement, {"x": X([1e-9])}, LOST, "1 - rest", "cancels", "term-minus-difference"),
 )
 
 
@@ -248,3 +265,186 @@ def test_the_cure_that_is_told_cures(fault: Fault) -> None:
     assert fault.words in trace.blame.sentence
     assert trace.pattern == fault.pattern, trace.instead
     assert holds(trace.instead, fault), trace.instead
+
+
+# --- what is told, and what is not ----------------------------------------------------------------------
+
+
+def test_the_code_is_the_users_function_with_its_names_and_without_what_is_not_read_any_more() -> None:
+    trace = traced(cross_entropy, {"logits": X([[0.0, 200.0], [1.0, 2.0]]), "labels": X([0, 1])})
+    assert trace.instead.endswith(
+        "def cross_entropy(logits: Any, labels: Any) -> Any:\n"
+        "    return -(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))[np.arange(len(labels)), labels]\n"
+    )
+
+
+def test_it_is_said_why_and_that_it_was_run() -> None:
+    trace = traced(in_a_loop, {"x": X([-100.0, 2.0])})
+    assert trace.instead_why.startswith("the sigmoid becomes 0 or 1, or its exponential overflows, before the log")
+    assert "Run on this input in float32, it holds: no error is above" in trace.instead_why
+
+
+def test_a_pattern_whose_code_does_not_cure_is_not_told() -> None:
+    def rest_of_softplus(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(1 + e) - x
+
+    trace = traced(rest_of_softplus, {"x": X([30.0])})
+    assert trace.outcome is LOST
+    assert (trace.pattern, trace.instead, trace.instead_why) == ("", "", "")
+
+
+def test_a_formula_with_an_operation_more_is_no_pattern() -> None:
+    def almost(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(2 + e)
+
+    trace = traced(almost, {"x": X([200.0])})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+
+
+def test_two_arrays_of_the_same_numbers_are_not_taken_for_one() -> None:
+    def products(x: Any, y: Any) -> Any:
+        total = (x * y).sum()
+        return np.sqrt(total)
+
+    trace = traced(products, {"x": X([3e20, 4e20]), "y": X([3e20, 4e20])})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+
+
+@pytest.mark.parametrize(("function", "arguments"), SOUND, ids=lambda one: getattr(one, "__name__", ""))
+def test_sound_code_is_told_nothing(function: Any, arguments: dict[str, Any]) -> None:
+    trace = traced(function, arguments)
+    assert (trace.pattern, trace.instead) == ("", "")
+
+
+def test_an_expression_is_told_by_itself_where_its_function_has_no_source() -> None:
+    trace = traced(lambda x: np.log(1 + np.exp(x)), {"x": X([200.0])})
+    assert trace.instead.startswith("# for log on line ")
+    assert trace.instead.endswith(", x being what goes into the formula\nnp.logaddexp(0, x)\n")
+
+
+def test_a_closure_is_written_anew_with_its_variables() -> None:
+    scale = np.float32(2.0)
+
+    def scaled(x: Any) -> Any:
+        e = np.exp(x * scale)
+        return np.log(1 + e)
+
+    trace = traced(scaled, {"x": X([200.0])})
+    assert "return np.logaddexp(0, x * scale)" in trace.instead
+    assert "np.exp" not in trace.instead
+
+
+def helper(x: Any) -> Any:
+    e = np.exp(x)
+    return np.log(1 + e)
+
+
+def test_the_function_that_holds_the_formula_is_told_and_not_its_caller() -> None:
+    def caller(x: Any) -> Any:
+        return helper(x) * 2
+
+    trace = traced(caller, {"x": X([200.0])})
+    assert trace.instead.endswith("def helper(x: Any) -> Any:\n    return np.logaddexp(0, x)\n")
+    with np.errstate(over="ignore"):
+        assert np.isinf(helper(np.float32(200.0))), "the user's own function is as it was"
+
+
+def test_a_variable_that_was_given_another_value_is_not_named() -> None:
+    def overwritten(x: Any) -> Any:
+        e = np.exp(x)
+        x = x * 0
+        return np.log(1 + e) + x
+
+    trace = traced(overwritten, {"x": X([200.0])})
+    assert trace.pattern == "log-of-one-plus-exp"
+    assert trace.instead.startswith("# for log on line ")
+
+
+def entropy(p: Any) -> Any:
+    return -(p * np.log(p)).sum()
+
+
+def free_energy(mean: Any, logvar: Any) -> Any:
+    variance = np.exp(logvar)
+    return (mean**2 + variance - logvar).sum()
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "pattern", "words"),
+    [
+        (entropy, {"p": X([0.0, 1.0, 0.5])}, "x-log-x", "it gives 0 for 0 log 0"),
+        (free_energy, {"mean": X([0.0]), "logvar": X([100.0])}, "exp-beyond-range", "above 88, and its gradient is 0"),
+    ],
+)
+def test_where_the_formula_has_no_number_another_function_is_told_as_such(
+    function: Any, arguments: dict[str, Any], pattern: str, words: str
+) -> None:
+    trace = traced(function, arguments)
+    assert (trace.outcome, trace.pattern) == (Outcome.UNDEFINED, pattern)
+    assert "This is not the same function: " in trace.instead_why
+    assert words in trace.instead_why
+    names: dict[str, Any] = {}
+    exec(trace.instead, names)
+    assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values())))
+
+
+# --- results that are exactly 0 -------------------------------------------------------------------------
+
+
+def centred(x: Any) -> Any:
+    return (x - x.mean()).sum()
+
+
+def moments(x: Any) -> Any:
+    mean = x.mean()
+    return (x**2).mean() - mean**2
+
+
+def logs_of_product(x: Any, y: Any) -> Any:
+    return np.log(x * y) - np.log(x) - np.log(y)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (centred, {"x": X([0.1, 0.2, 0.4])}),
+        (centred, {"x": X([10000.1, 10001.2, 9999.4, 10002.7, 10003.1])}),
+        (logs_of_product, {"x": X([3.0, 5.0]), "y": X([7.3, 0.1])}),
+        (np.sum, {"x": X([1e8, 1.0, -1e8, -1.0])}),
+    ],
+)
+def test_a_result_that_is_exactly_0_is_judged_beside_what_it_is_made_of(
+    function: Any, arguments: dict[str, Any]
+) -> None:
+    trace = traced(function, arguments)
+    assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
+    assert any("exactly 0" in note for note in trace.notes)
+
+
+@pytest.mark.parametrize("x", [X([1000.1, 1000.1, 1000.1]), X([1000.1, 1000.2, 1000.3])])
+def test_a_cancellation_is_no_less_a_fault_for_an_exact_result_of_0(x: Any) -> None:
+    trace = traced(moments, {"x": x})
+    assert trace.outcome in (LOST, Outcome.INACCURATE)
+    assert trace.pattern == "variance-by-moments"
+
+
+def test_a_large_error_is_none_of_a_result_that_is_exactly_0() -> None:
+    def cut_down(x: Any) -> Any:
+        return x.astype(np.float16) - x
+
+    assert traced(cut_down, {"x": X([0.1, 3.3])}).outcome.is_failure
+
+
+# --- the argument that a number comes from ----------------------------------------------------------------
+
+
+def test_of_two_arguments_with_the_same_number_the_one_that_went_in_is_named() -> None:
+    def weighted(weight: Any, x: Any) -> Any:
+        e = np.exp(x * 2.0)
+        return np.log(e) * weight
+
+    trace = traced(weighted, {"weight": X([200.0, 1.0]), "x": X([200.0, 3.0])})
+    assert trace.blame is not None
+    assert "(first: x[0] = 200.0)" in trace.blame.sentence

@@ -12,7 +12,7 @@ from stablemax.cli import io
 from stablemax.cli.options import PrintOptions, format_option, operation_words
 from stablemax.cli.panels import CommandPanel, Example, help_entry
 from stablemax.operations import get_operation
-from stablemax.render.listings import Listing, formats, hazards, listing_kind, presets, terms, variants
+from stablemax.render.listings import Listing, formats, hazards, listing_kind, patterns, presets, terms, variants
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import either
 
@@ -25,6 +25,7 @@ class Listed(enum.StrEnum):
     PRESETS = "presets"
     HAZARDS = "hazards"
     TERMS = "terms"
+    PATTERNS = "patterns"
 
 
 @help_entry(
@@ -41,7 +42,7 @@ def list_(
     ] = None,
     output_format: Annotated[str | None, format_option(listing_kind("variants"))] = None,
 ) -> int:
-    """List variants, number formats with the logits at which exp breaks, presets, hazards, or terms."""
+    """List variants, number formats with the logits at which exp breaks, presets, hazards, terms, or cured patterns."""
     output = io.output_of(listing_kind(what), output_format, printing)
     if operation is not None and what not in (Listed.VARIANTS, Listed.HAZARDS):
         raise StablemaxError(f"{what} are not listed by operation: {operation}", f"stablemax list {what}")
@@ -52,6 +53,7 @@ def list_(
         Listed.PRESETS: presets,
         Listed.HAZARDS: lambda: hazards(record),
         Listed.TERMS: terms,
+        Listed.PATTERNS: patterns,
     }
     output.write(listings[what]())
     return 0

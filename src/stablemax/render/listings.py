@@ -1,4 +1,4 @@
-"""Lists of variants, formats, presets, hazards and terms."""
+"""Lists of variants, formats, presets, hazards, terms and patterns."""
 
 from __future__ import annotations
 
@@ -135,6 +135,19 @@ def terms() -> Listing:
     return Listing(
         [{"term": t.name, "what it is": t.definition, "also called": ", ".join(t.aliases)} for t in TERMS.values()],
         [{"name": t.name, "definition": t.definition, "aliases": t.aliases} for t in TERMS.values()],
+    )
+
+
+def patterns() -> Listing:
+    """List the formulas that a trace knows a cure for."""
+    from stablemax.trace.cures.patterns import PATTERNS
+
+    return Listing(
+        [{"pattern": p.id, "formula": p.formula, "what goes wrong": p.why} for p in PATTERNS],
+        [
+            {"id": p.id, "formula": p.formula, "why": p.why, "numpy": p.numpy, "torch": p.torch, "jax": p.jax}
+            for p in PATTERNS
+        ],
     )
 
 

@@ -54,7 +54,7 @@ def _between(on_ball: Callable[[Any], Any], low: int, high: int) -> Callable[[An
     def apply(b: Any) -> Any:
         if low < b < high:
             return _known(on_ball(b))
-        if b.is_exact() and (b == low or b == high):
+        if b.is_exact() and b in (low, high):
             return MINUS_INFINITE if b == low else INFINITE
         return NO_VALUE if b < low or b > high else UNDECIDED
 

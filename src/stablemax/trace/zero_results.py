@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 3
 _SPARE = 16.0
-"""A result may be off by so much more than the exact results of neighbouring inputs are."""
+"""A result may be off by so much more than the exact results of neighbouring inputs, or the spacing of its terms."""
 
 
 def zero_sizes(subject: Subject, run: Run, fmt: Format, max_ulp: float | None) -> Array | None:
@@ -45,7 +46,9 @@ def zero_sizes(subject: Subject, run: Run, fmt: Format, max_ulp: float | None) -
         return None
     if again.exact is None or moved.shape != values.shape:
         return None
-    limit = default_max_ulp(fmt) if max_ulp is None else max_ulp
+    # Rounding errors of a sum grow as the root of the number of its terms.
+    terms = max(node.values.size for node in flow.nodes)
+    limit = min(default_max_ulp(fmt) if max_ulp is None else max_ulp, _SPARE * math.sqrt(terms))
     with np.errstate(all="ignore"):
         beside_terms = limit * fmt.ulp(term_sizes(flow, Operand(values, again.exact.reshape(values.shape))))
         size = np.where(moved < np.finfo(np.float64).tiny, beside_terms, _SPARE * moved)

@@ -49,7 +49,7 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
     if reduction is not None and reduction.is_of_all:
         # Methods take all axes where they get none.
         axes = rf"(?:axis=None|{re.escape(words['dim'])})(?:, keepdims?=True)?"
-        text = re.sub(rf"\.(sum|mean|max|amax|cumsum)\({axes}\)", r".\1()", text).replace(f", dim={words['dim']}", "")
+        text = re.sub(rf"\.(sum|mean|max|amax|cumsum)\({axes}\)", r".\1()", text)
     return text
 
 
@@ -68,7 +68,8 @@ def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, 
     count = f"{names[first]}.{'numel()' if backend == 'torch' else 'size'}"
     if not is_of_all:
         count = " * ".join(f"{names[first]}.shape[{a if one is None else one}]" for a in axes)
-    return {"axis": f"axis={axis}", "dim": dim, "keep": keep, "count": count}
+    of_dim = "" if is_of_all else f", dim={dim}"
+    return {"axis": f"axis={axis}", "dim": dim, "of_dim": of_dim, "keep": keep, "count": count}
 
 
 def _whole(number: float) -> float | int:

@@ -82,8 +82,11 @@ DENSITIES = (
         "root-minus-base",
         (subtract(sqrt(add(square(B), C)), B),),
         why="b and the root are close to each other, and the root is rounded",
-        numpy=("{c} / (np.sqrt({b} * {b} + {c}) + {b})",),
-        torch=("{c} / (torch.sqrt({b} * {b} + {c}) + {b})",),
-        jax=("{c} / (jnp.sqrt({b} * {b} + {c}) + {b})",),
+        numpy=("np.where({b} > 0, {c} / (np.sqrt({b} * {b} + {c}) + np.abs({b})), np.sqrt({b} * {b} + {c}) - {b})",),
+        torch=(
+            "torch.where({b} > 0, {c} / (torch.sqrt({b} * {b} + {c}) + torch.abs({b})),"
+            " torch.sqrt({b} * {b} + {c}) - {b})",
+        ),
+        jax=("jnp.where({b} > 0, {c} / (jnp.sqrt({b} * {b} + {c}) + jnp.abs({b})), jnp.sqrt({b} * {b} + {c}) - {b})",),
     ),
 )

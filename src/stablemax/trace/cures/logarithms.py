@@ -81,17 +81,11 @@ LOGARITHMS = (
         "log-of-one-minus-exp",
         (log(subtract(1, exp(X))),),
         why="exp becomes 1, or vanishes beside it",
-        numpy=(
-            "np.log(-np.expm1({x}))",
-            "np.log1p(-np.exp({x}))",
-            "np.where({x} > -0.69, np.log(-np.expm1({x})), np.log1p(-np.exp({x})))",
-        ),
+        numpy=("np.where({x} > -0.69, np.log(-np.expm1({x})), np.log1p(-np.exp({x})))",),
         torch=(
-            "torch.log(-torch.expm1({x}))",
-            "torch.log1p(-torch.exp({x}))",
-            "torch.where({x} > -0.69, torch.log(-torch.expm1({x})), torch.log1p(-torch.exp({x})))",
+            "torch.where({x} > -0.69, torch.log(-torch.expm1({x})), torch.log1p(-torch.exp({x}.clamp(max=-0.69))))",
         ),
-        jax=("jnp.where({x} > -0.69, jnp.log(-jnp.expm1({x})), jnp.log1p(-jnp.exp({x})))",),
+        jax=("jnp.where({x} > -0.69, jnp.log(-jnp.expm1({x})), jnp.log1p(-jnp.exp(jnp.minimum({x}, -0.69))))",),
     ),
     Pattern(
         "log-of-sum-of-two-exp",
@@ -233,9 +227,15 @@ LOGARITHMS = (
         "log-with-eps",
         (log(add(X, EPS)),),
         why="the small number is absorbed beside x, or is none of the format",
-        numpy=("np.log1p(({x} - 1) + {eps})", "np.log({x}.astype(np.float64) + {eps}).astype({x}.dtype)"),
-        torch=("torch.log1p(({x} - 1) + {eps})", "torch.log({x}.double() + {eps}).to({x}.dtype)"),
-        jax=("jnp.log1p(({x} - 1) + {eps})",),
+        numpy=(
+            "np.log({x}.astype(np.float64) + {eps}).astype({x}.dtype)",
+            "np.where({x} > 0.5, np.log1p({x} - 1 + {eps}), np.log({x} + {eps}))",
+        ),
+        torch=(
+            "torch.log({x}.double() + {eps}).to({x}.dtype)",
+            "torch.where({x} > 0.5, torch.log1p({x}.clamp(min=0.5) - 1 + {eps}), torch.log({x} + {eps}))",
+        ),
+        jax=("jnp.where({x} > 0.5, jnp.log1p(jnp.maximum({x}, 0.5) - 1 + {eps}), jnp.log({x} + {eps}))",),
     ),
     Pattern(
         "root-of-exp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stablemax.numerics.formats import Array
+from stablemax.trace.cures.flow import Reduction
 
 if TYPE_CHECKING:
-    from stablemax.trace.cures.flow import Flow, FlowNode, Operand, Reduction
+    from stablemax.trace.cures.flow import Flow, FlowNode, Operand
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,34 @@ exp, log, sqrt, power, square, reciprocal = map(op, ("exp", "log", "sqrt", "powe
 total, mean, product, running_product = map(op, ("sum", "mean", "prod", "cumprod"))
 expm1, log1p, tanh, arctanh, sigmoid, softmax = map(op, ("expm1", "log1p", "tanh", "arctanh", "sigmoid", "softmax"))
 norm, cos, sin, absolute = map(op, ("norm", "cos", "sin", "absolute"))
+
+_AS_CODE = MappingProxyType(
+    {
+        "add": "({} + {})", "subtract": "({} - {})", "multiply": "({} * {})", "divide": "({} / {})",
+        "power": "({} ** {})", "square": "({} ** 2)", "negative": "(-{})", "reciprocal": "(1 / {})",
+        "rsqrt": "(1 / sqrt({}))", "minus_sigmoid": "(1 - sigmoid({}))", "sum_of_squares": "sum({} ** 2)",
+        "inner": "dot({}, {})",
+    }
+)  # fmt: skip
+
+
+def formula_of(tree: Tree) -> str:
+    """Write a tree as code.
+
+    >>> formula_of(log(add(1, exp(X)))), formula_of(divide(X, square(add(A, B))))
+    ('log(1 + exp(x))', 'x / (a + b) ** 2')
+    """
+    return ast.unparse(ast.parse(_formula(tree), mode="eval"))
+
+
+def _formula(tree: Tree) -> str:
+    if isinstance(tree, Number):
+        return f"{tree.value:g}"
+    if not isinstance(tree, Apply):
+        return tree.name
+    parts = [_formula(part) for part in tree.parts]
+    return _AS_CODE.get(tree.name, tree.name + "({})").format(*parts)
+
 
 COMMUTATIVE = frozenset(("add", "multiply", "logaddexp", "maximum", "minimum"))
 
@@ -239,11 +269,16 @@ class Matcher:
     def _operands(
         self, node: FlowNode, positions: Array | None, frame: int, match: Match
     ) -> Iterator[tuple[list[Operand], int, Match]]:
-        if node.reduction is not None or SAME_AS.get(node.name, node.name) == "inner":
+        reduction = node.reduction
+        if SAME_AS.get(node.name, node.name) == "inner":
+            if any(len(operand.shape) != 1 for operand in node.operands):
+                return
+            reduction = Reduction((0,), is_of_all=True)
+        if reduction is not None:
             if frame != -1:
                 return
             whole = np.arange(node.values.size).reshape(node.shape) if positions is None else positions
-            frames = (*match.frames, Frame(node.shape, whole, node.reduction))
+            frames = (*match.frames, Frame(node.shape, whole, reduction))
             yield list(node.operands), len(match.frames), _with(match, frames=frames)
             return
         try:

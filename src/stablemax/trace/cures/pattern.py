@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stablemax.trace.cures.matching import formula_of
+
 if TYPE_CHECKING:
     from stablemax.trace.cures.matching import Apply
 
@@ -13,10 +15,10 @@ if TYPE_CHECKING:
 class Pattern:
     """A formula that is right and loses the result in floats, with code to write in its place.
 
-    The code is an expression with the leaves of the tree in braces. `{axis}` and `{dim}` are the axes that its
-    reduction takes together, `{keep}` is ``, keepdims=True`` where the code has it, `{count}` how many numbers a mean
-    takes, `{limit}` the largest whole number whose exp the format holds. Each library may have several expressions:
-    the first that cures is told.
+    The code is an expression with the leaves of the tree in braces. `{axis}`, `{dim}` and `{of_dim}` are the axes that
+    its reduction takes together, `{keep}` is ``, keepdims=True`` where the code has it, `{count}` how many numbers a
+    mean takes, `{limit}` the largest whole number whose exp the format holds. Each library may have several
+    expressions: the first that cures is told.
     """
 
     id: str
@@ -30,6 +32,11 @@ class Pattern:
     extends: str = ""
     #: For formats of 16 bits and fewer alone.
     is_of_half: bool = False
+
+    @property
+    def formula(self) -> str:
+        """Its first tree as code."""
+        return formula_of(self.trees[0])
 
     def code(self, backend: str) -> tuple[str, ...]:
         """Return the expressions for a library, by its name."""

@@ -5,6 +5,6 @@ from __future__ import annotations
 from stablemax.trace.cures.densities import DENSITIES
 from stablemax.trace.cures.differences import DIFFERENCES
 from stablemax.trace.cures.logarithms import LOGARITHMS
-from stablemax.trace.cures.ranges import RANGES
+from stablemax.trace.cures.out_of_range import OUT_OF_RANGE
 
-PATTERNS = (*DENSITIES, *LOGARITHMS, *DIFFERENCES, *RANGES)
+PATTERNS = (*DENSITIES, *LOGARITHMS, *DIFFERENCES, *OUT_OF_RANGE)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _HALF = 2
 _MOST_TRIED = 24
+_MOST_CELLS_TRIED = 1 << 17
+"""So many cells of operations are computed in search of a cure, and no more: a second's work."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def cures_of(
     groups = _groups(findings(flow, subject.backend, extending=extending))
     # What computes more of the result anew is tried before its parts.
     groups.sort(key=lambda group: (blamed not in keys_of(group[0].match), -flow.nodes.index(group[0].match.root)))
-    for group in groups[:_MOST_TRIED]:
+    most = max(2, min(_MOST_TRIED, _MOST_CELLS_TRIED // sum(node.values.size for node in flow.nodes)))
+    for group in groups[:most]:
         if subject.is_gradient:
             yield Cure(tuple(group), run), flow
             continue
@@ -110,7 +113,7 @@ def cures_of(
     if subject.is_gradient:
         # What autograd saved stays as it was when another output is put in its place: only other code is tried.
         return
-    together = _together(subject, groups, is_good, bits)
+    together = _together(subject, groups, is_good, bits, most)
     if together is not None:
         yield together, flow
 
@@ -125,14 +128,14 @@ def _groups(found: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _together(
-    subject: Subject, groups: Sequence[list[Finding]], is_good: Callable[[Run], bool], bits: int
+    subject: Subject, groups: Sequence[list[Finding]], is_good: Callable[[Run], bool], bits: int, most: int
 ) -> Cure | None:
     """Apply the first finding at every root, the last root first, until the result is good; then leave out what may."""
     at_roots: dict[Hashable, list[Finding]] = {}
     for group in groups:
         at_roots.setdefault(group[-1].match.root.key, group)
     chosen: list[list[Finding]] = []
-    for group in list(at_roots.values())[:_MOST_TRIED]:
+    for group in list(at_roots.values())[:most]:
         chosen.append(group)
         if len(chosen) > 1 and is_good(_run_with(subject, itertools.chain(*chosen), bits)):
             break

@@ -25,6 +25,11 @@ def reduction_of(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> R
     >>> reduction_of("sum", (np.zeros((2, 3)), 1), {"keepdims": True})
     Reduction(axes=(1,), keepdims=True, is_of_all=False)
     """
+    if name == "linalg.norm":
+        # Its second argument is the order.
+        if options.get("ord", args[1] if len(args) > 1 else None) not in (None, 2):
+            return None
+        name, args = "sum", (args[0], *args[2:3])
     if name not in _DEFAULTS or not args or options.get("where", True) is not True or "initial" in options:
         return None
     axis = options.get("axis", args[1] if len(args) > 1 else _DEFAULTS[name])

@@ -88,9 +88,9 @@ class Call:
         given = {**dict(zip(names, self.arguments, strict=False)), **self.options}
         ndim, axes = given[names[0]].ndim, given.get("dim")
         is_of_all = axes is None or axes == []
-        listed = range(ndim) if is_of_all else axes if isinstance(axes, (list, tuple)) else [axes]
-        axes = tuple(int(a) % max(1, ndim) for a in listed)
-        return Reduction(axes, bool(given.get("keepdim", False)), is_of_all=is_of_all)
+        listed: Any = range(ndim) if is_of_all else axes if isinstance(axes, (list, tuple)) else [axes]
+        axes = [int(axis) % max(1, ndim) for axis in listed]
+        return Reduction(tuple(axes), bool(given.get("keepdim", False)), is_of_all=is_of_all)
 
     @functools.cached_property
     def written(self) -> list[torch.Tensor]:

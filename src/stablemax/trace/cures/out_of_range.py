@@ -28,7 +28,7 @@ from stablemax.trace.cures.pattern import Pattern
 _SQUARES = op("sum_of_squares")
 _RSQRT = op("rsqrt")
 
-RANGES = (
+OUT_OF_RANGE = (
     Pattern(
         "root-of-two-squares",
         (sqrt(add(square(X), square(Y))),),
@@ -64,8 +64,8 @@ RANGES = (
         why="a square leaves the range of the format where the norm does not",
         numpy=("np.hypot.reduce({x}, {axis}{keep})",),
         torch=(
-            "torch.linalg.vector_norm({x} / {x}.abs().amax(), dim={dim}{keep}) * {x}.abs().amax()",
-            "torch.linalg.vector_norm({x}.double(), dim={dim}{keep}).to({x}.dtype)",
+            "torch.linalg.vector_norm({x}{of_dim}{keep}, dtype=torch.float64).to({x}.dtype)",
+            "torch.linalg.vector_norm({x} / {x}.abs().amax(){of_dim}{keep}) * {x}.abs().amax()",
         ),
         jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max()",),
     ),
@@ -78,10 +78,10 @@ RANGES = (
             "np.hypot.reduce({x}, {axis}{keep}) / math.sqrt({count})",
         ),
         torch=(
-            "torch.linalg.vector_norm({x} / {x}.abs().amax(), dim={dim}{keep})"
-            " * ({x}.abs().amax() / math.sqrt({count}))",
+            "({x}.double() ** 2).mean({dim}{keep}).sqrt().to({x}.dtype)",
+            "torch.linalg.vector_norm({x} / {x}.abs().amax(){of_dim}{keep}) * ({x}.abs().amax() / math.sqrt({count}))",
         ),
-        jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jmath.sqrt({count})",),
+        jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jnp.sqrt({count})",),
     ),
     Pattern(
         "root-of-product",
