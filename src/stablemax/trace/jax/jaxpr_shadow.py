@@ -168,7 +168,7 @@ class Shadowing:
         put = self.replaced.get(tick)
         if put is not None and put.shape == value.shape:
             value = placed_like(put, value)
-        name = "astype" if equation.name == "convert_element_type" else _word(equation, inputs)
+        name = _word(equation, inputs)
         own = flow.add(
             tick, name, np.asarray(value), exact, _operands(equation, inputs),
             reduction=_reduction(equation, inputs), source=self.lines.range(site),
@@ -276,7 +276,8 @@ def _sorted(equation: Equation, inputs: Sequence[Number], see: See) -> list[Any]
 
 def _in_float64(equation: Equation, inputs: Sequence[Number], see: See, in_float64: dict[str, None]) -> list[Any]:
     """Run a primitive in float64 on what `see` shows."""
-    if equation.name.startswith(_OPAQUE) or equation.gives_complex:
+    has_code = any(hasattr(value, "eqns") or hasattr(value, "jaxpr") for value in equation.params.values())
+    if equation.name.startswith(_OPAQUE) or equation.gives_complex or has_code:
         raise NotFollowed
     wide = [nearest(see(n)) if n.is_float else n.value for n in inputs]
     for number, cells in zip(inputs, wide, strict=True):

@@ -97,6 +97,14 @@ def _scan(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> l
     return [*carry, *map(_stacked, zip(*(rows[turn] for turn in range(length)), strict=True))]
 
 
+def _linear_solve(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> list[Number]:
+    """Go through what solves, of a solver that also has its product and the transposed ones."""
+    lengths, bodies = equation.params["const_lengths"], equation.params["jaxprs"]
+    start = lengths.matvec + lengths.vecmat
+    constants, right_side = inputs[start : start + lengths.solve], inputs[sum(lengths) :]
+    return walk.through(bodies.solve, [*constants, *right_side], site)
+
+
 def _is_key(value: Any) -> bool:
     return bool(jnp.issubdtype(value.dtype, jax.dtypes.extended))
 
@@ -131,6 +139,7 @@ _FLOWS: dict[str, Callable[[Walk, Equation, list[Number], Site], list[Number]]] 
     "cond": _branch,
     "while": _while,
     "scan": _scan,
+    "custom_linear_solve": _linear_solve,
 }
 
 
