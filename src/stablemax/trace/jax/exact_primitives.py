@@ -185,7 +185,8 @@ COMPARISONS = {
 WORDS = {
     **{name: other for name, other in _OTHER_NAMES.items() if name != other},
     **_SPECIAL_NAMES,
-    "convert_element_type": "astype", "integer_pow": "power", "logistic": "sigmoid", "reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max",
+    "convert_element_type": "astype",
+    "integer_pow": "power", "logistic": "sigmoid", "reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max",
     "reduce_min": "min", "dot_general": "matmul",
 }  # fmt: skip
 """NumPy's names of primitives, for sentences about all libraries."""
