@@ -275,6 +275,8 @@ def holds(text: str, fault: Fault) -> bool:
         (lambda x: torch.log_softmax(x, -1), {"x": [[0.0, 200.0]]}),
         (torch.hypot, {"a": [1e30], "b": [1e30]}),
         (lambda x: torch.logsumexp(x, 0), {"x": [1000.0, 1001.0]}),
+        (lambda x: (x - x.mean()).sum(), {"x": [0.1, 0.2, 0.4]}),
+        (lambda x: torch.log(x / 3 * (3 / x)), {"x": [0.1, 0.7, 1.4]}),
         (lambda x: torch.nn.functional.layer_norm(x, (4,)), {"x": [[1.0, 2.0, 3.0, 5.0]]}),
     ],
 )
@@ -299,6 +301,14 @@ def test_the_gradient_of_a_masked_branch_is_blamed_on_the_backward_pass() -> Non
     assert trace.blame is not None, trace.finding
     assert "torch.sqrt(x)" in blamed_text(trace)
     assert "backward of Sqrt" in trace.blame.sentence
+
+
+def test_a_gradient_that_is_exactly_0_is_judged_beside_what_it_is_made_of() -> None:
+    def total(x: Any) -> Any:
+        return torch.softmax(x, -1).sum()
+
+    trace = traced(total, {"x": [0.3, 1.1, -0.2]}, backward=True)
+    assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
 
 
 def test_the_gradient_of_sound_code_holds() -> None:

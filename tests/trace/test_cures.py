@@ -9,8 +9,12 @@ import pytest
 
 from stablemax.numerics.formats import FLOAT16, FLOAT32
 from stablemax.results import Outcome
+from stablemax.trace.cures import searching
+from stablemax.trace.cures.matching import X as X_LEAF
+from stablemax.trace.cures.matching import add, exp, log
+from stablemax.trace.cures.pattern import Pattern
 
-from .test_any_function import SOUND, Fault, X, blamed_text, holds, traced
+from .test_any_function import SOUND, Fault, X, blamed_text, holds, subject, traced
 
 # --- densities, mixtures and likelihoods --------------------------------------------------------------
 
@@ -294,6 +298,28 @@ def test_a_pattern_whose_code_does_not_cure_is_not_told() -> None:
     assert (trace.pattern, trace.instead, trace.instead_why) == ("", "", "")
 
 
+def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def positive_part(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(1 + e)
+
+    # It is right for large numbers alone.
+    only_large = Pattern("only-large", (log(add(1, exp(X_LEAF))),), why="", numpy=("{x}",))
+    monkeypatch.setattr(searching, "PATTERNS", (only_large,))
+    trace = traced(positive_part, {"x": X([200.0])})
+    assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
+
+
+def test_that_an_input_is_too_large_for_a_cure_is_said() -> None:
+    trace = traced(helper, {"x": np.full(12000, 200.0)})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+    assert (
+        "no cure is looked for where operations give more than 32,768 numbers: give a part of the input" in trace.notes
+    )
+
+
 def test_a_formula_with_an_operation_more_is_no_pattern() -> None:
     def almost(x: Any) -> Any:
         e = np.exp(x)
@@ -316,6 +342,28 @@ def test_two_arrays_of_the_same_numbers_are_not_taken_for_one() -> None:
 def test_sound_code_is_told_nothing(function: Any, arguments: dict[str, Any]) -> None:
     trace = traced(function, arguments)
     assert (trace.pattern, trace.instead) == ("", "")
+
+
+def test_a_number_picked_of_an_array_is_followed() -> None:
+    def first_ratio(x: Any) -> Any:
+        e = np.exp(x)
+        first = e[0]
+        return first / e[1]
+
+    trace = traced(first_ratio, {"x": X([100.0, 99.0])})
+    assert (trace.outcome, trace.pattern) == (NAN, "ratio-of-exp")
+    assert trace.instead.startswith("# for divide on line ")
+
+
+def test_cells_that_the_code_picks_of_a_result_are_picked_of_its_cure() -> None:
+    def of_masked(x: Any, index: Any) -> Any:
+        p = 1 / (1 + np.exp(-x))
+        chosen = p[index]
+        return -np.log(chosen).mean()
+
+    trace = traced(of_masked, {"x": X([1.0, -200.0, 3.0]), "index": X([1, 2])})
+    assert trace.pattern == "log-of-sigmoid"
+    assert "return -(-np.logaddexp(0, -x))[index].mean()" in trace.instead
 
 
 def test_an_expression_is_told_by_itself_where_its_function_has_no_source() -> None:
@@ -366,6 +414,11 @@ def entropy(p: Any) -> Any:
     return -(p * np.log(p)).sum()
 
 
+def direction(x: Any) -> Any:
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / length
+
+
 def free_energy(mean: Any, logvar: Any) -> Any:
     variance = np.exp(logvar)
     return (mean**2 + variance - logvar).sum()
@@ -374,6 +427,7 @@ def free_energy(mean: Any, logvar: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "arguments", "pattern", "words"),
     [
+        (direction, {"x": X([[3.0, 4.0], [0.0, 0.0]])}, "unit-vector-of-zero", "it gives 0 for the vector 0"),
         (entropy, {"p": X([0.0, 1.0, 0.5])}, "x-log-x", "it gives 0 for 0 log 0"),
         (free_energy, {"mean": X([0.0]), "logvar": X([100.0])}, "exp-beyond-range", "above 88, and its gradient is 0"),
     ],
@@ -387,7 +441,7 @@ def test_where_the_formula_has_no_number_another_function_is_told_as_such(
     assert words in trace.instead_why
     names: dict[str, Any] = {}
     exec(trace.instead, names)
-    assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values())))
+    assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values()))).all()
 
 
 # --- results that are exactly 0 -------------------------------------------------------------------------
@@ -448,3 +502,19 @@ def test_of_two_arguments_with_the_same_number_the_one_that_went_in_is_named() -
     trace = traced(weighted, {"weight": X([200.0, 1.0]), "x": X([200.0, 3.0])})
     assert trace.blame is not None
     assert "(first: x[0] = 200.0)" in trace.blame.sentence
+
+
+# --- operations with other outputs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.function.__name__)
+def test_a_run_without_a_shadow_counts_the_operations_as_one_with_it(fault: Fault) -> None:
+    code = subject(fault.function, fault.arguments, fault.fmt)
+    run, flow = code.recorded()
+    last = flow.nodes[-1]
+    own = {node.key: node.values for node in flow.nodes}
+    np.testing.assert_array_equal(code.with_outputs({}).value, run.value)
+    np.testing.assert_array_equal(code.with_outputs(own).value, run.value)
+    if last.shape == run.value.shape:
+        ones = np.ones(last.shape)
+        np.testing.assert_array_equal(code.with_outputs({last.key: ones}).value, ones)

@@ -33,6 +33,7 @@ class Fix:
 
     #: The place of the operation among all that were dispatched, or that of the number among all of a jaxpr.
     dispatch: int
+    #: Its name; empty for whatever operation has that number.
     operation: str
     output: int
     values: Array
@@ -212,8 +213,12 @@ class Subject(ABC):
         return False
 
     @abstractmethod
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Run the code and record its data flow; operations get other outputs, by the keys of their flow nodes."""
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Run the code and record its data flow."""
+
+    @abstractmethod
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Run the code without its shadow; operations get other outputs, by the keys of their flow nodes."""
 
     @abstractmethod
     def flow_key(self, run: Run, index: int) -> Hashable:

@@ -82,7 +82,10 @@ def output_of(code: str, match: Match, flow: Flow, backend: str) -> Array | None
     None where it does not fit that place.
     """
     names = {name: name for name in match.leaves}
-    text = written(code, match, names, backend)
+    try:
+        text = written(code, match, names, backend)
+    except KeyError:
+        return None  # it is about axes, and these operations take none together
     library = LIBRARIES[backend]
     modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in text}
     with library.running(), np.errstate(all="ignore"), warnings.catch_warnings():

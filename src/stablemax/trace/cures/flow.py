@@ -62,7 +62,8 @@ class Operand:
             return self
         values, cells = (np.broadcast_to(a, shape) for a in (self.values, self.cells))
         if positions is not None:
-            values, cells = values.ravel()[positions], cells.ravel()[positions]
+            # One position alone would take the cell out of its array.
+            values, cells = (a.ravel()[positions.ravel()].reshape(positions.shape) for a in (values, cells))
         return Operand(values, cells, self.reader, self.place)
 
     @property

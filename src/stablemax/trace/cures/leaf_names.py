@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -62,13 +63,34 @@ class FunctionSource:
 
 
 def leaf_text(source: FunctionSource, flow: Flow, match: Match, operand: Operand) -> str | None:
-    """Return an expression for a leaf that means the same at the root of a match; None where there is none."""
+    """Return an expression for a leaf that means the same at the root of a match; None where there is none.
+
+    Of a leaf that is some cells of what an operation read, it is the expression for all of them.
+    """
     root, reader = match.root, flow.nodes[operand.reader]
-    node = _read_at(source, reader, operand)
-    if node is not None and _means_the_same(node, reader, root):
-        return source.text(node)
     wanted = operand.shape, operand.identities
-    return next((name for name, value in root.variables.items() if value == wanted and name.isidentifier()), None)
+    for name, value in root.variables.items():
+        if value == wanted and name.isidentifier():
+            return name
+    node = _read_at(source, reader, operand)
+    return source.text(node) if node is not None and _means_the_same(node, reader, root) else None
+
+
+def whole_shape(flow: Flow, match: Match) -> tuple[int, ...] | None:
+    """Return the shape of the array that the leaves of a match are cells of; None where they are arrays themselves."""
+    if match.frame is not None:
+        is_whole = match.frame.shape == match.root.shape and in_order(match.frame.positions)
+        return None if is_whole else match.frame.shape
+    read = [flow.nodes[o.reader].operands[o.place] for o in map(match.leaf, match.leaves)]
+    try:
+        shape = np.broadcast_shapes(*(operand.shape for operand in read))
+        spread = [operand.at(shape, None) for operand in read]
+    except ValueError:
+        return ()
+    if shape != match.root.shape:
+        return shape
+    alike = zip(spread, map(match.leaf, match.leaves), strict=True)
+    return None if all(one.identities == leaf.identities for one, leaf in alike) else shape
 
 
 def _read_at(source: FunctionSource, reader: FlowNode, operand: Operand) -> ast.expr | None:
@@ -89,13 +111,13 @@ def _means_the_same(node: ast.expr, then: FlowNode, now: FlowNode) -> bool:
     return all(then.variables.get(name) == now.variables.get(name) for name in names)
 
 
-def moved_texts(source: FunctionSource, match: Match, text: str) -> Iterator[str]:
+def moved_texts(source: FunctionSource, flow: Flow, match: Match, text: str) -> Iterator[str]:
     """Yield expressions for the root's cells, where `text` stands for an array that these are some cells of.
 
     Whatever the code does to an array of that shape on the way to the root is done to the text in its place.
     """
-    root, frame = match.root, match.frame
-    if frame is None or (frame.shape == root.shape and _in_order(frame.positions)):
+    root, frame, shape = match.root, match.frame, whole_shape(flow, match)
+    if shape is None:
         yield text
         return
     whole = None if root.source is None else source.node_at(root.source)
@@ -103,13 +125,14 @@ def moved_texts(source: FunctionSource, match: Match, text: str) -> Iterator[str
         return
     for node in _reached(source.tree, whole):
         base = _base(node)
-        if isinstance(base, ast.Name) and _shape_of(root.variables.get(base.id)) == frame.shape:
+        if isinstance(base, ast.Name) and _shape_of(root.variables.get(base.id)) == shape:
             yield ast.unparse(_Swapped(base, text).visit(ast.parse(ast.unparse(node), mode="eval").body))
-    if frame.positions.size == frame.positions.max(initial=-1) + 1 and _in_order(frame.positions):
+    if frame is not None and frame.positions.size == math.prod(shape) and in_order(frame.positions):
         yield f"({text}).reshape({root.shape})"
 
 
-def _in_order(positions: Any) -> bool:
+def in_order(positions: Any) -> bool:
+    """Tell whether positions are those of a whole array, one after the other."""
     return bool((positions.ravel() == np.arange(positions.size)).all())
 
 

@@ -107,6 +107,8 @@ SAME_AS: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 """Other names of operations, as patterns call them."""
 
+_REDUCING = frozenset(("sum", "mean", "prod", "max", "min", "cumsum", "cumprod", "norm", "softmax", "var", "std"))
+
 TRANSPARENT = frozenset(("astype", "_to_copy", "clone", "copy", "positive", "copysign_", "assign"))
 """Operations that hand on their numbers, rounded at most."""
 
@@ -269,8 +271,10 @@ class Matcher:
     def _operands(
         self, node: FlowNode, positions: Array | None, frame: int, match: Match
     ) -> Iterator[tuple[list[Operand], int, Match]]:
-        reduction = node.reduction
-        if SAME_AS.get(node.name, node.name) == "inner":
+        reduction, name = node.reduction, SAME_AS.get(node.name, node.name)
+        if reduction is None and name in _REDUCING:
+            return  # of some of its numbers alone
+        if name == "inner":
             if any(len(operand.shape) != 1 for operand in node.operands):
                 return
             reduction = Reduction((0,), is_of_all=True)

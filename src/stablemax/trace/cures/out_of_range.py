@@ -167,4 +167,13 @@ OUT_OF_RANGE = (
         torch=("{a} * torch.exp(-{x})",),
         jax=("{a} * jnp.exp(-{x})",),
     ),
+    Pattern(
+        "unit-vector-of-zero",
+        (divide(X, norm(X)),),
+        why="the vector 0 has the norm 0, and 0 / 0 is NaN",
+        extends="it gives 0 for the vector 0, which has no direction",
+        numpy=("{x} / np.maximum(np.hypot.reduce({x}, {axis}, keepdims=True), np.finfo({x}.dtype).tiny)",),
+        torch=("F.normalize({x}, dim={dim}, eps=torch.finfo({x}.dtype).tiny)",),
+        jax=("{x} / jnp.maximum(jnp.linalg.norm({x}, {axis}, keepdims=True), jnp.finfo({x}.dtype).tiny)",),
+    ),
 )

@@ -16,7 +16,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stablemax.trace.cures.applying import MODULES, written
-from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts
+from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts, whole_shape
 from stablemax.trace.traced_code import block_of, parsed, python_function
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Rewritten:
     text: str
     code: CodeType
     functions: tuple[FunctionType, ...]
+    #: Which cells of an array stand at a root was read from the source, and may be read wrongly.
+    is_guess: bool = False
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -61,6 +63,7 @@ class _New:
 
     text: str
     before: tuple[str, ...] = ()
+    is_guess: bool = False
 
 
 def rewritten(
@@ -81,7 +84,8 @@ def rewritten(
         text = _with_texts(source, findings, news)
         compiled = None if text is None else _compiled(text, code)
         if text is not None and compiled is not None:
-            yield Rewritten(f"{_imports(text, source.globals)}{text}", compiled, functions)
+            is_guess = any(new.is_guess for new in news)
+            yield Rewritten(f"{_imports(text, source.globals)}{text}", compiled, functions, is_guess)
 
 
 def _source_of(
@@ -142,8 +146,8 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
             before.append(f"{short} = {_tidy(text)}")
             text = short
         names[name] = text
-    for text in moved_texts(source, match, written(finding.code, match, names, backend)):
-        yield _New(_tidy(text), tuple(before))
+    for text in moved_texts(source, flow, match, written(finding.code, match, names, backend)):
+        yield _New(_tidy(text), tuple(before), whole_shape(flow, match) is not None)
 
 
 class _WithoutDoubleSigns(ast.NodeTransformer):

@@ -107,13 +107,13 @@ def cures_of(
         if subject.is_gradient:
             yield Cure(tuple(group), run), flow
             continue
-        replaced = _run_with(subject, group, bits)
+        replaced = _run_with(subject, group)
         if is_good(replaced):
             yield Cure(tuple(group), replaced), flow
     if subject.is_gradient:
         # What autograd saved stays as it was when another output is put in its place: only other code is tried.
         return
-    together = _together(subject, groups, is_good, bits, most)
+    together = _together(subject, groups, is_good, most)
     if together is not None:
         yield together, flow
 
@@ -128,7 +128,7 @@ def _groups(found: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _together(
-    subject: Subject, groups: Sequence[list[Finding]], is_good: Callable[[Run], bool], bits: int, most: int
+    subject: Subject, groups: Sequence[list[Finding]], is_good: Callable[[Run], bool], most: int
 ) -> Cure | None:
     """Apply the first finding at every root, the last root first, until the result is good; then leave out what may."""
     at_roots: dict[Hashable, list[Finding]] = {}
@@ -137,18 +137,17 @@ def _together(
     chosen: list[list[Finding]] = []
     for group in list(at_roots.values())[:most]:
         chosen.append(group)
-        if len(chosen) > 1 and is_good(_run_with(subject, itertools.chain(*chosen), bits)):
+        if len(chosen) > 1 and is_good(_run_with(subject, itertools.chain(*chosen))):
             break
     else:
         return None
     for group in chosen[::-1]:
         fewer = [other for other in chosen if other is not group]
-        if fewer and is_good(_run_with(subject, itertools.chain(*fewer), bits)):
+        if fewer and is_good(_run_with(subject, itertools.chain(*fewer))):
             chosen = fewer
     every = tuple(itertools.chain(*chosen))
-    return Cure(every, _run_with(subject, every, bits))
+    return Cure(every, _run_with(subject, every))
 
 
-def _run_with(subject: Subject, group: Iterable[Finding], bits: int) -> Run:
-    run, _ = subject.recorded(bits, {finding.match.root.key: finding.output for finding in group})
-    return run
+def _run_with(subject: Subject, group: Iterable[Finding]) -> Run:
+    return subject.with_outputs({finding.match.root.key: finding.output for finding in group})

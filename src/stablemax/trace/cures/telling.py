@@ -14,19 +14,19 @@ from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import listed
 from stablemax.trace.cures.applying import written
+from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
 from stablemax.trace.cures.searching import Cure, cures_of
 from stablemax.truth.measure import largest
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
-    from stablemax.trace.cures.flow import Flow
     from stablemax.trace.cures.searching import Finding
     from stablemax.trace.reading import Reading
     from stablemax.trace.run import Run, Subject
 
 _SMALL = 0.01
-_MOST_CELLS = 1 << 14
+_MOST_CELLS = 1 << 15
 """Runs whose operations have more cells are not repeated in search of a cure."""
 
 
@@ -71,8 +71,13 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
     run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
     if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
         return trace
-    if run.exact is None or run.is_sampled or run.divergences or sum(s.cells for s in run.steps) > _MOST_CELLS:
+    if run.exact is None or run.is_sampled or run.divergences:
         return trace
+    if sum(step.cells for step in run.steps) > _MOST_CELLS:
+        size = (
+            f"no cure is looked for where operations give more than {_MOST_CELLS:,} numbers: give a part of the input"
+        )
+        return replace(trace, notes=(*trace.notes, size))
     blamed = None
     if trace.blame is not None and trace.blame.operation >= 0:
         blamed = subject.flow_key(run, trace.blame.operation)
@@ -107,19 +112,22 @@ class _Told:
 
 
 def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extending: bool) -> _Told | None:
-    """Return the findings that cure with their code: the user's function, or else the expressions alone."""
-    first: tuple[Cure, Flow] | None = None
+    """Return the findings that cure with their code: the user's function, or the expressions where it has no source."""
+    alone: Cure | None = None
+    bits, fmt = judge.run.bits, judge.reading.format
     is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
-    for cure, flow in cures_of(subject, is_good, blamed, judge.run.bits, extending=extending):
+    for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending):
+        is_written = False
         for new in rewritten(cure.findings, flow, subject.backend, subject.function):
-            run = _run_of(subject, new, judge.run.bits)
-            if run is not None and is_right(run):
+            is_written = is_written or not new.is_guess
+            run = _run_of(subject, new, bits)
+            if run is not None and is_right(run) and holds_on_ordinary_inputs(subject, new, fmt, bits):
                 return _Told(cure.findings, new.text, run)
-        first = first or (None if subject.is_gradient else (cure, flow))
-    if first is None:
+        if not (is_written or subject.is_gradient):
+            alone = alone or cure
+    if alone is None:
         return None
-    cure, _ = first
-    return _Told(cure.findings, _as_expressions(cure.findings, subject.backend), cure.run)
+    return _Told(alone.findings, _as_expressions(alone.findings, subject.backend), alone.run)
 
 
 def _run_of(subject: Subject, new: Rewritten, bits: int) -> Run | None:

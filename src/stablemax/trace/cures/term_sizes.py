@@ -8,6 +8,7 @@ import numpy as np
 
 from stablemax.numerics.formats import Array
 from stablemax.trace.cures.matching import SAME_AS
+from stablemax.trace.exact_cells import Special, marked
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow, FlowNode, Operand
@@ -38,7 +39,10 @@ def _of(flow: Flow, operand: Operand, sizes: list[Array]) -> Array:
 
 
 def _size(node: FlowNode, operands: list[Array]) -> Array:
-    """Return the sizes of the terms of an operation's output; of what adds nothing up the output's own."""
+    """Return the sizes of the terms of an operation's output.
+
+    Of what adds nothing up it is the output's own, and where that is exactly 0 that of the largest operand: log of 1.
+    """
     own = np.abs(node.values.astype(np.float64))
     name = SAME_AS.get(node.name, node.name)
     with np.errstate(all="ignore"):
@@ -55,5 +59,6 @@ def _size(node: FlowNode, operands: list[Array]) -> Array:
         elif name in ("negative", "astype", "positive") and len(operands) == 1:
             size = operands[0]
         else:
-            return own
+            is_zero = marked(node.cells, lambda cell: not isinstance(cell, Special) and not cell != 0)  # noqa: SIM202
+            return np.where(is_zero, max((float(o.max(initial=0.0)) for o in operands), default=0.0), own)
     return np.maximum(own, np.broadcast_to(size, node.shape)) if np.isfinite(size).all() else own

@@ -30,7 +30,7 @@ from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
 from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
 from stablemax.trace.traced_code import boundary, code_of
 
@@ -142,8 +142,7 @@ class JaxCode(Subject):
 
     def rounded(self, run: Run, count: int) -> Run:
         """Evaluate the jaxpr; its first equations give the exact value, rounded once, in place of their own."""
-        outputs = self._walked(Correcting({fix.dispatch: fix for fix in run.fixes[:count]}))
-        return self.given.as_rows(Run(outputs[0].array))
+        return self._corrected(run.fixes[:count])
 
     def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
         """Repeat an observed run with exact answers to some comparisons; its first equations are forgotten."""
@@ -159,17 +158,19 @@ class JaxCode(Subject):
         """True for the gradient of the function."""
         return self.backward
 
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Evaluate the jaxpr and record its data flow; numbers of the run get other values, by their places in it.
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Evaluate the jaxpr and record its data flow.
 
         The code may be other than before: it is taken anew, and what JAX compiled of it is forgotten.
         """
         flow, fresh = Flow(), replace(self)
         with self._forgetful():
-            run = fresh.followed(bits=bits, flow=flow, replaced=replaced or {})
-            if not replaced:
-                run = replace(run, value=fresh.plain().value)
-        return run, flow
+            run = fresh.followed(bits=bits, flow=flow)
+            return replace(run, value=fresh.plain().value), flow
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Evaluate the jaxpr without a shadow; numbers of the run get other values, by their places in it."""
+        return self._corrected([Fix(_place(key), "", 0, values) for key, values in outputs.items()])
 
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the place of a number among all of the run."""
@@ -214,6 +215,10 @@ class JaxCode(Subject):
             is_sampled=bool(step.sample.skipped),
         )  # fmt: skip
         return self.given.as_rows(run)
+
+    def _corrected(self, fixes: Sequence[Fix]) -> Run:
+        outputs = self._walked(Correcting({fix.dispatch: fix for fix in fixes}))
+        return self.given.as_rows(Run(outputs[0].array))
 
     def _flushed(self, exact: Array, dtype: np.dtype[Any]) -> Array:
         """Take what is below the smallest normal number for 0, on a device that makes it 0."""
@@ -280,6 +285,11 @@ class JaxCode(Subject):
                     words = f"{words.partition(': ')[0]}: it needs a number in Python, and JAX's equations have none"
                     hint = "write it so that jax.jit takes it: jnp.where or jax.lax.cond for if, jnp for np"
                 raise StablemaxError(words, hint) from error
+
+
+def _place(key: Hashable) -> int:
+    assert isinstance(key, int), "numbers of a run are known by their places"
+    return key
 
 
 def _shadowed(array: Any) -> Number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,8 @@ class Shadowing:
     #: Steps, by their numbers, whose exact results get a number where they have none.
     valued: Collection[int] = ()
     values: list[LineValues] | None = None
-    #: Where the data flow is recorded, if it is; and outputs to put in the place of others, by their numbers.
+    #: Where the data flow is recorded, if it is.
     flow: Flow | None = None
-    replaced: Mapping[Hashable, Array] = field(default_factory=dict)
     ticks: int = 0
     comparisons: int = 0
     divergences: list[Divergence] = field(default_factory=list)
@@ -164,10 +163,7 @@ class Shadowing:
         exact: Array,
         site: Site,
     ) -> Number:
-        """Record an equation in the data flow, with its output or what takes that one's place."""
-        put = self.replaced.get(tick)
-        if put is not None and put.shape == value.shape:
-            value = placed_like(put, value)
+        """Record an equation in the data flow."""
         name = _word(equation, inputs)
         own = flow.add(
             tick, name, np.asarray(value), exact, _operands(equation, inputs),
@@ -227,7 +223,7 @@ class Correcting:
         fix = self.fixes.get(self.ticks)
         self.ticks += 1
         # Once a number is right the code may take other branches, where this is another equation.
-        if fix is None or fix.operation != equation.name or fix.values.shape != value.shape:
+        if fix is None or fix.operation not in ("", equation.name) or fix.values.shape != value.shape:
             return value
         return placed_like(fix.values, value)
 

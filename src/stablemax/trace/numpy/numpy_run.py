@@ -57,11 +57,15 @@ class NumpyCode(Subject):
         """Repeat a run; where exact results of some operations have no value they get one."""
         return self._repeated(run.bits, valued=steps)
 
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Run the code and record its data flow; operations get other outputs, by their numbers."""
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Run the code and record its data flow."""
         flow = Flow()
-        run = self._repeated(bits, flow=flow, replaced=replaced or {}, fingerprint=fingerprint)
+        run = self._repeated(bits, flow=flow, fingerprint=fingerprint)
         return run, flow
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Run the code without its shadow; operations get other outputs, by their numbers."""
+        return self._repeated(FIRST_BITS, replaced=outputs, has_shadow=False)
 
     def flow_key(self, run: Run, index: int) -> Hashable:  # noqa: ARG002 - it is the index in every run
         """Return the number of an operation."""

@@ -132,6 +132,8 @@ def operate(
     are bound in `function` already.
     """
     tape, kwargs = like.tape, kwargs or {}
+    if not tape.has_shadow:
+        return _on_values(like, name, function, args, kwargs, out, is_followed_exactly=exactly is not None)
     read = {k: v for k, v in kwargs.items() if k != "out"}
     shadows = shadow_tree((args, read), tape)
     inputs = _arrays(args, read, whole_numbers=name in EXACT)
@@ -164,9 +166,7 @@ def operate(
         reduction = None if tape.flow is None else reduction_of(name, args, {**kwargs, **(options or {})})
         changed, exact = tape.finish(name, value, exact, local, inputs, reduction)
     if out is None:
-        if changed is not value:
-            result = changed[()] if isinstance(result, np.generic) else changed
-        return shadow(result, exact, tape, type(like))
+        return _with_shadow(like, result, value, changed, exact)
     if not isinstance(out, Shadowed):
         tape.lose_call(f"{name} into an array from outside")
         return result
@@ -174,6 +174,36 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _with_shadow(like: Shadowed, result: Any, value: Array, changed: Array, exact: Array | None) -> Any:
+    """Give the result of an operation its shadow; `changed` takes the place of its value, where that is another."""
+    if changed is not value:
+        result = changed[()] if isinstance(result, np.generic) else changed
+    return shadow(result, exact, like.tape, type(like))
+
+
+def _on_values(
+    like: Shadowed,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    out: Any,
+    *,
+    is_followed_exactly: bool,
+) -> Any:
+    """Run an operation on the values alone, and count it as one that is followed is."""
+    result = function(*plain(args), **plain(kwargs))
+    value = np.asarray(plain(result))
+    is_answer = name in COMPARED and value.dtype == bool
+    if is_answer or not is_followed_exactly or not is_followed(value.dtype):
+        return result
+    changed = value if format_or_none(value.dtype) is None else like.tape.passed(value)
+    if isinstance(out, Shadowed):
+        plain_array(out)[...] = changed
+        return out
+    return _with_shadow(like, result, value, changed, None)
 
 
 def _answers(tape: Tape, name: str, value: Array, args: tuple[Any, ...], cells: Any) -> Array | None:

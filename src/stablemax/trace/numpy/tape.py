@@ -65,6 +65,8 @@ class Tape:
     valued: Collection[int] = ()
     #: Outputs to put in the place of those of operations, by their numbers.
     replaced: Mapping[Hashable, Array] = field(default_factory=dict)
+    #: Without, operations run on the values alone.
+    has_shadow: bool = True
     #: Where the data flow is recorded, if it is.
     flow: Flow | None = None
     #: What identifies the value of a variable of the traced code.
@@ -105,9 +107,7 @@ class Tape:
         self.count += 1
         if index < self.rounded_to:
             value = fmt.cast(cells.nearest(exact)).reshape(value.shape)
-        put = self.replaced.get(index)
-        if put is not None and put.shape == value.shape:
-            value = put.astype(value.dtype)
+        value = self._replaced(index, value)
         # What an index picks are the cells that were there.
         if self.flow is not None and name != "index":
             frame = self._frame()
@@ -131,6 +131,16 @@ class Tape:
         if index < self.forgotten_to:
             exact = cells.cells_of(value)
         return value, exact
+
+    def passed(self, value: Array) -> Array:
+        """Count an operation on values alone; return its output, or the one in its place."""
+        index = self.count
+        self.count += 1
+        return self._replaced(index, value)
+
+    def _replaced(self, index: int, value: Array) -> Array:
+        put = self.replaced.get(index)
+        return value if put is None or put.shape != value.shape else put.astype(value.dtype)
 
     def compared(self, name: str, values: Array, operands: Sequence[tuple[Any, Any]]) -> Array:
         """Return the answers of a comparison: the floats' `values`, or the exact ones where these lead.

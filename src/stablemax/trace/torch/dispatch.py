@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,8 @@ class Watch(_Eager):
         self.values: list[LineValues] | None = None
         #: Operators, by their numbers, whose exact results get a number where they have none.
         self.valued: Collection[int] = ()
-        #: Where the data flow is recorded, if it is; and outputs to put in the place of those of operators.
+        #: Where the data flow is recorded, if it is.
         self.flow: Flow | None = None
-        self.replaced: Mapping[Hashable, Array] = {}
         self.sample = LoopSample()
         self.steps: list[Observation] = []
         self.fixes: list[Fix] = []
@@ -239,11 +238,8 @@ class Watch(_Eager):
         self.shadows.write(tensor, exact, places, exact=is_exact)
 
     def _record(self, flow: Flow, before: _Before, key: tuple[int, int], tensor: torch.Tensor, exact: Array) -> Array:
-        """Record an operator in the data flow, with its output or what takes that one's place."""
+        """Record an operator in the data flow; return cells of its own for its output."""
         call = before.call
-        put = self.replaced.get(key)
-        if put is not None and put.shape == tuple(tensor.shape):
-            tensor.copy_(to_torch(put))
         if call.name in _COPIES:
             return exact  # the cells are those that were moved, and known
         operands = before.operands()[::-1] if call.name == "rsub" else before.operands()
@@ -320,7 +316,7 @@ class Replace(_Eager):
         result = func(*call.arguments, **call.options)
         for fix in self._fixes.get(dispatch, ()):
             # Once a number is right the code may take other branches, where this is another operator.
-            output = call.outputs(result)[fix.output] if call.name == fix.operation else None
+            output = call.outputs(result)[fix.output] if fix.operation in ("", call.name) else None
             if isinstance(output, torch.Tensor) and tuple(output.shape) == fix.values.shape:
-                output.copy_(torch.from_numpy(fix.values.copy()))
+                output.copy_(to_torch(fix.values))
         return result

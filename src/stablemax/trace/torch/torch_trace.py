@@ -160,11 +160,15 @@ class TorchCode(Subject):
         """True for a backward pass."""
         return self.backward
 
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Run the code and record its data flow; operators get other outputs, by their dispatch and output."""
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Run the code and record its data flow."""
         flow = Flow()
-        run, _ = self.followed(bits=bits, flow=flow, replaced=replaced or {})
+        run, _ = self.followed(bits=bits, flow=flow)
         return run, flow
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Run the code without its shadow; operators get other outputs, by their dispatch and output."""
+        return self._repeated([Fix(*_placed(key), values) for key, values in outputs.items()])
 
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the dispatch and the output of an operator."""
@@ -179,13 +183,12 @@ class TorchCode(Subject):
         values: list[LineValues] | None = None,
         valued: Collection[int] = (),
         flow: Flow | None = None,
-        replaced: Mapping[Hashable, Array] | None = None,
     ) -> tuple[Run, Watch]:
         """Run the code and follow each operator, after the dispatches that are to be forgotten."""
         shadows = Shadows(*self.given.size)
         locator = Locator(code_of(self.code, alone=(TORCH,)))
         watch = Watch(shadows, locator, forgotten_to=forgotten_to, leads=leads)
-        watch.values, watch.valued, watch.flow, watch.replaced = values, valued, flow, replaced or {}
+        watch.values, watch.valued, watch.flow = values, valued, flow
         with flint.ctx.workprec(bits), self._settings():
             tensors = self._tensors()
             for i, (tensor, places) in enumerate(zip(tensors, self.given.placed(shadows.of_logits), strict=True)):
@@ -265,6 +268,13 @@ class TorchCode(Subject):
                 raise
             except Exception as error:
                 raise StablemaxError(*raised(error, code_of(self.code, alone=(TORCH,)).holds)) from error
+
+
+def _placed(key: Hashable) -> tuple[int, str, int]:
+    """Return the dispatch, any name, and the output that a flow node has for its key."""
+    assert isinstance(key, tuple), "an operator is known by its dispatch and output"
+    dispatch, output = key
+    return dispatch, "", output
 
 
 def _values(result: Any) -> Array:
