@@ -7,6 +7,7 @@ import functools
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any, Unpack
 
 import flint
@@ -32,7 +33,7 @@ from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
-from stablemax.trace.traced_code import boundary, code_of
+from stablemax.trace.traced_code import boundary, code_of, python_function
 
 ARRAYS = JaxArrays()
 _NEEDS_NUMBERS = (
@@ -130,7 +131,8 @@ class JaxCode(Subject):
 
     def observed(self) -> Run:
         """Run the code as it is, and observe each equation, with as many bits as the digits of its result take."""
-        plain = self.plain()
+        with self._forgetful():
+            plain = self.plain()
         run = decided(
             lambda bits: self.followed(bits=bits, watch=True),
             lambda run: (format_or_none(run.value.dtype) or FLOAT64).precision,
@@ -161,15 +163,21 @@ class JaxCode(Subject):
     def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
         """Evaluate the jaxpr and record its data flow.
 
-        The code may be other than before: it is taken anew, and what JAX compiled of it is forgotten.
+        The code may be other than at first: it is taken anew, and then the result is that of the compiled code.
         """
         flow, fresh = Flow(), replace(self)
-        with self._forgetful():
+        with self._forgetful() as is_other:
             run = fresh.followed(bits=bits, flow=flow)
-            return replace(run, value=fresh.plain().value), flow
+            return (replace(run, value=fresh.plain().value) if is_other else run), flow
 
     def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
-        """Evaluate the jaxpr without a shadow; numbers of the run get other values, by their places in it."""
+        """Evaluate the jaxpr without a shadow; numbers of the run get other values, by their places in it.
+
+        Without any the code is taken anew: it may be other than before.
+        """
+        if not outputs:
+            with self._forgetful():
+                return replace(self)._corrected([])
         return self._corrected([Fix(_place(key), "", 0, values) for key, values in outputs.items()])
 
     def flow_key(self, run: Run, index: int) -> Hashable:
@@ -177,18 +185,32 @@ class JaxCode(Subject):
         return run.fixes[index].dispatch
 
     @contextlib.contextmanager
-    def _forgetful(self) -> Iterator[None]:
-        """Let JAX forget, before and after, what it traced and compiled of the functions of the traced code."""
-        names = code_of(self.code, alone=(JAX,)).namespaces
-        functions = {id(f): f for f in (self.code, self.function, *(v for n in names for v in n.values()))}
-        compiled = [f for f in functions.values() if not isinstance(f, type) and hasattr(f, "clear_cache")]
+    def _forgetful(self) -> Iterator[bool]:
+        """Tell whether the code is other than at first; then JAX forgets before and after what it compiled of it."""
+        is_other = self._codes != self._codes_now()
+        compiled = [f for f in self._functions() if is_other and hasattr(f, "clear_cache")]
         for function in compiled:
             function.clear_cache()
         try:
-            yield
+            yield is_other
         finally:
             for function in compiled:
                 function.clear_cache()
+
+    @functools.cached_property
+    def _codes(self) -> tuple[Any, ...]:
+        """The code objects of the traced code, as they are at the first run."""
+        return self._codes_now()
+
+    def _codes_now(self) -> tuple[Any, ...]:
+        return tuple(getattr(python_function(f), "__code__", None) for f in self._functions())
+
+    def _functions(self) -> list[Any]:
+        """Return the functions of the traced code, those that JAX compiles among them."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        values = (value for of_module in names for value in list(of_module.values()))
+        others = (f for f in values if isinstance(f, FunctionType) or hasattr(f, "__wrapped__"))
+        return [self.code, self.function, *others]
 
     def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
         """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
