@@ -191,6 +191,12 @@ def test_a_gradient_of_sound_code_holds() -> None:
     assert (trace.outcome, trace.formula_is_wrong, blamed_text(trace)) == (Outcome.OK, False, "")
 
 
+def test_a_result_below_the_smallest_normal_number_may_be_0() -> None:
+    function = jax.jit(lambda x: jax.nn.softmax(x, axis=-1))
+    trace = trace_jax(function, np.array([[0.0, -90.0]]), None, get_operation("softmax"), FLOAT32)
+    assert (trace.outcome, blamed_text(trace)) == (Outcome.OK, "")
+
+
 def test_the_gradient_gets_its_own_upstream() -> None:
     upstream = np.array([[1.0, -2.0, 0.5]])
     given = (np.array([[0.0, 1.0, 2.0]]), upstream, get_operation("softmax_vjp"), FLOAT32)

@@ -99,7 +99,7 @@ class AnyTarget:
         from stablemax.trace.jax.jax_trace import JaxCode
 
         target = self._target
-        return JaxCode(given, fmt, function, self._function, target.device, target.backward, may_flush=True)
+        return JaxCode(given, fmt, function, self._function, target.device, target.backward)
 
     def _called(self, names: Sequence[str]) -> Callable[..., Any]:
         """Return the function of the arrays alone, in their order; what is no array, it gets as it is."""

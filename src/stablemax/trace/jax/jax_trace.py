@@ -25,7 +25,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all
-from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, nearest
+from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
 from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
@@ -79,7 +79,8 @@ def trace_jax(
     ('nan',
      'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
     """
-    expected = replace(expected_of(operation, logits, second, fmt, max_ulp, targets), numbers=about.get("numbers"))
+    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
+    expected = replace(expected, numbers=about.get("numbers"), may_flush=JaxCode.may_flush)
     upstream = backward and operation.needs_upstream
     given = given or Given(expected.logits, expected.second)
     subject = JaxCode(given, fmt, function, code or function, device, backward, upstream)
@@ -118,10 +119,10 @@ class JaxCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
-    #: Results below the smallest normal number are right as 0 where JAX makes them 0, whatever the code.
-    may_flush: bool = False
 
     backend = "jax"
+    # XLA does, on processors.
+    may_flush = True
 
     def plain(self) -> Run:
         """Run the code as it is, compiled where it compiles itself."""
@@ -226,8 +227,6 @@ class JaxCode(Subject):
             value = _values(result.value)
             losses = nearest(forward[0].exact).reshape(forward[0].array.shape) if forward else None
             exact = None if result.cells is None and step.not_followed else result.exact
-            if exact is not None and self.may_flush:
-                exact = self._flushed(exact, value.dtype)
         for key, count in step.sample.skipped.items():
             if key in step.records:
                 step.records[key].skip(count)
@@ -241,15 +240,6 @@ class JaxCode(Subject):
     def _corrected(self, fixes: Sequence[Fix]) -> Run:
         outputs = self._walked(Correcting({fix.dispatch: fix for fix in fixes}))
         return self.given.as_rows(Run(outputs[0].array))
-
-    def _flushed(self, exact: Array, dtype: np.dtype[Any]) -> Array:
-        """Take what is below the smallest normal number for 0, on a device that makes it 0."""
-        fmt, sizes = format_or_none(dtype), np.abs(nearest(exact))
-        if fmt is None or not ((sizes > 0) & (sizes < fmt.smallest_normal)).any():
-            return exact
-        with self._settings():
-            half = np.asarray(ARRAYS.put(fmt.cast(fmt.smallest_normal), self.device) * 0.5)
-        return exact if half else np.where(sizes < fmt.smallest_normal, as_cell(0), exact)
 
     @functools.cached_property
     def _jaxpr(self) -> ClosedJaxpr:
