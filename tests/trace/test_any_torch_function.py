@@ -110,6 +110,16 @@ def binary_cross_entropy(x: Any, y: Any) -> Any:
     return -loss.mean()
 
 
+def loss_of_library(x: Any, y: Any) -> Any:
+    p = torch.sigmoid(x)
+    return torch.nn.functional.binary_cross_entropy(p, y)
+
+
+def losses_of_library(x: Any, y: Any) -> Any:
+    p = torch.sigmoid(x)
+    return torch.nn.functional.binary_cross_entropy(p, y, reduction="none")
+
+
 def focal_loss(x: Any) -> Any:
     p = torch.sigmoid(x)
     rest = 1 - p
@@ -213,7 +223,15 @@ FAULTS = (
     ),
     Fault(
         *(binary_cross_entropy, {"x": [-120.0, 20.0], "y": [0.5, 0.5]}, OVERFLOW, "loss =", "subtract cancels"),
-        "log-of-one-minus-sigmoid, log-of-sigmoid",
+        "mean-cross-entropy-of-sigmoid",
+    ),
+    Fault(
+        *(loss_of_library, {"x": [20.0, 25.0], "y": [0.0, 0.5]}, Outcome.INACCURATE, "binary_cross_entropy(", ""),
+        "mean-cross-entropy-of-sigmoid",
+    ),
+    Fault(
+        *(losses_of_library, {"x": [20.0, 1.0], "y": [0.0, 0.5]}, Outcome.INACCURATE, "binary_cross_entropy(", ""),
+        "cross-entropy-of-sigmoid",
     ),
     Fault(focal_loss, {"x": [30.0, 1.0]}, OVERFLOW, "rest = 1 - p", "subtract", "log-of-one-minus-sigmoid"),
     Fault(cross_entropy, {"logits": [[200.0, 0.0], [0.0, 3.0]]}, NAN, "e = torch.exp(", "exp", "log-of-softmax"),

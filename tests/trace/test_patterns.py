@@ -44,6 +44,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sum_of_squares": lambda x: np.square(x).sum(**axis_of(x)),
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "reciprocal": lambda x: 1 / x,
+    "binary_cross_entropy.none": lambda p, y: -(y * np.log(p) + (1 - y) * np.log(1 - p)),
+    "binary_cross_entropy.mean": lambda p, y: -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(),
+    "binary_cross_entropy.sum": lambda p, y: -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(),
 }
 
 

@@ -143,7 +143,7 @@ def patterns() -> Listing:
     from stablemax.trace.cures.patterns import PATTERNS
 
     return Listing(
-        [{"pattern": p.id, "formula": p.formula, "what goes wrong": p.why} for p in PATTERNS],
+        [{"pattern": p.id, "formula": p.formula} for p in PATTERNS],
         [
             {"id": p.id, "formula": p.formula, "why": p.why, "numpy": p.numpy, "torch": p.torch, "jax": p.jax}
             for p in PATTERNS

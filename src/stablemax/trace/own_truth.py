@@ -100,7 +100,8 @@ class OwnTruth:
     def _named_by_flow(self, record: Record, event: Event) -> str:
         """Name the number that a cell comes from, where several arguments have its shape; empty where it is not one."""
         shapes = [array.shape for array in self.given.arguments]
-        if shapes.count(record.seen.shape) < 2 or record.seen.times > 1 or self.run.is_sampled:
+        is_known = self.subject.records_flow and not self.run.is_sampled
+        if shapes.count(record.seen.shape) < 2 or record.seen.times > 1 or not is_known:
             return ""
         cell = self._flow.argument_cell(self.subject.flow_key(self.run, record.seen.index), event.place)
         return "" if cell is None else self.given.name_of_cell(*cell)

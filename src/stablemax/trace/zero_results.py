@@ -33,7 +33,7 @@ def zero_sizes(subject: Subject, run: Run, fmt: Format, max_ulp: float | None) -
     can come: the exact results of those inputs. Code that is farther off, as a variance by moments of equal numbers,
     is at fault.
     """
-    if run.exact is None or run.is_sampled or run.divergences:
+    if run.exact is None or run.is_sampled or run.divergences or not subject.records_flow:
         return None
     values = run.value.astype(np.float64).reshape(run.exact.shape)
     is_zero = marked(run.exact, _may_be_zero) & np.isfinite(values) & (values != 0)

@@ -23,7 +23,33 @@ from stablemax.trace.cures.matching import (
 )  # fmt: skip
 from stablemax.trace.cures.pattern import Pattern
 
+_CROSS_ENTROPY = "the sigmoid becomes 0 or 1, and the cross-entropy of such a probability is infinite, or cut off"
+
 DENSITIES = (
+    Pattern(
+        "cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.none")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("{y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x})",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y}, reduction='none')",),
+        jax=("{y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x})",),
+    ),
+    Pattern(
+        "mean-cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.mean")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("np.mean({y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x}))",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y})",),
+        jax=("jnp.mean({y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x}))",),
+    ),
+    Pattern(
+        "total-cross-entropy-of-sigmoid",
+        (op("binary_cross_entropy.sum")(op("sigmoid")(X), Y),),
+        why=_CROSS_ENTROPY,
+        numpy=("np.sum({y} * np.logaddexp(0, -{x}) + (1 - {y}) * np.logaddexp(0, {x}))",),
+        torch=("F.binary_cross_entropy_with_logits({x}, {y}, reduction='sum')",),
+        jax=("jnp.sum({y} * jnp.logaddexp(0, -{x}) + (1 - {y}) * jnp.logaddexp(0, {x}))",),
+    ),
     Pattern(
         "log-of-density",
         (log(divide(multiply(exp(X), power(A, B)), C)),),

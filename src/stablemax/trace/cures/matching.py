@@ -92,7 +92,8 @@ def _formula(tree: Tree) -> str:
     if not isinstance(tree, Apply):
         return tree.name
     parts = [_formula(part) for part in tree.parts]
-    return _AS_CODE.get(tree.name, tree.name + "({})").format(*parts)
+    form = _AS_CODE.get(tree.name)
+    return f"{tree.name}({', '.join(parts)})" if form is None else form.format(*parts)
 
 
 COMMUTATIVE = frozenset(("add", "multiply", "logaddexp", "maximum", "minimum"))
@@ -108,6 +109,7 @@ SAME_AS: Mapping[str, str] = MappingProxyType(
 """Other names of operations, as patterns call them."""
 
 _REDUCING = frozenset(("sum", "mean", "prod", "max", "min", "cumsum", "cumprod", "norm", "softmax", "var", "std"))
+"""Operations that take numbers together, whatever else they do."""
 
 TRANSPARENT = frozenset(("astype", "_to_copy", "clone", "copy", "positive", "copysign_", "assign"))
 """Operations that hand on their numbers, rounded at most."""
@@ -127,6 +129,7 @@ def _divides_by_count(match: Match) -> bool:
     return frame is not None and match.constants["n"] * math.prod(frame.shape) == match.leaf("x").values.size
 
 
+_LOG_LIKELIHOOD = add(multiply(B, log(A)), multiply(subtract(1, B), log(subtract(1, A))))
 DEFINITIONS: Mapping[str, tuple[Definition, ...]] = MappingProxyType(
     {
         "reciprocal": (Definition(divide(1, X)), Definition(power(X, -1))),
@@ -148,6 +151,9 @@ DEFINITIONS: Mapping[str, tuple[Definition, ...]] = MappingProxyType(
         "softmax": (Definition(divide(exp(X), total(exp(X)))),),
         "sum_of_squares": (Definition(total(square(X))), Definition(op("inner")(X, X))),
         "norm": (Definition(sqrt(op("sum_of_squares")(X))),),
+        "binary_cross_entropy.none": (Definition(negative(_LOG_LIKELIHOOD), ("a", "b")),),
+        "binary_cross_entropy.mean": (Definition(negative(mean(_LOG_LIKELIHOOD)), ("a", "b")),),
+        "binary_cross_entropy.sum": (Definition(negative(total(_LOG_LIKELIHOOD)), ("a", "b")),),
         "mean": (Definition(divide(total(X), N), holds=_divides_by_count),),
     }
 )

@@ -12,7 +12,6 @@ import numpy as np
 from stablemax.numerics.formats import FORMATS
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
-from stablemax.text.words import listed
 from stablemax.trace.cures.applying import written
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
@@ -71,7 +70,7 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
     run, is_undefined = judge.run, trace.outcome is Outcome.UNDEFINED
     if not (trace.outcome.is_failure or (is_undefined and trace.blame is not None)) or trace.instead:
         return trace
-    if run.exact is None or run.is_sampled or run.divergences:
+    if run.exact is None or run.is_sampled or run.divergences or not subject.records_flow:
         return trace
     if sum(step.cells for step in run.steps) > _MOST_CELLS:
         size = (
@@ -145,7 +144,6 @@ def _as_expressions(found: Sequence[Finding], backend: str) -> str:
     for finding in found:
         source, match = finding.match.root.source, finding.match
         where = f" on line {source.line}" if source is not None else ""
-        letters = listed(sorted(match.leaves))
         code = written(finding.code, match, {name: name for name in match.leaves}, backend)
-        lines[f"# for {finding.match.root.name}{where}, {letters} being what goes into the formula\n{code}"] = None
+        lines[f"# in the place of {finding.pattern.formula}{where}\n{code}"] = None
     return "\n".join(lines) + "\n"

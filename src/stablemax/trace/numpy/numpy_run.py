@@ -33,6 +33,7 @@ class NumpyCode(Subject):
     code: Code = field(default_factory=Code)
 
     backend = "numpy"
+    records_flow = True
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""

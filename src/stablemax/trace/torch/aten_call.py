@@ -80,13 +80,24 @@ class Call:
         return [*self.floats, *(a for a in self.arguments if type(a) is float)]
 
     @property
+    def _named(self) -> dict[str, Any]:
+        names = [argument.name for argument in self.function._schema.arguments]
+        return {**dict(zip(names, self.arguments, strict=False)), **self.options}
+
+    @property
+    def loss_reduction(self) -> str:
+        """How a loss makes one number of many: `none`, `mean` or `sum`; empty for what is no such loss."""
+        return ("none", "mean", "sum")[self._named.get("reduction", 1)] if self.name == "binary_cross_entropy" else ""
+
+    @property
     def reduction(self) -> Reduction | None:
         """The axes that it takes together; None where it takes none together."""
+        given = self._named
+        if self.loss_reduction in ("mean", "sum"):
+            return Reduction(tuple(range(given["self"].ndim)), is_of_all=True)
         if self.name not in _TAKE_AXES:
             return None
-        names = [argument.name for argument in self.function._schema.arguments]
-        given = {**dict(zip(names, self.arguments, strict=False)), **self.options}
-        ndim, axes = given[names[0]].ndim, given.get("dim")
+        ndim, axes = self.arguments[0].ndim, given.get("dim")
         is_of_all = axes is None or axes == []
         listed: Any = range(ndim) if is_of_all else axes if isinstance(axes, (list, tuple)) else [axes]
         axes = [int(axis) % max(1, ndim) for axis in listed]

@@ -244,6 +244,7 @@ class Watch(_Eager):
             return exact  # the cells are those that were moved, and known
         operands = before.operands()[::-1] if call.name == "rsub" else before.operands()
         name = call.name if set(call.options) - {"dim", "keepdim", "dtype"} else _WORDS.get(call.name, call.name)
+        name += f".{call.loss_reduction}" if call.loss_reduction else ""
         return flow.add(
             key, name, to_numpy(tensor), exact, operands,
             reduction=call.reduction, frame=self.locator.frame(), fingerprint=self.fingerprint,

@@ -132,6 +132,7 @@ class TorchCode(Subject):
     upstream: bool = False
 
     backend = "torch"
+    records_flow = True
 
     def plain(self) -> Run:
         """Run the code and measure nothing."""
