@@ -121,6 +121,7 @@ class JaxCode(Subject):
     upstream: bool = False
 
     backend = "jax"
+    records_flow = True
     # XLA does, on processors.
     may_flush = True
 
