@@ -60,6 +60,7 @@ def test_a_trace_names_the_line_and_what_to_write_instead() -> None:
     assert "Run on this input in float32, it holds" in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 def test_a_trace_of_a_wrong_formula_names_the_mistake_and_its_line() -> None:
     done = run("trace", "my_jax.py:wrong_softmax", "--hazard", "gentle")
     assert "Line 13: its sum runs over axis 0, the rows, instead of the classes" in " ".join(done.out.split())

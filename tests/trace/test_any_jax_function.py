@@ -25,7 +25,7 @@ def traced(function: Function, arguments: dict[str, Any], fmt: Format = FLOAT32,
     """Trace a function of JAX on arrays of a format, or of integers."""
     arrays = [np.asarray(a) for a in arguments.values()]
     given = GivenArguments(tuple(arguments), tuple(a if a.dtype.kind in "biu" else fmt.cast(a) for a in arrays))
-    code = JaxCode(given, fmt, function, function, None, backward, may_flush=True)
+    code = JaxCode(given, fmt, function, function, None, backward)
     return trace_any(code, target=getattr(function, "__name__", "function"))
 
 

@@ -185,7 +185,8 @@ def find_culprit(
     destroys, breaks = steps[root].kinds, steps[index].kinds
     if Kind.OVERFLOW in destroys:
         return Culprit(root, root)
-    if Kind.ZERO in destroys and (Kind.INVALID in breaks or not breaks):
+    hands_on = not breaks and steps[index].origin in (Origin.NONE, Origin.INHERITED)
+    if Kind.ZERO in destroys and (Kind.INVALID in breaks or hands_on):
         # 0 / 0 is the zeros' fault; but where one was divided by first, that division is to blame.
         pole = next((i for i in range(root + 1, index) if Kind.POLE in steps[i].kinds), None)
         if pole is not None:

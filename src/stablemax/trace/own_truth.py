@@ -77,7 +77,8 @@ class OwnTruth:
             lacks = ~np.isfinite(truth.rounded) if self._undefined is not None else np.isnan(truth.nearest)
             exact = ExactResult(truth, (lacks & ~np.isfinite(values))[:, 0] | np.isnan(truth.nearest)[:, 0])
         zero = zero_sizes(self.subject, self.run, self.format, self.max_ulp)
-        return Reading(exact, self.format, self.max_ulp, is_reduced=values.size == 1, as_good_as_zero=zero)
+        is_one, may_flush = values.size == 1, self.subject.may_flush
+        return Reading(exact, self.format, self.max_ulp, is_reduced=is_one, may_flush=may_flush, as_good_as_zero=zero)
 
     def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
         """Name a number of the result by its place; one of a gradient by the number that it belongs to."""

@@ -45,13 +45,15 @@ class Reading:
     meaning: str = ""
     #: True for one loss of several rows.
     is_reduced: bool = False
+    #: Results below the smallest normal number may be flushed to 0.
+    may_flush: bool = False
     #: For each cell the size up to which a number is as good as an exact 0; NaN for other cells.
     as_good_as_zero: Array | None = None
 
     def judged(self, value: Array) -> Judgement:
         """Judge an output in any layout."""
         shaped = value.reshape(self.exact.truth.nearest.shape)
-        judgement = judge(shaped, self.exact, self.format, max_ulp=self.max_ulp)
+        judgement = judge(shaped, self.exact, self.format, max_ulp=self.max_ulp, may_flush=self.may_flush)
         if self.as_good_as_zero is None:
             return judgement
         is_good = np.abs(shaped.astype(np.float64)) <= self.as_good_as_zero
@@ -140,6 +142,8 @@ class Expected:
     targets: TargetOptions = field(default_factory=TargetOptions)
     #: Numbers of the rows in the user's input, where they are some of many.
     numbers: Array | None = None
+    #: Results below the smallest normal number may be flushed to 0.
+    may_flush: bool = False
 
     left_out = "Rows in which the formula has no value are left out."
 
@@ -248,7 +252,8 @@ class Expected:
 
     def _reading(self, exact: ExactResult, meaning: str = "", *, is_reduced: bool = False) -> Reading:
         several = self.operation.loss_count(*self.logits.shape) > 1
-        return Reading(exact, self.format, self.max_ulp, meaning if several else "", is_reduced and several)
+        words = meaning if several else ""
+        return Reading(exact, self.format, self.max_ulp, words, is_reduced and several, self.may_flush)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse a shape that is not the operation's; axes of length 1 do not matter."""

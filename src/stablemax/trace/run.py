@@ -179,6 +179,8 @@ class Subject(ABC):
     function: Callable[..., Any]
 
     backend = ""
+    #: Whatever the code, its library makes 0 of results below the smallest normal number.
+    may_flush = False
 
     def row(self, index: int) -> Self:
         """Return the same on one row."""

@@ -136,7 +136,7 @@ class AnyTarget:
         from stablemax.trace.jax.jax_trace import JaxCode
 
         target = self._target
-        return JaxCode(given, fmt, function, self._function, target.device, target.backward, may_flush=True)
+        return JaxCode(given, fmt, function, self._function, target.device, target.backward)
 
     @functools.cached_property
     def _traced_code(self) -> TracedCode:

@@ -83,6 +83,10 @@ class CallStyle:
 
             # Through NumPy the gradient, and the trace, would be lost.
             return stacked(rows)
+        if hasattr(rows[0], "aval"):
+            from stablemax.libraries.jax_arrays import stacked as stacked_in_jax
+
+            return stacked_in_jax(rows)
         return np.stack([as_array(row) for row in rows])
 
     def _item(

@@ -185,6 +185,7 @@ COMPARISONS = {
 WORDS = {
     **{name: other for name, other in _OTHER_NAMES.items() if name != other},
     **_SPECIAL_NAMES,
+    "convert_element_type": "astype",
     "integer_pow": "power", "logistic": "sigmoid", "reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max",
     "reduce_min": "min", "dot_general": "matmul",
 }  # fmt: skip

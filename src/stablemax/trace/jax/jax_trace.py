@@ -7,6 +7,7 @@ import functools
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any, Unpack
 
 import flint
@@ -24,15 +25,15 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import expected_of
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all
-from stablemax.trace.exact_cells import as_cell, cells_of, format_or_none, nearest
+from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
 from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
-from stablemax.trace.jax.jaxpr_walk import Step, Walk, all_of, needed_for
+from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
-from stablemax.trace.traced_code import boundary, code_of
+from stablemax.trace.traced_code import boundary, code_of, python_function
 
 ARRAYS = JaxArrays()
 _NEEDS_NUMBERS = (
@@ -78,7 +79,8 @@ def trace_jax(
     ('nan',
      'exp overflows for 1 of 4 cells (first: row 1, class 0, logit 1000.0); it overflows above 88.723 in float32')
     """
-    expected = replace(expected_of(operation, logits, second, fmt, max_ulp, targets), numbers=about.get("numbers"))
+    expected = expected_of(operation, logits, second, fmt, max_ulp, targets)
+    expected = replace(expected, numbers=about.get("numbers"), may_flush=JaxCode.may_flush)
     upstream = backward and operation.needs_upstream
     given = given or Given(expected.logits, expected.second)
     subject = JaxCode(given, fmt, function, code or function, device, backward, upstream)
@@ -117,10 +119,11 @@ class JaxCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
-    #: Results below the smallest normal number are right as 0 where JAX makes them 0, whatever the code.
-    may_flush: bool = False
 
     backend = "jax"
+    records_flow = True
+    # XLA does, on processors.
+    may_flush = True
 
     def plain(self) -> Run:
         """Run the code as it is, compiled where it compiles itself."""
@@ -130,7 +133,8 @@ class JaxCode(Subject):
 
     def observed(self) -> Run:
         """Run the code as it is, and observe each equation, with as many bits as the digits of its result take."""
-        plain = self.plain()
+        with self._forgetful():
+            plain = self.plain()
         run = decided(
             lambda bits: self.followed(bits=bits, watch=True),
             lambda run: (format_or_none(run.value.dtype) or FLOAT64).precision,
@@ -142,8 +146,7 @@ class JaxCode(Subject):
 
     def rounded(self, run: Run, count: int) -> Run:
         """Evaluate the jaxpr; its first equations give the exact value, rounded once, in place of their own."""
-        outputs = self._walked(Correcting({fix.dispatch: fix for fix in run.fixes[:count]}))
-        return self.given.as_rows(Run(outputs[0].array))
+        return self._corrected(run.fixes[:count])
 
     def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
         """Repeat an observed run with exact answers to some comparisons; its first equations are forgotten."""
@@ -159,35 +162,57 @@ class JaxCode(Subject):
         """True for the gradient of the function."""
         return self.backward
 
-    def recorded(self, bits: int = FIRST_BITS, replaced: Mapping[Hashable, Array] | None = None) -> tuple[Run, Flow]:
-        """Evaluate the jaxpr and record its data flow; numbers of the run get other values, by their places in it.
+    def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
+        """Evaluate the jaxpr and record its data flow.
 
-        The code may be other than before: it is taken anew, and what JAX compiled of it is forgotten.
+        The code may be other than at first: it is taken anew, and then the result is that of the compiled code.
         """
         flow, fresh = Flow(), replace(self)
-        with self._forgetful():
-            run = fresh.followed(bits=bits, flow=flow, replaced=replaced or {})
-            if not replaced:
-                run = replace(run, value=fresh.plain().value)
-        return run, flow
+        with self._forgetful() as is_other:
+            run = fresh.followed(bits=bits, flow=flow)
+            return (replace(run, value=fresh.plain().value) if is_other else run), flow
+
+    def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
+        """Evaluate the jaxpr without a shadow; numbers of the run get other values, by their places in it.
+
+        Without any the code is taken anew: it may be other than before.
+        """
+        if not outputs:
+            with self._forgetful():
+                return replace(self)._corrected([])
+        return self._corrected([Fix(_place(key), "", 0, values) for key, values in outputs.items()])
 
     def flow_key(self, run: Run, index: int) -> Hashable:
         """Return the place of a number among all of the run."""
         return run.fixes[index].dispatch
 
     @contextlib.contextmanager
-    def _forgetful(self) -> Iterator[None]:
-        """Let JAX forget, before and after, what it traced and compiled of the functions of the traced code."""
-        names = code_of(self.code, alone=(JAX,)).namespaces
-        functions = {id(f): f for f in (self.code, self.function, *(v for n in names for v in n.values()))}
-        compiled = [f for f in functions.values() if not isinstance(f, type) and hasattr(f, "clear_cache")]
+    def _forgetful(self) -> Iterator[bool]:
+        """Tell whether the code is other than at first; then JAX forgets before and after what it compiled of it."""
+        is_other = self._codes != self._codes_now()
+        compiled = [f for f in self._functions() if is_other and hasattr(f, "clear_cache")]
         for function in compiled:
             function.clear_cache()
         try:
-            yield
+            yield is_other
         finally:
             for function in compiled:
                 function.clear_cache()
+
+    @functools.cached_property
+    def _codes(self) -> tuple[Any, ...]:
+        """The code objects of the traced code, as they are at the first run."""
+        return self._codes_now()
+
+    def _codes_now(self) -> tuple[Any, ...]:
+        return tuple(getattr(python_function(f), "__code__", None) for f in self._functions())
+
+    def _functions(self) -> list[Any]:
+        """Return the functions of the traced code, those that JAX compiles among them."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        values = (value for of_module in names for value in list(of_module.values()))
+        others = (f for f in values if isinstance(f, FunctionType) or hasattr(f, "__wrapped__"))
+        return [self.code, self.function, *others]
 
     def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
         """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
@@ -203,8 +228,6 @@ class JaxCode(Subject):
             value = _values(result.value)
             losses = nearest(forward[0].exact).reshape(forward[0].array.shape) if forward else None
             exact = None if result.cells is None and step.not_followed else result.exact
-            if exact is not None and self.may_flush:
-                exact = self._flushed(exact, value.dtype)
         for key, count in step.sample.skipped.items():
             if key in step.records:
                 step.records[key].skip(count)
@@ -215,14 +238,9 @@ class JaxCode(Subject):
         )  # fmt: skip
         return self.given.as_rows(run)
 
-    def _flushed(self, exact: Array, dtype: np.dtype[Any]) -> Array:
-        """Take what is below the smallest normal number for 0, on a device that makes it 0."""
-        fmt, sizes = format_or_none(dtype), np.abs(nearest(exact))
-        if fmt is None or not ((sizes > 0) & (sizes < fmt.smallest_normal)).any():
-            return exact
-        with self._settings():
-            half = np.asarray(ARRAYS.put(fmt.cast(fmt.smallest_normal), self.device) * 0.5)
-        return exact if half else np.where(sizes < fmt.smallest_normal, as_cell(0), exact)
+    def _corrected(self, fixes: Sequence[Fix]) -> Run:
+        outputs = self._walked(Correcting({fix.dispatch: fix for fix in fixes}))
+        return self.given.as_rows(Run(outputs[0].array))
 
     @functools.cached_property
     def _jaxpr(self) -> ClosedJaxpr:
@@ -231,11 +249,12 @@ class JaxCode(Subject):
 
     @functools.cached_property
     def _of_gradient(self) -> frozenset[int]:
-        """The equations that the output of the function itself does not need."""
+        """The equations that the gradient needs, and the output of the function itself does not."""
         if not self.backward:
             return frozenset()
         with self._settings():
-            return frozenset(all_of(self._jaxpr)) - needed_for(self._jaxpr, [False, True])
+            of_gradient, of_output = (needed_for(self._jaxpr, wanted) for wanted in ([True, False], [False, True]))
+            return frozenset(of_gradient - of_output)
 
     def _walked(self, step: Step, lines: Lines | None = None, numbers: list[Number] | None = None) -> list[Number]:
         lines = lines or Lines(code_of(self.code, alone=(JAX,)))
@@ -279,6 +298,11 @@ class JaxCode(Subject):
                     words = f"{words.partition(': ')[0]}: it needs a number in Python, and JAX's equations have none"
                     hint = "write it so that jax.jit takes it: jnp.where or jax.lax.cond for if, jnp for np"
                 raise StablemaxError(words, hint) from error
+
+
+def _place(key: Hashable) -> int:
+    assert isinstance(key, int), "numbers of a run are known by their places"
+    return key
 
 
 def _shadowed(array: Any) -> Number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,8 @@ class Shadowing:
     #: Steps, by their numbers, whose exact results get a number where they have none.
     valued: Collection[int] = ()
     values: list[LineValues] | None = None
-    #: Where the data flow is recorded, if it is; and outputs to put in the place of others, by their numbers.
+    #: Where the data flow is recorded, if it is.
     flow: Flow | None = None
-    replaced: Mapping[Hashable, Array] = field(default_factory=dict)
     ticks: int = 0
     comparisons: int = 0
     divergences: list[Divergence] = field(default_factory=list)
@@ -164,11 +163,8 @@ class Shadowing:
         exact: Array,
         site: Site,
     ) -> Number:
-        """Record an equation in the data flow, with its output or what takes that one's place."""
-        put = self.replaced.get(tick)
-        if put is not None and put.shape == value.shape:
-            value = placed_like(put, value)
-        name = "astype" if equation.name == "convert_element_type" else _word(equation, inputs)
+        """Record an equation in the data flow."""
+        name = _word(equation, inputs)
         own = flow.add(
             tick, name, np.asarray(value), exact, _operands(equation, inputs),
             reduction=_reduction(equation, inputs), source=self.lines.range(site),
@@ -227,7 +223,7 @@ class Correcting:
         fix = self.fixes.get(self.ticks)
         self.ticks += 1
         # Once a number is right the code may take other branches, where this is another equation.
-        if fix is None or fix.operation != equation.name or fix.values.shape != value.shape:
+        if fix is None or fix.operation not in ("", equation.name) or fix.values.shape != value.shape:
             return value
         return placed_like(fix.values, value)
 
@@ -276,7 +272,8 @@ def _sorted(equation: Equation, inputs: Sequence[Number], see: See) -> list[Any]
 
 def _in_float64(equation: Equation, inputs: Sequence[Number], see: See, in_float64: dict[str, None]) -> list[Any]:
     """Run a primitive in float64 on what `see` shows."""
-    if equation.name.startswith(_OPAQUE) or equation.gives_complex:
+    has_code = any(hasattr(value, "eqns") or hasattr(value, "jaxpr") for value in equation.params.values())
+    if equation.name.startswith(_OPAQUE) or equation.gives_complex or has_code:
         raise NotFollowed
     wide = [nearest(see(n)) if n.is_float else n.value for n in inputs]
     for number, cells in zip(inputs, wide, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -97,6 +97,14 @@ def _scan(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> l
     return [*carry, *map(_stacked, zip(*(rows[turn] for turn in range(length)), strict=True))]
 
 
+def _linear_solve(walk: Walk, equation: Equation, inputs: list[Number], site: Site) -> list[Number]:
+    """Go through what solves, of a solver that also has its product and the transposed ones."""
+    lengths, bodies = equation.params["const_lengths"], equation.params["jaxprs"]
+    start = lengths.matvec + lengths.vecmat
+    constants, right_side = inputs[start : start + lengths.solve], inputs[sum(lengths) :]
+    return walk.through(bodies.solve, [*constants, *right_side], site)
+
+
 def _is_key(value: Any) -> bool:
     return bool(jnp.issubdtype(value.dtype, jax.dtypes.extended))
 
@@ -131,6 +139,7 @@ _FLOWS: dict[str, Callable[[Walk, Equation, list[Number], Site], list[Number]]] 
     "cond": _branch,
     "while": _while,
     "scan": _scan,
+    "custom_linear_solve": _linear_solve,
 }
 
 
@@ -157,15 +166,6 @@ def needed_for(jaxpr: Any, outputs: Sequence[bool]) -> set[int]:
             needed |= needed_for(body, given)
         wanted |= {v for v in source.invars if _is_variable(v)}
     return needed
-
-
-def all_of(jaxpr: Any) -> Iterator[int]:
-    """Yield the identities of the equations of a jaxpr, and of those that it calls."""
-    for source in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        yield id(source)
-        body = _body_of(source)
-        if body is not None:
-            yield from all_of(body)
 
 
 def _body_of(source: Any) -> Any:
