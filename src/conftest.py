@@ -10,6 +10,7 @@ NEEDS = {
     "libraries/optax*.py": ("jax", "optax"),
     "libraries/scipy*.py": ("scipy",),
     "trace/torch/*.py": ("torch",),
+    "trace/jax/*.py": ("jax",),
     "inputs/remote.py": ("fsspec",),
     "inputs/web_answers.py": ("aiohttp",),
 }
