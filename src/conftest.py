@@ -12,6 +12,7 @@ NEEDS = {
     "trace/torch/*.py": ("torch",),
     "watching/torch/*.py": ("torch",),
     "watching/block.py": ("torch",),
+    "trace/jax/*.py": ("jax",),
     "inputs/remote.py": ("fsspec",),
     "inputs/web_answers.py": ("aiohttp",),
 }

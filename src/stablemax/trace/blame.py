@@ -68,6 +68,10 @@ class WithKinds(Protocol):
     def kinds(self) -> set[Kind]:
         """What happened."""
 
+    @property
+    def origin(self) -> Origin:
+        """Where its error comes from."""
+
 
 @dataclass(frozen=True)
 class Culprit:
