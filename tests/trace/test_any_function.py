@@ -618,7 +618,11 @@ def by_a_factor(x: Any) -> Any:
     return x * (1 - math.cos(float(x[0])))
 
 
-@pytest.mark.parametrize("function", [of_the_math_module, in_a_list, by_a_factor])
+def of_a_spectrum(x: Any) -> Any:
+    return x * np.fft.rfft(x).real
+
+
+@pytest.mark.parametrize("function", [of_the_math_module, in_a_list, by_a_factor, of_a_spectrum])
 def test_what_python_made_of_numbers_is_not_taken_for_a_constant(function: Function) -> None:
     """It would agree with itself, whatever it is: 1 - cos(1e-9) is 0 in floats."""
     trace = traced(function, {"x": [1e-9, 2e-9]}, FLOAT64)

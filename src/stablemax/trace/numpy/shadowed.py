@@ -265,6 +265,9 @@ def shadow_tree(thing: Any, tape: Tape) -> Any:
         known = tape.known(leaf) if isinstance(leaf, float) else None
         if known is None and isinstance(leaf, float):
             tape.take_in(leaf)
+        if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f":
+            # An array that was made in the traced code, or is kept by it, has a shadow.
+            tape.went_on |= bool(tape.not_followed)
         return _value_cells(leaf) if known is None else known
 
     return _replaced(thing, to_cells)

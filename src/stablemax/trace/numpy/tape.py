@@ -94,6 +94,8 @@ class Tape:
     recovered: set[int] = field(default_factory=set)
     #: A float came in that is no constant of the code, after others were handed out: it may be made of those.
     has_strangers: bool = False
+    #: What was not followed went on as if its numbers were exact.
+    went_on: bool = False
     sample: LoopSample = field(default_factory=LoopSample)
     #: What is to be measured, each with the number of its run on its line.
     _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
@@ -196,7 +198,7 @@ class Tape:
     @property
     def is_doubtful(self) -> bool:
         """True where numbers may have come back that the shadow takes for constants of the code."""
-        return self.has_strangers and len(self.recovered) < len(self.handed)
+        return self.went_on or (self.has_strangers and len(self.recovered) < len(self.handed))
 
     def close(self) -> None:
         """Measure what was recorded, at the precision of the run, and end the run."""
