@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def random_numbers_after(path: Path, *, is_watched: bool) -> tuple[list[float], 
     parameters += [v for v in variables.values() if isinstance(v, torch.nn.Parameter)]
     assert parameters
     return torch.rand(3).tolist(), [p.detach().flatten().tolist() for p in parameters if not p.is_meta]
+
+
+@pytest.mark.parametrize("path", FAULTY, ids=names)
+def test_the_script_shows_each_fault_and_the_test_fails(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = watched(path, repro=str(tmp_path / "repro"))
+    assert result.repro, result.notes
+    runpy.run_path(str(tmp_path / "repro" / "show.py"), run_name="__main__")
+    assert not capsys.readouterr().out.splitlines()[-1].startswith("0 of ")
+    with pytest.raises(AssertionError, match="cells are inf or NaN"):
+        runpy.run_path(str(tmp_path / "repro" / "test_repro.py"))[
+            "test_the_last_operations_give_the_numbers_that_they_should"
+        ]()
 
 
 def test_a_cause_is_not_the_operation_that_shows_it() -> None:
