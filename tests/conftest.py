@@ -25,8 +25,8 @@ settings.load_profile("ci")
 
 # The example of a plugin is imported where it is installed, and one module of it cannot be; the kernels are checked.
 collect_ignore = ["plugin", "seeded"]
-# So is the code of the public cases, some of which imports PyTorch.
-collect_ignore_glob = ["cases/[!t]*.py"]
+# So is the code of the public cases, some of which imports PyTorch; programs that are watched train when imported.
+collect_ignore_glob = ["cases/[!t]*.py", "watching/programs/*.py", "watching/sound/*.py"]
 
 # Files that are about all shapes, or show what is printed of them: to try them all takes a second a check.
 OF_ALL_SHAPES = {

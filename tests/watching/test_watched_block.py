@@ -94,7 +94,18 @@ def test_a_block_writes_the_files_that_show_it_beside_the_program(
     runpy.run_path("stablemax-repro/show.py", run_name="__main__")
     shown = capsys.readouterr().out
     assert "div" in shown
-    assert "1 of 1 cells of the result are not finite" in shown
+    assert "1 of 1 cells of the result are inf or NaN" in shown
+
+
+def test_the_files_show_a_number_that_became_0_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repro, small = tmp_path / "repro", torch.tensor([1e-30, 1.0])
+    with stablemax.watch(on="lost", repro=str(repro), quiet=True) as watched:
+        (small * small).sum()
+    assert watched.result.repro == str(repro)
+    runpy.run_path(str(repro / "show.py"), run_name="__main__")
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 2 cells of the result are 0, and are not in float64"
+    with pytest.raises(AssertionError, match="1 of 2 cells are 0, and are not in float64"):
+        runpy.run_path(str(repro / "test_repro.py"))["test_the_last_operations_give_the_numbers_that_they_should"]()
 
 
 def test_a_mistake_is_refused_before_the_block_runs(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def _of_data(fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[Watc
     if unseen:
         finding = f"Unseen: {what} was made {unseen}: {name} holds it{_at(place)}; {seen}."
         return Watched(finding, WatchVerdict.UNSEEN, fault, incoming=incoming, history=_shown(steps))
-    finding = f"Data: {what} came in, no operation made it: {name} holds it{_at(place)}; {seen}."
+    finding = f"Data: {what} came in, no watched operation made it: {name} holds it{_at(place)}; {seen}."
     return Watched(finding, WatchVerdict.DATA, fault, incoming=incoming, history=_shown(steps))
 
 

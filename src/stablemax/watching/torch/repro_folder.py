@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from stablemax.results.watched import WatchedFault
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.repro_place import INPUTS, SCRIPT, TEST, check_folder
 from stablemax.watching.torch.call_sites import CallSites
-from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber, ordinary
+from stablemax.watching.watch_options import WatchedKind
 
 _HEAD = '''"""{finding}
 
@@ -32,7 +35,7 @@ with np.load(Path(__file__).with_name("{inputs}")) as stored:
 
 def given(name, dtype):
     """Return an input in its dtype."""
-    return torch.from_numpy(INPUTS[name]).to(dtype)
+    return torch.from_numpy(INPUTS[name]).to(dtype, copy=True)
 
 
 def shown(name, tensor, line):
@@ -56,15 +59,18 @@ def last_operations({parameters}, show=lambda *_: None):
 {body}    return {result}
 
 
+def bad_cells(out):
+    """Mark the cells of a result that are {bad_words}."""
+{bad_body}
+
 if __name__ == "__main__":
     for name, x in zip({names!r}, inputs(), strict=True):
         shown(name, x, "went in")
     out = last_operations(*inputs(), show=shown)
-    bad = int((~out.isfinite()).sum())
-    print(f"{{bad}} of {{out.numel()}} cells of the result are not finite")
+    print(f"{{int(bad_cells(out).sum())}} of {{out.numel()}} cells of the result are {bad_words}")
 '''
 
-_TEST = '''"""Fails as long as the operations in show.py give inf or NaN for what they got at step {step}."""
+_TEST = '''"""Fails as long as the operations in show.py, of step {step}, give cells that are {bad_words}."""
 
 import importlib.util
 from pathlib import Path
@@ -75,23 +81,43 @@ show = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(show)
 
 
-def test_the_last_operations_give_finite_numbers():
+def test_the_last_operations_give_the_numbers_that_they_should():
     out = show.last_operations(*show.inputs())
-    bad = int((~out.isfinite()).sum())
-    assert bad == 0, f"{{bad}} of {{out.numel()}} cells are inf or NaN"
+    bad = int(show.bad_cells(out).sum())
+    assert bad == 0, f"{{bad}} of {{out.numel()}} cells are {bad_words}"
 '''
 
 
-def write_repro(path: str, replay: Replay, finding: str, step: int, sites: CallSites) -> None:
+@dataclass(frozen=True)
+class _Bad:
+    """Which cells of a result show the fault."""
+
+    words: str
+    #: The lines of a function of the result, `out`.
+    body: str
+
+
+_NOT_FINITE = _Bad("inf or NaN", "    return ~out.isfinite()\n")
+_LOST = _Bad(
+    "0, and are not in float64",
+    "    wide = last_operations(*(x.double() if x.is_floating_point() else x for x in inputs()))\n"
+    "    return (out == 0) & (wide != 0)\n",
+)
+
+
+def write_repro(path: str, replay: Replay, fault: WatchedFault, finding: str, sites: CallSites) -> None:
     """Write the files beside the folder, then give them its name; a folder of ours that is there is replaced."""
     check_folder(path)
+    bad = _LOST if fault.kind == WatchedKind.LOST else _NOT_FINITE
+    if bad is _LOST and not _loses(replay):
+        raise StablemaxError("the last operations in float64 do not show it", "watch a smaller program")
     target = Path(path).absolute()
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         beside.mkdir()
         np.savez(beside / INPUTS, **{replay.names[n]: _stored(t) for n, t in replay.leaves.items()})
-        (beside / SCRIPT).write_text(_script(replay, finding, step, sites), encoding="utf-8")
-        (beside / TEST).write_text(_TEST.format(step=step, script=SCRIPT), encoding="utf-8")
+        (beside / SCRIPT).write_text(_script(replay, finding, fault.step, bad, sites), encoding="utf-8")
+        (beside / TEST).write_text(_TEST.format(step=fault.step, script=SCRIPT, bad_words=bad.words), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
         beside.rename(target)
@@ -106,7 +132,17 @@ def _stored(tensor: torch.Tensor) -> Any:
     return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).resolve_neg().numpy()
 
 
-def _script(replay: Replay, finding: str, step: int, sites: CallSites) -> str:
+def _loses(replay: Replay) -> bool:
+    """Tell whether the operations of a replay give 0 where they do not in float64."""
+    with ordinary():
+        try:
+            wide = replay.run({n: t.double() if t.is_floating_point() else t for n, t in replay.leaves.items()})
+        except (RuntimeError, TypeError, NotImplementedError):
+            return False
+    return bool(((replay.expected == 0) & (wide != 0)).any())
+
+
+def _script(replay: Replay, finding: str, step: int, bad: _Bad, sites: CallSites) -> str:
     names = dict(replay.names)
     body = "".join(_line(o, names, sites) for o in replay.operations)
     parameters = [replay.names[n] for n in replay.leaves]
@@ -120,6 +156,8 @@ def _script(replay: Replay, finding: str, step: int, sites: CallSites) -> str:
         body=body,
         result=names[replay.result],
         names=parameters,
+        bad_words=bad.words,
+        bad_body=bad.body,
     )
 
 

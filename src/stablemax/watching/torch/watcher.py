@@ -273,7 +273,7 @@ class Watcher:
         result = finding.result
         if self.options.repro and finding.replay is not None:
             try:
-                write_repro(self.options.repro, finding.replay, result.finding, found.steps[-1].step, self.check.sites)
+                write_repro(self.options.repro, finding.replay, found.fault, result.finding, self.check.sites)
                 result = replace(result, repro=self.options.repro)
             except StablemaxError as error:
                 result = replace(result, notes=(*result.notes, f"no files were written: {error.message}"))
