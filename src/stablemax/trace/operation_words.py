@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A cell of an array."""
+class CellOfInterest:
+    """The cell of an output that a sentence is about, and the numbers that it was made of, where these are known."""
 
     shape: tuple[int, ...]
-    index: tuple[int, ...]
+    place: tuple[int, ...]
+    operands: tuple[float, ...] = ()
 
-    def may_go_into(self, other: Place | None) -> bool:
-        """Tell whether another array may have taken this cell for that of its own.
+    def may_come_from(self, shape: tuple[int, ...], place: tuple[int, ...]) -> bool:
+        """Tell whether a cell of another array may have gone into this one.
 
-        >>> Place((2, 3), (0, 1)).may_go_into(Place((2, 3), (0, 2))), Place((2, 1), (0, 0)).may_go_into(
-        ...     Place((2, 3), (0, 2)))
+        >>> cell = CellOfInterest((2, 3), (0, 2))
+        >>> cell.may_come_from((2, 3), (0, 1)), cell.may_come_from((2, 1), (0, 0))
         (False, True)
         """
-        if other is None or len(self.shape) != len(other.shape):
+        if len(shape) != len(self.shape):
             return True
-        axes = zip(self.shape, other.shape, self.index, other.index, strict=True)
-        return all(size != its_size or i == j for size, its_size, i, j in axes)
+        axes = zip(shape, self.shape, place, self.place, strict=True)
+        return all(size != own_size or i == j for size, own_size, i, j in axes)
+
+    def may_be_made_of_zero(self) -> bool:
+        """Tell whether one of the numbers that it was made of is 0."""
+        return not self.operands or 0 in self.operands
 
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
@@ -90,12 +95,12 @@ def _told_event(record: Record, step: Observation) -> Event | None:
     return None
 
 
-def _told_cell(record: Record, step: Observation) -> Place | None:
+def _told_cell(record: Record, step: Observation) -> CellOfInterest | None:
     """Return the cell that a sentence about the blamed operation is about."""
     event = _told_event(record, step)
     if event is not None:
-        return Place(record.seen.shape, event.place)
-    return None if step.worst is None else Place(step.shape, step.worst.place)
+        return CellOfInterest(record.seen.shape, event.place, event.operands)
+    return None if step.worst is None else CellOfInterest(step.shape, step.worst.place, step.worst.operands)
 
 
 def event_words(seen: Observation, event: Event, place: str) -> str:
@@ -153,7 +158,7 @@ def _outcome(name: str, cell: Cell) -> str:
     return f"{what} gives {value}, exactly {exact}"
 
 
-def root_words(root: Observation, file: str, cell: Place | None = None) -> str:
+def root_words(root: Observation, file: str, cell: CellOfInterest | None = None) -> str:
     """Say which operation lost what a cell of another one in `file` needed; what became of other cells is not told."""
     other_file = f"{Path(root.site.file).name} " if root.site.file != file else ""
     where = f" on {other_file}line {root.line}" if root.line else ""
@@ -162,13 +167,18 @@ def root_words(root: Observation, file: str, cell: Place | None = None) -> str:
         limit = f" (above {fmt.exp_overflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
         return f"the infinity comes from {root.name}{where}, which overflows{limit}"
     zero = next((e for e in root.events if e.kind is Kind.ZERO and abs(e.exact) < fmt.smallest_normal), None)
-    if zero is not None and Place(root.shape, zero.place).may_go_into(cell):
+    is_other = cell is not None and not cell.may_be_made_of_zero()
+    if zero is not None and not is_other and _may_go_into(cell, root, zero):
         limit = f" (below {fmt.exp_underflow.real:.5g} in {root.dtype})" if root.name in _EXPONENTIALS else ""
         return f"the 0 comes from {root.name}{where}, which underflows{_flushing(zero, fmt) or limit}"
-    if root.worst is None or not Place(root.shape, root.worst.place).may_go_into(cell):
+    if root.worst is None or (zero is not None and is_other) or not _may_go_into(cell, root, root.worst):
         return f"the digits are lost{where}, in {root.name}"
     verb = "absorbed" if root.origin is Origin.ABSORPTION else "rounded away"
     return f"the digits were {verb}{where}: {_outcome(root.name, root.worst)}{_spacing(root)}"
+
+
+def _may_go_into(cell: CellOfInterest | None, root: Observation, told: Event | Cell) -> bool:
+    return cell is None or cell.may_come_from(root.shape, told.place)
 
 
 def _spacing(seen: Observation) -> str:

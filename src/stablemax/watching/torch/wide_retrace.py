@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from stablemax.results import Origin
 from stablemax.text.words import counted
 from stablemax.trace.blame import find_culprit
 from stablemax.trace.observation import Kind
@@ -22,6 +23,8 @@ class WideStep:
     kinds: set[Kind]
     #: In words: `exp gives 0 for 3 of 8 cells`.
     words: str
+    #: Float64 tells no error of an operation from that of its inputs.
+    origin: Origin = Origin.NONE
 
 
 @dataclass(frozen=True)
