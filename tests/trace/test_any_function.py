@@ -307,7 +307,14 @@ FAULTS = (
         "difference-of-exp",
     ),
     Fault(focal, {"x": X([30.0])}, Outcome.NAN, "rest = 1 - p", "subtract cancels", "one-minus-sigmoid"),
-    Fault(info_nce, {"similarities": np.eye(3)}, Outcome.NAN, "e = np.exp(", "exp overflows", "log-of-softmax"),
+    Fault(
+        info_nce,
+        {"similarities": 0.99 + 0.01 * np.eye(3)},
+        Outcome.NAN,
+        "e = np.exp(",
+        "exp overflows",
+        "log-of-softmax",
+    ),
     Fault(
         roots_of_quadratic,
         {"b": X([20000.0])},

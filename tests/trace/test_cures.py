@@ -518,3 +518,17 @@ def test_a_run_without_a_shadow_counts_the_operations_as_one_with_it(fault: Faul
     if last.shape == run.value.shape:
         ones = np.ones(last.shape)
         np.testing.assert_array_equal(code.with_outputs({last.key: ones}).value, ones)
+
+
+def test_log_probabilities_far_below_1_may_lose_their_own_digits_for_the_cure_that_everybody_writes() -> None:
+    def log_of_softmax(x: Any) -> Any:
+        e = np.exp(x - x.max())
+        return np.log(e / e.sum())
+
+    # The logarithm of the first probability is -9e-27, and 0 is as much off; that of the last one is not -inf.
+    trace = traced(log_of_softmax, {"x": [0.0, -60.0, -200.0]})
+    assert trace.pattern == "log-of-softmax"
+    assert "np.logaddexp.reduce" in trace.instead
+    assert "beside 1, as logarithms of probabilities are judged" in trace.instead_why
+    # Where nothing else was lost it would cure nothing.
+    assert traced(log_of_softmax, {"x": [0.0, -60.0]}).pattern == ""

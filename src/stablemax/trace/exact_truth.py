@@ -30,10 +30,24 @@ def truth_of(cells: Array, fmt: Format) -> Truth:
     return Truth(values, rest, np.where(np.isnan(values), np.nan, rounded))
 
 
-def is_good(values: Array, cells: Array, fmt: Format, before: Array | None = None) -> bool:
+def close_beside_1(values: Array, truth: Truth, fmt: Format) -> Array:
+    """Mark the numbers whose error is less than half of the digits of 1, or of theirs where they are larger.
+
+    >>> from stablemax.numerics.formats import FLOAT32
+    >>> close_beside_1(np.array([0.0, 0.0]), Truth.known(np.array([1e-20, 0.5])), FLOAT32)
+    array([ True, False])
+    """
+    wide = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(wide - truth.nearest)
+        return np.asarray(errors <= default_max_ulp(fmt) * fmt.ulp(np.maximum(1.0, np.abs(truth.nearest))))
+
+
+def is_good(values: Array, cells: Array, fmt: Format, before: Array | None = None, *, beside_1: bool = False) -> bool:
     """Tell whether all cells of an output keep half of the digits of their exact cells, where these have a value.
 
-    With another output `before` a cell that is exactly 0 is good, too, where it is as much closer to that.
+    With another output `before` a cell that is exactly 0 is good, too, where it is as much closer to that; `beside_1`
+    one that is close to its exact cell beside 1.
     """
     truth = truth_of(cells.reshape(-1, 1), fmt)
     exact = ExactResult(truth, np.isnan(truth.nearest)[:, 0])
@@ -42,4 +56,7 @@ def is_good(values: Array, cells: Array, fmt: Format, before: Array | None = Non
         size = np.abs(values.astype(np.float64)) * default_max_ulp(fmt)
         is_closer = (np.abs(truth.nearest.ravel()) < np.finfo(np.float64).tiny) & (size <= np.abs(before)).ravel()
         codes = np.where(is_closer, CODES.index(Outcome.OK), codes)
+    if beside_1:
+        is_close = close_beside_1(values.reshape(-1, 1), truth, fmt).ravel()
+        codes = np.where(is_close, CODES.index(Outcome.OK), codes)
     return not any(CODES[code].is_failure for code in np.unique(codes))

@@ -115,17 +115,10 @@ LOGARITHMS = (
         "log-of-softmax",
         (log(softmax(X)),),
         why="a probability becomes 0, or its exponential overflows, before the logarithm is taken",
-        numpy=(
-            "{x} - np.logaddexp.reduce({x}, {axis}, keepdims=True)",
-            "-np.logaddexp(0, np.logaddexp.reduce(np.where(np.eye({x}.shape[-1], dtype=bool), -np.inf,"
-            " {x}[..., None, :] - {x}[..., None]), axis=-1))",
-        ),
-        torch=(
-            "torch.log_softmax({x}, {dim})",
-            "F.logsigmoid(-torch.logsumexp(({x}[..., None, :] - {x}[..., None])"
-            ".masked_fill(torch.eye({x}.shape[-1], dtype=torch.bool), -math.inf), -1))",
-        ),
+        numpy=("{x} - np.logaddexp.reduce({x}, {axis}, keepdims=True)",),
+        torch=("torch.log_softmax({x}, {dim})",),
         jax=("jax.nn.log_softmax({x}, {axis})",),
+        is_beside_1=True,
     ),
     Pattern(
         "log-of-product",

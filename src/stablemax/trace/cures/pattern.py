@@ -30,6 +30,8 @@ class Pattern:
     jax: tuple[str, ...] = ()
     #: For a formula that has no number of the format: what the code, which is another function, gives in its place.
     extends: str = ""
+    #: Its results are logarithms of probabilities: beside 1, what is far below it may lose its own digits.
+    is_beside_1: bool = False
     #: For formats of 16 bits and fewer alone.
     is_of_half: bool = False
 

@@ -40,13 +40,18 @@ class Finding:
 
 
 def findings(
-    flow: Flow, backend: str, nodes: Sequence[FlowNode] | None = None, *, extending: bool = False
+    flow: Flow,
+    backend: str,
+    nodes: Sequence[FlowNode] | None = None,
+    *,
+    extending: bool = False,
+    beside_1: bool = False,
 ) -> Iterator[Finding]:
     """Find the patterns in recorded operations whose code makes a bad output good, root by root.
 
     An output is held to the exact cells that its operation was recorded with. With `nodes` only those are taken for
     roots. A flow may hold any slice of a run. With `extending` it is the patterns for formulas without a number of the
-    format, and their outputs are finite.
+    format, and their outputs are finite. With `beside_1` logarithms of probabilities are judged beside 1.
     """
     matcher = Matcher(flow)
     for node in flow.nodes if nodes is None else nodes:
@@ -63,18 +68,19 @@ def findings(
             for tree in pattern.trees:
                 match = matcher.at(tree, node)
                 if match is not None:
-                    yield from _outputs(pattern, match, flow, backend)
+                    yield from _outputs(pattern, match, flow, backend, beside_1=beside_1)
                     break
 
 
-def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str) -> Iterator[Finding]:
+def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str, *, beside_1: bool) -> Iterator[Finding]:
+    beside_1 = beside_1 and pattern.is_beside_1
     for code in pattern.code(backend):
         output, fmt = output_of(code, match, flow, backend), format_or_none(match.root.values.dtype)
         if output is None or fmt is None:
             continue
         before = match.root.values.astype(np.float64)
         is_finite = np.isfinite(output.astype(np.float64)).all()
-        if is_finite if pattern.extends else is_good(output, match.root.cells, fmt, before):
+        if is_finite if pattern.extends else is_good(output, match.root.cells, fmt, before, beside_1=beside_1):
             yield Finding(pattern, code, match, output)
 
 
@@ -92,14 +98,20 @@ class Cure:
 
 
 def cures_of(
-    subject: Subject, is_good: Callable[[Run], bool], blamed: Hashable, bits: int, *, extending: bool = False
+    subject: Subject,
+    is_good: Callable[[Run], bool],
+    blamed: Hashable,
+    bits: int,
+    *,
+    extending: bool = False,
+    beside_1: bool = False,
 ) -> Iterator[tuple[Cure, Flow]]:
     """Yield what makes the result good, when its findings stand in the place of operations of a second run.
 
     First come single expressions, those with the blamed operation in them before others, then several together.
     """
     run, flow = subject.recorded(bits)
-    groups = _groups(findings(flow, subject.backend, extending=extending))
+    groups = _groups(findings(flow, subject.backend, extending=extending, beside_1=beside_1))
     # What computes more of the result anew is tried before its parts.
     groups.sort(key=lambda group: (blamed not in keys_of(group[0].match), -flow.nodes.index(group[0].match.root)))
     most = max(2, min(_MOST_TRIED, _MOST_CELLS_TRIED // sum(node.values.size for node in flow.nodes)))

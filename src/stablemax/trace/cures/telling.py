@@ -16,6 +16,7 @@ from stablemax.trace.cures.applying import written
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
 from stablemax.trace.cures.searching import Cure, cures_of
+from stablemax.trace.exact_truth import close_beside_1
 from stablemax.truth.measure import largest
 
 if TYPE_CHECKING:
@@ -36,10 +37,15 @@ class Judge:
     reading: Reading
     #: The run of the traced code.
     run: Run
+    #: Results that are far below 1 may lose their own digits, as logarithms of probabilities do.
+    beside_1: bool = False
 
     def is_good(self, run: Run) -> bool:
         """Tell whether every cell of a result is good."""
-        return not self.reading.failing(run.value).any()
+        failing, truth = self.reading.failing(run.value), self.reading.exact.truth
+        if self.beside_1 and run.value.size == truth.nearest.size:
+            failing &= ~close_beside_1(run.value.reshape(truth.nearest.shape), truth, self.reading.format)
+        return not failing.any()
 
     def is_finite(self, run: Run) -> bool:
         """Tell whether every cell of a result is finite, and good where the traced code's has a value."""
@@ -56,10 +62,12 @@ class Judge:
 
     def error_words(self, run: Run) -> str:
         """Say how large the largest error of a good result is."""
-        error = largest(self.reading.judged(run.value).error_ulp)
-        if error is None:
-            return ""
-        return f": no error is above {max(error, _SMALL):.2g} ulp"
+        if self.beside_1:
+            truth = self.reading.exact.truth.nearest
+            error = float(np.nanmax(np.abs(run.value.astype(np.float64).reshape(truth.shape) - truth)))
+            return f" beside 1, as logarithms of probabilities are judged: no error is above {error:.2g}"
+        largest_ulp = largest(self.reading.judged(run.value).error_ulp)
+        return "" if largest_ulp is None else f": no error is above {max(largest_ulp, _SMALL):.2g} ulp"
 
 
 def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
@@ -82,6 +90,9 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
         blamed = subject.flow_key(run, trace.blame.operation)
     try:
         told = _in_own_source(subject, judge, blamed, extending=is_undefined)
+        beside_1 = replace(judge, beside_1=True)
+        if told is None and not is_undefined and not beside_1.is_good(run):
+            judge, told = beside_1, _in_own_source(subject, beside_1, blamed, extending=False)
     except StablemaxError:
         return trace  # other numbers lead the code where it raises
     if told is None:
@@ -115,7 +126,9 @@ def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extendin
     alone: Cure | None = None
     bits, fmt = judge.run.bits, judge.reading.format
     is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
-    for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending):
+    for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending, beside_1=judge.beside_1):
+        if judge.beside_1 and not any(finding.pattern.is_beside_1 for finding in cure.findings):
+            continue
         is_written = False
         for new in rewritten(cure.findings, flow, subject.backend, subject.function):
             is_written = is_written or not new.is_guess
