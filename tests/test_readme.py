@@ -123,6 +123,7 @@ MARKS = {
     "jq ": needs_jq,
     "--peer": needs_peers,
     "--backend": needs_peers,
+    "samples/torch_": needs_peers,
     "check softmax/wide": pytest.mark.slow,
 }
 
