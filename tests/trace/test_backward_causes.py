@@ -16,7 +16,7 @@ from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Form
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
-from stablemax.trace.torch.derivatives import Derivative, slope_at  # noqa: E402
+from stablemax.trace.gradients.derivatives import Derivative, slope_at  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 Function = Callable[..., Any]
