@@ -49,7 +49,7 @@ def with_cause(code: Differentiable, trace: Trace, expected: OwnTruth) -> Trace:
     if cured is not None:
         told = _told(case, cured.step, cured)
         return replace(told, instead=cured.rewriting.source(), instead_why=_why(case, cured))
-    has_value = slopes[case.first].kind is Derivative.FINITE
+    has_value = slopes[case.first].kind is not Derivative.NO_VALUE
     return _told(case, case.blamed, None) if has_value or trace.blame is None else trace
 
 

@@ -99,7 +99,8 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
     conditions = _conditions(place)
     for names, before in _namings(operator):
         slots = _slots(operator, names, point, made_by)
-        slots["detached"] = place.with_part(blamed, _filled(slots["detach"], {**slots, "x": names[point.operand]}))
+        detached = _filled(operator.dialect.words["detach"], {**_modules(operator), "x": names[point.operand]})
+        slots["detached"] = place.with_part(blamed, detached)
         cured = [(condition, "{op}") for condition in conditions]
         cured += [(slots["regular"], cure) for cure in point.cures]
         for condition, cure in cured:
@@ -111,7 +112,7 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
 
 def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_by: ast.expr) -> dict[str, str]:
     """Return what the templates of a point are filled with."""
-    modules = {slot: slot for slot in operator.dialect.modules} | dict(operator.modules)
+    modules = _modules(operator)
     slots = {
         **{slot: _filled(word, {**modules, "x": names[0]}) for slot, word in operator.dialect.words.items()},
         "x": names[0],
@@ -120,7 +121,29 @@ def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_
         "call": operator.expression.text,
         "inner": _inner(operator, made_by),
     }
-    return {**slots, "regular": _filled(point.regular, slots)}
+    return {**slots, **_of_regular(operator, made_by, slots), "regular": _filled(point.regular, slots)}
+
+
+def _of_regular(operator: Operator, made_by: ast.expr, slots: Mapping[str, str]) -> dict[str, str]:
+    """Write the operator on what its operand is of a vector that is not 0; as it stands where that is on another line."""
+    place, given = operator.expression, operator.arguments_of(made_by)
+    is_inside = any(node is made_by for node in ast.walk(place.node))
+    if not (given and is_inside):
+        return dict.fromkeys(("of_regular", "of_regular_rows"), place.text)
+    vector = place.source_of(given[0])
+    vector = vector if isinstance(given[0], ast.Name) else f"({vector})"
+    axes = [ast.unparse(k.value) for k in getattr(made_by, "keywords", ()) if k.arg in ("axis", "dim")]
+    rows = f"({vector} != 0).any({axes[0] if axes else -1}, {slots['keepdim']}=True)"
+    conditions = {"of_regular": f"({vector} != 0).any()", "of_regular_rows": rows}
+    return {
+        slot: place.with_part(given[0], f"{slots['where']}({condition}, {vector}, 1.0)")
+        for slot, condition in conditions.items()
+    }
+
+
+def _modules(operator: Operator) -> dict[str, str]:
+    """Return the names by which a cure calls the modules of the library."""
+    return {**{slot: slot for slot in operator.dialect.modules}, **operator.modules}
 
 
 def _inner(operator: Operator, made_by: ast.expr) -> str:

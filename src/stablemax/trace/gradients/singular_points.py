@@ -13,7 +13,8 @@ class SingularPoint:
     Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
     `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
     ``{detached}``, the operator on that operand detached; ``{inner}``, what made the operand was given; ``{dim}``, its
-    axis. ``{where}``, ``{size}`` and the like are words of the library.
+    axis; ``{of_regular}``, the operator on a norm of what is 1 where all is 0, and ``{of_regular_rows}``, where a row is.
+    ``{where}``, ``{size}`` and the like are words of the library.
     """
 
     id: str
@@ -56,6 +57,20 @@ POINTS = (
         regular="{x} != 0",
         operand_calls=("sum",),
         cures=("{where}({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "norm-at-zero",
+        ("norm",),
+        "a norm has no derivative at 0",
+        regular="({x} != 0).any()",
+        cures=("{where}({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "norm-at-zero",
+        ("norm",),
+        "a norm has no derivative at 0",
+        regular="({x} != 0).any({dim}, {keepdim}=True)",
+        cures=("{where}(({x} != 0).any({dim}), {op}, 0.0)", "{where}({regular}, {op}, 0.0)"),
     ),
     SingularPoint(
         "sqrt-at-zero",
@@ -108,7 +123,7 @@ POINTS = (
         regular="{y} != 0",
         operand=1,
         operand_calls=("norm", "vector_norm", "sqrt"),
-        cures=("{op}",),
+        cures=("{op}", "{of_regular}", "{of_regular_rows}"),
     ),
     SingularPoint(
         "division-by-zero",
@@ -127,7 +142,7 @@ POINTS = (
     ),
     SingularPoint(
         "arc-at-one",
-        ("Acos", "Asin", "acos", "asin"),
+        ("Acos", "Asin", "acos", "asin", "arccos", "arcsin"),
         "the derivatives of acos and asin are infinite at -1 and 1",
         regular="{size} < 1",
         safe="0.0",

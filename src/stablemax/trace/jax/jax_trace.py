@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import flint
 import jax
@@ -28,12 +28,19 @@ from stablemax.trace.divergences import Leads, of_all
 from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
 from stablemax.trace.jax.jax_lines import JAX, Lines
+from stablemax.trace.jax.jax_gradients import DIALECT, Kept
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
 from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
 from stablemax.trace.traced_code import boundary, code_of, python_function
+
+if TYPE_CHECKING:
+    from stablemax.trace.gradients.differentiable import ZeroHandedBack
+    from stablemax.trace.gradients.singular_points import SingularPoint
+    from stablemax.trace.observation import Observation
+    from stablemax.trace.own_truth import OwnTruth
 
 ARRAYS = JaxArrays()
 _NEEDS_NUMBERS = (
@@ -213,6 +220,60 @@ class JaxCode(Subject):
         values = (value for of_module in names for value in list(of_module.values()))
         others = (f for f in values if isinstance(f, FunctionType) or hasattr(f, "__wrapped__"))
         return [self.code, self.function, *others]
+
+    # --- gradients ------------------------------------------------------------------------------
+
+    dialect = DIALECT
+
+    def explained(self, trace: Trace, expected: OwnTruth) -> Trace:
+        """Name the cause of a gradient that is infinite or NaN, with a cure that was run."""
+        if not self.backward or self.upstream or expected.run.is_sampled:
+            return trace
+        from stablemax.trace.gradients.gradient_cause import with_cause
+
+        return with_cause(self, trace, expected)
+
+    def rerun(self) -> Run:
+        """Run the code as it now is, compiled where it compiles itself: its gradient, and its output."""
+        with self._forgetful(), self._settings():
+            gradient, output = boundary(lambda: self._called(*self._arrays()))
+            return self.given.as_rows(Run(_values(gradient), forward=_values(output)))
+
+    def exact_losses(self) -> Array | None:
+        """Return the exact results of the forward pass."""
+        return self.followed().forward
+
+    def nudged_losses(self, nudges: Mapping[int, Any], bits: int) -> Array | None:
+        """Return exact cells of the forward code's results where numbers of the input are more; None where unknown."""
+        lines = Lines(code_of(self.code, alone=(JAX,)))
+        step = Shadowing(lines, watch=False)
+        with flint.ctx.workprec(bits):
+            first, *others = self._forward._numbers()
+            cells = first.exact.flatten()
+            for number, by in nudges.items():
+                cells[number] = cells[number] + by
+            numbers = [Number(first.value, cells.reshape(first.exact.shape), is_exact=False), *others]
+            result = self._forward._walked(step, lines, numbers)[0]
+        is_unknown = step.not_followed or step.in_float64 or result.cells is None
+        return None if is_unknown else result.cells
+
+    @functools.cached_property
+    def _forward(self) -> JaxCode:
+        return replace(self, backward=False)
+
+    def own_rules(self) -> frozenset[str]:
+        """Name the functions of the traced code whose derivative is written by hand."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        rules = (jax.custom_jvp, jax.custom_vjp)
+        return frozenset(name for of_module in names for name, f in list(of_module.items()) if isinstance(f, rules))
+
+    def zero_before(self, step: Observation, point: SingularPoint) -> ZeroHandedBack | None:  # noqa: ARG002 - the step tells
+        """Return what handed back a gradient of 0 to the expression of a step."""
+        lines, kept = Lines(code_of(self.code, alone=(JAX,)), self._of_gradient), Kept()
+        self._walked(kept, lines)
+        return kept.origin_of_zero(step.site, lines)
+
+    # --- runs -----------------------------------------------------------------------------------
 
     def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
         """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
