@@ -126,6 +126,8 @@ class JaxCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
+    #: So many of the arrays, the first ones, get a gradient: that of several is one row of all their numbers.
+    leaves: int = 1
 
     backend = "jax"
     records_flow = True
@@ -248,11 +250,7 @@ class JaxCode(Subject):
         lines = Lines(code_of(self.code, alone=(JAX,)))
         step = Shadowing(lines, watch=False)
         with flint.ctx.workprec(bits):
-            first, *others = self._forward._numbers()
-            cells = first.exact.flatten()
-            for number, by in nudges.items():
-                cells[number] = cells[number] + by
-            numbers = [Number(first.value, cells.reshape(first.exact.shape), is_exact=False), *others]
+            numbers = _nudged(self._forward._numbers(), nudges)
             result = self._forward._walked(step, lines, numbers)[0]
         is_unknown = step.not_followed or step.in_float64 or result.cells is None
         return None if is_unknown else result.cells
@@ -331,13 +329,17 @@ class JaxCode(Subject):
         first = Number(arrays[0], self.given.cells_of_first(), self.given.first_is_exact)
         return [first if is_float(arrays[0]) else Number(arrays[0]), *(_shadowed(a) for a in arrays[1:])]
 
-    def _called(self, x: Any, *others: Any) -> tuple[Any, ...]:
+    def _called(self, *arrays: Any) -> tuple[Any, ...]:
         """Call the function; return its result, or the gradient of that, and that."""
         if not self.backward:
-            return (_array(self.function(x, *others)),)
+            return (_array(self.function(*arrays)),)
+        leaves, others = arrays[: self.leaves], arrays[self.leaves :]
         rest: Sequence[Any] = () if self.upstream else others
-        out, pull_back = jax.vjp(lambda a: _array(self.function(a, *rest)), x)
-        return pull_back(others[0] if self.upstream else jnp.ones_like(out))[0], out
+        out, pull_back = jax.vjp(lambda *given: _array(self.function(*given, *rest)), *leaves)
+        gradients = pull_back(others[0] if self.upstream else jnp.ones_like(out))
+        if len(gradients) == 1:
+            return gradients[0], out
+        return jnp.concatenate([gradient.reshape(-1) for gradient in gradients]), out
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
@@ -359,6 +361,21 @@ class JaxCode(Subject):
                     words = f"{words.partition(': ')[0]}: it needs a number in Python, and JAX's equations have none"
                     hint = "write it so that jax.jit takes it: jnp.where or jax.lax.cond for if, jnp for np"
                 raise StablemaxError(words, hint) from error
+
+
+def _nudged(numbers: Sequence[Number], nudges: Mapping[int, Any]) -> list[Number]:
+    """Make exact cells of arrays, counted through all of them, more by some cells."""
+    out: list[Number] = []
+    first = 0
+    for number in numbers:
+        own = {n - first: by for n, by in nudges.items() if first <= n < first + number.array.size}
+        first += number.array.size
+        cells = number.exact.flatten() if own else None
+        for place, by in own.items():
+            assert cells is not None, "cells are nudged"
+            cells[place] = cells[place] + by
+        out.append(number if cells is None else Number(number.value, cells.reshape(number.array.shape), is_exact=False))
+    return out
 
 
 def _place(key: Hashable) -> int:
